@@ -1,0 +1,1 @@
+//! In-memory imitations of Keycloak and Jira over HTTP, for `usersync demo` and for tests.
