@@ -1,6 +1,10 @@
 //! usersync keeps the users and groups of Keycloak realms in step in the applications that people work in.
 //!
-//! The rooms, inside out: [`model`] holds the nouns, [`policy`] and [`plan`] are pure, [`engine`] drives [`keycloak`],
-//! [`target`] and [`store`] behind traits, [`web`] and [`cli`] are the faces.
+//! The rooms, inside out: [`model`] holds the nouns; [`policy`] and [`plan`] are pure; [`engine`] drives [`keycloak`],
+//! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.
 
+pub mod keycloak;
+pub mod model;
 pub mod sandbox;
+pub mod store;
+pub mod target;

@@ -1,0 +1,96 @@
+//! Held sets: operations that wait for a person.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Limited, Pair, Subject};
+
+/// Why operations wait for a person. Each kind has at most one open set for a pair; later ones join it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "limit")]
+pub enum HeldKind {
+    /// Past a limit of the safety gate.
+    Gate(Limited),
+    /// The first run of a connector on a target.
+    FirstRun,
+    /// An account or group that was there before us, met after the first run.
+    Adoption,
+    /// An inactive account that usersync did not deactivate.
+    Activation,
+    /// An administrator's account whose person left.
+    ProtectedLeaver,
+    /// A member, not added by us, of a group that was there before us.
+    AdoptedGroup,
+    /// Another identity behind the same settings.
+    Identity,
+}
+
+/// Where one item of a set stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldItemState {
+    /// Waits.
+    Open,
+    /// May be done, once.
+    Approved,
+    /// Not to be done until the subject's state at the source changes.
+    Rejected,
+    /// Was approved and is done.
+    Done,
+    /// A later look found that it is not needed any more.
+    Withdrawn,
+}
+
+/// One operation that is to be held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewHeldItem {
+    /// Why it is held.
+    pub kind: HeldKind,
+    /// What would be done, in one line for people.
+    pub what: String,
+    /// Distinguishes several of one kind for one subject: `create`, `join:GROUP`, …
+    pub key: String,
+    /// A fingerprint of the subject's state at the source: a rejection stands while it is the same.
+    pub fingerprint: String,
+}
+
+/// One held operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldItem {
+    /// Its id, for approving one by one.
+    pub id: i64,
+    /// Whose.
+    pub subject: Subject,
+    /// The operation.
+    #[serde(flatten)]
+    pub item: NewHeldItem,
+    /// Where it stands.
+    pub state: HeldItemState,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A held set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldSet {
+    /// Its id.
+    pub id: i64,
+    /// Where.
+    #[serde(flatten)]
+    pub pair: Pair,
+    /// Why.
+    #[serde(flatten)]
+    pub kind: HeldKind,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether it still waits.
+    pub open: bool,
+    /// What it is about, for sets without items (a first run's numbers); JSON.
+    pub summary: serde_json::Value,
+    /// Who decided, when, and their note.
+    pub decision: Option<String>,
+    /// Items that are open.
+    pub open_items: i64,
+    /// Items in all.
+    pub items: i64,
+}

@@ -1,0 +1,112 @@
+//! What ties source and target together.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{AccountId, ConnectorName, GroupId, Pair, TargetGroupId, UserId};
+
+/// What was last written to an account, so that drift and a change at the source are told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The login.
+    pub name: Option<String>,
+    /// The display name.
+    pub display_name: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
+}
+
+/// What ties a Keycloak user to an account in a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The user's id.
+    pub user: UserId,
+    /// The account's stable id; unique within the target.
+    pub account: AccountId,
+    /// The account's login as last seen.
+    pub name: String,
+    /// The federation component that the user was last seen to come from.
+    pub federation_link: Option<String>,
+    /// When the user was last seen alive (existing and enabled) at the source.
+    pub seen_alive: Option<Timestamp>,
+    /// What was last written.
+    pub written: Written,
+    /// Whether it was usersync that deactivated the account, so that it may activate it again.
+    pub deactivated_by_us: bool,
+    /// The memberships that usersync gave.
+    pub given: BTreeSet<TargetGroupId>,
+    /// Whether the account was there before us.
+    pub adopted: bool,
+}
+
+/// A group of a target that usersync manages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedGroup {
+    /// Its stable id in the target.
+    pub id: TargetGroupId,
+    /// Its name as last seen.
+    pub name: String,
+    /// Whether it was there before us. Nobody whom we did not add is removed from such a group until a person approves.
+    pub adopted: bool,
+    /// Whether a person approved removals from an adopted group.
+    pub removals_approved: bool,
+    /// The groups that feed it, each with its connector.
+    pub sources: Vec<(ConnectorName, GroupId)>,
+}
+
+/// What became of a group of the source on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum GroupMapping {
+    /// It feeds this managed group.
+    Managed {
+        /// The managed group.
+        group: TargetGroupId,
+        /// The name by which it was mapped.
+        name: String,
+    },
+    /// It feeds none, and this is why; looked at again when its name changes, by a run, or when a person decided.
+    Unmapped {
+        /// The name by which it would have been mapped.
+        name: String,
+        /// Why not, in plain words.
+        why: String,
+    },
+}
+
+impl GroupMapping {
+    /// The name that the group had when this was found out.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Managed { name, .. } | Self::Unmapped { name, .. } => name,
+        }
+    }
+}
+
+impl Link {
+    /// A link to an account, with nothing given yet.
+    pub fn new(user: UserId, account: AccountId, name: impl Into<String>) -> Self {
+        Self {
+            user,
+            account,
+            name: name.into(),
+            federation_link: None,
+            seen_alive: None,
+            written: Written::default(),
+            deactivated_by_us: false,
+            given: BTreeSet::new(),
+            adopted: false,
+        }
+    }
+}
+
+impl ManagedGroup {
+    /// Whether a group of this pair's connector feeds it.
+    pub fn fed_by(&self, pair: &Pair) -> bool {
+        self.sources
+            .iter()
+            .any(|(connector, _)| *connector == pair.connector)
+    }
+}

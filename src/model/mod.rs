@@ -1,0 +1,30 @@
+//! The nouns of usersync as plain types; no I/O, no clock.
+
+mod account;
+mod change;
+mod connector;
+mod event;
+mod held;
+mod ids;
+mod link;
+mod operation;
+mod run;
+mod source;
+mod subject;
+mod task;
+
+pub use account::{Account, TargetGroup, TargetIdentity};
+pub use change::{Cause, Change, ChangeOutcome};
+pub use connector::{AdoptRule, FirstRun, Policy, Safety};
+pub use event::{EventOutcome, EventRecord, NewEvent};
+pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem};
+pub use ids::{
+    AccountId, ConnectorName, GroupId, IntentId, Look, Pair, RunId, TargetGroupId, TargetName,
+    Token, UserId,
+};
+pub use link::{GroupMapping, Link, ManagedGroup, Written};
+pub use operation::{Limited, Operation, UserFields};
+pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
+pub use source::{GroupState, SourceIdentity, UserState};
+pub use subject::Subject;
+pub use task::{ErrorClass, Priority, TaskRecord, TaskState};

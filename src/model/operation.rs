@@ -1,0 +1,248 @@
+//! What can be done to a target.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountId, TargetGroupId};
+
+/// The fields of an account that usersync writes, beside its login.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFields {
+    /// The name shown to people; `None` leaves it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub display_name: Option<String>,
+    /// The e-mail address; `None` leaves it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub email: Option<String>,
+}
+
+impl UserFields {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.display_name.is_none() && self.email.is_none()
+    }
+}
+
+/// One write to a target. Accounts and groups are named by stable id, what is to be made by name;
+/// `name` beside an id is the login as last seen, for addressing where ids cannot be, and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Operation {
+    /// Make an account that is active.
+    CreateUser {
+        /// The login.
+        name: String,
+        /// Its fields.
+        fields: UserFields,
+    },
+    /// Write fields.
+    UpdateUser {
+        /// Whose.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+        /// The fields that change.
+        fields: UserFields,
+    },
+    /// Change the login.
+    RenameUser {
+        /// Whose.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+        /// The new login.
+        to: String,
+    },
+    /// Let an account sign in again.
+    ActivateUser {
+        /// Which.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
+    /// Keep an account from signing in.
+    DeactivateUser {
+        /// Which.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
+    /// Delete an account.
+    DeleteUser {
+        /// Which.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
+    /// Make a group.
+    CreateGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a group.
+    DeleteGroup {
+        /// Which.
+        group: TargetGroupId,
+        /// Its name as last seen.
+        name: String,
+    },
+    /// Make an account a member of a group.
+    AddMember {
+        /// The group.
+        group: TargetGroupId,
+        /// The group's name.
+        group_name: String,
+        /// The account.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
+    /// Take an account out of a group.
+    RemoveMember {
+        /// The group.
+        group: TargetGroupId,
+        /// The group's name.
+        group_name: String,
+        /// The account.
+        account: AccountId,
+        /// The login as last seen.
+        name: String,
+    },
+}
+
+/// The kinds of operation that the safety gate limits, each for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limited {
+    /// Deactivating users.
+    Deactivate,
+    /// Deleting users.
+    Delete,
+    /// Renaming users.
+    Rename,
+    /// Changing users' e-mail addresses.
+    ChangeEmail,
+    /// Deleting groups.
+    DeleteGroup,
+    /// Removing memberships.
+    Leave,
+}
+
+impl Limited {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Deactivate,
+        Self::Delete,
+        Self::Rename,
+        Self::ChangeEmail,
+        Self::DeleteGroup,
+        Self::Leave,
+    ];
+
+    /// The word in the store and on the screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deactivate => "deactivate",
+            Self::Delete => "delete",
+            Self::Rename => "rename",
+            Self::ChangeEmail => "change_email",
+            Self::DeleteGroup => "delete_group",
+            Self::Leave => "leave",
+        }
+    }
+}
+
+impl Operation {
+    /// The word for it in plans and lists.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::CreateUser { .. } => "create",
+            Self::UpdateUser { .. } => "update",
+            Self::RenameUser { .. } => "rename",
+            Self::ActivateUser { .. } => "activate",
+            Self::DeactivateUser { .. } => "deactivate",
+            Self::DeleteUser { .. } => "delete",
+            Self::CreateGroup { .. } => "create_group",
+            Self::DeleteGroup { .. } => "delete_group",
+            Self::AddMember { .. } => "join",
+            Self::RemoveMember { .. } => "leave",
+        }
+    }
+
+    /// The limit that it counts towards, if it can hurt.
+    pub fn limited(&self) -> Option<Limited> {
+        match self {
+            Self::DeactivateUser { .. } => Some(Limited::Deactivate),
+            Self::DeleteUser { .. } => Some(Limited::Delete),
+            Self::RenameUser { .. } => Some(Limited::Rename),
+            Self::UpdateUser { fields, .. } if fields.email.is_some() => Some(Limited::ChangeEmail),
+            Self::DeleteGroup { .. } => Some(Limited::DeleteGroup),
+            Self::RemoveMember { .. } => Some(Limited::Leave),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes something away from somebody, so that both sides are read again right before it is sent.
+    pub fn removes(&self) -> bool {
+        matches!(
+            self,
+            Self::DeactivateUser { .. }
+                | Self::DeleteUser { .. }
+                | Self::DeleteGroup { .. }
+                | Self::RemoveMember { .. }
+        )
+    }
+
+    /// The account that it works on, if that exists already.
+    pub fn account(&self) -> Option<&AccountId> {
+        match self {
+            Self::UpdateUser { account, .. }
+            | Self::RenameUser { account, .. }
+            | Self::ActivateUser { account, .. }
+            | Self::DeactivateUser { account, .. }
+            | Self::DeleteUser { account, .. }
+            | Self::AddMember { account, .. }
+            | Self::RemoveMember { account, .. } => Some(account),
+            Self::CreateUser { .. } | Self::CreateGroup { .. } | Self::DeleteGroup { .. } => None,
+        }
+    }
+
+    /// The login or group name that it brings into being, if it makes or renames something.
+    pub fn new_name(&self) -> Option<&str> {
+        match self {
+            Self::CreateUser { name, .. } | Self::CreateGroup { name } => Some(name),
+            Self::RenameUser { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateUser { name, .. } => write!(f, "create {name}"),
+            Self::UpdateUser { name, fields, .. } => {
+                let what = match (&fields.display_name, &fields.email) {
+                    (Some(_), Some(_)) => "display name and e-mail",
+                    (Some(_), None) => "display name",
+                    (None, Some(_)) => "e-mail",
+                    (None, None) => "nothing",
+                };
+                write!(f, "update {name}: {what}")
+            }
+            Self::RenameUser { name, to, .. } => write!(f, "rename {name} → {to}"),
+            Self::ActivateUser { name, .. } => write!(f, "activate {name}"),
+            Self::DeactivateUser { name, .. } => write!(f, "deactivate {name}"),
+            Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
+            Self::CreateGroup { name } => write!(f, "create group {name}"),
+            Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),
+            Self::AddMember {
+                group_name, name, ..
+            } => write!(f, "join {name} to {group_name}"),
+            Self::RemoveMember {
+                group_name, name, ..
+            } => write!(f, "take {name} out of {group_name}"),
+        }
+    }
+}

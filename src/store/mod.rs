@@ -1,0 +1,735 @@
+//! The store: what is kept, spoken of in intentions. Each method is one transaction; `tests/store.rs` runs the same
+//! expectations against every implementation.
+//!
+//! The rules that these transactions keep were model-checked; the numbers in brackets are those of the design, section 4.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId,
+    GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup,
+    NewEvent, NewHeldItem, Operation, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord,
+    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord,
+    Token, UserId,
+};
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The claim is not held any more: its holder writes nothing. [6]
+    #[error("the claim has ended")]
+    ClaimEnded,
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be written to now: a full disk, a lock held by another process.
+    #[error("the store cannot be written: {0}")]
+    Unavailable(String),
+    /// Anything else.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// Result of a store's method.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What appending did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Events that are new.
+    pub stored: usize,
+    /// Events that were there already.
+    pub duplicates: usize,
+}
+
+/// A task that a worker may work, and all that the store knows about its subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claimed {
+    /// To be shown with every transaction.
+    pub token: Token,
+    /// Where.
+    pub pair: Pair,
+    /// Who.
+    pub subject: Subject,
+    /// The generation that was claimed; 0 for a claim that a run took without a task.
+    pub generation: i64,
+    /// Attempts that failed so far.
+    pub attempts: u32,
+    /// Why the task was raised first.
+    pub cause: Cause,
+    /// When that was received, for the latency.
+    pub caused_at: Timestamp,
+    /// The user's link, its account being claimed too.
+    pub link: Option<Link>,
+    /// Open intents of the subject or of its account, left behind by claims that ended; none of them can arrive any more.
+    pub intents: Vec<OpenIntent>,
+    /// Held items of the subject that a person decided: approved ones may be done once, rejected ones stand while the
+    /// fingerprint is the same.
+    pub decided: Vec<HeldItem>,
+    /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
+    pub wanted: bool,
+}
+
+/// An operation written down before it is sent. [7]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenIntent {
+    /// Its id.
+    pub id: IntentId,
+    /// Where.
+    pub pair: Pair,
+    /// Whose task.
+    pub subject: Subject,
+    /// What was about to be done.
+    pub operation: Operation,
+    /// What was there before; for the change.
+    pub before: serde_json::Value,
+    /// Why it was done.
+    pub cause: Cause,
+    /// When the cause was received.
+    pub caused_at: Option<Timestamp>,
+    /// Whether a person approved it.
+    pub approved: bool,
+    /// Until when its request can arrive; past it nobody sends it.
+    pub arrives_until: Timestamp,
+}
+
+/// An operation about to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewIntent {
+    /// The operation.
+    pub operation: Operation,
+    /// What is there before; for the change.
+    pub before: serde_json::Value,
+    /// Until when its request can arrive: the call's deadline and a margin.
+    pub arrives_until: Timestamp,
+    /// Past how many of its kind in the rolling hour it is held; `None` where it is not limited, or approved.
+    pub limit: Option<u32>,
+    /// The held item that approves it, which is thereby used up.
+    pub approved_by: Option<i64>,
+}
+
+/// How an intent ended; becomes its change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The intent.
+    pub intent: IntentId,
+    /// How it ended.
+    pub outcome: ChangeOutcome,
+}
+
+/// What is written of a link.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinkWrite {
+    /// Written as it is here. A link to a new account claims that account, too.
+    Put(Link),
+    /// Taken away (its account is gone).
+    Remove,
+}
+
+/// What is written of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupWrite {
+    /// The source group feeds this managed group, which is made if it is not there; another one that it fed loses it
+    /// as a source.
+    Manage {
+        /// The source group.
+        source: GroupId,
+        /// The target's group; `sources` is ignored.
+        group: ManagedGroup,
+    },
+    /// The source group feeds none, and this is why; one that it fed loses it as a source.
+    Unmap {
+        /// The source group.
+        source: GroupId,
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The source group is gone; one that it fed loses it as a source.
+    Forget {
+        /// The source group.
+        source: GroupId,
+    },
+}
+
+/// One step of a worker: settles what was answered, writes what it learnt, writes down what it sends next; all or
+/// nothing, and only while the claim is held. [6]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Intents that were answered or looked after; each leaves its change and records a look. A successful rename
+    /// makes those ready that wait for this subject.
+    pub settled: Vec<Settled>,
+    /// The user's link.
+    pub link: Option<LinkWrite>,
+    /// The group.
+    pub group: Option<GroupWrite>,
+    /// What is sent next.
+    pub next: Option<NewIntent>,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// Written; nothing was to be sent.
+    Written,
+    /// Written; this is the intent to send now.
+    Send(IntentId),
+    /// Written, but the next operation is past the limit: it has to be held. So many were done in the last hour.
+    PastLimit {
+        /// Done in the last hour, those under way included.
+        done: u32,
+    },
+    /// Nothing was written: the account of the link belongs to another link or claim by now.
+    AccountTaken,
+}
+
+/// What came of asking for an account that was found by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// Linked and claimed; read the target again before planning. [4]
+    Linked,
+    /// Somebody else's claim, or a request under way, holds it: back to the queue until then.
+    Busy {
+        /// Not before this.
+        until: Timestamp,
+    },
+    /// Another user's link has it meanwhile.
+    LinkedElsewhere {
+        /// Whose connector.
+        connector: ConnectorName,
+        /// Which user.
+        user: UserId,
+    },
+}
+
+/// What came of waiting for another subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The claim is released; the task becomes ready when the other is done.
+    Waits,
+    /// Nothing was written and the claim is still held: following who waits for whom leads back to this subject. [4]
+    Ring,
+}
+
+/// Who holds an account, by what the store knows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Holder {
+    /// No link of any connector.
+    Nobody,
+    /// A link.
+    Linked {
+        /// Whose connector.
+        connector: ConnectorName,
+        /// The link.
+        link: Link,
+    },
+    /// No link, but an open create intent of another subject names it. [4]
+    BeingMade,
+}
+
+/// How a task failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Class of the error.
+    pub class: ErrorClass,
+    /// One readable line.
+    pub text: String,
+    /// When to try again; `None`: the attempts are used up, it is a dead letter.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What a run asks before it works a subject from its walk. [3]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Who.
+    pub subject: Subject,
+    /// The lower of the two looks that it was read with.
+    pub look: Look,
+    /// The account of its link as the run read it.
+    pub account: Option<AccountId>,
+}
+
+/// Whether the link between a pair's source and target has had its first run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairState {
+    /// Not planned yet: events are stored, tasks wait.
+    New,
+    /// Planned and held: events are stored, tasks wait.
+    Held,
+    /// Approved, its first run is due or under way.
+    Approved,
+    /// In service.
+    InService,
+    /// A person has to confirm another identity first.
+    Stopped,
+}
+
+/// A pair as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairRecord {
+    /// Which.
+    #[serde(flatten)]
+    pub pair: Pair,
+    /// Where it stands.
+    pub state: PairState,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Something that a person asked for; a running server finds it at once. [8]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// A full run of a connector, on all its targets or on one.
+    Run {
+        /// Whose.
+        connector: ConnectorName,
+        /// On which target only.
+        target: Option<TargetName>,
+        /// What made it due.
+        trigger: RunTrigger,
+    },
+}
+
+/// Which events are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Of this connector.
+    pub connector: Option<ConnectorName>,
+    /// With this id.
+    pub id: Option<String>,
+    /// About this subject.
+    pub subject: Option<Subject>,
+    /// Received at or after this.
+    pub from: Option<Timestamp>,
+    /// Received before this.
+    pub to: Option<Timestamp>,
+    /// Only those whose subject's task is a dead letter.
+    pub failed: bool,
+    /// Only those that were ignored.
+    pub ignored: bool,
+    /// With a sequence number below this (keyset paging, newest first).
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which changes are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeFilter {
+    /// Of this connector.
+    pub connector: Option<ConnectorName>,
+    /// On this target.
+    pub target: Option<TargetName>,
+    /// For this subject.
+    pub subject: Option<Subject>,
+    /// With this login or group name.
+    pub name: Option<String>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Recorded at or after this.
+    pub from: Option<Timestamp>,
+    /// Recorded before this.
+    pub to: Option<Timestamp>,
+    /// With an id below this (keyset paging, newest first).
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which tasks are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Of this connector.
+    pub connector: Option<ConnectorName>,
+    /// On this target.
+    pub target: Option<TargetName>,
+    /// About this subject.
+    pub subject: Option<Subject>,
+    /// Only dead letters (`true`) or only others (`false`).
+    pub dead: Option<bool>,
+    /// Only those whose last error has this class.
+    pub class: Option<ErrorClass>,
+    /// Only those whose last error contains this text.
+    pub reason: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Counts for `status` and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairCounts {
+    /// Tasks that are ready or wait.
+    pub tasks: u64,
+    /// Of these, those whose time has come.
+    pub due: u64,
+    /// When the oldest of these was raised.
+    pub oldest: Option<Timestamp>,
+    /// Dead letters.
+    pub dead: u64,
+    /// Links.
+    pub links: u64,
+    /// Links whose account was not deactivated by us: what the safety gate counts as active.
+    pub active_links: u64,
+    /// Memberships that we gave.
+    pub memberships: u64,
+    /// Managed groups.
+    pub managed_groups: u64,
+    /// Held items that are open.
+    pub held: u64,
+    /// When the last change was recorded.
+    pub last_change: Option<Timestamp>,
+}
+
+/// A decision of a person about a held set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The set.
+    pub set: i64,
+    /// Only these items; empty: all of them.
+    pub items: Vec<i64>,
+    /// Approve, else reject.
+    pub approve: bool,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub note: Option<String>,
+}
+
+/// What is kept, and the rules that keep it right. Times come in as values. [9]
+#[async_trait]
+pub trait Store: Send + Sync {
+    // --- events ---
+
+    /// Stores events, each with its tasks on `targets`, durably; many callers share one commit. An event whose id is
+    /// there already counts as a duplicate and raises nothing. A settle event marks its tasks to be looked at once
+    /// more, `settle` seconds after they were done. [1, 2]
+    async fn append_events(
+        &self,
+        connector: &ConnectorName,
+        targets: &[TargetName],
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> StoreResult<Appended>;
+
+    /// Events, newest first.
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>>;
+
+    // --- tasks ---
+
+    /// Makes sure that a task is there for each subject and raises its generation; an earlier time and a higher
+    /// priority win. A dead letter is brought back to life. Returns how many.
+    async fn raise(
+        &self,
+        pair: &Pair,
+        subjects: &[Subject],
+        priority: Priority,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<usize>;
+
+    /// Claims the next task of this target whose time has come, for one of `connectors`, by priority, then time.
+    /// Subject and linked account are claimed together. A task with an intent under way on either waits until that can
+    /// not arrive any more. `None`: nothing to do. [4, 7]
+    async fn claim(
+        &self,
+        target: &TargetName,
+        connectors: &[ConnectorName],
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>>;
+
+    /// When the next task of this target falls due, so that a worker knows how long to sleep.
+    async fn next_due(
+        &self,
+        target: &TargetName,
+        connectors: &[ConnectorName],
+    ) -> StoreResult<Option<Timestamp>>;
+
+    /// Returns when something may have become due or been asked for since this was last called.
+    async fn woken(&self);
+
+    /// The next number of the one sequence of looks; never given twice, also after a restart. [3]
+    async fn next_look(&self) -> StoreResult<Look>;
+
+    /// Who holds this account; `name` is its login, to compare with open create intents of other subjects.
+    async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder>;
+
+    /// Links the claimed subject to an account found by name, and claims it; a link of `from` moves over with all that
+    /// it knows. [4]
+    async fn adopt(
+        &self,
+        token: Token,
+        link: Link,
+        from: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<Adopted>;
+
+    /// One step of a worker, see [`Step`].
+    async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped>;
+
+    /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
+    async fn still_held(&self, token: Token) -> StoreResult<bool>;
+
+    /// The work is done: records a look, releases the claim, ends the task if its generation is the claimed one (else
+    /// it is ready again), makes those ready that wait for it. The subject's open held items become exactly `held`;
+    /// those that are not among them are withdrawn. A task marked to settle becomes ready again at `settle_at`.
+    async fn complete(
+        &self,
+        token: Token,
+        held: Vec<NewHeldItem>,
+        settle_at: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// The work failed: releases the claim, notes the error, counts an attempt. A claim without a task raises it.
+    async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()>;
+
+    /// Back to the queue until then, without using up an attempt: releases the claim.
+    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()>;
+
+    /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
+    /// a hurry as we are), releases the claim. Becomes ready when the first is done or gave up its name, and at
+    /// `at_latest` all the same. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
+    /// is written. [4]
+    async fn wait_for(
+        &self,
+        token: Token,
+        others: &[Subject],
+        ring_ends_it: bool,
+        at_latest: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<Waiting>;
+
+    // --- what is linked ---
+
+    /// A user's link.
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>>;
+
+    /// All links of a pair.
+    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
+
+    /// Accounts of this target that other connectors link.
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>>;
+
+    /// Links whose account's login, or whose user's id, is this; over all pairs.
+    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;
+
+    /// Some users of the pair, other than `except`, who were lately seen alive; newest first.
+    async fn seen_alive(
+        &self,
+        pair: &Pair,
+        except: &UserId,
+        limit: usize,
+    ) -> StoreResult<Vec<UserId>>;
+
+    /// Users whose links hold a membership of this group that we gave.
+    async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>>;
+
+    /// Managed groups of a target.
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>>;
+
+    /// What became of the source's groups on a target.
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
+
+    // --- runs ---
+
+    /// Writes down that a run began.
+    async fn begin_run(
+        &self,
+        pair: &Pair,
+        trigger: RunTrigger,
+        mode: RunMode,
+        now: Timestamp,
+    ) -> StoreResult<RunId>;
+
+    /// Writes down how far a run is.
+    async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
+
+    /// Writes down how a run ended.
+    async fn end_run(
+        &self,
+        run: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Claims a subject that a run planned from its walk. `None`: something newer is recorded, the link is another, an
+    /// intent is open on subject or account, or somebody holds it: then its task is raised. [3, 7]
+    async fn claim_planned(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        planned: Planned,
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>>;
+
+    /// Subjects that a run found in order: those recorded since, claimed, linked otherwise, or with an open intent get
+    /// their task raised. Returns how many. [3]
+    async fn found_in_order(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        found: Vec<Planned>,
+        now: Timestamp,
+    ) -> StoreResult<usize>;
+
+    /// Links as a run saw them alive: when, and from which federation. Only of those whose link is still to `account`.
+    async fn saw_alive(
+        &self,
+        pair: &Pair,
+        seen: Vec<(UserId, Option<String>)>,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Open create intents of a pair that no subject's task will settle; a run has checked their names and settles them. [7]
+    async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>>;
+
+    /// Runs, newest first.
+    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>>;
+
+    // --- pairs and identities ---
+
+    /// The pairs that are configured; new ones begin as [`PairState::New`]. Pairs that are no longer configured keep
+    /// their links.
+    async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
+
+    /// Where a pair stands.
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
+
+    /// Moves a pair.
+    async fn set_pair_state(
+        &self,
+        pair: &Pair,
+        state: PairState,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Opens the held set of a pair's first run with the numbers of its plan, or renews them in the open one.
+    async fn hold_first_run(
+        &self,
+        pair: &Pair,
+        summary: serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<i64>;
+
+    /// Pins the source's identity at first contact; returns the pinned one, which may be another.
+    async fn pin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+    ) -> StoreResult<SourceIdentity>;
+
+    /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
+    /// known, if it is.
+    async fn pin_target(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(TargetIdentity, Option<TargetName>)>;
+
+    /// A person confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`].
+    async fn confirm_identity(
+        &self,
+        connector: Option<&ConnectorName>,
+        target: Option<&TargetName>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Pauses a connector, or lets it go on; it stays so over restarts.
+    async fn set_paused(
+        &self,
+        connector: &ConnectorName,
+        paused: bool,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Connectors that are paused.
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
+
+    // --- held sets ---
+
+    /// Held sets, newest first.
+    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>>;
+
+    /// One held set and its items, open ones first.
+    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)>;
+
+    /// Approves or rejects, once; approved subjects' tasks are raised, an approved first run moves its pair to
+    /// [`PairState::Approved`], an approved adopted group may lose members. Returns how many items were decided.
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
+    /// not counted.
+    async fn done_in_last_hour(
+        &self,
+        pair: &Pair,
+        kind: Limited,
+        now: Timestamp,
+    ) -> StoreResult<u32>;
+
+    /// Whether a kind is held for the pair at present: an open set of it has items.
+    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool>;
+
+    // --- what people ask for ---
+
+    /// Asks a running server for something.
+    async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;
+
+    /// Takes what was asked for; each once.
+    async fn take_requests(&self) -> StoreResult<Vec<Request>>;
+
+    /// Puts the hints of events back to work. Returns events and tasks.
+    async fn replay_events(
+        &self,
+        filter: &EventFilter,
+        targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync),
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<(usize, usize)>;
+
+    /// Puts dead letters back to work with fresh attempts. Returns how many.
+    async fn replay_dead(
+        &self,
+        filter: &TaskFilter,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<usize>;
+
+    /// Ends the pause of tasks of a pair whose time has not come, so that they are worked at once (a secret changed).
+    async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize>;
+
+    // --- looking ---
+
+    /// Tasks, the most urgent first.
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>>;
+
+    /// Changes, newest first.
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
+
+    /// Counts of a pair.
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
+
+    /// Events stored, duplicates among them, and when the last came, of a connector.
+    async fn event_counts(
+        &self,
+        connector: &ConnectorName,
+    ) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+
+    // --- housekeeping ---
+
+    /// Removes at most `limit` events, changes and ended runs each that are older than `before`; never open sets,
+    /// rejections or open intents. Returns how many; 0: all done.
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
+
+    /// Whether it can be read and written, for `/readyz`.
+    async fn check(&self) -> StoreResult<()>;
+}
