@@ -69,10 +69,6 @@ pub trait Source: Send + Sync {
     async fn groups(&self) -> Result<Walked<GroupState>, SourceError>;
 
     /// One page of the ids of a group's direct members: `(first, max)`; `None` if the group is gone.
-    async fn members_page(
-        &self,
-        group: &GroupId,
-        first: usize,
-        max: usize,
-    ) -> Result<Option<Vec<UserId>>, SourceError>;
+    async fn members_page(&self, group: &GroupId, first: usize, max: usize)
+    -> Result<Option<Vec<UserId>>, SourceError>;
 }

@@ -40,11 +40,7 @@ pub struct Safety {
 
 impl Default for Safety {
     fn default() -> Self {
-        Self {
-            count: 20,
-            percent: 5.0,
-            leave_percent: 10.0,
-        }
+        Self { count: 20, percent: 5.0, leave_percent: 10.0 }
     }
 }
 

@@ -100,10 +100,7 @@ pub struct Pair {
 impl Pair {
     /// The pair of these two names.
     pub fn new(connector: impl Into<ConnectorName>, target: impl Into<TargetName>) -> Self {
-        Self {
-            connector: connector.into(),
-            target: target.into(),
-        }
+        Self { connector: connector.into(), target: target.into() }
     }
 }
 

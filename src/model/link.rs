@@ -105,8 +105,6 @@ impl Link {
 impl ManagedGroup {
     /// Whether a group of this pair's connector feeds it.
     pub fn fed_by(&self, pair: &Pair) -> bool {
-        self.sources
-            .iter()
-            .any(|(connector, _)| *connector == pair.connector)
+        self.sources.iter().any(|(connector, _)| *connector == pair.connector)
     }
 }

@@ -19,8 +19,7 @@ pub use connector::{AdoptRule, FirstRun, Policy, Safety};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem};
 pub use ids::{
-    AccountId, ConnectorName, GroupId, IntentId, Look, Pair, RunId, TargetGroupId, TargetName,
-    Token, UserId,
+    AccountId, ConnectorName, GroupId, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token, UserId,
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};

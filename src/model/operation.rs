@@ -131,14 +131,8 @@ pub enum Limited {
 
 impl Limited {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
-        Self::Deactivate,
-        Self::Delete,
-        Self::Rename,
-        Self::ChangeEmail,
-        Self::DeleteGroup,
-        Self::Leave,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Deactivate, Self::Delete, Self::Rename, Self::ChangeEmail, Self::DeleteGroup, Self::Leave];
 
     /// The word in the store and on the screen.
     pub fn as_str(self) -> &'static str {
@@ -237,12 +231,8 @@ impl fmt::Display for Operation {
             Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
             Self::CreateGroup { name } => write!(f, "create group {name}"),
             Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),
-            Self::AddMember {
-                group_name, name, ..
-            } => write!(f, "join {name} to {group_name}"),
-            Self::RemoveMember {
-                group_name, name, ..
-            } => write!(f, "take {name} out of {group_name}"),
+            Self::AddMember { group_name, name, .. } => write!(f, "join {name} to {group_name}"),
+            Self::RemoveMember { group_name, name, .. } => write!(f, "take {name} out of {group_name}"),
         }
     }
 }

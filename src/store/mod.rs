@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId,
-    GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup,
-    NewEvent, NewHeldItem, Operation, Pair, Priority, RunId, RunMode, RunOutcome, RunRecord,
-    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord,
-    Token, UserId,
+    AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem,
+    HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Operation, Pair, Priority,
+    RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+    TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -445,11 +444,7 @@ pub trait Store: Send + Sync {
     ) -> StoreResult<Option<Claimed>>;
 
     /// When the next task of this target falls due, so that a worker knows how long to sleep.
-    async fn next_due(
-        &self,
-        target: &TargetName,
-        connectors: &[ConnectorName],
-    ) -> StoreResult<Option<Timestamp>>;
+    async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;
 
     /// Returns when something may have become due or been asked for since this was last called.
     async fn woken(&self);
@@ -462,13 +457,7 @@ pub trait Store: Send + Sync {
 
     /// Links the claimed subject to an account found by name, and claims it; a link of `from` moves over with all that
     /// it knows. [4]
-    async fn adopt(
-        &self,
-        token: Token,
-        link: Link,
-        from: Option<UserId>,
-        now: Timestamp,
-    ) -> StoreResult<Adopted>;
+    async fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> StoreResult<Adopted>;
 
     /// One step of a worker, see [`Step`].
     async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped>;
@@ -521,12 +510,7 @@ pub trait Store: Send + Sync {
     async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;
 
     /// Some users of the pair, other than `except`, who were lately seen alive; newest first.
-    async fn seen_alive(
-        &self,
-        pair: &Pair,
-        except: &UserId,
-        limit: usize,
-    ) -> StoreResult<Vec<UserId>>;
+    async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>>;
 
     /// Users whose links hold a membership of this group that we gave.
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>>;
@@ -540,13 +524,7 @@ pub trait Store: Send + Sync {
     // --- runs ---
 
     /// Writes down that a run began.
-    async fn begin_run(
-        &self,
-        pair: &Pair,
-        trigger: RunTrigger,
-        mode: RunMode,
-        now: Timestamp,
-    ) -> StoreResult<RunId>;
+    async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId>;
 
     /// Writes down how far a run is.
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
@@ -572,21 +550,10 @@ pub trait Store: Send + Sync {
 
     /// Subjects that a run found in order: those recorded since, claimed, linked otherwise, or with an open intent get
     /// their task raised. Returns how many. [3]
-    async fn found_in_order(
-        &self,
-        pair: &Pair,
-        run: RunId,
-        found: Vec<Planned>,
-        now: Timestamp,
-    ) -> StoreResult<usize>;
+    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize>;
 
     /// Links as a run saw them alive: when, and from which federation. Only of those whose link is still to `account`.
-    async fn saw_alive(
-        &self,
-        pair: &Pair,
-        seen: Vec<(UserId, Option<String>)>,
-        now: Timestamp,
-    ) -> StoreResult<()>;
+    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
 
     /// Open create intents of a pair that no subject's task will settle; a run has checked their names and settles them. [7]
     async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>>;
@@ -604,27 +571,13 @@ pub trait Store: Send + Sync {
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
 
     /// Moves a pair.
-    async fn set_pair_state(
-        &self,
-        pair: &Pair,
-        state: PairState,
-        now: Timestamp,
-    ) -> StoreResult<()>;
+    async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()>;
 
     /// Opens the held set of a pair's first run with the numbers of its plan, or renews them in the open one.
-    async fn hold_first_run(
-        &self,
-        pair: &Pair,
-        summary: serde_json::Value,
-        now: Timestamp,
-    ) -> StoreResult<i64>;
+    async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64>;
 
     /// Pins the source's identity at first contact; returns the pinned one, which may be another.
-    async fn pin_source(
-        &self,
-        connector: &ConnectorName,
-        identity: &SourceIdentity,
-    ) -> StoreResult<SourceIdentity>;
+    async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity>;
 
     /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
     /// known, if it is.
@@ -644,13 +597,7 @@ pub trait Store: Send + Sync {
     ) -> StoreResult<()>;
 
     /// Pauses a connector, or lets it go on; it stays so over restarts.
-    async fn set_paused(
-        &self,
-        connector: &ConnectorName,
-        paused: bool,
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<()>;
+    async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;
 
     /// Connectors that are paused.
     async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
@@ -669,12 +616,7 @@ pub trait Store: Send + Sync {
 
     /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
     /// not counted.
-    async fn done_in_last_hour(
-        &self,
-        pair: &Pair,
-        kind: Limited,
-        now: Timestamp,
-    ) -> StoreResult<u32>;
+    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
 
     /// Whether a kind is held for the pair at present: an open set of it has items.
     async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool>;
@@ -697,12 +639,7 @@ pub trait Store: Send + Sync {
     ) -> StoreResult<(usize, usize)>;
 
     /// Puts dead letters back to work with fresh attempts. Returns how many.
-    async fn replay_dead(
-        &self,
-        filter: &TaskFilter,
-        by: &str,
-        now: Timestamp,
-    ) -> StoreResult<usize>;
+    async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
 
     /// Ends the pause of tasks of a pair whose time has not come, so that they are worked at once (a secret changed).
     async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize>;
@@ -719,10 +656,7 @@ pub trait Store: Send + Sync {
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
 
     /// Events stored, duplicates among them, and when the last came, of a connector.
-    async fn event_counts(
-        &self,
-        connector: &ConnectorName,
-    ) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)>;
 
     // --- housekeeping ---
 
