@@ -7,7 +7,7 @@ use super::{
     ConnectorConfig, HookConfig, Schedule, Secret,
     policy::policy,
     problem::Place,
-    reach::{Forms, reach, secret, written_form},
+    reach::{Forms, reach, secret, server_url, written_form},
     reader::Table,
     values::{self, Wrong},
 };
@@ -36,7 +36,7 @@ pub(super) fn connector(table: &Table<'_>) -> Written {
 fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> {
     let name = table.read("name", values::name);
     let enabled = table.read("enabled", values::flag);
-    let url = table.read("url", values::base_url);
+    let url = server_url(table);
     let realm = table.read("realm", values::string);
     let client_realm = table.read("client_realm", values::string);
     let client_id = table.read("client_id", values::string);

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use super::keys::KEYS;
+
 /// The text with each byte of a value that may be a secret replaced by `*`.
 pub(super) fn mask(text: &str) -> String {
     let mut hidden: Vec<Range<usize>> = Vec::new();
@@ -37,14 +39,19 @@ enum Rule {
     Variable,
 }
 
+/// Unknown keys are hidden too: a misspelt `tokn` holds a token.
 fn rule_for(name: &str) -> Option<Rule> {
-    let name = name.to_lowercase();
-    let secret = ["secret", "token", "passw", "pwd", "credential"].iter().any(|word| name.contains(word));
+    let secret = ["secret", "token", "password"].iter().any(|word| name.contains(word));
     match name {
+        _ if !is_known(name) => Some(Rule::Hide),
         _ if !secret || name.ends_with("_file") => None,
-        name if name.ends_with("_env") => Some(Rule::Variable),
+        _ if name.ends_with("_env") => Some(Rule::Variable),
         _ => Some(Rule::Hide),
     }
+}
+
+fn is_known(name: &str) -> bool {
+    KEYS.iter().any(|key| key.path.split('.').any(|part| part == name))
 }
 
 /// The key's last part before an equals sign, without quotes.

@@ -81,9 +81,9 @@ pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file = std::fs::File::open(path).map_err(|error| secret::in_words(&error))?;
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| secret::in_words(&error))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("it is larger than 4 MiB".to_owned());
     }

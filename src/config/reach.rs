@@ -1,5 +1,7 @@
 //! Reads what targets and connectors have in common: the way to their server, and secrets.
 
+use url::{Host, Url};
+
 use super::{Reach, Secret, permissions, problem::Place, reader::Table, values};
 
 /// The three forms of a secret: in the file itself, in a file of its own, in the environment.
@@ -29,4 +31,20 @@ pub(super) fn secret(table: &Table<'_>, forms: Forms) -> Option<(Secret, Place)>
         table.reader.warn(place.clone(), format!("others on this machine can read {}", secret.describe()), Some(help));
     }
     Some((secret, place))
+}
+
+/// Reads the base URL; secrets that travel without TLS are worth a warning.
+pub(super) fn server_url(table: &Table<'_>) -> Option<Url> {
+    let url = table.read("url", values::base_url)?;
+    let near = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !near {
+        let help = "use https:// if the server speaks it".to_owned();
+        table.reader.warn(table.place_of("url"), "secrets and people's data go there without TLS", Some(help));
+    }
+    Some(url)
 }

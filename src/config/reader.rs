@@ -20,6 +20,7 @@ use super::{
     keys::{self, Fallback, Key},
     mask::is_variable_name,
     problem::{Place, Shown},
+    secret::in_words,
     suggest::did_you_mean,
     values::{self, Read, Wrong, kind_of},
 };
@@ -181,9 +182,9 @@ impl<'a> Table<'a> {
     /// The same, of a file that must be readable.
     pub fn file(&self, name: &'static str) -> Option<PathBuf> {
         let path = self.path(name)?;
-        if let Err(error) = std::fs::File::open(&path).and_then(|file| file.metadata()) {
-            let wrong = Wrong::new(format!("file {} cannot be read: {error}", path.display()));
-            self.wrong(name, self.place_of(name), wrong);
+        if let Err(error) = std::fs::File::open(&path) {
+            let wrong = Wrong::new(format!("file {} cannot be read: {}", path.display(), in_words(&error)));
+            self.wrong(name, self.place_of(name), wrong.help(self.path_help()));
             return None;
         }
         Some(path)
@@ -206,10 +207,18 @@ impl<'a> Table<'a> {
         let (form, secret) = forms.into_iter().zip(found).find_map(|(form, secret)| Some((form, secret?)))?;
         let place = self.place_of(form);
         if let Err(error) = secret.read() {
-            self.wrong(form, place, Wrong::new(error.to_string()));
+            let help = if form == file { self.path_help() } else { "set it where usersync is started".to_owned() };
+            let wrong = Wrong::new(error.to_string());
+            self.wrong(form, place, if form == inline { wrong } else { wrong.help(help) });
             return None;
         }
         Some((secret, place))
+    }
+
+    fn path_help(&self) -> String {
+        let folder = self.reader.resolve("");
+        let folder = if folder.as_os_str().is_empty() { ".".to_owned() } else { folder.display().to_string() };
+        format!("relative paths start at {folder}")
     }
 
     fn variable(&self, value: &DeValue<'_>) -> Read<Secret> {

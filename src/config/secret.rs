@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
 
@@ -98,7 +98,7 @@ impl Secret {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let unreadable = |error: std::io::Error| format!("cannot be read: {}", in_words(&error));
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -107,6 +107,16 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// What kept a file from being read, without numbers.
+pub(super) fn in_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -5,6 +5,7 @@ use tracing::Level;
 use super::{
     LogConfig, LogFormat, ServerConfig, StoreConfig, TlsConfig,
     keys::{KEYS, OVERRIDABLE},
+    permissions,
     reader::Table,
     suggest::did_you_mean,
     values::{self, Wrong},
@@ -49,6 +50,11 @@ pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
 
 fn tls_files(table: &Table<'_>) -> Option<TlsConfig> {
     let (cert_file, key_file) = (table.file("cert_file"), table.file("key_file"));
+    if let Some(path) = key_file.as_deref().filter(|path| permissions::others_can_read(path)) {
+        let (message, help) =
+            (format!("others on this machine can read {}", path.display()), format!("chmod 600 {}", path.display()));
+        table.reader.warn(table.place_of("key_file"), message, Some(help));
+    }
     Some(TlsConfig { cert_file: cert_file?, key_file: key_file? })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     TargetAuth, TargetConfig, TargetKind,
-    reach::{Forms, reach, secret, written_form},
+    reach::{Forms, reach, secret, server_url, written_form},
     reader::Table,
     values::{self, Wrong},
 };
@@ -14,7 +14,7 @@ const PASSWORD: Forms = ["password", "password_file", "password_env"];
 pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let name = table.read("name", values::name);
     let kind = table.read("kind", values::one_of(KINDS));
-    let url = table.read("url", values::base_url);
+    let url = server_url(table);
     let auth = auth(table);
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());

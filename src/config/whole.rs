@@ -53,6 +53,10 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     let wanted: Vec<_> = connectors.iter().flat_map(|written| &written.targets).collect();
     known_targets(&connector_tables, &target_tables, &connectors);
     unused_targets(&target_tables, &wanted);
+    if connector_tables.is_empty() {
+        let help = "add a [[connector]] and a [[target]]; usersync config example shows how";
+        reader.warn(Place::File, "there is no connector, so nothing is kept in step", Some(help.to_owned()));
+    }
     let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector));
     if inline && permissions::others_can_read(path) {
         let help = format!("chmod 600 {}, or keep secrets in files of their own (token_file, …)", path.display());
