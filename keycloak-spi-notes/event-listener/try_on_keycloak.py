@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -36,12 +37,17 @@ class Receiver:
         self.faults = []
         self.answer = lambda path, events: 202
         self.server = None
+        self.connections = []
 
     def start(self):
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                receiver.connections.append(self.connection)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
@@ -61,6 +67,12 @@ class Receiver:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # closed before
+        self.connections.clear()
 
     def receive(self, path, headers, body):
         events = json.loads(body)["events"]
