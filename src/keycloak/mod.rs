@@ -1,5 +1,6 @@
 //! The source: Keycloak's Admin REST API, its tokens, walks, events and signatures.
 
+pub mod signature;
 mod source;
 
 pub use source::{Source, SourceError, SourceInfo, Walked};
