@@ -1,5 +1,6 @@
 //! The source: Keycloak's Admin REST API, its tokens, walks, events and signatures.
 
+pub mod decode;
 pub mod signature;
 mod source;
 

@@ -55,7 +55,8 @@ pub(super) fn place(path: &str) -> Place<'_> {
     if path.is_empty() {
         return Place::Nowhere;
     }
-    let path = path.strip_prefix("scim/v2/").or_else(|| path.strip_prefix("attack-detection/brute-force/")).unwrap_or(path);
+    let path =
+        path.strip_prefix("scim/v2/").or_else(|| path.strip_prefix("attack-detection/brute-force/")).unwrap_or(path);
     let mut segments = path.split('/');
     let root = segments.next().unwrap_or_default();
     let (first, rest) = (segments.next(), segments);
