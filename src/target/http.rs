@@ -177,11 +177,13 @@ impl Http {
             builder = builder.tls_certs_merge(certificates);
         }
         if let Some(proxy) = &settings.proxy {
-            let proxy = Proxy::all(proxy.as_str())
-                .map_err(|_| "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned())?;
+            let proxy = Proxy::all(proxy.as_str()).map_err(|_| {
+                "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned()
+            })?;
             builder = builder.proxy(proxy);
         }
-        let client = builder.build().map_err(|error| format!("The HTTP client cannot be set up: {}.", cause(&error)))?;
+        let client =
+            builder.build().map_err(|error| format!("The HTTP client cannot be set up: {}.", cause(&error)))?;
         Ok(Self {
             client,
             gate: Semaphore::new(settings.parallel.max(1)),
