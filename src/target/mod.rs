@@ -1,6 +1,9 @@
 //! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
 //! as [`Capabilities`].
 
+pub mod http;
+pub mod jira;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -203,4 +206,13 @@ pub trait Target: Send + Sync {
 
     /// Does one operation, before `deadline`: past it nothing more is sent.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
+
+    /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the
+    /// target does not tell.
+    async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
+        Ok(None)
+    }
+
+    /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
+    fn forget_refusal(&self) {}
 }

@@ -1,0 +1,315 @@
+//! What every target that speaks HTTP shares: the client, its pace, bounded answers, and what a missing answer means.
+
+mod retry_after;
+mod text;
+
+use std::{
+    error::Error,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::Timestamp;
+use reqwest::{
+    Certificate, Method, Proxy, StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect,
+};
+use secrecy::SecretString;
+use tokio::{sync::Semaphore, time::timeout};
+use url::Url;
+
+use super::{TargetError, TargetErrorKind};
+use crate::model::ErrorClass;
+
+pub use retry_after::{http_date, retry_after};
+pub use text::tidy;
+
+/// Where a secret comes from; asked before each call, so that a rotated one is taken without a restart.
+pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
+/// How a server is reached, and how hard it may be worked.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// A file of PEM certificates to trust beside the system's own.
+    pub ca_file: Option<PathBuf>,
+    /// A proxy for all calls; none is taken from the environment.
+    pub proxy: Option<Url>,
+    /// Calls under way at once.
+    pub parallel: usize,
+    /// Calls begun in a second; `None` for no limit.
+    pub per_second: Option<NonZeroU32>,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long a call may take, its answer read to the end.
+    pub call_timeout: Duration,
+    /// The largest answer that is read, unpacked, in bytes.
+    pub body_max: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            proxy: None,
+            parallel: 8,
+            per_second: None,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(30),
+            body_max: 64 << 20,
+        }
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Headers, the credentials among them marked as sensitive.
+    pub headers: HeaderMap,
+    /// A JSON body.
+    pub body: Option<Bytes>,
+    /// Past this nothing is sent, and an answer is not waited for.
+    pub deadline: Option<Timestamp>,
+}
+
+impl Call {
+    /// Whether it can change something at the other side.
+    pub fn writes(&self) -> bool {
+        self.method != Method::GET && self.method != Method::HEAD
+    }
+}
+
+/// A complete answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, unpacked.
+    pub body: Bytes,
+    /// From the first byte sent to the last byte read.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// How long the other side asks to wait.
+    pub fn retry_after(&self) -> Option<jiff::SignedDuration> {
+        self.header(RETRY_AFTER.as_str()).and_then(|value| retry_after(value, Timestamp::now()))
+    }
+
+    /// Whether the body is a page for people.
+    pub fn is_html(&self) -> bool {
+        let typed = self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+        typed || self.body.trim_ascii_start().first() == Some(&b'<')
+    }
+}
+
+/// Why there is no answer; the text tells what happened and what to do, not to what.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The request never left.
+    NotSent(ErrorClass, String),
+    /// The request may have arrived.
+    Lost(String),
+    /// An answer came, but it is too large to be read.
+    TooLarge(String),
+}
+
+impl NoAnswer {
+    /// What it means for the call at hand: one that writes may have been done.
+    pub fn into_error(self, what: &str, writes: bool) -> TargetError {
+        let (kind, text) = match self {
+            Self::NotSent(class, text) => (TargetErrorKind::NotDone(class), text),
+            Self::Lost(text) | Self::TooLarge(text) if writes => {
+                let text = format!("{text} Whether it was done is found out by looking.");
+                (TargetErrorKind::Unanswered, text)
+            }
+            Self::Lost(text) => (TargetErrorKind::NotDone(ErrorClass::Transient), text),
+            Self::TooLarge(text) => (TargetErrorKind::NotDone(ErrorClass::Doubt), text),
+        };
+        TargetError { kind, text: format!("{what}: {text}"), retry_after: None }
+    }
+}
+
+/// A client for one server: time-outs, trust, pace. Redirects are not followed, cookies not kept.
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    gate: Semaphore,
+    pace: Option<DefaultDirectRateLimiter>,
+    call_timeout: Duration,
+    body_max: usize,
+}
+
+impl Http {
+    /// A client with these settings; the error is a sentence about the setting that does not work.
+    pub fn new(settings: &HttpSettings) -> Result<Self, String> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("usersync/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            // Shorter than the 20 s after which Tomcat closes, so that few calls meet a closing connection.
+            .pool_idle_timeout(Duration::from_secs(15))
+            .no_proxy();
+        if let Some(file) = &settings.ca_file {
+            let shown = file.display();
+            let pem = std::fs::read(file).map_err(|error| format!("ca_file {shown} cannot be read: {error}."))?;
+            let certificates = Certificate::from_pem_bundle(&pem)
+                .map_err(|_| format!("ca_file {shown} is not a file of PEM certificates."))?;
+            if certificates.is_empty() {
+                return Err(format!("ca_file {shown} holds no PEM certificate."));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some(proxy) = &settings.proxy {
+            let proxy = Proxy::all(proxy.as_str()).map_err(|_| {
+                "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned()
+            })?;
+            builder = builder.proxy(proxy);
+        }
+        let client =
+            builder.build().map_err(|error| format!("The HTTP client cannot be set up: {}.", cause(&error)))?;
+        Ok(Self {
+            client,
+            gate: Semaphore::new(settings.parallel.max(1)),
+            pace: settings.per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
+            call_timeout: settings.call_timeout,
+            body_max: settings.body_max,
+        })
+    }
+
+    /// Sends a call when its turn comes and reads the whole answer. A read whose connection broke is sent once more.
+    pub async fn send(&self, call: &Call) -> Result<Answer, NoAnswer> {
+        let late = || {
+            NoAnswer::NotSent(
+                ErrorClass::Transient,
+                "its time was up before its turn came, so it was not sent. It is tried again by itself.".to_owned(),
+            )
+        };
+        let turn = async {
+            let place = self.gate.acquire().await.map_err(|_| late())?;
+            if let Some(pace) = &self.pace {
+                pace.until_ready().await;
+            }
+            Ok::<_, NoAnswer>(place)
+        };
+        let _place = match call.deadline {
+            None => turn.await?,
+            Some(deadline) => timeout(left(deadline), turn).await.map_err(|_| late())??,
+        };
+        let first = match self.once(call).await {
+            Err((NoAnswer::Lost(_), true)) if !call.writes() => self.once(call).await,
+            other => other,
+        };
+        first.map_err(|(why, _)| why)
+    }
+
+    /// One attempt; the flag tells a broken connection from a time-out.
+    async fn once(&self, call: &Call) -> Result<Answer, (NoAnswer, bool)> {
+        let limit = call.deadline.map_or(self.call_timeout, |deadline| self.call_timeout.min(left(deadline)));
+        if limit.is_zero() {
+            let text = "its time was up before it was sent, so it was not. It is tried again by itself.";
+            return Err((NoAnswer::NotSent(ErrorClass::Transient, text.to_owned()), false));
+        }
+        let began = Instant::now();
+        let mut request =
+            self.client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone()).timeout(limit);
+        if let Some(body) = &call.body {
+            request = request.header("content-type", "application/json").body(body.clone());
+        }
+        let server = server(&call.url);
+        let mut response = request.send().await.map_err(|error| missing(&error, &server, limit))?;
+        let too_large = || {
+            let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);
+            (NoAnswer::TooLarge(text), false)
+        };
+        if response.content_length().is_some_and(|length| length > self.body_max as u64) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error, &server, limit))? {
+            if body.len() + chunk.len() > self.body_max {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+            took: began.elapsed(),
+        })
+    }
+}
+
+/// The server as people write it, without a path or anything secret.
+pub fn server(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// What is left until an instant.
+fn left(deadline: Timestamp) -> Duration {
+    Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+}
+
+/// What a transport error means. Only what failed while connecting is known not to have been sent.
+fn missing(error: &reqwest::Error, server: &str, limit: Duration) -> (NoAnswer, bool) {
+    let why = cause(error);
+    if error.is_builder() {
+        return (NoAnswer::NotSent(ErrorClass::Bug, format!("the request could not be written: {why}.")), false);
+    }
+    if error.is_connect() {
+        return (NoAnswer::NotSent(ErrorClass::Transient, connecting(error, server, &why)), false);
+    }
+    if error.is_timeout() {
+        let text = format!("{server} did not answer within {} s.", limit.as_secs().max(1));
+        return (NoAnswer::Lost(text), false);
+    }
+    (NoAnswer::Lost(format!("the connection to {server} broke before the answer was complete ({why}).")), true)
+}
+
+/// Why no connection came about, and what to do.
+fn connecting(error: &reqwest::Error, server: &str, why: &str) -> String {
+    let low = why.to_lowercase();
+    if low.contains("certificate") || low.contains("unknownissuer") {
+        format!(
+            "the certificate of {server} cannot be verified ({why}). If it was issued by a company's own authority, \
+             name that authority's PEM file in ca_file."
+        )
+    } else if low.contains("tls") || low.contains("handshake") || low.contains("corrupt message") {
+        format!("no secure connection to {server} ({why}). Check that the address should begin with https://.")
+    } else if error.is_dns() || low.contains("dns") || low.contains("lookup") {
+        format!("the name of {server} cannot be resolved ({why}). Check the address and this machine's DNS.")
+    } else if error.is_timeout() || low.contains("timed out") || low.contains("deadline") {
+        format!("{server} cannot be reached: no connection in time. Check the address, proxy and firewalls.")
+    } else if low.contains("refused") {
+        format!("{server} refuses the connection. Check that it is running and that the port is right.")
+    } else {
+        format!("{server} cannot be reached ({why}). Check the address, proxy and firewalls.")
+    }
+}
+
+/// The innermost cause in its own words; the outer ones repeat addresses, which may hold more than they should.
+fn cause(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let text = tidy(&inner.to_string(), None);
+    text.trim_end_matches('.').to_owned()
+}

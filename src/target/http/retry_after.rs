@@ -1,0 +1,64 @@
+//! The `Retry-After` header.
+
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+
+/// The longest wait that is believed; a server that asks for more is asked again after this.
+const LONGEST: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long a `Retry-After` value asks to wait: seconds, fractions of seconds, or an HTTP date as seen at `now`.
+/// A date that has passed is no wait; what cannot be read is `None`; nothing is longer than an hour.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
+    let value = value.trim();
+    let wait = if value.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        let seconds: f64 = value.trim_end_matches(['s', 'S']).trim_end().parse().ok()?;
+        SignedDuration::try_from_secs_f64(seconds).unwrap_or(LONGEST)
+    } else {
+        http_date(value)?.duration_since(now)
+    };
+    Some(wait.clamp(SignedDuration::ZERO, LONGEST))
+}
+
+/// An HTTP date in one of the three forms that RFC 9110 wants to be understood.
+pub fn http_date(value: &str) -> Option<Timestamp> {
+    let utc = |date: DateTime| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let parse = |form: &str| DateTime::strptime(form, value).ok();
+    parse("%a, %d %b %Y %H:%M:%S GMT")
+        .or_else(|| parse("%A, %d-%b-%y %H:%M:%S GMT"))
+        .or_else(|| parse("%a %b %e %H:%M:%S %Y"))
+        .and_then(utc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(value: &str) -> Option<f64> {
+        let now = "2026-11-06T08:49:37Z".parse().ok()?;
+        retry_after(value, now).map(|wait| wait.as_secs_f64())
+    }
+
+    #[test]
+    fn seconds_fractions_and_dates_are_understood() {
+        for (value, seconds) in [
+            ("0", Some(0.0)),
+            ("7", Some(7.0)),
+            (" 7 ", Some(7.0)),
+            ("1.5", Some(1.5)),
+            (".25", Some(0.25)),
+            ("30s", Some(30.0)),
+            ("Fri, 06 Nov 2026 08:49:57 GMT", Some(20.0)),
+            ("Friday, 06-Nov-26 08:49:57 GMT", Some(20.0)),
+            ("Fri Nov  6 08:49:57 2026", Some(20.0)),
+            ("Fri, 06 Nov 2026 08:49:07 GMT", Some(0.0)),
+            ("86400", Some(3600.0)),
+            ("99999999999999999999999", Some(3600.0)),
+            ("-3", None),
+            ("soon", None),
+            ("", None),
+            ("1.2.3", None),
+            ("Fri, 31 Feb 2026 08:49:57 GMT", None),
+        ] {
+            assert_eq!(wait(value), seconds, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Groups and their members.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    JiraTarget,
+    call::{Ask, parse},
+    errors::{Said, error, not_done, not_possible},
+    fold,
+    wire::{MemberPage, NameOnly, Named, Suggestions},
+};
+use crate::{
+    model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
+    target::{Applied, Page, TargetError, TargetErrorKind},
+};
+
+/// Members asked for at once; Jira gives 50 at most, whatever is asked.
+const PAGE: &str = "50";
+
+impl JiraTarget {
+    /// A group by name. The picker alone tells how the name is spelled, but may cut its answer off; whether a group exists
+    /// is told by its members.
+    pub(super) async fn find_group(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<TargetGroup>, TargetError> {
+        let what = format!("reading group {name}");
+        let protection = self.protection(deadline).await?;
+        let ask = Ask::get("/groups/picker", &what)
+            .query("query", name.trim())
+            .query("maxResults", "1000")
+            .deadline(deadline);
+        let suggested: Suggestions = self.read(&ask).await?;
+        let exact = suggested.groups.iter().find(|group| fold(&group.name) == fold(name));
+        let group = |spelled: &str, admin: bool| TargetGroup {
+            id: TargetGroupId::from(fold(spelled)),
+            name: spelled.to_owned(),
+            protected: protection.group(spelled).or_else(|| admin.then(|| "it makes administrators".to_owned())),
+        };
+        if let Some(exact) = exact {
+            return Ok(Some(group(&exact.name, exact.is_admin())));
+        }
+        let ask = Ask::get("/group/member", &what)
+            .query("groupname", name.trim())
+            .query("maxResults", "1")
+            .deadline(deadline);
+        Ok(self.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), false)))
+    }
+
+    /// One page of a group's members; the cursor is the position, stepped by what came.
+    pub(super) async fn members_page(
+        &self,
+        group: &str,
+        cursor: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        let what = format!("reading the members of {group}");
+        let start = cursor.unwrap_or("0");
+        let at: usize = start
+            .parse()
+            .map_err(|_| not_done(ErrorClass::Bug, format!("{what}: {start} is not a position in a list.")))?;
+        let ask = Ask::get("/group/member", &what)
+            .query("groupname", group)
+            .query("includeInactiveUsers", "true")
+            .query("startAt", start)
+            .query("maxResults", PAGE)
+            .deadline(deadline);
+        let Some(page) = self.find::<MemberPage>(&ask).await? else { return Ok(None) };
+        let came = page.values.len();
+        let end = at + came;
+        let total = page.total;
+        let last = came == 0 || page.is_last.unwrap_or_else(|| total.is_some_and(|total| end >= total));
+        let items: Vec<_> = page.values.into_iter().filter_map(|user| user.key.map(AccountId::from)).collect();
+        let doubt = if items.len() < came {
+            Some(format!("{} members of {group} came without a key", came - items.len()))
+        } else {
+            let short = total.filter(|total| last && end < *total);
+            short.map(|total| format!("{end} of {total} members of {group} came"))
+        };
+        Ok(Some(Page { items, next: (!last).then(|| end.to_string()), doubt }))
+    }
+
+    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("creating group {name}");
+        let ask = Ask::new(Method::POST, "/group", &what).deadline(Some(deadline)).json(&NameOnly { name })?;
+        let answer = self.ask(&ask).await?;
+        if answer.status.is_success() {
+            let made: Named = parse(&ask, &answer)?;
+            let id = TargetGroupId::from(fold(&made.name));
+            return Ok(Applied::Group(TargetGroup { id, name: made.name, protected: None }));
+        }
+        let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
+            && self.find_group(name, Some(deadline)).await?.is_some();
+        if exists {
+            return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("deleting group {name}");
+        let ask = Ask::new(Method::DELETE, "/group", &what).query("groupname", name).deadline(Some(deadline));
+        let answer = self.ask(&ask).await?;
+        let said = Said::new(&answer, None);
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+                "{what}: Jira refuses{}. Most likely comments or work logs are restricted to it; move them to another group \
+                 when deleting it by hand in Jira.",
+                said.quoted()
+            ))),
+            _ => Err(self.refused_write(&ask, &answer, deadline).await),
+        }
+    }
+
+    /// Adds a member. Jira takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    pub(super) async fn add_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("adding {login} to {group}");
+        let ask = Ask::new(Method::POST, "/group/user", &what)
+            .query("groupname", group)
+            .login(login)
+            .deadline(Some(deadline))
+            .json(&NameOnly { name: login })?;
+        let answer = self.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        let said = Said::new(&answer, Some(login));
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            // "Already a member" is 400 like everything else, and one version says it in plain text: look.
+            if self.is_member(group, account, deadline).await? == Some(true) {
+                return Ok(Applied::Done);
+            }
+            if said.licence_full() {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "{what}: Jira's licence has no seat left{}. Free seats, then: usersync dead replay",
+                        said.quoted()
+                    ),
+                ));
+            }
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    pub(super) async fn remove_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("taking {login} out of {group}");
+        let ask = Ask::new(Method::DELETE, "/group/user", &what)
+            .query("groupname", group)
+            .query("username", login)
+            .login(login)
+            .deadline(Some(deadline));
+        let answer = self.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        let said = Said::new(&answer, Some(login));
+        let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
+        // The account may have been renamed and still be a member, so its key decides, not the login.
+        if unclear && self.is_member(group, account, deadline).await? != Some(true) {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// Whether an account is a member of a group; `None` if one of them is gone.
+    async fn is_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        deadline: Timestamp,
+    ) -> Result<Option<bool>, TargetError> {
+        let Some(found) = self.account_by_key(account, Some(deadline)).await? else { return Ok(None) };
+        if let Some(groups) = found.groups {
+            return Ok(Some(groups.contains(&TargetGroupId::from(fold(group)))));
+        }
+        // Jira cut the list of groups off, so the group's side tells.
+        let mut cursor = None;
+        loop {
+            let Some(page) = self.members_page(group, cursor.as_deref(), Some(deadline)).await? else {
+                return Ok(None);
+            };
+            if page.items.contains(account) {
+                return Ok(Some(true));
+            }
+            if page.next.is_none() {
+                return Ok(Some(false));
+            }
+            cursor = page.next;
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which versions
+//! before 10 page through and 10.0 to 10.2 cut off at a hundred.
+
+use std::collections::{HashSet, VecDeque};
+
+use reqwest::StatusCode;
+
+use super::{
+    JiraTarget,
+    call::{Ask, parse},
+    protection::Protection,
+    wire::{ListPage, TextOrNumber, User},
+};
+use crate::{
+    model::Account,
+    target::{Page, TargetError},
+};
+
+/// Accounts asked for at once from `/user/list`; its own default is 2000.
+const LIST_PAGE: &str = "1000";
+/// Accounts asked for at once from `/user/search` before Jira 10, which gives no more.
+const SEARCH_PAGE: usize = 1000;
+/// What `/user/search` gives altogether since Jira 10.
+const SEARCH_CAP: usize = 100;
+/// Searches that one walk by prefix makes at most.
+const SEARCHES: usize = 5000;
+/// What a prefix is made longer by: what most logins are made of.
+const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789.-_@";
+/// A search for everything.
+const ALL: &str = ".";
+
+/// Where a listing goes on: whether an inactive account was seen so far, and Jira's own cursor.
+struct Cursor {
+    seen_inactive: bool,
+    at: Option<String>,
+}
+
+impl Cursor {
+    fn read(text: Option<&str>) -> Self {
+        match text.and_then(|text| text.split_once(':')) {
+            Some((seen, at)) => Self { seen_inactive: seen == "1", at: Some(at.to_owned()) },
+            None => Self { seen_inactive: false, at: None },
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        self.at.as_ref().map(|at| format!("{}:{at}", u8::from(self.seen_inactive)))
+    }
+}
+
+impl JiraTarget {
+    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on from.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let what = "listing all accounts";
+        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
+        let mut place = Cursor::read(cursor);
+        let mut ask = Ask::get("/user/list", what).query("maxResults", LIST_PAGE);
+        let at = place.at.clone();
+        if let Some(at) = &at {
+            ask = ask.query("cursor", at);
+        }
+        let answer = self.ask(&ask).await?;
+        let absent = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        if absent && cursor.is_none() {
+            return self.search_all(&protection).await;
+        }
+        if !answer.status.is_success() {
+            return Err(self.unexpected(&ask, &answer));
+        }
+        let page: ListPage = parse(&ask, &answer)?;
+        let next = page.next_cursor.map(TextOrNumber::into_text).filter(|next| !next.is_empty());
+        let mut doubts = Vec::new();
+        place.at = if page.is_last == Some(true) {
+            None
+        } else if next.is_none() {
+            doubts
+                .extend((page.is_last == Some(false)).then(|| "Jira says that more follows, but not where".to_owned()));
+            None
+        } else if next == at {
+            doubts.push("Jira points to the same page again".to_owned());
+            None
+        } else {
+            next
+        };
+        let items = self.accounts_of(page.values, &protection, &mut doubts).await?;
+        place.seen_inactive |= items.iter().any(|account| !account.active);
+        if place.at.is_none() && !place.seen_inactive {
+            doubts.extend(self.hidden_inactive().await?);
+        }
+        Ok(Page { items, next: place.write(), doubt: joined(&doubts) })
+    }
+
+    /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
+    async fn accounts_of(
+        &self,
+        users: Vec<User>,
+        protection: &Protection,
+        doubts: &mut Vec<String>,
+    ) -> Result<Vec<Account>, TargetError> {
+        let mut accounts = Vec::with_capacity(users.len());
+        let mut unknown = 0_usize;
+        for user in users {
+            if user.deleted == Some(true) {
+                continue;
+            }
+            let (key, name) = (user.key.clone(), user.name.clone());
+            let account = match (user.into_account(protection), key, name) {
+                (Some(account), ..) => Some(account),
+                (None, Some(key), _) => self.account_by_key(&key.into(), None).await?,
+                (None, None, Some(name)) => self.account_by_login(&name, None).await?,
+                (None, None, None) => None,
+            };
+            unknown += usize::from(account.is_none());
+            accounts.extend(account);
+        }
+        if unknown > 0 {
+            doubts.push(format!("{unknown} accounts came that could not be read"));
+        }
+        Ok(accounts)
+    }
+
+    /// Whether a listing without a single inactive account has left one out.
+    async fn hidden_inactive(&self) -> Result<Option<String>, TargetError> {
+        let ask = Ask::get("/user/search", "looking for an inactive account")
+            .query("username", ALL)
+            .query("includeActive", "false")
+            .query("includeInactive", "true")
+            .query("maxResults", "1");
+        let found: Vec<User> = self.read(&ask).await?;
+        let hidden = found.into_iter().find(|user| user.active == Some(false));
+        Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
+    }
+
+    /// All accounts by search: page by page before Jira 10, by ever longer prefixes since.
+    async fn search_all(&self, protection: &Protection) -> Result<Page<Account>, TargetError> {
+        let mut found = Found::default();
+        let mut doubts = Vec::new();
+        let capped = self.version().await?.at_least(10, 0);
+        let whole = if capped {
+            found.take(self.search(ALL, 0, SEARCH_CAP).await?) < SEARCH_CAP
+        } else {
+            self.search_pages(&mut found).await?
+        };
+        if !whole {
+            let done = self.search_prefixes(&mut found, if capped { SEARCH_CAP } else { SEARCH_PAGE }).await?;
+            let how = if done { "it was walked by prefixes" } else { "a walk by prefixes was given up half-way" };
+            doubts.push(format!(
+                "this Jira has no listing of all accounts and cuts its search off; {how}, so accounts may be missing"
+            ));
+        }
+        let items = self.accounts_of(found.users, protection, &mut doubts).await?;
+        Ok(Page { items, next: None, doubt: joined(&doubts) })
+    }
+
+    /// Pages through the search for everything; `false` if it ended where such searches are cut off.
+    async fn search_pages(&self, found: &mut Found) -> Result<bool, TargetError> {
+        let mut start = 0;
+        loop {
+            let users = self.search(ALL, start, SEARCH_PAGE).await?;
+            let came = users.len();
+            if came == 0 {
+                // Some versions page only inside their first block, and then say nothing more.
+                return Ok(start != SEARCH_PAGE);
+            }
+            if found.take(users) == 0 {
+                return Ok(false);
+            }
+            start += came;
+        }
+    }
+
+    /// Searches by prefixes, longer ones where an answer is full; `false` if that took too many searches.
+    async fn search_prefixes(&self, found: &mut Found, full: usize) -> Result<bool, TargetError> {
+        let longer = |prefix: &str| ALPHABET.chars().map(|c| format!("{prefix}{c}")).collect::<Vec<_>>();
+        let mut waiting: VecDeque<String> = longer("").into_iter().filter(|prefix| prefix != ALL).collect();
+        // What logins begin with here beside that, as far as it was seen.
+        let seen = found.users.iter().filter_map(|user| user.name.as_ref()?.to_lowercase().chars().next());
+        let mut others: Vec<char> = seen.filter(|c| !ALPHABET.contains(*c)).collect();
+        others.sort_unstable();
+        others.dedup();
+        waiting.extend(others.into_iter().map(String::from));
+        let mut searches = 0;
+        while let Some(prefix) = waiting.pop_front() {
+            searches += 1;
+            if searches > SEARCHES {
+                return Ok(false);
+            }
+            let users = self.search(&prefix, 0, full).await?;
+            let came = users.len();
+            found.take(users);
+            if came >= full {
+                waiting.extend(longer(&prefix));
+            }
+        }
+        Ok(true)
+    }
+
+    async fn search(&self, query: &str, start: usize, max: usize) -> Result<Vec<User>, TargetError> {
+        let (start, max) = (start.to_string(), max.to_string());
+        let mut ask = Ask::get("/user/search", "listing all accounts")
+            .query("username", query)
+            .query("includeActive", "true")
+            .query("includeInactive", "true")
+            .query("maxResults", &max);
+        if start != "0" {
+            ask = ask.query("startAt", &start);
+        }
+        let answer = self.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.unexpected(&ask, &answer));
+        }
+        parse(&ask, &answer)
+    }
+}
+
+/// What searches found, each account once.
+#[derive(Default)]
+struct Found {
+    users: Vec<User>,
+    ids: HashSet<String>,
+}
+
+impl Found {
+    /// Takes an answer in, and says how many of it were new.
+    fn take(&mut self, users: Vec<User>) -> usize {
+        let before = self.users.len();
+        for user in users {
+            let id = user.key.clone().or_else(|| user.name.clone());
+            if id.is_none_or(|id| self.ids.insert(id)) {
+                self.users.push(user);
+            }
+        }
+        self.users.len() - before
+    }
+}
+
+fn joined(doubts: &[String]) -> Option<String> {
+    (!doubts.is_empty()).then(|| doubts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        let cursor = Cursor::read(Some("1:10250"));
+        assert!(cursor.seen_inactive);
+        assert_eq!(cursor.write().as_deref(), Some("1:10250"));
+        assert_eq!(Cursor::read(None).write(), None);
+    }
+}

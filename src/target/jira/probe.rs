@@ -1,0 +1,332 @@
+//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+
+use super::{
+    JiraTarget,
+    call::{Ask, parse},
+    errors::not_done,
+    wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
+};
+use crate::{
+    model::{ErrorClass, TargetIdentity},
+    target::{
+        Capabilities, CaseRule, Note, NoteState, TargetError, TargetInfo,
+        http::{Answer, http_date},
+    },
+};
+
+/// A clock that is off by more is told: tokens and deadlines go by it.
+const CLOCK_SECONDS: f64 = 5.0;
+
+/// A Jira's version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    major: u32,
+    minor: u32,
+    text: String,
+}
+
+impl Version {
+    pub(super) fn at_least(&self, major: u32, minor: u32) -> bool {
+        (self.major, self.minor) >= (major, minor)
+    }
+
+    fn read(info: &ServerInfo) -> Option<Self> {
+        let text = info.version.clone()?;
+        let mut numbers = info.version_numbers.clone().unwrap_or_default();
+        if numbers.is_empty() {
+            numbers = text.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
+        }
+        Some(Self { major: *numbers.first()?, minor: numbers.get(1).copied().unwrap_or(0), text })
+    }
+}
+
+fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
+    Note { state, about: about.to_owned(), text: text.into() }
+}
+
+impl JiraTarget {
+    /// The version, asked for once.
+    pub(super) async fn version(&self) -> Result<&Version, TargetError> {
+        self.version.get_or_try_init(async || Ok(self.server_info().await?.1)).await
+    }
+
+    /// What the server says of itself; it tells everybody, but some proxies want credentials first.
+    async fn server_info(&self) -> Result<(ServerInfo, Version, Answer), TargetError> {
+        let what = "first contact";
+        let mut ask = Ask::get("/serverInfo", what).anonymous();
+        let mut answer = self.ask(&ask).await;
+        let closed = match &answer {
+            Ok(answer) => matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            Err(error) => error.class() == ErrorClass::Credentials,
+        };
+        if closed {
+            ask = Ask::get("/serverInfo", what);
+            answer = self.ask(&ask).await;
+        }
+        let answer = answer?;
+        if !answer.status.is_success() {
+            return Err(self.unexpected(&ask, &answer));
+        }
+        let info: ServerInfo = parse(&ask, &answer)?;
+        let permanent = |text: &str| not_done(ErrorClass::Permanent, format!("{what}: {text}"));
+        if info.deployment_type.as_deref() == Some("Cloud") {
+            return Err(permanent("this is Jira Cloud, which has other interfaces. Use a target of type scim for it."));
+        }
+        let version = Version::read(&info).ok_or_else(|| {
+            permanent("the server answers, but does not say which Jira it is. Check the address and its path prefix.")
+        })?;
+        if !version.at_least(8, 3) {
+            return Err(permanent(&format!(
+                "this is Jira {}; usersync needs 8.3 or later, since earlier ones cannot deactivate over REST. Update \
+                 Jira, or use a target of type crowd on its user server.",
+                version.text
+            )));
+        }
+        Ok((info, version, answer))
+    }
+
+    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+        let (info, version, answer) = self.server_info().await?;
+        let known = self.fresh_protection().await.map_err(|error| self.sign_in_trouble(error, &version))?;
+        let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
+        let system = rights.has("SYSTEM_ADMIN");
+        let admin = system || rights.has("ADMINISTER");
+        let lists = self.has_listing().await?;
+        // Before 10, the search pages through everybody; 10.0 to 10.2 have neither.
+        let list_all = lists || !version.at_least(10, 0);
+
+        let own = &known.own_name;
+        let mut notes = vec![match (admin, system) {
+            (true, true) => note(NoteState::Ok, "rights", "system administrator"),
+            (true, false) => {
+                note(NoteState::Ok, "rights", "administrator; accounts of system administrators cannot be changed")
+            }
+            _ => note(
+                NoteState::No,
+                "rights",
+                format!("{own} is not a Jira administrator, so nothing can be written. Add it to jira-administrators."),
+            ),
+        }];
+        notes.extend(self.sign_in_note(&version));
+        let listing = if list_all { "  list all users" } else { "" };
+        notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
+        notes.push(note(
+            NoteState::Note,
+            "cannot",
+            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+        ));
+        if !list_all {
+            notes.push(note(
+                NoteState::Note,
+                "cannot",
+                format!(
+                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that no \
+                     link names are found only by login. Jira 10.3 (late) and 11 list them.",
+                    version.text, 100
+                ),
+            ));
+        }
+        notes.extend(self.seat_notes(admin).await?);
+        let mut protected: Vec<_> = known.groups.iter().map(String::as_str).collect();
+        protected.sort_unstable();
+        let text = format!("{}: never changed, nor their members", protected.join(", "));
+        notes.push(note(NoteState::Ok, "protected", text));
+        notes.extend(self.duplicates_note().await?);
+        notes.extend(clock_note(&answer));
+        notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
+
+        let address = info.base_url.unwrap_or_else(|| self.base.to_string());
+        let identity = info.server_id.filter(|id| !id.is_empty());
+        Ok(TargetInfo {
+            identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
+            product: format!("Jira Data Center {}", version.text),
+            signed_in_as: own.clone(),
+            capabilities: Capabilities {
+                list_all,
+                rename: true,
+                deactivate: true,
+                delete: true,
+                rename_group: false,
+                email_required: true,
+                reads_email: true,
+                // Lower-case logins are a fixed point whether a version keeps the case or not.
+                login_case: CaseRule::Lower,
+                group_case: CaseRule::Insensitive,
+                login_max: 255,
+                login_forbids: vec!['<', '>', '&'],
+                group_max: 255,
+                group_forbids: Vec::new(),
+            },
+            notes,
+        })
+    }
+
+    /// Whether `/user/list` is there.
+    async fn has_listing(&self) -> Result<bool, TargetError> {
+        let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("maxResults", "1");
+        Ok(self.ask(&ask).await?.status.is_success())
+    }
+
+    /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
+    pub(super) async fn seats_left(&self) -> Result<Option<u64>, TargetError> {
+        let roles = self.roles().await?.unwrap_or_default();
+        let counted = roles.iter().filter(|role| self.given(role)).filter_map(free);
+        Ok(counted.min())
+    }
+
+    /// The applications and their seats; `None` where we lack the right to know.
+    async fn roles(&self) -> Result<Option<Vec<ApplicationRole>>, TargetError> {
+        let ask = Ask::get("/applicationrole", "reading the licence");
+        let answer = self.ask(&ask).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => parse(&ask, &answer).map(Some),
+            _ => Err(self.unexpected(&ask, &answer)),
+        }
+    }
+
+    /// Whether a new account is given this application.
+    fn given(&self, role: &ApplicationRole) -> bool {
+        match &self.applications {
+            Some(chosen) => role.key.as_ref().is_some_and(|key| chosen.contains(key)),
+            None => role.selected_by_default,
+        }
+    }
+
+    async fn seat_notes(&self, admin: bool) -> Result<Vec<Note>, TargetError> {
+        let Some(roles) = self.roles().await? else {
+            let text = "the licence cannot be read without the right to administer Jira";
+            return Ok(if admin { vec![note(NoteState::Note, "seats", text)] } else { Vec::new() });
+        };
+        let mut notes = Vec::new();
+        for role in roles.iter().filter(|role| role.defined != Some(false)) {
+            let name = role.name.as_deref().or(role.key.as_deref()).unwrap_or("Jira");
+            let given = self.given(role);
+            let text = match (free(role), role.number_of_seats) {
+                (Some(0), Some(all)) if given => {
+                    format!("0 free of {} in {name}: no account can be created or activated. Free some.", thin(all))
+                }
+                (Some(free), Some(all)) => {
+                    format!("{} free of {} in {name}", thin(i64::try_from(free).unwrap_or(i64::MAX)), thin(all))
+                }
+                _ => format!("unlimited in {name}"),
+            };
+            let state = if given && free(role) == Some(0) { NoteState::No } else { NoteState::Note };
+            notes.push(note(state, "seats", text));
+        }
+        if let Some(chosen) = &self.applications {
+            for key in chosen.iter().filter(|key| !roles.iter().any(|role| role.key.as_ref() == Some(*key))) {
+                let known: Vec<_> = roles.iter().filter_map(|role| role.key.as_deref()).collect();
+                let text = format!("{key} is not an application of this Jira; it has {}", known.join(", "));
+                notes.push(note(NoteState::No, "applications", text));
+            }
+        }
+        Ok(notes)
+    }
+
+    async fn duplicates_note(&self) -> Result<Option<Note>, TargetError> {
+        let ask = Ask::get("/user/duplicated/count", "counting duplicate accounts");
+        let answer = self.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        let told: Option<DuplicatedCount> = serde_json::from_slice(&answer.body).ok();
+        let count = told.and_then(|told| told.count).filter(|count| *count > 0);
+        Ok(count.map(|count| {
+            let text = format!(
+                "{count} logins are in several user directories; they are not changed. They are listed at \
+                 /rest/api/2/user/duplicated/list; remove each from all but one."
+            );
+            note(NoteState::Note, "duplicates", text)
+        }))
+    }
+
+    fn sign_in_note(&self, version: &Version) -> Option<Note> {
+        let text = match (self.auth.is_basic(), version.at_least(11, 0)) {
+            (true, true) => "user and password; Jira 11 takes them only where an administrator turned them on again",
+            (true, false) => "user and password; Jira 11 will refuse them by default, a personal access token lasts",
+            _ => return None,
+        };
+        Some(note(NoteState::Note, "sign-in", text))
+    }
+
+    /// What a version adds to a refused sign-in.
+    fn sign_in_trouble(&self, mut error: TargetError, version: &Version) -> TargetError {
+        if error.class() == ErrorClass::Credentials {
+            let text = match (self.auth.is_basic(), version) {
+                (true, version) if version.at_least(11, 0) => {
+                    format!(" This is Jira {}, which takes only personal access tokens by default.", version.text)
+                }
+                (false, version) if !version.at_least(8, 14) => {
+                    format!(
+                        " This is Jira {}; personal access tokens came with 8.14. Use user and password.",
+                        version.text
+                    )
+                }
+                _ => String::new(),
+            };
+            error.text.push_str(&text);
+        }
+        error
+    }
+}
+
+/// The free seats of an application whose licence counts.
+fn free(role: &ApplicationRole) -> Option<u64> {
+    let counts = !role.has_unlimited_seats && role.number_of_seats.is_some_and(|seats| seats >= 0);
+    role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))
+}
+
+/// How far the server's clock is from ours.
+fn clock_note(answer: &Answer) -> Option<Note> {
+    let theirs = http_date(answer.header("date")?)?;
+    // The header has whole seconds, so the middle of one is the best guess.
+    let apart = (Timestamp::now().duration_since(theirs).as_secs_f64() - 0.5).abs();
+    Some(if apart > CLOCK_SECONDS {
+        note(NoteState::Note, "clock", format!("{apart:.0} s apart; set both machines' clocks by NTP"))
+    } else {
+        note(NoteState::Ok, "clock", format!("{apart:.1} s apart"))
+    })
+}
+
+/// A number with thin spaces between its thousands.
+fn thin(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        let version =
+            |text: &str| Version::read(&ServerInfo { version: Some(text.to_owned()), ..ServerInfo::default() });
+        let at_least = |text, major, minor| version(text).is_some_and(|version| version.at_least(major, minor));
+        assert!(at_least("10.3.5", 8, 3));
+        assert!(at_least("8.20.30", 8, 3));
+        assert!(!at_least("8.2.6", 8, 3));
+        assert!(at_least("9.12.0-m02", 9, 12));
+        assert!(version("unknown").is_none());
+    }
+
+    #[test]
+    fn thousands_are_told_apart() {
+        assert_eq!(thin(0), "0");
+        assert_eq!(thin(48), "48");
+        assert_eq!(thin(2000), "2\u{2009}000");
+        assert_eq!(thin(1_234_567), "1\u{2009}234\u{2009}567");
+    }
+}

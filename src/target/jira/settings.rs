@@ -1,0 +1,71 @@
+//! What a Jira target is made from.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::target::http::{HttpSettings, SecretProvider};
+
+/// How usersync signs in.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A personal access token (Jira 8.14 and later; the only way that Jira 11 takes by default).
+    Token(SecretProvider),
+    /// A user and password.
+    Basic {
+        /// The login.
+        user: String,
+        /// The password.
+        password: SecretProvider,
+    },
+}
+
+impl Credentials {
+    pub(super) fn secret(&self) -> Result<SecretString, String> {
+        match self {
+            Self::Token(secret) | Self::Basic { password: secret, .. } => secret(),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(_) => f.write_str("Token"),
+            Self::Basic { user, .. } => write!(f, "Basic({user})"),
+        }
+    }
+}
+
+/// A Jira, and how usersync works with it.
+#[derive(Clone, Debug)]
+pub struct JiraSettings {
+    /// The address that people type, with a path prefix if there is one.
+    pub base_url: Url,
+    /// How usersync signs in.
+    pub credentials: Credentials,
+    /// The applications (`jira-software`) that a new account is given: `None` for the instance's default, an empty
+    /// list for none.
+    pub applications: Option<Vec<String>>,
+    /// Groups that are never touched, and whose members are protected accounts.
+    pub protected_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+    /// How the server is reached.
+    pub http: HttpSettings,
+}
+
+impl JiraSettings {
+    /// Settings with the defaults.
+    pub fn new(base_url: Url, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            credentials,
+            applications: None,
+            protected_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
+            protected_users: Vec::new(),
+            http: HttpSettings::default(),
+        }
+    }
+}

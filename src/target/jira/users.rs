@@ -1,0 +1,308 @@
+//! Accounts: reading them, and everything that is done to one.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    JiraTarget,
+    call::{Ask, parse},
+    errors::{Said, doubt, error, not_done, not_possible},
+    fold,
+    protection::Protection,
+    wire::{MyPermissions, User, UserWrite},
+};
+use crate::{
+    model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields},
+    target::{Applied, TargetError, TargetErrorKind, http::Answer},
+};
+
+impl User {
+    /// The account that Jira tells of; `None` if an answer lacks what every account has.
+    pub(super) fn into_account(self, protection: &Protection) -> Option<Account> {
+        let (key, name, active) = (self.key?, self.name?, self.active?);
+        let groups = self.groups.and_then(|groups| {
+            let (size, items) = (groups.size, groups.items?);
+            let whole = size.is_none_or(|size| size <= items.len());
+            whole.then(|| items.into_iter().map(|group| TargetGroupId::from(fold(&group.name))).collect::<Vec<_>>())
+        });
+        Some(Account {
+            protected: protection.account(&key, &name, groups.as_deref()),
+            immutable: protection.immutable(&name),
+            display_name: self.display_name.unwrap_or_else(|| name.clone()),
+            email: self.email_address.filter(|email| !email.is_empty()),
+            id: key.into(),
+            name,
+            active,
+            groups,
+        })
+    }
+}
+
+impl JiraTarget {
+    pub(super) async fn account_by_key(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading account {id}");
+        let ask = Ask::get("/user", &what).query("key", id.as_str()).query("expand", "groups").deadline(deadline);
+        self.one_account(&ask).await
+    }
+
+    pub(super) async fn account_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading {name}");
+        let ask =
+            Ask::get("/user", &what).query("username", name).query("expand", "groups").login(name).deadline(deadline);
+        Ok(self.one_account(&ask).await?.filter(|account| fold(&account.name) == fold(name)))
+    }
+
+    async fn one_account(&self, ask: &Ask<'_>) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(None).await?;
+        let Some(user) = self.find::<User>(ask).await? else { return Ok(None) };
+        if user.deleted == Some(true) {
+            return Ok(None);
+        }
+        let account = user.into_account(&protection);
+        account.map(Some).ok_or_else(|| doubt(format!("{}: Jira's answer lacks key, name or active.", ask.what)))
+    }
+
+    /// Makes an account. Jira makes up a password that nobody knows, and sends no mail unless it is asked to.
+    pub(super) async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("creating {name}");
+        let email = fields.email.as_deref().unwrap_or_default();
+        if email.trim().is_empty() {
+            return Err(not_possible(format!(
+                "{what}: Jira demands an e-mail address. Give the user one in Keycloak."
+            )));
+        }
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let body = UserWrite {
+            name: Some(name),
+            display_name: Some(shown),
+            email_address: Some(email),
+            application_keys: self.applications.as_deref(),
+            active: None,
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
+        let answer = self.ask(&ask).await?;
+        if answer.status.is_success() {
+            let mut user: User = parse(&ask, &answer)?;
+            user.active = user.active.or(Some(true));
+            if let Some(account) = user.into_account(&protection).filter(|account| fold(&account.name) == fold(name)) {
+                return Ok(Applied::Account(account));
+            }
+            let found = self.account_by_login(name, Some(deadline)).await.ok().flatten();
+            let lost =
+                || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
+            return found.map(Applied::Account).ok_or_else(lost);
+        }
+        let said = Said::new(&answer, Some(name));
+        let quoted = said.quoted();
+        if said.licence_full() {
+            return Err(not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: usersync \
+                     dead replay"
+                ),
+            ));
+        }
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            let complaint = said.about("username").or_else(|| said.about("name"));
+            let certain = complaint.is_some() && said.taken();
+            if certain || self.account_by_login(name, Some(deadline)).await?.is_some() {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            }
+            if complaint.is_some() {
+                return Err(not_possible(format!(
+                    "{what}: Jira does not take this login{quoted}. Map it in the policy."
+                )));
+            }
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    pub(super) async fn update_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {name}");
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            // Jira passes over empty fields in silence, and the difference would come back for ever.
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text =
+                    format!("{what}: Jira keeps no empty {field}. Let the policy keep the old one, or give a default.");
+                return Err(not_possible(text));
+            }
+        }
+        let body = UserWrite {
+            display_name: fields.display_name.as_deref(),
+            email_address: fields.email.as_deref(),
+            ..UserWrite::default()
+        };
+        self.put_user(account, name, &what, &body, deadline).await.map(|_| Applied::Done)
+    }
+
+    pub(super) async fn rename_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming {name} to {to}");
+        let body = UserWrite { name: Some(to), ..UserWrite::default() };
+        let user = self.put_user(account, to, &what, &body, deadline).await?;
+        match user.and_then(|user| user.name) {
+            Some(now) if fold(&now) != fold(to) => {
+                Err(not_possible(format!("{what}: Jira answered 200, but the login is {now}. Rename it by hand.")))
+            }
+            _ => Ok(Applied::Done),
+        }
+    }
+
+    pub(super) async fn set_active(
+        &self,
+        account: &AccountId,
+        name: &str,
+        active: bool,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
+        let body = UserWrite { active: Some(active), ..UserWrite::default() };
+        let told = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
+        // Jiras before 8.3, and some write answers, do not tell the new state; it is looked at then.
+        let now = match told {
+            Some(told) if told == active => return Ok(Applied::Done),
+            _ => self.account_by_key(account, Some(deadline)).await?.map(|account| account.active),
+        };
+        if now == Some(active) {
+            return Ok(Applied::Done);
+        }
+        let state = if active { "inactive" } else { "active" };
+        Err(not_possible(format!(
+            "{what}: Jira answered 200, but the account stayed {state}. Change it by hand in Jira."
+        )))
+    }
+
+    /// Deletes an account that nothing refers to.
+    pub(super) async fn delete_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting {name}");
+        let ask = Ask::new(Method::DELETE, "/user", &what)
+            .query("key", account.as_str())
+            .login(name)
+            .deadline(Some(deadline));
+        let answer = self.ask(&ask).await?;
+        let said = Said::new(&answer, Some(name));
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
+                TargetErrorKind::Unanswered,
+                format!("{what}: Jira answered 400 without a reason. Whether it was done is found out by looking."),
+            )),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+                "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what it names.",
+                said.quoted()
+            ))),
+            _ => Err(self.refused_write(&ask, &answer, deadline).await),
+        }
+    }
+
+    /// Writes to an account, addressed by its key. The bean that comes back is told if there is one.
+    async fn put_user(
+        &self,
+        account: &AccountId,
+        login: &str,
+        what: &str,
+        body: &UserWrite<'_>,
+        deadline: Timestamp,
+    ) -> Result<Option<User>, TargetError> {
+        let ask = Ask::new(Method::PUT, "/user", what)
+            .query("key", account.as_str())
+            .login(login)
+            .deadline(Some(deadline))
+            .json(body)?;
+        let answer = self.ask(&ask).await?;
+        if answer.status.is_success() {
+            let empty = answer.body.trim_ascii().is_empty();
+            return if empty { Ok(None) } else { parse(&ask, &answer).map(Some) };
+        }
+        let said = Said::new(&answer, Some(login));
+        let quoted = said.quoted();
+        if answer.status == StatusCode::BAD_REQUEST {
+            if body.active.is_some() && said.about("active").is_some() {
+                return Err(not_possible(format!(
+                    "{what}: it leads projects or components{quoted}. Give them another lead in Jira, then: usersync sync"
+                )));
+            }
+            if body.active == Some(true) && said.licence_full() {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    format!("{what}: Jira's licence has no seat left{quoted}. Free seats, then: usersync dead replay"),
+                ));
+            }
+            if let Some(to) = body.name {
+                let complaint = said.about("username").or_else(|| said.about("name")).is_some();
+                let holder = self.account_by_login(to, Some(deadline)).await?;
+                if (complaint && said.taken()) || holder.is_some_and(|holder| holder.id != *account) {
+                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                }
+                if complaint {
+                    let text = format!("{what}: Jira does not take this login{quoted}. Map it in the policy.");
+                    return Err(not_possible(text));
+                }
+            }
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// What a refused write means that has no meaning of its own: a directory that cannot be written, or a missing right.
+    pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
+        let said = Said::new(answer, ask.login);
+        let what = ask.what;
+        let plain = self.unexpected(ask, answer);
+        let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
+        if refused && said.read_only() {
+            return not_possible(format!(
+                "{what}: its user directory is read-only for Jira{}. Change it where it is kept, or make the directory \
+                 writable (User directories; External user management off).",
+                said.quoted()
+            ));
+        }
+        if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
+            return plain;
+        }
+        // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
+        let ask = Ask::get("/mypermissions", "reading our own rights").deadline(Some(deadline));
+        match self.read::<MyPermissions>(&ask).await {
+            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => not_possible(format!(
+                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is read-only \
+                 for Jira, or users are managed externally, or only a system administrator may do this.",
+                said.quoted()
+            )),
+            _ => plain,
+        }
+    }
+}
