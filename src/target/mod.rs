@@ -1,0 +1,206 @@
+//! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
+//! as [`Capabilities`].
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
+
+/// How a target treats the case of logins and group names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseRule {
+    /// Compared without regard to case, kept in lower case.
+    Lower,
+    /// Compared without regard to case, kept as given.
+    Insensitive,
+    /// Compared as given.
+    Sensitive,
+}
+
+impl CaseRule {
+    /// The form in which two names are compared.
+    pub fn fold(self, name: &str) -> String {
+        match self {
+            Self::Lower | Self::Insensitive => name.to_lowercase(),
+            Self::Sensitive => name.to_owned(),
+        }
+    }
+
+    /// The form in which a name is written.
+    pub fn written(self, name: &str) -> String {
+        match self {
+            Self::Lower => name.to_lowercase(),
+            Self::Insensitive | Self::Sensitive => name.to_owned(),
+        }
+    }
+}
+
+/// What a target can do; probed once, shown by `usersync check`, obeyed by the planner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
+pub struct Capabilities {
+    /// All accounts can be listed, inactive ones included.
+    pub list_all: bool,
+    /// A login can be changed.
+    pub rename: bool,
+    /// An account can be deactivated and activated.
+    pub deactivate: bool,
+    /// An account can be deleted.
+    pub delete: bool,
+    /// A group's name can be changed.
+    pub rename_group: bool,
+    /// An account needs an e-mail address.
+    pub email_required: bool,
+    /// E-mail addresses can be read back.
+    pub reads_email: bool,
+    /// The case rule of logins.
+    pub login_case: CaseRule,
+    /// The case rule of group names.
+    pub group_case: CaseRule,
+    /// The longest login, in characters.
+    pub login_max: usize,
+    /// Characters that logins cannot have.
+    pub login_forbids: Vec<char>,
+    /// The longest group name, in characters.
+    pub group_max: usize,
+    /// Characters that group names cannot have.
+    pub group_forbids: Vec<char>,
+}
+
+/// What a first contact with a target finds out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetInfo {
+    /// Who the target is.
+    pub identity: TargetIdentity,
+    /// Product and version, as `Jira Data Center 10.3.5`.
+    pub product: String,
+    /// The login of the account that usersync works with.
+    pub signed_in_as: String,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Rights present and missing, licence seats, clock: one line each for `usersync check`.
+    pub notes: Vec<Note>,
+}
+
+/// One line of `usersync check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// How it stands.
+    pub state: NoteState,
+    /// What it is about: `rights`, `seats`, `clock`.
+    pub about: String,
+    /// The sentence, with what to do where it is not well.
+    pub text: String,
+}
+
+/// How a line of `usersync check` stands; each state has a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteState {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Note,
+    /// Something is still to come.
+    Wait,
+    /// A problem.
+    No,
+}
+
+/// What went wrong at a target, in words for people.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{text}")]
+pub struct TargetError {
+    /// What it means for the operation.
+    pub kind: TargetErrorKind,
+    /// One readable line: the thing, what happened, what to do; no secret.
+    pub text: String,
+    /// How long the other side asks to wait (`Retry-After`).
+    pub retry_after: Option<SignedDuration>,
+}
+
+/// What an error means for the operation that met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetErrorKind {
+    /// The request may have arrived and taken effect: only looking tells.
+    Unanswered,
+    /// It was answered, or never sent, and nothing was done; the class says whether to try again.
+    NotDone(ErrorClass),
+    /// The name is taken; look again.
+    NameTaken,
+    /// The account or group is not there.
+    NotFound,
+    /// The target cannot do this to this object, now or ever (read-only directory, a lead of a project): told once,
+    /// never retried.
+    NotPossible,
+}
+
+impl TargetError {
+    /// The class under which the error is counted and retried.
+    pub fn class(&self) -> ErrorClass {
+        match self.kind {
+            TargetErrorKind::Unanswered | TargetErrorKind::NameTaken | TargetErrorKind::NotFound => {
+                ErrorClass::Transient
+            }
+            TargetErrorKind::NotDone(class) => class,
+            TargetErrorKind::NotPossible => ErrorClass::Permanent,
+        }
+    }
+}
+
+/// What a write left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The account that was made.
+    Account(Account),
+    /// The group that was made.
+    Group(TargetGroup),
+    /// Done; nothing new to know.
+    Done,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the next one begins; `None` at the end.
+    pub next: Option<String>,
+    /// Why the listing may not be all, if so: nothing is removed then.
+    pub doubt: Option<String>,
+}
+
+/// A directory that is written. Every operation is idempotent: done twice it is as done once (already a member, already
+/// gone, already inactive are successes).
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// The kind, as in the configuration: `jira`.
+    fn kind(&self) -> &'static str;
+
+    /// Signs in, finds out who the target is and what it can do.
+    async fn probe(&self) -> Result<TargetInfo, TargetError>;
+
+    /// An account by stable id, with its groups.
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError>;
+
+    /// An account by login, by the target's case rule, with its groups.
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError>;
+
+    /// One page of all accounts, inactive ones included; groups need not be told.
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError>;
+
+    /// A group by name, by the target's case rule.
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError>;
+
+    /// One page of a group's members, inactive ones included; `None` if there is no such group.
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError>;
+
+    /// Does one operation, before `deadline`: past it nothing more is sent.
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
+}
