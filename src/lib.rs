@@ -12,4 +12,3 @@ pub mod policy;
 pub mod sandbox;
 pub mod store;
 pub mod target;
-pub mod telemetry;
