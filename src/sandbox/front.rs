@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::fault::{Faults, Kind, Stale};
 use super::journal::{Entry, Journal};
@@ -54,11 +53,6 @@ impl Request {
     /// A query parameter that is `true`.
     pub fn flag(&self, name: &str) -> bool {
         self.param(name).is_some_and(|value| value == "true")
-    }
-
-    /// The body as JSON, `None` where it is none.
-    pub fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
     }
 
     /// A header's value as text.

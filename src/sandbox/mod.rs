@@ -6,12 +6,15 @@
 
 pub mod fault;
 mod front;
+pub mod jira;
 pub mod journal;
 pub mod keycloak;
 mod line;
+mod roster;
 mod server;
 mod versions;
 
 pub use fault::{Fault, Faults};
+pub use jira::{JiraOptions, JiraSandbox};
 pub use journal::{Entry, Journal};
 pub use keycloak::{KeycloakOptions, KeycloakSandbox};

@@ -10,8 +10,9 @@ use super::event::{Subject, now};
 use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
-use super::state::{Client, Group, Id, Role, Roster, User, new_id};
+use super::state::{Client, Group, Id, Role, User, new_id};
 use super::users_change::insert_user;
+use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
     /// Creates a realm role.

@@ -8,7 +8,8 @@ use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::GroupRep;
-use super::state::{Group, Id, Roster, new_id};
+use super::state::{Group, Id, new_id};
+use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
     /// Creates a group at the top or below another one.

@@ -1,51 +1,17 @@
 //! What a realm holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::event::{AdminEvent, UserEvent};
-
-/// An id; Keycloak's are UUIDs, but any text will do.
-pub(crate) type Id = Arc<str>;
+pub(crate) use crate::sandbox::roster::Id;
+use crate::sandbox::roster::Roster;
 
 /// A new random id.
 pub(crate) fn new_id() -> Id {
     uuid::Uuid::new_v4().to_string().into()
-}
-
-/// Ids in the order of a name, as the database would list them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Roster {
-    by_name: BTreeMap<Arc<str>, Id>,
-    // Offset paging over a tree would be quadratic; built at the first page after a change.
-    flat: OnceLock<Vec<Id>>,
-}
-
-impl Roster {
-    pub(crate) fn insert(&mut self, name: &str, id: &Id) {
-        self.flat = OnceLock::new();
-        self.by_name.insert(name.into(), Arc::clone(id));
-    }
-
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.flat = OnceLock::new();
-        self.by_name.remove(name);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&Id> {
-        self.by_name.get(name)
-    }
-
-    pub(crate) fn ids(&self) -> &[Id] {
-        self.flat
-            .get_or_init(|| self.by_name.values().cloned().collect())
-    }
 }
 
 /// A user.
