@@ -1,7 +1,17 @@
 //! The source: Keycloak's Admin REST API, its tokens, walks, events and signatures.
 
+mod address;
+mod client;
 pub mod decode;
+mod fault;
+mod groups;
+mod http;
+mod settings;
 pub mod signature;
 mod source;
+mod token;
+mod wire;
 
+pub use client::KeycloakSource;
+pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
 pub use source::{Source, SourceError, SourceInfo, Walked};

@@ -44,7 +44,9 @@ impl Json<'_> {
         match self {
             Self::Object(members) => {
                 members.retain(|(key, _)| !NEVER_KEPT.contains(&key.as_ref()));
-                members.iter_mut().for_each(|(_, value)| value.scrub());
+                for (_, value) in members {
+                    value.scrub();
+                }
             }
             Self::List(items) => items.iter_mut().for_each(Self::scrub),
             Self::Text(text) if NEVER_KEPT.iter().any(|name| text.contains(name)) => scrub_text(text),
