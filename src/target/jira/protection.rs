@@ -111,7 +111,7 @@ impl JiraTarget {
         let (Some(key), Some(name)) = (me.key, me.name) else {
             return Err(doubt("reading our own account: Jira's answer lacks key or name."));
         };
-        let _ = self.me.set(name.clone());
+        self.signed_in_as(&name);
         Ok((key, name))
     }
 
