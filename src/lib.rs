@@ -13,3 +13,4 @@ pub mod sandbox;
 pub mod store;
 pub mod target;
 pub mod telemetry;
+pub mod web;

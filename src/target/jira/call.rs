@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use reqwest::{
     Method,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION},
@@ -99,7 +100,12 @@ impl JiraTarget {
 
         if let Some(permit) = &permit {
             match verdict(&answer) {
-                Verdict::Accepted => self.auth.accept(permit),
+                Verdict::Accepted => {
+                    self.auth.accept(permit);
+                    if let Some(login) = answer.header("x-ausername") {
+                        self.signed_in_as(&percent_decode_str(login).decode_utf8_lossy());
+                    }
+                }
                 Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
                 Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
                 Verdict::Unknown => {}

@@ -62,7 +62,8 @@ impl Said {
     pub(super) fn quoted(&self) -> String {
         let fields = self.fields.iter().map(|(field, text)| format!("{field}: {text}"));
         let all: Vec<_> = self.messages.iter().cloned().chain(fields).collect();
-        if all.is_empty() { String::new() } else { format!(", saying \"{}\"", all.join(" ")) }
+        let all = all.join(" ");
+        if all.is_empty() { String::new() } else { format!(", saying \"{}\"", all.trim_end_matches('.')) }
     }
 
     /// Whether any of these words was said, in whatever case.

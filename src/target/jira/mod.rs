@@ -11,7 +11,7 @@ mod settings;
 mod users;
 mod wire;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex as StdMutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ pub struct JiraTarget {
     applications: Option<Vec<String>>,
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
-    me: OnceLock<String>,
+    me: StdMutex<Option<String>>,
     version: OnceCell<Version>,
     protection: Mutex<Option<Cached>>,
 }
@@ -64,7 +64,7 @@ impl JiraTarget {
             applications: settings.applications,
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
-            me: OnceLock::new(),
+            me: StdMutex::new(None),
             version: OnceCell::new(),
             protection: Mutex::new(None),
         })
@@ -72,7 +72,15 @@ impl JiraTarget {
 
     /// Whom Jira takes us for, as far as is known.
     fn who(&self) -> String {
-        self.me.get().map_or_else(|| format!("The user of {}", self.auth.whose()), Clone::clone)
+        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
+    }
+
+    fn signed_in_as(&self, login: &str) {
+        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        if me.as_deref() != Some(login) {
+            *me = Some(login.to_owned());
+        }
     }
 }
 

@@ -91,15 +91,14 @@ impl JiraTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
-        let known = self.fresh_protection().await.map_err(|error| self.sign_in_trouble(error, &version))?;
+        let (_, own) = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
         let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
-        let lists = self.has_listing().await?;
+        let lists = admin && self.has_listing().await?;
         // Before 10, the search pages through everybody; 10.0 to 10.2 have neither.
-        let list_all = lists || !version.at_least(10, 0);
+        let list_all = admin && (lists || !version.at_least(10, 0));
 
-        let own = &known.own_name;
         let mut notes = vec![match (admin, system) {
             (true, true) => note(NoteState::Ok, "rights", "system administrator"),
             (true, false) => {
@@ -112,14 +111,16 @@ impl JiraTarget {
             ),
         }];
         notes.extend(self.sign_in_note(&version));
-        let listing = if list_all { "  list all users" } else { "" };
-        notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
+        if admin {
+            let listing = if list_all { "  list all users" } else { "" };
+            notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
+        }
         notes.push(note(
             NoteState::Note,
             "cannot",
             "rename a group: a renamed group is made anew and permissions given to the old one do not move",
         ));
-        if !list_all {
+        if admin && !list_all {
             notes.push(note(
                 NoteState::Note,
                 "cannot",
@@ -131,10 +132,13 @@ impl JiraTarget {
             ));
         }
         notes.extend(self.seat_notes(admin).await?);
-        let mut protected: Vec<_> = known.groups.iter().map(String::as_str).collect();
-        protected.sort_unstable();
-        let text = format!("{}: never changed, nor their members", protected.join(", "));
-        notes.push(note(NoteState::Ok, "protected", text));
+        if admin {
+            let known = self.fresh_protection().await?;
+            let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
+            groups.sort_unstable();
+            let text = format!("{}: never changed, nor their members", groups.join(", "));
+            notes.push(note(NoteState::Ok, "protected", text));
+        }
         notes.extend(self.duplicates_note().await?);
         notes.extend(clock_note(&answer));
         notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
@@ -144,7 +148,7 @@ impl JiraTarget {
         Ok(TargetInfo {
             identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
             product: format!("Jira Data Center {}", version.text),
-            signed_in_as: own.clone(),
+            signed_in_as: own,
             capabilities: Capabilities {
                 list_all,
                 rename: true,

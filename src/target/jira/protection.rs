@@ -35,8 +35,6 @@ pub(super) struct Cached {
 pub(super) struct Protection {
     /// The key of our own account.
     pub own_key: String,
-    /// Our own login.
-    pub own_name: String,
     /// Folded names of the groups whose members are administrators, those that Jira marks so among them.
     pub groups: HashSet<String>,
     /// Keys of those groups' members, members of sub-groups among them.
@@ -107,12 +105,18 @@ impl JiraTarget {
         Ok(())
     }
 
-    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+    /// Key and login of our own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<(String, String), TargetError> {
         let me: User = self.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
-        let (Some(own_key), Some(own_name)) = (me.key, me.name) else {
+        let (Some(key), Some(name)) = (me.key, me.name) else {
             return Err(doubt("reading our own account: Jira's answer lacks key or name."));
         };
-        let _ = self.me.set(own_name.clone());
+        self.signed_in_as(&name);
+        Ok((key, name))
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let (own_key, _) = self.myself(deadline).await?;
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
         groups.extend(self.marked_groups(deadline).await?);
         let mut members = HashSet::new();
@@ -132,7 +136,7 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_key, own_name, groups, members, users, duplicates })
+        Ok(Protection { own_key, groups, members, users, duplicates })
     }
 
     /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so a
