@@ -145,13 +145,14 @@ impl Shared {
 
     /// Looks, again and again, at what other processes may have changed and who asked for something.
     async fn watch(self: Arc<Self>) {
+        let mut seen = 0;
         while !self.cancel.is_cancelled() {
             if let Err(error) = self.look_around().await {
                 tracing::error!("the store cannot be read: {error}");
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
-                () = self.engine.store.woken() => {}
+                count = self.engine.store.woken_after(seen) => seen = count,
                 () = tokio::time::sleep(LOOK_AROUND) => {}
             }
             // Many events wake it; looking around once in a while is enough.
@@ -194,6 +195,7 @@ impl Shared {
         let places = Arc::new(Semaphore::new(port.parallel.max(1)));
         let working = TaskTracker::new();
         let mut around = self.around.subscribe();
+        let mut seen = 0;
         while !self.cancel.is_cancelled() {
             let place = tokio::select! {
                 () = self.cancel.cancelled() => break,
@@ -205,7 +207,6 @@ impl Shared {
             } else {
                 around.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
             };
-            let woken = self.engine.store.woken();
             match self.claim(&port, &ready).await {
                 Ok(Some(claim)) => {
                     let shared = Arc::clone(&self);
@@ -219,7 +220,7 @@ impl Shared {
                     let wait = self.until_due(&port, &ready).await;
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
-                        () = woken => {}
+                        count = self.engine.store.woken_after(seen) => seen = count,
                         _ = around.changed() => {}
                         () = self.engine.clock.sleep(wait) => {}
                     }

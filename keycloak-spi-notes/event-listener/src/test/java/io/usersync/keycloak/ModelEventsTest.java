@@ -166,6 +166,7 @@ class ModelEventsTest {
                 "getRealm", realm, "getGroup", Fakes.group("g1"), "getKeycloakSession", broken)));
         loop.run();
         assertEquals(0, transport.events().size());
+        assertEquals(1, dispatch.sender().losses().total());
     }
 
     @Test
