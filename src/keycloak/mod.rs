@@ -6,6 +6,7 @@ pub mod decode;
 mod fault;
 mod groups;
 mod http;
+mod search;
 mod settings;
 pub mod signature;
 mod source;
