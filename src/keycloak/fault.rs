@@ -30,7 +30,6 @@ pub(super) enum Asked {
     Groups,
     Events,
     Realm,
-    Clients,
     Server,
     Token,
 }
@@ -42,7 +41,6 @@ impl Asked {
             Self::Users | Self::Groups => Some("view-users"),
             Self::Events => Some("view-events"),
             Self::Realm => Some("view-realm"),
-            Self::Clients => Some("view-clients"),
             Self::Server | Self::Token => None,
         }
     }
@@ -55,7 +53,6 @@ impl fmt::Display for Asked {
             Self::Groups => "groups",
             Self::Events => "events",
             Self::Realm => "the realm",
-            Self::Clients => "clients",
             Self::Server => "the server's information",
             Self::Token => "a token",
         })

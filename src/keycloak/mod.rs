@@ -3,16 +3,19 @@
 mod address;
 mod client;
 pub mod decode;
+mod diagnose;
 mod fault;
 mod groups;
 mod http;
 mod search;
 mod settings;
+pub mod setup;
 pub mod signature;
 mod source;
 mod token;
 mod wire;
 
 pub use client::KeycloakSource;
+pub use diagnose::Diagnosis;
 pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
 pub use source::{Source, SourceError, SourceInfo, Walked};

@@ -33,6 +33,9 @@ fn gone(seen: &Seen) -> Reply {
     if seen.is("GET", "/user") || seen.asks("groupname") == Some("dev") { absent() } else { healthy(seen) }
 }
 
+/// Name, operation, how its call is answered, how all others are, what it comes to, and what is said.
+type Case = (&'static str, usize, Reply, fn(&Seen) -> Reply, Result<(), TargetErrorKind>, &'static str);
+
 const CREATE: usize = 0;
 const RENAME: usize = 2;
 const ACTIVATE: usize = 3;
@@ -122,7 +125,7 @@ async fn a_path_prefix_and_odd_names_arrive_as_they_are() {
 #[tokio::test]
 async fn refusals_come_to_what_they_mean() {
     let already = || Reply::text(400, "Cannot add user 'ada', user is already a member of 'dev'");
-    let cases: Vec<(&str, usize, Reply, fn(&Seen) -> Reply, Result<(), TargetErrorKind>, &str)> = vec![
+    let cases: Vec<Case> = vec![
         (
             "duplicate",
             CREATE,
@@ -193,6 +196,14 @@ async fn refusals_come_to_what_they_mean() {
             "the login is ada",
         ),
         ("update of nobody", ACTIVATE, absent(), healthy, Err(TargetErrorKind::NotFound), "not there"),
+        (
+            "leads, in another form",
+            DEACTIVATE,
+            refusal(400, "You cannot deactivate this user: it is a project lead."),
+            healthy,
+            Err(NotPossible),
+            "give them another lead",
+        ),
         (
             "leads",
             DEACTIVATE,

@@ -39,7 +39,7 @@ impl Contract {
             match described.map(|known| known["schema"]["type"].as_str().unwrap_or_default()) {
                 Some("integer") if value.parse::<i64>().is_err() => wrong.push(format!("{name}={value} is no number")),
                 Some("boolean") if value.parse::<bool>().is_err() => {
-                    wrong.push(format!("{name}={value} is no boolean"))
+                    wrong.push(format!("{name}={value} is no boolean"));
                 }
                 None if !self.deviates(&seen.method, path, name) => wrong.push(format!("{name} is not described")),
                 _ => {}

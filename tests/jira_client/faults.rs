@@ -11,9 +11,17 @@ use usersync::{
 };
 
 use super::{
-    server::{Reply, Server},
-    world::{client, healthy, not_done, refusal, settings, soon, writes},
+    server::{Reply, Seen, Server},
+    world::{client, healthy, not_done, refusal, settings, soon, user, writes},
 };
+
+/// For checks after a refusal, the world is one in which the write was not done.
+fn leftover(seen: &Seen) -> Reply {
+    if seen.is("GET", "/user") && seen.asks("key") == Some("JIRAUSER10") {
+        return Reply::json(200, user("JIRAUSER10", "ada", &[]));
+    }
+    healthy(seen)
+}
 
 struct Fault {
     name: &'static str,
@@ -179,16 +187,6 @@ async fn each_fault_means_the_right_thing_for_every_write() {
             assert_eq!(broken.count(method, path), 1, "{} on {operation} is sent once", fault.name);
         }
     }
-
-    // For checks after a refusal, the world is one in which the write was not done.
-    fn leftover(seen: &super::server::Seen) -> Reply {
-        let mut person = super::world::user("JIRAUSER10", "ada", &[]);
-        person["active"] = json!(true);
-        if seen.is("GET", "/user") && seen.asks("key") == Some("JIRAUSER10") {
-            return Reply::json(200, person);
-        }
-        healthy(seen)
-    }
 }
 
 #[tokio::test]
@@ -252,6 +250,29 @@ async fn a_turn_that_does_not_come_in_time_sends_nothing() {
     assert_eq!(first.expect_err("no answer").kind, Unanswered);
     assert_eq!(second.expect_err("no turn").kind, not_done(Transient));
     assert_eq!(server.count("DELETE", "/user"), 0);
+}
+
+#[tokio::test]
+async fn the_pace_is_kept_and_ends_with_the_deadline() {
+    let server = Server::start(healthy).await;
+    let mut slow = settings(&server.url);
+    slow.http.per_second = std::num::NonZeroU32::new(1);
+    let jira = usersync::target::jira::JiraTarget::new(slow).expect("good settings");
+    let (update, ..) = writes().swap_remove(1);
+    jira.apply(&update, soon()).await.expect("the first of its second");
+    let late = Timestamp::now() + SignedDuration::from_millis(50);
+    assert_eq!(jira.apply(&update, late).await.expect_err("no turn").kind, not_done(Transient));
+    assert_eq!(server.count("PUT", "/user"), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_the_whole_address() {
+    let proxy = Server::start(healthy).await;
+    let mut behind = settings(&"http://jira.invalid/".parse().expect("a URL"));
+    behind.http.proxy = Some(proxy.url.clone());
+    let jira = usersync::target::jira::JiraTarget::new(behind).expect("good settings");
+    assert!(jira.account(&"JIRAUSER10".into()).await.expect("an answer").is_some());
+    assert!(proxy.journal().iter().all(|seen| seen.headers["host"] == "jira.invalid"));
 }
 
 #[tokio::test]

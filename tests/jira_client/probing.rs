@@ -95,6 +95,19 @@ async fn a_missing_right_is_a_line_and_not_an_error() {
 }
 
 #[tokio::test]
+async fn masked_addresses_are_no_addresses() {
+    let server = Server::start(|seen: &Seen| {
+        let mut told = super::world::user("JIRAUSER1", "jsync", &[]);
+        told["emailAddress"] = json!("ada at example dot org");
+        if seen.is("GET", "/myself") || seen.is("GET", "/user") { Reply::json(200, told) } else { healthy(seen) }
+    })
+    .await;
+    let jira = client(&server.url);
+    assert!(!jira.probe().await.expect("an answer").capabilities.reads_email);
+    assert_eq!(jira.account_named("jsync").await.expect("an answer").expect("there").email, None);
+}
+
+#[tokio::test]
 async fn jira_11_says_why_a_password_is_refused() {
     let server = Server::start(|seen: &Seen| match (seen.path.as_str(), seen.headers.get("authorization")) {
         ("/rest/api/2/serverInfo", None) => Reply::json(200, json!({"version": "11.3.0"})),

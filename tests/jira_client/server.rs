@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     sync::{Arc, Mutex},
 };
 
@@ -134,10 +135,10 @@ async fn serve(stream: TcpStream, handler: Handler, journal: Arc<Mutex<Vec<Seen>
         };
         let mut head = format!("HTTP/1.1 {status} X\r\n");
         for (name, value) in &headers {
-            head += &format!("{name}: {value}\r\n");
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         if status != 204 {
-            head += &format!("Content-Length: {announced}\r\n");
+            let _ = write!(head, "Content-Length: {announced}\r\n");
         }
         head += "\r\n";
         let whole = announced == body.len();

@@ -9,8 +9,11 @@ use serde::{
 };
 use serde_json::Number;
 
-/// Members that are never kept, wherever they stand: addresses and session ids (`code_id` is one by another name).
-const NEVER_KEPT: [&str; 3] = ["ipAddress", "sessionId", "code_id"];
+use crate::keycloak::setup::KEY_ATTRIBUTE;
+
+/// Members that are never kept, wherever they stand: addresses, session ids (`code_id` is one by another name), and the
+/// key of our own listener, which an admin event about the realm's attributes holds.
+const NEVER_KEPT: [&str; 4] = ["ipAddress", "sessionId", "code_id", KEY_ATTRIBUTE];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json<'a> {

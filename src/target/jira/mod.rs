@@ -15,10 +15,10 @@ use std::sync::{Mutex as StdMutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use url::Url;
 
-use self::{auth::Auth, errors::not_done, probe::Version, protection::Cached};
+use self::{auth::Auth, errors::not_done, protection::Cached};
 use super::{
     Applied, Page, Target, TargetError, TargetInfo,
     http::{Http, server},
@@ -36,7 +36,6 @@ pub struct JiraTarget {
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
     me: StdMutex<Option<String>>,
-    version: OnceCell<Version>,
     protection: Mutex<Option<Cached>>,
 }
 
@@ -65,7 +64,6 @@ impl JiraTarget {
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             me: StdMutex::new(None),
-            version: OnceCell::new(),
             protection: Mutex::new(None),
         })
     }

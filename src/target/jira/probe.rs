@@ -48,9 +48,9 @@ fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
 }
 
 impl JiraTarget {
-    /// The version, asked for once.
-    pub(super) async fn version(&self) -> Result<&Version, TargetError> {
-        self.version.get_or_try_init(async || Ok(self.server_info().await?.1)).await
+    /// The version, asked for each time: Jira may have been updated meanwhile.
+    pub(super) async fn version(&self) -> Result<Version, TargetError> {
+        Ok(self.server_info().await?.1)
     }
 
     /// What the server says of itself; it tells everybody, but some proxies want credentials first.
@@ -91,7 +91,7 @@ impl JiraTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
-        let (_, own) = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
+        let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
         let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
@@ -107,10 +107,20 @@ impl JiraTarget {
             _ => note(
                 NoteState::No,
                 "rights",
-                format!("{own} is not a Jira administrator, so nothing can be written. Add it to jira-administrators."),
+                format!(
+                    "{} is not a Jira administrator, so nothing can be written. Add it to jira-administrators.",
+                    me.name
+                ),
             ),
         }];
         notes.extend(self.sign_in_note(&version));
+        // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
+        let reads_email = me.email.is_some();
+        if !reads_email {
+            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a change \
+                        that somebody makes to one in Jira is not seen";
+            notes.push(note(NoteState::Note, "cannot", text));
+        }
         if admin {
             let listing = if list_all { "  list all users" } else { "" };
             notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
@@ -148,7 +158,7 @@ impl JiraTarget {
         Ok(TargetInfo {
             identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
             product: format!("Jira Data Center {}", version.text),
-            signed_in_as: own,
+            signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all,
                 rename: true,
@@ -156,7 +166,7 @@ impl JiraTarget {
                 delete: true,
                 rename_group: false,
                 email_required: true,
-                reads_email: true,
+                reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.
                 login_case: CaseRule::Lower,
                 group_case: CaseRule::Insensitive,

@@ -17,7 +17,7 @@ use super::{
     wire::{DirectoryAccount, Suggestions, User},
 };
 use crate::{
-    model::{AccountId, Operation, TargetGroupId},
+    model::{Account, AccountId, Operation, TargetGroupId},
     target::TargetError,
 };
 
@@ -105,18 +105,17 @@ impl JiraTarget {
         Ok(())
     }
 
-    /// Key and login of our own account.
-    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<(String, String), TargetError> {
+    /// Our own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let me: User = self.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
-        let (Some(key), Some(name)) = (me.key, me.name) else {
-            return Err(doubt("reading our own account: Jira's answer lacks key or name."));
-        };
-        self.signed_in_as(&name);
-        Ok((key, name))
+        let me = me.into_account(&Protection::default());
+        let me = me.ok_or_else(|| doubt("reading our own account: Jira's answer lacks key, name or active."))?;
+        self.signed_in_as(&me.name);
+        Ok(me)
     }
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
-        let (own_key, _) = self.myself(deadline).await?;
+        let own_key = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
         groups.extend(self.marked_groups(deadline).await?);
         let mut members = HashSet::new();

@@ -29,7 +29,8 @@ impl User {
             protected: protection.account(&key, &name, groups.as_deref()),
             immutable: protection.immutable(&name),
             display_name: self.display_name.unwrap_or_else(|| name.clone()),
-            email: self.email_address.filter(|email| !email.is_empty()),
+            // Jira may be set to mask addresses: "ada at example dot org".
+            email: self.email_address.filter(|email| email.contains('@')),
             id: key.into(),
             name,
             active,
@@ -252,9 +253,11 @@ impl JiraTarget {
         let said = Said::new(&answer, Some(login));
         let quoted = said.quoted();
         if answer.status == StatusCode::BAD_REQUEST {
-            if body.active.is_some() && said.about("active").is_some() {
+            // The words come in the language of our account; whatever they are, the same call is refused again.
+            if body.active == Some(false) && !said.is_empty() && !said.read_only() {
                 return Err(not_possible(format!(
-                    "{what}: it leads projects or components{quoted}. Give them another lead in Jira, then: usersync sync"
+                    "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
+                     then: usersync sync"
                 )));
             }
             if body.active == Some(true) && said.licence_full() {
