@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Context, exit::Failure};
+use super::{Context, exit::Failure, out::Out};
 use crate::{
     config::Config,
     engine::{Connector, Dice, Engine, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{ConnectorName, Pair, TargetName},
     store::{
-        Store,
+        PairState, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
     target::{self, Target},
@@ -20,8 +20,6 @@ pub(super) struct Opened {
     pub store: Arc<SqliteStore>,
     /// The process that works with it, if a server does.
     pub server: Option<String>,
-    /// Whether it was there.
-    pub exists: bool,
 }
 
 /// Opens the store to read and to write intentions, whoever works with it. Where there is none yet, an empty one stands
@@ -32,14 +30,14 @@ pub(super) async fn look(context: &Context, config: &Config) -> Result<Opened, F
     let server = SqliteStore::worked_by(path);
     if path.exists() {
         let store = Arc::new(SqliteStore::open_beside(path, options).await?);
-        return Ok(Opened { store, server, exists: true });
+        return Ok(Opened { store, server });
     }
     context.out.note(format!(
         "There is no store yet at {}: nothing has run here. The first `usersync sync` makes it.",
         path.display()
     ));
     let options = OpenOptions { durable: false, poll: None, ..options };
-    Ok(Opened { store: Arc::new(SqliteStore::open_temporary(options).await?), server, exists: false })
+    Ok(Opened { store: Arc::new(SqliteStore::open_temporary(options).await?), server })
 }
 
 /// Opens the store to write intentions; makes it where there is none.
@@ -52,7 +50,7 @@ pub(super) async fn intend(context: &Context, config: &Config) -> Result<Opened,
     } else {
         SqliteStore::open(path, options).await?
     };
-    Ok(Opened { store: Arc::new(store), server, exists: true })
+    Ok(Opened { store: Arc::new(store), server })
 }
 
 /// Opens the store to work, alone; beside a running server only to write intentions.
@@ -62,9 +60,9 @@ pub(super) async fn work(context: &Context, config: &Config) -> Result<Opened, F
     let server = SqliteStore::worked_by(path);
     if server.is_some() {
         let store = Arc::new(SqliteStore::open_beside(path, options).await?);
-        return Ok(Opened { store, server, exists: true });
+        return Ok(Opened { store, server });
     }
-    Ok(Opened { store: Arc::new(SqliteStore::open(path, options).await?), server, exists: true })
+    Ok(Opened { store: Arc::new(SqliteStore::open(path, options).await?), server })
 }
 
 /// What to say after an intention was written: when it is worked.
@@ -140,7 +138,9 @@ pub(super) fn pairs(
         (true, Some(connector), Some(target)) => {
             Err(Failure::usage(format!("connector {connector} does not fill target {target}")))
         }
-        (true, ..) => Err(Failure::usage("the configuration has no connector that fills a target. Add one: usersync config example")),
+        (true, ..) => Err(Failure::usage(
+            "the configuration has no connector that fills a target. Add one: usersync config example",
+        )),
         _ => Ok(pairs),
     }
 }
@@ -168,4 +168,26 @@ fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failure> {
         (None, names) => format!("there are: {}", names.join(", ")),
     };
     Err(Failure::usage(format!("{name}: there is no such {what}; {help}")))
+}
+
+/// Where a pair stands, in a word.
+pub(super) fn state_word(state: PairState) -> &'static str {
+    match state {
+        PairState::New => "new",
+        PairState::Held => "first run held",
+        PairState::Approved => "first run approved",
+        PairState::InService => "in service",
+        PairState::Stopped => "stopped",
+    }
+}
+
+/// What follows from a confirmed identity.
+pub(super) fn confirmed(out: &Out, what: &str, is: &str, pairs: &[Pair]) {
+    if out.json {
+        return out.document(&serde_json::json!({ "confirmed": what, "begins_anew": pairs }));
+    }
+    out.say(format!("{what}: the {is} that is found at the next contact is the one from now on."));
+    for pair in pairs {
+        out.say(format!("{pair} begins anew: its first run is planned and waits for approval (usersync held list)."));
+    }
 }

@@ -61,7 +61,8 @@ async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: Str
         if progress.phase != phase.0 {
             phase = (progress.phase, Instant::now(), progress.done);
         }
-        let line = format!("{what}  {}", describe(&progress, progress.done - phase.2.min(progress.done), phase.1.elapsed()));
+        let line =
+            format!("{what}  {}", describe(&progress, progress.done - phase.2.min(progress.done), phase.1.elapsed()));
         if terminal {
             bar.set_message(line);
         } else {

@@ -13,7 +13,9 @@ pub(super) fn on_ctrl_c(out: &Out) -> CancellationToken {
             return;
         }
         ended.cancel();
-        out.error("Stopping after what is under way. Once more to stop at once; what is cut off then is settled by looking.");
+        out.error(
+            "Stopping after what is under way. Once more to stop at once; what is cut off then is settled by looking.",
+        );
         if tokio::signal::ctrl_c().await.is_ok() {
             std::process::exit(130);
         }
