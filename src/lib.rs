@@ -3,8 +3,14 @@
 //! The rooms, inside out: [`model`] holds the nouns; [`policy`] and [`plan`] are pure; [`engine`] drives [`keycloak`],
 //! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.
 
+pub mod config;
+pub mod engine;
 pub mod keycloak;
 pub mod model;
+pub mod plan;
+pub mod policy;
 pub mod sandbox;
 pub mod store;
 pub mod target;
+pub mod telemetry;
+pub mod web;

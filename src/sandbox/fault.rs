@@ -63,30 +63,17 @@ pub struct Fault {
 impl Fault {
     /// This fault for every request, until it is taken away.
     pub fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            method: None,
-            path: String::new(),
-            skip: 0,
-            times: None,
-        }
+        Self { kind, method: None, path: String::new(), skip: 0, times: None }
     }
 
     /// A status with a body, without effect.
     pub fn status(status: u16, body: impl Into<String>) -> Self {
-        Self::new(Kind::Answer {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-        })
+        Self::new(Kind::Answer { status, headers: Vec::new(), body: body.into() })
     }
 
     /// A proxy's 503 page in HTML.
     pub fn unavailable() -> Self {
-        Self::html(
-            503,
-            "<html><body><h1>503 Service Unavailable</h1></body></html>",
-        )
+        Self::html(503, "<html><body><h1>503 Service Unavailable</h1></body></html>")
     }
 
     /// HTML with any status instead of JSON.
@@ -205,45 +192,25 @@ impl Faults {
     /// Switches a fault on.
     pub fn add(&self, fault: Fault) -> FaultId {
         let id = FaultId(self.0.next.fetch_add(1, Ordering::Relaxed));
-        let armed = Armed {
-            id,
-            fault,
-            seen: 0,
-            hits: 0,
-        };
-        self.0
-            .armed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(armed);
+        let armed = Armed { id, fault, seen: 0, hits: 0 };
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
         id
     }
 
     /// Switches a fault off.
     pub fn remove(&self, id: FaultId) {
-        self.0
-            .armed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|armed| armed.id != id);
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).retain(|armed| armed.id != id);
     }
 
     /// Switches all faults off; latency stays.
     pub fn clear(&self) {
-        self.0
-            .armed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// How often a fault struck.
     pub fn hits(&self, id: FaultId) -> u64 {
         let armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
-        armed
-            .iter()
-            .find(|armed| armed.id == id)
-            .map_or(0, |armed| armed.hits)
+        armed.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hits)
     }
 
     /// Makes every call take this long more.
@@ -265,12 +232,7 @@ impl Faults {
         let mut struck = Vec::new();
         for one in armed.iter_mut() {
             let fault = &one.fault;
-            if fault
-                .method
-                .as_deref()
-                .is_some_and(|wanted| wanted != method)
-                || !target.contains(&fault.path)
-            {
+            if fault.method.as_deref().is_some_and(|wanted| wanted != method) || !target.contains(&fault.path) {
                 continue;
             }
             one.seen += 1;

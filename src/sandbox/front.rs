@@ -62,10 +62,7 @@ impl Request {
 
     /// Scheme and host as the client wrote them.
     pub fn origin(&self) -> String {
-        format!(
-            "http://{}",
-            self.header(header::HOST).unwrap_or("127.0.0.1")
-        )
+        format!("http://{}", self.header(header::HOST).unwrap_or("127.0.0.1"))
     }
 
     /// The decoded segments of the path below `prefix`; `None` where it is not below.
@@ -97,22 +94,14 @@ pub(crate) struct Reply {
 impl Reply {
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
+        Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// An answer in JSON.
     pub fn json(status: u16, body: &impl Serialize) -> Self {
         // Every body here has string keys, so this cannot fail; an empty body would show it if it did.
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self {
-            status,
-            headers: vec![("content-type".into(), "application/json".into())],
-            body: body.into(),
-        }
+        Self { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
     }
 
     /// Adds a header.
@@ -148,17 +137,9 @@ struct Spoil {
     instead: Option<Reply>,
 }
 
-async fn serve<A: App>(
-    app: &A,
-    faults: &Faults,
-    journal: &Journal,
-    request: axum::extract::Request,
-) -> Response<Body> {
+async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axum::extract::Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let line = parts
-        .extensions
-        .get::<ConnectInfo<Line>>()
-        .map(|info| info.0.clone());
+    let line = parts.extensions.get::<ConnectInfo<Line>>().map(|info| info.0.clone());
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         return respond(Reply::empty(413));
     };
@@ -173,10 +154,7 @@ async fn serve<A: App>(
         method: request.method.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
-        content_type: request
-            .header(header::CONTENT_TYPE)
-            .unwrap_or_default()
-            .to_owned(),
+        content_type: request.header(header::CONTENT_TYPE).unwrap_or_default().to_owned(),
         body: request.body.clone(),
         status: None,
         answer: Bytes::new(),
@@ -190,11 +168,8 @@ async fn serve<A: App>(
     let mut stale = None;
     let mut spoil = Spoil::default();
     let mut reply = None;
-    let target = if request.query.is_empty() {
-        request.path.clone()
-    } else {
-        format!("{}?{}", request.path, request.query)
-    };
+    let target =
+        if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) };
     for kind in faults.strike(&request.method, &target) {
         match kind {
             Kind::DelayBefore(wait) => tokio::time::sleep(wait).await,
@@ -202,23 +177,11 @@ async fn serve<A: App>(
                 spoil.cut = true;
                 reply = Some(Reply::empty(500));
             }
-            Kind::Answer {
-                status,
-                headers,
-                body,
-            } => {
-                reply = Some(Reply {
-                    status,
-                    headers,
-                    body: body.into(),
-                });
+            Kind::Answer { status, headers, body } => {
+                reply = Some(Reply { status, headers, body: body.into() });
             }
             Kind::AnswerAfter { status, body } => {
-                spoil.instead = Some(Reply {
-                    status,
-                    headers: Vec::new(),
-                    body: body.into(),
-                });
+                spoil.instead = Some(Reply { status, headers: Vec::new(), body: body.into() });
             }
             Kind::DelayAfter(wait) => spoil.wait += wait,
             Kind::CutAfter => spoil.cut = true,
@@ -283,8 +246,7 @@ fn broken(mut reply: Reply, bytes: usize) -> Response<Body> {
 
 fn respond(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Body::from(reply.body));
-    *response.status_mut() =
-        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
         // A fault's header that HTTP does not allow is left out.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -33,11 +33,7 @@ pub struct Entry {
 impl Entry {
     /// Path and query as one.
     pub fn target(&self) -> String {
-        if self.query.is_empty() {
-            self.path.clone()
-        } else {
-            format!("{}?{}", self.path, self.query)
-        }
+        if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
     }
 
     /// The request's body as JSON; `Null` where it is none.
@@ -68,10 +64,7 @@ struct Inner {
 
 impl Journal {
     pub(crate) fn new(on: bool) -> Self {
-        Self(Arc::new(Inner {
-            on: AtomicBool::new(on),
-            entries: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { on: AtomicBool::new(on), entries: Mutex::default() }))
     }
 
     /// Turns recording on or off; what was recorded stays.
@@ -84,34 +77,18 @@ impl Journal {
     }
 
     pub(crate) fn push(&self, entry: Entry) {
-        self.0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(entry);
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
     /// All entries so far.
     pub fn entries(&self) -> Vec<Entry> {
-        self.0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The entries that `pick` picks.
     pub fn matching(&self, pick: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let entries = self
-            .0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        entries
-            .iter()
-            .filter(|entry| pick(entry))
-            .cloned()
-            .collect()
+        let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|entry| pick(entry)).cloned().collect()
     }
 
     /// The requests that asked for a change.
@@ -121,24 +98,13 @@ impl Journal {
 
     /// How many requests had this method (`*` for any) and this text in path or query.
     pub fn count(&self, method: &str, text: &str) -> usize {
-        let entries = self
-            .0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        entries
-            .iter()
-            .filter(|e| (method == "*" || e.method == method) && e.target().contains(text))
-            .count()
+        let entries = self.0.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter(|e| (method == "*" || e.method == method) && e.target().contains(text)).count()
     }
 
     /// How many requests were recorded.
     pub fn len(&self) -> usize {
-        self.0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// True where nothing was recorded.
@@ -148,10 +114,6 @@ impl Journal {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.0
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod fault;
 mod front;
+pub mod house;
 pub mod jira;
 pub mod journal;
 pub mod keycloak;

@@ -30,7 +30,6 @@ impl Roster {
     }
 
     pub(crate) fn ids(&self) -> &[Id] {
-        self.flat
-            .get_or_init(|| self.by_name.values().cloned().collect())
+        self.flat.get_or_init(|| self.by_name.values().cloned().collect())
     }
 }

@@ -33,11 +33,7 @@ impl Server {
                 () = stopped.cancelled() => {}
             }
         });
-        Ok(Self {
-            address,
-            stop,
-            task: Some(task),
-        })
+        Ok(Self { address, stop, task: Some(task) })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

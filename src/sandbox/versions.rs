@@ -22,14 +22,7 @@ struct Past<W> {
 impl<W: Clone> Versions<W> {
     /// Starts with `world`, and keeps the last `keep` versions before each change.
     pub(crate) fn new(world: W, keep: usize) -> Self {
-        Self {
-            now: RwLock::new(Arc::new(world)),
-            past: Mutex::new(Past {
-                keep,
-                kept: VecDeque::new(),
-                frozen: None,
-            }),
-        }
+        Self { now: RwLock::new(Arc::new(world)), past: Mutex::new(Past { keep, kept: VecDeque::new(), frozen: None }) }
     }
 
     /// Reads the present version, or the one that `stale` asks for as far as it is kept.
@@ -39,11 +32,9 @@ impl<W: Clone> Versions<W> {
             match stale {
                 Stale::Frozen => past.frozen.clone(),
                 Stale::ChangesAgo(0) => None,
-                Stale::ChangesAgo(n) => past
-                    .kept
-                    .get(past.kept.len().saturating_sub(n))
-                    .or_else(|| past.kept.front())
-                    .cloned(),
+                Stale::ChangesAgo(n) => {
+                    past.kept.get(past.kept.len().saturating_sub(n)).or_else(|| past.kept.front()).cloned()
+                }
             }
         });
         match earlier {
@@ -83,10 +74,7 @@ impl<W: Clone> Versions<W> {
     /// Keeps the present version for [`Stale::Frozen`] reads.
     pub(crate) fn freeze(&self) {
         let now = Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner));
-        self.past
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .frozen = Some(now);
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).frozen = Some(now);
     }
 }
 

@@ -28,12 +28,7 @@ impl NewAccount {
     /// An active account `name` with a display name and an address made from it.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
-        Self {
-            display_name: format!("{name} Example"),
-            email: format!("{name}@example.org"),
-            name,
-            ..Self::default()
-        }
+        Self { display_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
     }
 
     /// The same in these groups.
@@ -89,21 +84,12 @@ impl JiraSnapshot {
 
 impl JiraSandbox {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(result) = self
-            .jira
-            .versions
-            .write(|world| Ok::<R, Infallible>(work(world)));
+        let Ok(result) = self.jira.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result
     }
 
     fn set(&self, work: impl FnOnce(&mut Switches)) {
-        work(
-            &mut self
-                .jira
-                .switches
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        work(&mut self.jira.switches.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Seeds an account; gives its key. One that is there already only gets the groups.
@@ -122,9 +108,7 @@ impl JiraSandbox {
                     email: account.email,
                     active: !account.inactive,
                 };
-                let known = world
-                    .named(&account.name)
-                    .map(|known| Arc::clone(&known.key));
+                let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
                 let key = known.unwrap_or_else(|| world.add(&account.name, profile));
                 for group in &account.groups {
                     world.add_group(group);
@@ -187,9 +171,7 @@ impl JiraSandbox {
 
     /// Drift: changes an account's display name.
     pub fn set_display_name(&self, name: &str, display_name: &str) {
-        self.profile(name, |profile| {
-            display_name.clone_into(&mut profile.display_name)
-        });
+        self.profile(name, |profile| display_name.clone_into(&mut profile.display_name));
     }
 
     /// Drift: changes an account's e-mail address.
@@ -254,10 +236,7 @@ impl JiraSandbox {
     /// Adds a directory after the others; gives its number.
     pub fn add_directory(&self, name: &str, read_only: bool) -> usize {
         self.change(|world| {
-            world.directories.push(Directory {
-                name: name.into(),
-                read_only,
-            });
+            world.directories.push(Directory { name: name.into(), read_only });
             world.directories.len() - 1
         })
     }
@@ -272,9 +251,7 @@ impl JiraSandbox {
                 email: account.email,
                 active: !account.inactive,
             };
-            let known = world
-                .named(&account.name)
-                .map(|known| Arc::clone(&known.key));
+            let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
             let key = match known {
                 Some(key) => {
                     if let Some(account) = world.account_mut(&key) {
@@ -294,20 +271,12 @@ impl JiraSandbox {
     }
 
     /// Adds or replaces an application: its licensed groups (made if missing; the first is the default one) and seats.
-    pub fn set_application(
-        &self,
-        key: &str,
-        groups: &[&str],
-        seats: Option<usize>,
-        selected_by_default: bool,
-    ) {
+    pub fn set_application(&self, key: &str, groups: &[&str], seats: Option<usize>, selected_by_default: bool) {
         self.change(|world| {
             for group in groups {
                 world.add_group(group);
             }
-            world
-                .applications
-                .retain(|application| application.key != key);
+            world.applications.retain(|application| application.key != key);
             world.applications.push(Application {
                 key: key.into(),
                 name: key.into(),
@@ -322,11 +291,7 @@ impl JiraSandbox {
     /// Limits the seats of an application; `None` for unlimited.
     pub fn set_seats(&self, application: &str, seats: Option<usize>) {
         self.change(|world| {
-            if let Some(found) = world
-                .applications
-                .iter_mut()
-                .find(|one| one.key == application)
-            {
+            if let Some(found) = world.applications.iter_mut().find(|one| one.key == application) {
                 found.seats = seats;
             }
         });
@@ -337,11 +302,7 @@ impl JiraSandbox {
     pub fn set_admin_group(&self, name: &str, on: bool, system: bool) {
         self.change(|world| {
             world.add_group(name);
-            let set = if system {
-                &mut world.sysadmin_groups
-            } else {
-                &mut world.admin_groups
-            };
+            let set = if system { &mut world.sysadmin_groups } else { &mut world.admin_groups };
             if on {
                 set.insert(fold(name));
             } else {
@@ -352,25 +313,14 @@ impl JiraSandbox {
 
     /// Gives an account a password and a personal access token.
     pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
-        let mut credentials = self
-            .jira
-            .credentials
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        credentials
-            .passwords
-            .insert(fold(name), password.to_owned());
+        let mut credentials = self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        credentials.passwords.insert(fold(name), password.to_owned());
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
     /// Ends a personal access token.
     pub fn revoke_token(&self, token: &str) {
-        self.jira
-            .credentials
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tokens
-            .remove(token);
+        self.jira.credentials.write().unwrap_or_else(PoisonError::into_inner).tokens.remove(token);
     }
 
     /// Refuses all credentials with 401, or accepts the right ones again.
@@ -427,34 +377,18 @@ impl JiraSandbox {
 
     /// Limits the rate, or no longer; the bucket starts full.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        *self
-            .jira
-            .bucket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = limit.map(Bucket::new);
+        *self.jira.bucket.lock().unwrap_or_else(PoisonError::into_inner) = limit.map(Bucket::new);
     }
 
     /// Another server at the same address: another server id and title.
     pub fn set_identity(&self, server_id: &str, title: &str) {
-        let identity = Identity {
-            server_id: server_id.into(),
-            title: title.into(),
-        };
-        *self
-            .jira
-            .identity
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = identity;
+        let identity = Identity { server_id: server_id.into(), title: title.into() };
+        *self.jira.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// The server id.
     pub fn server_id(&self) -> String {
-        self.jira
-            .identity
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .server_id
-            .clone()
+        self.jira.identity.read().unwrap_or_else(PoisonError::into_inner).server_id.clone()
     }
 
     /// Keeps the present state for reads from [`Stale::Frozen`](crate::sandbox::fault::Stale::Frozen).
@@ -465,52 +399,27 @@ impl JiraSandbox {
     /// Users and groups as they are now.
     pub fn snapshot(&self) -> JiraSnapshot {
         self.jira.versions.read(None, |world| {
-            let name_of = |group: &String| {
-                world
-                    .groups
-                    .get(group)
-                    .map_or_else(|| group.clone(), |one| one.name.clone())
-            };
-            let accounts = world
-                .accounts
-                .values()
-                .filter(|account| !account.deleted)
-                .map(|account| {
-                    let profile = account.profile();
-                    let directory =
-                        profile.and_then(|profile| world.directories.get(profile.directory));
-                    let state = AccountState {
-                        key: account.key.to_string(),
-                        name: account.name.clone(),
-                        display_name: profile
-                            .map(|profile| profile.display_name.clone())
-                            .unwrap_or_default(),
-                        email: profile
-                            .map(|profile| profile.email.clone())
-                            .unwrap_or_default(),
-                        active: account.active(),
-                        directory: directory
-                            .map(|directory| directory.name.clone())
-                            .unwrap_or_default(),
-                        groups: account.groups.iter().map(name_of).collect(),
-                    };
-                    (state.key.clone(), state)
-                });
-            let groups = world.groups.values().map(|group| {
-                let members = group
-                    .members
-                    .ids()
-                    .iter()
-                    .filter_map(|key| world.accounts.get(key));
-                (
-                    group.name.clone(),
-                    members.map(|account| account.name.clone()).collect(),
-                )
+            let name_of =
+                |group: &String| world.groups.get(group).map_or_else(|| group.clone(), |one| one.name.clone());
+            let accounts = world.accounts.values().filter(|account| !account.deleted).map(|account| {
+                let profile = account.profile();
+                let directory = profile.and_then(|profile| world.directories.get(profile.directory));
+                let state = AccountState {
+                    key: account.key.to_string(),
+                    name: account.name.clone(),
+                    display_name: profile.map(|profile| profile.display_name.clone()).unwrap_or_default(),
+                    email: profile.map(|profile| profile.email.clone()).unwrap_or_default(),
+                    active: account.active(),
+                    directory: directory.map(|directory| directory.name.clone()).unwrap_or_default(),
+                    groups: account.groups.iter().map(name_of).collect(),
+                };
+                (state.key.clone(), state)
             });
-            JiraSnapshot {
-                accounts: accounts.collect(),
-                groups: groups.collect(),
-            }
+            let groups = world.groups.values().map(|group| {
+                let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
+                (group.name.clone(), members.map(|account| account.name.clone()).collect())
+            });
+            JiraSnapshot { accounts: accounts.collect(), groups: groups.collect() }
         })
     }
 }

@@ -64,10 +64,7 @@ impl Default for JiraOptions {
 impl JiraOptions {
     /// A Jira of this version.
     pub fn version(version: &str) -> Self {
-        Self {
-            version: version.into(),
-            ..Self::default()
-        }
+        Self { version: version.into(), ..Self::default() }
     }
 }
 
@@ -106,67 +103,40 @@ impl Call<'_> {
         let Some(text) = self.request.param(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        let number: i64 = text
-            .parse()
-            .map_err(|_| Refused::message(404, format!("{name} is not a number")))?;
+        let number: i64 = text.parse().map_err(|_| Refused::message(404, format!("{name} is not a number")))?;
         Ok(usize::try_from(number).ok())
     }
 
     fn account<'w>(&self, world: &'w World) -> Option<&'w Arc<Account>> {
-        self.name
-            .and_then(|name| world.named(name))
-            .filter(|account| account.active())
+        self.name.and_then(|name| world.named(name)).filter(|account| account.active())
     }
 
     fn is_admin(&self, world: &World) -> bool {
-        self.account(world)
-            .is_some_and(|account| world.is_admin(account))
+        self.account(world).is_some_and(|account| world.is_admin(account))
     }
 
     fn demand_user(&self, world: &World) -> Result<(), Refused> {
-        self.account(world)
-            .map(|_| ())
-            .ok_or_else(Refused::unauthorized)
+        self.account(world).map(|_| ()).ok_or_else(Refused::unauthorized)
     }
 
     fn demand_admin(&self, world: &World) -> Result<(), Refused> {
         self.demand_user(world)?;
-        if self.is_admin(world) {
-            Ok(())
-        } else {
-            Err(Refused::forbidden())
-        }
+        if self.is_admin(world) { Ok(()) } else { Err(Refused::forbidden()) }
     }
 
     /// Only system administrators change system administrators.
     fn demand_over(&self, world: &World, account: &Account) -> Result<(), Refused> {
-        let may = !world.is_sysadmin(account)
-            || self
-                .account(world)
-                .is_some_and(|caller| world.is_sysadmin(caller));
-        if may {
-            Ok(())
-        } else {
-            Err(Refused::forbidden())
-        }
+        let may = !world.is_sysadmin(account) || self.account(world).is_some_and(|caller| world.is_sysadmin(caller));
+        if may { Ok(()) } else { Err(Refused::forbidden()) }
     }
 }
 
 impl Jira {
     fn new(options: &JiraOptions) -> Self {
-        let mut numbers = options
-            .version
-            .split('.')
-            .map(|part| part.parse().unwrap_or(0));
+        let mut numbers = options.version.split('.').map(|part| part.parse().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        let mut world = World {
-            next_number: 10_000,
-            ..World::default()
-        };
-        world.directories.push(Directory {
-            name: "Jira Internal Directory".into(),
-            read_only: false,
-        });
+        let mut world = World { next_number: 10_000, ..World::default() };
+        world.directories.push(Directory { name: "Jira Internal Directory".into(), read_only: false });
         for group in ["jira-administrators", "jira-software-users"] {
             world.add_group(group);
         }
@@ -174,9 +144,7 @@ impl Jira {
         world.applications.push(Application {
             key: "jira-software".into(),
             name: "Jira Software".into(),
-            groups: ["jira-administrators", "jira-software-users"]
-                .map(str::to_owned)
-                .into(),
+            groups: ["jira-administrators", "jira-software-users"].map(str::to_owned).into(),
             default_groups: ["jira-software-users"].map(str::to_owned).into(),
             seats: None,
             selected_by_default: true,
@@ -184,22 +152,13 @@ impl Jira {
         let mut credentials = Credentials::default();
         let (name, password) = &options.admin;
         let email = format!("{name}@example.org");
-        let profile = Profile {
-            directory: 0,
-            display_name: "Administrator".into(),
-            email,
-            active: true,
-        };
+        let profile = Profile { directory: 0, display_name: "Administrator".into(), email, active: true };
         let key = world.add(name, profile);
         for group in ["jira-administrators", "jira-software-users"] {
             world.join(&key, group);
         }
-        credentials
-            .passwords
-            .insert(name.to_lowercase(), password.clone());
-        credentials
-            .tokens
-            .insert(options.token.clone(), name.to_lowercase());
+        credentials.passwords.insert(name.to_lowercase(), password.clone());
+        credentials.tokens.insert(options.token.clone(), name.to_lowercase());
         Self {
             version_text: options.version.clone(),
             version,
@@ -207,37 +166,21 @@ impl Jira {
             versions: Versions::new(world, options.history),
             switches: RwLock::new(Switches::of(version)),
             credentials: RwLock::new(credentials),
-            identity: RwLock::new(Identity {
-                server_id: uuid::Uuid::new_v4().to_string(),
-                title: "Jira".into(),
-            }),
+            identity: RwLock::new(Identity { server_id: uuid::Uuid::new_v4().to_string(), title: "Jira".into() }),
             bucket: Mutex::default(),
         }
     }
 
     pub(crate) fn switches(&self) -> Switches {
-        self.switches
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn set_password(&self, name: &str, password: &str) {
-        let mut credentials = self
-            .credentials
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        credentials
-            .passwords
-            .insert(name.to_lowercase(), password.to_owned());
+        let mut credentials = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        credentials.passwords.insert(name.to_lowercase(), password.to_owned());
     }
 
-    fn route(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        stale: Option<Stale>,
-    ) -> Result<Reply, Refused> {
+    fn route(&self, request: &Request, caller: &Caller, stale: Option<Stale>) -> Result<Reply, Refused> {
         let missing = || Refused::no_path(&request.path);
         let segments = request.segments(&self.base_path).ok_or_else(missing)?;
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -254,11 +197,7 @@ impl Jira {
             ["rest", "applinks", "1.0" | "latest", "manifest"] => return Ok(self.manifest(&site)),
             _ => return Err(missing()),
         };
-        let call = Call {
-            request,
-            name,
-            api: format!("{site}/rest/api/{version}"),
-        };
+        let call = Call { request, name, api: format!("{site}/rest/api/{version}") };
         if request.method == "GET" {
             // Refused credentials, taken for none at all: the dangerous answer, full of nothing.
             if *caller == Caller::Refused
@@ -266,29 +205,17 @@ impl Jira {
             {
                 return Ok(empty);
             }
-            return self
-                .versions
-                .read(stale, |world| self.read(world, &call, rest, &site));
+            return self.versions.read(stale, |world| self.read(world, &call, rest, &site));
         }
-        if request
-            .header("user-agent")
-            .is_some_and(|agent| agent.starts_with("Mozilla/"))
-            && request
-                .header("x-atlassian-token")
-                .is_none_or(|value| value != "no-check")
+        if request.header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"))
+            && request.header("x-atlassian-token").is_none_or(|value| value != "no-check")
         {
             return Err(Refused::message(403, "XSRF check failed"));
         }
         self.versions.write(|world| self.write(world, &call, rest))
     }
 
-    fn read(
-        &self,
-        world: &World,
-        call: &Call<'_>,
-        rest: &[&str],
-        site: &str,
-    ) -> Result<Reply, Refused> {
+    fn read(&self, world: &World, call: &Call<'_>, rest: &[&str], site: &str) -> Result<Reply, Refused> {
         match rest {
             ["serverInfo"] => Ok(self.server_info(site)),
             ["myself"] => {
@@ -301,19 +228,13 @@ impl Jira {
             }
             ["applicationrole"] => {
                 call.demand_admin(world)?;
-                let all: Vec<Value> = world
-                    .applications
-                    .iter()
-                    .map(|one| render::application(world, one))
-                    .collect();
+                let all: Vec<Value> = world.applications.iter().map(|one| render::application(world, one)).collect();
                 Ok(answer(200, &all).with("etag", format!("\"{}\"", all.len())))
             }
             ["applicationrole", key] => {
                 call.demand_admin(world)?;
                 let found = world.applications.iter().find(|one| one.key == *key);
-                let found = found.ok_or_else(|| {
-                    Refused::message(404, format!("There is no application '{key}'."))
-                })?;
+                let found = found.ok_or_else(|| Refused::message(404, format!("There is no application '{key}'.")))?;
                 Ok(answer(200, &render::application(world, found)))
             }
             ["groups", "picker"] => groups::picker(self, world, call),
@@ -344,13 +265,9 @@ impl Jira {
             ("DELETE", ["user", "application"]) => users::access(world, call, false),
             ("DELETE", ["user", "session", name]) => users::end_session(self, world, call, name),
             ("POST", ["password", "policy", "createUser"]) => {
-                let sent: Value = serde_json::from_slice(&call.request.body)
-                    .map_err(|_| Refused::unreadable())?;
+                let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
                 if sent["username"].as_str().is_none() || sent["password"].as_str().is_none() {
-                    return Err(Refused::message(
-                        400,
-                        "Username and password must be given.",
-                    ));
+                    return Err(Refused::message(400, "Username and password must be given."));
                 }
                 Ok(answer(200, &json!([])))
             }
@@ -365,11 +282,7 @@ impl Jira {
 
     fn server_info(&self, site: &str) -> Reply {
         let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
-        let numbers: Vec<u32> = self
-            .version_text
-            .split('.')
-            .map(|part| part.parse().unwrap_or(0))
-            .collect();
+        let numbers: Vec<u32> = self.version_text.split('.').map(|part| part.parse().unwrap_or(0)).collect();
         answer(
             200,
             &json!({
@@ -400,7 +313,8 @@ impl Jira {
             return Err(Refused::unauthorized());
         }
         let name = name.ok_or_else(Refused::unauthorized)?;
-        let shown = json!({ "self": format!("{site}/rest/api/latest/user?username={name}"), "name": name, "loginInfo": {} });
+        let shown =
+            json!({ "self": format!("{site}/rest/api/latest/user?username={name}"), "name": name, "loginInfo": {} });
         Ok(answer(200, &shown))
     }
 }
@@ -411,10 +325,7 @@ fn empty_answer(rest: &[&str], call: &Call<'_>) -> Option<Reply> {
         ["user", "search"] => Some(answer(200, &json!([]))),
         ["groups", "picker"] => {
             let header = "Showing 0 of 0 matching groups";
-            Some(answer(
-                200,
-                &json!({ "header": header, "total": 0, "groups": [] }),
-            ))
+            Some(answer(200, &json!({ "header": header, "total": 0, "groups": [] })))
         }
         ["group", "member"] | ["user", "list"] => {
             let link = format!("{}/{}", call.api, rest.join("/"));
@@ -438,11 +349,7 @@ fn permissions(world: &World, account: &Account) -> Value {
     };
     let all = [
         one("ADMINISTER", "Jira Administrators", world.is_admin(account)),
-        one(
-            "SYSTEM_ADMIN",
-            "Jira System Administrators",
-            world.is_sysadmin(account),
-        ),
+        one("SYSTEM_ADMIN", "Jira System Administrators", world.is_sysadmin(account)),
         one("USER_PICKER", "Browse Users", true),
     ];
     json!({ "permissions": Map::from_iter(all) })
@@ -452,10 +359,7 @@ impl App for Jira {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
         let switches = self.switches();
         let caller = {
-            let credentials = self
-                .credentials
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let credentials = self.credentials.read().unwrap_or_else(PoisonError::into_inner);
             auth::caller(&request, &credentials, &switches)
         };
         let limited = {
@@ -472,17 +376,13 @@ impl App for Jira {
         };
         let mut reply = match early {
             Some(reply) => reply,
-            None => self
-                .route(&request, &caller, stale)
-                .unwrap_or_else(Reply::from),
+            None => self.route(&request, &caller, stale).unwrap_or_else(Reply::from),
         };
         if let Some((_, headers)) = limited {
             reply.headers.extend(headers);
         }
         if let Some(reason) = auth::reason(&caller) {
-            reply
-                .headers
-                .push(("x-seraph-loginreason".into(), reason.into()));
+            reply.headers.push(("x-seraph-loginreason".into(), reason.into()));
         }
         let name = match &caller {
             Caller::Known(name) => name.as_str(),
@@ -512,13 +412,7 @@ impl JiraSandbox {
         let (faults, journal) = (Faults::default(), Journal::new(options.journal));
         let router = front::router(Arc::clone(&jira), faults.clone(), journal.clone());
         let server = Server::start(router, options.port).await?;
-        Ok(Self {
-            server,
-            jira,
-            token: options.token,
-            faults,
-            journal,
-        })
+        Ok(Self { server, jira, token: options.token, faults, journal })
     }
 
     /// Where it is, with the base path and without a slash at the end.

@@ -14,10 +14,7 @@ pub(crate) struct Refused {
 impl Refused {
     /// `{"errorMessages": [text], "errors": {}}`
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: Some(json!({ "errorMessages": [text.into()], "errors": {} })),
-        }
+        Self { status, body: Some(json!({ "errorMessages": [text.into()], "errors": {} })) }
     }
 
     /// `{"errorMessages": [], "errors": {field: text}}`
@@ -27,10 +24,7 @@ impl Refused {
 
     /// Several fields at once.
     pub(crate) fn fields(errors: Map<String, Value>) -> Self {
-        Self {
-            status: 400,
-            body: Some(json!({ "errorMessages": [], "errors": errors })),
-        }
+        Self { status: 400, body: Some(json!({ "errorMessages": [], "errors": errors })) }
     }
 
     pub(crate) fn no_user(name: &str) -> Self {
@@ -50,10 +44,7 @@ impl Refused {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self::message(
-            401,
-            "You are not authenticated. Authentication required to perform this operation.",
-        )
+        Self::message(401, "You are not authenticated. Authentication required to perform this operation.")
     }
 
     pub(crate) fn unreadable() -> Self {
@@ -62,10 +53,7 @@ impl Refused {
 
     pub(crate) fn no_path(path: &str) -> Self {
         let text = format!("null for uri: {path}");
-        Self {
-            status: 404,
-            body: Some(json!({ "message": text, "status-code": 404 })),
-        }
+        Self { status: 404, body: Some(json!({ "message": text, "status-code": 404 })) }
     }
 
     /// A status without a body.

@@ -9,10 +9,7 @@ use crate::sandbox::front::Reply;
 /// An answer as Jira gives it.
 pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(status, body);
-    reply.headers = vec![(
-        "content-type".into(),
-        "application/json;charset=UTF-8".into(),
-    )];
+    reply.headers = vec![("content-type".into(), "application/json;charset=UTF-8".into())];
     reply
 }
 
@@ -80,27 +77,14 @@ pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str) ->
     shown.locale = Some("en_US");
     shown.expand = Some("groups,applicationRoles");
     let group = |name: &String| {
-        let name = world
-            .groups
-            .get(name)
-            .map_or(name.as_str(), |group| &group.name);
+        let name = world.groups.get(name).map_or(name.as_str(), |group| &group.name);
         json!({ "name": name, "self": format!("{api}/group?groupname={}", encoded(name)) })
     };
-    let items: Vec<Value> = if asked("groups") {
-        account.groups.iter().map(group).collect()
-    } else {
-        Vec::new()
-    };
+    let items: Vec<Value> = if asked("groups") { account.groups.iter().map(group).collect() } else { Vec::new() };
     shown.groups = Some(json!({ "size": account.groups.len(), "items": items }));
-    let held: Vec<&Application> = world
-        .applications
-        .iter()
-        .filter(|one| World::uses(account, one))
-        .collect();
+    let held: Vec<&Application> = world.applications.iter().filter(|one| World::uses(account, one)).collect();
     let items: Vec<Value> = if asked("applicationRoles") {
-        held.iter()
-            .map(|one| json!({ "key": one.key, "name": one.name }))
-            .collect()
+        held.iter().map(|one| json!({ "key": one.key, "name": one.name })).collect()
     } else {
         Vec::new()
     };
@@ -146,12 +130,7 @@ pub(crate) fn application(world: &World, application: &Application) -> Value {
     let named = |names: &std::collections::BTreeSet<String>| -> Vec<String> {
         names
             .iter()
-            .map(|name| {
-                world
-                    .groups
-                    .get(name)
-                    .map_or_else(|| name.clone(), |group| group.name.clone())
-            })
+            .map(|name| world.groups.get(name).map_or_else(|| name.clone(), |group| group.name.clone()))
             .collect()
     };
     let free = application.seats.map(|seats| seats.saturating_sub(used));

@@ -104,9 +104,7 @@ pub(crate) fn fold(name: &str) -> String {
 impl World {
     /// The account of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Account>> {
-        self.by_name
-            .get(&fold(name))
-            .and_then(|key| self.accounts.get(key))
+        self.by_name.get(&fold(name)).and_then(|key| self.accounts.get(key))
     }
 
     /// The group of this name.
@@ -116,66 +114,40 @@ impl World {
 
     /// The directory that new accounts land in.
     pub(crate) fn writable(&self) -> Option<usize> {
-        self.directories
-            .iter()
-            .position(|directory| !directory.read_only)
+        self.directories.iter().position(|directory| !directory.read_only)
     }
 
     /// True where the account's profile cannot be changed from here.
     pub(crate) fn is_read_only(&self, account: &Account) -> bool {
-        let directory = account
-            .profile()
-            .and_then(|profile| self.directories.get(profile.directory));
+        let directory = account.profile().and_then(|profile| self.directories.get(profile.directory));
         directory.is_none_or(|directory| directory.read_only)
     }
 
     pub(crate) fn is_admin(&self, account: &Account) -> bool {
-        self.is_sysadmin(account)
-            || account
-                .groups
-                .iter()
-                .any(|group| self.admin_groups.contains(group))
+        self.is_sysadmin(account) || account.groups.iter().any(|group| self.admin_groups.contains(group))
     }
 
     pub(crate) fn is_sysadmin(&self, account: &Account) -> bool {
-        account
-            .groups
-            .iter()
-            .any(|group| self.sysadmin_groups.contains(group))
+        account.groups.iter().any(|group| self.sysadmin_groups.contains(group))
     }
 
     /// How many active accounts use an application.
     pub(crate) fn users_of(&self, application: &Application) -> usize {
         let mut users: BTreeSet<&Id> = BTreeSet::new();
-        for group in application
-            .groups
-            .iter()
-            .filter_map(|name| self.groups.get(name))
-        {
-            users.extend(
-                group
-                    .members
-                    .ids()
-                    .iter()
-                    .filter(|key| self.accounts.get(*key).is_some_and(|a| a.active())),
-            );
+        for group in application.groups.iter().filter_map(|name| self.groups.get(name)) {
+            users.extend(group.members.ids().iter().filter(|key| self.accounts.get(*key).is_some_and(|a| a.active())));
         }
         users.len()
     }
 
     /// True where an application has no seat left for one more.
     pub(crate) fn is_full(&self, application: &Application) -> bool {
-        application
-            .seats
-            .is_some_and(|seats| self.users_of(application) >= seats)
+        application.seats.is_some_and(|seats| self.users_of(application) >= seats)
     }
 
     /// True where the account has access to the application.
     pub(crate) fn uses(account: &Account, application: &Application) -> bool {
-        account
-            .groups
-            .iter()
-            .any(|group| application.groups.contains(group))
+        account.groups.iter().any(|group| application.groups.contains(group))
     }
 
     /// Adds an account with one profile; gives its key.
@@ -251,12 +223,7 @@ impl World {
         if self.groups.contains_key(&folded) {
             return false;
         }
-        let group = Group {
-            name: name.to_owned(),
-            members: Roster::default(),
-            in_use: false,
-            read_only: false,
-        };
+        let group = Group { name: name.to_owned(), members: Roster::default(), in_use: false, read_only: false };
         self.groups.insert(folded, Arc::new(group));
         true
     }
@@ -281,24 +248,18 @@ impl World {
     /// Puts an account into a group; false where it was in it.
     pub(crate) fn join(&mut self, key: &str, group: &str) -> bool {
         let folded = fold(group);
-        let (Some(account), Some(group)) =
-            (self.accounts.get_mut(key), self.groups.get_mut(&folded))
-        else {
+        let (Some(account), Some(group)) = (self.accounts.get_mut(key), self.groups.get_mut(&folded)) else {
             return false;
         };
         let account = Arc::make_mut(account);
-        Arc::make_mut(group)
-            .members
-            .insert(&account.name, &account.key);
+        Arc::make_mut(group).members.insert(&account.name, &account.key);
         account.groups.insert(folded)
     }
 
     /// Takes an account out of a group; false where it was not in it.
     pub(crate) fn leave(&mut self, key: &str, group: &str) -> bool {
         let folded = fold(group);
-        let (Some(account), Some(group)) =
-            (self.accounts.get_mut(key), self.groups.get_mut(&folded))
-        else {
+        let (Some(account), Some(group)) = (self.accounts.get_mut(key), self.groups.get_mut(&folded)) else {
             return false;
         };
         let account = Arc::make_mut(account);

@@ -31,10 +31,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let deleted = call.request.flag("includeDeleted") && call.is_admin(world);
     let account = find(world, call, deleted)?;
     let expand = call.request.params("expand").join(",");
-    Ok(answer(
-        200,
-        &render::user(world, &call.api, account, &expand),
-    ))
+    Ok(answer(200, &render::user(world, &call.api, account, &expand)))
 }
 
 /// The account that `username` or `key` names.
@@ -43,15 +40,9 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
     let found = match (&name, &key) {
         (Some(name), _) => world.named(name).or_else(|| {
             let wanted = fold(name);
-            world
-                .accounts
-                .values()
-                .find(|account| deleted && account.deleted && account.name == wanted)
+            world.accounts.values().find(|account| deleted && account.deleted && account.name == wanted)
         }),
-        (None, Some(key)) => world
-            .accounts
-            .get(key.as_str())
-            .filter(|account| deleted || !account.deleted),
+        (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
         (None, None) => {
             return Err(Refused::message(
                 400,
@@ -65,18 +56,11 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
 /// `GET /user/search`: a bare array, and never all of it.
 pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let switches = jira.switches();
-    let query = call
-        .request
-        .param("username")
-        .filter(|query| !query.is_empty());
-    let query = query
-        .ok_or_else(|| Refused::message(400, "The username query parameter was not provided"))?;
+    let query = call.request.param("username").filter(|query| !query.is_empty());
+    let query = query.ok_or_else(|| Refused::message(400, "The username query parameter was not provided"))?;
     let start = call.number("startAt")?.unwrap_or(0);
     let max = call.number("maxResults")?.unwrap_or(50);
-    let active = call
-        .request
-        .param("includeActive")
-        .is_none_or(|value| value != "false");
+    let active = call.request.param("includeActive").is_none_or(|value| value != "false");
     let inactive = call.request.flag("includeInactive");
     let (start, max) = if switches.search_cap_is_total {
         (start, max.min(switches.search_cap.saturating_sub(start)))
@@ -91,21 +75,11 @@ pub(crate) fn search(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Repl
         (if account.active() { active } else { inactive })
             && (all
                 || account.name.contains(&wanted)
-                || profile.is_some_and(|one| {
-                    fold(&one.display_name).contains(&wanted) || fold(&one.email).contains(&wanted)
-                }))
+                || profile
+                    .is_some_and(|one| fold(&one.display_name).contains(&wanted) || fold(&one.email).contains(&wanted)))
     };
-    let found = world
-        .names
-        .ids()
-        .iter()
-        .filter_map(|key| world.accounts.get(key))
-        .filter(fits);
-    let shown: Vec<_> = found
-        .skip(start)
-        .take(max)
-        .map(|account| render::listed(&call.api, account))
-        .collect();
+    let found = world.names.ids().iter().filter_map(|key| world.accounts.get(key)).filter(fits);
+    let shown: Vec<_> = found.skip(start).take(max).map(|account| render::listed(&call.api, account)).collect();
     Ok(answer(200, &shown))
 }
 
@@ -116,14 +90,9 @@ pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply,
     }
     call.demand_admin(world)?;
     let switches = jira.switches();
-    let max = call
-        .number("maxResults")?
-        .unwrap_or(2000)
-        .clamp(1, switches.list_cap);
+    let max = call.number("maxResults")?.unwrap_or(2000).clamp(1, switches.list_cap);
     let cursor = match call.request.param("cursor") {
-        Some(text) => text
-            .parse()
-            .map_err(|_| Refused::message(400, "The cursor is not one of ours."))?,
+        Some(text) => text.parse().map_err(|_| Refused::message(400, "The cursor is not one of ours."))?,
         None => 0_u64,
     };
     let mut from = world
@@ -131,11 +100,7 @@ pub(crate) fn list(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply,
         .range(cursor..)
         .filter_map(|(number, key)| Some((number, world.accounts.get(key)?)))
         .filter(|(_, account)| switches.list_inactive || account.active());
-    let values: Vec<_> = from
-        .by_ref()
-        .take(max)
-        .map(|(_, account)| render::listed(&call.api, account))
-        .collect();
+    let values: Vec<_> = from.by_ref().take(max).map(|(_, account)| render::listed(&call.api, account)).collect();
     let next = from.next().map(|(number, _)| number.to_string());
     let link = |cursor: &str| format!("{}/user/list?cursor={cursor}&maxResults={max}", call.api);
     let mut shown = json!({
@@ -180,19 +145,14 @@ fn check_name(name: &str) -> Option<&'static str> {
 }
 
 fn is_address(email: &str) -> bool {
-    email
-        .split_once('@')
-        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+    email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
 }
 
 /// `POST /user`
 pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     if jira.switches().external_management {
-        return Err(Refused::message(
-            403,
-            "Users cannot be created: external user management is switched on.",
-        ));
+        return Err(Refused::message(403, "Users cannot be created: external user management is switched on."));
     }
     let directory = world.writable().ok_or_else(Refused::read_only)?;
     let sent = read(call)?;
@@ -208,10 +168,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if email.is_empty() {
         errors.insert("email".into(), json!("You must specify an email address."));
     } else if !is_address(email) {
-        errors.insert(
-            "email".into(),
-            json!("You must specify a valid email address."),
-        );
+        errors.insert("email".into(), json!("You must specify a valid email address."));
     }
     if display_name.is_empty() {
         errors.insert("fullname".into(), json!("You must specify a full name."));
@@ -221,32 +178,14 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     }
     // No keys means the applications that new users get by default; an empty list means none.
     let applications: Vec<&Application> = match &sent.application_keys {
-        None => world
-            .applications
-            .iter()
-            .filter(|one| one.selected_by_default)
-            .collect(),
-        Some(keys) => keys
-            .iter()
-            .map(|key| application(world, key))
-            .collect::<Result<_, _>>()?,
+        None => world.applications.iter().filter(|one| one.selected_by_default).collect(),
+        Some(keys) => keys.iter().map(|key| application(world, key)).collect::<Result<_, _>>()?,
     };
-    if let Some(full) = applications
-        .iter()
-        .find(|application| world.is_full(application))
-    {
+    if let Some(full) = applications.iter().find(|application| world.is_full(application)) {
         return Err(Refused::message(400, format!("{FULL} {}.", full.name)));
     }
-    let groups: Vec<String> = applications
-        .iter()
-        .flat_map(|one| one.default_groups.iter().cloned())
-        .collect();
-    let profile = Profile {
-        directory,
-        display_name: display_name.into(),
-        email: email.into(),
-        active: true,
-    };
+    let groups: Vec<String> = applications.iter().flat_map(|one| one.default_groups.iter().cloned()).collect();
+    let profile = Profile { directory, display_name: display_name.into(), email: email.into(), active: true };
     let key = world.add(name, profile);
     for group in groups {
         world.join(&key, &group);
@@ -258,10 +197,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
 }
 
 fn application<'a>(world: &'a World, key: &str) -> Result<&'a Application, Refused> {
-    let found = world
-        .applications
-        .iter()
-        .find(|application| application.key == key);
+    let found = world.applications.iter().find(|application| application.key == key);
     found.ok_or_else(|| Refused::message(400, format!("There is no application '{key}'.")))
 }
 
@@ -277,52 +213,28 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if jira.version < (8, 3) {
         sent.active = None;
     }
-    if sent.name.is_none()
-        && sent.email_address.is_none()
-        && sent.display_name.is_none()
-        && sent.active.is_none()
-    {
+    if sent.name.is_none() && sent.email_address.is_none() && sent.display_name.is_none() && sent.active.is_none() {
         return Err(Refused::message(400, "There is nothing to change."));
     }
     if let Some(name) = &sent.name {
         if let Some(text) = check_name(name) {
             return Err(Refused::field("username", text));
         }
-        if world
-            .named(name)
-            .is_some_and(|other| other.key != account.key)
-        {
+        if world.named(name).is_some_and(|other| other.key != account.key) {
             return Err(Refused::field("username", DUPLICATE));
         }
     }
-    if let Some(email) = sent
-        .email_address
-        .as_deref()
-        .filter(|email| !is_address(email))
-    {
-        return Err(Refused::field(
-            "email",
-            &format!("'{email}' is not a valid email address."),
-        ));
+    if let Some(email) = sent.email_address.as_deref().filter(|email| !is_address(email)) {
+        return Err(Refused::field("email", &format!("'{email}' is not a valid email address.")));
     }
-    if sent
-        .display_name
-        .as_deref()
-        .is_some_and(|name| name.trim().is_empty())
-    {
+    if sent.display_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
         return Err(Refused::field("fullname", "You must specify a full name."));
     }
     if sent.active == Some(false) && account.lead {
-        return Err(Refused::message(
-            400,
-            "You cannot deactivate this user: it is a project lead.",
-        ));
+        return Err(Refused::message(400, "You cannot deactivate this user: it is a project lead."));
     }
     if sent.active == Some(true) && !account.active() {
-        let held = world
-            .applications
-            .iter()
-            .find(|one| World::uses(&account, one) && world.is_full(one));
+        let held = world.applications.iter().find(|one| World::uses(&account, one) && world.is_full(one));
         if let Some(full) = held {
             return Err(Refused::message(400, format!("{FULL} {}.", full.name)));
         }
@@ -330,10 +242,7 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
     if let Some(name) = &sent.name {
         world.rename(&account.key, name);
     }
-    if let Some(profile) = world
-        .account_mut(&account.key)
-        .and_then(|account| account.profiles.first_mut())
-    {
+    if let Some(profile) = world.account_mut(&account.key).and_then(|account| account.profiles.first_mut()) {
         if let Some(email) = sent.email_address {
             profile.email = email;
         }
@@ -342,10 +251,7 @@ pub(crate) fn update(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         }
         profile.active = sent.active.unwrap_or(profile.active);
     }
-    let account = world
-        .accounts
-        .get(&account.key)
-        .ok_or_else(|| Refused::bare(500))?;
+    let account = world.accounts.get(&account.key).ok_or_else(|| Refused::bare(500))?;
     Ok(answer(200, &render::written(world, &call.api, account)))
 }
 
@@ -362,10 +268,7 @@ pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     }
     // What it wrote keeps belonging to the same name where another directory has it.
     if account.content && account.profiles.len() == 1 {
-        let text = format!(
-            "Cannot delete user '{}': it has reported issues or comments.",
-            account.name
-        );
+        let text = format!("Cannot delete user '{}': it has reported issues or comments.", account.name);
         return Err(Refused::message(400, text));
     }
     world.remove(&account.key);
@@ -380,13 +283,9 @@ pub(crate) fn password(jira: &Jira, world: &mut World, call: &Call<'_>) -> Resul
     if world.is_read_only(account) {
         return Err(Refused::read_only());
     }
-    let sent: Value =
-        serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
-    let password = sent["password"]
-        .as_str()
-        .filter(|password| !password.is_empty());
-    let password =
-        password.ok_or_else(|| Refused::field("password", "You must specify a password."))?;
+    let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
+    let password = sent["password"].as_str().filter(|password| !password.is_empty());
+    let password = password.ok_or_else(|| Refused::field("password", "You must specify a password."))?;
     jira.set_password(&account.name, password);
     Ok(Reply::empty(204))
 }
@@ -394,9 +293,7 @@ pub(crate) fn password(jira: &Jira, world: &mut World, call: &Call<'_>) -> Resul
 /// `POST` and `DELETE /user/application`
 pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
-    let account = Arc::clone(
-        find(world, call, false).map_err(|_| Refused::message(400, "There is no such user."))?,
-    );
+    let account = Arc::clone(find(world, call, false).map_err(|_| Refused::message(400, "There is no such user."))?);
     let key = call.request.param("applicationKey").unwrap_or_default();
     let application = application(world, &key)?.clone();
     if !give {
@@ -406,10 +303,7 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
         return Ok(Reply::empty(204));
     }
     if !World::uses(&account, &application) && world.is_full(&application) {
-        return Err(Refused::message(
-            400,
-            format!("{FULL} {}.", application.name),
-        ));
+        return Err(Refused::message(400, format!("{FULL} {}.", application.name)));
     }
     for group in &application.default_groups {
         world.join(&account.key, group);
@@ -418,27 +312,16 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
 }
 
 /// `DELETE /user/session/{username}`
-pub(crate) fn end_session(
-    jira: &Jira,
-    world: &World,
-    call: &Call<'_>,
-    name: &str,
-) -> Result<Reply, Refused> {
+pub(crate) fn end_session(jira: &Jira, world: &World, call: &Call<'_>, name: &str) -> Result<Reply, Refused> {
     if jira.version < (10, 0) {
         return Err(Refused::no_path(&call.request.path));
     }
     call.demand_admin(world)?;
-    world
-        .named(name)
-        .map(|_| Reply::empty(200))
-        .ok_or_else(|| Refused::no_user(name))
+    world.named(name).map(|_| Reply::empty(200)).ok_or_else(|| Refused::no_user(name))
 }
 
 /// The keys of these accounts that are shown in a page.
 pub(crate) fn page(world: &World, keys: &[Id], inactive: bool) -> Vec<Arc<Account>> {
     let accounts = keys.iter().filter_map(|key| world.accounts.get(key));
-    accounts
-        .filter(|account| inactive || account.active())
-        .cloned()
-        .collect()
+    accounts.filter(|account| inactive || account.active()).cloned().collect()
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::event::{
-    AdminEvent, AuthDetails, Happening, ModelEvent, STORED_BY_DEFAULT, Subject, UserEvent, now,
-};
+use super::event::{AdminEvent, AuthDetails, Happening, ModelEvent, STORED_BY_DEFAULT, Subject, UserEvent, now};
 use super::refused::Refused;
 use super::state::{Id, Realm, User, new_id};
 
@@ -28,11 +26,7 @@ pub(crate) struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(realm: &'a mut Realm, actor: &'a Actor) -> Self {
-        Self {
-            realm,
-            actor,
-            out: Vec::new(),
-        }
+        Self { realm, actor, out: Vec::new() }
     }
 
     /// Records an administrator's change.
@@ -149,20 +143,12 @@ impl<'a> Tx<'a> {
 
     /// The user with this id.
     pub(crate) fn user(&self, id: &str) -> Result<Arc<User>, Refused> {
-        self.realm
-            .users
-            .get(id)
-            .cloned()
-            .ok_or_else(Refused::no_user)
+        self.realm.users.get(id).cloned().ok_or_else(Refused::no_user)
     }
 
     /// Changes a stored user in place.
     pub(crate) fn user_mut(&mut self, id: &str) -> Result<&mut User, Refused> {
-        self.realm
-            .users
-            .get_mut(id)
-            .map(Arc::make_mut)
-            .ok_or_else(Refused::no_user)
+        self.realm.users.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_user)
     }
 
     /// The stored id, so that it is shared rather than copied.

@@ -13,15 +13,9 @@ use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
     /// Creates a group at the top or below another one.
-    pub(crate) fn create_group(
-        &mut self,
-        parent: Option<&str>,
-        rep: &GroupRep,
-    ) -> Result<Id, Refused> {
+    pub(crate) fn create_group(&mut self, parent: Option<&str>, rep: &GroupRep) -> Result<Id, Refused> {
         let name = rep.named()?;
-        let parent = parent
-            .map(|id| self.group_id(id).ok_or_else(Refused::no_group))
-            .transpose()?;
+        let parent = parent.map(|id| self.group_id(id).ok_or_else(Refused::no_group)).transpose()?;
         self.check_sibling(parent.as_ref(), name, None)?;
         let id = new_id();
         let group = Group {
@@ -35,21 +29,12 @@ impl Tx<'_> {
         };
         self.insert_group(group);
         self.model_group("GroupCreatedEvent", &id);
-        let shown = GroupRep {
-            id: Some(id.to_string()),
-            ..rep.clone()
-        };
+        let shown = GroupRep { id: Some(id.to_string()), ..rep.clone() };
         let path = match &parent {
             Some(parent) => format!("groups/{parent}/children"),
             None => format!("groups/{id}"),
         };
-        self.admin(
-            "CREATE",
-            "GROUP",
-            Some(path),
-            Some(text(&shown)),
-            group_subject(&id),
-        );
+        self.admin("CREATE", "GROUP", Some(path), Some(text(&shown)), group_subject(&id));
         Ok(id)
     }
 
@@ -65,49 +50,25 @@ impl Tx<'_> {
     fn level(&mut self, parent: Option<&Id>) -> Option<&mut BTreeMap<String, Id>> {
         match parent {
             None => Some(&mut self.realm.top),
-            Some(id) => self
-                .realm
-                .groups
-                .get_mut(id)
-                .map(|group| &mut Arc::make_mut(group).children),
+            Some(id) => self.realm.groups.get_mut(id).map(|group| &mut Arc::make_mut(group).children),
         }
     }
 
-    fn check_sibling(
-        &self,
-        parent: Option<&Id>,
-        name: &str,
-        own: Option<&str>,
-    ) -> Result<(), Refused> {
+    fn check_sibling(&self, parent: Option<&Id>, name: &str, own: Option<&str>) -> Result<(), Refused> {
         let level = match parent {
             None => Some(&self.realm.top),
             Some(id) => self.realm.groups.get(id).map(|group| &group.children),
         };
-        if level
-            .and_then(|level| level.get(name))
-            .is_none_or(|id| Some(&**id) == own)
-        {
+        if level.and_then(|level| level.get(name)).is_none_or(|id| Some(&**id) == own) {
             return Ok(());
         }
-        let place = if parent.is_none() && own.is_none() {
-            "Top level"
-        } else {
-            "Sibling"
-        };
-        Err(Refused::message(
-            409,
-            format!("{place} group named '{name}' already exists."),
-        ))
+        let place = if parent.is_none() && own.is_none() { "Top level" } else { "Sibling" };
+        Err(Refused::message(409, format!("{place} group named '{name}' already exists.")))
     }
 
     /// Updates a group's name or attributes.
     pub(crate) fn update_group(&mut self, id: &str, rep: &GroupRep) -> Result<(), Refused> {
-        let before = self
-            .realm
-            .groups
-            .get(id)
-            .cloned()
-            .ok_or_else(Refused::no_group)?;
+        let before = self.realm.groups.get(id).cloned().ok_or_else(Refused::no_group)?;
         let name = rep.named()?.to_owned();
         self.check_sibling(before.parent.as_ref(), &name, Some(id))?;
         if name != before.name
@@ -126,13 +87,7 @@ impl Tx<'_> {
         if name != before.name {
             self.model_group("GroupPathChangeEvent", id);
         }
-        self.admin(
-            "UPDATE",
-            "GROUP",
-            Some(format!("groups/{id}")),
-            Some(text(rep)),
-            group_subject(id),
-        );
+        self.admin("UPDATE", "GROUP", Some(format!("groups/{id}")), Some(text(rep)), group_subject(id));
         Ok(())
     }
 
@@ -140,18 +95,9 @@ impl Tx<'_> {
     pub(crate) fn move_group(&mut self, id: &str, parent: Option<&str>) -> Result<(), Refused> {
         let gone = || Refused::error(404, "Could not find child by id");
         let before = self.realm.groups.get(id).cloned().ok_or_else(gone)?;
-        let parent = parent
-            .map(|id| self.group_id(id).ok_or_else(Refused::no_group))
-            .transpose()?;
-        let shown = GroupRep {
-            id: Some(id.into()),
-            name: Some(before.name.clone()),
-            ..GroupRep::default()
-        };
-        let path = parent.as_ref().map_or_else(
-            || "groups".to_owned(),
-            |parent| format!("groups/{parent}/children"),
-        );
+        let parent = parent.map(|id| self.group_id(id).ok_or_else(Refused::no_group)).transpose()?;
+        let shown = GroupRep { id: Some(id.into()), name: Some(before.name.clone()), ..GroupRep::default() };
+        let path = parent.as_ref().map_or_else(|| "groups".to_owned(), |parent| format!("groups/{parent}/children"));
         // Below itself: Keycloak says yes and does nothing. Below its own child: it breaks.
         if parent.as_deref() != Some(id) {
             let mut above = parent.clone();
@@ -159,11 +105,7 @@ impl Tx<'_> {
                 if &*one == id {
                     return Err(Refused::broke());
                 }
-                above = self
-                    .realm
-                    .groups
-                    .get(&one)
-                    .and_then(|group| group.parent.clone());
+                above = self.realm.groups.get(&one).and_then(|group| group.parent.clone());
             }
             if before.parent != parent {
                 self.check_sibling(parent.as_ref(), &before.name, Some(id))?;
@@ -179,40 +121,19 @@ impl Tx<'_> {
             }
             self.model_group("GroupPathChangeEvent", id);
         }
-        self.admin(
-            "UPDATE",
-            "GROUP",
-            Some(path),
-            Some(text(&shown)),
-            group_subject(id),
-        );
+        self.admin("UPDATE", "GROUP", Some(path), Some(text(&shown)), group_subject(id));
         Ok(())
     }
 
     /// Deletes a group with all below it: one event for the group, none for children and members.
     pub(crate) fn delete_group(&mut self, id: &str) -> Result<(), Refused> {
-        let group = self
-            .realm
-            .groups
-            .get(id)
-            .cloned()
-            .ok_or_else(Refused::no_group)?;
+        let group = self.realm.groups.get(id).cloned().ok_or_else(Refused::no_group)?;
         if let Some(level) = self.level(group.parent.as_ref()) {
             level.remove(&group.name);
         }
         self.remove_tree(&group);
-        let shown = GroupRep {
-            id: Some(id.into()),
-            name: Some(group.name.clone()),
-            ..GroupRep::default()
-        };
-        self.admin(
-            "DELETE",
-            "GROUP",
-            Some(format!("groups/{id}")),
-            Some(text(&shown)),
-            group_subject(id),
-        );
+        let shown = GroupRep { id: Some(id.into()), name: Some(group.name.clone()), ..GroupRep::default() };
+        self.admin("DELETE", "GROUP", Some(format!("groups/{id}")), Some(text(&shown)), group_subject(id));
         Ok(())
     }
 
@@ -234,39 +155,21 @@ impl Tx<'_> {
 
     /// Makes a group one that new users join by themselves, or no longer.
     pub(crate) fn set_default_group(&mut self, id: &str, on: bool) -> Result<(), Refused> {
-        let id = self
-            .group_id(id)
-            .ok_or_else(|| Refused::error(404, "Group not found"))?;
+        let id = self.group_id(id).ok_or_else(|| Refused::error(404, "Group not found"))?;
         let operation = if on { "CREATE" } else { "DELETE" };
         if on {
             self.realm.default_groups.insert(Arc::clone(&id));
         } else {
             self.realm.default_groups.remove(&id);
         }
-        self.admin(
-            operation,
-            "GROUP",
-            Some(format!("default-groups/{id}")),
-            None,
-            group_subject(&id),
-        );
+        self.admin(operation, "GROUP", Some(format!("default-groups/{id}")), None, group_subject(&id));
         Ok(())
     }
 
     /// Gives or takes realm roles to or from a group.
-    pub(crate) fn group_roles(
-        &mut self,
-        id: &str,
-        roles: &[String],
-        on: bool,
-    ) -> Result<(), Refused> {
+    pub(crate) fn group_roles(&mut self, id: &str, roles: &[String], on: bool) -> Result<(), Refused> {
         let shown = render::realm_roles(self.realm, roles)?;
-        let group = self
-            .realm
-            .groups
-            .get_mut(id)
-            .map(Arc::make_mut)
-            .ok_or_else(Refused::no_group)?;
+        let group = self.realm.groups.get_mut(id).map(Arc::make_mut).ok_or_else(Refused::no_group)?;
         for role in roles {
             if on {
                 group.realm_roles.insert(role.clone());
@@ -277,20 +180,11 @@ impl Tx<'_> {
         self.model_group("GroupUpdatedEvent", id);
         let path = format!("groups/{id}/role-mappings/realm");
         let operation = if on { "CREATE" } else { "DELETE" };
-        self.admin(
-            operation,
-            "REALM_ROLE_MAPPING",
-            Some(path),
-            Some(shown),
-            group_subject(id),
-        );
+        self.admin(operation, "REALM_ROLE_MAPPING", Some(path), Some(shown), group_subject(id));
         Ok(())
     }
 }
 
 fn group_subject(id: &str) -> Subject {
-    Subject {
-        resource_id: Some(id.into()),
-        ..Subject::default()
-    }
+    Subject { resource_id: Some(id.into()), ..Subject::default() }
 }

@@ -15,12 +15,7 @@ use super::users_read;
 use crate::sandbox::front::{Reply, Request};
 
 /// Answers a GET below `/groups`.
-pub(crate) fn answer(
-    realm: &Realm,
-    rights: &Rights,
-    request: &Request,
-    rest: &[&str],
-) -> Result<Reply, Refused> {
+pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
     match rest {
         [] => list(realm, rights, request),
         ["count"] => {
@@ -59,25 +54,15 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
         (Some(search), _) => found(realm, search, request.flag("exact")),
         (None, Some(q)) => with_attributes(realm, q),
         (None, None) => {
-            let top: Vec<&Arc<Group>> = realm
-                .top
-                .values()
-                .filter_map(|id| realm.groups.get(id))
-                .collect();
-            let shown: Vec<Value> = page
-                .cut(&top)
-                .iter()
-                .map(|group| render::group(realm, group, depth, Vec::new()))
-                .collect();
+            let top: Vec<&Arc<Group>> = realm.top.values().filter_map(|id| realm.groups.get(id)).collect();
+            let shown: Vec<Value> =
+                page.cut(&top).iter().map(|group| render::group(realm, group, depth, Vec::new())).collect();
             return Ok(ok(&shown));
         }
     };
     let hits = page.cut(&hits);
     if !default_on("populateHierarchy") {
-        let shown: Vec<Value> = hits
-            .iter()
-            .map(|group| render::group(realm, group, depth, Vec::new()))
-            .collect();
+        let shown: Vec<Value> = hits.iter().map(|group| render::group(realm, group, depth, Vec::new())).collect();
         return Ok(ok(&shown));
     }
     Ok(ok(&hierarchy(realm, hits, depth)))
@@ -86,11 +71,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
 fn found<'a>(realm: &'a Realm, search: &str, exact: bool) -> Vec<&'a Arc<Group>> {
     let wanted = search.to_lowercase();
     let fits = |group: &&Arc<Group>| {
-        if exact {
-            group.name == search
-        } else {
-            group.name.to_lowercase().contains(&wanted)
-        }
+        if exact { group.name == search } else { group.name.to_lowercase().contains(&wanted) }
     };
     let mut hits: Vec<&Arc<Group>> = realm.groups.values().filter(fits).collect();
     hits.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
@@ -98,17 +79,11 @@ fn found<'a>(realm: &'a Realm, search: &str, exact: bool) -> Vec<&'a Arc<Group>>
 }
 
 fn with_attributes<'a>(realm: &'a Realm, q: &str) -> Vec<&'a Arc<Group>> {
-    let pairs: Vec<(&str, &str)> = q
-        .split_whitespace()
-        .filter_map(|pair| pair.split_once(':'))
-        .collect();
+    let pairs: Vec<(&str, &str)> = q.split_whitespace().filter_map(|pair| pair.split_once(':')).collect();
     let fits = |group: &&Arc<Group>| {
-        pairs.iter().all(|(key, value)| {
-            group
-                .attributes
-                .get(*key)
-                .is_some_and(|values| values.iter().any(|one| one == value))
-        })
+        pairs
+            .iter()
+            .all(|(key, value)| group.attributes.get(*key).is_some_and(|values| values.iter().any(|one| one == value)))
     };
     let mut hits: Vec<&Arc<Group>> = realm.groups.values().filter(fits).collect();
     hits.sort_by(|a, b| a.name.cmp(&b.name));
@@ -121,10 +96,7 @@ fn hierarchy(realm: &Realm, hits: &[&Arc<Group>], depth: GroupDepth) -> Vec<Valu
     for hit in hits {
         let mut one = Some(*hit);
         while let Some(group) = one {
-            below
-                .entry(group.parent.clone())
-                .or_default()
-                .insert(group.name.clone(), Arc::clone(&group.id));
+            below.entry(group.parent.clone()).or_default().insert(group.name.clone(), Arc::clone(&group.id));
             one = group.parent.as_ref().and_then(|id| realm.groups.get(id));
         }
     }
@@ -140,38 +112,19 @@ fn branch(
     let children = below.get(&parent).into_iter().flat_map(BTreeMap::values);
     children
         .filter_map(|id| realm.groups.get(id))
-        .map(|group| {
-            render::group(
-                realm,
-                group,
-                depth,
-                branch(realm, below, Some(Arc::clone(&group.id)), depth),
-            )
-        })
+        .map(|group| render::group(realm, group, depth, branch(realm, below, Some(Arc::clone(&group.id)), depth)))
         .collect()
 }
 
-fn of_group(
-    realm: &Realm,
-    rights: &Rights,
-    request: &Request,
-    group: &Group,
-    rest: &[&str],
-) -> Result<Reply, Refused> {
-    let full = GroupDepth {
-        brief: false,
-        count: true,
-        access: Some(rights.manage_users()),
-    };
+fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, rest: &[&str]) -> Result<Reply, Refused> {
+    let full = GroupDepth { brief: false, count: true, access: Some(rights.manage_users()) };
     match rest {
         [] => Ok(ok(&render::group(realm, group, full, Vec::new()))),
         ["children"] => {
             let page = Page::of(request, 10)?;
             let depth = GroupDepth {
                 brief: request.flag("briefRepresentation"),
-                count: request
-                    .param("subGroupsCount")
-                    .is_none_or(|value| value != "false"),
+                count: request.param("subGroupsCount").is_none_or(|value| value != "false"),
                 ..full
             };
             let search = request.param("search").unwrap_or_default().to_lowercase();
@@ -182,96 +135,45 @@ fn of_group(
                 .filter_map(|id| realm.groups.get(id))
                 .filter(|child| {
                     let name = child.name.to_lowercase();
-                    search.is_empty()
-                        || if exact {
-                            name == search
-                        } else {
-                            name.contains(&search)
-                        }
+                    search.is_empty() || if exact { name == search } else { name.contains(&search) }
                 })
                 .collect();
-            let shown: Vec<Value> = page
-                .cut(&children)
-                .iter()
-                .map(|child| render::group(realm, child, depth, Vec::new()))
-                .collect();
+            let shown: Vec<Value> =
+                page.cut(&children).iter().map(|child| render::group(realm, child, depth, Vec::new())).collect();
             Ok(ok(&shown))
         }
         ["members"] => {
             let page = Page::of(request, 100)?;
-            let depth = if request.flag("briefRepresentation") {
-                Depth::Brief
-            } else {
-                Depth::Full
-            };
-            let cut_off = |id: &&Id| {
-                realm
-                    .users
-                    .get(*id)
-                    .is_some_and(|user| realm.is_cut_off(user))
-            };
+            let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
+            let cut_off = |id: &&Id| realm.users.get(*id).is_some_and(|user| realm.is_cut_off(user));
             if realm.ldap_down.is_empty() {
-                return Ok(ok(&users_read::shown(
-                    realm,
-                    page.cut(group.members.ids()),
-                    depth,
-                    None,
-                )));
+                return Ok(ok(&users_read::shown(realm, page.cut(group.members.ids()), depth, None)));
             }
-            let left: Vec<Id> = group
-                .members
-                .ids()
-                .iter()
-                .filter(|id| !cut_off(id))
-                .cloned()
-                .collect();
+            let left: Vec<Id> = group.members.ids().iter().filter(|id| !cut_off(id)).cloned().collect();
             Ok(ok(&users_read::shown(realm, page.cut(&left), depth, None)))
         }
         ["role-mappings"] => {
             let roles = realm_read::shown_roles(realm, &group.realm_roles, false);
-            Ok(ok(&if roles.is_empty() {
-                json!({})
-            } else {
-                json!({ "realmMappings": roles })
-            }))
+            Ok(ok(&if roles.is_empty() { json!({}) } else { json!({ "realmMappings": roles }) }))
         }
-        ["role-mappings", "realm"] => Ok(ok(&realm_read::shown_roles(
-            realm,
-            &group.realm_roles,
-            false,
-        ))),
+        ["role-mappings", "realm"] => Ok(ok(&realm_read::shown_roles(realm, &group.realm_roles, false))),
         _ => Err(Refused::no_path()),
     }
 }
 
 /// The group at a path.
 pub(crate) fn by_path(realm: &Realm, rights: &Rights, path: &str) -> Result<Reply, Refused> {
-    let group = realm
-        .group_at(path)
-        .ok_or_else(|| Refused::error(404, "Group path does not exist"))?;
+    let group = realm.group_at(path).ok_or_else(|| Refused::error(404, "Group path does not exist"))?;
     demand(rights.view_users())?;
-    let depth = GroupDepth {
-        brief: false,
-        count: true,
-        access: None,
-    };
+    let depth = GroupDepth { brief: false, count: true, access: None };
     Ok(ok(&render::group(realm, group, depth, Vec::new())))
 }
 
 /// The groups that new users join by themselves.
 pub(crate) fn defaults(realm: &Realm, rights: &Rights) -> Result<Reply, Refused> {
     demand(rights.view_realm())?;
-    let depth = GroupDepth {
-        brief: true,
-        count: false,
-        access: None,
-    };
-    let groups = realm
-        .default_groups
-        .iter()
-        .filter_map(|id| realm.groups.get(id));
-    let shown: Vec<Value> = groups
-        .map(|group| render::group(realm, group, depth, Vec::new()))
-        .collect();
+    let depth = GroupDepth { brief: true, count: false, access: None };
+    let groups = realm.default_groups.iter().filter_map(|id| realm.groups.get(id));
+    let shown: Vec<Value> = groups.map(|group| render::group(realm, group, depth, Vec::new())).collect();
     Ok(ok(&shown))
 }

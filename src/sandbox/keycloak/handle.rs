@@ -61,10 +61,7 @@ impl NewUser {
     /// The same with one more attribute.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
-        self.attributes
-            .entry(name.to_owned())
-            .or_default()
-            .push(value.to_owned());
+        self.attributes.entry(name.to_owned()).or_default().push(value.to_owned());
         self
     }
 
@@ -109,26 +106,17 @@ pub struct UserChange {
 impl UserChange {
     /// Enables or disables.
     pub fn enabled(on: bool) -> Self {
-        Self {
-            enabled: Some(on),
-            ..Self::default()
-        }
+        Self { enabled: Some(on), ..Self::default() }
     }
 
     /// A new login.
     pub fn username(name: impl Into<String>) -> Self {
-        Self {
-            username: Some(name.into()),
-            ..Self::default()
-        }
+        Self { username: Some(name.into()), ..Self::default() }
     }
 
     /// A new e-mail address.
     pub fn email(email: impl Into<String>) -> Self {
-        Self {
-            email: Some(email.into()),
-            ..Self::default()
-        }
+        Self { email: Some(email.into()), ..Self::default() }
     }
 
     fn rep(&self) -> UserRep {
@@ -213,11 +201,7 @@ pub struct RealmHandle {
 
 impl RealmHandle {
     pub(crate) fn new(cell: Arc<RealmCell>, admin_id: &str) -> Self {
-        let actor = Actor {
-            realm_id: cell.id.clone(),
-            client_id: new_id().to_string(),
-            user_id: admin_id.to_owned(),
-        };
+        let actor = Actor { realm_id: cell.id.clone(), client_id: new_id().to_string(), user_id: admin_id.to_owned() };
         Self { cell, actor }
     }
 
@@ -231,18 +215,12 @@ impl RealmHandle {
         &self.cell.id
     }
 
-    async fn change<R>(
-        &self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>,
-    ) -> Result<R, Refused> {
+    async fn change<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
         self.cell.change(&self.actor, work).await
     }
 
     /// Changes without any event, whatever the webhook is set to.
-    fn quietly<R>(
-        &self,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>,
-    ) -> Result<R, Refused> {
+    fn quietly<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
         self.cell.versions.write(|realm| {
             let on = (realm.settings.admin_events, realm.settings.user_events);
             realm.settings.admin_events = false;
@@ -255,8 +233,7 @@ impl RealmHandle {
 
     /// Creates a user; gives its id.
     pub async fn create_user(&self, user: NewUser) -> Result<String, Refused> {
-        self.change(|tx| tx.create_user(&user.rep()).map(|id| id.to_string()))
-            .await
+        self.change(|tx| tx.create_user(&user.rep()).map(|id| id.to_string())).await
     }
 
     /// Changes a user.
@@ -265,21 +242,13 @@ impl RealmHandle {
     }
 
     /// Sets or removes (no values) one attribute of a user.
-    pub async fn set_attribute(
-        &self,
-        id: &str,
-        name: &str,
-        values: &[&str],
-    ) -> Result<(), Refused> {
+    pub async fn set_attribute(&self, id: &str, name: &str, values: &[&str]) -> Result<(), Refused> {
         self.change(|tx| {
             let user = tx.user(id)?;
             let mut attributes = user.attributes.clone();
             attributes.remove(name);
             if !values.is_empty() {
-                attributes.insert(
-                    name.to_owned(),
-                    values.iter().map(|&value| value.to_owned()).collect(),
-                );
+                attributes.insert(name.to_owned(), values.iter().map(|&value| value.to_owned()).collect());
             }
             // As the console does it: all of the profile goes along.
             let rep = UserRep {
@@ -312,20 +281,13 @@ impl RealmHandle {
 
     /// Creates a group below `parent`, or at the top; gives its id.
     pub async fn create_group(&self, parent: Option<&str>, name: &str) -> Result<String, Refused> {
-        let rep = GroupRep {
-            name: Some(name.into()),
-            ..GroupRep::default()
-        };
-        self.change(|tx| tx.create_group(parent, &rep).map(|id| id.to_string()))
-            .await
+        let rep = GroupRep { name: Some(name.into()), ..GroupRep::default() };
+        self.change(|tx| tx.create_group(parent, &rep).map(|id| id.to_string())).await
     }
 
     /// Renames a group.
     pub async fn rename_group(&self, id: &str, name: &str) -> Result<(), Refused> {
-        let rep = GroupRep {
-            name: Some(name.into()),
-            ..GroupRep::default()
-        };
+        let rep = GroupRep { name: Some(name.into()), ..GroupRep::default() };
         self.change(|tx| tx.update_group(id, &rep)).await
     }
 
@@ -352,14 +314,12 @@ impl RealmHandle {
 
     /// Gives a realm role to a user, or takes it.
     pub async fn set_role(&self, user: &str, role: &str, on: bool) -> Result<(), Refused> {
-        self.change(|tx| tx.user_roles(user, &[role.to_owned()], on))
-            .await
+        self.change(|tx| tx.user_roles(user, &[role.to_owned()], on)).await
     }
 
     /// Gives a realm role to a group, or takes it.
     pub async fn set_group_role(&self, group: &str, role: &str, on: bool) -> Result<(), Refused> {
-        self.change(|tx| tx.group_roles(group, &[role.to_owned()], on))
-            .await
+        self.change(|tx| tx.group_roles(group, &[role.to_owned()], on)).await
     }
 
     /// An administrator's action without consequence for a sync: `reset-password`, `logout`.
@@ -369,8 +329,7 @@ impl RealmHandle {
 
     /// Somebody registers: a user event, no admin event.
     pub async fn register(&self, user: NewUser) -> Result<String, Refused> {
-        self.change(|tx| tx.register(&user.rep()).map(|id| id.to_string()))
-            .await
+        self.change(|tx| tx.register(&user.rep()).map(|id| id.to_string())).await
     }
 
     /// A user changes the own profile: a user event, no admin event.
@@ -381,22 +340,11 @@ impl RealmHandle {
     /// A partial import that overwrites: who has one of these logins is deleted and made anew with another id, and
     /// no event says so of the old one. Gives the ids in order.
     pub async fn overwriting_import(&self, users: &[NewUser]) -> Result<Vec<String>, Refused> {
-        let users: Vec<Value> = users
-            .iter()
-            .map(|user| {
-                json!(UserRep {
-                    id: None,
-                    ..user.rep()
-                })
-            })
-            .collect();
+        let users: Vec<Value> = users.iter().map(|user| json!(UserRep { id: None, ..user.rep() })).collect();
         let body = json!({ "ifResourceExists": "OVERWRITE", "users": users });
         let result = self.change(|tx| tx.partial_import(&body)).await?;
         let ids = result["results"].as_array().into_iter().flatten();
-        Ok(ids
-            .filter_map(|one| one["id"].as_str())
-            .map(str::to_owned)
-            .collect())
+        Ok(ids.filter_map(|one| one["id"].as_str()).map(str::to_owned).collect())
     }
 
     /// Users that a federation provider brings in: only the model's listeners hear of it.
@@ -415,10 +363,7 @@ impl RealmHandle {
     }
 
     /// Seeds users at once, without any event; gives their ids. Groups on their paths are made if they are missing.
-    pub fn import_users(
-        &self,
-        users: impl IntoIterator<Item = NewUser>,
-    ) -> Result<Vec<String>, Refused> {
+    pub fn import_users(&self, users: impl IntoIterator<Item = NewUser>) -> Result<Vec<String>, Refused> {
         self.quietly(|tx| {
             let mut ids = Vec::new();
             for user in users {
@@ -440,10 +385,7 @@ impl RealmHandle {
     }
 
     /// Seeds memberships by ids, without any event.
-    pub fn import_memberships<'a>(
-        &self,
-        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<(), Refused> {
+    pub fn import_memberships<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
         self.quietly(|tx| {
             for (user, group) in pairs {
                 tx.join(user, group)?;
@@ -468,13 +410,7 @@ impl RealmHandle {
 
     /// Puts a user into a group, or out of it, without any event.
     pub fn move_quietly(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
-        self.quietly(|tx| {
-            if member {
-                tx.join(user, group)
-            } else {
-                tx.leave(user, group)
-            }
-        })
+        self.quietly(|tx| if member { tx.join(user, group) } else { tx.leave(user, group) })
     }
 
     /// Adds a client with a service account that holds these `realm-management` roles, or sets its secret and roles
@@ -492,31 +428,20 @@ impl RealmHandle {
             };
             client.secret = Some(secret.to_owned());
             let account = client.service_account.clone();
-            let management = tx
-                .realm
-                .clients
-                .get("realm-management")
-                .map(|client| Arc::clone(&client.id));
+            let management = tx.realm.clients.get("realm-management").map(|client| Arc::clone(&client.id));
             if let (Some(account), Some(management)) = (&account, management) {
                 let held = roles.iter().map(|&role| role.to_owned()).collect();
                 tx.user_mut(account)?.client_roles.insert(management, held);
             }
             Ok(account)
         });
-        made.ok()
-            .flatten()
-            .map(|id| id.to_string())
-            .unwrap_or_default()
+        made.ok().flatten().map(|id| id.to_string()).unwrap_or_default()
     }
 
     /// Gives a service account other `realm-management` roles; tokens given before keep the old ones.
     pub fn set_client_roles(&self, client_id: &str, roles: &[&str]) {
         let secret = self.cell.versions.read(None, |realm| {
-            realm
-                .clients
-                .get(client_id)
-                .and_then(|client| client.secret.clone())
-                .unwrap_or_default()
+            realm.clients.get(client_id).and_then(|client| client.secret.clone()).unwrap_or_default()
         });
         self.add_service_client(client_id, &secret, roles);
     }
@@ -544,24 +469,12 @@ impl RealmHandle {
 
     /// The stored admin events, oldest first, as `GET admin-events` shows them.
     pub fn admin_events(&self) -> Vec<Value> {
-        self.cell.versions.read(None, |realm| {
-            realm
-                .admin_events
-                .iter()
-                .map(|event| json!(**event))
-                .collect()
-        })
+        self.cell.versions.read(None, |realm| realm.admin_events.iter().map(|event| json!(**event)).collect())
     }
 
     /// The stored user events, oldest first.
     pub fn user_events(&self) -> Vec<Value> {
-        self.cell.versions.read(None, |realm| {
-            realm
-                .user_events
-                .iter()
-                .map(|event| json!(**event))
-                .collect()
-        })
+        self.cell.versions.read(None, |realm| realm.user_events.iter().map(|event| json!(**event)).collect())
     }
 
     /// The realm is gone, or back: 404 `Realm does not exist`, and its tokens end.
@@ -621,29 +534,18 @@ impl RealmHandle {
     /// The realm as it is now, LDAP trouble or not.
     pub fn snapshot(&self) -> RealmSnapshot {
         self.cell.versions.read(None, |realm| {
-            let users = realm
-                .users
-                .values()
-                .map(|user| (user.id.to_string(), user_state(user)));
+            let users = realm.users.values().map(|user| (user.id.to_string(), user_state(user)));
             let groups = realm.groups.values().map(|group| {
                 let state = GroupState {
                     id: group.id.to_string(),
                     name: group.name.clone(),
                     path: realm.path(group),
                     parent: group.parent.as_ref().map(ToString::to_string),
-                    members: group
-                        .members
-                        .ids()
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect(),
+                    members: group.members.ids().iter().map(ToString::to_string).collect(),
                 };
                 (group.id.to_string(), state)
             });
-            RealmSnapshot {
-                users: users.collect(),
-                groups: groups.collect(),
-            }
+            RealmSnapshot { users: users.collect(), groups: groups.collect() }
         })
     }
 }
@@ -668,9 +570,7 @@ fn seed(tx: &mut Tx<'_>, mut user: User) {
     user.created = now();
     for id in &user.groups {
         if let Some(group) = tx.realm.groups.get_mut(id) {
-            Arc::make_mut(group)
-                .members
-                .insert(&user.username, &user.id);
+            Arc::make_mut(group).members.insert(&user.username, &user.id);
         }
     }
     insert_user(tx.realm, user);
@@ -678,11 +578,7 @@ fn seed(tx: &mut Tx<'_>, mut user: User) {
 
 /// Makes the groups on a path that are missing; gives the last one's id.
 fn ensure_path(tx: &mut Tx<'_>, path: &str) -> Result<String, Refused> {
-    let found = |tx: &Tx<'_>, path: &str| {
-        tx.realm
-            .group_at(path)
-            .map(|group: &Arc<Group>| group.id.to_string())
-    };
+    let found = |tx: &Tx<'_>, path: &str| tx.realm.group_at(path).map(|group: &Arc<Group>| group.id.to_string());
     if let Some(id) = found(tx, path) {
         return Ok(id);
     }
@@ -691,10 +587,6 @@ fn ensure_path(tx: &mut Tx<'_>, path: &str) -> Result<String, Refused> {
         Some((above, name)) => (Some(ensure_path(tx, above)?), name),
         None => (None, path),
     };
-    let rep = GroupRep {
-        name: Some(name.to_owned()),
-        ..GroupRep::default()
-    };
-    tx.create_group(parent.as_deref(), &rep)
-        .map(|id| id.to_string())
+    let rep = GroupRep { name: Some(name.to_owned()), ..GroupRep::default() };
+    tx.create_group(parent.as_deref(), &rep).map(|id| id.to_string())
 }

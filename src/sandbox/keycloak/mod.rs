@@ -148,10 +148,7 @@ impl Keycloak {
     /// The realm of this name, unless it is gone.
     fn cell(&self, name: &str) -> Option<Arc<RealmCell>> {
         let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
-        realms
-            .get(name)
-            .filter(|cell| !cell.gone.load(Ordering::SeqCst))
-            .cloned()
+        realms.get(name).filter(|cell| !cell.gone.load(Ordering::SeqCst)).cloned()
     }
 
     /// Adds a realm, and its rights to `master`; false where there is one already.
@@ -184,51 +181,31 @@ impl Keycloak {
 
     async fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refusal> {
         let Some(segments) = request.segments(&self.prefix) else {
-            return Err(Refusal::error(
-                404,
-                "Unable to find matching target resource method",
-            ));
+            return Err(Refusal::error(404, "Unable to find matching target resource method"));
         };
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let method = if request.method == "HEAD" {
-            "GET"
-        } else {
-            request.method.as_str()
-        };
+        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
         match (method, path.as_slice()) {
             ("GET", []) => Ok(read::welcome()),
             (_, ["realms", name, rest @ ..]) => {
-                let cell = self
-                    .cell(name)
-                    .ok_or_else(|| Refusal::error(404, "Realm does not exist"))?;
+                let cell = self.cell(name).ok_or_else(|| Refusal::error(404, "Realm does not exist"))?;
                 match (method, rest) {
-                    ("POST", ["protocol", "openid-connect", "token"]) => {
-                        Ok(token::answer(self, &cell, request).await)
-                    }
+                    ("POST", ["protocol", "openid-connect", "token"]) => Ok(token::answer(self, &cell, request).await),
                     (_, ["protocol", "openid-connect", "token"]) => Err(Refusal::no_method()),
                     ("GET", []) => Ok(read::public_realm(self, request, name)),
-                    ("GET", [".well-known", "openid-configuration"]) => {
-                        Ok(read::discovery(self, request, name))
-                    }
+                    ("GET", [".well-known", "openid-configuration"]) => Ok(read::discovery(self, request, name)),
                     _ => Err(Refusal::no_path()),
                 }
             }
             (_, ["admin", "realms", name, rest @ ..]) => {
                 let grant = self.authenticate(request)?;
-                let cell = self
-                    .cell(name)
-                    .ok_or_else(|| Refusal::error(404, "Realm not found."))?;
+                let cell = self.cell(name).ok_or_else(|| Refusal::error(404, "Realm not found."))?;
                 if method == "GET" {
-                    return cell.versions.read(stale, |realm| {
-                        read::answer(realm, &grant.rights(realm), request, rest)
-                    });
+                    return cell.versions.read(stale, |realm| read::answer(realm, &grant.rights(realm), request, rest));
                 }
                 if (method, rest) == ("DELETE", &[]) {
                     demand(grant.is_administrator())?;
-                    self.realms
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(*name);
+                    self.realms.write().unwrap_or_else(PoisonError::into_inner).remove(*name);
                     return Ok(Reply::empty(204));
                 }
                 let rights = cell.versions.read(None, |realm| grant.rights(realm));
@@ -256,10 +233,7 @@ impl Keycloak {
                 Ok(Reply::json(200, &shown))
             }
             (_, ["admin", ..]) => Err(Refusal::no_method()),
-            _ => Err(Refusal::error(
-                404,
-                "Unable to find matching target resource method",
-            )),
+            _ => Err(Refusal::error(404, "Unable to find matching target resource method")),
         }
     }
 
@@ -281,10 +255,7 @@ impl Keycloak {
 
 impl App for Keycloak {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
-        let mut reply = self
-            .route(&request, stale)
-            .await
-            .unwrap_or_else(Reply::from);
+        let mut reply = self.route(&request, stale).await.unwrap_or_else(Reply::from);
         if request.method == "HEAD" {
             reply.body.clear();
         }
@@ -308,23 +279,14 @@ impl KeycloakSandbox {
     pub async fn start(options: KeycloakOptions) -> io::Result<Self> {
         let (keycloak, router, faults, journal) = Self::assemble(&options);
         let server = Server::start(router, options.port).await?;
-        Ok(Self {
-            server,
-            keycloak,
-            faults,
-            journal,
-        })
+        Ok(Self { server, keycloak, faults, journal })
     }
 
     /// Starts one with realm `acme`, whose client `usersync` (secret `usersync-secret`) may read users and events.
     pub async fn start_with_realm() -> io::Result<(Self, RealmHandle)> {
         let sandbox = Self::start(KeycloakOptions::default()).await?;
         let realm = sandbox.add_realm("acme");
-        realm.add_service_client(
-            "usersync",
-            "usersync-secret",
-            &["view-users", "view-events"],
-        );
+        realm.add_service_client("usersync", "usersync-secret", &["view-users", "view-events"]);
         Ok((sandbox, realm))
     }
 
@@ -359,24 +321,14 @@ impl KeycloakSandbox {
         realm.settings.edit_username = true;
         realm.settings.unmanaged_attributes = true;
         self.keycloak.add(realm);
-        let realms = self
-            .keycloak
-            .realms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
         RealmHandle::new(Arc::clone(&realms[name]), &self.keycloak.admin_id)
     }
 
     /// The realm of this name.
     pub fn realm(&self, name: &str) -> Option<RealmHandle> {
-        let realms = self
-            .keycloak
-            .realms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        realms
-            .get(name)
-            .map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
+        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
+        realms.get(name).map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
     }
 
     /// Ends all tokens at once: the next call with one of them is answered with 401.
@@ -386,13 +338,7 @@ impl KeycloakSandbox {
 
     /// Keeps the present state of all realms for reads from [`Stale::Frozen`].
     pub fn freeze(&self) {
-        for cell in self
-            .keycloak
-            .realms
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
+        for cell in self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner).values() {
             cell.versions.freeze();
         }
     }

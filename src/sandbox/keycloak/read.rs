@@ -21,9 +21,7 @@ impl Page {
     pub(crate) fn of(request: &Request, default_max: usize) -> Result<Self, Refused> {
         let number = |name: &str| -> Result<Option<i64>, Refused> {
             match request.param(name) {
-                Some(text) if !text.is_empty() => {
-                    text.parse().map(Some).map_err(|_| Refused::no_path())
-                }
+                Some(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| Refused::no_path()),
                 _ => Ok(None),
             }
         };
@@ -44,22 +42,14 @@ impl Page {
 pub(crate) fn ok(body: &impl Serialize) -> Reply {
     let mut reply = Reply::json(200, body);
     reply.headers = vec![
-        (
-            "content-type".into(),
-            "application/json;charset=UTF-8".into(),
-        ),
+        ("content-type".into(), "application/json;charset=UTF-8".into()),
         ("cache-control".into(), "no-cache".into()),
     ];
     reply
 }
 
 /// Answers a GET below `/admin/realms/{realm}`.
-pub(crate) fn answer(
-    realm: &Realm,
-    rights: &Rights,
-    request: &Request,
-    rest: &[&str],
-) -> Result<Reply, Refused> {
+pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
     match rest {
         [] => {
             demand(!rights.is_none())?;
@@ -110,8 +100,7 @@ pub(crate) fn listed_realm(realm: &Realm, rights: &Rights) -> Value {
 
 /// The page at the root.
 pub(crate) fn welcome() -> Reply {
-    let page =
-        "<!doctype html><html><head><title>Keycloak Administration Console</title></head></html>";
+    let page = "<!doctype html><html><head><title>Keycloak Administration Console</title></head></html>";
     let mut reply = Reply::empty(200).with("content-type", "text/html; charset=utf-8");
     reply.body = page.into();
     reply

@@ -24,28 +24,19 @@ impl std::error::Error for Refused {}
 impl Refused {
     /// `{"error": …}`
     pub(crate) fn error(status: u16, text: &str) -> Self {
-        Self {
-            status,
-            body: json!({ "error": text }),
-        }
+        Self { status, body: json!({ "error": text }) }
     }
 
     /// `{"errorMessage": …}`
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: json!({ "errorMessage": text.into() }),
-        }
+        Self { status, body: json!({ "errorMessage": text.into() }) }
     }
 
     /// A user profile validation error.
     pub(crate) fn field(field: &str, message: &str, more: &[Value]) -> Self {
         let mut params = vec![json!(field)];
         params.extend_from_slice(more);
-        Self {
-            status: 400,
-            body: json!({ "field": field, "errorMessage": message, "params": params }),
-        }
+        Self { status: 400, body: json!({ "field": field, "errorMessage": message, "params": params }) }
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -75,10 +66,7 @@ impl Refused {
     /// What an exception inside Keycloak looks like from outside.
     pub(crate) fn broke() -> Self {
         let text = "For more on this error consult the server log.";
-        Self {
-            status: 500,
-            body: json!({ "error": "unknown_error", "error_description": text }),
-        }
+        Self { status: 500, body: json!({ "error": "unknown_error", "error_description": text }) }
     }
 }
 

@@ -54,12 +54,7 @@ struct More<'a> {
 }
 
 /// A user, in a listing or alone. A federation provider that is down shows its users as disabled.
-pub(crate) fn user<'a>(
-    realm: &Realm,
-    user: &'a User,
-    depth: Depth,
-    access: Option<&'a Value>,
-) -> impl Serialize + 'a {
+pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Option<&'a Value>) -> impl Serialize + 'a {
     let full = depth == Depth::Full;
     UserView {
         id: &user.id,
@@ -128,12 +123,7 @@ struct GroupView<'a> {
     access: Option<Value>,
 }
 
-fn group_view<'a>(
-    realm: &Realm,
-    group: &'a Group,
-    depth: GroupDepth,
-    sub_groups: Vec<Value>,
-) -> GroupView<'a> {
+fn group_view<'a>(realm: &Realm, group: &'a Group, depth: GroupDepth, sub_groups: Vec<Value>) -> GroupView<'a> {
     GroupView {
         id: &group.id,
         name: &group.name,
@@ -149,27 +139,13 @@ fn group_view<'a>(
 }
 
 /// A group, with these groups below it.
-pub(crate) fn group(
-    realm: &Realm,
-    group: &Group,
-    depth: GroupDepth,
-    sub_groups: Vec<Value>,
-) -> Value {
+pub(crate) fn group(realm: &Realm, group: &Group, depth: GroupDepth, sub_groups: Vec<Value>) -> Value {
     serde_json::to_value(group_view(realm, group, depth, sub_groups)).unwrap_or_default()
 }
 
 /// A group as a membership's admin event shows it.
 pub(crate) fn group_in_event(realm: &Realm, group: &Group) -> String {
-    text(&group_view(
-        realm,
-        group,
-        GroupDepth {
-            brief: false,
-            count: false,
-            access: None,
-        },
-        Vec::new(),
-    ))
+    text(&group_view(realm, group, GroupDepth { brief: false, count: false, access: None }, Vec::new()))
 }
 
 #[derive(Serialize)]
@@ -187,12 +163,7 @@ struct RoleView<'a> {
 }
 
 /// A role in its container; `full` shows its attributes too.
-pub(crate) fn role<'a>(
-    role: &'a Role,
-    container: &'a str,
-    of_client: bool,
-    full: bool,
-) -> impl Serialize + 'a {
+pub(crate) fn role<'a>(role: &'a Role, container: &'a str, of_client: bool, full: bool) -> impl Serialize + 'a {
     RoleView {
         id: &role.id,
         name: &role.name,
@@ -207,28 +178,18 @@ pub(crate) fn role<'a>(
 /// Realm roles as an admin event shows them; one that is not there is refused.
 pub(crate) fn realm_roles(realm: &Realm, names: &[String]) -> Result<String, Refused> {
     let missing = || Refused::error(404, "Role not found");
-    let roles: Result<Vec<&Role>, Refused> = names
-        .iter()
-        .map(|name| realm.roles.get(name).ok_or_else(missing))
-        .collect();
-    let shown: Vec<_> = roles?
-        .into_iter()
-        .map(|one| role(one, &realm.id, false, true))
-        .collect();
+    let roles: Result<Vec<&Role>, Refused> =
+        names.iter().map(|name| realm.roles.get(name).ok_or_else(missing)).collect();
+    let shown: Vec<_> = roles?.into_iter().map(|one| role(one, &realm.id, false, true)).collect();
     Ok(text(&shown))
 }
 
 /// Roles of a client as an admin event shows them.
 pub(crate) fn client_roles(client: &Client, names: &[String]) -> Result<String, Refused> {
     let missing = || Refused::error(404, "Role not found");
-    let roles: Result<Vec<&Role>, Refused> = names
-        .iter()
-        .map(|name| client.roles.get(name).ok_or_else(missing))
-        .collect();
-    let shown: Vec<_> = roles?
-        .into_iter()
-        .map(|one| role(one, &client.id, true, true))
-        .collect();
+    let roles: Result<Vec<&Role>, Refused> =
+        names.iter().map(|name| client.roles.get(name).ok_or_else(missing)).collect();
+    let shown: Vec<_> = roles?.into_iter().map(|one| role(one, &client.id, true, true)).collect();
     Ok(text(&shown))
 }
 
@@ -242,20 +203,10 @@ pub(crate) fn client(client: &Client, manage: bool) -> Value {
     });
     if let Some(fields) = shown.as_object_mut() {
         fields.extend(client.extra.clone());
-        fields.insert(
-            "serviceAccountsEnabled".into(),
-            json!(client.service_account.is_some()),
-        );
-        fields.insert(
-            "access".into(),
-            json!({ "view": true, "configure": manage, "manage": manage }),
-        );
+        fields.insert("serviceAccountsEnabled".into(), json!(client.service_account.is_some()));
+        fields.insert("access".into(), json!({ "view": true, "configure": manage, "manage": manage }));
         if let Some(secret) = &client.secret {
-            let secret = if manage {
-                secret.as_str()
-            } else {
-                "**********"
-            };
+            let secret = if manage { secret.as_str() } else { "**********" };
             fields.insert("secret".into(), json!(secret));
         }
     }

@@ -85,15 +85,8 @@ pub(crate) struct GroupRep {
     pub(crate) other: Map<String, Value>,
 }
 
-const IGNORED_GROUP_FIELDS: &[&str] = &[
-    "description",
-    "path",
-    "parentId",
-    "subGroupCount",
-    "realmRoles",
-    "clientRoles",
-    "access",
-];
+const IGNORED_GROUP_FIELDS: &[&str] =
+    &["description", "path", "parentId", "subGroupCount", "realmRoles", "clientRoles", "access"];
 
 impl GroupRep {
     /// Reads a request's body.
@@ -115,9 +108,8 @@ impl GroupRep {
 fn known(other: &Map<String, Value>, ignored: &[&str], what: &str) -> Result<(), Refused> {
     match other.keys().find(|key| !ignored.contains(&key.as_str())) {
         Some(key) => {
-            let text = format!(
-                "Invalid json representation for {what}. Unrecognized field \"{key}\" at line 1 column 1."
-            );
+            let text =
+                format!("Invalid json representation for {what}. Unrecognized field \"{key}\" at line 1 column 1.");
             Err(Refused::error(400, &text))
         }
         None => Ok(()),

@@ -19,10 +19,7 @@ impl Rights {
 
     /// A master administrator's.
     pub(crate) fn all() -> Self {
-        Self {
-            roles: BTreeSet::new(),
-            all: true,
-        }
+        Self { roles: BTreeSet::new(), all: true }
     }
 
     fn any(&self, roles: &[&str]) -> bool {
@@ -81,9 +78,5 @@ impl Rights {
 
 /// 403 unless allowed.
 pub(crate) fn demand(allowed: bool) -> Result<(), Refused> {
-    if allowed {
-        Ok(())
-    } else {
-        Err(Refused::forbidden())
-    }
+    if allowed { Ok(()) } else { Err(Refused::forbidden()) }
 }

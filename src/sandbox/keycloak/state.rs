@@ -143,19 +143,9 @@ pub(crate) fn management_client(client_id: &str) -> Client {
     let all: Vec<&str> = MANAGEMENT_ROLES.iter().map(|(name, _)| *name).collect();
     roles.insert("realm-admin".into(), role("realm-admin", &all));
     let mut extra = Map::new();
-    extra.insert(
-        "name".into(),
-        Value::String(format!("${{client_{client_id}}}")),
-    );
+    extra.insert("name".into(), Value::String(format!("${{client_{client_id}}}")));
     extra.insert("bearerOnly".into(), Value::Bool(true));
-    Client {
-        id: new_id(),
-        client_id: client_id.into(),
-        secret: None,
-        service_account: None,
-        roles,
-        extra,
-    }
+    Client { id: new_id(), client_id: client_id.into(), secret: None, service_account: None, roles, extra }
 }
 
 fn role(name: &str, composites: &[&str]) -> Role {
@@ -174,26 +164,16 @@ impl Realm {
         let mut roles = BTreeMap::new();
         roles.insert(
             "offline_access".to_owned(),
-            Role {
-                description: Some("${role_offline-access}".into()),
-                ..role("offline_access", &[])
-            },
+            Role { description: Some("${role_offline-access}".into()), ..role("offline_access", &[]) },
         );
-        roles.insert(
-            "uma_authorization".to_owned(),
-            role("uma_authorization", &[]),
-        );
+        roles.insert("uma_authorization".to_owned(), role("uma_authorization", &[]));
         let default = Role {
             description: Some("${role_default-roles}".into()),
             ..role(&default_role, &["offline_access", "uma_authorization"])
         };
         roles.insert(default_role, default);
         let mut clients = BTreeMap::new();
-        let own = if name == "master" {
-            "master-realm"
-        } else {
-            "realm-management"
-        };
+        let own = if name == "master" { "master-realm" } else { "realm-management" };
         clients.insert(own.to_owned(), management_client(own));
         let mut cli = Map::new();
         cli.insert("publicClient".into(), Value::Bool(true));
@@ -302,20 +282,13 @@ impl Realm {
 
     /// True for a user whose federation provider cannot be reached.
     pub(crate) fn is_cut_off(&self, user: &User) -> bool {
-        !self.ldap_down.is_empty()
-            && user
-                .federation_link
-                .as_ref()
-                .is_some_and(|link| self.ldap_down.contains(link))
+        !self.ldap_down.is_empty() && user.federation_link.as_ref().is_some_and(|link| self.ldap_down.contains(link))
     }
 }
 
 impl Client {
     /// Roles of this client with what they bring along.
-    pub(crate) fn expand<'a>(
-        &'a self,
-        names: impl IntoIterator<Item = &'a String>,
-    ) -> BTreeSet<String> {
+    pub(crate) fn expand<'a>(&'a self, names: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&String> = names.into_iter().collect();
         while let Some(name) = open.pop() {

@@ -42,14 +42,7 @@ impl Grant {
         } else {
             return Rights::default();
         };
-        Rights::of(
-            self.roles
-                .get(&client)
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect(),
-        )
+        Rights::of(self.roles.get(&client).into_iter().flatten().cloned().collect())
     }
 
     /// True for the master administrator.
@@ -72,30 +65,20 @@ impl Tokens {
     /// The grant behind a request's bearer token.
     pub(crate) fn check(&self, request: &Request) -> Result<Grant, Refused> {
         let header = request.header("authorization").unwrap_or_default();
-        let token = header
-            .strip_prefix("Bearer ")
-            .ok_or_else(Refused::unauthorized)?;
+        let token = header.strip_prefix("Bearer ").ok_or_else(Refused::unauthorized)?;
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let grant = tokens
-            .get(token)
-            .filter(|grant| grant.ends > Instant::now());
+        let grant = tokens.get(token).filter(|grant| grant.ends > Instant::now());
         grant.cloned().ok_or_else(Refused::unauthorized)
     }
 
     /// Ends all tokens.
     pub(crate) fn revoke_all(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
 fn oauth(status: u16, error: &str, text: &str) -> Refused {
-    Refused {
-        status,
-        body: json!({ "error": error, "error_description": text }),
-    }
+    Refused { status, body: json!({ "error": error, "error_description": text }) }
 }
 
 /// Answers the token endpoint.
@@ -104,59 +87,35 @@ pub(crate) async fn answer(keycloak: &Keycloak, cell: &RealmCell, request: &Requ
         Ok(body) => Reply::json(200, &body),
         Err(refused) => refused.into(),
     };
-    reply
-        .with("cache-control", "no-store")
-        .with("pragma", "no-cache")
+    reply.with("cache-control", "no-store").with("pragma", "no-cache")
 }
 
 async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Result<Value, Refused> {
-    let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body)
-        .into_owned()
-        .collect();
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
     let (client_id, secret) = credentials(request, &form);
-    let nobody = || {
-        oauth(
-            401,
-            "invalid_client",
-            "Invalid client or Invalid client credentials",
-        )
-    };
+    let nobody = || oauth(401, "invalid_client", "Invalid client or Invalid client credentials");
     let client = cell
         .versions
         .read(None, |realm| realm.clients.get(&client_id).cloned())
         .filter(|_| !client_id.is_empty())
         .ok_or_else(nobody)?;
     if client.secret.is_some() && client.secret != secret {
-        return Err(oauth(
-            401,
-            "unauthorized_client",
-            "Invalid client or Invalid client credentials",
-        ));
+        return Err(oauth(401, "unauthorized_client", "Invalid client or Invalid client credentials"));
     }
     let kind = form.get("grant_type").map(String::as_str);
     match kind {
-        None => Err(oauth(
-            400,
-            "invalid_request",
-            "Missing form parameter: grant_type",
-        )),
+        None => Err(oauth(400, "invalid_request", "Missing form parameter: grant_type")),
         Some("client_credentials") => {
             let text = "Public client not allowed to retrieve service account";
             if client.secret.is_none() {
                 return Err(oauth(401, "unauthorized_client", text));
             }
             let account = client.service_account.as_ref();
-            let user = account.and_then(|id| {
-                cell.versions
-                    .read(None, |realm| realm.users.get(id).cloned())
-            });
+            let user = account.and_then(|id| cell.versions.read(None, |realm| realm.users.get(id).cloned()));
             let text = "Client not enabled to retrieve service account";
             let user = user.ok_or_else(|| oauth(401, "unauthorized_client", text))?;
-            let actor = Actor {
-                realm_id: cell.id.clone(),
-                client_id: client.id.to_string(),
-                user_id: user.id.to_string(),
-            };
+            let actor =
+                Actor { realm_id: cell.id.clone(), client_id: client.id.to_string(), user_id: user.id.to_string() };
             let issued = issue(keycloak, cell, request, actor.clone(), &user, &client_id);
             let details = BTreeMap::from([
                 ("grant_type".to_owned(), "client_credentials".to_owned()),
@@ -166,13 +125,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
             ]);
             // Stored like any user event: a poller that asks for all types reads itself.
             let stored = cell.change(&actor, |tx| {
-                tx.user_event(
-                    "CLIENT_LOGIN",
-                    Some(&client_id),
-                    Some(&user.id),
-                    None,
-                    details,
-                );
+                tx.user_event("CLIENT_LOGIN", Some(&client_id), Some(&user.id), None, details);
                 Ok(())
             });
             stored.await?;
@@ -185,16 +138,8 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
             }
             Ok(issue_admin(keycloak, cell, request))
         }
-        Some("password") => Err(oauth(
-            400,
-            "unauthorized_client",
-            "Client not allowed for direct access grants",
-        )),
-        Some(_) => Err(oauth(
-            400,
-            "unsupported_grant_type",
-            "Unsupported grant_type",
-        )),
+        Some("password") => Err(oauth(400, "unauthorized_client", "Client not allowed for direct access grants")),
+        Some(_) => Err(oauth(400, "unsupported_grant_type", "Unsupported grant_type")),
     }
 }
 
@@ -205,37 +150,18 @@ fn credentials(request: &Request, form: &BTreeMap<String, String>) -> (String, O
         let text = String::from_utf8(bytes).ok()?;
         let (id, secret) = text.split_once(':')?;
         // RFC 6749 2.3.1: both parts are form-encoded inside the Basic credentials.
-        let decode = |part: &str| {
-            percent_encoding::percent_decode_str(part)
-                .decode_utf8_lossy()
-                .into_owned()
-        };
+        let decode = |part: &str| percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned();
         Some((decode(id), Some(decode(secret))))
     });
-    basic.unwrap_or_else(|| {
-        (
-            form.get("client_id").cloned().unwrap_or_default(),
-            form.get("client_secret").cloned(),
-        )
-    })
+    basic.unwrap_or_else(|| (form.get("client_id").cloned().unwrap_or_default(), form.get("client_secret").cloned()))
 }
 
-fn issue(
-    keycloak: &Keycloak,
-    cell: &RealmCell,
-    request: &Request,
-    actor: Actor,
-    user: &User,
-    client: &str,
-) -> Value {
+fn issue(keycloak: &Keycloak, cell: &RealmCell, request: &Request, actor: Actor, user: &User, client: &str) -> Value {
     let (roles, realm_roles) = cell.versions.read(None, |realm| {
         let mut roles: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (id, held) in &user.client_roles {
             if let Some(client) = realm.client(id) {
-                roles.insert(
-                    client.client_id.clone(),
-                    client.expand(held).into_iter().collect(),
-                );
+                roles.insert(client.client_id.clone(), client.expand(held).into_iter().collect());
             }
         }
         (roles, realm.effective_roles(user))
@@ -268,19 +194,11 @@ fn issue(
 }
 
 fn issue_admin(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Value {
-    let client_id = cell.versions.read(None, |realm| {
-        realm
-            .clients
-            .get("admin-cli")
-            .map(|client| client.id.to_string())
-            .unwrap_or_default()
-    });
+    let client_id = cell
+        .versions
+        .read(None, |realm| realm.clients.get("admin-cli").map(|client| client.id.to_string()).unwrap_or_default());
     let life = Duration::from_secs(60);
-    let actor = Actor {
-        realm_id: cell.id.clone(),
-        client_id,
-        user_id: keycloak.admin_id.clone(),
-    };
+    let actor = Actor { realm_id: cell.id.clone(), client_id, user_id: keycloak.admin_id.clone() };
     let grant = Grant {
         realm: cell.name.clone(),
         realm_id: cell.id.clone(),
@@ -290,14 +208,7 @@ fn issue_admin(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Valu
         ends: Instant::now() + life,
     };
     // Lightweight: `admin-cli` puts neither subject nor roles into its tokens.
-    signed(
-        keycloak,
-        cell,
-        request,
-        json!({ "azp": "admin-cli" }),
-        grant,
-        life,
-    )
+    signed(keycloak, cell, request, json!({ "azp": "admin-cli" }), grant, life)
 }
 
 fn signed(
@@ -311,15 +222,7 @@ fn signed(
     let now = jiff::Timestamp::now().as_second();
     let seconds = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
     if let Some(claims) = claims.as_object_mut() {
-        claims.insert(
-            "iss".into(),
-            json!(format!(
-                "{}{}/realms/{}",
-                request.origin(),
-                keycloak.prefix,
-                cell.name
-            )),
-        );
+        claims.insert("iss".into(), json!(format!("{}{}/realms/{}", request.origin(), keycloak.prefix, cell.name)));
         claims.insert("iat".into(), json!(now));
         claims.insert("exp".into(), json!(now.saturating_add(seconds)));
         claims.insert("jti".into(), json!(uuid::Uuid::new_v4().to_string()));
@@ -329,13 +232,8 @@ fn signed(
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT","kid":"sandbox"}"#);
     let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
     // Nobody verifies it; it only has to be unguessable and shaped like one.
-    let signature = URL_SAFE_NO_PAD.encode(
-        [
-            uuid::Uuid::new_v4().into_bytes(),
-            uuid::Uuid::new_v4().into_bytes(),
-        ]
-        .concat(),
-    );
+    let signature =
+        URL_SAFE_NO_PAD.encode([uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat());
     let token = format!("{header}.{payload}.{signature}");
     keycloak.tokens.add(token.clone(), grant);
     json!({

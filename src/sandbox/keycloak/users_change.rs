@@ -19,39 +19,21 @@ impl Tx<'_> {
         let id = Arc::clone(&user.id);
         let subject = about(&user);
         self.store_user(user, true);
-        self.admin(
-            "CREATE",
-            "USER",
-            Some(format!("users/{id}")),
-            Some(text(rep)),
-            subject,
-        );
+        self.admin("CREATE", "USER", Some(format!("users/{id}")), Some(text(rep)), subject);
         Ok(id)
     }
 
     /// Checks a new user and makes it, without storing it.
     pub(crate) fn prepare_user(&self, rep: &UserRep) -> Result<User, Refused> {
-        let username = rep
-            .username
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let username = username
-            .ok_or_else(|| Refused::message(400, "User name is missing"))?
-            .to_lowercase();
-        let email = rep
-            .email
-            .as_deref()
-            .filter(|email| !email.is_empty())
-            .map(str::to_lowercase);
+        let username = rep.username.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        let username = username.ok_or_else(|| Refused::message(400, "User name is missing"))?.to_lowercase();
+        let email = rep.email.as_deref().filter(|email| !email.is_empty()).map(str::to_lowercase);
         check_free(self.realm, &username, email.as_deref(), None)?;
         check_profile(&username, email.as_deref())?;
         let mut groups = BTreeSet::new();
         for path in rep.groups.iter().flatten() {
             // Keycloak breaks on a group that is not there, instead of saying so.
-            groups.insert(Arc::clone(
-                &self.realm.group_at(path).ok_or_else(Refused::broke)?.id,
-            ));
+            groups.insert(Arc::clone(&self.realm.group_at(path).ok_or_else(Refused::broke)?.id));
         }
         let id = rep.id.as_deref().map_or_else(new_id, Into::into);
         if self.realm.users.contains_key(&id) {
@@ -85,23 +67,11 @@ impl Tx<'_> {
     pub(crate) fn store_user(&mut self, mut user: User, defaults: bool) {
         if defaults {
             let role = self.realm.default_role();
-            let role_id = self
-                .realm
-                .roles
-                .get(&role)
-                .map(|role| role.id.to_string())
-                .unwrap_or_default();
+            let role_id = self.realm.roles.get(&role).map(|role| role.id.to_string()).unwrap_or_default();
             user.realm_roles.insert(role);
             let path = format!("users/{}/role-mappings/realm", user.id);
-            self.model_user(
-                "RoleGrantedEvent",
-                "REALM_ROLE_MAPPING",
-                path,
-                &role_id,
-                &user,
-            );
-            user.groups
-                .extend(self.realm.default_groups.iter().cloned());
+            self.model_user("RoleGrantedEvent", "REALM_ROLE_MAPPING", path, &role_id, &user);
+            user.groups.extend(self.realm.default_groups.iter().cloned());
         }
         for group in user.groups.clone() {
             self.enter(&user, &group);
@@ -112,18 +82,10 @@ impl Tx<'_> {
     /// Puts a user into a group's roster and tells the model's listeners.
     fn enter(&mut self, user: &User, group: &Id) {
         if let Some(group) = self.realm.groups.get_mut(group) {
-            Arc::make_mut(group)
-                .members
-                .insert(&user.username, &user.id);
+            Arc::make_mut(group).members.insert(&user.username, &user.id);
         }
         let path = format!("users/{}/groups/{group}", user.id);
-        self.model_user(
-            "GroupMemberJoinEvent",
-            "GROUP_MEMBERSHIP",
-            path,
-            group,
-            user,
-        );
+        self.model_user("GroupMemberJoinEvent", "GROUP_MEMBERSHIP", path, group, user);
     }
 
     /// Updates a user as an administrator does.
@@ -139,17 +101,10 @@ impl Tx<'_> {
             Some("") => None,
             Some(email) => Some(email.to_lowercase()),
         };
-        let username = rep
-            .username
-            .as_deref()
-            .map_or_else(|| before.username.clone(), str::to_lowercase);
+        let username = rep.username.as_deref().map_or_else(|| before.username.clone(), str::to_lowercase);
         check_free(self.realm, &username, email.as_deref(), Some(id))?;
         if username != before.username && !self.realm.settings.edit_username {
-            return Err(Refused::field(
-                "username",
-                "error-user-attribute-read-only",
-                &[],
-            ));
+            return Err(Refused::field("username", "error-user-attribute-read-only", &[]));
         }
         check_profile(&username, email.as_deref())?;
         self.change_profile(id, rep, &username, email)?;
@@ -167,49 +122,24 @@ impl Tx<'_> {
             user.federation_link = Some(link.clone());
         }
         let subject = about(user);
-        self.admin(
-            "UPDATE",
-            "USER",
-            Some(format!("users/{id}")),
-            Some(text(rep)),
-            subject,
-        );
+        self.admin("UPDATE", "USER", Some(format!("users/{id}")), Some(text(rep)), subject);
         Ok(())
     }
 
     /// A user changes the own name, e-mail or login on the account pages: no admin event, but `UPDATE_PROFILE`.
     pub(crate) fn update_profile(&mut self, id: &str, rep: &UserRep) -> Result<(), Refused> {
         let before = self.user(id)?;
-        let email = rep
-            .email
-            .as_deref()
-            .map(str::to_lowercase)
-            .or_else(|| before.email.clone());
-        let username = rep
-            .username
-            .as_deref()
-            .map_or_else(|| before.username.clone(), str::to_lowercase);
+        let email = rep.email.as_deref().map(str::to_lowercase).or_else(|| before.email.clone());
+        let username = rep.username.as_deref().map_or_else(|| before.username.clone(), str::to_lowercase);
         check_free(self.realm, &username, email.as_deref(), Some(id))?;
         self.change_profile(id, rep, &username, email)?;
         let after = self.user(id)?;
         let mut details = BTreeMap::from([("context".to_owned(), "ACCOUNT".to_owned())]);
         let fields = [
-            (
-                "username",
-                Some(before.username.clone()),
-                Some(after.username.clone()),
-            ),
+            ("username", Some(before.username.clone()), Some(after.username.clone())),
             ("email", before.email.clone(), after.email.clone()),
-            (
-                "first_name",
-                before.first_name.clone(),
-                after.first_name.clone(),
-            ),
-            (
-                "last_name",
-                before.last_name.clone(),
-                after.last_name.clone(),
-            ),
+            ("first_name", before.first_name.clone(), after.first_name.clone()),
+            ("last_name", before.last_name.clone(), after.last_name.clone()),
         ];
         for (name, old, new) in fields {
             if old != new {
@@ -230,24 +160,14 @@ impl Tx<'_> {
             ("register_method".to_owned(), "form".to_owned()),
             ("username".to_owned(), user.username.clone()),
         ]);
-        let fields = [
-            ("email", &user.email),
-            ("first_name", &user.first_name),
-            ("last_name", &user.last_name),
-        ];
+        let fields = [("email", &user.email), ("first_name", &user.first_name), ("last_name", &user.last_name)];
         for (name, value) in fields {
             if let Some(value) = value {
                 details.insert(name.to_owned(), value.clone());
             }
         }
         self.store_user(user, true);
-        self.user_event(
-            "REGISTER",
-            Some("account-console"),
-            Some(&id),
-            None,
-            details,
-        );
+        self.user_event("REGISTER", Some("account-console"), Some(&id), None, details);
         Ok(id)
     }
 
@@ -267,9 +187,7 @@ impl Tx<'_> {
                 self.realm.emails.remove(old);
             }
             if let Some(new) = &email {
-                self.realm
-                    .emails
-                    .insert(new.clone(), Arc::clone(&before.id));
+                self.realm.emails.insert(new.clone(), Arc::clone(&before.id));
             }
         }
         // Sending attributes means sending all of the profile: what is missing is emptied.
@@ -277,10 +195,7 @@ impl Tx<'_> {
         let user = self.user_mut(id)?;
         username.clone_into(&mut user.username);
         user.email = email;
-        for (field, sent) in [
-            (&mut user.first_name, &rep.first_name),
-            (&mut user.last_name, &rep.last_name),
-        ] {
+        for (field, sent) in [(&mut user.first_name, &rep.first_name), (&mut user.last_name, &rep.last_name)] {
             match sent {
                 Some(name) => *field = Some(name.clone()).filter(|name| !name.is_empty()),
                 None if whole => *field = None,
@@ -294,18 +209,8 @@ impl Tx<'_> {
     pub(crate) fn delete_user(&mut self, id: &str) -> Result<(), Refused> {
         let user = self.user(id)?;
         self.remove_user(&user);
-        let representation = format!(
-            "{{\"id\":{},\"username\":{}}}",
-            json!(*user.id),
-            json!(user.username)
-        );
-        self.admin(
-            "DELETE",
-            "USER",
-            Some(format!("users/{id}")),
-            Some(representation),
-            about(&user),
-        );
+        let representation = format!("{{\"id\":{},\"username\":{}}}", json!(*user.id), json!(user.username));
+        self.admin("DELETE", "USER", Some(format!("users/{id}")), Some(representation), about(&user));
         Ok(())
     }
 
@@ -331,9 +236,7 @@ impl Tx<'_> {
     /// Puts a user into a group as an administrator does; a second time leaves no trace.
     pub(crate) fn join(&mut self, user: &str, group: &str) -> Result<(), Refused> {
         let before = self.user(user)?;
-        let group_id = self
-            .group_id(group)
-            .ok_or_else(|| Refused::error(404, "Group not found"))?;
+        let group_id = self.group_id(group).ok_or_else(|| Refused::error(404, "Group not found"))?;
         if !self.user_mut(user)?.groups.insert(Arc::clone(&group_id)) {
             return Ok(());
         }
@@ -345,15 +248,9 @@ impl Tx<'_> {
     /// Takes a user out of a group. Who is only in a sub-group leaves nothing but an event.
     pub(crate) fn leave(&mut self, user: &str, group: &str) -> Result<(), Refused> {
         let before = self.user(user)?;
-        let group_id = self
-            .group_id(group)
-            .ok_or_else(|| Refused::error(404, "Group not found"))?;
+        let group_id = self.group_id(group).ok_or_else(|| Refused::error(404, "Group not found"))?;
         if !self.user_mut(user)?.groups.remove(&group_id) {
-            if before
-                .groups
-                .iter()
-                .any(|below| is_below(self.realm, below, &group_id))
-            {
+            if before.groups.iter().any(|below| is_below(self.realm, below, &group_id)) {
                 self.membership_event("DELETE", &before, &group_id);
             }
             return Ok(());
@@ -362,40 +259,20 @@ impl Tx<'_> {
             Arc::make_mut(group).members.remove(&before.username);
         }
         let path = format!("users/{user}/groups/{group_id}");
-        self.model_user(
-            "GroupMemberLeaveEvent",
-            "GROUP_MEMBERSHIP",
-            path,
-            &group_id,
-            &before,
-        );
+        self.model_user("GroupMemberLeaveEvent", "GROUP_MEMBERSHIP", path, &group_id, &before);
         self.membership_event("DELETE", &before, &group_id);
         Ok(())
     }
 
     fn membership_event(&mut self, operation: &'static str, user: &User, group: &Id) {
-        let representation = self
-            .realm
-            .groups
-            .get(group)
-            .map(|group| render::group_in_event(self.realm, group));
+        let representation = self.realm.groups.get(group).map(|group| render::group_in_event(self.realm, group));
         let mut details = BTreeMap::from([("username", user.username.clone())]);
         if let Some(email) = &user.email {
             details.insert("email", email.clone());
         }
         let path = format!("users/{}/groups/{group}", user.id);
-        let subject = Subject {
-            resource_id: Some(group.to_string()),
-            ..about(user)
-        };
-        self.admin_with(
-            operation,
-            "GROUP_MEMBERSHIP",
-            Some(path),
-            representation,
-            subject,
-            Some(details),
-        );
+        let subject = Subject { resource_id: Some(group.to_string()), ..about(user) };
+        self.admin_with(operation, "GROUP_MEMBERSHIP", Some(path), representation, subject, Some(details));
     }
 
     /// An administrator's action on a user that changes nothing that a sync reads.
@@ -404,13 +281,7 @@ impl Tx<'_> {
         if action == "logout" {
             self.user_mut(id)?.not_before = now() / 1000;
         }
-        self.admin(
-            "ACTION",
-            "USER",
-            Some(format!("users/{id}/{action}")),
-            None,
-            about(&user),
-        );
+        self.admin("ACTION", "USER", Some(format!("users/{id}/{action}")), None, about(&user));
         Ok(())
     }
 }
@@ -432,14 +303,8 @@ pub(crate) fn insert_user(realm: &mut Realm, user: User) {
 
 fn rename_user(realm: &mut Realm, user: &User, username: &str) {
     realm.names.remove(&user.username);
-    realm
-        .names
-        .insert(username.to_owned(), Arc::clone(&user.id));
-    let list = if user.service_account_of.is_some() {
-        &mut realm.services
-    } else {
-        &mut realm.people
-    };
+    realm.names.insert(username.to_owned(), Arc::clone(&user.id));
+    let list = if user.service_account_of.is_some() { &mut realm.services } else { &mut realm.people };
     list.remove(&user.username);
     list.insert(username, &user.id);
     for group in &user.groups {
@@ -452,10 +317,7 @@ fn rename_user(realm: &mut Realm, user: &User, username: &str) {
 }
 
 fn is_below(realm: &Realm, group: &Id, above: &Id) -> bool {
-    let mut parent = realm
-        .groups
-        .get(group)
-        .and_then(|group| group.parent.as_ref());
+    let mut parent = realm.groups.get(group).and_then(|group| group.parent.as_ref());
     while let Some(id) = parent {
         if id == above {
             return true;
@@ -465,23 +327,11 @@ fn is_below(realm: &Realm, group: &Id, above: &Id) -> bool {
     false
 }
 
-fn check_free(
-    realm: &Realm,
-    username: &str,
-    email: Option<&str>,
-    own: Option<&str>,
-) -> Result<(), Refused> {
-    if realm
-        .names
-        .get(username)
-        .is_some_and(|id| Some(&**id) != own)
-    {
+fn check_free(realm: &Realm, username: &str, email: Option<&str>, own: Option<&str>) -> Result<(), Refused> {
+    if realm.names.get(username).is_some_and(|id| Some(&**id) != own) {
         return Err(Refused::message(409, "User exists with same username"));
     }
-    if email
-        .and_then(|email| realm.emails.get(email))
-        .is_some_and(|id| Some(&**id) != own)
-    {
+    if email.and_then(|email| realm.emails.get(email)).is_some_and(|id| Some(&**id) != own) {
         return Err(Refused::message(409, "User exists with same email"));
     }
     Ok(())
@@ -491,33 +341,16 @@ fn check_free(
 fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
     let length = username.chars().count();
     if !(3..=255).contains(&length) {
-        return Err(Refused::field(
-            "username",
-            "error-invalid-length",
-            &[json!(3), json!(255)],
-        ));
+        return Err(Refused::field("username", "error-invalid-length", &[json!(3), json!(255)]));
     }
-    if username.contains([
-        '<', '>', '&', '"', '\'', ' ', '$', '%', '!', '#', '?', ';', ',', '(', ')', '{', '}', '|',
-        '\\',
-    ]) {
-        return Err(Refused::field(
-            "username",
-            "error-username-invalid-character",
-            &[],
-        ));
+    if username
+        .contains(['<', '>', '&', '"', '\'', ' ', '$', '%', '!', '#', '?', ';', ',', '(', ')', '{', '}', '|', '\\'])
+    {
+        return Err(Refused::field("username", "error-username-invalid-character", &[]));
     }
     match email {
-        Some(email)
-            if !email
-                .split_once('@')
-                .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty()) =>
-        {
-            Err(Refused::field(
-                "email",
-                "error-invalid-email",
-                &[json!(email)],
-            ))
+        Some(email) if !email.split_once('@').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty()) => {
+            Err(Refused::field("email", "error-invalid-email", &[json!(email)]))
         }
         _ => Ok(()),
     }

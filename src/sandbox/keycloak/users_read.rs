@@ -13,20 +13,12 @@ use super::state::{Id, Realm, User};
 use crate::sandbox::front::{Reply, Request};
 
 /// Answers a GET below `/users`.
-pub(crate) fn answer(
-    realm: &Realm,
-    rights: &Rights,
-    request: &Request,
-    rest: &[&str],
-) -> Result<Reply, Refused> {
+pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
     match rest {
         [] => list(realm, rights, request),
         ["count"] => {
             demand(rights.query_users())?;
-            Ok(ok(&Filter::of(request)?
-                .map_or(realm.people.len(), |filter| {
-                    filter.pick(realm).len()
-                })))
+            Ok(ok(&Filter::of(request)?.map_or(realm.people.len(), |filter| filter.pick(realm).len())))
         }
         ["profile"] => {
             demand(rights.query_users() || rights.view_realm())?;
@@ -55,11 +47,7 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
     if !rights.view_users() {
         return Ok(ok(&json!([])));
     }
-    let depth = if request.flag("briefRepresentation") {
-        Depth::Brief
-    } else {
-        Depth::Full
-    };
+    let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
     let access = json!({ "manage": rights.manage_users() });
     let picked;
     let ids = match filter {
@@ -79,26 +67,13 @@ pub(crate) fn shown<'a>(
     depth: Depth,
     access: Option<&'a Value>,
 ) -> Vec<impl serde::Serialize + 'a> {
-    ids.iter()
-        .filter_map(|id| realm.users.get(id))
-        .map(|user| render::user(realm, user, depth, access))
-        .collect()
+    ids.iter().filter_map(|id| realm.users.get(id)).map(|user| render::user(realm, user, depth, access)).collect()
 }
 
-fn of_user(
-    realm: &Realm,
-    rights: &Rights,
-    request: &Request,
-    user: &User,
-    rest: &[&str],
-) -> Result<Reply, Refused> {
+fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {
     // An unreachable federation provider takes the groups that it maps with it.
     let no_groups = Default::default();
-    let groups = if realm.is_cut_off(user) {
-        &no_groups
-    } else {
-        &user.groups
-    };
+    let groups = if realm.is_cut_off(user) { &no_groups } else { &user.groups };
     match rest {
         [] => {
             let access = render::user_access(rights.manage_users());
@@ -107,25 +82,16 @@ fn of_user(
         ["groups"] => {
             let page = Page::of(request, usize::MAX)?;
             let search = request.param("search").unwrap_or_default().to_lowercase();
-            let brief = request
-                .param("briefRepresentation")
-                .is_none_or(|value| value == "true");
-            let depth = render::GroupDepth {
-                brief,
-                count: false,
-                access: None,
-            };
+            let brief = request.param("briefRepresentation").is_none_or(|value| value == "true");
+            let depth = render::GroupDepth { brief, count: false, access: None };
             let mut found: Vec<_> = groups
                 .iter()
                 .filter_map(|id| realm.groups.get(id))
                 .filter(|group| group.name.to_lowercase().contains(&search))
                 .collect();
             found.sort_by(|a, b| a.name.cmp(&b.name));
-            let found: Vec<Value> = page
-                .cut(&found)
-                .iter()
-                .map(|group| render::group(realm, group, depth, Vec::new()))
-                .collect();
+            let found: Vec<Value> =
+                page.cut(&found).iter().map(|group| render::group(realm, group, depth, Vec::new())).collect();
             Ok(ok(&found))
         }
         ["groups", "count"] => Ok(ok(&json!({ "count": groups.len() }))),
@@ -152,21 +118,12 @@ struct Filter {
 impl Filter {
     /// `None` where nothing narrows: only then service accounts are left out by their own list.
     fn of(request: &Request) -> Result<Option<Self>, Refused> {
-        let text = |name: &str| {
-            request
-                .param(name)
-                .filter(|value| !value.is_empty())
-                .map(|value| value.to_lowercase())
-        };
+        let text = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(|value| value.to_lowercase());
         let flag = |name: &str| request.param(name).and_then(|value| value.parse().ok());
         let attributes = request.param("q").unwrap_or_default();
-        let attributes = attributes
-            .split_whitespace()
-            .filter_map(|pair| pair.split_once(':'));
+        let attributes = attributes.split_whitespace().filter_map(|pair| pair.split_once(':'));
         let filter = Self {
-            search: text("search")
-                .map(|search| search.trim().to_owned())
-                .filter(|search| !search.is_empty()),
+            search: text("search").map(|search| search.trim().to_owned()).filter(|search| !search.is_empty()),
             exact: request.flag("exact"),
             username: text("username"),
             email: text("email"),
@@ -174,17 +131,9 @@ impl Filter {
             last_name: text("lastName"),
             enabled: flag("enabled"),
             email_verified: flag("emailVerified"),
-            attributes: attributes
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         };
-        let fields = [
-            &filter.search,
-            &filter.username,
-            &filter.email,
-            &filter.first_name,
-            &filter.last_name,
-        ];
+        let fields = [&filter.search, &filter.username, &filter.email, &filter.first_name, &filter.last_name];
         let narrows = fields.iter().any(|field| field.is_some())
             || filter.enabled.is_some()
             || filter.email_verified.is_some()
@@ -203,23 +152,11 @@ impl Filter {
                 .into_iter()
                 .collect();
         }
-        if let Some(ids) = self
-            .search
-            .as_deref()
-            .and_then(|search| search.strip_prefix("id:"))
-        {
+        if let Some(ids) = self.search.as_deref().and_then(|search| search.strip_prefix("id:")) {
             let ids = ids.split([' ', ',']);
-            return ids
-                .filter_map(|id| realm.users.get(id.trim()))
-                .map(|user| Arc::clone(&user.id))
-                .collect();
+            return ids.filter_map(|id| realm.users.get(id.trim())).map(|user| Arc::clone(&user.id)).collect();
         }
-        let pass = |id: &&Id| {
-            realm
-                .users
-                .get(*id)
-                .is_some_and(|user| self.passes(realm, user))
-        };
+        let pass = |id: &&Id| realm.users.get(*id).is_some_and(|user| self.passes(realm, user));
         let mut found: Vec<Id> = realm.people.ids().iter().filter(pass).cloned().collect();
         // A free search leaves service accounts out, any other filter does not.
         if self.search.is_none() {
@@ -233,11 +170,7 @@ impl Filter {
         let field = |wanted: &Option<String>, value: Option<&str>| {
             wanted.as_ref().is_none_or(|wanted| {
                 let value = value.unwrap_or_default().to_lowercase();
-                if self.exact {
-                    value == *wanted
-                } else {
-                    value.contains(wanted.as_str())
-                }
+                if self.exact { value == *wanted } else { value.contains(wanted.as_str()) }
             })
         };
         let enabled = user.enabled && !realm.is_cut_off(user);
@@ -247,14 +180,11 @@ impl Filter {
             && field(&self.first_name, user.first_name.as_deref())
             && field(&self.last_name, user.last_name.as_deref())
             && self.enabled.is_none_or(|wanted| wanted == enabled)
+            && self.email_verified.is_none_or(|wanted| wanted == user.email_verified)
             && self
-                .email_verified
-                .is_none_or(|wanted| wanted == user.email_verified)
-            && self.attributes.iter().all(|(key, value)| {
-                user.attributes
-                    .get(key)
-                    .is_some_and(|values| values.contains(value))
-            })
+                .attributes
+                .iter()
+                .all(|(key, value)| user.attributes.get(key).is_some_and(|values| values.contains(value)))
     }
 
     /// Every word must begin one of the four fields; `*word*` may stand anywhere in it, `"word"` must be all of it.
@@ -268,17 +198,10 @@ impl Filter {
             user.first_name.as_deref(),
             user.last_name.as_deref(),
         ];
-        let fields: Vec<String> = fields
-            .into_iter()
-            .flatten()
-            .map(str::to_lowercase)
-            .collect();
+        let fields: Vec<String> = fields.into_iter().flatten().map(str::to_lowercase).collect();
         search.split_whitespace().all(|word| {
             fields.iter().any(|field| {
-                if let Some(whole) = word
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.strip_suffix('"'))
-                {
+                if let Some(whole) = word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
                     field == whole
                 } else if let Some(part) = word.strip_prefix('*') {
                     field.contains(part.trim_end_matches('*'))

@@ -64,10 +64,7 @@ impl Webhook {
 
     /// p2-inc's listener; it gives up at once when nobody answers, and retries answers that are not 2xx.
     pub fn p2(url: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self {
-            form: Form::P2,
-            ..Self::listener(url, secret)
-        }
+        Self { form: Form::P2, ..Self::listener(url, secret) }
     }
 
     /// The same with another timing.
@@ -153,40 +150,22 @@ impl Sender {
             webhook: Mutex::default(),
         });
         tokio::spawn(work(Arc::clone(&shared), events));
-        Self {
-            setup: Mutex::default(),
-            queue,
-            shared,
-            held: Mutex::default(),
-        }
+        Self { setup: Mutex::default(), queue, shared, held: Mutex::default() }
     }
 
     pub(crate) fn set(&self, webhook: Option<Webhook>) {
-        *self
-            .shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = webhook.clone();
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .webhook = webhook;
+        *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = webhook.clone();
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).webhook = webhook;
     }
 
     /// Off: events are lost, as they are while Keycloak restarts.
     pub(crate) fn switch(&self, on: bool) {
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .mode = if on { Mode::On } else { Mode::Off };
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = if on { Mode::On } else { Mode::Off };
     }
 
     /// Events are kept back until they are sent by hand.
     pub(crate) fn hold(&self) {
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .mode = Mode::Held;
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = Mode::Held;
     }
 
     pub(crate) fn take_held(&self) -> Vec<Value> {
@@ -197,24 +176,13 @@ impl Sender {
     pub(crate) fn pre_commit(&self) -> Option<Duration> {
         let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
         match (setup.mode, &setup.webhook) {
-            (
-                Mode::On,
-                Some(Webhook {
-                    timing: Timing::PreCommit(wait),
-                    ..
-                }),
-            ) => Some(*wait),
+            (Mode::On, Some(Webhook { timing: Timing::PreCommit(wait), .. })) => Some(*wait),
             _ => None,
         }
     }
 
     /// What of a change's events is posted, in the form asked for.
-    pub(crate) fn prepare(
-        &self,
-        realm_id: &str,
-        realm_name: &str,
-        happenings: &[Happening],
-    ) -> Vec<Value> {
+    pub(crate) fn prepare(&self, realm_id: &str, realm_name: &str, happenings: &[Happening]) -> Vec<Value> {
         let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
             return Vec::new();
@@ -225,10 +193,7 @@ impl Sender {
         });
         let shown: Vec<Value> = shown.collect();
         if setup.mode == Mode::Held {
-            self.held
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(shown);
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(shown);
             return Vec::new();
         }
         shown
@@ -247,12 +212,7 @@ impl Sender {
 
     /// Posts events and returns when they were answered, or the attempts used up.
     pub(crate) async fn post(&self, events: Vec<Value>) {
-        let webhook = self
-            .shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let webhook = self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(webhook) = webhook.filter(|_| !events.is_empty()) {
             deliver(&self.shared, &webhook, events).await;
         }
@@ -266,11 +226,7 @@ impl Sender {
     }
 
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
-        self.shared
-            .deliveries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -283,11 +239,7 @@ async fn work(shared: Arc<Shared>, mut events: UnboundedReceiver<Vec<Value>>) {
             batch.extend(more);
             taken += 1;
         }
-        let webhook = shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let webhook = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(webhook) = webhook {
             deliver(&shared, &webhook, batch).await;
         }
@@ -315,18 +267,10 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
             for event in events {
                 let id = event["uid"].as_str().unwrap_or_default().to_owned();
                 let bytes = event.to_string();
-                let secret = webhook
-                    .secrets
-                    .first()
-                    .map(String::as_bytes)
-                    .unwrap_or_default();
+                let secret = webhook.secrets.first().map(String::as_bytes).unwrap_or_default();
                 let signature = hex::encode(hmac(secret, bytes.as_bytes()));
                 attempt(shared, webhook, &id, &event, |_| {
-                    shared
-                        .client
-                        .post(&webhook.url)
-                        .body(bytes.clone())
-                        .header("X-Keycloak-Signature", &signature)
+                    shared.client.post(&webhook.url).body(bytes.clone()).header("X-Keycloak-Signature", &signature)
                 })
                 .await;
             }
@@ -343,22 +287,10 @@ async fn attempt(
 ) {
     let mut waits = webhook.retries.iter();
     loop {
-        let sent = request(jiff::Timestamp::now().as_second())
-            .header("content-type", "application/json")
-            .send()
-            .await;
+        let sent = request(jiff::Timestamp::now().as_second()).header("content-type", "application/json").send().await;
         let status = sent.ok().map(|answer| answer.status().as_u16());
-        let delivery = Delivery {
-            id: id.to_owned(),
-            body: body.clone(),
-            status,
-            at: SystemTime::now(),
-        };
-        shared
-            .deliveries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(delivery);
+        let delivery = Delivery { id: id.to_owned(), body: body.clone(), status, at: SystemTime::now() };
+        shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
         let lost = status.is_none() && webhook.form == Form::P2;
         if lost || status.is_some_and(|status| (200..300).contains(&status)) {
             return;
@@ -383,9 +315,7 @@ fn hmac(secret: &[u8], text: &[u8]) -> Vec<u8> {
 pub(crate) fn standard_signatures(secrets: &[String], id: &str, at: i64, body: &str) -> String {
     let signed = format!("{id}.{at}.{body}");
     let one = |secret: &String| {
-        let key = secret
-            .strip_prefix("whsec_")
-            .and_then(|rest| STANDARD.decode(rest).ok());
+        let key = secret.strip_prefix("whsec_").and_then(|rest| STANDARD.decode(rest).ok());
         let key = key.unwrap_or_else(|| secret.as_bytes().to_vec());
         format!("v1,{}", STANDARD.encode(hmac(&key, signed.as_bytes())))
     };
@@ -445,10 +375,7 @@ fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Va
             }
             // Only for the bare path of a user; after a deletion the name is gone.
             let path = event.resource_path.as_deref().unwrap_or_default();
-            if let Some(user) = path
-                .strip_prefix("users/")
-                .filter(|rest| !rest.contains('/'))
-            {
+            if let Some(user) = path.strip_prefix("users/").filter(|rest| !rest.contains('/')) {
                 details.insert("userId".into(), json!(user));
                 if event.operation_type != "DELETE" {
                     details.insert("username".into(), json!(subject.username));
@@ -495,12 +422,7 @@ mod tests {
     fn signs_as_the_official_vector_says() {
         let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned();
         let body = r#"{"email":"test@example.com","username":"test_user"}"#;
-        let signed = standard_signatures(
-            &[secret],
-            "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
-            1_649_367_553,
-            body,
-        );
+        let signed = standard_signatures(&[secret], "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body);
         assert_eq!(signed, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
     }
 }

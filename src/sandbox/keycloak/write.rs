@@ -17,27 +17,16 @@ use crate::sandbox::front::{Reply, Request};
 /// `POST /admin/realms`.
 pub(crate) fn create_realm(keycloak: &Keycloak, request: &Request) -> Result<Reply, Refused> {
     let sent: Map<String, Value> = read(&request.body)?;
-    let name = sent
-        .get("realm")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let name = sent.get("realm").and_then(Value::as_str).unwrap_or_default().to_owned();
     if name.is_empty() {
         return Err(Refused::message(400, "Realm name cannot be empty"));
     }
     let mut realm = Realm::new(&name);
     apply_settings(&mut realm, sent);
     if !keycloak.add(realm) {
-        return Err(Refused::message(
-            409,
-            format!("Realm {name} already exists"),
-        ));
+        return Err(Refused::message(409, format!("Realm {name} already exists")));
     }
-    let location = format!(
-        "{}{}/admin/realms/{name}",
-        request.origin(),
-        keycloak.prefix
-    );
+    let location = format!("{}{}/admin/realms/{name}", request.origin(), keycloak.prefix);
     Ok(Reply::empty(201).with("location", location))
 }
 
@@ -49,22 +38,13 @@ fn apply_settings(realm: &mut Realm, mut sent: Map<String, Value>) {
         }
     };
     flag("adminEventsEnabled", &mut settings.admin_events);
-    flag(
-        "adminEventsDetailsEnabled",
-        &mut settings.admin_event_details,
-    );
+    flag("adminEventsDetailsEnabled", &mut settings.admin_event_details);
     flag("eventsEnabled", &mut settings.user_events);
     flag("editUsernameAllowed", &mut settings.edit_username);
-    if let Some(listeners) = sent
-        .remove("eventsListeners")
-        .and_then(|value| serde_json::from_value(value).ok())
-    {
+    if let Some(listeners) = sent.remove("eventsListeners").and_then(|value| serde_json::from_value(value).ok()) {
         settings.listeners = listeners;
     }
-    if let Some(types) = sent
-        .remove("enabledEventTypes")
-        .and_then(|value| serde_json::from_value(value).ok())
-    {
+    if let Some(types) = sent.remove("enabledEventTypes").and_then(|value| serde_json::from_value(value).ok()) {
         settings.event_types = types;
     }
     for fixed in ["id", "realm"] {
@@ -92,34 +72,21 @@ pub(crate) async fn answer(
     method: &str,
     rest: &[&str],
 ) -> Result<Reply, Refused> {
-    let base = format!(
-        "{}{}/admin/realms/{}",
-        request.origin(),
-        keycloak.prefix,
-        cell.name
-    );
-    let call = Call {
-        cell,
-        actor,
-        rights,
-        request,
-        base,
-    };
+    let base = format!("{}{}/admin/realms/{}", request.origin(), keycloak.prefix, cell.name);
+    let call = Call { cell, actor, rights, request, base };
     match rest {
         ["users", ..] => call.users(method, rest).await,
         ["groups", ..] => call.groups(method, rest).await,
         ["default-groups", id] if matches!(method, "PUT" | "DELETE") => {
             demand(rights.manage_realm())?;
-            cell.change(actor, |tx| tx.set_default_group(id, method == "PUT"))
-                .await?;
+            cell.change(actor, |tx| tx.set_default_group(id, method == "PUT")).await?;
             Ok(done())
         }
         ["roles"] if method == "POST" => {
             demand(rights.manage_realm())?;
             let sent: Map<String, Value> = read(&request.body)?;
             let name = sent.get("name").and_then(Value::as_str).unwrap_or_default();
-            cell.change(actor, |tx| tx.create_role(name, BTreeSet::new()))
-                .await?;
+            cell.change(actor, |tx| tx.create_role(name, BTreeSet::new())).await?;
             Ok(call.created(&format!("roles/{name}")))
         }
         ["clients", ..] => call.clients(method, rest).await,
@@ -141,31 +108,20 @@ impl Call<'_> {
         if kind.starts_with("application/json") {
             return Ok(());
         }
-        Err(Refused::error(
-            415,
-            "The content-type header value did not match the value in @Consumes",
-        ))
+        Err(Refused::error(415, "The content-type header value did not match the value in @Consumes"))
     }
 
     /// A user that is to be changed: those who may look are told that it is not there, the others are refused.
     fn manage_user(&self, id: &str) -> Result<(), Refused> {
         demand(self.rights.query_users())?;
-        if !self
-            .cell
-            .versions
-            .read(None, |realm| realm.users.contains_key(id))
-        {
+        if !self.cell.versions.read(None, |realm| realm.users.contains_key(id)) {
             return Err(Refused::no_user());
         }
         demand(self.rights.manage_users())
     }
 
     fn manage_group(&self, id: &str) -> Result<(), Refused> {
-        if !self
-            .cell
-            .versions
-            .read(None, |realm| realm.groups.contains_key(id))
-        {
+        if !self.cell.versions.read(None, |realm| realm.groups.contains_key(id)) {
             return Err(Refused::no_group());
         }
         demand(self.rights.manage_users())
@@ -178,20 +134,14 @@ impl Call<'_> {
                 demand(self.rights.manage_users())?;
                 self.json_only()?;
                 // The id is Keycloak's to choose.
-                let rep = UserRep {
-                    id: None,
-                    ..UserRep::read(&self.request.body)?
-                };
+                let rep = UserRep { id: None, ..UserRep::read(&self.request.body)? };
                 let id = cell.change(actor, |tx| tx.create_user(&rep)).await?;
                 Ok(self.created(&format!("users/{id}")))
             }
             ("PUT", ["users", "profile"]) => {
                 demand(self.rights.manage_realm())?;
                 let sent: Value = read(&self.request.body)?;
-                let policy = sent
-                    .get("unmanagedAttributePolicy")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let policy = sent.get("unmanagedAttributePolicy").and_then(Value::as_str).unwrap_or_default();
                 let enabled = matches!(policy, "ENABLED" | "ADMIN_EDIT");
                 cell.change(actor, |tx| {
                     tx.realm.settings.unmanaged_attributes = enabled;
@@ -215,24 +165,10 @@ impl Call<'_> {
             ("PUT" | "DELETE", ["users", id, "groups", group]) => {
                 self.manage_user(id)?;
                 let join = method == "PUT";
-                cell.change(actor, |tx| {
-                    if join {
-                        tx.join(id, group)
-                    } else {
-                        tx.leave(id, group)
-                    }
-                })
-                .await?;
+                cell.change(actor, |tx| if join { tx.join(id, group) } else { tx.leave(id, group) }).await?;
                 Ok(done())
             }
-            (
-                "PUT",
-                [
-                    "users",
-                    id,
-                    action @ ("reset-password" | "execute-actions-email" | "send-verify-email"),
-                ],
-            )
+            ("PUT", ["users", id, action @ ("reset-password" | "execute-actions-email" | "send-verify-email")])
             | ("POST", ["users", id, action @ "logout"]) => {
                 self.manage_user(id)?;
                 cell.change(actor, |tx| tx.user_action(id, action)).await?;
@@ -241,17 +177,13 @@ impl Call<'_> {
             ("POST" | "DELETE", ["users", id, "role-mappings", "realm"]) => {
                 self.manage_user(id)?;
                 let roles = self.roles()?;
-                cell.change(actor, |tx| tx.user_roles(id, &roles, method == "POST"))
-                    .await?;
+                cell.change(actor, |tx| tx.user_roles(id, &roles, method == "POST")).await?;
                 Ok(Reply::empty(204))
             }
             ("POST" | "DELETE", ["users", id, "role-mappings", "clients", client]) => {
                 self.manage_user(id)?;
                 let roles = self.roles()?;
-                cell.change(actor, |tx| {
-                    tx.user_client_roles(id, client, &roles, method == "POST")
-                })
-                .await?;
+                cell.change(actor, |tx| tx.user_client_roles(id, client, &roles, method == "POST")).await?;
                 Ok(Reply::empty(204))
             }
             ("POST", ["users", _]) => Err(Refused::no_path()),
@@ -262,12 +194,7 @@ impl Call<'_> {
 
     fn roles(&self) -> Result<Vec<String>, Refused> {
         let sent: Vec<Value> = read(&self.request.body)?;
-        let name = |role: &Value| {
-            role.get("name")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let name = |role: &Value| role.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(sent.iter().map(name).collect())
     }
 
@@ -291,23 +218,13 @@ impl Call<'_> {
                 let rep = GroupRep::read(&self.request.body)?;
                 rep.named()?;
                 if let Some(id) = &rep.id {
-                    cell.change(actor, |tx| tx.move_group(id, Some(parent)))
-                        .await?;
+                    cell.change(actor, |tx| tx.move_group(id, Some(parent))).await?;
                     return Ok(done());
                 }
-                let id = cell
-                    .change(actor, |tx| tx.create_group(Some(parent), &rep))
-                    .await?;
-                let depth = render::GroupDepth {
-                    brief: false,
-                    count: false,
-                    access: Some(true),
-                };
+                let id = cell.change(actor, |tx| tx.create_group(Some(parent), &rep)).await?;
+                let depth = render::GroupDepth { brief: false, count: false, access: Some(true) };
                 let shown = cell.versions.read(None, |realm| {
-                    realm
-                        .groups
-                        .get(&id)
-                        .map(|group| render::group(realm, group, depth, Vec::new()))
+                    realm.groups.get(&id).map(|group| render::group(realm, group, depth, Vec::new()))
                 });
                 let mut reply = ok(&shown);
                 reply.status = 201;
@@ -327,8 +244,7 @@ impl Call<'_> {
             ("POST" | "DELETE", ["groups", id, "role-mappings", "realm"]) => {
                 self.manage_group(id)?;
                 let roles = self.roles()?;
-                cell.change(actor, |tx| tx.group_roles(id, &roles, method == "POST"))
-                    .await?;
+                cell.change(actor, |tx| tx.group_roles(id, &roles, method == "POST")).await?;
                 Ok(Reply::empty(204))
             }
             (_, ["groups"] | ["groups", _]) => Err(Refused::no_method()),
@@ -399,18 +315,12 @@ impl Call<'_> {
                 let result = cell.change(actor, |tx| tx.partial_import(&sent)).await?;
                 Ok(ok(&result))
             }
-            (_, [] | ["events" | "admin-events" | "partialImport"] | ["events", "config"]) => {
-                Err(Refused::no_method())
-            }
+            (_, [] | ["events" | "admin-events" | "partialImport"] | ["events", "config"]) => Err(Refused::no_method()),
             _ => Err(Refused::no_path()),
         }
     }
 
-    async fn settings(
-        &self,
-        path: Option<String>,
-        sent: Map<String, Value>,
-    ) -> Result<Reply, Refused> {
+    async fn settings(&self, path: Option<String>, sent: Map<String, Value>) -> Result<Reply, Refused> {
         let shown = text(&sent);
         self.cell
             .change(self.actor, |tx| {

@@ -1,0 +1,197 @@
+package io.usersync.keycloak;
+
+import io.usersync.keycloak.Answer.Verdict;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.CompletionStage;
+import org.jboss.logging.Logger;
+
+/**
+ * What waits for one destination, and how that destination fares. Only the sender's thread touches it.
+ *
+ * <p>At most one batch is on its way. While it is, further events gather; so a slow receiver gets larger batches, not
+ * more requests. A batch that is refused is halved until the event that is to blame stands alone; each batch that is
+ * taken doubles the size again.
+ */
+final class Outbox {
+
+    /** How many events a batch has at most. */
+    static final int MOST_EVENTS = 200;
+    /** How many bytes the events of a batch have at most; the receiver's limit is no lower than 256 KiB. */
+    static final int MOST_BYTES = 255 * 1024;
+    /** How long a destination that answered 410 is left alone. */
+    static final Duration GONE_FOR = Duration.ofMinutes(10);
+
+    private static final Logger LOG = Logger.getLogger(Outbox.class);
+    private static final Duration BETWEEN_LINES = Duration.ofMinutes(1);
+
+    private final Destination destination;
+    private final Means means;
+    private final Deque<Queued> waiting = new ArrayDeque<>();
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+    private Batch batch;
+    private boolean onItsWay;
+    private boolean closing;
+    private int mostEvents = MOST_EVENTS;
+    private int failures;
+    private Instant notBefore = Instant.MIN;
+    private Instant nextLine = Instant.MIN;
+    private boolean troubleTold;
+
+    Outbox(Destination destination, Means means) {
+        this.destination = destination;
+        this.means = means;
+    }
+
+    void add(List<Queued> events) {
+        waiting.addAll(events);
+        send();
+    }
+
+    /** Sends what is there without waiting for better times; completes when it is sent or given up. */
+    CompletableFuture<Void> close() {
+        closing = true;
+        notBefore = Instant.MIN;
+        send();
+        return closed;
+    }
+
+    private void send() {
+        if (onItsWay || means.clock().instant().isBefore(notBefore)) {
+            return;
+        }
+        dropOld();
+        if (batch == null && !waiting.isEmpty()) {
+            batch = nextBatch();
+        }
+        if (batch != null) {
+            onItsWay = true;
+            post().whenComplete((answer, failure) -> means.loop().execute(() -> settle(answer, failure)));
+        } else if (closing) {
+            closed.complete(null);
+        }
+    }
+
+    private CompletionStage<Answer> post() {
+        try {
+            return means.transport().post(destination, batch);
+        } catch (RuntimeException e) {
+            return CompletableFuture.failedFuture(e);
+        }
+    }
+
+    private void settle(Answer answer, Throwable failure) {
+        onItsWay = false;
+        Verdict verdict = failure == null ? answer.verdict() : Verdict.LATER;
+        switch (verdict) {
+            case TAKEN -> taken();
+            case REFUSED -> refused(answer.status());
+            case GONE -> pause(GONE_FOR, "answers 410, which means that it wants no events");
+            case LATER -> {
+                Duration asked = failure == null ? answer.retryAfter() : Duration.ZERO;
+                String why = failure == null ? "answers " + answer.status() : "does not answer: " + text(failure);
+                pause(means.backoff().after(++failures, asked), why);
+            }
+        }
+    }
+
+    private void taken() {
+        means.room().release(destination, batch.events().size());
+        batch = null;
+        failures = 0;
+        mostEvents = Math.min(MOST_EVENTS, mostEvents * 2);
+        if (troubleTold) {
+            troubleTold = false;
+            LOG.infof("usersync: %s takes events again; %d wait.", destination, waiting.size());
+        }
+        send();
+    }
+
+    private void refused(int status) {
+        int size = batch.events().size();
+        if (size == 1) {
+            lose(status == 413 ? Loss.TOO_LARGE : Loss.REFUSED, 1);
+            batch = null;
+        } else {
+            mostEvents = size / 2;
+            takeBatchBack();
+        }
+        send();
+    }
+
+    private void pause(Duration wait, String why) {
+        if (closing) {
+            takeBatchBack();
+            lose(Loss.SHUTDOWN, waiting.size());
+            waiting.clear();
+            closed.complete(null);
+            return;
+        }
+        notBefore = means.clock().instant().plus(wait);
+        means.loop().after(wait, this::send);
+        tell(wait, why);
+    }
+
+    private void tell(Duration wait, String why) {
+        Instant now = means.clock().instant();
+        if (now.isBefore(nextLine)) {
+            return;
+        }
+        nextLine = now.plus(BETWEEN_LINES);
+        troubleTold = true;
+        LOG.warnf("usersync: %s %s. %d events wait, next attempt in %d s.",
+                destination, why, batch.events().size() + waiting.size(), Math.max(1, wait.toSeconds()));
+    }
+
+    private void dropOld() {
+        Instant oldest = means.clock().instant().minus(means.retryFor());
+        if (batch != null && batch.events().get(0).since().isBefore(oldest)) {
+            takeBatchBack();
+        }
+        int dropped = 0;
+        while (batch == null && !waiting.isEmpty() && waiting.peek().since().isBefore(oldest)) {
+            waiting.remove();
+            dropped++;
+        }
+        lose(Loss.TOO_OLD, dropped);
+    }
+
+    private void lose(Loss reason, int events) {
+        means.room().release(destination, events);
+        means.losses().add(reason, events);
+    }
+
+    private Batch nextBatch() {
+        List<Queued> events = new ArrayList<>();
+        int bytes = 0;
+        while (!waiting.isEmpty() && events.size() < mostEvents) {
+            bytes += waiting.peek().json().length + 1;
+            if (bytes > MOST_BYTES && !events.isEmpty()) {
+                break;
+            }
+            events.add(waiting.remove());
+        }
+        return new Batch(events);
+    }
+
+    private void takeBatchBack() {
+        List<Queued> events = batch.events();
+        for (int i = events.size() - 1; i >= 0; i--) {
+            waiting.addFirst(events.get(i));
+        }
+        batch = null;
+    }
+
+    private static String text(Throwable failure) {
+        Throwable cause = failure instanceof CompletionException && failure.getCause() != null
+                ? failure.getCause() : failure;
+        String kind = cause.getClass().getSimpleName();
+        return cause.getMessage() == null ? kind : kind + ", " + cause.getMessage();
+    }
+}

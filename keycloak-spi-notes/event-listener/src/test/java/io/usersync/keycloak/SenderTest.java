@@ -1,0 +1,273 @@
+package io.usersync.keycloak;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.usersync.keycloak.ChangeEvent.Field;
+import java.net.ConnectException;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+class SenderTest {
+
+    private final ManualLoop loop = new ManualLoop();
+    private final RecordingTransport transport = new RecordingTransport();
+    private final Sender sender = loop.sender(transport, 10_000);
+    private final Destination acme = Fakes.destination("https://usersync.example.org/hooks/acme");
+    private final Destination beta = Fakes.destination("https://usersync.example.org/hooks/beta");
+
+    private static List<ChangeEvent> events(int from, int count) {
+        return IntStream.range(from, from + count).mapToObj(n -> ChangeEvent.admin("e" + n, n)).toList();
+    }
+
+    private static List<String> ids(int from, int count) {
+        return IntStream.range(from, from + count).mapToObj(n -> "e" + n).toList();
+    }
+
+    private void answer(int status) {
+        transport.answers = (destination, events) -> RecordingTransport.status(status);
+    }
+
+    @Test
+    void sendsInOrderInBatchesOfAtMostTwoHundred() {
+        sender.offer(acme, events(0, 450));
+        loop.run();
+        assertEquals(ids(0, 450), transport.events());
+        assertEquals(List.of(200, 200, 50), transport.attempts.stream().map(a -> a.events().size()).toList());
+        assertEquals(0, sender.waiting());
+    }
+
+    @Test
+    void aBatchIsSmallerThan256Kibibytes() {
+        String path = "x".repeat(10_000);
+        sender.offer(acme, events(0, 60).stream().map(e -> e.with(Field.RESOURCE_PATH, path)).toList());
+        loop.run();
+        assertEquals(60, transport.events().size());
+        assertTrue(transport.attempts.stream().allMatch(a -> a.bytes() < 256 * 1024));
+        assertEquals(3, transport.attempts.size());
+    }
+
+    @Test
+    void anEventThatIsTooLargeForAnyBatchIsTriedAlone() {
+        sender.offer(acme, List.of(ChangeEvent.admin("e0", 0).with(Field.RESOURCE_PATH, "x".repeat(300_000))));
+        loop.run();
+        assertEquals(ids(0, 1), transport.events());
+    }
+
+    @Test
+    void oneBatchIsOnItsWayAtATimeAndOthersGatherMeanwhile() {
+        CompletableFuture<Answer> slow = new CompletableFuture<>();
+        transport.answers = (destination, events) -> slow;
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 1));
+        sender.offer(acme, events(2, 1));
+        loop.run();
+        assertEquals(1, transport.attempts.size());
+        answer(202);
+        slow.complete(new Answer(202, Duration.ZERO));
+        loop.run();
+        assertEquals(ids(1, 2), transport.attempts.get(1).events());
+    }
+
+    @Test
+    void retriesWithGrowingWaitsUnderTheSameId() {
+        answer(503);
+        sender.offer(acme, events(0, 2));
+        loop.pass(Duration.ofSeconds(8));
+        assertEquals(4, transport.attempts.size(), "at once, after 1, 3 and 7 seconds");
+        answer(202);
+        loop.pass(Duration.ofSeconds(8));
+        assertEquals(ids(0, 2), transport.events());
+        assertEquals(1, transport.attempts.stream().map(a -> a.id()).distinct().count());
+    }
+
+    @Test
+    void retriesWhenThereIsNoAnswerAtAll() {
+        transport.answers = (destination, events) -> CompletableFuture.failedFuture(new ConnectException());
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        transport.answers = (destination, events) -> {
+            throw new IllegalStateException("no route");
+        };
+        loop.pass(Duration.ofSeconds(1));
+        answer(202);
+        loop.pass(Duration.ofSeconds(2));
+        assertEquals(ids(0, 1), transport.events());
+    }
+
+    @Test
+    void newEventsDoNotCutTheWaitShort() {
+        answer(503);
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 1));
+        loop.run();
+        assertEquals(1, transport.attempts.size());
+    }
+
+    @Test
+    void honoursRetryAfter() {
+        transport.answers = (destination, events) ->
+                CompletableFuture.completedFuture(new Answer(429, Duration.ofSeconds(30)));
+        sender.offer(acme, events(0, 1));
+        loop.pass(Duration.ofSeconds(29));
+        assertEquals(1, transport.attempts.size());
+        loop.pass(Duration.ofSeconds(1));
+        assertEquals(2, transport.attempts.size());
+    }
+
+    @Test
+    void afterA410ADestinationIsTriedEveryTenMinutes() {
+        answer(410);
+        sender.offer(acme, events(0, 1));
+        loop.pass(Duration.ofSeconds(599));
+        sender.offer(acme, events(1, 1));
+        loop.run();
+        assertEquals(1, transport.attempts.size());
+        loop.pass(Duration.ofSeconds(1));
+        assertEquals(2, transport.attempts.size());
+        answer(202);
+        loop.pass(Duration.ofMinutes(10));
+        assertEquals(ids(0, 2), transport.events());
+    }
+
+    @Test
+    void aBatchThatIsTooLargeIsHalvedAndLaterGrowsAgain() {
+        transport.answers = (destination, events) -> RecordingTransport.status(events.size() > 30 ? 413 : 202);
+        sender.offer(acme, events(0, 100));
+        loop.run();
+        assertEquals(ids(0, 100), transport.events());
+        assertEquals(List.of(100, 50, 25), transport.attempts.stream().limit(3).map(a -> a.events().size()).toList());
+        answer(202);
+        sender.offer(acme, events(100, 400));
+        loop.run();
+        assertEquals(ids(0, 500), transport.events());
+        assertTrue(transport.attempts.stream().anyMatch(a -> a.events().size() == 200));
+        assertEquals(0, sender.losses().total());
+    }
+
+    @Test
+    void oneEventThatIsRefusedIsDroppedAndTheOthersArrive() {
+        for (int status : new int[] {400, 413, 422}) {
+            RecordingTransport receiver = new RecordingTransport();
+            receiver.answers = (destination, events) ->
+                    RecordingTransport.status(events.contains("e37") ? status : 202);
+            Sender one = loop.sender(receiver, 10_000);
+            one.offer(acme, events(0, 100));
+            loop.run();
+            List<String> wanted = ids(0, 100).stream().filter(id -> !id.equals("e37")).toList();
+            assertEquals(wanted, receiver.events());
+            assertEquals(1, one.losses().total());
+            assertEquals(0, one.waiting());
+        }
+    }
+
+    @Test
+    void aWrongKeyOrAddressIsWaitedForAsPeopleMendIt() {
+        for (int status : new int[] {301, 401, 403, 404, 405, 500}) {
+            assertEquals(Answer.Verdict.LATER, new Answer(status, Duration.ZERO).verdict());
+        }
+    }
+
+    @Test
+    void aDeadDestinationDoesNotHoldUpAnother() {
+        transport.answers = (destination, events) ->
+                destination.equals(acme) ? new CompletableFuture<>() : RecordingTransport.status(202);
+        sender.offer(acme, events(0, 10));
+        sender.offer(beta, events(10, 10));
+        loop.run();
+        assertEquals(ids(10, 10), transport.events());
+    }
+
+    @Test
+    void aDeadDestinationLeavesRoomForOthersAndTheQueueIsBounded() {
+        answer(503);
+        for (int n = 0; n < 300; n++) {
+            sender.offer(acme, events(n * 100, 100));
+        }
+        loop.run();
+        assertEquals(8_000, sender.waiting());
+        assertEquals(22_000, sender.losses().total());
+        sender.offer(beta, events(0, 1_000));
+        loop.run();
+        assertEquals(9_000, sender.waiting());
+        for (int n = 0; n < 300; n++) {
+            sender.offer(beta, events(n * 100, 100));
+        }
+        assertTrue(sender.waiting() < 10_000);
+    }
+
+    @Test
+    void whatIsTooOldIsDropped() {
+        answer(503);
+        sender.offer(acme, events(0, 3));
+        loop.pass(Duration.ofMinutes(50));
+        sender.offer(acme, events(3, 2));
+        loop.pass(Duration.ofMinutes(20));
+        assertEquals(3, sender.losses().total());
+        answer(202);
+        loop.pass(Duration.ofMinutes(6));
+        assertEquals(ids(3, 2), transport.events());
+        assertEquals(0, sender.waiting());
+    }
+
+    @Test
+    void atShutdownWhatWaitsIsTriedOnceMoreWithoutWaiting() {
+        answer(503);
+        sender.offer(acme, events(0, 2));
+        sender.offer(beta, events(2, 1));
+        loop.pass(Duration.ofSeconds(2));
+        transport.answers = (destination, events) -> RecordingTransport.status(destination.equals(acme) ? 202 : 503);
+        CompletableFuture<Void> drained = sender.drain();
+        assertFalse(drained.isDone());
+        loop.run();
+        assertTrue(drained.isDone());
+        assertEquals(ids(0, 2), transport.events());
+        assertEquals(1, sender.losses().total());
+        assertEquals(0, sender.waiting());
+    }
+
+    @Test
+    void shutdownDoesNotWaitForever() {
+        transport.answers = (destination, events) -> new CompletableFuture<>();
+        sender.offer(acme, events(0, 2));
+        loop.run();
+        sender.close(Duration.ofMillis(1));
+        assertEquals(2, sender.losses().total());
+    }
+
+    @Test
+    void everyEventHasItsOwnPlaceInOneBatchOnly() {
+        transport.answers = (destination, events) -> RecordingTransport.status(events.size() > 7 ? 413 : 202);
+        sender.offer(acme, events(0, 500));
+        loop.run();
+        Set<String> once = transport.events().stream().collect(Collectors.toSet());
+        assertEquals(500, once.size());
+        assertEquals(500, transport.events().size());
+    }
+
+    @Test
+    void lossesAreWrittenOnceAMinuteAtMost() {
+        Losses losses = new Losses(loop, loop);
+        LogLines lines = LogLines.of(Losses.class);
+        losses.add(Loss.QUEUE_FULL, 3);
+        loop.run();
+        losses.add(Loss.QUEUE_FULL, 1);
+        losses.add(Loss.TOO_LARGE, 1);
+        loop.pass(Duration.ofSeconds(59));
+        assertEquals(1, lines.size());
+        loop.pass(Duration.ofSeconds(1));
+        assertEquals(2, lines.size());
+        assertTrue(lines.last().contains("dropped 2 events (1 because the queue was full, 1 because the receiver found"
+                + " even one event too large), 5 since Keycloak started"), lines::last);
+        loop.pass(Duration.ofHours(1));
+        assertEquals(2, lines.size());
+    }
+}

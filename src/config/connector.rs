@@ -1,0 +1,163 @@
+//! Reads `[[connector]]`.
+
+use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
+
+use super::{
+    ConnectorConfig, HookConfig, Schedule, Secret,
+    policy::policy,
+    problem::Place,
+    reach::{Forms, reach, secret, server_url, written_form},
+    reader::Table,
+    values::{self, Wrong, quoted},
+};
+use crate::model::TargetName;
+
+const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
+const HOOK_SECRET: Forms = ["hook_secret", "hook_secret_file", "hook_secret_env"];
+const HOOK_PREVIOUS: Forms = ["hook_secret_previous", "hook_secret_previous_file", "hook_secret_previous_env"];
+const P2_SECRET: Forms = ["p2_secret", "p2_secret_file", "p2_secret_env"];
+
+/// Shorter ones can be guessed; the smallest that Standard Webhooks allows.
+const HOOK_SECRET_MIN_BYTES: usize = 24;
+
+/// What one table says: the connector, and the places of its targets' names for the checks across sections.
+pub(super) struct Written {
+    pub connector: Option<ConnectorConfig>,
+    pub targets: Vec<(TargetName, Place)>,
+}
+
+pub(super) fn connector(table: &Table<'_>) -> Written {
+    let targets = targets(table);
+    let named = targets.iter().map(|(name, _)| name.clone()).collect();
+    Written { connector: read(table, named), targets }
+}
+
+fn read(table: &Table<'_>, targets: Vec<TargetName>) -> Option<ConnectorConfig> {
+    let name = table.read("name", values::name);
+    let enabled = table.read("enabled", values::flag);
+    let url = server_url(table);
+    let realm = table.read("realm", values::string);
+    let client_realm = table.read("client_realm", values::string);
+    let client_id = table.read("client_id", values::string);
+    let client_secret = client_secret(table);
+    let reach = reach(table);
+    let page_size = table.read("page_size", values::count(10_000));
+    let hook = hook(table);
+    let schedule = schedule(table);
+    let policy = policy(table);
+    let realm = realm?;
+    Some(ConnectorConfig {
+        name: name?.into(),
+        enabled: enabled?,
+        url: url?,
+        client_realm: client_realm.unwrap_or_else(|| realm.clone()),
+        realm,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        reach: reach?,
+        page_size: page_size?,
+        hook,
+        targets,
+        schedule,
+        policy: policy?,
+    })
+}
+
+fn client_secret(table: &Table<'_>) -> Option<Secret> {
+    if written_form(table, CLIENT_SECRET).is_none() {
+        let help = "add client_secret_file, client_secret_env or client_secret";
+        table.missing("the client's secret", Some(help.to_owned()));
+    }
+    secret(table, CLIENT_SECRET).map(|(secret, _)| secret)
+}
+
+fn targets(table: &Table<'_>) -> Vec<(TargetName, Place)> {
+    let mut names: Vec<(TargetName, Place)> = Vec::new();
+    let Some(written) = table.list("targets", values::string) else { return names };
+    if written.is_empty() && table.is_empty_list("targets") {
+        let wrong = Wrong::new("it fills no target").help("name at least one: targets = [\"jira-prod\"]");
+        table.wrong("targets", table.place_of("targets"), wrong);
+    }
+    for (name, place) in written {
+        let name = TargetName::from(name);
+        if names.iter().any(|(other, _)| *other == name) {
+            table.wrong(
+                "targets",
+                place,
+                Wrong::new(format!("{} is named twice", quoted(name.as_str()))).help("take one of them away"),
+            );
+        } else {
+            names.push((name, place));
+        }
+    }
+    names
+}
+
+fn hook(table: &Table<'_>) -> HookConfig {
+    let accept_p2 = table.read("accept_p2", values::flag);
+    let [secret, previous, p2] = [HOOK_SECRET, HOOK_PREVIOUS, P2_SECRET].map(|forms| signing_secret(table, forms));
+    if let (None, Some(key)) = (written_form(table, HOOK_SECRET), written_form(table, HOOK_PREVIOUS)) {
+        let wrong = Wrong::new("there is a previous secret, but none in use").help("add hook_secret_file");
+        table.wrong(key, table.place_of(key), wrong);
+    }
+    match (accept_p2, written_form(table, P2_SECRET)) {
+        (Some(true), None) => {
+            let wrong = Wrong::new("there is no secret to check them with").help("add p2_secret_file");
+            table.wrong("accept_p2", table.place_of("accept_p2"), wrong);
+        }
+        (Some(true), Some(_)) => {
+            let help = "use usersync's own listener where you can; an event sent again does no harm, but makes work";
+            let message = "events in the p2 form carry no time, so whoever saw one can send it again";
+            table.reader.warn(table.place_of("accept_p2"), message, Some(help.to_owned()));
+        }
+        (Some(false), Some(key)) => {
+            let help = "add accept_p2 = true, or take the secret away";
+            table.reader.warn(table.place_of(key), format!("{key} is not used"), Some(help.to_owned()));
+        }
+        _ => {}
+    }
+    HookConfig { secret, previous, p2: p2.filter(|_| accept_p2 == Some(true)) }
+}
+
+/// A secret that events are signed with: it must be long enough.
+fn signing_secret(table: &Table<'_>, forms: Forms) -> Option<Secret> {
+    let (secret, place) = secret(table, forms)?;
+    // It was read a moment ago, so it can be read; if not, the next use tells.
+    let Ok(value) = secret.read() else { return Some(secret) };
+    let problem = match key_length(value.expose_secret()) {
+        None => "after whsec_ it is not base64".to_owned(),
+        Some(length) if length < HOOK_SECRET_MIN_BYTES => {
+            format!("{length} bytes are too short for a secret that signs; it needs {HOOK_SECRET_MIN_BYTES}")
+        }
+        Some(_) => return Some(secret),
+    };
+    let wrong = Wrong::new(problem).help("make one with: openssl rand -hex 32");
+    table.wrong(written_form(table, forms)?, place, wrong);
+    None
+}
+
+/// The bytes that a secret is worth: `whsec_` and base64 as in Standard Webhooks, else the text itself.
+fn key_length(secret: &str) -> Option<usize> {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    match secret.strip_prefix("whsec_") {
+        None => Some(secret.len()),
+        Some(encoded) => STANDARD.decode(encoded).ok().map(|bytes| bytes.len()),
+    }
+}
+
+fn schedule(table: &Table<'_>) -> Option<Schedule> {
+    let text = table.read("schedule", values::string);
+    let zone = table.read("time_zone", values::time_zone);
+    let text = text.filter(|text| text != "off")?;
+    // With a wrong time zone the expression is still looked at, so that all is told at once.
+    match Schedule::parse(&text, zone.unwrap_or(TimeZone::UTC), table.reader.now) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            let wrong = Wrong::new(format!("{}: {error}", quoted(&text)))
+                .help("as \"0 0 * * * ?\" (hourly), \"0 30 2 * * ?\" (at 2:30), \"0 0 22 ? * MON-FRI\", or \"off\"");
+            table.wrong("schedule", table.place_of("schedule"), wrong);
+            None
+        }
+    }
+}

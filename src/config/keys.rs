@@ -1,0 +1,288 @@
+//! Every key of the file, once: the parser takes names and defaults from here, and so do the example and the table for
+//! people, so that none of them can drift.
+
+/// What stands for a key that is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// Nothing: the key must be written.
+    Required,
+    /// Nothing, which is fine.
+    Absent,
+    /// This value, as TOML.
+    Value(&'static str),
+    /// Nothing in the file's own words, but this happens.
+    Words(&'static str),
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// With its sections, as `connector.policy.safety.count`.
+    pub path: &'static str,
+    /// What is to be written, for people.
+    pub kind: &'static str,
+    /// What holds where it is not written.
+    pub fallback: Fallback,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// The environment variable that overrides it: only the server's own settings have one.
+    pub fn variable(&self) -> Option<String> {
+        let own = OVERRIDABLE.iter().any(|section| self.path.starts_with(section));
+        own.then(|| format!("USERSYNC_{}", self.path.replace('.', "_").to_uppercase()))
+    }
+
+    /// Its own name, without the sections.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// Its section, as `server.tls`.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+/// Sections whose keys the environment may override.
+pub(super) const OVERRIDABLE: [&str; 3] = ["server.", "store.", "log."];
+
+/// Sections that are written `[[name]]`, once for each thing.
+pub(super) const REPEATED: [&str; 2] = ["target", "connector"];
+
+const fn key(path: &'static str, kind: &'static str, fallback: Fallback, meaning: &'static str) -> Key {
+    Key { path, kind, fallback, meaning }
+}
+
+use Fallback::{Absent, Required, Value, Words};
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "server.listen",
+        "address and port",
+        Value(r#""127.0.0.1:8475""#),
+        "Where it listens. Anything but this machine needs `[server.tls]` or `behind_proxy`.",
+    ),
+    key(
+        "server.behind_proxy",
+        "true or false",
+        Value("false"),
+        "A proxy in front speaks TLS; its `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+    ),
+    key("server.body_limit", "size", Value(r#""1 MiB""#), "The largest request body that the listener takes."),
+    key("server.drain", "duration", Value(r#""20s""#), "How long a stop waits for what is under way."),
+    key("server.tls.cert_file", "path", Required, "The certificate chain, PEM."),
+    key("server.tls.key_file", "path", Required, "Its private key, PEM."),
+    key(
+        "store.path",
+        "path",
+        Value(r#""usersync.db""#),
+        "The database file. Paths in the file start at the file's own folder.",
+    ),
+    key("store.retention", "duration", Value(r#""30d""#), "How long finished events, changes and runs are kept."),
+    key("log.format", "`text` or `json`", Value(r#""text""#), "How log lines are written, to standard error."),
+    key(
+        "log.level",
+        "`error`, `warn`, `info`, `debug` or `trace`",
+        Value(r#""info""#),
+        "Which of them. The variable `USERSYNC_LOG` takes a finer filter, as `info,usersync::keycloak=debug`.",
+    ),
+    key("target.name", "name", Required, "How it is called everywhere."),
+    key("target.kind", "`jira`", Required, "What it is."),
+    key("target.url", "URL", Required, "Its base URL, with the context path if it has one."),
+    key("target.token", "secret", Absent, "A personal access token. Or `user` and `password`."),
+    key("target.token_file", "path", Absent, "The file that holds the token."),
+    key("target.token_env", "variable", Absent, "The environment variable that holds the token."),
+    key("target.user", "text", Absent, "The login to work with, where there is no token."),
+    key("target.password", "secret", Absent, "That login's password."),
+    key("target.password_file", "path", Absent, "The file that holds the password."),
+    key("target.password_env", "variable", Absent, "The environment variable that holds the password."),
+    key("target.ca_file", "path", Absent, "Certificates to trust besides the system's, PEM."),
+    key("target.proxy", "URL", Words("as the environment says"), "The HTTP proxy on the way to it."),
+    key(
+        "target.applications",
+        "list of texts",
+        Value(r#"["jira-software"]"#),
+        "The applications that new accounts get access to.",
+    ),
+    key(
+        "target.protected_groups",
+        "list of texts",
+        Value("[]"),
+        "Groups that are never changed, besides the administrators'.",
+    ),
+    key(
+        "target.protected_users",
+        "list of texts",
+        Value("[]"),
+        "Logins that are never changed, besides the administrators'.",
+    ),
+    key("target.parallel", "1 to 64", Value("8"), "Requests at the same time."),
+    key("target.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
+    key("target.timeout", "duration", Value(r#""30s""#), "How long one request may take."),
+    key("connector.name", "name", Required, "How it is called everywhere; its hook's address is `/hooks/NAME`."),
+    key("connector.enabled", "true or false", Value("true"), "Whether it works."),
+    key("connector.url", "URL", Required, "Keycloak's address, with or without `/auth`."),
+    key("connector.realm", "text", Required, "The realm whose users and groups are read."),
+    key("connector.client_realm", "text", Words("the same as `realm`"), "The realm that the client signs in to."),
+    key("connector.client_id", "text", Value(r#""usersync""#), "The client with the service account."),
+    key("connector.client_secret", "secret", Absent, "Its secret; one of the three forms is needed."),
+    key("connector.client_secret_file", "path", Absent, "The file that holds the client's secret."),
+    key("connector.client_secret_env", "variable", Absent, "The environment variable that holds the client's secret."),
+    key(
+        "connector.hook_secret",
+        "secret",
+        Absent,
+        "What the listener in Keycloak signs events with: 24 bytes or more, or `whsec_` and base64. Without one no pushed event is taken.",
+    ),
+    key("connector.hook_secret_file", "path", Absent, "The file that holds the hook's secret."),
+    key("connector.hook_secret_env", "variable", Absent, "The environment variable that holds the hook's secret."),
+    key(
+        "connector.hook_secret_previous",
+        "secret",
+        Absent,
+        "The secret before that one, good as well until you take it away: for changing it without a gap.",
+    ),
+    key("connector.hook_secret_previous_file", "path", Absent, "The file that holds the previous secret."),
+    key(
+        "connector.hook_secret_previous_env",
+        "variable",
+        Absent,
+        "The environment variable that holds the previous secret.",
+    ),
+    key(
+        "connector.accept_p2",
+        "true or false",
+        Value("false"),
+        "Take events signed in the form of the p2-inc listener too. It has no timestamp, so a request can be sent again by whoever saw it.",
+    ),
+    key("connector.p2_secret", "secret", Absent, "What that listener signs with."),
+    key("connector.p2_secret_file", "path", Absent, "The file that holds the p2 secret."),
+    key("connector.p2_secret_env", "variable", Absent, "The environment variable that holds the p2 secret."),
+    key("connector.targets", "list of names", Required, "The targets that it fills."),
+    key(
+        "connector.schedule",
+        "cron expression or `off`",
+        Value(r#""0 0 * * * ?""#),
+        "When the full reconcile is due: Quartz form (seconds first, Sunday is 1) or the Unix form of five fields.",
+    ),
+    key("connector.time_zone", "time zone", Value(r#""UTC""#), "The time zone of the schedule, as `Europe/Berlin`."),
+    key("connector.ca_file", "path", Absent, "Certificates to trust besides the system's, PEM."),
+    key("connector.proxy", "URL", Words("as the environment says"), "The HTTP proxy on the way to Keycloak."),
+    key("connector.parallel", "1 to 64", Value("8"), "Requests at the same time."),
+    key("connector.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
+    key("connector.page_size", "1 to 10000", Value("500"), "Users read with one request of a full reconcile."),
+    key("connector.timeout", "duration", Value(r#""30s""#), "How long one request may take."),
+    key(
+        "connector.policy.first_run",
+        "`hold` or `apply`",
+        Value(r#""hold""#),
+        "Whether the first run on a target waits for a person.",
+    ),
+    key(
+        "connector.policy.adopt",
+        "`first_run` or `always`",
+        Value(r#""first_run""#),
+        "Until when accounts and groups that were there before are adopted without asking.",
+    ),
+    key(
+        "connector.policy.same_person_within",
+        "duration",
+        Value(r#""24h""#),
+        "How long after it was last seen alive an id's link moves by itself to a new id with the same login.",
+    ),
+    key(
+        "connector.policy.safety.count",
+        "number",
+        Value("20"),
+        "So many operations of a kind that can hurt are always allowed in an hour.",
+    ),
+    key(
+        "connector.policy.safety.percent",
+        "0 to 50",
+        Value("5.0"),
+        "Or so many percent of the active linked accounts, whichever is larger.",
+    ),
+    key(
+        "connector.policy.safety.leave_percent",
+        "0 to 50",
+        Value("10.0"),
+        "The same for memberships taken away, of those that were given.",
+    ),
+];
+
+/// The key at this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Names that may stand in a section: its keys and the sections inside it.
+pub(super) fn names_in(section: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = KEYS
+        .iter()
+        .filter_map(|key| match section {
+            "" => Some(key.path),
+            _ => key.path.strip_prefix(section)?.strip_prefix('.'),
+        })
+        .filter_map(|rest| rest.split('.').next())
+        .collect();
+    names.dedup();
+    names
+}
+
+/// One line of the table of all keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The section as it is written: `[server]`, `[[target]]`.
+    pub section: String,
+    /// The key's name.
+    pub key: &'static str,
+    /// What is to be written.
+    pub kind: &'static str,
+    /// What holds where it is not written; empty if nothing does.
+    pub default: String,
+    /// What it does.
+    pub meaning: &'static str,
+    /// The environment variable that overrides it.
+    pub variable: Option<String>,
+}
+
+/// All keys in the order of the file.
+pub fn reference() -> Vec<Row> {
+    let row = |key: &Key| Row {
+        section: heading(key.section()),
+        key: key.name(),
+        kind: key.kind,
+        default: match key.fallback {
+            Required => "required".to_owned(),
+            Absent => String::new(),
+            Value(toml) => format!("`{toml}`"),
+            Words(words) => words.to_owned(),
+        },
+        meaning: key.meaning,
+        variable: key.variable(),
+    };
+    KEYS.iter().map(row).collect()
+}
+
+/// The same as Markdown, for the README.
+pub fn reference_markdown() -> String {
+    let mut lines = Vec::new();
+    let mut section = String::new();
+    for row in reference() {
+        if row.section != section {
+            lines.push(format!("\n### `{}`\n", row.section));
+            lines.push("| key | value | default | meaning |\n| --- | --- | --- | --- |".to_owned());
+            section.clone_from(&row.section);
+        }
+        let variable = row.variable.map(|name| format!(" Variable: `{name}`.")).unwrap_or_default();
+        lines.push(format!("| `{}` | {} | {} | {}{variable} |", row.key, row.kind, row.default, row.meaning));
+    }
+    lines.join("\n").trim_start().to_owned() + "\n"
+}
+
+/// How a section's heading is written.
+pub(super) fn heading(section: &str) -> String {
+    if REPEATED.contains(&section) { format!("[[{section}]]") } else { format!("[{section}]") }
+}

@@ -1,0 +1,94 @@
+//! The configuration: one file, `usersync.toml`, with secrets by reference and the server's own settings open to the
+//! environment. All that is wrong is told at once, each with its line and column.
+//!
+//! `keys` is the one list of all keys and defaults; `reader` walks the file by it; one module reads each section.
+
+mod connector;
+mod env;
+mod example;
+mod keys;
+mod mask;
+mod permissions;
+mod policy;
+mod problem;
+mod reach;
+mod reader;
+mod schedule;
+mod secret;
+mod server;
+mod settings;
+mod suggest;
+mod target;
+mod values;
+mod whole;
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
+
+pub use env::Env;
+pub use example::EXAMPLE;
+pub use keys::{Row, reference, reference_markdown};
+pub use problem::{ConfigErrors, Drawing, Problem};
+pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
+pub use secret::{Secret, SecretError};
+pub use settings::{
+    Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig, TargetAuth,
+    TargetConfig, TargetKind, TlsConfig,
+};
+
+/// Where the file is looked for when nobody says where it is.
+pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];
+
+/// Past this a file is not a configuration but a mistake.
+const MAX_BYTES: u64 = 4 << 20;
+
+impl Config {
+    /// Finds the file (as told, else by `USERSYNC_CONFIG`, else the first of [`PLACES`] that is there) and loads it.
+    pub fn find_and_load(told: Option<&Path>, env: &Env) -> Result<Self, ConfigErrors> {
+        Self::load(&find(told, env)?, env)
+    }
+
+    /// Reads and checks a file.
+    pub fn load(path: &Path, env: &Env) -> Result<Self, ConfigErrors> {
+        let text = read_file(path).map_err(|why| whole::failure(path, &format!("it cannot be read: {why}"), None))?;
+        Self::parse(&text, path, env, Timestamp::now())
+    }
+
+    /// Checks the text of a file. `path` is shown beside errors, and relative paths start at its folder.
+    pub fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Self, ConfigErrors> {
+        whole::parse(text, path, env, now)
+    }
+}
+
+/// The file that would be loaded.
+pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
+    if let Some(path) = told {
+        return Ok(path.to_path_buf());
+    }
+    if let Some(path) = env.get("USERSYNC_CONFIG").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        let help =
+            format!("looked for {}. Make one with: usersync config example > usersync.toml", PLACES.join(" and "));
+        whole::failure(Path::new(PLACES[0]), "there is no configuration file", Some(help))
+    })
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
+    let file = std::fs::File::open(path).map_err(|error| secret::in_words(&error))?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| secret::in_words(&error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("it is larger than 4 MiB".to_owned());
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => Err(format!("it is not UTF-8 at byte {}", error.valid_up_to() + 1)),
+    }
+}

@@ -1,0 +1,76 @@
+//! When the full reconcile is due: cron expressions in the Quartz form (six or seven fields) and the Unix form (five),
+//! in a time zone.
+//!
+//! A time of day that the clock skips in spring is made up for right after the gap, and one that comes twice in autumn
+//! is taken once, where the expression names one time of day (`0 30 2 * * ?`); expressions of many times a day
+//! (`0 0 * * * ?`) just follow the clock.
+
+mod fields;
+
+use std::fmt;
+
+use croner::{Cron, parser::CronParser};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Hourly, on the hour.
+pub const DEFAULT_SCHEDULE: &str = "0 0 * * * ?";
+
+/// A cron expression in a time zone.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    text: String,
+    cron: Cron,
+    zone: TimeZone,
+}
+
+/// Why an expression is refused.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct ScheduleError(String);
+
+impl Schedule {
+    /// Parses an expression. One that never fires after `now` is refused.
+    pub fn parse(text: &str, zone: TimeZone, now: Timestamp) -> Result<Self, ScheduleError> {
+        let canonical = fields::canonical(text)?;
+        // croner's own message is the last resort: `fields` has looked at everything that it could refuse.
+        let cron = CronParser::new().parse(&canonical).map_err(|error| ScheduleError(error.to_string()))?;
+        let schedule = Self { text: text.trim().to_owned(), cron, zone };
+        match schedule.next_after(now) {
+            Some(_) => Ok(schedule),
+            None => Err(ScheduleError("it never fires: no such date is left".to_owned())),
+        }
+    }
+
+    /// The first time later than `at`.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let next = self.cron.find_next_occurrence(&at.to_zoned(self.zone.clone()), false).ok()?;
+        Some(next.timestamp())
+    }
+
+    /// The first `count` times later than `at`; fewer if the expression ends before.
+    pub fn next_n(&self, at: Timestamp, count: usize) -> Vec<Timestamp> {
+        std::iter::successors(self.next_after(at), |last| self.next_after(*last)).take(count).collect()
+    }
+
+    /// The expression as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The time zone that it is read in.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+}
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.zone == other.zone
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.text, self.zone.iana_name().unwrap_or("UTC"))
+    }
+}

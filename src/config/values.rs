@@ -1,0 +1,215 @@
+//! Single values: what each kind of key takes, and what it says to what it does not take. No I/O.
+
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
+use toml::de::DeValue;
+use url::Url;
+
+use super::{mask::mask, suggest::did_you_mean};
+
+/// Why a value is refused; the reader adds key and place.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// How much of a value is repeated.
+const QUOTED_CHARS: usize = 70;
+
+pub(super) type Read<T> = Result<T, Wrong>;
+
+impl Wrong {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Another kind of value stands there. Its text is not repeated: it may be a secret in the wrong place.
+    fn kind(wanted: &str, found: &DeValue<'_>) -> Self {
+        Self::new(format!("this is {}, where {wanted} is wanted", kind_of(found)))
+    }
+}
+
+/// A value as messages repeat it: on one line, not without end, and without what may be a secret after a lost quote.
+pub(super) fn quoted(text: &str) -> String {
+    let masked = mask(text);
+    let line = masked.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(QUOTED_CHARS).collect();
+    if short.len() == text.len() { format!("`{short}`") } else { format!("`{short}…`") }
+}
+
+/// The kind of a value, in words.
+pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Any text that is not empty.
+pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Read<&'v str> {
+    match value {
+        DeValue::String(text) if text.trim().is_empty() => Err(Wrong::new("this is empty")),
+        DeValue::String(text) => Ok(text),
+        other => Err(Wrong::kind("a text in quotes", other)),
+    }
+}
+
+/// The same, owned.
+pub(super) fn string(value: &DeValue<'_>) -> Read<String> {
+    text(value).map(str::to_owned)
+}
+
+/// `true` or `false`.
+pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
+    match value {
+        DeValue::Boolean(flag) => Ok(*flag),
+        other => Err(Wrong::kind("true or false, without quotes,", other)),
+    }
+}
+
+/// A whole number from 1 to `max`.
+pub(super) fn count(max: u32) -> impl Fn(&DeValue<'_>) -> Read<NonZeroU32> {
+    move |value| {
+        let DeValue::Integer(number) = value else { return Err(Wrong::kind("a whole number", value)) };
+        u32::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .filter(|number| *number <= max)
+            .and_then(NonZeroU32::new)
+            .ok_or_else(|| Wrong::new(format!("{number} is not 1 to {max}")))
+    }
+}
+
+/// A length of time, as `30d` or `1h 30m`; more than none.
+pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
+    const HELP: &str = "write it with its units, as \"90s\", \"15m\", \"24h\" or \"30d\"";
+    let text = match value {
+        DeValue::Integer(_) => return Err(Wrong::new("this duration has no unit").help(HELP)),
+        other => text(other)?,
+    };
+    let span: Span = text.parse().map_err(|_| Wrong::new(format!("{} is not a duration", quoted(text))).help(HELP))?;
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| Wrong::new(format!("{} has months or years, whose length differs", quoted(text))).help(HELP))?;
+    if duration.is_positive() {
+        Ok(duration)
+    } else {
+        Err(Wrong::new(format!("{} is not more than nothing", quoted(text))).help(HELP))
+    }
+}
+
+/// A time to wait for something: at most an hour.
+pub(super) fn wait(value: &DeValue<'_>) -> Read<Duration> {
+    let duration = duration(value)?;
+    match Duration::try_from(duration) {
+        Ok(duration) if duration <= Duration::from_hours(1) => Ok(duration),
+        _ => Err(Wrong::new(format!("{duration:#} is longer than an hour"))),
+    }
+}
+
+/// A size, as `1 MiB` or `500 kB`, up to 1 GiB.
+pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
+    const HELP: &str = "write it with its unit, as \"64 KiB\" or \"1 MiB\"";
+    const UNITS: [(&str, usize); 7] = [
+        ("b", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+    ];
+    let text = match value {
+        DeValue::Integer(_) => return Err(Wrong::new("this size has no unit").help(HELP)),
+        other => text(other)?.trim(),
+    };
+    let wrong = || Wrong::new(format!("{} is not a size", quoted(text))).help(HELP);
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let unit = text[split..].trim().to_lowercase();
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let number: usize = text[..split].parse().map_err(|_| wrong())?;
+    match number.checked_mul(*factor) {
+        Some(bytes) if (1024..=1 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err(Wrong::new(format!("{} is not between 1 KiB and 1 GiB", quoted(text)))),
+    }
+}
+
+/// An address to listen on.
+pub(super) fn listen(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let text = text(value)?;
+    text.parse().map_err(|_| {
+        Wrong::new(format!("{} is not an IP address with a port", quoted(text)))
+            .help("write it as \"127.0.0.1:8475\", \"0.0.0.0:8475\" or \"[::1]:8475\"")
+    })
+}
+
+/// The base URL of a server.
+pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
+    let text = text(value)?;
+    // Credentials first: nothing that holds them is repeated.
+    if text.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) {
+        return Err(Wrong::new("this URL holds a user name or password")
+            .help("give the URL alone; secrets have keys of their own"));
+    }
+    let url = Url::parse(text).map_err(|error| {
+        Wrong::new(format!("{} is not a URL: {error}", quoted(text))).help("write it as \"https://jira.example.org\"")
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Wrong::new(format!("`{}` is not a scheme that works here", url.scheme()))
+            .help("write it with https:// (or http://) in front"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(
+            Wrong::new(format!("{} has a query or a fragment", quoted(text))).help("end the URL before the ? or the #")
+        );
+    }
+    Ok(url)
+}
+
+/// A name that people give: it stands in addresses, logs and metrics.
+pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
+    let text = text(value)?;
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let rest = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte));
+    if first && rest && text.len() <= 63 {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(format!("{} cannot be a name", quoted(text)))
+            .help("take a to z, 0 to 9, and after the first of them also . _ -; 63 at most"))
+    }
+}
+
+/// One of a few words.
+pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
+    move |value| {
+        let text = text(value)?;
+        if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*meant);
+        }
+        let all = words.iter().map(|(word, _)| *word);
+        let list = all.clone().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let help = did_you_mean(text, all).unwrap_or_else(|| format!("it can be {list}"));
+        Err(Wrong::new(format!("{} is not known here", quoted(text))).help(help))
+    }
+}
+
+/// A time zone by its name.
+pub(super) fn time_zone(value: &DeValue<'_>) -> Read<TimeZone> {
+    let text = text(value)?;
+    TimeZone::get(text).map_err(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
+        let help = did_you_mean(text, known.iter().map(String::as_str))
+            .unwrap_or_else(|| "take a name of the tz database, as \"Europe/Berlin\" or \"UTC\"".to_owned());
+        Wrong::new(format!("{} is not a time zone", quoted(text))).help(help)
+    })
+}

@@ -1,0 +1,177 @@
+//! Puts the sections together, and checks what no section can see alone.
+
+use std::{collections::BTreeSet, path::Path};
+
+use jiff::Timestamp;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Config, ConfigErrors, ConnectorConfig, Env, Problem, TargetConfig,
+    connector::{self, Written},
+    permissions,
+    problem::{Place, Shown},
+    reader::{Reader, Table},
+    server,
+    suggest::did_you_mean,
+    target,
+    values::{Wrong, quoted},
+};
+use crate::model::TargetName;
+
+/// A failure of the file as a whole.
+pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> ConfigErrors {
+    ConfigErrors::new(vec![Problem::new(&Shown::new(path, ""), Place::File, message, help)])
+}
+
+pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Config, ConfigErrors> {
+    let shown = Shown::new(path, text);
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    if !syntax_errors.is_empty() {
+        // What is behind a broken line cannot be told from what it broke, so nothing else is said.
+        let problem = |error: &toml::de::Error| {
+            let place = error.span().map_or(Place::File, Place::Span);
+            Problem::new(&shown, place, format!("this is not TOML: {}", error.message()), None)
+        };
+        return Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()));
+    }
+    let reader = Reader::new(path, shown, env, now);
+    let root = reader.root(document.get_ref());
+    let server = server::server(&root);
+    let store = server::store(&root);
+    let log = server::log(&root);
+    server::unknown_variables(&root);
+
+    let target_tables = root.each("target");
+    let targets: Vec<Option<TargetConfig>> = target_tables.iter().map(target::target).collect();
+    let connector_tables = root.each("connector");
+    let connectors: Vec<Written> = connector_tables.iter().map(connector::connector).collect();
+
+    unique_names(&target_tables);
+    unique_names(&connector_tables);
+    one_server_one_target(&target_tables, &targets);
+    one_source_one_connector(&connector_tables, connectors.iter().map(|written| &written.connector));
+    let wanted: Vec<_> = connectors.iter().flat_map(|written| &written.targets).collect();
+    known_targets(&connector_tables, &target_tables, &connectors);
+    unused_targets(&target_tables, &wanted);
+    if connector_tables.is_empty() {
+        let help = "add a [[connector]] and a [[target]]; usersync config example shows how";
+        reader.warn(Place::File, "there is no connector, so nothing is kept in step", Some(help.to_owned()));
+    }
+    let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector));
+    if inline && permissions::others_can_read(path) {
+        let help = format!("chmod 600 {}, or keep secrets in files of their own (token_file, …)", path.display());
+        reader.warn(Place::File, "it holds secrets, and others on this machine can read it", Some(help));
+    }
+
+    let targets: Option<Vec<_>> = targets.into_iter().collect();
+    let connectors: Option<Vec<_>> = connectors.into_iter().map(|written| written.connector).collect();
+    let (errors, warnings) = reader.into_problems();
+    match (server, store, log, targets, connectors) {
+        (Some(server), Some(store), Some(log), Some(targets), Some(connectors)) if errors.is_empty() => {
+            Ok(Config { path: path.to_path_buf(), server, store, log, targets, connectors, warnings })
+        }
+        _ => Err(ConfigErrors::new(errors)),
+    }
+}
+
+/// The name as it is written, right or wrong.
+fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
+    match table.raw("name")?.get_ref() {
+        DeValue::String(name) => Some(name.as_ref()),
+        _ => None,
+    }
+}
+
+fn unique_names(tables: &[Table<'_>]) {
+    let mut seen = BTreeSet::new();
+    for table in tables {
+        if let Some(name) = written_name(table)
+            && !seen.insert(name)
+        {
+            let wrong = Wrong::new(format!("{} is taken already", quoted(name))).help("give each its own name");
+            table.wrong("name", table.place_of("name"), wrong);
+        }
+    }
+}
+
+/// Two names for one server would fight over its accounts.
+fn one_server_one_target(tables: &[Table<'_>], targets: &[Option<TargetConfig>]) {
+    let address = |target: &TargetConfig| target.url.as_str().trim_end_matches('/').to_owned();
+    for (index, (table, target)) in tables.iter().zip(targets).enumerate() {
+        let Some(target) = target else { continue };
+        let same = targets[..index].iter().flatten().find(|other| address(other) == address(target));
+        if let Some(other) = same {
+            let wrong = Wrong::new(format!("this server is target `{}` already", other.name))
+                .help("one target is enough: several connectors can fill it");
+            table.wrong("url", table.place_of("url"), wrong);
+        }
+    }
+}
+
+/// Two connectors that are one service account in one realm would be one source under two names.
+fn one_source_one_connector<'c>(tables: &[Table<'_>], connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>) {
+    let mut seen: Vec<&ConnectorConfig> = Vec::new();
+    for (table, connector) in tables.iter().zip(connectors) {
+        let Some(connector) = connector else { continue };
+        let source = |c: &ConnectorConfig| {
+            let url = c.url.as_str().trim_end_matches('/').to_owned();
+            (url, c.realm.clone(), c.client_realm.clone(), c.client_id.clone())
+        };
+        match seen.iter().find(|other| source(other) == source(connector)) {
+            Some(other) => {
+                let wrong = Wrong::new(format!("connector `{}` reads this realm with the same client", other.name))
+                    .help("one connector can fill several targets; for two policies use two clients");
+                table.wrong("realm", table.place_of("realm"), wrong);
+            }
+            None => seen.push(connector),
+        }
+    }
+}
+
+fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Written]) {
+    let known: Vec<&str> = targets.iter().filter_map(written_name).collect();
+    for (table, written) in connectors.iter().zip(wanted) {
+        for (name, place) in &written.targets {
+            if !known.contains(&name.as_str()) {
+                let help = did_you_mean(name.as_str(), known.iter().copied()).unwrap_or_else(|| match known.len() {
+                    0 => "add a [[target]] of that name".to_owned(),
+                    _ => format!(
+                        "targets that are there: {}",
+                        known.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+                    ),
+                });
+                table.wrong(
+                    "targets",
+                    place.clone(),
+                    Wrong::new(format!("there is no target {}", quoted(name.as_str()))).help(help),
+                );
+            }
+        }
+    }
+}
+
+fn unused_targets(tables: &[Table<'_>], wanted: &[&(TargetName, Place)]) {
+    for table in tables {
+        if let Some(name) = written_name(table)
+            && !wanted.iter().any(|(other, _)| other.as_str() == name)
+        {
+            let help = "add it to a connector's targets".to_owned();
+            table.reader.warn(table.place_of("name"), "no connector fills this target", Some(help));
+        }
+    }
+}
+
+fn has_inline_secret<'c>(
+    targets: &[Option<TargetConfig>],
+    connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>,
+) -> bool {
+    use super::TargetAuth::{Password, Token};
+    let of_target = |target: &TargetConfig| match &target.auth {
+        Token(secret) | Password { password: secret, .. } => secret.is_inline(),
+    };
+    let of_connector = |connector: &ConnectorConfig| {
+        let hook = &connector.hook;
+        connector.client_secret.is_inline() || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
+    };
+    targets.iter().flatten().any(of_target) || connectors.flatten().any(of_connector)
+}

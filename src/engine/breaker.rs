@@ -1,0 +1,102 @@
+//! Keeps work away from a side that does not answer, without using up anybody's attempts.
+
+use std::sync::Mutex;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Failures in a row that open the breaker.
+const FAILURES: u32 = 5;
+/// The first pause, doubled with each further failure.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Counts failures in a row and says when to try again.
+#[derive(Debug, Default)]
+pub struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default, Clone)]
+struct State {
+    failures: u32,
+    until: Option<Timestamp>,
+    why: Option<String>,
+    since: Option<Timestamp>,
+}
+
+impl Breaker {
+    /// It answered.
+    pub fn succeeded(&self) {
+        if let Ok(mut state) = self.0.lock()
+            && state.failures > 0
+        {
+            *state = State::default();
+        }
+    }
+
+    /// It did not answer, or asked to slow down until then.
+    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) {
+        let Ok(mut state) = self.0.lock() else { return };
+        state.failures = state.failures.saturating_add(1);
+        state.why = Some(why.to_owned());
+        state.since.get_or_insert(now);
+        let doublings = state.failures.saturating_sub(FAILURES).min(10);
+        let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
+        let pause = if state.failures >= FAILURES { Some(pause) } else { None };
+        if let Some(pause) = pause.max(at_least) {
+            state.until = Some(now + pause);
+        }
+    }
+
+    /// Opens it until it is told that all is well: credentials were refused, or another identity was found.
+    pub fn stop(&self, why: &str, now: Timestamp, probe_after: SignedDuration) {
+        let Ok(mut state) = self.0.lock() else { return };
+        state.failures = state.failures.max(FAILURES);
+        state.why = Some(why.to_owned());
+        state.since.get_or_insert(now);
+        state.until = Some(now + probe_after);
+    }
+
+    /// Why and since when work is kept away, and when it is tried again; `None`: it is not.
+    pub fn open(&self) -> Option<(String, Timestamp, Timestamp)> {
+        let state = self.0.lock().ok()?.clone();
+        Some((state.why?, state.since?, state.until?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_waits_longer_each_time() {
+        let breaker = Breaker::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..4 {
+            breaker.failed("503", now, None);
+            assert_eq!(breaker.open(), None);
+        }
+        breaker.failed("503", now, None);
+        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + FIRST_PAUSE));
+        breaker.failed("503", now, None);
+        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + FIRST_PAUSE * 2));
+        for _ in 0..40 {
+            breaker.failed("503", now, None);
+        }
+        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + LONGEST_PAUSE));
+        breaker.succeeded();
+        assert_eq!(breaker.open(), None);
+    }
+
+    #[test]
+    fn a_success_in_between_starts_the_count_anew_and_a_wish_for_a_pause_is_obeyed_at_once() {
+        let breaker = Breaker::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..20 {
+            breaker.failed("reset", now, None);
+            breaker.succeeded();
+        }
+        assert_eq!(breaker.open(), None);
+        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
+        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + SignedDuration::from_secs(7)));
+    }
+}

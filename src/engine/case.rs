@@ -1,0 +1,431 @@
+//! One claimed subject while it is worked: what is sent, what was learnt, what is held.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::WorkError,
+    ports::{Connector, Engine, TargetPort},
+    retry,
+};
+use crate::{
+    model::{Account, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, Operation, Subject},
+    plan::{self, Findings, Measure},
+    store::{Claimed, Failure, LinkWrite, NewIntent, Settled, Step, Stepped, StoreError, Waiting},
+    target::{Applied, TargetError, TargetErrorKind, TargetInfo},
+};
+
+/// How long one call at a target may take.
+const CALL: SignedDuration = SignedDuration::from_secs(30);
+/// How much later than its deadline a request may still arrive.
+const MARGIN: SignedDuration = SignedDuration::from_secs(5);
+/// When the second look is due that closes the race with a sender that fires before the commit.
+const SETTLE: SignedDuration = SignedDuration::from_secs(5);
+/// How long a task waits for another one before it looks for itself.
+const WAIT_AT_MOST: SignedDuration = SignedDuration::from_secs(60);
+
+/// What is different for a subject that a run works.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RunRules {
+    /// A run works it, not a worker.
+    pub in_run: bool,
+    /// The first run: what was there before us is adopted without asking.
+    pub first: bool,
+    /// Kinds that the run would do too often: it holds them whole.
+    pub hold: HashSet<crate::model::Limited>,
+}
+
+/// How work on a subject ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// What was done, in order.
+    pub done: Vec<Operation>,
+    /// Accounts and groups that were adopted.
+    pub adopted: u32,
+    /// How many operations wait for a person.
+    pub held: usize,
+    /// What is worth telling.
+    pub findings: Findings,
+    /// Why it is a conflict, if so.
+    pub conflict: Option<String>,
+    /// Whether the claim was given back before all was done; the task goes on later.
+    pub later: bool,
+}
+
+/// What came of one operation.
+pub(super) enum Sent {
+    Done(Applied),
+    /// It waits for a person, or was rejected by one.
+    Held,
+    /// Nothing was done, and looking again is the answer.
+    LookAgain,
+    /// The target cannot do it.
+    NotPossible,
+}
+
+pub(super) struct Case<'e> {
+    pub engine: &'e Engine,
+    pub connector: Arc<Connector>,
+    pub port: Arc<TargetPort>,
+    pub info: Arc<TargetInfo>,
+    pub rules: &'e RunRules,
+    pub claim: Claimed,
+    /// The user's link as it is known by now; written with the next step.
+    pub link: Option<Link>,
+    /// What the next step writes.
+    pub step: Step,
+    pub held: Vec<NewHeldItem>,
+    pub worked: Worked,
+    /// A fingerprint of the subject's state at the source.
+    pub fingerprint: String,
+    /// Operations that are not tried again in this piece of work.
+    pub set_aside: HashSet<String>,
+}
+
+impl<'e> Case<'e> {
+    pub async fn open(engine: &'e Engine, claim: Claimed, rules: &'e RunRules) -> Result<Self, (Claimed, WorkError)> {
+        let ports = async {
+            let connector = Arc::clone(engine.connector(&claim.pair.connector)?);
+            let port = Arc::clone(engine.target(&claim.pair.target)?);
+            let info = engine.info(&port).await?;
+            Ok((connector, port, info))
+        };
+        let (connector, port, info) = match ports.await {
+            Ok(ports) => ports,
+            Err(error) => return Err((claim, error)),
+        };
+        let link = claim.link.clone();
+        Ok(Self {
+            engine,
+            connector,
+            port,
+            info,
+            rules,
+            claim,
+            link,
+            step: Step::default(),
+            held: Vec::new(),
+            worked: Worked::default(),
+            fingerprint: String::new(),
+            set_aside: HashSet::new(),
+        })
+    }
+
+    /// Writes what was learnt since the last step, if anything was.
+    pub async fn flush(&mut self) -> Result<(), WorkError> {
+        if self.step == Step::default() {
+            return Ok(());
+        }
+        let step = std::mem::take(&mut self.step);
+        self.write(step).await?;
+        Ok(())
+    }
+
+    async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
+        let groups = step.group.is_some();
+        let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
+        if groups {
+            self.engine.forget_groups();
+        }
+        if stepped == Stepped::AccountTaken {
+            return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+        }
+        Ok(stepped)
+    }
+
+    /// Keeps the link as it is by now for the next step.
+    pub fn keep_link(&mut self) {
+        self.step.link = self.link.clone().map(LinkWrite::Put);
+    }
+
+    /// Writes an operation down, sends it, and notes how it ended.
+    pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
+        let key = held_key(operation);
+        if self.set_aside.contains(&key) {
+            return Ok(Sent::Held);
+        }
+        let kind = operation.limited().map(HeldKind::Gate);
+        let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
+        let mut limit = None;
+        if let (Some(limited), None) = (operation.limited(), approved_by) {
+            if self.decision(HeldKind::Gate(limited), &key, HeldItemState::Rejected).is_some() {
+                self.set_aside.insert(key);
+                return Ok(Sent::Held);
+            }
+            limit = Some(self.limit(limited).await?);
+        }
+        self.send_within(operation, account, limit, approved_by).await
+    }
+
+    /// Sends an operation that waits for a person unless it was approved.
+    pub async fn send_if_approved(
+        &mut self,
+        kind: HeldKind,
+        operation: &Operation,
+        account: Option<&Account>,
+    ) -> Result<Sent, WorkError> {
+        let key = held_key(operation);
+        if self.set_aside.contains(&key) {
+            return Ok(Sent::Held);
+        }
+        match self.decision(kind, &key, HeldItemState::Approved) {
+            Some(item) => self.send_within(operation, account, None, Some(item)).await,
+            None => {
+                self.hold(kind, &key, operation.to_string());
+                Ok(Sent::Held)
+            }
+        }
+    }
+
+    async fn send_within(
+        &mut self,
+        operation: &Operation,
+        account: Option<&Account>,
+        limit: Option<u32>,
+        approved_by: Option<i64>,
+    ) -> Result<Sent, WorkError> {
+        let deadline = self.engine.clock.now() + CALL;
+        let mut step = std::mem::take(&mut self.step);
+        step.next = Some(NewIntent {
+            operation: operation.clone(),
+            before: before(operation, account),
+            arrives_until: deadline + MARGIN,
+            limit,
+            approved_by,
+        });
+        let intent = match self.write(step).await? {
+            Stepped::Send(intent) => intent,
+            Stepped::PastLimit { .. } => {
+                if let Some(limited) = operation.limited() {
+                    self.hold(HeldKind::Gate(limited), &held_key(operation), operation.to_string());
+                }
+                return Ok(Sent::Held);
+            }
+            Stepped::Written | Stepped::AccountTaken => {
+                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+            }
+        };
+        if !self.engine.store.still_held(self.claim.token).await? {
+            return Err(StoreError::ClaimEnded.into());
+        }
+        match self.port.target.apply(operation, deadline).await {
+            Ok(applied) => {
+                self.port.breaker.succeeded();
+                self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
+                self.learn(operation);
+                self.worked.done.push(operation.clone());
+                Ok(Sent::Done(applied))
+            }
+            Err(error @ TargetError { kind: TargetErrorKind::Unanswered, .. }) => {
+                Err(WorkError::Unanswered { error, until: deadline + MARGIN })
+            }
+            Err(error) => {
+                self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
+                self.flush().await?;
+                match error.kind {
+                    TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+                    TargetErrorKind::NotPossible => {
+                        self.set_aside.insert(held_key(operation));
+                        self.worked.findings.not_possible.push(error.text);
+                        Ok(Sent::NotPossible)
+                    }
+                    TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// What an operation that took effect changes in the link.
+    pub fn learn(&mut self, operation: &Operation) {
+        let Some(link) = self.link.as_mut() else { return };
+        if operation.account() != Some(&link.account) {
+            return;
+        }
+        match operation {
+            Operation::RenameUser { to, .. } => {
+                link.name.clone_from(to);
+                link.written.name = Some(to.clone());
+            }
+            Operation::UpdateUser { fields, .. } => {
+                if fields.display_name.is_some() {
+                    link.written.display_name.clone_from(&fields.display_name);
+                }
+                if fields.email.is_some() {
+                    link.written.email.clone_from(&fields.email);
+                }
+            }
+            Operation::DeactivateUser { .. } => link.deactivated_by_us = true,
+            Operation::ActivateUser { .. } => link.deactivated_by_us = false,
+            Operation::AddMember { group, .. } => {
+                link.given.insert(group.clone());
+            }
+            Operation::RemoveMember { group, .. } => {
+                link.given.remove(group);
+            }
+            Operation::CreateUser { .. }
+            | Operation::DeleteUser { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::DeleteGroup { .. } => return,
+        }
+        self.keep_link();
+    }
+
+    /// The item by which a person decided so, while that decision stands.
+    pub fn decision(&self, kind: HeldKind, key: &str, state: HeldItemState) -> Option<i64> {
+        self.claim
+            .decided
+            .iter()
+            .find(|item| {
+                item.state == state
+                    && item.item.kind == kind
+                    && item.item.key == key
+                    && (state != HeldItemState::Rejected || item.item.fingerprint == self.fingerprint)
+            })
+            .map(|item| item.id)
+    }
+
+    /// Keeps an operation for a person, unless it was rejected and nothing changed since.
+    pub fn hold(&mut self, kind: HeldKind, key: &str, what: String) {
+        self.set_aside.insert(key.to_owned());
+        if self.decision(kind, key, HeldItemState::Rejected).is_some() {
+            return;
+        }
+        let item = NewHeldItem { kind, what, key: key.to_owned(), fingerprint: self.fingerprint.clone() };
+        if !self.held.contains(&item) {
+            self.held.push(item);
+        }
+    }
+
+    async fn limit(&self, kind: crate::model::Limited) -> Result<u32, WorkError> {
+        let pair = &self.claim.pair;
+        if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
+            return Ok(0);
+        }
+        let counts = self.engine.store.counts(pair, self.engine.clock.now()).await?;
+        let measure = Measure {
+            active_accounts: counts.active_links,
+            memberships: counts.memberships,
+            groups: counts.managed_groups,
+        };
+        Ok(plan::limit(kind, &self.connector.policy.safety, measure))
+    }
+
+    /// All is done, or held: ends the task.
+    pub async fn complete(mut self) -> Result<Worked, (Claimed, WorkError)> {
+        let written = async {
+            self.flush().await?;
+            self.worked.held = self.held.len();
+            let now = self.engine.clock.now();
+            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), now + SETTLE, now).await?;
+            Ok(())
+        };
+        match written.await {
+            Ok(()) => Ok(self.worked),
+            Err(error) => Err((self.claim, error)),
+        }
+    }
+
+    /// Back to the queue for a while.
+    pub async fn defer(&mut self, wait: SignedDuration) -> Result<(), WorkError> {
+        self.flush().await?;
+        let now = self.engine.clock.now();
+        self.worked.later = true;
+        Ok(self.engine.store.defer(self.claim.token, now + wait, now).await?)
+    }
+
+    /// Waits for others; `false`: who waits for whom goes round, and the claim is still held.
+    pub async fn wait_for(&mut self, others: &[Subject], ring_ends_it: bool) -> Result<bool, WorkError> {
+        self.flush().await?;
+        let now = self.engine.clock.now();
+        let waiting =
+            self.engine.store.wait_for(self.claim.token, others, ring_ends_it, now + WAIT_AT_MOST, now).await?;
+        self.worked.later = waiting == Waiting::Waits;
+        Ok(self.worked.later)
+    }
+
+    /// A person has to decide; a dead letter that harms nobody else.
+    pub async fn conflict(&mut self, text: String) -> Result<(), WorkError> {
+        self.flush().await?;
+        let failure = Failure { class: ErrorClass::Conflict, text: text.clone(), retry_at: None };
+        self.engine.store.fail(self.claim.token, failure, self.engine.clock.now()).await?;
+        self.worked.conflict = Some(text);
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
+    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) {
+        let now = self.clock.now();
+        if let (Ok(connector), Ok(port)) = (self.connector(&claim.pair.connector), self.target(&claim.pair.target)) {
+            self.note_failure(connector, port, error);
+        }
+        let class = error.class();
+        let failed = claim.attempts + 1;
+        let asked = match error {
+            WorkError::Source(error) => error.retry_after,
+            WorkError::Target(error) => error.retry_after,
+            WorkError::Unanswered { until, .. } => Some(until.duration_since(now)),
+            _ => None,
+        };
+        let wait = retry::wait(failed, asked, &self.dice);
+        let written = match class {
+            // Not the subject's fault: its attempts are not used up.
+            ErrorClass::Credentials | ErrorClass::Throttled => {
+                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(5)), now).await
+            }
+            ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
+                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(30)), now).await
+            }
+            _ => {
+                let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
+                let retry_at = (!ends && failed < retry::ATTEMPTS).then_some(now + wait);
+                let failure = Failure { class, text: error.to_string(), retry_at };
+                self.store.fail(claim.token, failure, now).await
+            }
+        };
+        match written {
+            Ok(()) | Err(StoreError::ClaimEnded) => {}
+            Err(error) => tracing::error!(subject = %claim.subject, "the end of a claim could not be written: {error}"),
+        }
+        tracing::warn!(pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed, "{error}");
+    }
+}
+
+/// Tells several held operations of one subject apart.
+pub(super) fn held_key(operation: &Operation) -> String {
+    match operation {
+        Operation::RenameUser { to, .. } => format!("rename:{to}"),
+        Operation::UpdateUser { fields, .. } => {
+            format!("update:{}:{}", fields.display_name.as_deref().unwrap_or(""), fields.email.as_deref().unwrap_or(""))
+        }
+        Operation::AddMember { group, .. } => format!("join:{group}"),
+        Operation::RemoveMember { group, .. } => format!("leave:{group}"),
+        other => other.verb().to_owned(),
+    }
+}
+
+/// What is there before an operation, for its change.
+fn before(operation: &Operation, account: Option<&Account>) -> Value {
+    let Some(account) = account else { return Value::Null };
+    match operation {
+        Operation::UpdateUser { .. } => json!({ "display_name": account.display_name, "email": account.email }),
+        Operation::RenameUser { .. } => json!({ "name": account.name }),
+        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } => json!({ "active": account.active }),
+        Operation::DeleteUser { .. } => {
+            json!({ "name": account.name, "display_name": account.display_name, "email": account.email, "active": account.active })
+        }
+        Operation::AddMember { .. } => json!({ "member": false }),
+        Operation::RemoveMember { .. } => json!({ "member": true }),
+        Operation::CreateUser { .. } | Operation::CreateGroup { .. } | Operation::DeleteGroup { .. } => Value::Null,
+    }
+}
+
+/// A short fingerprint of a state.
+pub(super) fn fingerprint(state: &impl serde::Serialize) -> String {
+    let bytes = serde_json::to_vec(state).unwrap_or_default();
+    hex::encode(&Sha256::digest(&bytes)[..8])
+}

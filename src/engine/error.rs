@@ -1,0 +1,63 @@
+//! What ends a piece of work early.
+
+use jiff::Timestamp;
+
+use crate::{
+    keycloak::SourceError,
+    model::{ErrorClass, Pair},
+    store::StoreError,
+    target::TargetError,
+};
+
+/// Why work on a subject, or a run, could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The target could not be read, or refused.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A write got no answer; its intent stays open until it can not arrive any more.
+    #[error("{error}; whether it took effect is found out by looking")]
+    Unanswered {
+        /// What happened.
+        error: TargetError,
+        /// When it can be looked after.
+        until: Timestamp,
+    },
+    /// The store failed, or the claim has ended.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was read cannot be believed.
+    #[error("{0}")]
+    Doubt(String),
+    /// Another identity behind the same settings.
+    #[error("{pair}: {text}")]
+    Identity {
+        /// Which pair stops.
+        pair: Pair,
+        /// What was found, and what to do.
+        text: String,
+    },
+    /// What is read changes faster than it can be worked.
+    #[error("{0} keeps changing while it is worked; it is looked at again")]
+    Unsteady(String),
+    /// The configuration names something that is not there.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl WorkError {
+    /// The class under which it is kept.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Source(error) => error.class,
+            Self::Target(error) | Self::Unanswered { error, .. } => error.class(),
+            Self::Store(_) | Self::Unsteady(_) => ErrorClass::Transient,
+            Self::Doubt(_) => ErrorClass::Doubt,
+            Self::Identity { .. } => ErrorClass::Conflict,
+            Self::Unknown(_) => ErrorClass::Bug,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Reconcile one group on one target: makes it, adopts it, or lets it go. Its members are their own users' business; the
+//! group only raises the tasks of those whose memberships differ.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{
+    case::{Case, RunRules, Sent, Worked},
+    error::WorkError,
+    ports::Engine,
+};
+use crate::{
+    model::{
+        AdoptRule, Cause, GroupId, GroupMapping, GroupState, HeldItemState, HeldKind, ManagedGroup, Operation,
+        Priority, Subject, TargetGroup, TargetGroupId, UserId,
+    },
+    plan::GroupTable,
+    policy,
+    store::{Claimed, GroupWrite},
+    target::{Applied, CaseRule},
+};
+
+/// Members in one page of a walk.
+const PAGE: usize = 500;
+
+/// What a source group should come to on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Intended {
+    /// It feeds this managed group already.
+    InOrder(TargetGroupId),
+    /// It is to feed the target group of this name, which is ours already.
+    Join(TargetGroupId),
+    /// It is to feed the group of this name, which may have to be made.
+    Make(String),
+    /// It feeds none, and this is why.
+    None(String),
+    /// Another source group holds that name: is it still so at the source?
+    Ask(GroupId),
+}
+
+/// Decides from what is known without reading the target. `other_stands`: the source was asked, and the other group does
+/// have the name.
+pub(super) fn intend(
+    group: &GroupState,
+    table: &GroupTable,
+    case: CaseRule,
+    why_not: Option<String>,
+    other_stands: bool,
+) -> Intended {
+    if let Some(why) = why_not {
+        return Intended::None(why);
+    }
+    let name = policy::group_name(group, case);
+    if let Some(GroupMapping::Managed { group: id, name: mapped }) = table.mapping(&group.id)
+        && case.fold(mapped) == case.fold(&group.name)
+    {
+        return Intended::InOrder(id.clone());
+    }
+    let held_by = table.sources().find_map(|(other, mapping)| match mapping {
+        GroupMapping::Managed { group: id, name: mapped }
+            if *other != group.id && case.fold(mapped) == case.fold(&group.name) =>
+        {
+            Some((other, id))
+        }
+        _ => None,
+    });
+    match held_by {
+        Some(_) if other_stands => Intended::None(two_paths(&group.name)),
+        Some((other, _)) => Intended::Ask(other.clone()),
+        None => {
+            let managed = table.all_managed().find(|managed| case.fold(&managed.name) == case.fold(&name));
+            managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
+        }
+    }
+}
+
+fn two_paths(name: &str) -> String {
+    format!("two groups in Keycloak are named {name}; rename one of them")
+}
+
+impl Engine {
+    /// Works one claimed group.
+    pub(super) async fn work_group(
+        &self,
+        claim: Claimed,
+        id: GroupId,
+        rules: &RunRules,
+    ) -> Result<Worked, (Claimed, WorkError)> {
+        let mut case = Case::open(self, claim, rules).await?;
+        match case.reconcile_group(&id).await {
+            Ok(()) => case.complete().await,
+            Err(error) => {
+                let _ = case.flush().await;
+                Err((case.claim, error))
+            }
+        }
+    }
+}
+
+impl Case<'_> {
+    async fn reconcile_group(&mut self, id: &GroupId) -> Result<(), WorkError> {
+        let mut group = self.connector.source.group(id).await?;
+        self.engine.identify(&self.connector).await?;
+        if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
+            group = self.connector.source.group(id).await?;
+        }
+        self.connector.breaker.succeeded();
+        if !self.claim.intents.is_empty() {
+            self.settle_leftovers(None).await?;
+        }
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let former = table.mapping(id).cloned();
+        match group {
+            Some(group) => self.reconcile_present_group(&group, former).await,
+            None => self.let_go(id, former).await,
+        }
+    }
+
+    async fn reconcile_present_group(
+        &mut self,
+        group: &GroupState,
+        former: Option<GroupMapping>,
+    ) -> Result<(), WorkError> {
+        let case = self.info.capabilities.group_case;
+        let why_not = policy::impossible_group(&policy::group_name(group, case), &self.info.capabilities);
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let mut intended = intend(group, &table, case, why_not.clone(), false);
+        if let Intended::Ask(other) = &intended {
+            let holder = self.connector.source.group(other).await?;
+            let stands = holder.is_some_and(|holder| case.fold(&holder.name) == case.fold(&group.name));
+            if !stands {
+                // It has another name by now, or is gone: its own task finds that out.
+                self.raise(vec![Subject::Group(other.clone())], Priority::Event).await?;
+            }
+            intended = match table.mapping(other) {
+                Some(GroupMapping::Managed { group: id, .. }) if !stands => Intended::Join(id.clone()),
+                _ => intend(group, &table, case, why_not, true),
+            };
+        }
+        match intended {
+            Intended::InOrder(target) => self.check_managed(group, &target, &table).await,
+            Intended::Join(target) => {
+                let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
+                let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
+                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, former).await
+            }
+            Intended::Make(name) => self.make(group, name, former).await,
+            Intended::None(why) => self.unmap(group, why, former).await,
+            Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+        }
+    }
+
+    /// The mapping stands: the group has to be there still, and its members may have changed.
+    async fn check_managed(
+        &mut self,
+        group: &GroupState,
+        target: &TargetGroupId,
+        table: &GroupTable,
+    ) -> Result<(), WorkError> {
+        let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
+        if self.port.target.group_named(&name).await?.is_none() {
+            // Somebody deleted it behind our back.
+            return self.make(group, name, table.mapping(&group.id).cloned()).await;
+        }
+        if let Some(GroupMapping::Managed { name: mapped, .. }) = table.mapping(&group.id)
+            && *mapped != group.name
+        {
+            let managed = table.managed(target).cloned();
+            if let Some(managed) = managed {
+                self.step.group =
+                    Some(GroupWrite::Manage { source: group.id.clone(), group: ManagedGroup { name, ..managed } });
+                self.flush().await?;
+            }
+        }
+        let members = self.members(&group.id).await?;
+        let given: HashSet<UserId> = self.engine.store.given(&self.claim.pair, target).await?.into_iter().collect();
+        let differ =
+            members.iter().filter(|id| !given.contains(*id)).chain(given.iter().filter(|id| !members.contains(*id)));
+        let differ = differ.cloned().map(Subject::User).collect();
+        self.raise(differ, Priority::FanOut).await
+    }
+
+    /// Makes the group, or adopts the one that is there.
+    async fn make(&mut self, group: &GroupState, name: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        let case = self.info.capabilities.group_case;
+        let namesakes = self.connector.source.groups_named(&group.name).await?;
+        let others =
+            namesakes.iter().filter(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
+        if others.count() > 0 {
+            return self.unmap(group, two_paths(&group.name), former).await;
+        }
+        if let Some(found) = self.port.target.group_named(&name).await? {
+            return self.adopt_group(group, found, former).await;
+        }
+        match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
+            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, former).await,
+            Sent::LookAgain => match self.port.target.group_named(&name).await? {
+                Some(found) => self.adopt_group(group, found, former).await,
+                None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            },
+            Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            Sent::Held | Sent::NotPossible => {
+                let why = self.worked.findings.not_possible.last().cloned();
+                self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
+            }
+        }
+    }
+
+    async fn adopt_group(
+        &mut self,
+        group: &GroupState,
+        found: TargetGroup,
+        former: Option<GroupMapping>,
+    ) -> Result<(), WorkError> {
+        if let Some(why) = found.protected {
+            return self.unmap(group, format!("{}: {why}; never changed", found.name), former).await;
+        }
+        let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
+        let key = format!("adopt:{}", found.id);
+        if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
+            self.worked.adopted += 1;
+            return self.manage(group, found, true, former).await;
+        }
+        self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
+        self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
+            .await
+    }
+
+    /// The group feeds this target group from now on.
+    async fn manage(
+        &mut self,
+        group: &GroupState,
+        target: TargetGroup,
+        adopted: bool,
+        former: Option<GroupMapping>,
+    ) -> Result<(), WorkError> {
+        let managed = ManagedGroup {
+            id: target.id,
+            name: target.name,
+            adopted,
+            removals_approved: false,
+            sources: vec![(self.claim.pair.connector.clone(), group.id.clone())],
+        };
+        self.step.group = Some(GroupWrite::Manage { source: group.id.clone(), group: managed });
+        self.flush().await?;
+        self.raise_after_change(&group.id, former).await
+    }
+
+    async fn unmap(&mut self, group: &GroupState, why: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        if former != Some(GroupMapping::Unmapped { name: group.name.clone(), why: why.clone() }) {
+            let (source, name) = (group.id.clone(), group.name.clone());
+            self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
+            self.flush().await?;
+            self.raise_after_change(&group.id, former).await?;
+        }
+        self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+        Ok(())
+    }
+
+    /// The source group is gone: it feeds nothing any more, and its sub-groups, for which no event came, may be gone too.
+    async fn let_go(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        if former.is_none() {
+            return Ok(());
+        }
+        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
+        self.flush().await?;
+        let present: HashSet<GroupId> =
+            self.connector.source.groups().await?.items.into_iter().map(|group| group.id).collect();
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let absent = table.sources().filter(|(source, _)| !present.contains(*source));
+        let absent = absent.map(|(source, _)| Subject::Group(source.clone())).collect();
+        self.raise(absent, Priority::FanOut).await?;
+        self.raise_after_change(id, former).await
+    }
+
+    /// Raises the tasks of all whom a changed mapping concerns: the members, those who were given the former group, and
+    /// groups that could not have the name that is free now.
+    async fn raise_after_change(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
+        let mut users: BTreeSet<UserId> = self.members(id).await?.into_iter().collect();
+        if let Some(GroupMapping::Managed { group, .. }) = &former {
+            users.extend(self.engine.store.given(&self.claim.pair, group).await?);
+        }
+        self.raise(users.into_iter().map(Subject::User).collect(), Priority::FanOut).await?;
+        let Some(former) = former else { return Ok(()) };
+        let case = self.info.capabilities.group_case;
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let waiting = table.sources().filter(|(source, mapping)| {
+            *source != id
+                && matches!(mapping, GroupMapping::Unmapped { name, .. } if case.fold(name) == case.fold(former.name()))
+        });
+        let waiting = waiting.map(|(source, _)| Subject::Group(source.clone())).collect();
+        self.raise(waiting, Priority::FanOut).await
+    }
+
+    /// All direct members; none for a group that is gone.
+    async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
+        let mut members = HashSet::new();
+        let mut first = 0;
+        while let Some(page) = self.connector.source.members_page(id, first, PAGE).await? {
+            let read = page.len();
+            members.extend(page);
+            if read < PAGE {
+                break;
+            }
+            first += read;
+        }
+        Ok(members)
+    }
+
+    async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {
+        // A run works all users itself, after the groups.
+        let subjects: Vec<Subject> =
+            subjects.into_iter().filter(|subject| !self.rules.in_run || subject.as_user().is_none()).collect();
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        let cause = match &self.claim.cause {
+            Cause::Other { .. } => Cause::Other { what: format!("a change of {}", self.claim.subject) },
+            known => known.clone(),
+        };
+        self.engine.store.raise(&self.claim.pair, &subjects, priority, &cause, self.engine.clock.now()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine: brings one subject in step, or all of them, and survives whatever happens in between.
+//!
+//! A worker claims a task, looks at the source, decides what the target should hold, looks at the target, and applies the
+//! difference one operation at a time: written down as an intent, sent, recorded as a change. A run walks both sides and
+//! feeds what differs through the same functions. The rules that the claims, looks and intents keep are those of the
+//! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
+
+mod breaker;
+mod case;
+mod clock;
+mod doubt;
+mod error;
+mod group;
+mod ports;
+mod retry;
+mod run;
+mod service;
+mod settle;
+mod user;
+
+pub use case::Worked;
+pub use clock::{Clock, Dice, SystemClock};
+pub use error::WorkError;
+pub use ports::{Connector, Engine, TargetPort};
+pub use retry::ATTEMPTS;
+pub use run::{Counts, Line, Progress, Report, RunOptions};
+pub use service::{Schedule, Service, ServiceOptions};

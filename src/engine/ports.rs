@@ -1,0 +1,264 @@
+//! What the engine works with: a store, sources, targets, a clock.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use jiff::SignedDuration;
+
+use super::{
+    breaker::Breaker,
+    clock::{Clock, Dice},
+    error::WorkError,
+};
+use crate::{
+    keycloak::{Source, SourceError},
+    model::{ConnectorName, ErrorClass, Pair, Policy, SourceIdentity, TargetName},
+    plan::GroupTable,
+    store::{Holder, PairState, Store},
+    target::{Target, TargetError, TargetErrorKind, TargetInfo},
+};
+
+/// A connector as the engine works it.
+pub struct Connector {
+    /// Its name.
+    pub name: ConnectorName,
+    /// Its source.
+    pub source: Arc<dyn Source>,
+    /// What it wants.
+    pub policy: Policy,
+    /// The targets that it fills.
+    pub targets: Vec<TargetName>,
+    /// Users in one page of a walk.
+    pub page_size: usize,
+    /// Reads at the source side by side.
+    pub parallel: usize,
+    pub(super) breaker: Breaker,
+}
+
+/// A target as the engine works it.
+pub struct TargetPort {
+    /// Its name.
+    pub name: TargetName,
+    /// Its client.
+    pub target: Arc<dyn Target>,
+    /// Subjects worked side by side.
+    pub parallel: usize,
+    pub(super) breaker: Breaker,
+    info: Mutex<Option<Arc<TargetInfo>>>,
+}
+
+impl Connector {
+    /// A connector with default pace.
+    pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
+        Self { name, source, policy, targets, page_size: 500, parallel: 8, breaker: Breaker::default() }
+    }
+}
+
+impl TargetPort {
+    /// A target with default pace.
+    pub fn new(name: TargetName, target: Arc<dyn Target>) -> Self {
+        Self { name, target, parallel: 8, breaker: Breaker::default(), info: Mutex::new(None) }
+    }
+
+    fn remember(&self, info: TargetInfo) -> Arc<TargetInfo> {
+        let info = Arc::new(info);
+        if let Ok(mut slot) = self.info.lock() {
+            *slot = Some(Arc::clone(&info));
+        }
+        info
+    }
+}
+
+/// Brings subjects in step. Holds no state that a crash could harm: all that matters is in the store.
+pub struct Engine {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) dice: Dice,
+    connectors: HashMap<ConnectorName, Arc<Connector>>,
+    targets: HashMap<TargetName, Arc<TargetPort>>,
+    groups: Mutex<HashMap<Pair, Arc<GroupTable>>>,
+}
+
+impl Engine {
+    /// An engine over these.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        dice: Dice,
+        connectors: Vec<Connector>,
+        targets: Vec<TargetPort>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            dice,
+            connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
+            targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
+            groups: Mutex::default(),
+        }
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// All connectors.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<Connector>> {
+        self.connectors.values()
+    }
+
+    /// All targets.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<TargetPort>> {
+        self.targets.values()
+    }
+
+    /// A connector by name.
+    pub fn connector(&self, name: &ConnectorName) -> Result<&Arc<Connector>, WorkError> {
+        self.connectors
+            .get(name)
+            .ok_or_else(|| WorkError::Unknown(format!("there is no connector {name} in the configuration")))
+    }
+
+    /// A target by name.
+    pub fn target(&self, name: &TargetName) -> Result<&Arc<TargetPort>, WorkError> {
+        self.targets
+            .get(name)
+            .ok_or_else(|| WorkError::Unknown(format!("there is no target {name} in the configuration")))
+    }
+
+    /// All pairs of a connector and a target that it fills.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let mut pairs: Vec<Pair> = self
+            .connectors
+            .values()
+            .flat_map(|c| c.targets.iter().map(|t| Pair { connector: c.name.clone(), target: t.clone() }))
+            .collect();
+        pairs.sort();
+        pairs
+    }
+
+    /// What is known of a target; found out at first contact.
+    pub(super) async fn info(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
+        let known = port.info.lock().ok().and_then(|slot| slot.clone());
+        match known {
+            Some(info) => Ok(info),
+            None => self.probe(port).await,
+        }
+    }
+
+    /// Asks the target who it is, and compares with what was pinned at first contact.
+    pub(super) async fn probe(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
+        let info = port.target.probe().await?;
+        let (pinned, elsewhere) = self.store.pin_target(&port.name, &info.identity).await?;
+        if pinned != info.identity {
+            let text = format!(
+                "target {} is another server than before ({}, was {}); nothing is written. If that is intended: usersync target confirm {}",
+                port.name, info.identity.0, pinned.0, port.name
+            );
+            return Err(self.stop_target(port, text).await?);
+        }
+        if let Some(other) = elsewhere {
+            let text = format!(
+                "target {} is the same server as target {other} ({}); define it once and name it in both connectors",
+                port.name, info.identity.0
+            );
+            return Err(self.stop_target(port, text).await?);
+        }
+        Ok(port.remember(info))
+    }
+
+    async fn stop_target(&self, port: &TargetPort, text: String) -> Result<WorkError, WorkError> {
+        let mut stopped = None;
+        for pair in self.pairs().into_iter().filter(|pair| pair.target == port.name) {
+            self.store.set_pair_state(&pair, PairState::Stopped, self.clock.now()).await?;
+            stopped.get_or_insert(pair);
+        }
+        tracing::error!(target.name = %port.name, "{text}");
+        Ok(match stopped {
+            Some(pair) => WorkError::Identity { pair, text },
+            None => WorkError::Unknown(text),
+        })
+    }
+
+    /// Who the source is; another one than at first contact stops the connector.
+    pub(super) async fn identify(&self, connector: &Connector) -> Result<SourceIdentity, WorkError> {
+        let found = connector.source.identify().await?.identity;
+        let pinned = self.store.pin_source(&connector.name, &found).await?;
+        if pinned == found {
+            return Ok(found);
+        }
+        let text = format!(
+            "the source of connector {} is another realm than before (issuer {}, service account {}; was {}, {}); nothing is \
+             written. If that is intended: usersync connector confirm {}",
+            connector.name, found.issuer, found.service_account, pinned.issuer, pinned.service_account, connector.name
+        );
+        tracing::error!(connector = %connector.name, "{text}");
+        for target in &connector.targets {
+            let pair = Pair { connector: connector.name.clone(), target: target.clone() };
+            self.store.set_pair_state(&pair, PairState::Stopped, self.clock.now()).await?;
+        }
+        let pair = Pair {
+            connector: connector.name.clone(),
+            target: connector.targets.first().cloned().unwrap_or_else(|| "".into()),
+        };
+        Err(WorkError::Identity { pair, text })
+    }
+
+    /// The groups of a pair; kept until a group is written.
+    pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
+        let known = self.groups.lock().ok().and_then(|tables| tables.get(pair).cloned());
+        if let Some(table) = known {
+            return Ok(table);
+        }
+        // Read before it is kept: a write in between empties the place again, see `forget_groups`.
+        let managed = self.store.managed_groups(&pair.target).await?;
+        let mappings = self.store.group_mappings(pair).await?;
+        let table = Arc::new(GroupTable::new(managed, mappings));
+        if let Ok(mut tables) = self.groups.lock() {
+            tables.insert(pair.clone(), Arc::clone(&table));
+        }
+        Ok(table)
+    }
+
+    /// Forgets what is known of the groups of a target; after each write of a group.
+    pub(super) fn forget_groups(&self) {
+        if let Ok(mut tables) = self.groups.lock() {
+            tables.clear();
+        }
+    }
+
+    /// Notes how a call of a task ended, for the breakers of both sides.
+    pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
+        let now = self.clock.now();
+        let refused = SignedDuration::from_secs(30);
+        match error {
+            WorkError::Source(SourceError { class, text, retry_after }) => match class {
+                ErrorClass::Credentials | ErrorClass::Forbidden => connector.breaker.stop(text, now, refused),
+                ErrorClass::Transient | ErrorClass::Throttled => connector.breaker.failed(text, now, *retry_after),
+                _ => {}
+            },
+            WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
+                let TargetError { kind, text, retry_after } = error;
+                match kind {
+                    TargetErrorKind::NotDone(ErrorClass::Credentials) => port.breaker.stop(text, now, refused),
+                    TargetErrorKind::NotDone(ErrorClass::Throttled) => {
+                        port.breaker.failed(text, now, Some(retry_after.unwrap_or(SignedDuration::from_secs(1))));
+                    }
+                    TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
+                        port.breaker.failed(text, now, *retry_after);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an account is another connector's.
+pub(super) fn belongs_elsewhere(holder: &Holder, pair: &Pair) -> bool {
+    matches!(holder, Holder::Linked { connector, .. } if *connector != pair.connector)
+}

@@ -1,0 +1,54 @@
+//! When what failed is tried again.
+
+use jiff::SignedDuration;
+
+use super::clock::Dice;
+
+/// Waits before the second, third, … attempt; the last one counts for all that follow.
+const WAITS: [SignedDuration; 7] = [
+    SignedDuration::from_secs(1),
+    SignedDuration::from_secs(5),
+    SignedDuration::from_secs(30),
+    SignedDuration::from_mins(2),
+    SignedDuration::from_mins(10),
+    SignedDuration::from_hours(1),
+    SignedDuration::from_hours(6),
+];
+
+/// Attempts before a task becomes a dead letter: with these waits, after about three days.
+pub const ATTEMPTS: u32 = 18;
+
+/// The longest that a `Retry-After` is obeyed.
+const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long to wait after that many failed attempts: the schedule with jitter over its upper half, and never less than
+/// the other side asked for.
+pub fn wait(failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
+    let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS.len() - 1);
+    let planned = WAITS[index].mul_f64(0.5 + dice.fraction() / 2.0);
+    planned.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_with_jitter_over_the_upper_half() {
+        let dice = Dice::seeded(7);
+        for (failed, planned) in [(1, 1), (2, 5), (3, 30), (4, 120), (7, 21_600), (17, 21_600)] {
+            for _ in 0..100 {
+                let wait = wait(failed, None, &dice).as_secs_f64();
+                assert!(wait >= f64::from(planned) / 2.0 && wait <= f64::from(planned), "{failed}: {wait}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_other_side_asks_only_lengthens_and_is_bounded() {
+        let dice = Dice::seeded(7);
+        assert_eq!(wait(1, Some(SignedDuration::from_secs(40)), &dice), SignedDuration::from_secs(40));
+        assert!(wait(4, Some(SignedDuration::from_secs(1)), &dice) >= SignedDuration::from_mins(1));
+        assert_eq!(wait(1, Some(SignedDuration::from_hours(100)), &dice), SignedDuration::from_hours(1));
+    }
+}

@@ -1,0 +1,224 @@
+//! Reading both sides whole, in big pages, with the look that each page was read under.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    engine::{
+        error::WorkError,
+        ports::{Connector, Engine, TargetPort},
+    },
+    model::{Account, AccountId, GroupId, GroupState, Link, Look, Pair, TargetGroupId, UserId, UserState},
+    plan::GroupTable,
+    target::CaseRule,
+};
+
+/// How often a walk whose count does not add up is begun anew before it is called doubtful.
+const TRIES: usize = 2;
+
+/// The source as it was read.
+pub(super) struct SourceWalk {
+    pub users: Vec<(UserState, Look)>,
+    pub groups: Vec<GroupState>,
+    pub groups_look: Look,
+    /// Why it may not be all, if so.
+    pub doubt: Option<String>,
+}
+
+/// The target as it was read.
+pub(super) struct TargetWalk {
+    pub look: Look,
+    pub links: HashMap<UserId, Link>,
+    pub owners: HashMap<AccountId, UserId>,
+    pub elsewhere: BTreeSet<AccountId>,
+    pub accounts: HashMap<AccountId, Account>,
+    pub by_name: HashMap<String, AccountId>,
+    pub doubt: Option<String>,
+}
+
+impl Engine {
+    /// Walks users in pages and groups by their members; never one request a user.
+    pub(super) async fn walk_source(&self, connector: &Connector) -> Result<SourceWalk, WorkError> {
+        self.identify(connector).await?;
+        let mut doubt = None;
+        let mut users = Vec::new();
+        for _ in 0..TRIES {
+            (users, doubt) = self.walk_users(connector).await?;
+            if doubt.is_none() {
+                break;
+            }
+        }
+        let groups_look = self.store.next_look().await?;
+        let groups = connector.source.groups().await?;
+        let doubt = doubt.or(groups.doubt);
+        let mut memberships: HashMap<UserId, Vec<GroupState>> = HashMap::new();
+        let mut walks = stream::iter(groups.items.iter().cloned().map(|group| walk_members(connector, group)))
+            .buffered(connector.parallel.max(1));
+        while let Some((group, members)) = walks.try_next().await? {
+            for member in members {
+                memberships.entry(member).or_default().push(group.clone());
+            }
+        }
+        drop(walks);
+        for (user, _) in &mut users {
+            user.groups = memberships.remove(&user.id).unwrap_or_default();
+            user.groups.sort();
+            user.groups.dedup();
+        }
+        // Afterwards: a reading may have renewed the token at another realm behind the same address.
+        self.identify(connector).await?;
+        Ok(SourceWalk { users, groups: groups.items, groups_look, doubt })
+    }
+
+    async fn walk_users(&self, connector: &Connector) -> Result<(Vec<(UserState, Look)>, Option<String>), WorkError> {
+        let size = connector.page_size.max(1);
+        let before = connector.source.user_count().await?;
+        let mut seen = HashSet::new();
+        let mut users: Vec<(UserState, Look)> = Vec::with_capacity(before);
+        let mut repeated = 0;
+        // One page more than the count asks for: somebody may have joined meanwhile.
+        let pages = stream::iter((0..=before / size).map(|page| self.walk_page(connector, page * size, size)));
+        let mut pages = pages.buffered(connector.parallel.clamp(1, 4));
+        let mut last_full = false;
+        while let Some((page, look)) = pages.try_next().await? {
+            last_full = page.len() >= size;
+            for user in page {
+                if seen.insert(user.id.clone()) {
+                    users.push((user, look));
+                } else {
+                    repeated += 1;
+                }
+            }
+        }
+        drop(pages);
+        let mut first = (before / size + 1) * size;
+        while last_full {
+            let (page, look) = self.walk_page(connector, first, size).await?;
+            last_full = page.len() >= size;
+            first += size;
+            users.extend(page.into_iter().filter(|user| seen.insert(user.id.clone())).map(|user| (user, look)));
+        }
+        let after = connector.source.user_count().await?;
+        let doubt = (users.len() != after || repeated > 0).then(|| {
+            format!(
+                "{}: {} users were read, {repeated} of them twice, but Keycloak counts {after}; they changed while they were read, or not all can be seen",
+                connector.name,
+                users.len()
+            )
+        });
+        Ok((users, doubt))
+    }
+
+    async fn walk_page(
+        &self,
+        connector: &Connector,
+        first: usize,
+        max: usize,
+    ) -> Result<(Vec<UserState>, Look), WorkError> {
+        let look = self.store.next_look().await?;
+        Ok((connector.source.users_page(first, max).await?, look))
+    }
+
+    /// Walks all accounts; the links are read under the same look.
+    pub(super) async fn walk_target(
+        &self,
+        pair: &Pair,
+        port: &TargetPort,
+        case: CaseRule,
+    ) -> Result<TargetWalk, WorkError> {
+        let look = self.store.next_look().await?;
+        let links: HashMap<UserId, Link> =
+            self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
+        let owners = links.values().map(|link| (link.account.clone(), link.user.clone())).collect();
+        let elsewhere = self.store.linked_elsewhere(pair).await?;
+        let mut accounts = HashMap::new();
+        let mut by_name = HashMap::new();
+        let mut doubt = None;
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = port.target.accounts(cursor.as_deref()).await?;
+            doubt = doubt.or(page.doubt);
+            for mut account in page.items {
+                account.groups = Some(Vec::new());
+                by_name.insert(case.fold(&account.name), account.id.clone());
+                accounts.insert(account.id.clone(), account);
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        Ok(TargetWalk { look, links, owners, elsewhere, accounts, by_name, doubt })
+    }
+
+    /// Adds to the accounts who is a member of the groups that matter. Returns the groups that are not there.
+    pub(super) async fn walk_target_groups(
+        &self,
+        pair: &Pair,
+        port: &TargetPort,
+        walk: &mut TargetWalk,
+        groups: &GroupTable,
+    ) -> Result<Vec<TargetGroupId>, WorkError> {
+        let mut matter: BTreeSet<TargetGroupId> = groups.fed_by(pair).map(|group| group.id.clone()).collect();
+        matter.extend(walk.links.values().flat_map(|link| link.given.iter().cloned()));
+        let mut absent = Vec::new();
+        let mut walks = stream::iter(matter.into_iter().map(|group| walk_target_members(port, group)))
+            .buffered(port.parallel.max(1));
+        while let Some((group, members, doubt)) = walks.try_next().await? {
+            walk.doubt = walk.doubt.take().or(doubt);
+            let Some(members) = members else {
+                absent.push(group);
+                continue;
+            };
+            for member in members {
+                if let Some(groups) = walk.accounts.get_mut(&member).and_then(|account| account.groups.as_mut()) {
+                    groups.push(group.clone());
+                }
+            }
+        }
+        Ok(absent)
+    }
+}
+
+async fn walk_members(connector: &Connector, group: GroupState) -> Result<(GroupState, Vec<UserId>), WorkError> {
+    let size = connector.page_size.max(1);
+    let mut members = Vec::new();
+    while let Some(page) = connector.source.members_page(&group.id, members.len(), size).await? {
+        let read = page.len();
+        members.extend(page);
+        if read < size {
+            break;
+        }
+    }
+    Ok((group, members))
+}
+
+type Members = (TargetGroupId, Option<Vec<AccountId>>, Option<String>);
+
+async fn walk_target_members(port: &TargetPort, group: TargetGroupId) -> Result<Members, WorkError> {
+    let mut members = Vec::new();
+    let mut doubt = None;
+    let mut cursor: Option<String> = None;
+    loop {
+        let Some(page) = port.target.members(&group, cursor.as_deref()).await? else { return Ok((group, None, doubt)) };
+        doubt = doubt.or(page.doubt);
+        members.extend(page.items);
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok((group, Some(members), doubt)),
+        }
+    }
+}
+
+impl SourceWalk {
+    /// The ids that were read.
+    pub fn ids(&self) -> HashSet<&UserId> {
+        self.users.iter().map(|(user, _)| &user.id).collect()
+    }
+
+    /// The ids of the groups that were read.
+    pub fn group_ids(&self) -> HashSet<&GroupId> {
+        self.groups.iter().map(|group| &group.id).collect()
+    }
+}

@@ -1,0 +1,437 @@
+//! The engine at work: one dispatcher for each target, one runner for each pair, and a watch over both.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    case::{RunRules, Worked},
+    error::WorkError,
+    ports::{Connector, Engine, TargetPort},
+    run::RunOptions,
+};
+use crate::{
+    model::{ConnectorName, ErrorClass, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, Subject, TargetName},
+    store::{Claimed, Failure, PairState, Request, StoreError},
+};
+
+/// When a connector's next run is due after a time.
+pub type Schedule = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
+
+/// How often what other processes may have changed is looked at, at the latest.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
+/// How long to wait after a first plan, or a watch, that failed.
+const AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(30);
+/// How often old events, changes and runs are removed, and how many in one step.
+const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
+const PRUNE_STEP: usize = 500;
+/// The longest that a dispatcher sleeps without looking.
+const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Settings of a [`Service`].
+pub struct ServiceOptions {
+    /// When each connector's runs are due.
+    pub schedules: HashMap<ConnectorName, Schedule>,
+    /// Connectors that the configuration switches off: events are stored, tasks wait.
+    pub disabled: BTreeSet<ConnectorName>,
+    /// How long events, changes and ended runs are kept.
+    pub retention: SignedDuration,
+}
+
+/// The engine at work. Dropping it without [`Service::shutdown`] leaves its tasks to the runtime.
+pub struct Service {
+    engine: Arc<Engine>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the watch finds, for dispatchers and runners.
+#[derive(Clone, Default)]
+struct Around {
+    /// Connectors whose tasks may be worked, by target.
+    ready: HashMap<TargetName, Vec<ConnectorName>>,
+    paused: BTreeSet<ConnectorName>,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    options: ServiceOptions,
+    cancel: CancellationToken,
+    around: watch::Sender<Around>,
+    asked: Mutex<HashMap<Pair, RunTrigger>>,
+    asked_now: Notify,
+}
+
+impl Engine {
+    /// Works one claim to its end, and gives it back whatever happens.
+    pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
+        let rules = RunRules::default();
+        let result = match claim.subject.clone() {
+            Subject::User(id) => self.work_user(claim, id, None, &rules).await,
+            Subject::Group(id) => self.work_group(claim, id, &rules).await,
+        };
+        match result {
+            Ok(worked) => Ok(worked),
+            Err((claim, error)) => {
+                if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
+                    self.give_back(&claim, &error).await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Sets all to work. Fails where the store can not be read.
+    pub async fn start(engine: Arc<Engine>, options: ServiceOptions) -> Result<Self, StoreError> {
+        engine.store.ensure_pairs(&engine.pairs(), engine.clock.now()).await?;
+        let cancel = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(&engine),
+            options,
+            cancel: cancel.clone(),
+            around: watch::Sender::new(Around::default()),
+            asked: Mutex::default(),
+            asked_now: Notify::new(),
+        });
+        shared.look_around().await?;
+        tasks.spawn(Arc::clone(&shared).watch());
+        tasks.spawn(Arc::clone(&shared).prune());
+        for port in engine.targets() {
+            tasks.spawn(Arc::clone(&shared).dispatch(Arc::clone(port)));
+            tasks.spawn(Arc::clone(&shared).heal_target(Arc::clone(port)));
+        }
+        for connector in engine.connectors() {
+            tasks.spawn(Arc::clone(&shared).heal_source(Arc::clone(connector)));
+        }
+        for pair in engine.pairs() {
+            tasks.spawn(Arc::clone(&shared).run_when_due(pair));
+        }
+        tasks.close();
+        Ok(Self { engine, cancel, tasks })
+    }
+
+    /// Its engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Takes nothing new, lets what is under way end. Returns whether all ended within `patience`; what did not is
+    /// settled by looking after the next start.
+    pub async fn shutdown(self, patience: Duration) -> bool {
+        self.cancel.cancel();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// Sleeps, unless all ends before.
+    async fn sleep(&self, duration: SignedDuration) {
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = self.engine.clock.sleep(duration) => {}
+        }
+    }
+
+    /// Looks, again and again, at what other processes may have changed and who asked for something.
+    async fn watch(self: Arc<Self>) {
+        let mut seen = 0;
+        while !self.cancel.is_cancelled() {
+            if let Err(error) = self.look_around().await {
+                tracing::error!("the store cannot be read: {error}");
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => {}
+                count = self.engine.store.woken_after(seen) => seen = count,
+                () = tokio::time::sleep(LOOK_AROUND) => {}
+            }
+            // Many events wake it; looking around once in a while is enough.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn look_around(&self) -> Result<(), StoreError> {
+        let store = &self.engine.store;
+        let mut around = Around { paused: store.paused().await?, ..Around::default() };
+        around.paused.extend(self.options.disabled.iter().cloned());
+        for pair in self.engine.pairs() {
+            let works = store.pair_state(&pair).await? == PairState::InService
+                && !around.paused.contains(&pair.connector)
+                && self.engine.connector(&pair.connector).is_ok_and(|connector| connector.breaker.open().is_none());
+            if works {
+                around.ready.entry(pair.target).or_default().push(pair.connector);
+            }
+        }
+        for request in store.take_requests().await? {
+            let Request::Run { connector, target, trigger } = request;
+            let pairs = self.engine.pairs().into_iter().filter(|pair| {
+                pair.connector == connector && target.as_ref().is_none_or(|target| *target == pair.target)
+            });
+            if let Ok(mut asked) = self.asked.lock() {
+                asked.extend(pairs.map(|pair| (pair, trigger.clone())));
+            }
+        }
+        self.asked_now.notify_waiters();
+        self.around.send_if_modified(|before| {
+            let changed = before.ready != around.ready || before.paused != around.paused;
+            *before = around;
+            changed
+        });
+        Ok(())
+    }
+
+    /// Claims what is due for a target and works it, so many side by side.
+    async fn dispatch(self: Arc<Self>, port: Arc<TargetPort>) {
+        let places = Arc::new(Semaphore::new(port.parallel.max(1)));
+        let working = TaskTracker::new();
+        let mut around = self.around.subscribe();
+        let mut seen = 0;
+        while !self.cancel.is_cancelled() {
+            let place = tokio::select! {
+                () = self.cancel.cancelled() => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { break };
+            let ready = if port.breaker.open().is_some() {
+                Vec::new()
+            } else {
+                around.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
+            };
+            match self.claim(&port, &ready).await {
+                Ok(Some(claim)) => {
+                    let shared = Arc::clone(&self);
+                    working.spawn(async move {
+                        shared.work(claim).await;
+                        drop(place);
+                    });
+                }
+                Ok(None) => {
+                    drop(place);
+                    let wait = self.until_due(&port, &ready).await;
+                    tokio::select! {
+                        () = self.cancel.cancelled() => {}
+                        count = self.engine.store.woken_after(seen) => seen = count,
+                        _ = around.changed() => {}
+                        () = self.engine.clock.sleep(wait) => {}
+                    }
+                }
+                Err(error) => {
+                    drop(place);
+                    tracing::error!(target.name = %port.name, "no task could be claimed: {error}");
+                    self.sleep(SignedDuration::from_secs(1)).await;
+                }
+            }
+        }
+        working.close();
+        working.wait().await;
+    }
+
+    async fn claim(&self, port: &TargetPort, ready: &[ConnectorName]) -> Result<Option<Claimed>, StoreError> {
+        if ready.is_empty() {
+            return Ok(None);
+        }
+        self.engine.store.claim(&port.name, ready, self.engine.clock.now()).await
+    }
+
+    async fn until_due(&self, port: &TargetPort, ready: &[ConnectorName]) -> SignedDuration {
+        let due = match ready {
+            [] => None,
+            ready => self.engine.store.next_due(&port.name, ready).await.ok().flatten(),
+        };
+        let wait = due.map_or(DISPATCH_AT_LEAST_EVERY, |due| due.duration_since(self.engine.clock.now()));
+        wait.clamp(SignedDuration::from_millis(5), DISPATCH_AT_LEAST_EVERY)
+    }
+
+    /// Works one claim; a panic ends only this piece of work.
+    async fn work(&self, claim: Claimed) {
+        let (token, subject) = (claim.token, claim.subject.clone());
+        if AssertUnwindSafe(self.engine.work(claim)).catch_unwind().await.is_err() {
+            tracing::error!(%subject, "usersync failed while it worked this subject; please report it");
+            let text = "usersync itself failed here; please report it with the log of that moment".to_owned();
+            let failure = Failure { class: ErrorClass::Bug, text, retry_at: None };
+            let _ = self.engine.store.fail(token, failure, self.engine.clock.now()).await;
+        }
+    }
+
+    /// Tries a target again that was kept from work, and lets work go on once it is well.
+    async fn heal_target(self: Arc<Self>, port: Arc<TargetPort>) {
+        while !self.cancel.is_cancelled() {
+            let Some((_, _, until)) = port.breaker.open() else {
+                self.sleep(SignedDuration::from_millis(500)).await;
+                continue;
+            };
+            self.sleep(until.duration_since(self.engine.clock.now())).await;
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            match self.engine.probe(&port).await {
+                Ok(_) => {
+                    port.breaker.succeeded();
+                    tracing::info!(target.name = %port.name, "{} answers again", port.name);
+                    self.around.send_modify(|_| {});
+                }
+                Err(error) => self.note(&error, &port.breaker),
+            }
+        }
+    }
+
+    /// The same for a source.
+    async fn heal_source(self: Arc<Self>, connector: Arc<Connector>) {
+        while !self.cancel.is_cancelled() {
+            let Some((_, _, until)) = connector.breaker.open() else {
+                self.sleep(SignedDuration::from_millis(500)).await;
+                continue;
+            };
+            self.sleep(until.duration_since(self.engine.clock.now())).await;
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            let well = match self.engine.identify(&connector).await {
+                Ok(_) => connector.source.user_count().await.map_err(WorkError::from),
+                Err(error) => Err(error),
+            };
+            match well {
+                Ok(_) => {
+                    connector.breaker.succeeded();
+                    tracing::info!(connector = %connector.name, "the source of {} answers again", connector.name);
+                }
+                Err(error) => self.note(&error, &connector.breaker),
+            }
+        }
+    }
+
+    fn note(&self, error: &WorkError, breaker: &super::breaker::Breaker) {
+        let now = self.engine.clock.now();
+        match error.class() {
+            ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict => {
+                breaker.stop(&error.to_string(), now, AFTER_FAILURE);
+            }
+            _ => breaker.failed(&error.to_string(), now, None),
+        }
+    }
+
+    /// Runs a pair when its time has come: its first plan, its approved first run, its schedule, somebody's wish.
+    async fn run_when_due(self: Arc<Self>, pair: Pair) {
+        let mut next = self.next_after_last_run(&pair).await;
+        while !self.cancel.is_cancelled() {
+            let asked = self.asked_now.notified();
+            let now = self.engine.clock.now();
+            let paused = self.around.borrow().paused.contains(&pair.connector);
+            let state = self.engine.store.pair_state(&pair).await;
+            let wish = match &state {
+                Ok(PairState::InService) => self.asked.lock().ok().and_then(|mut asked| asked.remove(&pair)),
+                _ => None,
+            };
+            let result = match state {
+                _ if paused => Ok(()),
+                Ok(PairState::New) => self.first_plan(&pair).await,
+                Ok(PairState::Approved) => self.first_run(&pair).await,
+                Ok(PairState::InService) => match (wish, &next) {
+                    (Some(trigger), _) => self.run(&pair, trigger).await,
+                    (None, Some((due, trigger))) if *due <= now => {
+                        let trigger = trigger.clone();
+                        next = self.next_after(&pair, now);
+                        self.run(&pair, trigger).await
+                    }
+                    _ => Ok(()),
+                },
+                Ok(PairState::Held | PairState::Stopped) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = result {
+                tracing::error!(%pair, "{error}");
+                self.sleep(AFTER_FAILURE).await;
+            }
+            if next.is_none() {
+                next = self.next_after(&pair, self.engine.clock.now());
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => {}
+                () = asked => {}
+                () = tokio::time::sleep(LOOK_AROUND) => {}
+            }
+        }
+    }
+
+    fn next_after(&self, pair: &Pair, time: Timestamp) -> Option<(Timestamp, RunTrigger)> {
+        let schedule = self.options.schedules.get(&pair.connector)?;
+        schedule(time).map(|due| (due, RunTrigger::Schedule))
+    }
+
+    /// When the next run is due; at once if one was missed, or broken off, while nothing ran.
+    async fn next_after_last_run(&self, pair: &Pair) -> Option<(Timestamp, RunTrigger)> {
+        let now = self.engine.clock.now();
+        let runs = self.engine.store.runs(Some(pair), 20).await.unwrap_or_default();
+        let last = runs.into_iter().find(|run| run.mode == RunMode::Apply);
+        match last {
+            Some(last) if last.outcome == RunOutcome::Stopped => Some((now, RunTrigger::Missed)),
+            Some(last) => match self.next_after(pair, last.started_at) {
+                Some((due, _)) if due <= now => Some((now, RunTrigger::Missed)),
+                next => next,
+            },
+            None => self.next_after(pair, now),
+        }
+    }
+
+    async fn first_plan(&self, pair: &Pair) -> Result<(), WorkError> {
+        let store = &self.engine.store;
+        if self.engine.connector(&pair.connector)?.policy.first_run == FirstRun::Apply {
+            return Ok(store.set_pair_state(pair, PairState::Approved, self.engine.clock.now()).await?);
+        }
+        let options = RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::dry(RunTrigger::First) };
+        let (_, report) = self.engine.run(pair, &options).await?;
+        let set = store.hold_first_run(pair, report.stored(), self.engine.clock.now()).await?;
+        store.set_pair_state(pair, PairState::Held, self.engine.clock.now()).await?;
+        tracing::warn!(
+            %pair,
+            "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
+            report.planned_total()
+        );
+        Ok(())
+    }
+
+    async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {
+        let options =
+            RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::apply(RunTrigger::Approved) };
+        self.engine.run(pair, &options).await?;
+        if !self.cancel.is_cancelled() {
+            self.engine.store.set_pair_state(pair, PairState::InService, self.engine.clock.now()).await?;
+            tracing::info!(%pair, "in service");
+        }
+        Ok(())
+    }
+
+    async fn run(&self, pair: &Pair, trigger: RunTrigger) -> Result<(), WorkError> {
+        let options = RunOptions { cancel: self.cancel.clone(), ..RunOptions::apply(trigger) };
+        let (id, report) = self.engine.run(pair, &options).await?;
+        tracing::info!(
+            %pair, run = %id, users = report.users, accounts = report.accounts, done = ?report.done, held = report.held,
+            raised = report.raised, took_ms = report.took_ms, "run ended"
+        );
+        Ok(())
+    }
+
+    /// Removes what is older than it is to be kept, in small steps.
+    async fn prune(self: Arc<Self>) {
+        while !self.cancel.is_cancelled() {
+            let before = self.engine.clock.now() - self.options.retention;
+            while let Ok(removed) = self.engine.store.prune(before, PRUNE_STEP).await {
+                if removed == 0 || self.cancel.is_cancelled() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            self.sleep(PRUNE_EVERY).await;
+        }
+    }
+}

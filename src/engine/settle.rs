@@ -1,0 +1,109 @@
+//! Intents that a claim before this one left open: settled by looking, now that they can not arrive any more.
+
+use super::{case::Case, error::WorkError, ports::belongs_elsewhere};
+use crate::{
+    model::Link,
+    model::{Account, ChangeOutcome, ManagedGroup, Operation, Subject, Written},
+    store::{Adopted, GroupWrite, Holder, OpenIntent, Settled},
+};
+
+impl Case<'_> {
+    /// Settles what was left open. `account` is the linked account as just read. Returns whether the link is another
+    /// one now, so that the target has to be read again.
+    pub async fn settle_leftovers(&mut self, account: Option<&Account>) -> Result<bool, WorkError> {
+        let mut linked = false;
+        for intent in std::mem::take(&mut self.claim.intents) {
+            let took_effect = match &intent.operation {
+                Operation::CreateUser { name, .. } => {
+                    let made = self.find_made_account(&intent, name).await?;
+                    linked |= made;
+                    made
+                }
+                Operation::CreateGroup { name } => self.find_made_group(&intent, name).await?,
+                Operation::DeleteGroup { name, .. } => self.port.target.group_named(name).await?.is_none(),
+                operation => {
+                    let other = match (operation.account(), account) {
+                        (Some(id), Some(account)) if *id == account.id => Some(account.clone()),
+                        (Some(id), _) => self.port.target.account(id).await?,
+                        (None, _) => None,
+                    };
+                    shows(operation, other.as_ref())
+                }
+            };
+            let outcome = if took_effect { ChangeOutcome::FoundDone } else { ChangeOutcome::FoundNotDone };
+            if took_effect {
+                self.learn(&intent.operation);
+            }
+            self.step.settled.push(Settled { intent: intent.id, outcome });
+        }
+        self.flush().await?;
+        Ok(linked)
+    }
+
+    /// Whether the account that was to be made is there and nobody else's: then it is ours, made by us.
+    async fn find_made_account(&mut self, intent: &OpenIntent, name: &str) -> Result<bool, WorkError> {
+        let Some(account) = self.port.target.account_named(name).await? else { return Ok(false) };
+        if let Some(link) = &self.link {
+            return Ok(link.account == account.id);
+        }
+        let Some(user) = self.claim.subject.as_user().filter(|_| intent.subject == self.claim.subject).cloned() else {
+            return Ok(false);
+        };
+        let holder = self.engine.store.holder(self.claim.token, &account.id, &account.name).await?;
+        if holder != Holder::Nobody || belongs_elsewhere(&holder, &self.claim.pair) {
+            return Ok(false);
+        }
+        let mut link = Link::new(user, account.id.clone(), account.name.clone());
+        if let Operation::CreateUser { fields, .. } = &intent.operation {
+            link.written = Written {
+                name: Some(name.to_owned()),
+                display_name: fields.display_name.clone(),
+                email: fields.email.clone(),
+            };
+        }
+        match self.engine.store.adopt(self.claim.token, link.clone(), None, self.engine.clock.now()).await? {
+            Adopted::Linked => {
+                self.link = Some(link);
+                Ok(true)
+            }
+            Adopted::Busy { .. } => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            Adopted::LinkedElsewhere { .. } => Ok(false),
+        }
+    }
+
+    async fn find_made_group(&mut self, intent: &OpenIntent, name: &str) -> Result<bool, WorkError> {
+        let Some(group) = self.port.target.group_named(name).await? else { return Ok(false) };
+        if let Subject::Group(source) = &intent.subject {
+            let group = ManagedGroup {
+                id: group.id,
+                name: group.name,
+                adopted: false,
+                removals_approved: false,
+                sources: vec![],
+            };
+            self.step.group = Some(GroupWrite::Manage { source: source.clone(), group });
+        }
+        Ok(true)
+    }
+}
+
+/// Whether an account looks as if the operation took effect.
+fn shows(operation: &Operation, account: Option<&Account>) -> bool {
+    let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }) };
+    let member = |group| account.groups.as_ref().is_some_and(|groups| groups.contains(group));
+    match operation {
+        Operation::UpdateUser { fields, .. } => {
+            fields.display_name.as_ref().is_none_or(|name| account.display_name == *name)
+                && fields.email.as_ref().is_none_or(|email| account.email.as_ref() == Some(email))
+        }
+        Operation::RenameUser { to, .. } => account.name == *to,
+        Operation::ActivateUser { .. } => account.active,
+        Operation::DeactivateUser { .. } => !account.active,
+        Operation::AddMember { group, .. } => member(group),
+        Operation::RemoveMember { group, .. } => account.groups.is_some() && !member(group),
+        Operation::CreateUser { .. }
+        | Operation::DeleteUser { .. }
+        | Operation::CreateGroup { .. }
+        | Operation::DeleteGroup { .. } => false,
+    }
+}

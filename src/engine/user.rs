@@ -1,0 +1,376 @@
+//! Reconcile one user on one target.
+
+use jiff::SignedDuration;
+
+use super::{
+    case::{Case, RunRules, Sent, Worked, fingerprint},
+    error::WorkError,
+    ports::Engine,
+};
+use crate::{
+    model::{Account, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
+    plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
+    store::{Adopted, Claimed, Holder, LinkWrite},
+    target::Applied,
+};
+
+/// Rounds of deciding and doing in one piece of work; more means that somebody changes it under our hands.
+const ROUNDS: usize = 12;
+/// How long a subject steps back when its account may be another's that is just being made.
+const STEP_BACK: SignedDuration = SignedDuration::from_secs(2);
+/// How old the note may grow that a user was seen alive, before it is renewed without other cause.
+const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(1);
+
+/// Both sides of a user as they were read.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub presence: Presence,
+    pub account: Option<Account>,
+    pub holder: NameHolder,
+}
+
+/// Whether the claim is still held after a round.
+enum Round {
+    Again,
+    LookAgain,
+    Complete,
+    Released,
+}
+
+impl Engine {
+    /// Works one claimed user: looks, decides, does, until all is in order, held, or somebody else's turn.
+    pub(super) async fn work_user(
+        &self,
+        claim: Claimed,
+        id: UserId,
+        view: Option<View>,
+        rules: &RunRules,
+    ) -> Result<Worked, (Claimed, WorkError)> {
+        let mut case = Case::open(self, claim, rules).await?;
+        match case.reconcile_user(&id, view).await {
+            Ok(true) => case.complete().await,
+            Ok(false) => Ok(case.worked),
+            Err(error) => {
+                // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
+                let _ = case.flush().await;
+                Err((case.claim, error))
+            }
+        }
+    }
+}
+
+impl Case<'_> {
+    /// `true`: all is done and the claim is to be completed; `false`: it was given back.
+    async fn reconcile_user(&mut self, id: &UserId, view: Option<View>) -> Result<bool, WorkError> {
+        let mut view = match view {
+            Some(view) => view,
+            None => self.look(id).await?,
+        };
+        let mut in_ring = false;
+        for _ in 0..ROUNDS {
+            self.fingerprint = match &view.presence {
+                Presence::Present(user) => fingerprint(user),
+                Presence::Gone => "gone".to_owned(),
+            };
+            self.find_holder(&mut view).await?;
+            let groups = self.engine.group_table(&self.claim.pair).await?;
+            let decision = plan::decide(&Situation {
+                pair: &self.claim.pair,
+                capabilities: &self.info.capabilities,
+                presence: &view.presence,
+                link: self.link.as_ref(),
+                account: view.account.as_ref(),
+                holder: &view.holder,
+                groups: &groups,
+                adopt_freely: self.rules.first || self.connector.policy.adopt == AdoptRule::Always,
+                wanted_by_other: self.claim.wanted,
+                in_ring,
+                own_login: &self.info.signed_in_as,
+            });
+            match self.carry_out(decision, &mut view, &mut in_ring).await? {
+                Round::Again => {}
+                Round::LookAgain => view = self.look(id).await?,
+                Round::Complete => return Ok(true),
+                Round::Released => return Ok(false),
+            }
+        }
+        Err(WorkError::Unsteady(self.claim.subject.to_string()))
+    }
+
+    /// Reads the source, settles what was left open, reads the target.
+    async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
+        let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
+        self.connector.breaker.succeeded();
+        let mut account = self.read_account().await?;
+        if !self.claim.intents.is_empty() {
+            self.settle_leftovers(account.as_ref()).await?;
+            account = self.read_account().await?;
+        }
+        self.note_seen(&presence);
+        Ok(View { presence, account, holder: NameHolder::NotAsked })
+    }
+
+    async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
+        let Some(link) = &self.link else { return Ok(None) };
+        let account = self.port.target.account(&link.account).await?;
+        match &account {
+            None => {
+                // Before a link is given up: is this still the server that we knew?
+                self.engine.probe(&self.port).await?;
+            }
+            Some(account) if account.name != link.name => {
+                if let Some(link) = self.link.as_mut() {
+                    link.name.clone_from(&account.name);
+                }
+            }
+            Some(_) => {}
+        }
+        self.port.breaker.succeeded();
+        Ok(account)
+    }
+
+    /// Notes when the user was last seen alive, and where it comes from.
+    fn note_seen(&mut self, presence: &Presence) {
+        let now = self.engine.clock.now();
+        let (Presence::Present(user), Some(link)) = (presence, self.link.as_mut()) else { return };
+        let stale = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
+        if (user.enabled && stale) || link.federation_link != user.federation_link {
+            if user.enabled {
+                link.seen_alive = Some(now);
+            }
+            link.federation_link.clone_from(&user.federation_link);
+            self.keep_link();
+        }
+    }
+
+    /// Finds out who holds the login that the user should have, if that matters.
+    async fn find_holder(&mut self, view: &mut View) -> Result<(), WorkError> {
+        if view.holder != NameHolder::NotAsked {
+            return Ok(());
+        }
+        let wanted =
+            plan::wanted_name(&view.presence, self.link.as_ref(), view.account.as_ref(), &self.info.capabilities);
+        let Some(name) = wanted else { return Ok(()) };
+        view.holder = match self.port.target.account_named(&name).await? {
+            None => NameHolder::Free,
+            Some(account) if self.link.as_ref().is_some_and(|link| link.account == account.id) => NameHolder::Own,
+            Some(account) => match self.engine.store.holder(self.claim.token, &account.id, &account.name).await? {
+                Holder::Nobody => NameHolder::Unlinked(account),
+                Holder::BeingMade => NameHolder::BeingMade,
+                Holder::Linked { connector, .. } if connector != self.claim.pair.connector => {
+                    NameHolder::Theirs(connector)
+                }
+                Holder::Linked { link, .. } => NameHolder::Ours { account, user: link.user, standing: None },
+            },
+        };
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
+        match decision {
+            Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
+            Decision::Adopt(account) => {
+                self.worked.adopted += 1;
+                self.take(&account, None, view).await
+            }
+            Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
+            Decision::LookAt(owner) => {
+                self.ask_standing(&owner, view).await?;
+                Ok(Round::Again)
+            }
+            Decision::WaitFor(owner) => {
+                let released = self.wait_for(&[Subject::User(owner)], self.link.is_some() && !*in_ring).await?;
+                *in_ring = true;
+                Ok(if released { Round::Released } else { Round::Again })
+            }
+            Decision::Later => {
+                self.defer(STEP_BACK).await?;
+                Ok(Round::Released)
+            }
+            Decision::Unlink => {
+                self.link = None;
+                self.step.link = Some(LinkWrite::Remove);
+                self.flush().await?;
+                view.account = None;
+                view.holder = NameHolder::NotAsked;
+                Ok(Round::Again)
+            }
+            Decision::Conflict(text) => {
+                self.conflict(text).await?;
+                Ok(Round::Released)
+            }
+        }
+    }
+
+    /// Links an account that was found by name and claims it, then reads it again: what was read before the claim counts
+    /// for nothing.
+    async fn take(&mut self, account: &Account, from: Option<UserId>, view: &mut View) -> Result<Round, WorkError> {
+        self.flush().await?;
+        let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
+        let link =
+            Link { adopted: from.is_none(), ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
+            Adopted::Linked => {
+                self.link = self.engine.store.link(&self.claim.pair, &user).await?;
+                view.account = self.read_account().await?;
+                // The account may bring along what a claim of its former user left open.
+                self.claim.intents = self.engine.store.open_intents(self.claim.token).await?;
+                if !self.claim.intents.is_empty() {
+                    self.settle_leftovers(view.account.as_ref()).await?;
+                    view.account = self.read_account().await?;
+                }
+                view.holder = NameHolder::NotAsked;
+                self.note_seen(&view.presence.clone());
+                Ok(Round::Again)
+            }
+            Adopted::Busy { until } => {
+                let wait = until.duration_since(self.engine.clock.now()).max(SignedDuration::from_secs(1));
+                self.defer(wait).await?;
+                Ok(Round::Released)
+            }
+            Adopted::LinkedElsewhere { .. } => Ok(Round::LookAgain),
+        }
+    }
+
+    /// Whether the user whose account holds the wanted login is still there.
+    async fn ask_standing(&mut self, owner: &UserId, view: &mut View) -> Result<(), WorkError> {
+        let found = match self.engine.read_user(&self.connector, &self.claim.pair, owner).await? {
+            Presence::Present(_) => OwnerStanding::Alive,
+            Presence::Gone => {
+                let link = self.engine.store.link(&self.claim.pair, owner).await?;
+                let seen = link.and_then(|link| link.seen_alive);
+                let within = self.connector.policy.same_person_within;
+                match seen {
+                    Some(seen) if self.engine.clock.now().duration_since(seen) <= within => OwnerStanding::GoneLately,
+                    _ => OwnerStanding::GoneLong,
+                }
+            }
+        };
+        if let NameHolder::Ours { standing, .. } = &mut view.holder {
+            *standing = Some(found);
+        }
+        Ok(())
+    }
+
+    async fn carry_out_plan(&mut self, planned: Planned, view: &mut View) -> Result<Round, WorkError> {
+        let mut progressed = false;
+        for operation in &planned.operations {
+            match self.send(operation, view.account.as_ref()).await? {
+                Sent::Done(Applied::Account(account)) => {
+                    self.link_new_account(operation, &account, &view.presence);
+                    // A target that gives groups of its own accord does not say so in its answer.
+                    let known = account.groups.is_some();
+                    view.account = Some(account);
+                    view.holder = NameHolder::NotAsked;
+                    if !known {
+                        self.flush().await?;
+                        view.account = self.read_account().await?;
+                    }
+                    return Ok(Round::Again);
+                }
+                Sent::Done(_) => {
+                    progressed = true;
+                    if let Some(account) = view.account.as_mut() {
+                        apply_to(account, operation);
+                    }
+                    if matches!(operation, Operation::RenameUser { .. }) {
+                        view.holder = NameHolder::NotAsked;
+                    }
+                }
+                Sent::Held | Sent::NotPossible => {}
+                Sent::LookAgain => return Ok(Round::LookAgain),
+            }
+        }
+        let mut adopt = None;
+        for Hold { kind, then } in &planned.holds {
+            match then {
+                Then::Do(operation) => match self.send_if_approved(*kind, operation, view.account.as_ref()).await? {
+                    Sent::Done(_) => {
+                        progressed = true;
+                        if let Some(account) = view.account.as_mut() {
+                            apply_to(account, operation);
+                        }
+                    }
+                    Sent::Held | Sent::NotPossible => {}
+                    Sent::LookAgain => return Ok(Round::LookAgain),
+                },
+                Then::Adopt(account) => {
+                    let key = format!("adopt:{}", account.id);
+                    if self.decision(*kind, &key, HeldItemState::Approved).is_some() {
+                        adopt = Some(account.clone());
+                    } else {
+                        let state = if account.active { "" } else { ", which is inactive" };
+                        self.hold(*kind, &key, format!("adopt the account {}{state}", account.name));
+                    }
+                }
+            }
+        }
+        if let Some(account) = adopt {
+            self.worked.adopted += 1;
+            return self.take(&account, None, view).await;
+        }
+        if progressed {
+            return Ok(Round::Again);
+        }
+        self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
+        if planned.missing_groups.is_empty() {
+            return Ok(Round::Complete);
+        }
+        let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
+        self.wait_for(&groups, false).await?;
+        Ok(Round::Released)
+    }
+
+    fn link_new_account(&mut self, operation: &Operation, account: &Account, presence: &Presence) {
+        let Some(user) = self.claim.subject.as_user().cloned() else { return };
+        let mut link = Link::new(user, account.id.clone(), account.name.clone());
+        if let Operation::CreateUser { name, fields } = operation {
+            link.written = Written {
+                name: Some(name.clone()),
+                display_name: fields.display_name.clone(),
+                email: fields.email.clone(),
+            };
+        }
+        self.link = Some(link);
+        self.keep_link();
+        self.note_seen(presence);
+    }
+}
+
+/// What the account looks like after an operation that took effect.
+fn apply_to(account: &mut Account, operation: &Operation) {
+    match operation {
+        Operation::UpdateUser { fields, .. } => {
+            if let Some(name) = &fields.display_name {
+                account.display_name.clone_from(name);
+            }
+            if fields.email.is_some() {
+                account.email.clone_from(&fields.email);
+            }
+        }
+        Operation::RenameUser { to, .. } => account.name.clone_from(to),
+        Operation::ActivateUser { .. } => account.active = true,
+        Operation::DeactivateUser { .. } => account.active = false,
+        Operation::AddMember { group, .. } => {
+            if let Some(groups) = account.groups.as_mut().filter(|groups| !groups.contains(group)) {
+                groups.push(group.clone());
+            }
+        }
+        Operation::RemoveMember { group, .. } => {
+            if let Some(groups) = account.groups.as_mut() {
+                groups.retain(|present| present != group);
+            }
+        }
+        Operation::CreateUser { .. }
+        | Operation::DeleteUser { .. }
+        | Operation::CreateGroup { .. }
+        | Operation::DeleteGroup { .. } => {}
+    }
+}
+
+fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
+    findings.not_possible.extend(more.not_possible);
+    findings.doubts.extend(more.doubts);
+    findings.protected = findings.protected.or(more.protected);
+    findings
+}

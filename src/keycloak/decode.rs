@@ -1,0 +1,308 @@
+//! From the body of a webhook, or of a page of Keycloak's event store, to events and whom they ask to look at again.
+//!
+//! An event is only a hint, so nothing of its content is applied. Read are: Keycloak's own representations of admin and
+//! user events, the p2-inc webhook form, the flat form of other listeners, and the form of usersync's own listener;
+//! one event, an array of them, or `{"events": […]}`.
+
+mod json;
+mod path;
+mod table;
+
+use std::borrow::Cow;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::error::Category;
+use sha2::{Digest as _, Sha256};
+
+use self::{
+    json::Json,
+    table::{Facts, Verdict, verdict},
+};
+use super::signature::Verified;
+use crate::model::{EventOutcome, NewEvent};
+
+/// More events than this are not taken in one request.
+pub const MOST_EVENTS: usize = 1000;
+
+/// Types of user events that change a user's directory data, as every Keycloak 26 knows them: what to keep and to poll.
+pub const DIRECTORY_EVENTS: [&str; 10] = [
+    "REGISTER",
+    "UPDATE_PROFILE",
+    "UPDATE_EMAIL",
+    "VERIFY_EMAIL",
+    "VERIFY_PROFILE",
+    "DELETE_ACCOUNT",
+    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
+    "FEDERATED_IDENTITY_LINK",
+    "REMOVE_FEDERATED_IDENTITY",
+    "IDENTITY_PROVIDER_FIRST_LOGIN",
+];
+
+/// Keycloak's clock may run ahead of ours by this much before its times are not believed.
+const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+const LONGEST_ID: usize = 255;
+
+/// For whom events are decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodeContext<'a> {
+    /// The connector's realm, by name.
+    pub realm: &'a str,
+    /// The realm's internal id, where it is known.
+    pub realm_id: Option<&'a str>,
+    /// The present.
+    pub now: Timestamp,
+}
+
+impl<'a> DecodeContext<'a> {
+    /// For a realm whose internal id is not known.
+    pub fn new(realm: &'a str, now: Timestamp) -> Self {
+        Self { realm, realm_id: None, now }
+    }
+}
+
+/// Why a body holds no events; nothing of the body is in it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It is not JSON.
+    #[error(
+        "the body is not JSON: {what} at line {line}, column {column}. Send one event, an array of events, or {{\"events\": […]}}"
+    )]
+    NotJson {
+        /// What is wrong.
+        what: &'static str,
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// It is JSON, but holds no event.
+    #[error("the body holds no Keycloak event: {0}. Send one event, an array of events, or {{\"events\": […]}}")]
+    NoEvent(&'static str),
+    /// It holds too many.
+    #[error("the body holds {0} events, and at most {MOST_EVENTS} are taken at once. Send them in several requests")]
+    TooMany(usize),
+}
+
+/// Decodes all events of a body.
+///
+/// Something in a batch that is no event is kept as ignored, so that its neighbours are not lost; a body without any
+/// event is an error.
+pub fn decode(body: Verified<'_>, context: &DecodeContext<'_>) -> Result<Vec<NewEvent>, DecodeError> {
+    let parsed: Json<'_> = serde_json::from_slice(body.bytes()).map_err(|error| not_json(&error))?;
+    let items = events(parsed)?;
+    if items.len() > MOST_EVENTS {
+        return Err(DecodeError::TooMany(items.len()));
+    }
+    if !items.is_empty() && !items.iter().any(is_event) {
+        return Err(DecodeError::NoEvent("nothing in it has a type, an operationType or a resourcePath"));
+    }
+    Ok(items.into_iter().map(|item| new_event(item, context)).collect())
+}
+
+fn not_json(error: &serde_json::Error) -> DecodeError {
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        _ => "something unexpected stands",
+    };
+    DecodeError::NotJson { what, line: error.line(), column: error.column() }
+}
+
+fn events(parsed: Json<'_>) -> Result<Vec<Json<'_>>, DecodeError> {
+    match parsed {
+        Json::List(items) => Ok(items),
+        Json::Object(mut members) => match members.iter().position(|(key, _)| key == "events") {
+            Some(at) if matches!(members[at].1, Json::List(_)) => match members.swap_remove(at).1 {
+                Json::List(items) => Ok(items),
+                other => Ok(vec![other]),
+            },
+            _ => Ok(vec![Json::Object(members)]),
+        },
+        _ => Err(DecodeError::NoEvent("it is neither an object nor an array")),
+    }
+}
+
+fn is_event(item: &Json<'_>) -> bool {
+    ["type", "operationType", "resourcePath"].iter().any(|name| item.text(name).is_some())
+}
+
+fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
+    item.scrub();
+    let body = serde_json::to_string(&item).unwrap_or_default();
+    let id = event_id(&item, &body);
+    let occurred_at = occurred_at(&item, context.now);
+    if !is_event(&item) {
+        let outcome = EventOutcome::Ignored("it is no Keycloak event".into());
+        let (kind, about) = ("UNKNOWN".into(), String::new());
+        return NewEvent {
+            id,
+            kind,
+            about,
+            occurred_at,
+            body,
+            hints: vec![],
+            wants_run: false,
+            settle: false,
+            outcome,
+        };
+    }
+    let read = Read::from(&item);
+    let verdict = match other_realm(&item, context) {
+        Some(realm) => Err(format!("it is of realm {realm}")),
+        None => Ok(verdict(&read.facts())),
+    };
+    let (Verdict { hints, wants_run, ignored }, elsewhere) = match verdict {
+        Ok(verdict) => (verdict, None),
+        Err(why) => (Verdict::default(), Some(why)),
+    };
+    let outcome = match elsewhere.or_else(|| ignored.map(str::to_owned)) {
+        Some(why) => EventOutcome::Ignored(why),
+        None => EventOutcome::Accepted,
+    };
+    let settle = !read.from_listener && outcome == EventOutcome::Accepted;
+    NewEvent { id, kind: read.kind(), about: read.about(), occurred_at, body, hints, wants_run, settle, outcome }
+}
+
+/// Keycloak's id, else the sender's for this delivery, else a hash.
+fn event_id(item: &Json<'_>, body: &str) -> String {
+    let usable = |name| item.text(name).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(char::is_control));
+    usable("id").or_else(|| usable("uid")).map_or_else(|| hex::encode(Sha256::digest(body.as_bytes())), str::to_owned)
+}
+
+fn occurred_at(item: &Json<'_>, now: Timestamp) -> Option<Timestamp> {
+    let Some(Json::Number(millis)) = item.get("time") else { return None };
+    let time = Timestamp::from_millisecond(millis.as_i64()?).ok()?;
+    (time <= now.saturating_add(CLOCK_AHEAD).unwrap_or(now)).then_some(time)
+}
+
+/// The realm that an event is of, if that is another one.
+fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'a str> {
+    if let Some(name) = item.text("realmName") {
+        return (name != context.realm).then_some(name);
+    }
+    let id = item.text("realmId")?;
+    if id == context.realm {
+        return None;
+    }
+    match context.realm_id {
+        Some(known) => (id != known).then_some(id),
+        // An internal id that looks like one tells nothing; a name in its place does.
+        None => uuid::Uuid::try_parse(id).is_err().then_some(id),
+    }
+}
+
+/// What is read out of an event, before it is judged.
+struct Read<'a> {
+    from_listener: bool,
+    /// A user event's type.
+    user_event: Option<&'a str>,
+    operation: Cow<'a, str>,
+    resource: Cow<'a, str>,
+    path: &'a str,
+    user: Option<&'a str>,
+    object: Option<Cow<'a, str>>,
+    provider_type: Option<String>,
+    failed: bool,
+}
+
+impl<'a> Read<'a> {
+    fn from(item: &'a Json<'_>) -> Self {
+        let from_listener = matches!(item.text("kind"), Some("admin" | "user" | "model"));
+        let kind = item.text("type").unwrap_or_default();
+        let path = item.text("resourcePath").unwrap_or_default();
+        let user_event = user_event_type(item, kind);
+        let (operation, resource) = match user_event {
+            Some(_) => (Cow::Borrowed(""), Cow::Borrowed("")),
+            None => operation_and_resource(item, kind),
+        };
+        // In admin events of other senders `userId` is the administrator who acted.
+        let user = (user_event.is_some() || from_listener).then(|| item.text("userId")).flatten();
+        let (object, provider_type) = object(item, from_listener, path);
+        let failed = item.text("error").is_some();
+        Self { from_listener, user_event, operation, resource, path, user, object, provider_type, failed }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            user_event: self.user_event,
+            operation: &self.operation,
+            resource: &self.resource,
+            path: self.path,
+            user: self.user,
+            object: self.object.as_deref(),
+            provider_type: self.provider_type.as_deref(),
+            failed: self.failed,
+            from_listener: self.from_listener,
+        }
+    }
+
+    fn kind(&self) -> String {
+        match self.user_event {
+            Some(kind) => kind.to_owned(),
+            None => format!("{} {}", self.operation, self.resource).trim().to_owned(),
+        }
+    }
+
+    fn about(&self) -> String {
+        match (self.path, self.user) {
+            ("", Some(user)) => format!("users/{user}"),
+            ("", None) => String::new(),
+            (path, _) => path.to_owned(),
+        }
+    }
+}
+
+/// The type of a user event, without p2's prefix; `None` if it is an admin or model event.
+fn user_event_type<'a>(item: &'a Json<'_>, kind: &'a str) -> Option<&'a str> {
+    match item.text("kind") {
+        Some("user") => return Some(kind),
+        Some("admin" | "model") => return None,
+        _ => {}
+    }
+    if let Some(kind) = kind.strip_prefix("access.") {
+        return Some(kind);
+    }
+    let admin = item.text("operationType").is_some()
+        || item.text("resourcePath").is_some()
+        || kind.starts_with("admin.")
+        || kind.contains('-');
+    (!admin).then_some(kind)
+}
+
+/// Its own members, else `admin.USER-CREATE` or `USER-CREATE`.
+fn operation_and_resource<'a>(item: &'a Json<'_>, kind: &'a str) -> (Cow<'a, str>, Cow<'a, str>) {
+    let named = kind.strip_prefix("admin.").unwrap_or(kind).rsplit_once('-');
+    let operation = item.text("operationType").or(named.map(|(_, operation)| operation));
+    let resource = item.text("resourceType").or(named.map(|(resource, _)| resource));
+    (Cow::Borrowed(operation.unwrap_or_default()), Cow::Borrowed(resource.unwrap_or_default()))
+}
+
+/// The id of the object and the kind of component, which only the representation tells where the path does not.
+fn object<'a>(item: &'a Json<'_>, from_listener: bool, path: &str) -> (Option<Cow<'a, str>>, Option<String>) {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        id: Option<String>,
+        #[serde(rename = "providerType")]
+        provider_type: Option<String>,
+    }
+    let told = item.text("resourceId").map(Cow::Borrowed);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if from_listener || !(matches!(last, "" | "users" | "groups" | "children") || path.starts_with("components/")) {
+        return (told, None);
+    }
+    match item.get("representation") {
+        Some(Json::Text(text)) => {
+            let named: Named = serde_json::from_str(text).unwrap_or_default();
+            (named.id.map(Cow::Owned).or(told), named.provider_type)
+        }
+        Some(object @ Json::Object(_)) => {
+            (object.text("id").map(Cow::Borrowed).or(told), object.text("providerType").map(str::to_owned))
+        }
+        _ => (told, None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! From an event to whom to look at again: the one place where this is decided.
+
+use super::path::{Place, is_id, place};
+use crate::model::Subject;
+
+/// What an event tells, in whatever form it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts<'a> {
+    /// A user event's type, or `None` for admin and model events.
+    pub user_event: Option<&'a str>,
+    /// `CREATE`, `UPDATE`, `DELETE`, `ACTION`.
+    pub operation: &'a str,
+    /// `USER`, `GROUP`, …
+    pub resource: &'a str,
+    /// Relative to the realm.
+    pub path: &'a str,
+    /// The user whom the event is about; never the one who acted.
+    pub user: Option<&'a str>,
+    /// The id of what was changed, where the event tells it beside its path.
+    pub object: Option<&'a str>,
+    /// What kind of component was changed, where the representation tells.
+    pub provider_type: Option<&'a str>,
+    /// Whether the event tells of a failure.
+    pub failed: bool,
+    /// Whether our listener sent it: it tells of each removal inside a removal by itself.
+    pub from_listener: bool,
+}
+
+/// What an event asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub hints: Vec<Subject>,
+    pub wants_run: bool,
+    pub ignored: Option<&'static str>,
+}
+
+impl Verdict {
+    fn look(hints: impl IntoIterator<Item = Subject>) -> Self {
+        Self { hints: hints.into_iter().collect(), ..Self::default() }
+    }
+
+    fn run() -> Self {
+        Self { wants_run: true, ..Self::default() }
+    }
+
+    fn ignored(why: &'static str) -> Self {
+        Self { ignored: Some(why), ..Self::default() }
+    }
+}
+
+const ROLES: &str = "roles are not mapped";
+const NO_ID: &str = "it names no user or group";
+
+pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
+    if facts.failed {
+        return Verdict::ignored("it tells of a failure, so nothing was changed");
+    }
+    match facts.user_event {
+        Some(kind) => user_event(kind, facts.user),
+        None => admin_event(facts),
+    }
+}
+
+fn admin_event(facts: &Facts<'_>) -> Verdict {
+    let object = facts.object.filter(|id| is_id(id));
+    match place(facts.path) {
+        Place::User(id) => Verdict::look([Subject::user(id)]),
+        Place::Users => object.map_or_else(Verdict::run, |id| Verdict::look([Subject::user(id)])),
+        Place::Group(id, exact) => Verdict {
+            // Keycloak tells nothing of the sub-groups and members that went with it.
+            wants_run: exact && facts.operation == "DELETE" && !facts.from_listener,
+            ..Verdict::look([Subject::group(id)])
+        },
+        Place::Children(parent) => {
+            let child = object.filter(|id| *id != parent).map(Subject::group);
+            Verdict::look([Subject::group(parent)].into_iter().chain(child))
+        }
+        Place::Groups => object.map_or_else(Verdict::run, |id| Verdict::look([Subject::group(id)])),
+        Place::UserStorage | Place::PartialImport => Verdict::run(),
+        Place::Component => component(facts.provider_type),
+        Place::OrganizationMember(member) => match member.or(facts.user.filter(|id| is_id(id))) {
+            Some(id) => Verdict::look([Subject::user(id)]),
+            None => Verdict::ignored("organisations are not mapped, and it does not tell the member's id"),
+        },
+        // Members that the organisation manages are deleted with it, without an event.
+        Place::Organization if facts.operation == "DELETE" => Verdict::run(),
+        Place::Organization => Verdict::ignored("organisations are not mapped"),
+        Place::DefaultGroup => {
+            Verdict::ignored("a default group is given to users made later; those who are there keep what they have")
+        }
+        Place::UserProfile => {
+            Verdict::ignored("it changes which attributes users may have; the next full run reads them all")
+        }
+        Place::GroupRoles | Place::Role => Verdict::ignored(ROLES),
+        Place::Nowhere => without_path(facts, object),
+        Place::Other if facts.resource.contains("ROLE") => Verdict::ignored(ROLES),
+        Place::Other => Verdict::ignored(NO_ID),
+    }
+}
+
+/// Settings of a user federation can show, hide or remove many users; keys and other components cannot.
+fn component(provider_type: Option<&str>) -> Verdict {
+    match provider_type {
+        Some(kind) if !kind.contains("storage") => Verdict::ignored("this component holds no users"),
+        _ => Verdict::run(),
+    }
+}
+
+fn without_path(facts: &Facts<'_>, object: Option<&str>) -> Verdict {
+    match (facts.resource, object.or(facts.user.filter(|id| is_id(id)))) {
+        ("USER", Some(id)) => Verdict::look([Subject::user(id)]),
+        ("GROUP", Some(id)) => Verdict::look([Subject::group(id)]),
+        ("USER" | "GROUP" | "GROUP_MEMBERSHIP", _) => Verdict::run(),
+        ("REALM", _) if facts.operation == "DELETE" => Verdict::run(),
+        _ => Verdict::ignored(NO_ID),
+    }
+}
+
+fn user_event(kind: &str, user: Option<&str>) -> Verdict {
+    if kind.ends_with("_ERROR") {
+        return Verdict::ignored("it tells of a failure, so nothing was changed");
+    }
+    if tells_nothing(kind) {
+        return Verdict::ignored("this kind says nothing about a user's directory data");
+    }
+    match user {
+        Some(id) if is_id(id) => Verdict::look([Subject::user(id)]),
+        _ => Verdict::ignored(NO_ID),
+    }
+}
+
+/// Types that come with sessions, tokens and credentials. A type that is not known may have changed the user.
+fn tells_nothing(kind: &str) -> bool {
+    const KINDS: [&str; 35] = [
+        "AUTHREQID_TO_TOKEN",
+        "CODE_TO_TOKEN",
+        "CUSTOM_REQUIRED_ACTION",
+        "EXECUTE_ACTIONS",
+        "EXECUTE_ACTION_TOKEN",
+        "GRANT_CONSENT",
+        "IDENTITY_PROVIDER_RESPONSE",
+        "IDENTITY_PROVIDER_RETRIEVE_TOKEN",
+        "IMPERSONATE",
+        "INTROSPECT_TOKEN",
+        "INVALID_SIGNATURE",
+        "JWT_AUTHORIZATION_GRANT",
+        "LOGOUT",
+        "OAUTH2_DEVICE_AUTH",
+        "OAUTH2_DEVICE_CODE_TO_TOKEN",
+        "OAUTH2_DEVICE_VERIFY_USER_CODE",
+        "OAUTH2_EXTENSION_GRANT",
+        "PERMISSION_TOKEN",
+        "PUSHED_AUTHORIZATION_REQUEST",
+        "REFRESH_TOKEN",
+        "REGISTER_NODE",
+        "REMOVE_CREDENTIAL",
+        "REMOVE_TOTP",
+        "RESET_PASSWORD",
+        "RESTART_AUTHENTICATION",
+        "REVOKE_GRANT",
+        "TOKEN_EXCHANGE",
+        "UNREGISTER_NODE",
+        "UPDATE_CONSENT",
+        "UPDATE_CREDENTIAL",
+        "UPDATE_PASSWORD",
+        "UPDATE_TOTP",
+        "USER_INFO_REQUEST",
+        "USER_SESSION_DELETED",
+        "VALIDATE_ACCESS_TOKEN",
+    ];
+    const PREFIXES: [&str; 3] = ["CLIENT_", "VERIFIABLE_CREDENTIAL_", "SEND_"];
+    KINDS.binary_search(&kind).is_ok() || PREFIXES.iter().any(|prefix| kind.starts_with(prefix))
+}

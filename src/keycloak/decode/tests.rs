@@ -1,0 +1,349 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::Subject;
+
+const U: &str = "ac5fcfb8-6102-4b79-bffc-a8dc46159d73";
+const V: &str = "8db44c67-97c3-4fc2-92ba-d536d79435f1";
+const G: &str = "5eeba18c-0b29-48e3-b470-be32e8ba4264";
+const H: &str = "79a35593-d5aa-4da4-9c2b-1e8b97526df5";
+const NOW: i64 = 1_795_447_400;
+
+fn decoded(body: &[u8]) -> Result<Vec<NewEvent>, DecodeError> {
+    let now = Timestamp::from_second(NOW).unwrap();
+    decode(Verified::read_at_source(body), &DecodeContext::new("acme", now))
+}
+
+fn one(event: &Value) -> NewEvent {
+    let mut events = decoded(event.to_string().as_bytes()).unwrap();
+    assert_eq!(events.len(), 1);
+    events.remove(0)
+}
+
+fn admin(operation: &str, resource: &str, path: &str) -> Value {
+    json!({"id": "e1", "time": 1_795_447_309_981_i64, "operationType": operation, "resourceType": resource, "resourcePath": path})
+}
+
+/// `user:…`, `group:…`, `run`, or `-` and the beginning of why it is ignored.
+fn told(event: &NewEvent) -> String {
+    let mut words: Vec<String> = event.hints.iter().map(ToString::to_string).collect();
+    if event.wants_run {
+        words.push("run".into());
+    }
+    match &event.outcome {
+        EventOutcome::Ignored(why) => {
+            assert!(words.is_empty(), "ignored, yet {words:?}");
+            format!("- {why}")
+        }
+        EventOutcome::Accepted => words.join(" "),
+    }
+}
+
+#[test]
+fn every_path_tells_whom_to_look_at() {
+    let table = [
+        ("CREATE", "USER", format!("users/{U}"), format!("user:{U}")),
+        ("UPDATE", "USER", format!("/users/{U}/"), format!("user:{U}")),
+        ("DELETE", "USER", format!("users/{U}"), format!("user:{U}")),
+        ("DELETE", "USER", format!("users/{U}/federated-identity/github"), format!("user:{U}")),
+        ("ACTION", "USER", format!("users/{U}/reset-password"), format!("user:{U}")),
+        ("CREATE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
+        ("DELETE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
+        ("CREATE", "GROUP_MEMBERSHIP", format!("groups/{G}/members"), format!("group:{G}")),
+        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), format!("user:{U}")),
+        ("DELETE", "REALM_ROLE_MAPPING", format!("groups/{G}/role-mappings/realm"), "- roles are not mapped".into()),
+        ("CREATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
+        ("UPDATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
+        ("DELETE", "GROUP", format!("groups/{G}"), format!("group:{G} run")),
+        ("UPDATE", "GROUP", format!("groups/{G}/management/permissions"), format!("group:{G}")),
+        ("CREATE", "GROUP", format!("groups/{G}/children"), format!("group:{G}")),
+        ("UPDATE", "GROUP", "groups".into(), "run".into()),
+        ("CREATE", "GROUP", format!("default-groups/{G}"), "- a default group is given".into()),
+        ("CREATE", "REALM", format!("users/{U}"), format!("user:{U}")),
+        ("CREATE", "USER", "users".into(), "run".into()),
+        ("UPDATE", "USER_PROFILE", "users/profile".into(), "- it changes which attributes".into()),
+        ("DELETE", "USER_LOGIN_FAILURE", format!("attack-detection/brute-force/users/{U}"), format!("user:{U}")),
+        ("ACTION", "REALM", "user-storage/0c0fce9b/sync".into(), "run".into()),
+        ("ACTION", "USER_FEDERATION_PROVIDER", "user-storage".into(), "run".into()),
+        ("ACTION", "REALM", "partialImport".into(), "run".into()),
+        ("DELETE", "COMPONENT", format!("components/{G}"), "run".into()),
+        ("DELETE", "REALM", String::new(), "run".into()),
+        ("UPDATE", "REALM", String::new(), "- it names no user or group".into()),
+        ("UPDATE", "USER", format!("scim/v2/Users/{U}"), format!("user:{U}")),
+        ("UPDATE", "GROUP", format!("scim/v2/Groups/{G}"), format!("group:{G}")),
+        ("CREATE", "ORGANIZATION", format!("organizations/{G}"), "- organisations are not mapped".into()),
+        ("DELETE", "ORGANIZATION", format!("organizations/{G}"), "run".into()),
+        ("CREATE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members"), "- organisations are not".into()),
+        ("DELETE", "ORGANIZATION_MEMBERSHIP", format!("organizations/{G}/members/{U}"), format!("user:{U}")),
+        (
+            "CREATE",
+            "ORGANIZATION_GROUP_MEMBERSHIP",
+            format!("organizations/{G}/groups/{H}/members/{U}"),
+            format!("user:{U}"),
+        ),
+        ("UPDATE", "REALM_ROLE", "roles/base".into(), "- roles are not mapped".into()),
+        ("DELETE", "CLIENT_ROLE", format!("clients/{G}/roles/viewer"), "- roles are not mapped".into()),
+        ("CREATE", "CLIENT", format!("clients/{G}"), "- it names no user or group".into()),
+        ("CREATE", "SOMETHING_NEW", format!("users/{U}/something/new"), format!("user:{U}")),
+        ("", "", format!("groups/{G}/something"), format!("group:{G}")),
+        ("UPDATE", "USER", "users/f:6b9e:anna maria".into(), "user:f:6b9e:anna maria".into()),
+        ("UPDATE", "USER", "users/u-17.b".into(), "user:u-17.b".into()),
+        ("UPDATE", "USER", "users/..".into(), "- it names no user or group".into()),
+        ("UPDATE", "USER", "users/../../master/users/1".into(), "- it names no user or group".into()),
+        ("UPDATE", "USER", format!("users/{}", "x".repeat(65)), "- it names no user or group".into()),
+        ("UPDATE", "USER", "users/a b".into(), "- it names no user or group".into()),
+        ("UPDATE", "GROUP", "groups//children".into(), "- it names no user or group".into()),
+    ];
+    for (operation, resource, path, expected) in table {
+        let event = one(&admin(operation, resource, &path));
+        let told = told(&event);
+        let right = if expected.starts_with('-') { told.starts_with(&expected) } else { told == expected };
+        assert!(right, "{operation} {resource} {path}: {told}, not {expected}");
+    }
+}
+
+#[test]
+fn what_the_path_hides_is_read_from_the_representation() {
+    for representation in [json!({"id": H, "name": "x"}), Value::String(json!({"id": H}).to_string())] {
+        for (path, expected) in
+            [(format!("groups/{G}/children"), format!("group:{G} group:{H}")), ("groups".into(), format!("group:{H}"))]
+        {
+            let mut event = admin("UPDATE", "GROUP", &path);
+            event["representation"] = representation.clone();
+            assert_eq!(told(&one(&event)), expected);
+        }
+        let mut event = admin("CREATE", "USER", "users");
+        event["representation"] = representation.clone();
+        assert_eq!(told(&one(&event)), format!("user:{H}"));
+    }
+    let mut event = admin("CREATE", "GROUP", &format!("groups/{G}/children"));
+    event["resourceId"] = H.into();
+    assert_eq!(told(&one(&event)), format!("group:{G} group:{H}"));
+    event["representation"] = "not json".into();
+    assert_eq!(told(&one(&event)), format!("group:{G} group:{H}"));
+    event["resourceId"] = G.into();
+    assert_eq!(told(&one(&event)), format!("group:{G}"));
+}
+
+#[test]
+fn a_component_that_holds_no_users_asks_for_nothing() {
+    let mut event = admin("UPDATE", "COMPONENT", &format!("components/{G}"));
+    event["representation"] = json!({"providerType": "org.keycloak.keys.KeyProvider"}).to_string().into();
+    assert_eq!(told(&one(&event)), "- this component holds no users");
+    event["representation"] = json!({"providerType": "org.keycloak.storage.UserStorageProvider"}).to_string().into();
+    assert_eq!(told(&one(&event)), "run");
+}
+
+#[test]
+fn user_events_name_their_user_or_are_ignored() {
+    let event = |kind: &str| json!({"id": "e", "type": kind, "userId": U, "clientId": "account"});
+    for kind in ["REGISTER", "UPDATE_PROFILE", "UPDATE_EMAIL", "DELETE_ACCOUNT", "LOGIN", "SOME_NEW_TYPE"] {
+        let decoded = one(&event(kind));
+        assert_eq!(told(&decoded), format!("user:{U}"), "{kind}");
+        assert_eq!((decoded.kind.as_str(), decoded.about), (kind, format!("users/{U}")));
+    }
+    for kind in ["CLIENT_LOGIN", "REFRESH_TOKEN", "LOGOUT", "UPDATE_PASSWORD", "SEND_RESET_PASSWORD", "CODE_TO_TOKEN"] {
+        assert_eq!(told(&one(&event(kind))), "- this kind says nothing about a user's directory data", "{kind}");
+    }
+    assert!(told(&one(&event("LOGIN_ERROR"))).starts_with("- it tells of a failure"));
+    assert!(told(&one(&event("REGISTER_ERROR"))).starts_with("- it tells of a failure"));
+    assert_eq!(told(&one(&json!({"type": "REGISTER"}))), "- it names no user or group");
+    assert_eq!(told(&one(&json!({"type": "REGISTER", "userId": "../x"}))), "- it names no user or group");
+}
+
+#[test]
+fn the_p2_form_is_read() {
+    let mut event = json!({
+        "uid": "d1", "id": "e1", "time": 1_795_447_309_981_i64, "type": "admin.GROUP_MEMBERSHIP-CREATE",
+        "realmId": "acme", "realmName": "acme", "resourcePath": format!("users/{U}/groups/{G}"),
+        "authDetails": {"realmId": "master", "userId": V, "ipAddress": "10.0.0.1", "sessionId": "s", "username": "root"},
+    });
+    let decoded = one(&event);
+    assert_eq!(told(&decoded), format!("user:{U}"));
+    assert_eq!((decoded.id.as_str(), decoded.kind.as_str()), ("e1", "CREATE GROUP_MEMBERSHIP"));
+    assert!(decoded.settle);
+    event.as_object_mut().unwrap().remove("id");
+    assert_eq!(one(&event).id, "d1");
+    let access = json!({"uid": "d2", "type": "access.UPDATE_PROFILE", "userId": U, "realmId": "acme"});
+    assert_eq!(told(&one(&access)), format!("user:{U}"));
+    let system = json!({"uid": "d3", "type": "system.SOMETHING"});
+    assert_eq!(told(&one(&system)), "- it names no user or group");
+}
+
+#[test]
+fn who_acted_is_never_taken_for_who_was_changed() {
+    let flat = json!({"type": "GROUP-UPDATE", "userId": V, "resourcePath": format!("groups/{G}")});
+    let decoded = one(&flat);
+    assert_eq!((told(&decoded), decoded.kind), (format!("group:{G}"), "UPDATE GROUP".into()));
+    assert_eq!(told(&one(&json!({"type": "CLIENT-UPDATE", "userId": V}))), "- it names no user or group");
+    let mut admin = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &format!("organizations/{G}/members"));
+    admin["userId"] = V.into();
+    assert!(told(&one(&admin)).starts_with("- organisations are not mapped"));
+}
+
+#[test]
+fn our_listeners_form_is_read_and_needs_no_second_look() {
+    let base = |kind: &str, more: Value| {
+        let mut event = json!({"kind": kind, "id": "m1", "time": 1, "realmId": G, "realmName": "acme"});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let removed = base(
+        "model",
+        json!({"type": "GROUP_REMOVED", "operationType": "DELETE", "resourceType": "GROUP",
+        "resourcePath": format!("groups/{G}"), "groupId": G}),
+    );
+    let decoded = one(&removed);
+    assert_eq!((told(&decoded), decoded.kind.as_str(), decoded.settle), (format!("group:{G}"), "DELETE GROUP", false));
+    let moved = base(
+        "admin",
+        json!({"operationType": "UPDATE", "resourceType": "GROUP", "resourcePath": "groups", "resourceId": H}),
+    );
+    assert_eq!(told(&one(&moved)), format!("group:{H}"));
+    let member = base(
+        "admin",
+        json!({"operationType": "CREATE", "resourceType": "ORGANIZATION_MEMBERSHIP",
+        "resourcePath": format!("organizations/{G}/members"), "userId": U}),
+    );
+    assert_eq!(told(&one(&member)), format!("user:{U}"));
+    let user = base("user", json!({"type": "REGISTER", "userId": U, "username": "anna"}));
+    assert_eq!(told(&one(&user)), format!("user:{U}"));
+    let sync = base(
+        "model",
+        json!({"type": "STORE_SYNC", "operationType": "ACTION",
+        "resourceType": "USER_FEDERATION_PROVIDER", "resourcePath": "user-storage"}),
+    );
+    assert_eq!(told(&one(&sync)), "run");
+}
+
+#[test]
+fn events_of_other_realms_are_kept_but_ignored() {
+    let mut event = admin("DELETE", "USER", &format!("users/{U}"));
+    event["realmName"] = "other".into();
+    assert_eq!(told(&one(&event)), "- it is of realm other");
+    event["realmName"] = "acme".into();
+    event["realmId"] = "whatever".into();
+    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    event.as_object_mut().unwrap().remove("realmName");
+    assert_eq!(told(&one(&event)), "- it is of realm whatever");
+    event["realmId"] = "acme".into();
+    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    event["realmId"] = G.into();
+    assert_eq!(told(&one(&event)), format!("user:{U}"));
+    let known = DecodeContext { realm_id: Some(H), ..DecodeContext::new("acme", Timestamp::UNIX_EPOCH) };
+    let body = event.to_string();
+    let events = decode(Verified::read_at_source(body.as_bytes()), &known).unwrap();
+    assert_eq!(told(&events[0]), format!("- it is of realm {G}"));
+}
+
+#[test]
+fn addresses_and_sessions_are_not_kept_anywhere() {
+    let inner = json!({"a": [{"ipAddress": "10.0.0.3", "name": "x"}], "sessionId": "s3"}).to_string();
+    let event = json!({
+        "id": "e", "type": "LOGIN", "userId": U, "ipAddress": "10.0.0.1", "sessionId": "s1", "z": 1.5, "a": null,
+        "details": {"ipAddress": "10.0.0.2", "code_id": "s1", "nested": {"sessionId": "s2"}, "kept": "sessionId"},
+        "authDetails": {"ipAddress": "10.0.0.4", "clientId": "c"}, "representation": inner,
+    });
+    let body = one(&event).body;
+    for gone in ["10.0.0", "s1", "s2", "s3"] {
+        assert!(!body.contains(gone), "{gone} in {body}");
+    }
+    let kept: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(kept["details"]["kept"], "sessionId");
+    assert_eq!(kept["representation"], r#"{"a":[{"name":"x"}]}"#);
+    assert_eq!(kept["z"], 1.5);
+}
+
+#[test]
+fn order_and_numbers_of_a_body_stay() {
+    let body = r#"{"id":"e","type":"LOGIN","z":18446744073709551615,"b":-1,"a":[true,false,null,"ü\n"],"c":{}}"#;
+    assert_eq!(decoded(body.as_bytes()).unwrap()[0].body, body);
+}
+
+#[test]
+fn one_many_and_a_batch_are_read() {
+    let event = json!({"id": "e", "type": "REGISTER", "userId": U});
+    assert_eq!(decoded(json!([event, event]).to_string().as_bytes()).unwrap().len(), 2);
+    assert_eq!(decoded(json!({"events": [event]}).to_string().as_bytes()).unwrap().len(), 1);
+    assert_eq!(decoded(b"[]").unwrap(), []);
+    let mixed = decoded(json!([17, event, {"events": []}]).to_string().as_bytes()).unwrap();
+    assert_eq!(
+        mixed.iter().map(told).collect::<Vec<_>>(),
+        ["- it is no Keycloak event".to_owned(), format!("user:{U}"), "- it is no Keycloak event".to_owned()]
+    );
+    assert_ne!(mixed[0].id, mixed[2].id);
+    let many = json!(vec![event; MOST_EVENTS]).to_string();
+    assert_eq!(decoded(many.as_bytes()).unwrap().len(), MOST_EVENTS);
+}
+
+#[test]
+fn what_is_no_event_is_an_error_in_words() {
+    for (body, text) in [
+        (&b""[..], "the body is not JSON: it ends too early at line 1, column 0."),
+        (b"{\"type\":", "the body is not JSON: it ends too early at line 1, column 8."),
+        (b"<html>", "the body is not JSON: something unexpected stands at line 1, column 1."),
+        (b"{\n}x", "the body is not JSON: something unexpected stands at line 2, column 2."),
+        (b"\"\xff\"", "the body is not JSON: something unexpected stands at line 1, column"),
+        (b"17", "the body holds no Keycloak event: it is neither an object nor an array."),
+        (b"{}", "the body holds no Keycloak event: nothing in it has a type,"),
+        (b"[{\"type\":1}]", "the body holds no Keycloak event: nothing in it has a type,"),
+    ] {
+        let error = decoded(body).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+        assert!(error.ends_with(r#"Send one event, an array of events, or {"events": […]}"#), "{error}");
+    }
+    let many = json!(vec![json!({"type": "X"}); MOST_EVENTS + 1]).to_string();
+    assert_eq!(decoded(many.as_bytes()), Err(DecodeError::TooMany(1001)));
+    let deep = "[".repeat(100_000);
+    assert!(matches!(decoded(deep.as_bytes()), Err(DecodeError::NotJson { .. })));
+}
+
+#[test]
+fn an_event_without_a_usable_id_gets_the_hash_of_what_is_kept() {
+    let event = json!({"type": "REGISTER", "userId": U, "ipAddress": "10.0.0.1"});
+    let first = one(&event);
+    assert_eq!(first.id.len(), 64);
+    assert_eq!(first.id, hex::encode(Sha256::digest(first.body.as_bytes())));
+    let mut elsewhere = event.clone();
+    elsewhere["ipAddress"] = "10.0.0.2".into();
+    assert_eq!(one(&elsewhere).id, first.id);
+    for bad in [json!(""), json!(7), json!("x".repeat(256)), json!("a\nb")] {
+        let mut event = event.clone();
+        event["id"] = bad;
+        assert_eq!(one(&event).id.len(), 64);
+    }
+}
+
+#[test]
+fn times_that_cannot_be_are_not_believed() {
+    let at = |time: Value| one(&json!({"type": "REGISTER", "time": time})).occurred_at.map(Timestamp::as_millisecond);
+    assert_eq!(at(json!(1_795_447_309_981_i64)), Some(1_795_447_309_981));
+    assert_eq!(at(json!(NOW * 1000 + 3_600_000)), Some(NOW * 1000 + 3_600_000));
+    for bad in [json!(NOW * 1000 + 172_800_000), json!(i64::MAX), json!("2026"), json!(1.5), json!(null)] {
+        assert_eq!(at(bad), None);
+    }
+}
+
+#[test]
+fn failures_change_nothing() {
+    let mut event = admin("UPDATE", "USER", &format!("users/{U}"));
+    event["error"] = "boom".into();
+    assert!(told(&one(&event)).starts_with("- it tells of a failure"));
+}
+
+proptest! {
+    #[test]
+    fn no_body_is_too_strange(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decoded(&body);
+    }
+
+    #[test]
+    fn no_event_is_too_strange(kind in ".{0,12}", path in "(users|groups|x)?/?.{0,40}", user in ".{0,80}") {
+        let event = json!({"type": kind, "resourcePath": path, "userId": user, "operationType": "UPDATE"});
+        for hint in one(&event).hints {
+            let id = match &hint { Subject::User(id) => id.as_str(), Subject::Group(id) => id.as_str() };
+            prop_assert!(path::is_id(id) && !id.contains('/'));
+        }
+    }
+}

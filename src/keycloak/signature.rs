@@ -1,0 +1,237 @@
+//! Webhook signatures over the raw bytes: Standard Webhooks, and the header of the p2-inc listener.
+//!
+//! Only a [`Verified`] body can be decoded, so that nobody decodes before verifying.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
+use sha2::Sha256;
+
+/// How far the sender's clock and ours may be apart; the reference libraries of Standard Webhooks use the same.
+pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Fewer bytes than this make no secret.
+pub const SHORTEST_SECRET: usize = 24;
+
+/// What a secret of Standard Webhooks begins with.
+pub const SECRET_PREFIX: &str = "whsec_";
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// A body that may be decoded.
+#[derive(Clone, Copy)]
+pub struct Verified<'a>(&'a [u8]);
+
+impl<'a> Verified<'a> {
+    /// A body that our own client read at Keycloak, over a connection that it opened itself.
+    pub fn read_at_source(body: &'a [u8]) -> Self {
+        Self(body)
+    }
+
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Verified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified({} bytes)", self.0.len())
+    }
+}
+
+/// A secret that senders sign with.
+///
+/// Written `whsec_` and base64 it serves both forms: its decoded bytes sign Standard Webhooks, its text signs the p2
+/// form, which takes a secret's text as it is. Any other text serves the p2 form only.
+#[derive(Clone)]
+pub struct WebhookSecret {
+    decoded: Option<SecretSlice<u8>>,
+    text: SecretString,
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret")
+    }
+}
+
+/// Why a text is no secret; never holds the text.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadSecret {
+    /// It holds nothing.
+    #[error("the webhook secret is empty. Give one: usersync keycloak setup makes it")]
+    Empty,
+    /// What follows `whsec_` is not base64.
+    #[error("the webhook secret begins with whsec_, but what follows is not base64. Copy it again, whole")]
+    NotBase64,
+    /// It is too short to be safe.
+    #[error(
+        "the webhook secret has {0} bytes, and fewer than 24 can be guessed. Make a new one: usersync keycloak setup"
+    )]
+    TooShort(usize),
+}
+
+impl WebhookSecret {
+    /// Reads a secret as it is written in a file: surrounding space is not part of it.
+    pub fn parse(text: &SecretString) -> Result<Self, BadSecret> {
+        let text = text.expose_secret().trim();
+        if text.is_empty() {
+            return Err(BadSecret::Empty);
+        }
+        let decoded = match text.strip_prefix(SECRET_PREFIX) {
+            None => None,
+            Some(encoded) => {
+                let bytes = STANDARD.decode(encoded).map_err(|_| BadSecret::NotBase64)?;
+                if bytes.len() < SHORTEST_SECRET {
+                    return Err(BadSecret::TooShort(bytes.len()));
+                }
+                Some(bytes.into())
+            }
+        };
+        Ok(Self { decoded, text: text.into() })
+    }
+
+    /// A new secret of 32 random bytes, as text.
+    pub fn generate() -> SecretString {
+        format!("{SECRET_PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())).into()
+    }
+
+    /// Whether it is of the kind that only the p2 form takes, and shorter than advisable: worth a warning at start.
+    pub fn is_short(&self) -> bool {
+        self.decoded.is_none() && self.text.expose_secret().len() < SHORTEST_SECRET
+    }
+
+    /// The headers' values that a sender of Standard Webhooks adds: for tests, the sandbox and the demo.
+    pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
+        let mac = self.standard_mac(id, &at.as_second().to_string(), body)?;
+        Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    }
+
+    /// The value of `X-Keycloak-Signature` that the p2 listener adds: for tests, the sandbox and the demo.
+    pub fn sign_p2(&self, body: &[u8]) -> Option<String> {
+        Some(hex::encode(self.p2_mac(body)?.finalize().into_bytes()))
+    }
+
+    fn standard_mac(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<HmacSha256> {
+        let mut mac = HmacSha256::new_from_slice(self.decoded.as_ref()?.expose_secret()).ok()?;
+        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            mac.update(part);
+        }
+        Some(mac)
+    }
+
+    fn p2_mac(&self, body: &[u8]) -> Option<HmacSha256> {
+        let mut mac = HmacSha256::new_from_slice(self.text.expose_secret().as_bytes()).ok()?;
+        mac.update(body);
+        Some(mac)
+    }
+}
+
+/// The headers that carry a signature.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignatureHeaders<'a> {
+    /// `webhook-id`
+    pub id: Option<&'a str>,
+    /// `webhook-timestamp`
+    pub timestamp: Option<&'a str>,
+    /// `webhook-signature`
+    pub signature: Option<&'a str>,
+    /// `X-Keycloak-Signature`
+    pub keycloak: Option<&'a str>,
+}
+
+impl<'a> SignatureHeaders<'a> {
+    /// Takes them from wherever headers are kept; names are asked for in lower case.
+    pub fn read(header: impl Fn(&'static str) -> Option<&'a str>) -> Self {
+        Self {
+            id: header("webhook-id"),
+            timestamp: header("webhook-timestamp"),
+            signature: header("webhook-signature"),
+            keycloak: header("x-keycloak-signature"),
+        }
+    }
+}
+
+/// Why a body is not believed: for our log. The sender is told nothing but 401.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SignatureError {
+    /// No signature, or not all headers of one.
+    #[error(
+        "the request is not signed: webhook-id, webhook-timestamp and webhook-signature, or X-Keycloak-Signature, are missing"
+    )]
+    Missing,
+    /// A header that cannot be read.
+    #[error("the signature's headers cannot be read")]
+    Unreadable,
+    /// Signed too long ago.
+    #[error("the request was signed more than five minutes ago: a replay, or the clocks are apart")]
+    TooOld,
+    /// Signed in the future.
+    #[error("the request was signed more than five minutes in the future: the clocks are apart")]
+    TooNew,
+    /// No secret fits.
+    #[error("the signature fits none of the connector's secrets: sender and usersync hold different ones")]
+    Mismatch,
+}
+
+/// Verifies a request by any of the secrets. Where headers of Standard Webhooks are there, they alone decide.
+pub fn verify<'a>(
+    secrets: &[WebhookSecret],
+    headers: &SignatureHeaders<'_>,
+    body: &'a [u8],
+    now: Timestamp,
+) -> Result<Verified<'a>, SignatureError> {
+    match (headers.id, headers.timestamp, headers.signature, headers.keycloak) {
+        (Some(id), Some(timestamp), Some(signature), _) => {
+            verify_standard(secrets, id, timestamp, signature, body, now)?;
+        }
+        (None, None, None, Some(signature)) => verify_p2(secrets, signature, body)?,
+        _ => return Err(SignatureError::Missing),
+    }
+    Ok(Verified(body))
+}
+
+fn verify_standard(
+    secrets: &[WebhookSecret],
+    id: &str,
+    timestamp: &str,
+    signature: &str,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), SignatureError> {
+    // A full stop inside would let two different messages have the same signed bytes.
+    if id.is_empty() || id.contains('.') || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(SignatureError::Unreadable);
+    }
+    let signed = timestamp.parse().map_err(|_| SignatureError::Unreadable)?;
+    let age = now.as_second().saturating_sub(signed);
+    if age > TOLERANCE.as_secs() {
+        return Err(SignatureError::TooOld);
+    }
+    if age < -TOLERANCE.as_secs() {
+        return Err(SignatureError::TooNew);
+    }
+    let given: Vec<_> =
+        signature.split(' ').filter_map(|s| s.strip_prefix("v1,")).filter_map(|s| STANDARD.decode(s).ok()).collect();
+    let fits = secrets
+        .iter()
+        .filter_map(|secret| secret.standard_mac(id, timestamp, body))
+        .any(|mac| given.iter().any(|tag| mac.clone().verify_slice(tag).is_ok()));
+    if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
+}
+
+fn verify_p2(secrets: &[WebhookSecret], signature: &str, body: &[u8]) -> Result<(), SignatureError> {
+    if signature.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(SignatureError::Unreadable);
+    }
+    let tag = hex::decode(signature).map_err(|_| SignatureError::Unreadable)?;
+    let fits = secrets.iter().filter_map(|secret| secret.p2_mac(body)).any(|mac| mac.verify_slice(&tag).is_ok());
+    if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
+}
+
+#[cfg(test)]
+mod tests;

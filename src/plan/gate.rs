@@ -1,0 +1,69 @@
+//! The safety gate's limits.
+
+use crate::model::{Limited, Safety};
+
+/// What a limit is measured against, for one connector on one target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measure {
+    /// Linked accounts that are active.
+    pub active_accounts: u64,
+    /// Memberships that were given.
+    pub memberships: u64,
+    /// Managed groups.
+    pub groups: u64,
+}
+
+/// How many operations of a kind may be done in a rolling hour: `count` or `percent`, whichever is larger, but never
+/// more than half of the whole.
+pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
+    let (whole, percent) = match kind {
+        Limited::Leave => (measure.memberships, safety.leave_percent),
+        Limited::DeleteGroup => (measure.groups, safety.percent),
+        Limited::Deactivate | Limited::Delete | Limited::Rename | Limited::ChangeEmail => {
+            (measure.active_accounts, safety.percent)
+        }
+    };
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of people, far below 2^52; percent is checked to be 0 to 100"
+    )]
+    let share = (whole as f64 * percent / 100.0).floor() as u64;
+    // One of one or of two is "more than half" of a tiny realm, and still has to be possible.
+    let half = (whole / 2).max(1);
+    u32::try_from(share.max(u64::from(safety.count)).min(half)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(active_accounts: u64) -> Measure {
+        Measure { active_accounts, ..Measure::default() }
+    }
+
+    #[test]
+    fn the_larger_of_count_and_percent_but_never_more_than_half() {
+        let safety = Safety::default();
+        assert_eq!(limit(Limited::Deactivate, &safety, accounts(10_380)), 519);
+        assert_eq!(limit(Limited::Deactivate, &safety, accounts(100)), 20);
+        assert_eq!(limit(Limited::Deactivate, &safety, accounts(30)), 15);
+        assert_eq!(limit(Limited::Deactivate, &safety, accounts(3)), 1);
+    }
+
+    #[test]
+    fn each_kind_has_its_own_measure() {
+        let safety = Safety::default();
+        let measure = Measure { active_accounts: 1_000, memberships: 5_000, groups: 200 };
+        assert_eq!(limit(Limited::Leave, &safety, measure), 500);
+        assert_eq!(limit(Limited::DeleteGroup, &safety, measure), 20);
+        assert_eq!(limit(Limited::Rename, &safety, measure), 50);
+    }
+
+    #[test]
+    fn one_person_of_a_tiny_realm_can_leave() {
+        assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(1)), 1);
+        assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(0)), 1);
+    }
+}

@@ -1,0 +1,36 @@
+//! From desired and actual to operations: pure, no I/O, no clock. The same functions serve the worker, the run and the
+//! dry run.
+
+mod gate;
+mod groups;
+mod user;
+
+pub use gate::{Measure, limit};
+pub use groups::{GroupTable, Resolved};
+pub use user::{
+    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, wanted_name,
+};
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    use crate::target::{Capabilities, CaseRule};
+
+    /// What Jira can do.
+    pub(crate) fn capabilities() -> Capabilities {
+        Capabilities {
+            list_all: true,
+            rename: true,
+            deactivate: true,
+            delete: true,
+            rename_group: false,
+            email_required: true,
+            reads_email: true,
+            login_case: CaseRule::Lower,
+            group_case: CaseRule::Insensitive,
+            login_max: 255,
+            login_forbids: vec![],
+            group_max: 255,
+            group_forbids: vec![],
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! What has to be done for one user.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{GroupTable, Resolved};
+use crate::{
+    model::{
+        Account, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields, UserId, UserState,
+    },
+    policy,
+    target::Capabilities,
+};
+
+/// Whether a user is there at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Read, and this is how it is.
+    Present(UserState),
+    /// Gone by Keycloak's own word, twice, while a live user read well in between.
+    Gone,
+}
+
+/// Who holds the login that a user should have in the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameHolder {
+    /// Not looked up.
+    NotAsked,
+    /// Nobody.
+    Free,
+    /// The user's own linked account, in another spelling.
+    Own,
+    /// An account that no link claims.
+    Unlinked(Account),
+    /// An account that this connector links to another user.
+    Ours {
+        /// The account.
+        account: Account,
+        /// The user.
+        user: UserId,
+        /// What the source says of that user, if it was asked.
+        standing: Option<OwnerStanding>,
+    },
+    /// An account that another connector links.
+    Theirs(ConnectorName),
+    /// Perhaps another user's account, just being made.
+    BeingMade,
+}
+
+/// What the source says of the user whose account holds a wanted login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerStanding {
+    /// There.
+    Alive,
+    /// Gone, and seen alive so lately that a new id with the same login is the same person.
+    GoneLately,
+    /// Gone for longer: it may be somebody new.
+    GoneLong,
+}
+
+/// All that a decision about one user rests on.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// Where.
+    pub pair: &'a Pair,
+    /// What the target can do.
+    pub capabilities: &'a Capabilities,
+    /// The user at the source.
+    pub presence: &'a Presence,
+    /// The user's link.
+    pub link: Option<&'a Link>,
+    /// The linked account; `None` beside a link: it is not there any more.
+    pub account: Option<&'a Account>,
+    /// Who holds the login that the user should have, see [`wanted_name`].
+    pub holder: &'a NameHolder,
+    /// The groups of the pair.
+    pub groups: &'a GroupTable,
+    /// Whether accounts that were there before us are adopted without asking.
+    pub adopt_freely: bool,
+    /// Whether somebody waits for this user's account to give up its name.
+    pub wanted_by_other: bool,
+    /// Whether who waits for whom goes round, so that this account takes a temporary name.
+    pub in_ring: bool,
+    /// The login of usersync's own account in the target.
+    pub own_login: &'a str,
+}
+
+/// What is worth telling a person, though nothing is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What the target cannot do: why, and what a person can do.
+    pub not_possible: Vec<String>,
+    /// What is not believed, and so not done.
+    pub doubts: Vec<String>,
+    /// Why the account is not changed.
+    pub protected: Option<String>,
+}
+
+/// An operation that waits for a person from the start, whatever the limits say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Why.
+    pub kind: HeldKind,
+    /// What is done once it is approved.
+    pub then: Then,
+}
+
+/// What an approval sets free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// An operation.
+    Do(Operation),
+    /// Linking this account.
+    Adopt(Account),
+}
+
+/// What is to be done for a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// In this order.
+    pub operations: Vec<Operation>,
+    /// What waits for a person.
+    pub holds: Vec<Hold>,
+    /// The groups that a new account joins once it is there.
+    pub joins_after_create: BTreeMap<TargetGroupId, String>,
+    /// Source groups whose tasks have to be worked before this user is done.
+    pub missing_groups: Vec<GroupId>,
+    /// What is worth telling.
+    pub findings: Findings,
+}
+
+/// What to do about a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// This; nothing if it is empty.
+    Plan(Planned),
+    /// Link this account, which was there before, then look again.
+    Adopt(Account),
+    /// Move the link of that user, who is the same person, over to this one, then look again.
+    TakeOver(UserId, Account),
+    /// Find out whether that user is still there, then decide again.
+    LookAt(UserId),
+    /// That user's work goes first.
+    WaitFor(UserId),
+    /// The account may be another's that is just being made: back to the queue.
+    Later,
+    /// The linked account is gone from the target: the link goes, then decide again.
+    Unlink,
+    /// Two candidates; waits for a person.
+    Conflict(String),
+}
+
+/// Why a linked user's account is to be deactivated.
+fn leaving(presence: &Presence) -> Option<&'static str> {
+    match presence {
+        Presence::Gone => Some("deleted in Keycloak"),
+        Presence::Present(user) if !user.enabled => Some("disabled in Keycloak"),
+        Presence::Present(user) => policy::out_of_scope(user),
+    }
+}
+
+/// The login whose holder has to be known before deciding, if any: that of a new account, or of a rename.
+pub fn wanted_name(
+    presence: &Presence,
+    link: Option<&Link>,
+    account: Option<&Account>,
+    capabilities: &Capabilities,
+) -> Option<String> {
+    let Presence::Present(user) = presence else { return None };
+    if policy::out_of_scope(user).is_some() {
+        return None;
+    }
+    let login = policy::desired_user(user, capabilities).login;
+    match (link, account) {
+        (None, _) => user.enabled.then_some(login),
+        (Some(_), Some(account)) => (account.name != login).then_some(login),
+        (Some(_), None) => None,
+    }
+}
+
+/// Decides what to do about one user.
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    match (situation.link, situation.account) {
+        (None, _) => decide_unlinked(situation),
+        (Some(_), None) => Decision::Unlink,
+        (Some(link), Some(account)) => decide_linked(situation, link, account),
+    }
+}
+
+fn decide_unlinked(situation: &Situation<'_>) -> Decision {
+    let Presence::Present(user) = situation.presence else { return Decision::Plan(Planned::default()) };
+    if leaving(situation.presence).is_some() {
+        return Decision::Plan(Planned::default());
+    }
+    let desired = policy::desired_user(user, situation.capabilities);
+    match situation.holder {
+        NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {
+            if let Some(why) = policy::impossible_user(&desired, situation.capabilities) {
+                return Decision::Plan(not_possible(format!("{}: {why}", user.username)));
+            }
+            let fields = UserFields { display_name: Some(desired.display_name), email: desired.email };
+            let resolved = situation.groups.resolve(&user.groups);
+            let mut planned = Planned {
+                operations: vec![Operation::CreateUser { name: desired.login, fields }],
+                joins_after_create: joinable(situation, resolved.wanted.clone()),
+                missing_groups: resolved.missing,
+                ..Planned::default()
+            };
+            tell_unmapped(&mut planned.findings, resolved.unmapped);
+            Decision::Plan(planned)
+        }
+        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(not_possible(format!(
+            "{}: this login is usersync's own account, which it never touches",
+            user.username
+        ))),
+        NameHolder::Unlinked(account) if situation.adopt_freely && account.active => Decision::Adopt(account.clone()),
+        NameHolder::Unlinked(account) => Decision::Plan(Planned {
+            holds: vec![Hold { kind: HeldKind::Adoption, then: Then::Adopt(account.clone()) }],
+            ..Planned::default()
+        }),
+        NameHolder::Ours { user: owner, standing: None, .. } => Decision::LookAt(owner.clone()),
+        NameHolder::Ours { user: owner, standing: Some(OwnerStanding::Alive), .. } => Decision::WaitFor(owner.clone()),
+        NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLately), account } => {
+            Decision::TakeOver(owner.clone(), account.clone())
+        }
+        NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLong), .. } => Decision::Conflict(format!(
+            "{}: the account of this login is linked to the deleted user {owner}, who was last seen alive too long ago to \
+             be taken for the same person",
+            user.username
+        )),
+        NameHolder::Theirs(connector) => {
+            Decision::Conflict(format!("{}: the account of this login belongs to connector {connector}", user.username))
+        }
+        NameHolder::BeingMade => Decision::Later,
+    }
+}
+
+fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> Decision {
+    let mut planned = Planned::default();
+    if account.name == situation.own_login {
+        planned.findings.protected = Some(format!("{} is usersync's own account: never changed", account.name));
+        return Decision::Plan(planned);
+    }
+    if let Some(why) = leaving(situation.presence) {
+        return decide_leaver(situation, link, account, why);
+    }
+    let Presence::Present(user) = situation.presence else { return Decision::Plan(planned) };
+    if let Some(why) = &account.protected {
+        planned.findings.protected = Some(format!("{}: {why}; never changed", account.name));
+        return Decision::Plan(planned);
+    }
+    if let Some(why) = &account.immutable {
+        planned.findings.not_possible.push(format!("{}: {why}", account.name));
+        return Decision::Plan(planned);
+    }
+    let desired = policy::desired_user(user, situation.capabilities);
+    match rename(situation, account, &desired.login) {
+        Rename::None => {}
+        Rename::To(to) => planned.operations.push(rename_operation(account, to)),
+        Rename::NotPossible(why) => planned.findings.not_possible.push(why),
+        Rename::Instead(decision) => return decision,
+    }
+    if !account.active {
+        let activate = Operation::ActivateUser { account: account.id.clone(), name: account.name.clone() };
+        if link.deactivated_by_us {
+            planned.operations.push(activate);
+        } else {
+            planned.holds.push(Hold { kind: HeldKind::Activation, then: Then::Do(activate) });
+        }
+    }
+    let fields = changed_fields(&desired, account, link, situation.capabilities);
+    if !fields.is_empty() {
+        let (id, name) = (account.id.clone(), account.name.clone());
+        planned.operations.push(Operation::UpdateUser { account: id, name, fields });
+    }
+    plan_memberships(situation, link, account, user, &mut planned);
+    Decision::Plan(planned)
+}
+
+fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
+    let mut planned = Planned::default();
+    let federation = match situation.presence {
+        Presence::Present(user) => user.federation_link.as_ref().or(link.federation_link.as_ref()),
+        Presence::Gone => link.federation_link.as_ref(),
+    };
+    // A federation that is down shows its users as disabled or gone, with HTTP 200.
+    if federation.is_some() && account.active {
+        let doubt = format!(
+            "{}: {why}, but the user is federated: whether the federation is well is not known yet, so nothing is taken",
+            account.name
+        );
+        planned.findings.doubts.push(doubt);
+        return Decision::Plan(planned);
+    }
+    if let Some(reason) = &account.immutable {
+        if account.active {
+            planned.findings.not_possible.push(format!("{}: {why}, but {reason}", account.name));
+        }
+        return Decision::Plan(planned);
+    }
+    if account.active {
+        let deactivate = Operation::DeactivateUser { account: account.id.clone(), name: account.name.clone() };
+        if !situation.capabilities.deactivate {
+            planned.findings.not_possible.push(format!(
+                "{}: {why}, but the target cannot deactivate accounts; do it there by hand",
+                account.name
+            ));
+        } else if account.protected.is_some() {
+            planned.holds.push(Hold { kind: HeldKind::ProtectedLeaver, then: Then::Do(deactivate) });
+        } else {
+            planned.operations.push(deactivate);
+        }
+    }
+    if account.protected.is_some() {
+        return Decision::Plan(planned);
+    }
+    match situation.presence {
+        Presence::Gone if situation.wanted_by_other && situation.capabilities.rename && !is_temporary(account) => {
+            planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
+        }
+        Presence::Present(user) if policy::out_of_scope(user).is_none() => {
+            let login = policy::desired_user(user, situation.capabilities).login;
+            match rename(situation, account, &login) {
+                Rename::None => {}
+                Rename::To(to) => planned.operations.push(rename_operation(account, to)),
+                Rename::NotPossible(why) => planned.findings.not_possible.push(why),
+                // Somebody who may not sign in waits for his name after he was kept out.
+                Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
+                    return decision;
+                }
+                Rename::Instead(_) => {}
+            }
+        }
+        _ => {}
+    }
+    Decision::Plan(planned)
+}
+
+enum Rename {
+    None,
+    To(String),
+    NotPossible(String),
+    Instead(Decision),
+}
+
+fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
+    if account.name == login {
+        return Rename::None;
+    }
+    if !situation.capabilities.rename {
+        return Rename::NotPossible(format!(
+            "{}: the target cannot rename it to {login}; rename it there by hand",
+            account.name
+        ));
+    }
+    match situation.holder {
+        NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => Rename::To(login.to_owned()),
+        NameHolder::Unlinked(other) => Rename::Instead(Decision::Conflict(format!(
+            "{}: its login in Keycloak is now {login}, which a stranger's account {} holds in the target; free that login there, or link them",
+            account.name, other.name
+        ))),
+        NameHolder::Theirs(connector) => Rename::Instead(Decision::Conflict(format!(
+            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target",
+            account.name
+        ))),
+        NameHolder::BeingMade => Rename::Instead(Decision::Later),
+        NameHolder::Ours { .. } if situation.in_ring && !is_temporary(account) => {
+            Rename::To(temporary_name(account, situation.capabilities))
+        }
+        NameHolder::Ours { user, .. } => Rename::Instead(Decision::WaitFor(user.clone())),
+    }
+}
+
+fn rename_operation(account: &Account, to: String) -> Operation {
+    Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to }
+}
+
+/// The mark of a temporary name; made of the account's stable id, so that two accounts never want the same.
+fn temporary_mark(account: &Account) -> String {
+    let digest = Sha256::digest(account.id.as_str().as_bytes());
+    format!(".moved-{}", hex::encode(&digest[..4]))
+}
+
+fn is_temporary(account: &Account) -> bool {
+    account.name.ends_with(&temporary_mark(account))
+}
+
+/// The name that an account takes while its own is needed by somebody else.
+fn temporary_name(account: &Account, capabilities: &Capabilities) -> String {
+    let mark = temporary_mark(account);
+    let room = capabilities.login_max.saturating_sub(mark.len());
+    let head: String = account.name.chars().take(room).collect();
+    head + &mark
+}
+
+/// The fields that differ. Where e-mail addresses cannot be read back, what was last written counts.
+fn changed_fields(
+    desired: &policy::DesiredUser,
+    account: &Account,
+    link: &Link,
+    capabilities: &Capabilities,
+) -> UserFields {
+    let present_email = if capabilities.reads_email { &account.email } else { &link.written.email };
+    UserFields {
+        display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
+        // An empty address leaves what is there: some targets demand one.
+        email: desired.email.clone().filter(|email| present_email.as_ref() != Some(email)),
+    }
+}
+
+/// Groups that nobody may join: protected ones, and none that the account is in already.
+fn joinable(situation: &Situation<'_>, mut wanted: BTreeMap<TargetGroupId, String>) -> BTreeMap<TargetGroupId, String> {
+    wanted.retain(|group, _| situation.groups.managed(group).is_some());
+    wanted
+}
+
+fn plan_memberships(
+    situation: &Situation<'_>,
+    link: &Link,
+    account: &Account,
+    user: &UserState,
+    planned: &mut Planned,
+) {
+    let Resolved { wanted, missing, keep, unmapped } = situation.groups.resolve(&user.groups);
+    tell_unmapped(&mut planned.findings, unmapped);
+    planned.missing_groups = missing;
+    // A reading that did not tell the groups is no reading of an account without groups.
+    let Some(present) = &account.groups else { return };
+    for (group, group_name) in joinable(situation, wanted.clone()) {
+        if !present.contains(&group) {
+            let (account, name) = (account.id.clone(), account.name.clone());
+            planned.operations.push(Operation::AddMember { group, group_name, account, name });
+        }
+    }
+    let mut doubtful = 0;
+    for group in present {
+        let managed = situation.groups.managed(group);
+        let given = link.given.contains(group);
+        let ours = given || managed.is_some_and(|managed| managed.fed_by(situation.pair));
+        if !ours || wanted.contains_key(group) || keep.contains(group) {
+            continue;
+        }
+        if user.federation_link.is_some() || link.federation_link.is_some() {
+            doubtful += 1;
+            continue;
+        }
+        let leave = Operation::RemoveMember {
+            group: group.clone(),
+            group_name: managed.map_or_else(|| group.to_string(), |managed| managed.name.clone()),
+            account: account.id.clone(),
+            name: account.name.clone(),
+        };
+        if managed.is_some_and(|managed| managed.adopted && !managed.removals_approved) && !given {
+            planned.holds.push(Hold { kind: HeldKind::AdoptedGroup, then: Then::Do(leave) });
+        } else {
+            planned.operations.push(leave);
+        }
+    }
+    if doubtful > 0 {
+        planned.findings.doubts.push(format!(
+            "{}: in {doubtful} groups that Keycloak does not show, but the user is federated: whether the federation is \
+             well is not known yet, so nothing is taken",
+            account.name
+        ));
+    }
+}
+
+fn not_possible(why: String) -> Planned {
+    Planned { findings: Findings { not_possible: vec![why], ..Findings::default() }, ..Planned::default() }
+}
+
+fn tell_unmapped(findings: &mut Findings, unmapped: Vec<(crate::model::GroupState, String)>) {
+    findings.not_possible.extend(unmapped.into_iter().map(|(group, why)| format!("group {}: {why}", group.path)));
+}

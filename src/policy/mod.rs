@@ -1,0 +1,139 @@
+//! What a target should hold, from what the source holds: pure, no I/O, no clock.
+//!
+//! These are the default rules: all users but service accounts, display name from the names, all groups by leaf name.
+
+use crate::{
+    model::{GroupState, UserState},
+    target::{Capabilities, CaseRule},
+};
+
+/// What an account should look like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredUser {
+    /// The login, in the target's spelling.
+    pub login: String,
+    /// The name shown to people.
+    pub display_name: String,
+    /// The e-mail address, if the user has one.
+    pub email: Option<String>,
+}
+
+/// Why a user is not in scope, if so. Who is out of scope is never matched to an account.
+pub fn out_of_scope(user: &UserState) -> Option<&'static str> {
+    // Keycloak reserves this prefix for the users behind clients.
+    user.username.starts_with("service-account-").then_some("it is the service account of a client")
+}
+
+/// What the user's account should look like.
+pub fn desired_user(user: &UserState, capabilities: &Capabilities) -> DesiredUser {
+    let names = [user.first_name.as_deref(), user.last_name.as_deref()];
+    let display_name = names.into_iter().flatten().map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>();
+    DesiredUser {
+        login: capabilities.login_case.written(&user.username),
+        display_name: if display_name.is_empty() { user.username.clone() } else { display_name.join(" ") },
+        email: user.email.as_deref().map(str::trim).filter(|email| !email.is_empty()).map(str::to_owned),
+    }
+}
+
+/// Why the target cannot have an account for this user, and what a person can do; `None` if it can.
+pub fn impossible_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {
+    if capabilities.email_required && desired.email.is_none() {
+        return Some("it has no e-mail address, which the target demands; give it one in Keycloak".to_owned());
+    }
+    name_fault("login", &desired.login, capabilities.login_max, &capabilities.login_forbids)
+        .map(|fault| format!("{fault}; change the login in Keycloak"))
+}
+
+/// The name of a group in the target.
+pub fn group_name(group: &GroupState, case: CaseRule) -> String {
+    case.written(&group.name)
+}
+
+/// Why the target cannot have a group of this name, and what a person can do; `None` if it can.
+pub fn impossible_group(name: &str, capabilities: &Capabilities) -> Option<String> {
+    name_fault("group name", name, capabilities.group_max, &capabilities.group_forbids)
+        .map(|fault| format!("{fault}; rename the group in Keycloak"))
+}
+
+fn name_fault(what: &str, name: &str, max: usize, forbidden: &[char]) -> Option<String> {
+    if name.trim().is_empty() {
+        return Some(format!("the {what} is empty"));
+    }
+    if name.chars().count() > max {
+        return Some(format!("the {what} is longer than the {max} characters that the target allows"));
+    }
+    let found = name.chars().find(|c| forbidden.contains(c) || c.is_control())?;
+    Some(format!("the target allows no {found:?} in a {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::plan::fixtures::capabilities;
+
+    fn user(username: &str) -> UserState {
+        UserState {
+            id: "1".into(),
+            username: username.into(),
+            first_name: None,
+            last_name: None,
+            email: None,
+            enabled: true,
+            federation_link: None,
+            attributes: BTreeMap::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_display_name_is_made_of_the_names_and_falls_back_to_the_login() {
+        let caps = capabilities();
+        let mut alice = user("alice");
+        assert_eq!(desired_user(&alice, &caps).display_name, "alice");
+        alice.last_name = Some(" Ng ".into());
+        assert_eq!(desired_user(&alice, &caps).display_name, "Ng");
+        alice.first_name = Some("Alice".into());
+        assert_eq!(desired_user(&alice, &caps).display_name, "Alice Ng");
+        alice.first_name = Some("  ".into());
+        assert_eq!(desired_user(&alice, &caps).display_name, "Ng");
+    }
+
+    #[test]
+    fn an_empty_email_is_none_and_may_be_impossible() {
+        let caps = capabilities();
+        let mut alice = user("alice");
+        alice.email = Some(" ".into());
+        let desired = desired_user(&alice, &caps);
+        assert_eq!(desired.email, None);
+        assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("e-mail")));
+        alice.email = Some("alice@example.org".into());
+        assert_eq!(impossible_user(&desired_user(&alice, &caps), &caps), None);
+    }
+
+    #[test]
+    fn logins_are_written_by_the_targets_case_rule_and_checked_by_its_limits() {
+        let caps = capabilities();
+        let mut long = user(&"É".repeat(300));
+        long.email = Some("e@example.org".into());
+        let desired = desired_user(&long, &caps);
+        assert_eq!(desired.login, "é".repeat(300));
+        assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("255")));
+    }
+
+    #[test]
+    fn service_accounts_are_out_of_scope() {
+        assert!(out_of_scope(&user("service-account-usersync")).is_some());
+        assert!(out_of_scope(&user("alice")).is_none());
+    }
+
+    #[test]
+    fn group_names_that_the_target_cannot_have_are_told() {
+        let mut caps = capabilities();
+        caps.group_forbids = vec!['/'];
+        assert!(impossible_group("a/b", &caps).is_some_and(|why| why.contains("'/'")));
+        assert!(impossible_group("", &caps).is_some());
+        assert_eq!(impossible_group("Entwicklung & Forschung", &caps), None);
+    }
+}
