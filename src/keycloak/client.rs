@@ -24,6 +24,9 @@ const GROUP_GONE: &str = "Could not find group by id";
 /// How many are asked for when any living user will do.
 const SOME: usize = 20;
 
+/// A token older than this is renewed before a 403 is believed.
+const RIGHTS_MAY_BE_NEWER: Duration = Duration::from_secs(10);
+
 /// A realm, read with a service account.
 pub struct KeycloakSource {
     pub(super) settings: KeycloakSettings,
@@ -72,7 +75,7 @@ impl KeycloakSource {
         self.tokens.get(&self.http, &self.settings, &self.names, self.base().await?, stale).await
     }
 
-    /// A GET with the token; a token that was refused is renewed once.
+    /// A GET with the token; a token that was refused, or that opens too little, is renewed once.
     pub(super) async fn fetch(&self, url: &str, query: Query<'_>, within: Duration) -> Result<Answer, SourceError> {
         let base = self.base().await?;
         let mut token = self.token(None).await?;
@@ -80,7 +83,10 @@ impl KeycloakSource {
         loop {
             let request = self.http.client().get(url).query(query).bearer_auth(token.text.expose_secret());
             let answer = self.http.get(&self.names.at(base), request, within).await?;
-            if answer.status != StatusCode::UNAUTHORIZED || renewed {
+            // Rights are in the token, so one that was given meanwhile is only in the next.
+            let stale = answer.status == StatusCode::UNAUTHORIZED
+                || answer.status == StatusCode::FORBIDDEN && token.asked_at.elapsed() > RIGHTS_MAY_BE_NEWER;
+            if !stale || renewed {
                 return Ok(answer);
             }
             token = self.token(Some(token.number)).await?;

@@ -2,15 +2,12 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
-use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::{
     KeycloakSource, SourceError,
     decode::DIRECTORY_EVENTS,
     fault::Asked,
-    http::Answer,
     setup::{ADMIN_EXPIRY, LISTENER},
     token::Token,
     wire::{EventsConfig, User},
@@ -20,8 +17,8 @@ use crate::{
     target::{Note, NoteState},
 };
 
-/// Clocks that are further apart than this make signatures and schedules go wrong.
-const CLOCKS_APART_MILLIS: i128 = 60_000;
+/// Clocks that are more seconds apart than this make signatures and schedules go wrong.
+const CLOCKS_APART: u64 = 60;
 
 /// An hourly run finds less than this lost.
 const SHORTEST_EXPIRY: i64 = 24 * 60 * 60;
@@ -67,7 +64,7 @@ impl KeycloakSource {
         self.group_lines(&mut found).await;
         self.rights(&mut found, &token);
         self.events(&mut found).await;
-        self.clock(&mut found).await;
+        Self::clock(&mut found, &token);
         found
     }
 
@@ -211,19 +208,19 @@ impl KeycloakSource {
         }
     }
 
-    async fn clock(&self, found: &mut Diagnosis) {
-        let Ok(base) = self.base().await else { return };
-        let url = base.realm(&self.settings.realm);
-        let answer: Result<Answer, SourceError> = self.fetch(&url, &[], self.settings.connection.time_outs.call).await;
-        let Some(ahead) =
-            answer.ok().filter(|a| a.status == StatusCode::OK).and_then(|a| a.clock_ahead(Timestamp::now()))
-        else {
-            return found.say(NoteState::Note, "clock", "the answers carry no date, so the clocks cannot be compared");
+    /// By the token's own time: Keycloak's answers carry no date, and a proxy's would be the proxy's.
+    fn clock(found: &mut Diagnosis, token: &Token) {
+        let Some(ahead) = token.clock_ahead else {
+            return found.say(
+                NoteState::Note,
+                "clock",
+                "the token does not say when it was made, so the clocks cannot be compared",
+            );
         };
-        let apart = ahead.as_millis().abs();
-        // The header has whole seconds, so what is below one says nothing.
-        let text = if apart < 1500 { "less than 2 s apart".to_owned() } else { format!("{} s apart", apart / 1000) };
-        if apart <= CLOCKS_APART_MILLIS {
+        let apart = ahead.unsigned_abs();
+        // The token has whole seconds, so what is about one says nothing.
+        let text = if apart < 2 { "less than 2 s apart".to_owned() } else { format!("{apart} s apart") };
+        if apart <= CLOCKS_APART {
             found.say(NoteState::Ok, "clock", text);
         } else {
             let who = if ahead.is_positive() { "Keycloak's is ahead" } else { "Keycloak's is behind" };

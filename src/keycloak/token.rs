@@ -7,6 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -37,6 +38,7 @@ type Digest = [u8; 32];
 pub(super) struct Claims {
     pub iss: Option<String>,
     pub sub: Option<String>,
+    iat: Option<i64>,
     #[serde(default)]
     resource_access: BTreeMap<String, Roles>,
 }
@@ -66,6 +68,10 @@ pub(super) struct Token {
     pub text: SecretString,
     pub claims: Claims,
     pub life: Duration,
+    /// How many seconds Keycloak's clock was ahead of ours when it was given.
+    pub clock_ahead: Option<i64>,
+    /// When it was asked for.
+    pub asked_at: Instant,
     /// Tells one token from the next.
     pub number: u64,
     renew_at: Instant,
@@ -131,7 +137,10 @@ impl Tokens {
                 state.refused = None;
                 let margin = RENEW_BEFORE.min(life / 4);
                 let claims = Claims::of(text.expose_secret()).unwrap_or_default();
+                let clock_ahead = claims.iat.map(|at| at.saturating_sub(Timestamp::now().as_second()));
                 let token = Token {
+                    clock_ahead,
+                    asked_at,
                     text,
                     claims,
                     life,
