@@ -158,6 +158,11 @@ impl KeycloakSource {
         Ok(page)
     }
 
+    /// Whether the token opens the listings without showing anybody in them.
+    pub(super) async fn is_blind(&self) -> Result<bool, SourceError> {
+        Ok(self.token(None).await?.claims.is_blind(&self.names.rights_client))
+    }
+
     pub(super) fn doubt(&self, what: &str) -> SourceError {
         fault::error(ErrorClass::Doubt, format!("realm {}: {what}; this reading is not believed", self.settings.realm))
     }
@@ -248,7 +253,7 @@ impl Source for KeycloakSource {
         // Too few rights look like an empty realm.
         if first == 0 && page.is_empty() && max > 0 {
             let count = self.user_count().await?;
-            if count > 0 {
+            if count > 0 || self.is_blind().await? {
                 let text = format!(
                     "the listing of users is empty, but Keycloak counts {count}: the role view-users is missing"
                 );
