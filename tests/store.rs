@@ -99,6 +99,9 @@ macro_rules! every_expectation {
                 a_managed_group_knows_what_feeds_it,
                 a_group_with_an_intent_under_way_waits,
             }
+            reference: {
+                random_histories_agree_with_the_reference,
+            }
             rest: {
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
