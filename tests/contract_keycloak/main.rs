@@ -32,14 +32,7 @@ impl Case {
     }
 
     async fn ask_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
-        self.keycloak
-            .call(
-                token,
-                method,
-                &format!("/admin/realms/{}{path}", self.realm),
-                body,
-            )
-            .await
+        self.keycloak.call(token, method, &format!("/admin/realms/{}{path}", self.realm), body).await
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -53,31 +46,16 @@ impl Case {
     }
 
     /// Expects a status with a JSON body, or with none (`Null`).
-    async fn expect(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-        status: u16,
-        answer: Value,
-    ) {
+    async fn expect(&self, method: &str, path: &str, body: Option<Value>, status: u16, answer: Value) {
         let got = self.ask(method, path, body).await;
         assert_eq!(got.status, status, "{method} {path}: {}", got.body);
-        let text = if got.body.is_empty() {
-            Value::Null
-        } else {
-            got.json()
-        };
+        let text = if got.body.is_empty() { Value::Null } else { got.json() };
         assert_eq!(text, answer, "{method} {path}");
     }
 
     async fn names(&self, path: &str, field: &str) -> Vec<String> {
         let list = self.get(path).await;
-        list.as_array()
-            .expect("a list")
-            .iter()
-            .map(|one| one[field].as_str().unwrap_or_default().to_owned())
-            .collect()
+        list.as_array().expect("a list").iter().map(|one| one[field].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// The admin events since the last call of this, oldest first: operation, type, path, representation, details.
@@ -86,9 +64,7 @@ impl Case {
         self.ask("DELETE", "/admin-events", None).await;
         let shown = |event: &Value| {
             let text = event["representation"].as_str();
-            let representation: Value = text.map_or(Value::Null, |text| {
-                serde_json::from_str(text).expect("JSON")
-            });
+            let representation: Value = text.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"));
             json!([
                 event["operationType"],
                 event["resourceType"],
@@ -97,12 +73,7 @@ impl Case {
                 event["details"]
             ])
         };
-        events
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(shown)
-            .collect()
+        events.as_array().expect("a list").iter().map(shown).collect()
     }
 
     /// A client with a service account that holds these rights; gives its token.
@@ -110,20 +81,12 @@ impl Case {
         let name = format!("c-{}", roles.join("-"));
         let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
         let id = self.post("/clients", client).await;
-        let account = self
-            .get(&format!("/clients/{id}/service-account-user"))
-            .await;
+        let account = self.get(&format!("/clients/{id}/service-account-user")).await;
         let account = account["id"].as_str().expect("an id");
-        let management = self.get("/clients?clientId=realm-management").await[0]["id"]
-            .as_str()
-            .expect("id")
-            .to_owned();
+        let management = self.get("/clients?clientId=realm-management").await[0]["id"].as_str().expect("id").to_owned();
         let mut held = Vec::new();
         for role in roles {
-            held.push(
-                self.get(&format!("/clients/{management}/roles/{role}"))
-                    .await,
-            );
+            held.push(self.get(&format!("/clients/{management}/roles/{role}")).await);
         }
         if !held.is_empty() {
             let path = format!("/users/{account}/role-mappings/clients/{management}");
@@ -142,12 +105,7 @@ fn message(text: &str) -> Value {
 }
 
 fn keys(value: &Value) -> Vec<String> {
-    let mut keys: Vec<String> = value
-        .as_object()
-        .expect("an object")
-        .keys()
-        .cloned()
-        .collect();
+    let mut keys: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
     keys.sort();
     keys
 }
@@ -191,29 +149,13 @@ async fn run(keycloak: Keycloak) {
     for (name, work) in CASES {
         let realm = keycloak.new_realm().await;
         let token = keycloak.admin_token().await;
-        let case = Arc::new(Case {
-            keycloak: Arc::clone(&keycloak),
-            realm: realm.clone(),
-            token,
-        });
+        let case = Arc::new(Case { keycloak: Arc::clone(&keycloak), realm: realm.clone(), token });
         if let Err(error) = tokio::spawn(work(case)).await {
             failed.insert((*name).to_owned(), json!(error.to_string()));
         }
-        keycloak
-            .call(
-                &keycloak.admin_token().await,
-                "DELETE",
-                &format!("/admin/realms/{realm}"),
-                None,
-            )
-            .await;
+        keycloak.call(&keycloak.admin_token().await, "DELETE", &format!("/admin/realms/{realm}"), None).await;
     }
-    assert!(
-        failed.is_empty(),
-        "{} of {} cases failed: {failed:#?}",
-        failed.len(),
-        CASES.len()
-    );
+    assert!(failed.is_empty(), "{} of {} cases failed: {failed:#?}", failed.len(), CASES.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
