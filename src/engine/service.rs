@@ -33,6 +33,8 @@ const AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(30);
 /// How often old events, changes and runs are removed, and how many in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
+/// How often the gauges are brought up to date.
+const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that a dispatcher sleeps without looking.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -107,6 +109,7 @@ impl Service {
         shared.look_around().await?;
         tasks.spawn(Arc::clone(&shared).watch());
         tasks.spawn(Arc::clone(&shared).prune());
+        tasks.spawn(Arc::clone(&shared).gauge());
         for port in engine.targets() {
             tasks.spawn(Arc::clone(&shared).dispatch(Arc::clone(port)));
             tasks.spawn(Arc::clone(&shared).heal_target(Arc::clone(port)));
@@ -413,6 +416,22 @@ impl Shared {
             raised = report.raised, took_ms = report.took_ms, "run ended"
         );
         Ok(())
+    }
+
+    /// Keeps the gauges of all pairs up to date.
+    async fn gauge(self: Arc<Self>) {
+        while !self.cancel.is_cancelled() {
+            let now = self.engine.clock.now();
+            for pair in self.engine.pairs() {
+                match self.engine.store.counts(&pair, now).await {
+                    Ok(counts) => self.engine.metrics.counts(&pair, &counts, now),
+                    Err(error) => tracing::error!(%pair, "the store cannot be read: {error}"),
+                }
+                let next = self.next_after(&pair, now).map(|(due, _)| due);
+                self.engine.metrics.next_run(&pair.connector, next);
+            }
+            self.sleep(GAUGED_EVERY).await;
+        }
     }
 
     /// Removes what is older than it is to be kept, in small steps.

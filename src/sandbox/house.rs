@@ -142,7 +142,8 @@ impl Grounds {
             None => sqlite::SqliteStore::open_temporary(open).await,
         };
         let store = Arc::new(store.map_err(fault)?);
-        let engine = Arc::new(self.engine(Arc::clone(&store) as Arc<dyn Store>)?);
+        let engine = self.engine(Arc::clone(&store) as Arc<dyn Store>)?.with_metrics(Arc::clone(&metrics));
+        let engine = Arc::new(engine);
         let schedules = self.options.schedule.iter().map(|schedule| (CONNECTOR.into(), Arc::clone(schedule)));
         let options = ServiceOptions {
             schedules: schedules.collect::<HashMap<_, _>>(),

@@ -265,7 +265,8 @@ fn event_step(
         .filter_map(Value::as_str)
         .collect();
     let missing: Vec<_> = DIRECTORY_EVENTS.into_iter().filter(|kind| !types.contains(kind)).collect();
-    // None chosen means all.
+    // None chosen shows as Keycloak's own choice, which must not become somebody's by being sent back.
+    config.remove("enabledEventTypes");
     if !types.is_empty() && !missing.is_empty() {
         let all: Vec<_> = types.iter().copied().chain(missing.iter().copied()).collect();
         change(&mut config, "enabledEventTypes", json!(all));

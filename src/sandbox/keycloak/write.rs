@@ -187,7 +187,11 @@ impl Call<'_> {
                 Ok(Reply::empty(204))
             }
             ("POST", ["users", _]) => Err(Refused::no_path()),
-            (_, ["users"] | ["users", _]) => Err(Refused::no_method()),
+            (_, ["users"]) => Err(Refused::no_method()),
+            (_, ["users", id]) => {
+                self.manage_user(id)?;
+                Err(Refused::no_method())
+            }
             _ => Err(Refused::no_path()),
         }
     }

@@ -199,7 +199,9 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, file: &Path) -> StoreRe
     if found == newest() {
         return Ok(());
     }
-    if found > 0 {
+    let empty: bool =
+        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetch_one(&mut *conn).await?;
+    if !empty {
         let copy = beside(file, &format!(".before-{}", newest()));
         private(&copy)?.set_len(0).map_err(|error| unavailable(format!("{}: {error}", copy.display())))?;
         sqlx::query("VACUUM INTO ?1").bind(copy.to_string_lossy().into_owned()).execute(&mut *conn).await?;
