@@ -27,6 +27,8 @@ async fn settled(grounds: &Grounds, house: &House) {
     let tasks = house.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
     let troubled: Vec<_> = tasks.iter().filter(|task| task.error.is_some()).collect();
     assert!(troubled.is_empty(), "{troubled:#?}");
+    let agreement = house.agreement(grounds).await.expect("comparable");
+    assert_eq!(agreement.differences, Vec::<String>::new());
 }
 
 #[tokio::test]

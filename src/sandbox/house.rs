@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{
     JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    agree::{Agreement, agree},
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
@@ -176,6 +177,13 @@ impl House {
     /// Where it listens, as a URL without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
+    }
+
+    /// Whether the imitations agree, read off their bare state; only accounts that are linked count as ours.
+    pub async fn agreement(&self, grounds: &Grounds) -> Result<Agreement, HouseError> {
+        let links = self.store.links(&Self::pair()).await.map_err(fault)?;
+        let ours = links.into_iter().map(|link| link.account.to_string()).collect();
+        Ok(agree(&grounds.realm.snapshot(), &grounds.jira.snapshot(), &ours))
     }
 
     /// Waits until the pair is in service.
