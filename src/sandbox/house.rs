@@ -12,7 +12,7 @@ use super::{
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
-    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort, WorkError},
+    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
     store::{PairState, Store, TaskFilter, sqlite},
@@ -211,13 +211,12 @@ impl House {
     }
 
     /// Stops it in order; the imitations stay.
-    pub async fn stop(mut self) -> Result<(), WorkError> {
+    pub async fn stop(mut self) {
         self.health.drain();
         if let Some(service) = self.service.take() {
             service.shutdown(Duration::from_secs(10)).await;
         }
         self.server.shutdown(Duration::from_secs(1)).await;
         self.store.close().await;
-        Ok(())
     }
 }

@@ -69,7 +69,6 @@ impl Default for HttpSettings {
     }
 }
 
-<<<<<<< HEAD
 impl From<&Reach> for HttpSettings {
     fn from(reach: &Reach) -> Self {
         Self {
@@ -89,7 +88,6 @@ pub fn provider(secret: &Secret) -> SecretProvider {
     Arc::new(move || secret.read().map_err(|error| error.to_string()))
 }
 
-=======
 /// A proxy's address may hold a password, so only its server is shown.
 impl fmt::Debug for HttpSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +100,6 @@ impl fmt::Debug for HttpSettings {
     }
 }
 
->>>>>>> main
 /// One call.
 #[derive(Debug)]
 pub struct Call {
