@@ -167,20 +167,12 @@ fn files() -> Vec<String> {
 }
 
 /// What an event looks like and what is made of it, ids and times left out.
-fn shape(event: &Value, decoded: &NewEvent) -> String {
+fn shape(decoded: &NewEvent) -> String {
     let segment = |segment: &str| if uuid::Uuid::try_parse(segment).is_ok() { "ID".into() } else { segment.to_owned() };
     let path: Vec<_> = decoded.about.split('/').map(segment).collect();
     let hints: Vec<_> =
         decoded.hints.iter().map(|hint| hint.to_string().split(':').next().unwrap_or_default().to_owned()).collect();
-    let representation = if event["representation"].is_string() { "with" } else { "without" };
-    format!(
-        "{} {} {representation} representation: {} {} {:?}",
-        decoded.kind,
-        path.join("/"),
-        hints.join(" "),
-        decoded.wants_run,
-        decoded.outcome
-    )
+    format!("{} {}: {} {} {:?}", decoded.kind, path.join("/"), hints.join(" "), decoded.wants_run, decoded.outcome)
 }
 
 #[test]
@@ -189,8 +181,9 @@ fn what_is_recorded_anew_has_the_shapes_that_are_known() {
     for file in files() {
         let capture = capture(&file);
         for step in capture.steps {
-            let shapes: Vec<_> =
-                step.events.iter().zip(decoded(&step.events)).map(|(event, decoded)| shape(event, &decoded)).collect();
+            // Events of one request can share their millisecond.
+            let mut shapes: Vec<_> = decoded(&step.events).iter().map(shape).collect();
+            shapes.sort();
             let (version, before) =
                 known.entry(step.did.clone()).or_insert_with(|| (capture.keycloak.clone(), shapes.clone()));
             assert_eq!(shapes, *before, "{}: {} in {file}, not as in Keycloak {version}", step.did, capture.keycloak);
