@@ -1,6 +1,6 @@
 //! What the client makes of a Keycloak that misbehaves, and of what stands before it.
 
-mod keycloak_support;
+mod support;
 
 use std::{
     num::NonZeroU32,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use keycloak_support::faulty::{Faulty, Reply, token};
+use support::faulty::{Faulty, Reply, token};
 use usersync::{
     keycloak::{Connection, KeycloakSettings, KeycloakSource, Source as _, SourceError},
     model::ErrorClass,

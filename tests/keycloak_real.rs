@@ -2,13 +2,13 @@
 //! changed (its administrator: `USERSYNC_TEST_KEYCLOAK_ADMIN` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, by default admin
 //! and admin). Each test makes a realm of its own and removes it.
 
-mod keycloak_support;
+mod support;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use keycloak_support::real::Realm;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use support::real::Realm;
 use usersync::{
     keycloak::{
         Connection, KeycloakSettings, KeycloakSource, Source as _,
