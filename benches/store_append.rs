@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use usersync::{
-    model::{ConnectorName, EventOutcome, NewEvent, Subject, TargetName},
+    model::{Cause, ConnectorName, EventOutcome, NewEvent, Pair, Priority, Subject, TargetName},
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -34,6 +34,28 @@ fn event(nth: u64) -> NewEvent {
         settle: false,
         outcome: EventOutcome::Accepted,
     }
+}
+
+/// How long a claim and its completion take while 100 000 tasks wait.
+async fn claims(store: &SqliteStore) {
+    let (pair, now) = (Pair::new("corp", "waiting"), Timestamp::now());
+    let subjects: Vec<Subject> = (0..100_000).map(|nth| Subject::user(format!("user-{nth}"))).collect();
+    let cause = Cause::Other { what: "measured".into() };
+    store.raise(&pair, &subjects, Priority::Event, &cause, now).await.expect("raised");
+    let (mut held, mut claiming, mut completing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for _ in 0..2_000 {
+        let began = Instant::now();
+        let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await.expect("claimed");
+        claiming += began.elapsed();
+        held.extend(claimed.map(|claimed| claimed.token));
+        // Sixteen workers hold one each.
+        if held.len() > 16 {
+            let began = Instant::now();
+            store.complete(held.remove(0), Vec::new(), now, now).await.expect("completed");
+            completing += began.elapsed();
+        }
+    }
+    println!("a claim takes {} us, a completion {} us", claiming.as_micros() / 2_000, completing.as_micros() / 2_000);
 }
 
 fn main() {
@@ -77,6 +99,7 @@ fn main() {
             task.await.expect("a caller");
         }
         let rate = shared.1.load(Ordering::Relaxed) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(1);
+        claims(&store).await;
         println!("{rate} events/s from {callers} callers, slowest {} ms", shared.2.load(Ordering::Relaxed) / 1_000);
         store.close().await;
     });
