@@ -105,7 +105,7 @@ pub async fn random_histories_agree_with_the_reference(store: World) {
                 0..=2 => {
                     let priority = [Priority::Event, Priority::Retry, Priority::FanOut, Priority::Run]
                         [usize::try_from(dice.roll(4)).unwrap()];
-                    store.raise(&pair(), &[subject.clone()], priority, &because("x"), now).await.unwrap();
+                    store.raise(&pair(), std::slice::from_ref(&subject), priority, &because("x"), now).await.unwrap();
                     reference.raise(&subject, priority, now);
                 }
                 3..=5 => {

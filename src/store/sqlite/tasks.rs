@@ -122,7 +122,8 @@ impl Tx {
     /// Makes those ready that wait for this subject.
     pub(super) async fn wake_waiting(&mut self, no: PairNo, subject: &Subject, now: Timestamp) -> StoreResult<()> {
         let woken = sqlx::query(
-            "UPDATE task SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
+            // Named, as the planner would rather walk all tasks of the pair.
+            "UPDATE task INDEXED BY task_blocked SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
         )
         .bind(no.pair)
         .bind(subject.to_string())
@@ -145,7 +146,7 @@ impl Tx {
         query.push(", last_at = ").push_bind(millis(now)).push(", cause = ").push_bind(cause.clone());
         query.push(", last_cause = ").push_bind(cause);
         query.push(" WHERE (pair, subject) IN (SELECT t.pair, t.subject FROM ").push(JOINED);
-        conditions(&mut query, &filter)?;
+        conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
         self.wake |= count > 0;
@@ -173,7 +174,7 @@ impl Tx {
 const JOINED: &str =
     "task t JOIN pair p ON p.no = t.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
-fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreResult<()> {
+fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
     query.push(" WHERE true");
     if let Some(connector) = &filter.connector {
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
@@ -193,7 +194,6 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreRes
     if let Some(reason) = &filter.reason {
         query.push(" AND instr(lower(t.error), ").push_bind(reason.to_lowercase()).push(") > 0");
     }
-    Ok(())
 }
 
 /// Tasks, the most urgent first.
@@ -203,7 +203,7 @@ pub(super) async fn read(conn: &mut SqliteConnection, filter: &TaskFilter) -> St
          t.attempts, t.class, t.error, t.cause FROM ",
     );
     query.push(JOINED);
-    conditions(&mut query, filter)?;
+    conditions(&mut query, filter);
     query.push(" ORDER BY t.dead, t.priority, t.not_before, t.subject LIMIT ").push_bind(limit(filter.limit));
     query.build().fetch_all(conn).await?.iter().map(record).collect()
 }
@@ -236,7 +236,7 @@ fn record(row: &SqliteRow) -> StoreResult<TaskRecord> {
 pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Subject]) -> StoreResult<Option<i64>> {
     // A minimum for each priority, so that each is one step into the index.
     let (next,) = sqlx::query_as(
-        "SELECT min(at) FROM (SELECT (SELECT not_before FROM task WHERE dead = 0 AND pair = ?1 AND priority = p.value \
+        "SELECT min(at) FROM (SELECT (SELECT not_before FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = p.value \
          AND subject NOT IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1) AS at \
          FROM json_each('[0,1,2,3]') p)",
     )
