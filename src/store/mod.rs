@@ -3,6 +3,8 @@
 //!
 //! The rules that these transactions keep were model-checked; the numbers in brackets are those of the design, section 4.
 
+pub mod sqlite;
+
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
@@ -17,7 +19,7 @@ use crate::model::{
 };
 
 /// What went wrong in the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The claim is not held any more: its holder writes nothing. [6]
     #[error("the claim has ended")]
@@ -401,6 +403,19 @@ pub struct Decision {
     pub note: Option<String>,
 }
 
+/// Something that a person did in usersync.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Time-ordered id.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What, in plain words.
+    pub what: String,
+}
+
 /// What is kept, and the rules that keep it right. Times come in as values. [9]
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -446,14 +461,23 @@ pub trait Store: Send + Sync {
     /// When the next task of this target falls due, so that a worker knows how long to sleep.
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;
 
-    /// Returns when something may have become due or been asked for since this was last called.
+    /// Returns when something may have become due or been asked for since this was last called. For one caller; several
+    /// use [`Store::woken_after`].
     async fn woken(&self);
+
+    /// Counts the wakes: returns the count as soon as it is larger than `seen`. Each caller keeps its own, begins with
+    /// 0, and looks for work before it waits again.
+    async fn woken_after(&self, seen: u64) -> u64;
 
     /// The next number of the one sequence of looks; never given twice, also after a restart. [3]
     async fn next_look(&self) -> StoreResult<Look>;
 
     /// Who holds this account; `name` is its login, to compare with open create intents of other subjects.
     async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder>;
+
+    /// Open intents of the claimed subject and accounts by now: an account that was adopted may bring some along, which
+    /// are to be settled by looking. [7]
+    async fn open_intents(&self, token: Token) -> StoreResult<Vec<OpenIntent>>;
 
     /// Links the claimed subject to an account found by name, and claims it; a link of `from` moves over with all that
     /// it knows. [4]
@@ -657,6 +681,9 @@ pub trait Store: Send + Sync {
 
     /// Events stored, duplicates among them, and when the last came, of a connector.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+
+    /// What people did (decided, asked for, replayed, paused, confirmed), newest first; with an id below `before`.
+    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>>;
 
     // --- housekeeping ---
 

@@ -1,0 +1,357 @@
+//! Claims: who may work what. [4, 6, 7]
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    codec,
+    codec::millis,
+    memory::{Claim, Memory},
+    names::PairNo,
+    tasks::rank,
+    writer::Tx,
+};
+use crate::{
+    model::{AccountId, Cause, ConnectorName, Link, Look, Pair, Priority, RunId, Subject, TargetName, Token, UserId},
+    store::{Adopted, Claimed, Holder, Planned, StoreError, StoreResult},
+};
+
+/// When to ask again for an account that another claim holds, whose end nobody knows.
+const BUSY: SignedDuration = SignedDuration::from_millis(250);
+
+/// The most urgent task of a pair whose time has come, claimed ones aside; each branch is one step into the index.
+const HEAD: &str = "
+SELECT h.subject, h.generation, h.priority, h.not_before, h.attempts, h.cause, h.caused_at, h.blocked_by,
+    EXISTS (SELECT 1 FROM task w WHERE w.pair = ?1 AND w.blocked_by = h.subject),
+    EXISTS (SELECT 1 FROM held_item i WHERE i.pair = ?1 AND i.subject = h.subject AND i.state IN ('approved', 'rejected'))
+FROM (
+    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 0 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 1 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 2 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 3 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+) h LIMIT 1";
+
+type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool, bool);
+
+/// Subjects that a run found in order, but that somebody worked on since, or works on.
+const WORKED_SINCE: &str = "
+SELECT f.value ->> 0 FROM json_each(?2) f
+LEFT JOIN look l ON l.pair = ?1 AND l.subject = f.value ->> 0
+LEFT JOIN link k ON k.pair = ?1 AND k.user = f.value ->> 3
+WHERE l.number > f.value ->> 1
+    OR k.account IS NOT f.value ->> 2
+    OR EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.value ->> 0)
+    OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || (f.value ->> 2))";
+
+impl Tx {
+    /// The claim, if it is still held.
+    pub(super) fn held(&self, token: Token) -> StoreResult<Claim> {
+        self.memory.find(token).ok_or(StoreError::ClaimEnded)
+    }
+
+    pub(super) async fn claim(
+        &mut self,
+        target: &TargetName,
+        connectors: &[ConnectorName],
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        let mut skipped: HashSet<(i64, Subject)> = HashSet::new();
+        loop {
+            let mut best: Option<(Pair, PairNo, Head)> = None;
+            for connector in connectors {
+                let pair = Pair { connector: connector.clone(), target: target.clone() };
+                let no = self.pair(&pair).await?;
+                let mut busy = self.memory.busy(no.pair);
+                busy.extend(skipped.iter().filter(|(pair, _)| *pair == no.pair).map(|(_, subject)| subject.clone()));
+                let head: Option<Head> = sqlx::query_as(HEAD)
+                    .bind(no.pair)
+                    .bind(millis(now))
+                    .bind(codec::to_json(&busy)?)
+                    .fetch_optional(&mut self.conn)
+                    .await?;
+                if let Some(head) = head
+                    && best.as_ref().is_none_or(|(_, _, other)| (head.2, head.3) < (other.2, other.3))
+                {
+                    best = Some((pair, no, head));
+                }
+            }
+            let Some((pair, no, head)) = best else { return Ok(None) };
+            let subject: Subject = codec::parse(&head.0)?;
+            if let Some(claimed) = self.claim_task(pair, no, &subject, head, now).await? {
+                return Ok(Some(claimed));
+            }
+            skipped.insert((no.pair, subject));
+        }
+    }
+
+    /// Claims this task, unless its account is claimed or an intent can still arrive: then it waits until that can not.
+    async fn claim_task(
+        &mut self,
+        pair: Pair,
+        no: PairNo,
+        subject: &Subject,
+        head: Head,
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        let (name, generation, _, _, attempts, cause, caused_at, blocked_by, wanted, decided) = head;
+        let link = self.link_of(no, subject).await?;
+        if let Some(link) = &link
+            && self.memory.holds_account(no.target, &link.account).is_some()
+        {
+            return Ok(None);
+        }
+        let intents = self.intents_closing(no, subject, link.as_ref().map(|link| &link.account)).await?;
+        if let Some(until) = intents.iter().map(|intent| intent.arrives_until).filter(|until| *until > now).max() {
+            sqlx::query("UPDATE task SET not_before = ?3 WHERE pair = ?1 AND subject = ?2")
+                .bind(no.pair)
+                .bind(name)
+                .bind(millis(until))
+                .execute(&mut self.conn)
+                .await?;
+            return Ok(None);
+        }
+        if blocked_by.is_some() {
+            // It looks for itself now; whom it still waits for, it says again.
+            sqlx::query("UPDATE task SET blocked_by = NULL WHERE pair = ?1 AND subject = ?2")
+                .bind(no.pair)
+                .bind(name)
+                .execute(&mut self.conn)
+                .await?;
+        }
+        let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
+        let cause: Cause = codec::from_json(&cause)?;
+        let caused_at = codec::time(caused_at)?;
+        let token = self.take(Claim {
+            token: Token(0),
+            pair: pair.clone(),
+            no,
+            subject: subject.clone(),
+            generation,
+            cause: cause.clone(),
+            caused_at,
+            accounts: link.iter().map(|link| link.account.clone()).collect(),
+        });
+        Ok(Some(Claimed {
+            token,
+            pair,
+            subject: subject.clone(),
+            generation,
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            cause,
+            caused_at,
+            link,
+            intents,
+            decided,
+            wanted,
+        }))
+    }
+
+    fn take(&mut self, claim: Claim) -> Token {
+        let token = self.memory.next_token();
+        let undo = self.memory.take(Claim { token, ..claim });
+        self.undo_with(Some(undo));
+        token
+    }
+
+    /// The link of a subject that is a user.
+    async fn link_of(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<Link>> {
+        match subject.as_user() {
+            Some(user) => self.link(no, user).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn claim_planned(
+        &mut self,
+        pair: &Pair,
+        run: RunId,
+        planned: &Planned,
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        let no = self.pair(pair).await?;
+        let subject = &planned.subject;
+        let cause = Cause::Run { id: run };
+        let link = self.link_of(no, subject).await?;
+        let account = link.as_ref().map(|link| &link.account);
+        let busy = self.memory.holds_subject(no, subject).is_some()
+            || account.is_some_and(|account| self.memory.holds_account(no.target, account).is_some());
+        let stands = !busy
+            && account == planned.account.as_ref()
+            && self.look(no, subject).await?.is_none_or(|newest| newest <= planned.look)
+            && self.intents_closing(no, subject, account).await?.is_empty();
+        if !stands {
+            self.raise(no, [subject], Priority::Run, &cause, now).await?;
+            return Ok(None);
+        }
+        let wanted = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2)")
+            .bind(no.pair)
+            .bind(subject.to_string())
+            .fetch_one(&mut self.conn)
+            .await?;
+        let decided = self.decided(no, subject).await?;
+        let token = self.take(Claim {
+            token: Token(0),
+            pair: pair.clone(),
+            no,
+            subject: subject.clone(),
+            generation: 0,
+            cause: cause.clone(),
+            caused_at: now,
+            accounts: account.cloned().into_iter().collect(),
+        });
+        Ok(Some(Claimed {
+            token,
+            pair: pair.clone(),
+            subject: subject.clone(),
+            generation: 0,
+            attempts: 0,
+            cause,
+            caused_at: now,
+            link,
+            intents: Vec::new(),
+            decided,
+            wanted,
+        }))
+    }
+
+    pub(super) async fn found_in_order(
+        &mut self,
+        pair: &Pair,
+        run: RunId,
+        found: &[Planned],
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        let no = self.pair(pair).await?;
+        let rows: Vec<_> =
+            found.iter().map(|one| (&one.subject, one.look, &one.account, one.subject.as_user())).collect();
+        let since: Vec<String> = sqlx::query_scalar(WORKED_SINCE)
+            .bind(no.pair)
+            .bind(codec::to_json(&rows)?)
+            .bind(no.target)
+            .fetch_all(&mut self.conn)
+            .await?;
+        let mut again: HashSet<Subject> = since.iter().map(|text| codec::parse(text)).collect::<Result<_, _>>()?;
+        for one in found {
+            let claimed = self.memory.holds_subject(no, &one.subject).is_some()
+                || one.account.as_ref().is_some_and(|account| self.memory.holds_account(no.target, account).is_some());
+            if claimed {
+                again.insert(one.subject.clone());
+            }
+        }
+        self.raise(no, &again, Priority::Run, &Cause::Run { id: run }, now).await
+    }
+
+    /// The number of the newest look that is recorded.
+    async fn look(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<Look>> {
+        let number: Option<i64> = sqlx::query_scalar("SELECT number FROM look WHERE pair = ?1 AND subject = ?2")
+            .bind(no.pair)
+            .bind(subject.to_string())
+            .fetch_optional(&mut self.conn)
+            .await?;
+        Ok(number.map(Look))
+    }
+
+    /// Records a number taken now, when work on the subject ends. [3]
+    pub(super) async fn record_look(&mut self, claim: &Claim) -> StoreResult<()> {
+        sqlx::query(
+            "INSERT INTO look (pair, subject, number) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)",
+        )
+        .bind(claim.no.pair)
+        .bind(claim.subject.to_string())
+        .bind(self.memory.next_look().0)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn holder(&mut self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {
+        let claim = self.held(token)?;
+        if let Some((connector, link)) = self.linked(claim.no.target, account).await? {
+            return Ok(Holder::Linked { connector, link });
+        }
+        let made = self.being_made(&claim, name).await?;
+        Ok(if made.is_some() { Holder::BeingMade } else { Holder::Nobody })
+    }
+
+    /// Until when the request of another subject's open create intent of this name can arrive, if there is one.
+    async fn being_made(&mut self, claim: &Claim, name: &str) -> StoreResult<Option<i64>> {
+        let until = sqlx::query_scalar(
+            "SELECT max(arrives_until) FROM intent WHERE target = ?1 AND made = ?2 AND (pair <> ?3 OR subject <> ?4)",
+        )
+        .bind(claim.no.target)
+        .bind(codec::fold(name))
+        .bind(claim.no.pair)
+        .bind(claim.subject.to_string())
+        .fetch_one(&mut self.conn)
+        .await?;
+        Ok(until)
+    }
+
+    pub(super) async fn adopt(
+        &mut self,
+        token: Token,
+        link: Link,
+        from: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<Adopted> {
+        let claim = self.held(token)?;
+        if claim.subject.as_user() != Some(&link.user) {
+            return Err(StoreError::Failed(format!("{} is not the claimed {}", link.user, claim.subject)));
+        }
+        let no = claim.no;
+        let later = millis(now + BUSY);
+        if self.memory.holds_account(no.target, &link.account).is_some_and(|holder| holder != token) {
+            return Ok(Adopted::Busy { until: codec::time(later)? });
+        }
+        if let Some(until) = self.arrives_at(no, &link.account, now).await? {
+            return Ok(Adopted::Busy { until });
+        }
+        let other = self.linked(no.target, &link.account).await?;
+        let link = match other {
+            None => {
+                if let Some(until) = self.being_made(&claim, &link.name).await? {
+                    return Ok(Adopted::Busy { until: codec::time(until.max(later))? });
+                }
+                link
+            }
+            Some((connector, old)) if connector == claim.pair.connector && old.user == link.user => {
+                Link { name: link.name, ..old }
+            }
+            Some((connector, old)) if connector == claim.pair.connector && Some(&old.user) == from.as_ref() => {
+                self.remove_link(no, &old.user).await?;
+                Link { user: link.user, name: link.name, ..old }
+            }
+            Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
+        };
+        self.put_link(no, &link).await?;
+        let undo = self.memory.add_account(token, &link.account);
+        self.undo_with(undo);
+        Ok(Adopted::Linked)
+    }
+
+    /// What the priority of a claim's task is; that of a run where it has none.
+    pub(super) async fn priority_of(&mut self, claim: &Claim) -> StoreResult<i64> {
+        let priority: Option<i64> = sqlx::query_scalar("SELECT priority FROM task WHERE pair = ?1 AND subject = ?2")
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .fetch_optional(&mut self.conn)
+            .await?;
+        Ok(priority.unwrap_or(rank(Priority::Run)))
+    }
+}
+
+/// A claim that nobody got to hear of ends at once.
+pub(super) fn forget(memory: &Memory, claimed: Option<Claimed>) {
+    if let Some(claimed) = claimed {
+        memory.end(claimed.token);
+    }
+}

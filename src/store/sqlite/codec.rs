@@ -1,0 +1,148 @@
+//! How values look in the store: times, words, JSON, ids, sets of group numbers.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::error::damaged;
+use crate::store::StoreResult;
+
+/// A time as it is stored.
+pub(super) fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// A stored time.
+pub(super) fn time(millis: i64) -> StoreResult<Timestamp> {
+    Timestamp::from_millisecond(millis).map_err(damaged)
+}
+
+/// A stored time that may be missing.
+pub(super) fn some_time(millis: Option<i64>) -> StoreResult<Option<Timestamp>> {
+    millis.map(time).transpose()
+}
+
+/// A value as JSON.
+pub(super) fn to_json(value: &impl Serialize) -> StoreResult<String> {
+    serde_json::to_string(value).map_err(damaged)
+}
+
+/// A value stored as JSON.
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> StoreResult<T> {
+    serde_json::from_str(text).map_err(damaged)
+}
+
+/// A value that is one word, without the quotes that JSON has.
+pub(super) fn to_word(value: &impl Serialize) -> StoreResult<String> {
+    match serde_json::to_value(value).map_err(damaged)? {
+        serde_json::Value::String(word) => Ok(word),
+        other => Err(damaged(format!("{other} is no word"))),
+    }
+}
+
+/// A value stored as one word.
+pub(super) fn from_word<T: DeserializeOwned>(word: String) -> StoreResult<T> {
+    serde_json::from_value(serde_json::Value::String(word)).map_err(damaged)
+}
+
+/// A stored subject, id or other text with a type of its own.
+pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> StoreResult<T> {
+    text.parse().map_err(damaged)
+}
+
+/// A login or group name as names are compared.
+pub(super) fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// The 16 bytes of an id that is a UUID as it is usually written: a third of the text in table and index.
+pub(super) fn uuid_bytes(id: &str) -> Option<[u8; 16]> {
+    let uuid = Uuid::try_parse(id).ok()?;
+    let mut buffer = Uuid::encode_buffer();
+    (uuid.hyphenated().encode_lower(&mut buffer) == id).then(|| *uuid.as_bytes())
+}
+
+/// The id that these 16 bytes stand for.
+pub(super) fn uuid_text(bytes: &[u8]) -> StoreResult<String> {
+    Ok(Uuid::from_slice(bytes).map_err(damaged)?.hyphenated().to_string())
+}
+
+/// A set of numbers, each as the distance to the one before it, seven bits a byte.
+pub(super) fn pack(numbers: &BTreeSet<i64>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(numbers.len() * 2);
+    let mut last = 0_i64;
+    for &number in numbers {
+        // The set is ordered, so that the distance is not negative.
+        let mut rest = number.wrapping_sub(last).cast_unsigned();
+        last = number;
+        loop {
+            let low = (rest & 0x7f) as u8;
+            rest >>= 7;
+            if rest == 0 {
+                bytes.push(low);
+                break;
+            }
+            bytes.push(low | 0x80);
+        }
+    }
+    bytes
+}
+
+/// The numbers that were packed.
+pub(super) fn unpack(bytes: &[u8]) -> StoreResult<BTreeSet<i64>> {
+    let mut numbers = BTreeSet::new();
+    let (mut last, mut value, mut shift) = (0_i64, 0_u64, 0_u32);
+    for &byte in bytes {
+        if shift > 63 {
+            return Err(damaged("a set of memberships cannot be read"));
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            last = last.wrapping_add(value.cast_signed());
+            numbers.insert(last);
+            (value, shift) = (0, 0);
+        }
+    }
+    if shift == 0 { Ok(numbers) } else { Err(damaged("a set of memberships cannot be read")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sets_come_back_as_they_were(numbers in proptest::collection::btree_set(0_i64..=i64::MAX, 0..200)) {
+            prop_assert_eq!(unpack(&pack(&numbers)).unwrap(), numbers);
+        }
+
+        #[test]
+        fn dense_sets_take_one_byte_a_number(first in 0_i64..100, len in 0_i64..500) {
+            let numbers: BTreeSet<i64> = (first..first + len).collect();
+            prop_assert!(pack(&numbers).len() <= numbers.len());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = unpack(&bytes);
+        }
+
+        #[test]
+        fn a_uuid_comes_back_as_it_was_written(bytes: [u8; 16]) {
+            let text = uuid_text(&bytes).unwrap();
+            prop_assert_eq!(uuid_bytes(&text), Some(bytes));
+            prop_assert_eq!(uuid_bytes(&text.to_uppercase()).is_some(), text.to_uppercase() == text);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_refused() {
+        assert!(unpack(&[0x80]).is_err());
+        assert!(unpack(&[0xff; 12]).is_err());
+    }
+}

@@ -1,0 +1,338 @@
+//! Events and their hints.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use tokio::sync::oneshot;
+
+use super::{
+    codec,
+    codec::millis,
+    tasks::Raise,
+    writer::{Done, Tx},
+};
+use crate::{
+    model::{
+        Cause, ConnectorName, EventOutcome, EventRecord, NewEvent, Pair, Priority, RunTrigger, Subject, TargetName,
+    },
+    store::{Appended, EventFilter, Request, StoreResult},
+};
+
+/// How many rows one INSERT takes; a batch is cut into these, so that few texts are prepared and all are kept.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// One caller's events.
+pub(super) struct Append {
+    pub connector: ConnectorName,
+    pub targets: Vec<TargetName>,
+    pub events: Vec<NewEvent>,
+    pub now: Timestamp,
+    pub reply: oneshot::Sender<StoreResult<Appended>>,
+}
+
+/// The id as it is stored.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum EventId {
+    Uuid([u8; 16]),
+    Text(String),
+}
+
+impl EventId {
+    fn new(id: &str) -> Self {
+        codec::uuid_bytes(id).map_or_else(|| Self::Text(id.to_owned()), Self::Uuid)
+    }
+}
+
+impl Append {
+    /// Writes the events of many callers with few statements.
+    pub(super) async fn together(tx: StoreResult<&mut Tx>, appends: Vec<Self>) -> Done {
+        let result = match tx {
+            Ok(tx) => tx.append(&appends).await,
+            Err(error) => Err(error),
+        };
+        let failed = result.is_err();
+        let answer = move |committed: StoreResult<()>| {
+            let result = result.and_then(|counts| committed.map(|()| counts));
+            for (nth, append) in appends.into_iter().enumerate() {
+                // Who went away meanwhile will send again and find a duplicate.
+                let _ = append.reply.send(match &result {
+                    Ok(counts) => Ok(counts[nth]),
+                    Err(error) => Err(error.clone()),
+                });
+            }
+        };
+        Done { failed, answer: Box::new(answer) }
+    }
+}
+
+/// An event of a batch on its way into the table.
+struct Row0<'a> {
+    caller: usize,
+    connector: i64,
+    id: EventId,
+    event: &'a NewEvent,
+}
+
+impl Tx {
+    async fn append(&mut self, appends: &[Append]) -> StoreResult<Vec<Appended>> {
+        let mut counts = vec![Appended::default(); appends.len()];
+        let mut again: HashMap<(i64, EventId), i64> = HashMap::new();
+        let mut rows = Vec::with_capacity(appends.len());
+        let mut seen = HashSet::with_capacity(appends.len());
+        for (caller, append) in appends.iter().enumerate() {
+            let connector = self.connector(&append.connector).await?;
+            for event in &append.events {
+                let id = EventId::new(&event.id);
+                if seen.insert((connector, id.clone())) {
+                    rows.push(Row0 { caller, connector, id, event });
+                } else {
+                    *again.entry((connector, id)).or_default() += 1;
+                    counts[caller].duplicates += 1;
+                }
+            }
+        }
+        let before: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event").fetch_one(&mut self.conn).await?;
+        let mut stored = 0;
+        let mut rest = rows.as_slice();
+        while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
+            let (chunk, tail) = rest.split_at(size);
+            stored += self.insert_events(chunk, appends).await?;
+            rest = tail;
+        }
+        if stored < rows.len() as u64 {
+            let fresh = self.ids_after(before).await?;
+            rows.retain(|row| {
+                let new = fresh.contains(&(row.connector, row.id.clone()));
+                if !new {
+                    *again.entry((row.connector, row.id.clone())).or_default() += 1;
+                    counts[row.caller].duplicates += 1;
+                }
+                new
+            });
+        }
+        for row in &rows {
+            counts[row.caller].stored += 1;
+        }
+        self.count_duplicates(again).await?;
+        self.count_events(appends, &counts).await?;
+        self.put_to_work(appends, &rows).await?;
+        Ok(counts)
+    }
+
+    async fn insert_events(&mut self, rows: &[Row0<'_>], appends: &[Append]) -> StoreResult<u64> {
+        let values = vec!["(?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO event (connector, id, received_at, occurred_at, kind, about, hints, ignored, body) \
+             VALUES {values} ON CONFLICT (connector, id) DO NOTHING"
+        )));
+        for row in rows {
+            query = query.bind(row.connector);
+            query = match &row.id {
+                EventId::Uuid(bytes) => query.bind(bytes.to_vec()),
+                EventId::Text(text) => query.bind(text.clone()),
+            };
+            let event = row.event;
+            query = query
+                .bind(millis(appends[row.caller].now))
+                .bind(event.occurred_at.map(millis))
+                .bind(event.kind.as_str())
+                .bind(event.about.as_str())
+                .bind(codec::to_json(&event.hints)?)
+                .bind(match &event.outcome {
+                    EventOutcome::Accepted => None,
+                    EventOutcome::Ignored(why) => Some(why.as_str()),
+                })
+                .bind(event.body.as_str());
+        }
+        Ok(query.execute(&mut self.conn).await?.rows_affected())
+    }
+
+    async fn ids_after(&mut self, seq: i64) -> StoreResult<HashSet<(i64, EventId)>> {
+        let rows = sqlx::query("SELECT connector, typeof(id) = 'blob', id FROM event WHERE seq > ?1")
+            .bind(seq)
+            .fetch_all(&mut self.conn)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, EventId::new(&event_id(row, 1)?)))).collect()
+    }
+
+    async fn count_duplicates(&mut self, again: HashMap<(i64, EventId), i64>) -> StoreResult<()> {
+        for ((connector, id), times) in again {
+            let query = sqlx::query("UPDATE event SET duplicates = duplicates + ?1 WHERE connector = ?2 AND id = ?3")
+                .bind(times)
+                .bind(connector);
+            match id {
+                EventId::Uuid(bytes) => query.bind(bytes.to_vec()),
+                EventId::Text(text) => query.bind(text),
+            }
+            .execute(&mut self.conn)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn count_events(&mut self, appends: &[Append], counts: &[Appended]) -> StoreResult<()> {
+        let mut sums: HashMap<&ConnectorName, (usize, usize, Timestamp)> = HashMap::new();
+        for (append, count) in appends.iter().zip(counts) {
+            let sum = sums.entry(&append.connector).or_insert((0, 0, append.now));
+            *sum = (sum.0 + count.stored, sum.1 + count.duplicates, sum.2.max(append.now));
+        }
+        for (connector, (stored, duplicates, last)) in sums {
+            let no = self.connector(connector).await?;
+            sqlx::query(
+                "UPDATE connector SET events = events + ?2, duplicates = duplicates + ?3, \
+                 last_event = max(coalesce(last_event, ?4), ?4) WHERE no = ?1",
+            )
+            .bind(no)
+            .bind(i64::try_from(stored + duplicates).unwrap_or(i64::MAX))
+            .bind(i64::try_from(duplicates).unwrap_or(i64::MAX))
+            .bind(millis(last))
+            .execute(&mut self.conn)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The tasks of new events, each subject once.
+    async fn put_to_work(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<()> {
+        let mut raises: HashMap<(i64, &Subject), Raise> = HashMap::new();
+        let mut runs: BTreeSet<&ConnectorName> = BTreeSet::new();
+        for row in rows.iter().filter(|row| row.event.outcome == EventOutcome::Accepted) {
+            let append = &appends[row.caller];
+            if row.event.wants_run {
+                runs.insert(&append.connector);
+            }
+            if row.event.hints.is_empty() {
+                continue;
+            }
+            let cause = codec::to_json(&Cause::Event { id: row.event.id.clone() })?;
+            for target in &append.targets {
+                let no = self.pair(&Pair { connector: append.connector.clone(), target: target.clone() }).await?;
+                for subject in &row.event.hints {
+                    raises
+                        .entry((no.pair, subject))
+                        .and_modify(|raise| raise.settle |= row.event.settle)
+                        .or_insert_with(|| Raise {
+                            pair: no.pair,
+                            subject: subject.to_string(),
+                            priority: Priority::Event,
+                            at: append.now,
+                            settle: row.event.settle,
+                            cause: cause.clone(),
+                        });
+                }
+            }
+        }
+        for connector in runs {
+            let run = Request::Run { connector: connector.clone(), target: None, trigger: RunTrigger::Event };
+            self.ask(&run).await?;
+        }
+        let raises: Vec<Raise> = raises.into_values().collect();
+        self.raise_all(&raises).await
+    }
+}
+
+fn event_id(row: &SqliteRow, at: usize) -> StoreResult<String> {
+    if row.try_get(at)? { codec::uuid_text(row.try_get_unchecked(at + 1)?) } else { Ok(row.try_get_unchecked(at + 1)?) }
+}
+
+/// The conditions of a filter on `event e JOIN connector c`.
+fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreResult<()> {
+    query.push(" WHERE true");
+    if let Some(connector) = &filter.connector {
+        query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
+    }
+    if let Some(id) = &filter.id {
+        query.push(" AND e.id = ");
+        match EventId::new(id) {
+            EventId::Uuid(bytes) => query.push_bind(bytes.to_vec()),
+            EventId::Text(text) => query.push_bind(text),
+        };
+    }
+    if let Some(subject) = &filter.subject {
+        query.push(" AND instr(e.hints, ").push_bind(codec::to_json(subject)?).push(") > 0");
+    }
+    if let Some(from) = filter.from {
+        query.push(" AND e.received_at >= ").push_bind(millis(from));
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND e.received_at < ").push_bind(millis(to));
+    }
+    if filter.failed {
+        query.push(
+            " AND EXISTS (SELECT 1 FROM pair p JOIN task t ON t.pair = p.no AND t.dead = 1 \
+             WHERE p.connector = e.connector AND instr(e.hints, '\"' || t.subject || '\"') > 0)",
+        );
+    }
+    if filter.ignored {
+        query.push(" AND e.ignored IS NOT NULL");
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND e.seq < ").push_bind(before);
+    }
+    Ok(())
+}
+
+/// A limit as SQLite takes it: none for 0.
+pub(super) fn limit(limit: usize) -> i64 {
+    if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
+}
+
+/// Events, newest first.
+pub(super) async fn read(conn: &mut SqliteConnection, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
+    let mut query = QueryBuilder::new(
+        "SELECT e.seq, c.name, typeof(e.id) = 'blob', e.id, e.kind, e.about, e.occurred_at, e.received_at, e.duplicates, \
+         e.hints, e.ignored, e.body FROM event e JOIN connector c ON c.no = e.connector",
+    );
+    conditions(&mut query, filter)?;
+    query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit(filter.limit));
+    query.build().fetch_all(conn).await?.iter().map(record).collect()
+}
+
+fn record(row: &SqliteRow) -> StoreResult<EventRecord> {
+    Ok(EventRecord {
+        seq: row.try_get(0)?,
+        connector: row.try_get::<String, _>(1)?.into(),
+        id: event_id(row, 2)?,
+        kind: row.try_get(4)?,
+        about: row.try_get(5)?,
+        occurred_at: codec::some_time(row.try_get(6)?)?,
+        received_at: codec::time(row.try_get(7)?)?,
+        duplicates: row.try_get(8)?,
+        hints: codec::from_json(row.try_get(9)?)?,
+        outcome: row.try_get::<Option<String>, _>(10)?.map_or(EventOutcome::Accepted, EventOutcome::Ignored),
+        body: row.try_get(11)?,
+    })
+}
+
+/// How many accepted events a filter means, and the subjects that they hint at.
+pub(super) async fn hints(
+    conn: &mut SqliteConnection,
+    filter: &EventFilter,
+) -> StoreResult<(usize, HashMap<ConnectorName, BTreeSet<Subject>>)> {
+    let mut query = QueryBuilder::new("SELECT c.name, e.hints FROM event e JOIN connector c ON c.no = e.connector");
+    conditions(&mut query, filter)?;
+    query.push(" AND e.ignored IS NULL ORDER BY e.seq DESC LIMIT ").push_bind(limit(filter.limit));
+    let rows: Vec<(String, String)> = query.build_query_as().fetch_all(conn).await?;
+    let mut subjects: HashMap<ConnectorName, BTreeSet<Subject>> = HashMap::new();
+    for (connector, hints) in &rows {
+        let hints: Vec<Subject> = codec::from_json(hints)?;
+        subjects.entry(connector.as_str().into()).or_default().extend(hints);
+    }
+    Ok((rows.len(), subjects))
+}
+
+/// Events that came, duplicates among them, and when the last came.
+pub(super) async fn counts(
+    conn: &mut SqliteConnection,
+    connector: &ConnectorName,
+) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    let row: Option<(i64, i64, Option<i64>)> =
+        sqlx::query_as("SELECT events, duplicates, last_event FROM connector WHERE name = ?1")
+            .bind(connector.as_str())
+            .fetch_optional(conn)
+            .await?;
+    let (events, duplicates, last) = row.unwrap_or_default();
+    Ok((events.unsigned_abs(), duplicates.unsigned_abs(), codec::some_time(last)?))
+}

@@ -1,0 +1,137 @@
+//! Managed groups and the source groups that feed them.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use super::{memory::Claim, names::PairNo, writer::Tx};
+use crate::{
+    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, TargetGroupId, TargetName},
+    store::{GroupWrite, StoreResult},
+};
+
+impl Tx {
+    /// The managed group that a source group feeds.
+    pub(super) async fn fed_by(&mut self, no: PairNo, source: &GroupId) -> StoreResult<Option<TargetGroupId>> {
+        let id: Option<String> = sqlx::query_scalar(
+            "SELECT t.id FROM source_group s JOIN target_group t ON t.no = s.managed WHERE s.pair = ?1 AND s.source = ?2",
+        )
+        .bind(no.pair)
+        .bind(source.as_str())
+        .fetch_optional(&mut self.conn)
+        .await?;
+        Ok(id.map(TargetGroupId::from))
+    }
+
+    pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<()> {
+        let no = claim.no;
+        match write {
+            GroupWrite::Manage { source, group } => {
+                let number = self.group_number(no.target, &group.id).await?;
+                sqlx::query(
+                    "INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT (no) DO UPDATE SET name = excluded.name, adopted = excluded.adopted, \
+                     removals_approved = max(removals_approved, excluded.removals_approved)",
+                )
+                .bind(number)
+                .bind(no.target)
+                .bind(group.name.as_str())
+                .bind(group.adopted)
+                .bind(group.removals_approved)
+                .execute(&mut self.conn)
+                .await?;
+                self.map_group(no, &source, &group.name, Some(number), None).await
+            }
+            GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await,
+            GroupWrite::Forget { source } => {
+                sqlx::query("DELETE FROM source_group WHERE pair = ?1 AND source = ?2")
+                    .bind(no.pair)
+                    .bind(source.as_str())
+                    .execute(&mut self.conn)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A group that we deleted is managed no more.
+    pub(super) async fn group_deleted(&mut self, no: PairNo, group: &TargetGroupId) -> StoreResult<()> {
+        let number = self.group_number(no.target, group).await?;
+        for sql in ["DELETE FROM source_group WHERE managed = ?1", "DELETE FROM managed_group WHERE no = ?1"] {
+            sqlx::query(sql).bind(number).execute(&mut self.conn).await?;
+        }
+        Ok(())
+    }
+
+    async fn map_group(
+        &mut self,
+        no: PairNo,
+        source: &GroupId,
+        name: &str,
+        managed: Option<i64>,
+        why: Option<&str>,
+    ) -> StoreResult<()> {
+        sqlx::query(
+            "INSERT INTO source_group (pair, source, name, managed, why) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (pair, source) DO UPDATE SET name = excluded.name, managed = excluded.managed, why = excluded.why",
+        )
+        .bind(no.pair)
+        .bind(source.as_str())
+        .bind(name)
+        .bind(managed)
+        .bind(why)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Managed groups of a target.
+pub(super) async fn managed(conn: &mut SqliteConnection, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
+    let groups: Vec<(i64, String, String, bool, bool)> = sqlx::query_as(
+        "SELECT m.no, t.id, m.name, m.adopted, m.removals_approved FROM managed_group m \
+         JOIN target_group t ON t.no = m.no JOIN target g ON g.no = m.target WHERE g.name = ?1 ORDER BY m.no",
+    )
+    .bind(target.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    let fed: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT s.managed, c.name, s.source FROM source_group s JOIN pair p ON p.no = s.pair \
+         JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target \
+         WHERE g.name = ?1 AND s.managed IS NOT NULL ORDER BY c.name, s.source",
+    )
+    .bind(target.as_str())
+    .fetch_all(conn)
+    .await?;
+    let mut sources: HashMap<i64, Vec<(ConnectorName, GroupId)>> = HashMap::new();
+    for (no, connector, source) in fed {
+        sources.entry(no).or_default().push((connector.into(), source.into()));
+    }
+    let group = |(no, id, name, adopted, removals_approved): (i64, String, String, bool, bool)| ManagedGroup {
+        id: id.into(),
+        name,
+        adopted,
+        removals_approved,
+        sources: sources.remove(&no).unwrap_or_default(),
+    };
+    Ok(groups.into_iter().map(group).collect())
+}
+
+/// What became of a pair's source groups.
+pub(super) async fn mappings(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
+    let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT s.source, s.name, t.id, s.why FROM source_group s LEFT JOIN target_group t ON t.no = s.managed \
+         WHERE s.pair = ?1 ORDER BY s.source",
+    )
+    .bind(pair)
+    .fetch_all(conn)
+    .await?;
+    let mapping = |(source, name, managed, why): (String, String, Option<String>, Option<String>)| {
+        let mapping = match managed {
+            Some(group) => GroupMapping::Managed { group: group.into(), name },
+            None => GroupMapping::Unmapped { name, why: why.unwrap_or_default() },
+        };
+        (source.into(), mapping)
+    };
+    Ok(rows.into_iter().map(mapping).collect())
+}

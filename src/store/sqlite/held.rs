@@ -1,0 +1,327 @@
+//! Held sets: what waits for a person, and what people decided.
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::{codec, codec::millis, memory::Claim, names::PairNo, writer::Tx};
+use crate::{
+    model::{Cause, HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, Pair, Priority, Subject, TargetGroupId},
+    store::{Decision, PairState, StoreError, StoreResult},
+};
+
+type ItemRow = (i64, String, String, String, String, String, String, i64);
+
+fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> StoreResult<HeldItem> {
+    Ok(HeldItem {
+        id,
+        subject: codec::parse(&subject)?,
+        item: NewHeldItem { kind: codec::from_json(&kind)?, what, key, fingerprint },
+        state: codec::from_word(state)?,
+        since: codec::time(since)?,
+    })
+}
+
+type SetRow = (i64, String, String, String, i64, bool, String, Option<String>, i64, i64);
+
+const SETS: &str = "SELECT s.id, c.name, g.name, s.kind, s.since, s.open, s.summary, s.decision, \
+    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id AND i.state = 'open'), \
+    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id) \
+    FROM held_set s JOIN pair p ON p.no = s.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target ";
+
+fn set(row: SetRow) -> StoreResult<HeldSet> {
+    let (id, connector, target, kind, since, open, summary, decision, open_items, items) = row;
+    Ok(HeldSet {
+        id,
+        pair: Pair::new(connector, target),
+        kind: codec::from_json(&kind)?,
+        since: codec::time(since)?,
+        open,
+        summary: codec::from_json(&summary)?,
+        decision,
+        open_items,
+        items,
+    })
+}
+
+impl Tx {
+    /// Items of the subject that a person decided.
+    pub(super) async fn decided(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<HeldItem>> {
+        let items = self.standing(no, subject).await?;
+        Ok(items.into_iter().filter(|item| item.state != HeldItemState::Open).collect())
+    }
+
+    /// Items of the subject that are open, approved or rejected.
+    async fn standing(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<HeldItem>> {
+        let rows: Vec<ItemRow> = sqlx::query_as(
+            "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item \
+             WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') ORDER BY id",
+        )
+        .bind(no.pair)
+        .bind(subject.to_string())
+        .fetch_all(&mut self.conn)
+        .await?;
+        rows.into_iter().map(item).collect()
+    }
+
+    /// Makes the subject's open items exactly these. What was approved and is not needed any more is withdrawn, too;
+    /// a rejection stands until the fingerprint is another.
+    pub(super) async fn hold(&mut self, claim: &Claim, held: &[NewHeldItem], now: Timestamp) -> StoreResult<()> {
+        let old = self.standing(claim.no, &claim.subject).await?;
+        for item in &old {
+            let again = held.iter().find(|new| new.kind == item.item.kind && new.key == item.item.key);
+            match (item.state, again) {
+                (HeldItemState::Open, Some(new)) => {
+                    sqlx::query("UPDATE held_item SET what = ?2, fingerprint = ?3 WHERE id = ?1")
+                        .bind(item.id)
+                        .bind(new.what.as_str())
+                        .bind(new.fingerprint.as_str())
+                        .execute(&mut self.conn)
+                        .await?;
+                }
+                (HeldItemState::Rejected, None) => {}
+                (_, Some(new)) if new.fingerprint == item.item.fingerprint => {}
+                _ => self.set_item_state(item.id, HeldItemState::Withdrawn).await?,
+            }
+        }
+        for new in held {
+            let stands = old.iter().any(|item| {
+                item.item.kind == new.kind
+                    && item.item.key == new.key
+                    && (item.state == HeldItemState::Open || item.item.fingerprint == new.fingerprint)
+            });
+            if !stands {
+                let set = self.open_set(claim.no, new.kind, now).await?;
+                sqlx::query(
+                    "INSERT INTO held_item (held_set, pair, subject, kind, what, key, fingerprint, since) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )
+                .bind(set)
+                .bind(claim.no.pair)
+                .bind(claim.subject.to_string())
+                .bind(codec::to_json(&new.kind)?)
+                .bind(new.what.as_str())
+                .bind(new.key.as_str())
+                .bind(new.fingerprint.as_str())
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
+            }
+        }
+        if !old.is_empty() {
+            self.close_empty_sets(claim.no).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_item_state(&mut self, id: i64, state: HeldItemState) -> StoreResult<()> {
+        sqlx::query("UPDATE held_item SET state = ?2 WHERE id = ?1")
+            .bind(id)
+            .bind(codec::to_word(&state)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Sets in which nothing waits any more; a first run's has no items and ends by a decision only.
+    async fn close_empty_sets(&mut self, no: PairNo) -> StoreResult<()> {
+        sqlx::query(
+            "UPDATE held_set SET open = 0 WHERE pair = ?1 AND open = 1 AND kind <> ?2 \
+             AND NOT EXISTS (SELECT 1 FROM held_item i WHERE i.held_set = held_set.id AND i.state = 'open')",
+        )
+        .bind(no.pair)
+        .bind(codec::to_json(&HeldKind::FirstRun)?)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// The open set of this kind; later items join it.
+    async fn open_set(&mut self, no: PairNo, kind: HeldKind, now: Timestamp) -> StoreResult<i64> {
+        let kind = codec::to_json(&kind)?;
+        let open = sqlx::query_scalar("SELECT id FROM held_set WHERE pair = ?1 AND kind = ?2 AND open = 1")
+            .bind(no.pair)
+            .bind(&kind)
+            .fetch_optional(&mut self.conn)
+            .await?;
+        if let Some(id) = open {
+            return Ok(id);
+        }
+        let id = sqlx::query_scalar("INSERT INTO held_set (pair, kind, since) VALUES (?1, ?2, ?3) RETURNING id")
+            .bind(no.pair)
+            .bind(&kind)
+            .bind(millis(now))
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(id)
+    }
+
+    /// An approval that may be used: the claimed subject's, not used yet.
+    pub(super) async fn check_approved(&mut self, claim: &Claim, id: i64) -> StoreResult<()> {
+        let decided = self.decided(claim.no, &claim.subject).await?;
+        if decided.iter().any(|item| item.id == id && item.state == HeldItemState::Approved) {
+            return Ok(());
+        }
+        Err(StoreError::NotFound(format!("held item {id} of {} is not approved", claim.subject)))
+    }
+
+    /// An approval is used once.
+    pub(super) async fn use_up(&mut self, id: i64) -> StoreResult<()> {
+        self.set_item_state(id, HeldItemState::Done).await
+    }
+
+    pub(super) async fn hold_first_run(
+        &mut self,
+        pair: &Pair,
+        summary: &serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<i64> {
+        let no = self.pair(pair).await?;
+        let id = self.open_set(no, HeldKind::FirstRun, now).await?;
+        sqlx::query("UPDATE held_set SET summary = ?2 WHERE id = ?1")
+            .bind(id)
+            .bind(codec::to_json(summary)?)
+            .execute(&mut self.conn)
+            .await?;
+        sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state = ?4")
+            .bind(no.pair)
+            .bind(codec::to_word(&PairState::Held)?)
+            .bind(millis(now))
+            .bind(codec::to_word(&PairState::New)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(id)
+    }
+
+    pub(super) async fn decide(&mut self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
+        let set = read_set(&mut self.conn, decision.set).await?;
+        if !set.open {
+            return Ok(0);
+        }
+        let no = self.pair(&set.pair).await?;
+        let mut items = read_items(&mut self.conn, decision.set).await?;
+        items.retain(|item| {
+            item.state == HeldItemState::Open && (decision.items.is_empty() || decision.items.contains(&item.id))
+        });
+        let first_run = set.kind == HeldKind::FirstRun && decision.items.is_empty();
+        if items.is_empty() && !first_run {
+            return Ok(0);
+        }
+        let state = if decision.approve { HeldItemState::Approved } else { HeldItemState::Rejected };
+        for item in &items {
+            self.set_item_state(item.id, state).await?;
+        }
+        self.note_decision(&set, decision, items.len(), now).await?;
+        if first_run {
+            self.decide_first_run(&set, no, decision.approve, now).await?;
+        } else {
+            self.close_empty_sets(no).await?;
+        }
+        if decision.approve {
+            if set.kind == HeldKind::AdoptedGroup {
+                for item in &items {
+                    self.approve_removals(no, item).await?;
+                }
+            }
+            let cause = Cause::Other { what: format!("held set {} approved by {}", set.id, decision.by) };
+            self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
+        }
+        self.wake = true;
+        Ok(items.len() + usize::from(first_run))
+    }
+
+    async fn decide_first_run(&mut self, set: &HeldSet, no: PairNo, approve: bool, now: Timestamp) -> StoreResult<()> {
+        sqlx::query("UPDATE held_set SET open = 0 WHERE id = ?1").bind(set.id).execute(&mut self.conn).await?;
+        if approve {
+            sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state IN ('new', 'held')")
+                .bind(no.pair)
+                .bind(codec::to_word(&PairState::Approved)?)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn note_decision(
+        &mut self,
+        set: &HeldSet,
+        decision: &Decision,
+        items: usize,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let word = if decision.approve { "approved" } else { "rejected" };
+        let part = if decision.items.is_empty() { String::new() } else { format!(" ({items} of {})", set.items) };
+        let note = decision.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        let line = format!("{word}{part} by {}, {now}{note}", decision.by);
+        sqlx::query(
+            "UPDATE held_set SET decision = iif(decision IS NULL, ?2, decision || char(10) || ?2) WHERE id = ?1",
+        )
+        .bind(set.id)
+        .bind(&line)
+        .execute(&mut self.conn)
+        .await?;
+        self.audit(&decision.by, &format!("held set {} of {} {word}{part}{note}", set.id, set.pair), now).await
+    }
+
+    /// The group that an item is about may lose members: that which the subject feeds, else that which its key names.
+    async fn approve_removals(&mut self, no: PairNo, item: &HeldItem) -> StoreResult<()> {
+        let fed = match &item.subject {
+            Subject::Group(source) => self.fed_by(no, source).await?,
+            Subject::User(_) => None,
+        };
+        let named = || item.item.key.split_once(':').map(|(_, group)| TargetGroupId::from(group));
+        if let Some(group) = fed.or_else(named) {
+            sqlx::query(
+                "UPDATE managed_group SET removals_approved = 1 \
+                 WHERE no = (SELECT no FROM target_group WHERE target = ?1 AND id = ?2)",
+            )
+            .bind(no.target)
+            .bind(group.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Held sets, newest first.
+pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreResult<Vec<HeldSet>> {
+    let rows: Vec<SetRow> =
+        sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.open = 1 OR NOT ?1 ORDER BY s.id DESC")))
+            .bind(open_only)
+            .fetch_all(conn)
+            .await?;
+    rows.into_iter().map(set).collect()
+}
+
+/// One held set.
+pub(super) async fn read_set(conn: &mut SqliteConnection, id: i64) -> StoreResult<HeldSet> {
+    let row: Option<SetRow> =
+        sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.id = ?1"))).bind(id).fetch_optional(conn).await?;
+    set(row.ok_or_else(|| StoreError::NotFound(format!("there is no held set {id}")))?)
+}
+
+/// The items of a set, open ones first.
+pub(super) async fn read_items(conn: &mut SqliteConnection, set: i64) -> StoreResult<Vec<HeldItem>> {
+    let rows: Vec<ItemRow> = sqlx::query_as(
+        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item WHERE held_set = ?1 \
+         ORDER BY state <> 'open', id",
+    )
+    .bind(set)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(item).collect()
+}
+
+/// Whether an open set of this kind has items that wait.
+pub(super) async fn is_held(conn: &mut SqliteConnection, pair: i64, kind: HeldKind) -> StoreResult<bool> {
+    let held = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM held_set s JOIN held_item i ON i.held_set = s.id AND i.state = 'open' \
+         WHERE s.pair = ?1 AND s.kind = ?2 AND s.open = 1)",
+    )
+    .bind(pair)
+    .bind(codec::to_json(&kind)?)
+    .fetch_one(conn)
+    .await?;
+    Ok(held)
+}

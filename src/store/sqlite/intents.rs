@@ -1,0 +1,268 @@
+//! Intents: what was written down before it was sent. [7]
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::{codec, codec::millis, memory::Claim, names::PairNo, tasks::Raise, writer::Tx};
+use crate::{
+    model::{AccountId, Cause, ChangeOutcome, IntentId, Limited, Operation, Pair, Priority, Subject, Token},
+    store::{NewIntent, OpenIntent, StoreError, StoreResult},
+};
+
+/// An open intent as it is read.
+type IntentRow = (i64, String, String, String, String, String, String, Option<i64>, bool, i64);
+
+const INTENT: &str = "
+SELECT i.id, c.name, g.name, i.subject, i.operation, i.before, i.cause, i.caused_at, i.approved, i.arrives_until
+FROM intent i JOIN pair p ON p.no = i.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
+
+fn intents_where(condition: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{INTENT} {condition}"))
+}
+
+/// An open intent from its row.
+fn open_intent(row: IntentRow) -> StoreResult<OpenIntent> {
+    let (id, connector, target, subject, operation, before, cause, caused_at, approved, arrives_until) = row;
+    Ok(OpenIntent {
+        id: IntentId(id),
+        pair: Pair::new(connector, target),
+        subject: codec::parse(&subject)?,
+        operation: codec::from_json(&operation)?,
+        before: codec::from_json(&before)?,
+        cause: codec::from_json(&cause)?,
+        caused_at: codec::some_time(caused_at)?,
+        approved,
+        arrives_until: codec::time(arrives_until)?,
+    })
+}
+
+fn account_object(account: &AccountId) -> String {
+    format!("account:{account}")
+}
+
+/// What exists already and is worked on.
+fn object(operation: &Operation) -> Option<String> {
+    match operation {
+        Operation::DeleteGroup { group, .. } => Some(format!("group:{group}")),
+        _ => operation.account().map(account_object),
+    }
+}
+
+/// The name that a create brings into being. A rename's new name is not closed: its account is.
+fn made(operation: &Operation) -> Option<String> {
+    match operation {
+        Operation::CreateUser { name, .. } => Some(codec::fold(name)),
+        _ => None,
+    }
+}
+
+/// The login or group name that an operation is about.
+fn name(operation: &Operation) -> &str {
+    match operation {
+        Operation::CreateUser { name, .. }
+        | Operation::UpdateUser { name, .. }
+        | Operation::RenameUser { name, .. }
+        | Operation::ActivateUser { name, .. }
+        | Operation::DeactivateUser { name, .. }
+        | Operation::DeleteUser { name, .. }
+        | Operation::CreateGroup { name }
+        | Operation::DeleteGroup { name, .. }
+        | Operation::AddMember { name, .. }
+        | Operation::RemoveMember { name, .. } => name,
+    }
+}
+
+impl Tx {
+    /// Open intents of a subject, or of the account or group that it is linked to, whoever wrote them.
+    pub(super) async fn intents_closing(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        account: Option<&AccountId>,
+    ) -> StoreResult<Vec<OpenIntent>> {
+        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM intent)").fetch_one(&mut self.conn).await?;
+        if !any {
+            return Ok(Vec::new());
+        }
+        let objects = match subject {
+            Subject::User(_) => account.map(account_object).into_iter().collect(),
+            Subject::Group(group) => {
+                self.fed_by(no, group).await?.iter().map(|id| format!("group:{id}")).collect::<Vec<_>>()
+            }
+        };
+        let rows: Vec<IntentRow> = sqlx::query_as(intents_where(
+            "WHERE i.id IN (SELECT id FROM intent WHERE pair = ?1 AND subject = ?2 UNION \
+             SELECT id FROM intent WHERE target = ?3 AND object IN (SELECT value FROM json_each(?4))) ORDER BY i.id",
+        ))
+        .bind(no.pair)
+        .bind(subject.to_string())
+        .bind(no.target)
+        .bind(codec::to_json(&objects)?)
+        .fetch_all(&mut self.conn)
+        .await?;
+        rows.into_iter().map(open_intent).collect()
+    }
+
+    /// The open intents that close what this claim holds.
+    pub(super) async fn open_intents(&mut self, token: Token) -> StoreResult<Vec<OpenIntent>> {
+        let claim = self.held(token)?;
+        let mut all = self.intents_closing(claim.no, &claim.subject, claim.accounts.first()).await?;
+        for account in claim.accounts.iter().skip(1) {
+            all.extend(self.intents_closing(claim.no, &claim.subject, Some(account)).await?);
+        }
+        all.sort_by_key(|intent| intent.id);
+        all.dedup_by_key(|intent| intent.id);
+        Ok(all)
+    }
+
+    /// Until when a request on this account can still arrive, if one can.
+    pub(super) async fn arrives_at(
+        &mut self,
+        no: PairNo,
+        account: &AccountId,
+        now: Timestamp,
+    ) -> StoreResult<Option<Timestamp>> {
+        let until: Option<i64> = sqlx::query_scalar(
+            "SELECT max(arrives_until) FROM intent WHERE target = ?1 AND object = ?2 AND arrives_until > ?3",
+        )
+        .bind(no.target)
+        .bind(account_object(account))
+        .bind(millis(now))
+        .fetch_one(&mut self.conn)
+        .await?;
+        codec::some_time(until)
+    }
+
+    /// Until when requests of this subject's own open intents can arrive, if it has any.
+    pub(super) async fn own_intents_until(&mut self, claim: &Claim) -> StoreResult<Option<Timestamp>> {
+        let until: Option<i64> =
+            sqlx::query_scalar("SELECT max(arrives_until) FROM intent WHERE pair = ?1 AND subject = ?2")
+                .bind(claim.no.pair)
+                .bind(claim.subject.to_string())
+                .fetch_one(&mut self.conn)
+                .await?;
+        codec::some_time(until)
+    }
+
+    /// An open intent by its id.
+    pub(super) async fn intent(&mut self, id: IntentId) -> StoreResult<OpenIntent> {
+        let row: Option<IntentRow> =
+            sqlx::query_as(intents_where("WHERE i.id = ?1")).bind(id.0).fetch_optional(&mut self.conn).await?;
+        open_intent(row.ok_or_else(|| StoreError::NotFound(format!("intent {id} is not open")))?)
+    }
+
+    /// Raises the tasks of all open intents, whose claims have ended.
+    pub(super) async fn raise_open_intents(&mut self, now: Timestamp) -> StoreResult<()> {
+        let open: Vec<(i64, String)> =
+            sqlx::query_as("SELECT DISTINCT pair, subject FROM intent").fetch_all(&mut self.conn).await?;
+        let cause = codec::to_json(&Cause::Other { what: "an answer is missing".into() })?;
+        let raise = |(pair, subject)| Raise {
+            pair,
+            subject,
+            priority: Priority::Retry,
+            at: now,
+            settle: false,
+            cause: cause.clone(),
+        };
+        let raises: Vec<Raise> = open.into_iter().map(raise).collect();
+        self.raise_all(&raises).await
+    }
+
+    /// Writes an intent down.
+    pub(super) async fn write_intent(&mut self, claim: &Claim, next: &NewIntent) -> StoreResult<IntentId> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
+             caused_at, arrives_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id",
+        )
+        .bind(claim.no.pair)
+        .bind(claim.no.target)
+        .bind(claim.subject.to_string())
+        .bind(object(&next.operation))
+        .bind(made(&next.operation))
+        .bind(codec::to_json(&next.operation)?)
+        .bind(codec::to_json(&next.before)?)
+        .bind(next.operation.limited().map(Limited::as_str))
+        .bind(next.approved_by.is_some())
+        .bind(codec::to_json(&claim.cause)?)
+        .bind(millis(claim.caused_at))
+        .bind(millis(next.arrives_until))
+        .fetch_one(&mut self.conn)
+        .await?;
+        Ok(IntentId(id))
+    }
+
+    /// Turns an open intent into its change.
+    pub(super) async fn settle(
+        &mut self,
+        intent: &OpenIntent,
+        outcome: &ChangeOutcome,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        sqlx::query("DELETE FROM intent WHERE id = ?1").bind(intent.id.0).execute(&mut self.conn).await?;
+        let no = self.pair(&intent.pair).await?;
+        let done = matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        let limited = intent.operation.limited();
+        let run = match &intent.cause {
+            Cause::Run { id } => Some(id.0),
+            _ => None,
+        };
+        sqlx::query(
+            "INSERT INTO change (at, pair, subject, verb, name, before, after, limited, approved, counts, cause, \
+             caused_at, run, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )
+        .bind(millis(now))
+        .bind(no.pair)
+        .bind(intent.subject.to_string())
+        .bind(intent.operation.verb())
+        .bind(name(&intent.operation))
+        .bind(codec::to_json(&intent.before)?)
+        .bind(codec::to_json(&intent.operation)?)
+        .bind(limited.map(Limited::as_str))
+        .bind(intent.approved)
+        .bind(done && limited.is_some() && !intent.approved)
+        .bind(codec::to_json(&intent.cause)?)
+        .bind(intent.caused_at.map(millis))
+        .bind(run)
+        .bind(codec::to_json(outcome)?)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Limited operations of a kind that were done in the last hour or are under way, approved ones aside.
+    pub(super) async fn done_in_last_hour(&mut self, no: PairNo, kind: Limited, now: Timestamp) -> StoreResult<u32> {
+        done_in_last_hour(&mut self.conn, no.pair, kind, now).await
+    }
+}
+
+/// See [`Tx::done_in_last_hour`].
+pub(super) async fn done_in_last_hour(
+    conn: &mut SqliteConnection,
+    pair: i64,
+    kind: Limited,
+    now: Timestamp,
+) -> StoreResult<u32> {
+    let done: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM change WHERE counts = 1 AND pair = ?1 AND limited = ?2 AND at > ?3) \
+         + (SELECT count(*) FROM intent WHERE pair = ?1 AND limited = ?2 AND approved = 0)",
+    )
+    .bind(pair)
+    .bind(kind.as_str())
+    .bind(millis(now) - 3_600_000)
+    .fetch_one(conn)
+    .await?;
+    Ok(u32::try_from(done).unwrap_or(u32::MAX))
+}
+
+/// Open create intents of subjects without a task that would settle them.
+pub(super) async fn stale(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
+    let rows: Vec<IntentRow> = sqlx::query_as(intents_where(
+        "WHERE i.pair = ?1 AND i.object IS NULL AND i.arrives_until <= ?2 AND NOT EXISTS \
+         (SELECT 1 FROM task t WHERE t.pair = i.pair AND t.subject = i.subject AND t.dead = 0) ORDER BY i.id",
+    ))
+    .bind(pair)
+    .bind(millis(now))
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(open_intent).collect()
+}

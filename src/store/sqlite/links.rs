@@ -1,0 +1,263 @@
+//! Links of users to accounts.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use sqlx::{FromRow, Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{codec, codec::millis, names::PairNo, writer::Tx};
+use crate::{
+    model::{AccountId, ConnectorName, Link, Pair, TargetGroupId, UserId},
+    store::{StoreError, StoreResult},
+};
+
+/// The columns of [`LinkRow`].
+macro_rules! link_columns {
+    () => {
+        "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.adopted, k.given"
+    };
+}
+
+/// How often it is written down that somebody was seen alive: a run sees everybody, each hour.
+const SEEN_EVERY_MS: i64 = 3_600_000;
+
+/// A link whose memberships are still numbers.
+struct LinkRow {
+    link: Link,
+    given: Vec<u8>,
+}
+
+impl FromRow<'_, SqliteRow> for LinkRow {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let undone = |error: StoreError| sqlx::Error::Decode(Box::new(error));
+        let link = Link {
+            user: row.try_get::<String, _>("user")?.into(),
+            account: row.try_get::<String, _>("account")?.into(),
+            name: row.try_get("name")?,
+            federation_link: row.try_get("federation")?,
+            seen_alive: codec::some_time(row.try_get("seen_alive")?).map_err(undone)?,
+            written: codec::from_json(row.try_get("written")?).map_err(undone)?,
+            deactivated_by_us: row.try_get("deactivated")?,
+            given: BTreeSet::new(),
+            adopted: row.try_get("adopted")?,
+        };
+        Ok(Self { link, given: row.try_get("given")? })
+    }
+}
+
+impl Tx {
+    async fn filled(&mut self, row: LinkRow) -> StoreResult<Link> {
+        Ok(Link { given: self.group_ids(&row.given).await?, ..row.link })
+    }
+
+    /// A user's link.
+    pub(super) async fn link(&mut self, no: PairNo, user: &UserId) -> StoreResult<Option<Link>> {
+        let row: Option<LinkRow> =
+            sqlx::query_as(concat!("SELECT ", link_columns!(), " FROM link k WHERE k.user = ?1 AND k.pair = ?2"))
+                .bind(user.as_str())
+                .bind(no.pair)
+                .fetch_optional(&mut self.conn)
+                .await?;
+        match row {
+            Some(row) => Ok(Some(self.filled(row).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whose link has this account.
+    pub(super) async fn linked(
+        &mut self,
+        target: i64,
+        account: &AccountId,
+    ) -> StoreResult<Option<(ConnectorName, Link)>> {
+        let row = sqlx::query(concat!(
+            "SELECT c.name AS connector, ",
+            link_columns!(),
+            " FROM link k JOIN pair p ON p.no = k.pair JOIN connector c ON c.no = p.connector \
+             WHERE k.target = ?1 AND k.account = ?2"
+        ))
+        .bind(target)
+        .bind(account.as_str())
+        .fetch_optional(&mut self.conn)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let connector: String = row.try_get("connector")?;
+        Ok(Some((connector.into(), self.filled(LinkRow::from_row(&row)?).await?)))
+    }
+
+    /// Writes a link as it is.
+    pub(super) async fn put_link(&mut self, no: PairNo, link: &Link) -> StoreResult<()> {
+        let given = self.group_numbers(no.target, &link.given).await?;
+        sqlx::query(
+            "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
+             adopted, given, given_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
+             folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
+             written = excluded.written, deactivated = excluded.deactivated, adopted = excluded.adopted, \
+             given = excluded.given, given_count = excluded.given_count",
+        )
+        .bind(no.pair)
+        .bind(no.target)
+        .bind(link.user.as_str())
+        .bind(link.account.as_str())
+        .bind(link.name.as_str())
+        .bind(codec::fold(&link.name))
+        .bind(link.federation_link.as_deref())
+        .bind(link.seen_alive.map(millis))
+        .bind(codec::to_json(&link.written)?)
+        .bind(link.deactivated_by_us)
+        .bind(link.adopted)
+        .bind(codec::pack(&given))
+        .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes a link away.
+    pub(super) async fn remove_link(&mut self, no: PairNo, user: &UserId) -> StoreResult<()> {
+        sqlx::query("DELETE FROM link WHERE user = ?1 AND pair = ?2")
+            .bind(user.as_str())
+            .bind(no.pair)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes down who was seen alive.
+    pub(super) async fn saw_alive(
+        &mut self,
+        pair: &Pair,
+        seen: &[(UserId, Option<String>)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        sqlx::query(
+            "UPDATE link SET seen_alive = ?3, federation = s.federation FROM ( \
+                 SELECT k.id AS id, j.value ->> 1 AS federation FROM json_each(?2) j \
+                 CROSS JOIN link k ON k.user = j.value ->> 0 AND k.pair = ?1 \
+                 WHERE k.seen_alive IS NULL OR k.seen_alive <= ?4 OR k.federation IS NOT j.value ->> 1 \
+             ) s WHERE link.id = s.id",
+        )
+        .bind(no.pair)
+        .bind(codec::to_json(&seen)?)
+        .bind(millis(now))
+        .bind(millis(now) - SEEN_EVERY_MS)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Rows of one target with their memberships.
+async fn fill(conn: &mut SqliteConnection, rows: Vec<LinkRow>) -> StoreResult<Vec<Link>> {
+    let mut sets = Vec::with_capacity(rows.len());
+    let mut numbers = BTreeSet::new();
+    for row in &rows {
+        let set = codec::unpack(&row.given)?;
+        numbers.extend(set.iter().copied());
+        sets.push(set);
+    }
+    let found: Vec<(i64, String)> =
+        sqlx::query_as("SELECT no, id FROM target_group WHERE no IN (SELECT value FROM json_each(?1))")
+            .bind(codec::to_json(&numbers)?)
+            .fetch_all(conn)
+            .await?;
+    let ids: HashMap<i64, TargetGroupId> = found.into_iter().map(|(no, id)| (no, id.into())).collect();
+    let given = |set: BTreeSet<i64>| set.iter().filter_map(|no| ids.get(no).cloned()).collect();
+    Ok(rows.into_iter().zip(sets).map(|(row, set)| Link { given: given(set), ..row.link }).collect())
+}
+
+/// A user's link.
+pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -> StoreResult<Option<Link>> {
+    let rows = sqlx::query_as(concat!("SELECT ", link_columns!(), " FROM link k WHERE k.user = ?1 AND k.pair = ?2"))
+        .bind(user.as_str())
+        .bind(pair)
+        .fetch_all(&mut *conn)
+        .await?;
+    Ok(fill(conn, rows).await?.pop())
+}
+
+/// All links of a pair.
+pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Link>> {
+    let rows = sqlx::query_as(concat!("SELECT ", link_columns!(), " FROM link k WHERE k.pair = ?1 ORDER BY k.id"))
+        .bind(pair)
+        .fetch_all(&mut *conn)
+        .await?;
+    fill(conn, rows).await
+}
+
+/// Accounts of the pair's target that other pairs link.
+pub(super) async fn elsewhere(conn: &mut SqliteConnection, pair: i64) -> StoreResult<BTreeSet<AccountId>> {
+    let accounts: Vec<String> = sqlx::query_scalar(
+        "SELECT account FROM link WHERE target = (SELECT target FROM pair WHERE no = ?1) AND pair <> ?1",
+    )
+    .bind(pair)
+    .fetch_all(conn)
+    .await?;
+    Ok(accounts.into_iter().map(AccountId::from).collect())
+}
+
+/// Links by login or user's id, over all pairs.
+pub(super) async fn named(conn: &mut SqliteConnection, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
+    let rows = sqlx::query(concat!(
+        "SELECT c.name AS connector, g.name AS target_name, ",
+        link_columns!(),
+        " FROM link k JOIN pair p ON p.no = k.pair JOIN connector c ON c.no = p.connector \
+         JOIN target g ON g.no = p.target WHERE k.user = ?1 OR k.folded = ?2 ORDER BY c.name, g.name, k.user"
+    ))
+    .bind(name_or_id)
+    .bind(codec::fold(name_or_id))
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut pairs = Vec::with_capacity(rows.len());
+    let mut links = Vec::with_capacity(rows.len());
+    for row in &rows {
+        pairs.push(Pair::new(row.try_get::<String, _>("connector")?, row.try_get::<String, _>("target_name")?));
+        links.push(LinkRow::from_row(row)?);
+    }
+    Ok(pairs.into_iter().zip(fill(conn, links).await?).collect())
+}
+
+/// Users lately seen alive, newest first.
+pub(super) async fn seen_alive(
+    conn: &mut SqliteConnection,
+    pair: i64,
+    except: &UserId,
+    limit: i64,
+) -> StoreResult<Vec<UserId>> {
+    let users: Vec<String> = sqlx::query_scalar(
+        "SELECT user FROM link WHERE pair = ?1 AND seen_alive IS NOT NULL AND user <> ?2 \
+         ORDER BY seen_alive DESC LIMIT ?3",
+    )
+    .bind(pair)
+    .bind(except.as_str())
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(users.into_iter().map(UserId::from).collect())
+}
+
+/// Users to whom a membership of this group was given.
+pub(super) async fn given(conn: &mut SqliteConnection, pair: i64, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
+    let no: Option<i64> = sqlx::query_scalar(
+        "SELECT t.no FROM target_group t JOIN pair p ON p.target = t.target WHERE p.no = ?1 AND t.id = ?2",
+    )
+    .bind(pair)
+    .bind(group.as_str())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(no) = no else { return Ok(Vec::new()) };
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("SELECT user, given FROM link WHERE pair = ?1 AND given_count > 0 ORDER BY user")
+            .bind(pair)
+            .fetch_all(conn)
+            .await?;
+    let mut users = Vec::new();
+    for (user, packed) in rows {
+        if codec::unpack(&packed)?.contains(&no) {
+            users.push(user.into());
+        }
+    }
+    Ok(users)
+}

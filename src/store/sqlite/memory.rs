@@ -1,0 +1,162 @@
+//! Claims, which live as long as the process, and the two sequences that are never given twice.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+
+use super::names::PairNo;
+use crate::model::{AccountId, Cause, Look, Pair, Subject, Token};
+
+/// Bits of a look or token that count within one opening of the store; those above count the openings.
+const WITHIN: u32 = 40;
+
+/// A claim that is held.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub token: Token,
+    pub pair: Pair,
+    pub no: PairNo,
+    pub subject: Subject,
+    /// 0: without a task.
+    pub generation: i64,
+    pub cause: Cause,
+    pub caused_at: Timestamp,
+    pub accounts: Vec<AccountId>,
+}
+
+/// What takes back one change of the claims.
+pub(super) enum Undo {
+    End(Token),
+    Restore(Box<Claim>),
+    Drop(Token, AccountId),
+}
+
+#[derive(Default)]
+struct Claims {
+    by_token: HashMap<Token, Claim>,
+    subjects: HashMap<(i64, Subject), Token>,
+    accounts: HashMap<(i64, AccountId), Token>,
+}
+
+/// Shared by the writer and those who only ask whether a claim is held.
+pub(super) struct Memory {
+    claims: Mutex<Claims>,
+    looks: AtomicI64,
+    tokens: AtomicI64,
+}
+
+impl Memory {
+    /// For the store's `opened`-th opening.
+    pub(super) fn new(opened: i64) -> Self {
+        let first = opened << WITHIN;
+        Self { claims: Mutex::default(), looks: AtomicI64::new(first), tokens: AtomicI64::new(first) }
+    }
+
+    // Nothing is half done when a holder of this lock panics: each change is a few map operations.
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_look(&self) -> Look {
+        Look(self.looks.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    pub(super) fn next_token(&self) -> Token {
+        Token(self.tokens.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    pub(super) fn find(&self, token: Token) -> Option<Claim> {
+        self.claims().by_token.get(&token).cloned()
+    }
+
+    pub(super) fn is_held(&self, token: Token) -> bool {
+        self.claims().by_token.contains_key(&token)
+    }
+
+    /// Who holds the subject.
+    pub(super) fn holds_subject(&self, no: PairNo, subject: &Subject) -> Option<Token> {
+        self.claims().subjects.get(&(no.pair, subject.clone())).copied()
+    }
+
+    /// Who holds the account.
+    pub(super) fn holds_account(&self, target: i64, account: &AccountId) -> Option<Token> {
+        self.claims().accounts.get(&(target, account.clone())).copied()
+    }
+
+    /// Claimed subjects of a pair.
+    pub(super) fn busy(&self, pair: i64) -> Vec<Subject> {
+        self.claims()
+            .by_token
+            .values()
+            .filter(|claim| claim.no.pair == pair)
+            .map(|claim| claim.subject.clone())
+            .collect()
+    }
+
+    pub(super) fn take(&self, claim: Claim) -> Undo {
+        let mut claims = self.claims();
+        let token = claim.token;
+        claims.insert(claim);
+        Undo::End(token)
+    }
+
+    pub(super) fn add_account(&self, token: Token, account: &AccountId) -> Option<Undo> {
+        let mut claims = self.claims();
+        let claim = claims.by_token.get_mut(&token)?;
+        if claim.accounts.contains(account) {
+            return None;
+        }
+        claim.accounts.push(account.clone());
+        let target = claim.no.target;
+        claims.accounts.insert((target, account.clone()), token);
+        Some(Undo::Drop(token, account.clone()))
+    }
+
+    pub(super) fn end(&self, token: Token) -> Option<Undo> {
+        self.claims().remove(token).map(|claim| Undo::Restore(Box::new(claim)))
+    }
+
+    pub(super) fn end_all(&self) {
+        *self.claims() = Claims::default();
+    }
+
+    pub(super) fn undo(&self, undo: Undo) {
+        let mut claims = self.claims();
+        match undo {
+            Undo::End(token) => drop(claims.remove(token)),
+            Undo::Restore(claim) => claims.insert(*claim),
+            Undo::Drop(token, account) => {
+                if let Some(claim) = claims.by_token.get_mut(&token) {
+                    claim.accounts.retain(|held| *held != account);
+                    let target = claim.no.target;
+                    claims.accounts.remove(&(target, account));
+                }
+            }
+        }
+    }
+}
+
+impl Claims {
+    fn insert(&mut self, claim: Claim) {
+        self.subjects.insert((claim.no.pair, claim.subject.clone()), claim.token);
+        for account in &claim.accounts {
+            self.accounts.insert((claim.no.target, account.clone()), claim.token);
+        }
+        self.by_token.insert(claim.token, claim);
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Claim> {
+        let claim = self.by_token.remove(&token)?;
+        self.subjects.remove(&(claim.no.pair, claim.subject.clone()));
+        for account in &claim.accounts {
+            self.accounts.remove(&(claim.no.target, account.clone()));
+        }
+        Some(claim)
+    }
+}

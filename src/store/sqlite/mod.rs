@@ -1,0 +1,585 @@
+//! The embedded store: one SQLite file, one writer, a few readers.
+//!
+//! Whatever changes something is a job of the one writer (`writer`), which runs many of them in one commit. Claims live
+//! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
+//! running server) is never kept in memory.
+
+mod changes;
+mod claims;
+mod codec;
+mod endings;
+mod error;
+mod events;
+mod groups;
+mod held;
+mod intents;
+mod links;
+mod memory;
+mod names;
+mod open;
+mod pairs;
+mod prune;
+mod readers;
+mod requests;
+mod runs;
+mod steps;
+mod tasks;
+mod wakes;
+mod writer;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tokio::sync::oneshot;
+
+use self::{
+    events::{Append, limit},
+    memory::Memory,
+    readers::Readers,
+    wakes::Wakes,
+    writer::{Tx, Writer, closed},
+};
+use crate::{
+    model::{
+        AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Pair, Priority, RunId, RunMode, RunOutcome,
+        RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token,
+        UserId,
+    },
+    store::{
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
+        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
+        Waiting,
+    },
+};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// What time it is: what an earlier process left open is put to work at this time.
+    pub now: Timestamp,
+    /// Whether a commit is on disk before it is answered. Only simulations do without.
+    pub durable: bool,
+    /// How often writes of other processes are looked for; `None`: never.
+    pub poll: Option<Duration>,
+}
+
+impl OpenOptions {
+    /// Durable, and other processes are heard five times a second.
+    pub fn new(now: Timestamp) -> Self {
+        Self { now, durable: true, poll: Some(Duration::from_millis(200)) }
+    }
+
+    /// For simulations and tests: not durable, no timer, no other process.
+    pub fn simulation(now: Timestamp) -> Self {
+        Self { now, durable: false, poll: None }
+    }
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    memory: Arc<Memory>,
+    wakes: Arc<Wakes>,
+    /// Whether it is the engine's: a command's may neither claim nor look.
+    engine: bool,
+    /// A folder of its own that goes with it.
+    temporary: Option<PathBuf>,
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.temporary {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store for the engine, alone: takes its lock, brings the schema up to date, stops the runs and raises
+    /// the tasks that an ended process left behind.
+    pub async fn open(file: impl AsRef<Path>, options: OpenOptions) -> StoreResult<Self> {
+        let file = file.as_ref();
+        let folder = open::folder(file)?;
+        open::check_owners(file, &folder)?;
+        let lock = open::lock(file)?;
+        let mut conn = open::writer(file, options.durable, true).await?;
+        open::migrate(&mut conn, file).await?;
+        let opened = open::count_opening(&mut conn).await?;
+        let store = Self::start(file, conn, opened, &options, true, lock);
+        store
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.stop_runs(options.now).await?;
+                    tx.raise_open_intents(options.now).await
+                })
+            })
+            .await?;
+        Ok(store)
+    }
+
+    /// Opens the store beside a running server, for a command that reads and writes intentions: it asks, raises,
+    /// decides, replays, pauses. Whatever needs a claim or a look is refused.
+    pub async fn open_beside(file: impl AsRef<Path>, options: OpenOptions) -> StoreResult<Self> {
+        let file = file.as_ref();
+        let folder = open::folder(file)?;
+        open::check_owners(file, &folder)?;
+        let mut conn = open::writer(file, options.durable, false).await?;
+        open::expect_schema(&mut conn).await?;
+        Ok(Self::start(file, conn, 0, &options, false, ()))
+    }
+
+    /// A store of its own that is removed with it; for tests and demonstrations.
+    pub async fn open_temporary(options: OpenOptions) -> StoreResult<Self> {
+        let folder = std::env::temp_dir().join(format!("usersync-{}", uuid::Uuid::new_v4()));
+        let mut store = Self::open(folder.join("usersync.db"), options).await?;
+        store.temporary = Some(folder);
+        Ok(store)
+    }
+
+    fn start(
+        file: &Path,
+        conn: SqliteConnection,
+        opened: i64,
+        options: &OpenOptions,
+        engine: bool,
+        keep: impl Send + 'static,
+    ) -> Self {
+        let memory = Arc::new(Memory::new(opened));
+        let wakes = Arc::new(Wakes::new(options.poll));
+        let poll = options.poll.filter(|_| engine);
+        let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&wakes), poll, keep);
+        Self { writer, readers: Readers::new(file.to_owned()), memory, wakes, engine, temporary: None }
+    }
+
+    /// Finishes what is under way and closes the files; another may open the store afterwards.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Ends all claims as the end of the process would, without reopening the file: tasks of open intents are raised,
+    /// runs under way are stopped. For simulations.
+    pub async fn crash(&self, now: Timestamp) -> StoreResult<()> {
+        self.memory.end_all();
+        self.write(move |tx| {
+            Box::pin(async move {
+                tx.stop_runs(now).await?;
+                tx.raise_open_intents(now).await
+            })
+        })
+        .await
+    }
+
+    async fn write<T, F>(&self, job: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, StoreResult<T>> + Send + 'static,
+    {
+        self.writer.run(job, |_, _| {}).await
+    }
+
+    async fn read<T: Send>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>> + Send,
+    ) -> StoreResult<T> {
+        self.readers.read(work).await
+    }
+
+    fn engine_only(&self) -> StoreResult<()> {
+        if self.engine {
+            return Ok(());
+        }
+        Err(StoreError::Failed("a command beside the server writes intentions only".into()))
+    }
+}
+
+/// A read of one pair; `$none` where nothing is known of it.
+macro_rules! of_pair {
+    ($self:ident, $pair:ident, $none:expr, |$conn:ident, $no:ident| $work:expr) => {{
+        let pair = $pair.clone();
+        $self
+            .read(move |$conn| {
+                Box::pin(async move {
+                    match pairs::number($conn, &pair).await? {
+                        Some($no) => $work.await,
+                        None => Ok($none),
+                    }
+                })
+            })
+            .await
+    }};
+}
+
+/// A job of the writer; what it needs is copied into it.
+macro_rules! job {
+    ($self:ident, [$($name:ident),*], |$tx:ident| $work:expr) => {{
+        $(let $name = $name.to_owned();)*
+        $self.write(move |$tx| Box::pin(async move { $work.await })).await
+    }};
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append_events(
+        &self,
+        connector: &ConnectorName,
+        targets: &[TargetName],
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> StoreResult<Appended> {
+        let (reply, result) = oneshot::channel();
+        let append = Append { connector: connector.clone(), targets: targets.to_vec(), events, now, reply };
+        self.writer.append(append).await?;
+        result.await.map_err(|_| closed())?
+    }
+
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { events::read(conn, &filter).await })).await
+    }
+
+    async fn raise(
+        &self,
+        pair: &Pair,
+        subjects: &[Subject],
+        priority: Priority,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        job!(self, [pair, subjects, cause], |tx| async {
+            let no = tx.pair(&pair).await?;
+            tx.raise(no, &subjects, priority, &cause, now).await
+        })
+    }
+
+    async fn claim(
+        &self,
+        target: &TargetName,
+        connectors: &[ConnectorName],
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        self.engine_only()?;
+        let (target, connectors) = (target.clone(), connectors.to_vec());
+        self.writer
+            .run(move |tx| Box::pin(async move { tx.claim(&target, &connectors, now).await }), claims::forget)
+            .await
+    }
+
+    async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>> {
+        let memory = Arc::clone(&self.memory);
+        let pairs: Vec<Pair> =
+            connectors.iter().map(|connector| Pair { connector: connector.clone(), target: target.clone() }).collect();
+        self.read(move |conn| {
+            Box::pin(async move {
+                let mut next: Option<i64> = None;
+                for pair in &pairs {
+                    let Some(no) = pairs::number(conn, pair).await? else { continue };
+                    if let Some(at) = tasks::next_due(conn, no, &memory.busy(no)).await? {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    }
+                }
+                codec::some_time(next)
+            })
+        })
+        .await
+    }
+
+    async fn woken(&self) {
+        self.wakes.next().await;
+    }
+
+    async fn woken_after(&self, seen: u64) -> u64 {
+        self.wakes.after(seen).await
+    }
+
+    async fn next_look(&self) -> StoreResult<Look> {
+        self.engine_only()?;
+        Ok(self.memory.next_look())
+    }
+
+    async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {
+        job!(self, [account, name], |tx| tx.holder(token, &account, &name))
+    }
+
+    async fn open_intents(&self, token: Token) -> StoreResult<Vec<OpenIntent>> {
+        job!(self, [], |tx| tx.open_intents(token))
+    }
+
+    async fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> StoreResult<Adopted> {
+        job!(self, [], |tx| tx.adopt(token, link, from, now))
+    }
+
+    async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
+        job!(self, [], |tx| tx.step(token, step, now))
+    }
+
+    async fn still_held(&self, token: Token) -> StoreResult<bool> {
+        Ok(self.memory.is_held(token))
+    }
+
+    async fn complete(
+        &self,
+        token: Token,
+        held: Vec<NewHeldItem>,
+        settle_at: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [], |tx| tx.complete(token, &held, settle_at, now))
+    }
+
+    async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {
+        job!(self, [], |tx| tx.fail(token, &failure, now))
+    }
+
+    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
+        job!(self, [], |tx| tx.defer(token, until, now))
+    }
+
+    async fn wait_for(
+        &self,
+        token: Token,
+        others: &[Subject],
+        ring_ends_it: bool,
+        at_latest: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<Waiting> {
+        job!(self, [others], |tx| tx.wait_for(token, &others, ring_ends_it, at_latest, now))
+    }
+
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
+        let user = user.clone();
+        of_pair!(self, pair, None, |conn, no| links::one(conn, no, &user))
+    }
+
+    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| links::all(conn, no))
+    }
+
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
+        // The pair itself may be new.
+        job!(self, [pair], |tx| async {
+            let no = tx.pair(&pair).await?;
+            links::elsewhere(&mut tx.conn, no.pair).await
+        })
+    }
+
+    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
+        let name_or_id = name_or_id.to_owned();
+        self.read(move |conn| Box::pin(async move { links::named(conn, &name_or_id).await })).await
+    }
+
+    async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>> {
+        let (except, limit) = (except.clone(), i64::try_from(limit).unwrap_or(i64::MAX));
+        of_pair!(self, pair, Vec::new(), |conn, no| links::seen_alive(conn, no, &except, limit))
+    }
+
+    async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
+        let group = group.clone();
+        of_pair!(self, pair, Vec::new(), |conn, no| links::given(conn, no, &group))
+    }
+
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
+        let target = target.clone();
+        self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
+    }
+
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| groups::mappings(conn, no))
+    }
+
+    async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId> {
+        job!(self, [pair], |tx| tx.begin_run(&pair, &trigger, mode, now))
+    }
+
+    async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()> {
+        job!(self, [], |tx| tx.progress_run(run, &report))
+    }
+
+    async fn end_run(
+        &self,
+        run: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [], |tx| tx.end_run(run, &outcome, &report, now))
+    }
+
+    async fn claim_planned(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        planned: Planned,
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        self.engine_only()?;
+        let pair = pair.clone();
+        self.writer
+            .run(move |tx| Box::pin(async move { tx.claim_planned(&pair, run, &planned, now).await }), claims::forget)
+            .await
+    }
+
+    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
+        self.engine_only()?;
+        job!(self, [pair], |tx| tx.found_in_order(&pair, run, &found, now))
+    }
+
+    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.saw_alive(&pair, &seen, now))
+    }
+
+    async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| intents::stale(conn, no, now))
+    }
+
+    async fn runs(&self, pair: Option<&Pair>, at_most: usize) -> StoreResult<Vec<RunRecord>> {
+        match pair {
+            Some(pair) => of_pair!(self, pair, Vec::new(), |conn, no| runs::read(conn, Some(no), limit(at_most))),
+            None => self.read(move |conn| Box::pin(runs::read(conn, None, limit(at_most)))).await,
+        }
+    }
+
+    async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
+        job!(self, [pairs], |tx| tx.ensure_pairs(&pairs, now))
+    }
+
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
+        of_pair!(self, pair, PairState::New, |conn, no| pairs::state(conn, no))
+    }
+
+    async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.set_pair_state(&pair, state, now))
+    }
+
+    async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64> {
+        job!(self, [pair], |tx| tx.hold_first_run(&pair, &summary, now))
+    }
+
+    async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity> {
+        job!(self, [connector, identity], |tx| tx.pin_source(&connector, &identity))
+    }
+
+    async fn pin_target(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
+        job!(self, [target, identity], |tx| tx.pin_target(&target, &identity))
+    }
+
+    async fn confirm_identity(
+        &self,
+        connector: Option<&ConnectorName>,
+        target: Option<&TargetName>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let (connector, target) = (connector.cloned(), target.cloned());
+        job!(self, [by], |tx| tx.confirm_identity(connector.as_ref(), target.as_ref(), &by, now))
+    }
+
+    async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {
+        job!(self, [connector, by], |tx| tx.set_paused(&connector, paused, &by, now))
+    }
+
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
+        self.read(|conn| Box::pin(pairs::paused(conn))).await
+    }
+
+    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>> {
+        self.read(move |conn| Box::pin(held::sets(conn, open_only))).await
+    }
+
+    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)> {
+        self.read(move |conn| {
+            Box::pin(async move { Ok((held::read_set(conn, id).await?, held::read_items(conn, id).await?)) })
+        })
+        .await
+    }
+
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
+        job!(self, [decision], |tx| tx.decide(&decision, now))
+    }
+
+    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
+        of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
+    }
+
+    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool> {
+        of_pair!(self, pair, false, |conn, no| held::is_held(conn, no, kind))
+    }
+
+    async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
+        job!(self, [request, by], |tx| tx.request(&request, &by, now))
+    }
+
+    async fn take_requests(&self) -> StoreResult<Vec<Request>> {
+        self.engine_only()?;
+        job!(self, [], |tx| tx.take_requests())
+    }
+
+    async fn replay_events(
+        &self,
+        filter: &EventFilter,
+        targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync),
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<(usize, usize)> {
+        let filter = filter.clone();
+        let (events, subjects) =
+            self.read(move |conn| Box::pin(async move { events::hints(conn, &filter).await })).await?;
+        let targets: HashMap<ConnectorName, Vec<TargetName>> =
+            subjects.keys().map(|connector| (connector.clone(), targets_of(connector))).collect();
+        let tasks = job!(self, [by], |tx| tx.replay(&subjects, &targets, events, &by, now))?;
+        Ok((events, tasks))
+    }
+
+    async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
+        job!(self, [filter, by], |tx| tx.replay_dead(&filter, &by, now))
+    }
+
+    async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize> {
+        job!(self, [pair], |tx| tx.hurry(&pair, class, now))
+    }
+
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { tasks::read(conn, &filter).await })).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
+        let filter = filter.clone();
+        self.read(move |conn| Box::pin(async move { changes::read(conn, &filter).await })).await
+    }
+
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        of_pair!(self, pair, PairCounts::default(), |conn, no| pairs::counts(conn, no, now))
+    }
+
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+        let connector = connector.clone();
+        self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
+    }
+
+    async fn audit(&self, before: Option<i64>, at_most: usize) -> StoreResult<Vec<AuditRecord>> {
+        self.read(move |conn| Box::pin(requests::audit(conn, before, limit(at_most)))).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        job!(self, [], |tx| tx.prune(before, limit))
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        job!(self, [], |tx| tx.check())
+    }
+}

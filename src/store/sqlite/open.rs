@@ -1,0 +1,272 @@
+//! Opening the store: whose file it is, who else works with it, which SQLite and which schema.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{ErrorKind, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::store::{StoreError, StoreResult};
+
+/// The oldest SQLite whose write-ahead log does not lose commits when a checkpoint meets a writer.
+const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+
+/// The steps of the schema, oldest first; one that was published is never changed.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("migrations/0001_initial.sql"))];
+
+/// How long a write waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+fn unavailable(what: String) -> StoreError {
+    StoreError::Unavailable(what)
+}
+
+/// The newest schema that this binary knows.
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+}
+
+/// The folder that holds the store; made if it is missing, for us alone.
+pub(super) fn folder(file: &Path) -> StoreResult<PathBuf> {
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(&folder)
+        .map_err(|error| unavailable(format!("the folder {} cannot be made: {error}", folder.display())))?;
+    Ok(folder)
+}
+
+/// Refuses a file or folder of another user; the folder may be root's, who can do everything anyhow.
+pub(super) fn check_owners(file: &Path, folder: &Path) -> StoreResult<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        // Who we are, told without a system call of our own; elsewhere than on Linux it is not checked.
+        let Ok(us) = fs::metadata("/proc/self").map(|own| own.uid()) else { return Ok(()) };
+        if let Ok(meta) = fs::metadata(folder)
+            && meta.uid() != 0
+        {
+            refuse_foreign("folder", folder, meta.uid(), us)?;
+        }
+        if let Ok(meta) = fs::metadata(file) {
+            refuse_foreign("file", file, meta.uid(), us)?;
+        }
+    }
+    Ok(())
+}
+
+/// Why something that `owner` owns is not for us.
+pub(super) fn refuse_foreign(what: &str, path: &Path, owner: u32, us: u32) -> StoreResult<()> {
+    if owner == us {
+        return Ok(());
+    }
+    Err(unavailable(format!(
+        "the {what} {} belongs to another user (uid {owner}, we are uid {us}): run usersync as that user, or give it to ours \
+         with `chown`",
+        path.display()
+    )))
+}
+
+/// Opens or makes a file that only we may read.
+fn private(path: &Path) -> StoreResult<File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| {
+        let hint = if error.kind() == ErrorKind::PermissionDenied { ": is it another user's?" } else { "" };
+        unavailable(format!("{} cannot be opened: {error}{hint}", path.display()))
+    })
+}
+
+/// A file beside the store's, by its ending.
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The engine's exclusive lock; held as long as the file is open.
+pub(super) fn lock(file: &Path) -> StoreResult<File> {
+    let path = beside(file, ".lock");
+    let mut lock = private(&path)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid);
+            return Err(unavailable(format!("another usersync (pid {}) works with this store", pid.trim())));
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(unavailable(format!("{} cannot be locked: {error}", path.display())));
+        }
+    }
+    let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.map_err(|error| unavailable(format!("{} cannot be written: {error}", path.display())))?;
+    Ok(lock)
+}
+
+/// Opens the connection that writes.
+pub(super) async fn writer(file: &Path, durable: bool, create: bool) -> StoreResult<SqliteConnection> {
+    if create {
+        drop(private(file)?);
+    } else if !file.exists() {
+        return Err(unavailable(format!("there is no store at {}", file.display())));
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(if durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off })
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(512)
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("cache_size", "-65536")
+        .pragma("temp_store", "MEMORY");
+    let mut conn = connect(file, options).await?;
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut conn).await?;
+    check_sqlite(&version)?;
+    Ok(conn)
+}
+
+/// Opens a connection that only reads.
+pub(super) async fn reader(file: &Path) -> StoreResult<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .create_if_missing(false)
+        .busy_timeout(BUSY)
+        .pragma("temp_store", "MEMORY");
+    connect(file, options).await
+}
+
+async fn connect(file: &Path, options: SqliteConnectOptions) -> StoreResult<SqliteConnection> {
+    options
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|error| unavailable(format!("{} cannot be opened: {error}", file.display())))
+}
+
+/// Refuses a SQLite that can lose commits.
+pub(super) fn check_sqlite(version: &str) -> StoreResult<()> {
+    let mut found = [0_u32; 3];
+    for (part, text) in found.iter_mut().zip(version.split('.')) {
+        *part = u32::from_str(text).unwrap_or(0);
+    }
+    // 3.52.0 was withdrawn: it lacks the correction, too.
+    if found < OLDEST_SQLITE || found[..2] == [3, 52] {
+        return Err(StoreError::Failed(format!(
+            "SQLite {version} can lose commits; usersync has to be built with 3.51.3 or newer"
+        )));
+    }
+    Ok(())
+}
+
+/// Brings the schema to the newest that we know; a copy of what was there is made first.
+pub(super) async fn migrate(conn: &mut SqliteConnection, file: &Path) -> StoreResult<()> {
+    let found = schema(conn).await?;
+    refuse_newer(found)?;
+    if found == newest() {
+        return Ok(());
+    }
+    if found > 0 {
+        let copy = beside(file, &format!(".before-{}", newest()));
+        private(&copy)?.set_len(0).map_err(|error| unavailable(format!("{}: {error}", copy.display())))?;
+        sqlx::query("VACUUM INTO ?1").bind(copy.to_string_lossy().into_owned()).execute(&mut *conn).await?;
+    }
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|&(version, name, sql)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        })
+        .collect();
+    Migrator::with_migrations(migrations)
+        .run_direct(None, conn, false)
+        .await
+        .map_err(|error| StoreError::Failed(format!("the schema cannot be brought up to date: {error}")))
+}
+
+/// Refuses any schema but ours; a command does not change it beside a server.
+pub(super) async fn expect_schema(conn: &mut SqliteConnection) -> StoreResult<()> {
+    let found = schema(conn).await?;
+    refuse_newer(found)?;
+    if found < newest() {
+        return Err(unavailable(format!(
+            "its schema {found} is older than this usersync's {}: restart the server with this version first",
+            newest()
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_newer(found: i64) -> StoreResult<()> {
+    if found <= newest() {
+        return Ok(());
+    }
+    Err(unavailable(format!(
+        "its schema {found} is newer than this usersync's {}: use the newer version, or the copy that it made (`.before-N`)",
+        newest()
+    )))
+}
+
+/// The schema of the file; 0: it is empty.
+async fn schema(conn: &mut SqliteConnection) -> StoreResult<i64> {
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')")
+        .fetch_one(&mut *conn)
+        .await?;
+    if !known {
+        return Ok(0);
+    }
+    Ok(sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(conn).await?)
+}
+
+/// Counts an opening of the store.
+pub(super) async fn count_opening(conn: &mut SqliteConnection) -> StoreResult<i64> {
+    let opened = sqlx::query_scalar("UPDATE meta SET value = value + 1 WHERE name = 'opened' RETURNING value")
+        .fetch_one(conn)
+        .await?;
+    Ok(opened)
+}
+
+/// Gives up a connection that could not be used.
+pub(super) async fn discard(conn: SqliteConnection) {
+    let _ = conn.close().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_that_loses_commits_is_refused() {
+        for old in ["3.7.0", "3.51.2", "3.52.0", "2.99.9", ""] {
+            assert!(check_sqlite(old).is_err(), "{old}");
+        }
+        for new in ["3.51.3", "3.53.0", "3.54.1", "4.0.0"] {
+            assert!(check_sqlite(new).is_ok(), "{new}");
+        }
+    }
+
+    #[test]
+    fn what_another_user_owns_is_refused_with_the_reason() {
+        assert!(refuse_foreign("file", Path::new("/x/usersync.db"), 7, 7).is_ok());
+        let why = refuse_foreign("file", Path::new("/x/usersync.db"), 7, 8).unwrap_err().to_string();
+        assert!(why.contains("/x/usersync.db") && why.contains("uid 7") && why.contains("uid 8"), "{why}");
+    }
+}

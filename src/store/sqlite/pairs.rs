@@ -1,0 +1,203 @@
+//! Pairs, identities, pauses.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{codec, codec::millis, writer::Tx};
+use crate::{
+    model::{ConnectorName, Pair, SourceIdentity, TargetIdentity, TargetName},
+    store::{PairCounts, PairRecord, PairState, StoreResult},
+};
+
+impl Tx {
+    pub(super) async fn ensure_pairs(&mut self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
+        let mut records = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            let no = self.pair(pair).await?;
+            // 0: made by an event or a command before it was configured.
+            sqlx::query("UPDATE pair SET since = ?2 WHERE no = ?1 AND since = 0")
+                .bind(no.pair)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
+            let (state, since): (String, i64) = sqlx::query_as("SELECT state, since FROM pair WHERE no = ?1")
+                .bind(no.pair)
+                .fetch_one(&mut self.conn)
+                .await?;
+            records.push(PairRecord {
+                pair: pair.clone(),
+                state: codec::from_word(state)?,
+                since: codec::time(since)?,
+            });
+        }
+        Ok(records)
+    }
+
+    pub(super) async fn set_pair_state(&mut self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state <> ?2")
+            .bind(no.pair)
+            .bind(codec::to_word(&state)?)
+            .bind(millis(now))
+            .execute(&mut self.conn)
+            .await?;
+        self.wake = true;
+        Ok(())
+    }
+
+    pub(super) async fn pin_source(
+        &mut self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+    ) -> StoreResult<SourceIdentity> {
+        let no = self.connector(connector).await?;
+        sqlx::query("UPDATE connector SET issuer = ?2, service_account = ?3 WHERE no = ?1 AND issuer IS NULL")
+            .bind(no)
+            .bind(identity.issuer.as_str())
+            .bind(identity.service_account.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        let (issuer, service_account) = sqlx::query_as("SELECT issuer, service_account FROM connector WHERE no = ?1")
+            .bind(no)
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(SourceIdentity { issuer, service_account })
+    }
+
+    pub(super) async fn pin_target(
+        &mut self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
+        let no = self.target(target).await?;
+        sqlx::query("UPDATE target SET identity = ?2 WHERE no = ?1 AND identity IS NULL")
+            .bind(no)
+            .bind(identity.0.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        let pinned =
+            sqlx::query_scalar("SELECT identity FROM target WHERE no = ?1").bind(no).fetch_one(&mut self.conn).await?;
+        let other: Option<String> =
+            sqlx::query_scalar("SELECT name FROM target WHERE identity = ?2 AND no <> ?1 ORDER BY no LIMIT 1")
+                .bind(no)
+                .bind(identity.0.as_str())
+                .fetch_optional(&mut self.conn)
+                .await?;
+        Ok((TargetIdentity(pinned), other.map(TargetName::from)))
+    }
+
+    pub(super) async fn confirm_identity(
+        &mut self,
+        connector: Option<&ConnectorName>,
+        target: Option<&TargetName>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        if let Some(connector) = connector {
+            let no = self.connector(connector).await?;
+            sqlx::query("UPDATE connector SET issuer = NULL, service_account = NULL WHERE no = ?1")
+                .bind(no)
+                .execute(&mut self.conn)
+                .await?;
+            self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE connector = ?1", no, now).await?;
+            self.audit(by, &format!("confirmed another identity of connector {connector}"), now).await?;
+        }
+        if let Some(target) = target {
+            let no = self.target(target).await?;
+            sqlx::query("UPDATE target SET identity = NULL WHERE no = ?1").bind(no).execute(&mut self.conn).await?;
+            self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE target = ?1", no, now).await?;
+            self.audit(by, &format!("confirmed another identity of target {target}"), now).await?;
+        }
+        self.wake = true;
+        Ok(())
+    }
+
+    async fn begin_anew(&mut self, sql: &'static str, no: i64, now: Timestamp) -> StoreResult<()> {
+        sqlx::query(sql).bind(no).bind(millis(now)).execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    pub(super) async fn set_paused(
+        &mut self,
+        connector: &ConnectorName,
+        paused: bool,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let no = self.connector(connector).await?;
+        sqlx::query("UPDATE connector SET paused = ?2 WHERE no = ?1")
+            .bind(no)
+            .bind(paused)
+            .execute(&mut self.conn)
+            .await?;
+        let word = if paused { "paused" } else { "resumed" };
+        self.audit(by, &format!("{word} connector {connector}"), now).await?;
+        self.wake = true;
+        Ok(())
+    }
+}
+
+/// A pair's number; `None`: nothing is known of it.
+pub(super) async fn number(conn: &mut SqliteConnection, pair: &Pair) -> StoreResult<Option<i64>> {
+    let no = sqlx::query_scalar(
+        "SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target \
+         WHERE c.name = ?1 AND g.name = ?2",
+    )
+    .bind(pair.connector.as_str())
+    .bind(pair.target.as_str())
+    .fetch_optional(conn)
+    .await?;
+    Ok(no)
+}
+
+/// Where a pair stands.
+pub(super) async fn state(conn: &mut SqliteConnection, pair: i64) -> StoreResult<PairState> {
+    let state = sqlx::query_scalar("SELECT state FROM pair WHERE no = ?1").bind(pair).fetch_one(conn).await?;
+    codec::from_word(state)
+}
+
+/// Connectors that are paused.
+pub(super) async fn paused(conn: &mut SqliteConnection) -> StoreResult<BTreeSet<ConnectorName>> {
+    let names: Vec<String> = sqlx::query_scalar("SELECT name FROM connector WHERE paused = 1").fetch_all(conn).await?;
+    Ok(names.into_iter().map(ConnectorName::from).collect())
+}
+
+/// Counts of a pair.
+pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<PairCounts> {
+    let (links, active, memberships, managed): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT links, active_links, memberships, \
+         (SELECT count(DISTINCT managed) FROM source_group WHERE pair = ?1 AND managed IS NOT NULL) FROM pair WHERE no = ?1",
+    )
+    .bind(pair)
+    .fetch_one(&mut *conn)
+    .await?;
+    let (tasks, due, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE not_before <= ?2), min(since) FROM task WHERE pair = ?1 AND dead = 0",
+    )
+    .bind(pair)
+    .bind(millis(now))
+    .fetch_one(&mut *conn)
+    .await?;
+    let (dead, held, last): (i64, i64, Option<i64>) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM task WHERE pair = ?1 AND dead = 1), \
+         (SELECT count(*) FROM held_item WHERE pair = ?1 AND state = 'open'), \
+         (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
+    )
+    .bind(pair)
+    .fetch_one(conn)
+    .await?;
+    Ok(PairCounts {
+        tasks: tasks.unsigned_abs(),
+        due: due.unsigned_abs(),
+        oldest: codec::some_time(oldest)?,
+        dead: dead.unsigned_abs(),
+        links: links.unsigned_abs(),
+        active_links: active.unsigned_abs(),
+        memberships: memberships.unsigned_abs(),
+        managed_groups: managed.unsigned_abs(),
+        held: held.unsigned_abs(),
+        last_change: codec::some_time(last)?,
+    })
+}

@@ -1,0 +1,39 @@
+//! What is old goes, a little at a time.
+
+use jiff::Timestamp;
+
+use super::{codec::millis, events::limit, writer::Tx};
+use crate::store::StoreResult;
+
+/// Each takes the oldest rows, which come first by id, as far as they are older than ?1: never a scan of what stays.
+const OLD: [&str; 4] = [
+    "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, received_at FROM event ORDER BY seq LIMIT ?2) WHERE received_at < ?1)",
+    "DELETE FROM change WHERE id IN (SELECT id FROM (SELECT id, at FROM change ORDER BY id LIMIT ?2) WHERE at < ?1)",
+    "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)",
+    "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < ?1 AND ended_at < ?1 ORDER BY id LIMIT ?2)",
+];
+
+/// Items that are over; open sets and rejections stay.
+const OVER: [&str; 2] = [
+    "DELETE FROM held_item WHERE id IN \
+     (SELECT id FROM held_item WHERE state IN ('done', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
+    "DELETE FROM held_set WHERE id IN (SELECT id FROM held_set s WHERE open = 0 AND since < ?1 \
+     AND NOT EXISTS (SELECT 1 FROM held_item i WHERE i.held_set = s.id) ORDER BY id LIMIT ?2)",
+];
+
+impl Tx {
+    /// Writes something, which fails on a full disk.
+    pub(super) async fn check(&mut self) -> StoreResult<()> {
+        sqlx::query("UPDATE meta SET value = value WHERE name = 'opened'").execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    pub(super) async fn prune(&mut self, before: Timestamp, at_most: usize) -> StoreResult<usize> {
+        let mut removed = 0;
+        for sql in OLD.into_iter().chain(OVER) {
+            let done = sqlx::query(sql).bind(millis(before)).bind(limit(at_most)).execute(&mut self.conn).await?;
+            removed += done.rows_affected();
+        }
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+    }
+}

@@ -1,0 +1,105 @@
+//! Runs.
+
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use super::{codec, codec::millis, writer::Tx};
+use crate::{
+    model::{Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    store::{StoreError, StoreResult},
+};
+
+impl Tx {
+    pub(super) async fn begin_run(
+        &mut self,
+        pair: &Pair,
+        trigger: &RunTrigger,
+        mode: RunMode,
+        now: Timestamp,
+    ) -> StoreResult<RunId> {
+        let no = self.pair(pair).await?;
+        let id = sqlx::query_scalar(
+            "INSERT INTO run (pair, trigger_word, mode, started_at, outcome, report) VALUES (?1, ?2, ?3, ?4, ?5, 'null') \
+             RETURNING id",
+        )
+        .bind(no.pair)
+        .bind(codec::to_word(trigger)?)
+        .bind(codec::to_word(&mode)?)
+        .bind(millis(now))
+        .bind(codec::to_json(&RunOutcome::Running)?)
+        .fetch_one(&mut self.conn)
+        .await?;
+        Ok(RunId(id))
+    }
+
+    pub(super) async fn progress_run(&mut self, run: RunId, report: &serde_json::Value) -> StoreResult<()> {
+        let done = sqlx::query("UPDATE run SET report = ?2 WHERE id = ?1 AND ended_at IS NULL")
+            .bind(run.0)
+            .bind(codec::to_json(report)?)
+            .execute(&mut self.conn)
+            .await?;
+        under_way(run, done.rows_affected())
+    }
+
+    pub(super) async fn end_run(
+        &mut self,
+        run: RunId,
+        outcome: &RunOutcome,
+        report: &serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let done =
+            sqlx::query("UPDATE run SET outcome = ?2, report = ?3, ended_at = ?4 WHERE id = ?1 AND ended_at IS NULL")
+                .bind(run.0)
+                .bind(codec::to_json(outcome)?)
+                .bind(codec::to_json(report)?)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
+        under_way(run, done.rows_affected())
+    }
+
+    /// Runs that were under way when the process before us ended.
+    pub(super) async fn stop_runs(&mut self, now: Timestamp) -> StoreResult<()> {
+        sqlx::query("UPDATE run SET outcome = ?1, ended_at = ?2 WHERE ended_at IS NULL")
+            .bind(codec::to_json(&RunOutcome::Stopped)?)
+            .bind(millis(now))
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+}
+
+fn under_way(run: RunId, rows: u64) -> StoreResult<()> {
+    if rows == 0 { Err(StoreError::NotFound(format!("run {run} is not under way"))) } else { Ok(()) }
+}
+
+type RunRow = (i64, String, String, String, String, i64, Option<i64>, String, String);
+
+/// Runs, newest first.
+pub(super) async fn read(conn: &mut SqliteConnection, pair: Option<i64>, limit: i64) -> StoreResult<Vec<RunRecord>> {
+    let mut query = QueryBuilder::new(
+        "SELECT r.id, c.name, g.name, r.trigger_word, r.mode, r.started_at, r.ended_at, r.outcome, r.report FROM run r \
+         JOIN pair p ON p.no = r.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target",
+    );
+    if let Some(pair) = pair {
+        query.push(" WHERE r.pair = ").push_bind(pair);
+    }
+    query.push(" ORDER BY r.id DESC LIMIT ").push_bind(limit);
+    let rows: Vec<RunRow> = query.build_query_as().fetch_all(conn).await?;
+    rows.into_iter().map(record).collect()
+}
+
+fn record(row: RunRow) -> StoreResult<RunRecord> {
+    let (id, connector, target, trigger, mode, started_at, ended_at, outcome, report) = row;
+    Ok(RunRecord {
+        id: RunId(id),
+        pair: Pair::new(connector, target),
+        trigger: codec::from_word(trigger)?,
+        mode: codec::from_word(mode)?,
+        started_at: codec::time(started_at)?,
+        ended_at: codec::some_time(ended_at)?,
+        outcome: codec::from_json(&outcome)?,
+        report: codec::from_json(&report)?,
+    })
+}

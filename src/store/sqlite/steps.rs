@@ -1,0 +1,87 @@
+//! One step of a worker: settles, writes what was learnt, writes down what is sent next. [6]
+
+use jiff::Timestamp;
+
+use super::{memory::Claim, writer::Tx};
+use crate::{
+    model::{ChangeOutcome, Operation, Token},
+    store::{LinkWrite, Step, Stepped, StoreError, StoreResult},
+};
+
+impl Tx {
+    pub(super) async fn step(&mut self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
+        let claim = self.held(token)?;
+        // Whatever can be refused is refused before anything is written.
+        if let Some(LinkWrite::Put(link)) = &step.link {
+            if claim.subject.as_user() != Some(&link.user) {
+                return Err(StoreError::Failed(format!("{} is not the claimed {}", link.user, claim.subject)));
+            }
+            let elsewhere =
+                self.memory.holds_account(claim.no.target, &link.account).is_some_and(|holder| holder != token);
+            let other = self.linked(claim.no.target, &link.account).await?;
+            let others =
+                other.is_some_and(|(connector, old)| connector != claim.pair.connector || old.user != link.user);
+            if elsewhere || others {
+                return Ok(Stepped::AccountTaken);
+            }
+        }
+        let mut settled = Vec::with_capacity(step.settled.len());
+        for one in &step.settled {
+            settled.push((self.intent(one.intent).await?, &one.outcome));
+        }
+        let approved_by = step.next.as_ref().and_then(|next| next.approved_by);
+        if let Some(item) = approved_by {
+            self.check_approved(&claim, item).await?;
+        }
+
+        for (intent, outcome) in &settled {
+            self.settle(intent, outcome, now).await?;
+            if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
+                let no = self.pair(&intent.pair).await?;
+                match &intent.operation {
+                    // The name is free.
+                    Operation::RenameUser { .. } | Operation::DeleteUser { .. } => {
+                        self.wake_waiting(no, &intent.subject, now).await?;
+                    }
+                    Operation::DeleteGroup { group, .. } => self.group_deleted(no, group).await?,
+                    _ => {}
+                }
+            }
+        }
+        if !settled.is_empty() {
+            self.record_look(&claim).await?;
+        }
+        self.write_link(&claim, step.link).await?;
+        if let Some(group) = step.group {
+            self.write_group(&claim, group).await?;
+        }
+        let Some(next) = step.next else { return Ok(Stepped::Written) };
+        if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {
+            let done = self.done_in_last_hour(claim.no, kind, now).await?;
+            if done >= limit {
+                return Ok(Stepped::PastLimit { done });
+            }
+        }
+        if let Some(item) = approved_by {
+            self.use_up(item).await?;
+        }
+        Ok(Stepped::Send(self.write_intent(&claim, &next).await?))
+    }
+
+    async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>) -> StoreResult<()> {
+        match write {
+            None => {}
+            Some(LinkWrite::Put(link)) => {
+                self.put_link(claim.no, &link).await?;
+                let undo = self.memory.add_account(claim.token, &link.account);
+                self.undo_with(undo);
+            }
+            Some(LinkWrite::Remove) => {
+                if let Some(user) = claim.subject.as_user() {
+                    self.remove_link(claim.no, user).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! Tasks: raised, looked at, put back to work.
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
+
+use super::{codec, codec::millis, events::limit, names::PairNo, writer::Tx};
+use crate::{
+    model::{Cause, ErrorClass, Pair, Priority, Subject, TaskRecord, TaskState},
+    store::{StoreResult, TaskFilter},
+};
+
+/// How many rows one upsert takes, see `events`.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// "Look at this subject again."
+pub(super) struct Raise {
+    pub pair: i64,
+    pub subject: String,
+    pub priority: Priority,
+    pub at: Timestamp,
+    pub settle: bool,
+    /// As JSON.
+    pub cause: String,
+}
+
+/// What a task row is given; the parameters of one raise, in the order of [`VALUE`].
+const INTO: &str = "INSERT INTO task \
+    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) VALUES ";
+const VALUE: &str = "(?,?,?,?,?,?,?,?,?,?)";
+
+/// Whether a raise only has to add to the generation: the row is as urgent as it asks already.
+const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
+    AND task.not_before <= excluded.not_before AND task.settle >= excluded.settle";
+
+/// The usual case: a new row, or one that is as urgent already; writes no index of a row that is there.
+const BUMP: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
+    last_cause = excluded.last_cause, last_at = excluded.last_at WHERE ";
+
+/// The other rows: an earlier time and a higher priority win; the dead come back to life.
+const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
+    last_cause = excluded.last_cause, last_at = excluded.last_at, \
+    priority = iif(task.dead, excluded.priority, min(task.priority, excluded.priority)), \
+    not_before = iif(task.dead, excluded.not_before, min(task.not_before, excluded.not_before)), \
+    settle = max(task.settle, excluded.settle), \
+    attempts = iif(task.dead, 0, task.attempts), \
+    since = iif(task.dead, excluded.since, task.since), \
+    cause = iif(task.dead, excluded.cause, task.cause), \
+    caused_at = iif(task.dead, excluded.caused_at, task.caused_at), \
+    dead = 0 WHERE NOT ";
+
+/// What SQL calls a priority.
+pub(super) fn rank(priority: Priority) -> i64 {
+    priority as i64
+}
+
+fn priority(rank: i64) -> Priority {
+    match rank {
+        0 => Priority::Event,
+        1 => Priority::Retry,
+        2 => Priority::FanOut,
+        _ => Priority::Run,
+    }
+}
+
+impl Tx {
+    /// Makes sure that there is a task for each of these, which name no subject of a pair twice.
+    pub(super) async fn raise_all(&mut self, raises: &[Raise]) -> StoreResult<()> {
+        let mut rest = raises;
+        while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
+            let (chunk, tail) = rest.split_at(size);
+            // Whatever the first statement wrote is as urgent as asked, so that the second leaves it alone.
+            if self.upsert(chunk, BUMP).await? < chunk.len() as u64 {
+                self.upsert(chunk, HASTEN).await?;
+            }
+            rest = tail;
+        }
+        self.wake |= !raises.is_empty();
+        Ok(())
+    }
+
+    async fn upsert(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
+        let values = vec![VALUE; raises.len()].join(",");
+        let mut query = sqlx::query(AssertSqlSafe(format!("{INTO}{values}{on_conflict}({AS_URGENT})")));
+        for raise in raises {
+            let at = millis(raise.at);
+            query = query
+                .bind(raise.pair)
+                .bind(raise.subject.as_str())
+                .bind(rank(raise.priority))
+                .bind(at)
+                .bind(raise.settle)
+                .bind(at)
+                .bind(raise.cause.as_str())
+                .bind(at)
+                .bind(raise.cause.as_str())
+                .bind(at);
+        }
+        Ok(query.execute(&mut self.conn).await?.rows_affected())
+    }
+
+    /// Raises subjects of one pair.
+    pub(super) async fn raise<'a>(
+        &mut self,
+        no: PairNo,
+        subjects: impl IntoIterator<Item = &'a Subject>,
+        priority: Priority,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        let cause = codec::to_json(cause)?;
+        let mut subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let raises: Vec<Raise> = subjects
+            .into_iter()
+            .map(|subject| Raise { pair: no.pair, subject, priority, at: now, settle: false, cause: cause.clone() })
+            .collect();
+        self.raise_all(&raises).await?;
+        Ok(raises.len())
+    }
+
+    /// Makes those ready that wait for this subject.
+    pub(super) async fn wake_waiting(&mut self, no: PairNo, subject: &Subject, now: Timestamp) -> StoreResult<()> {
+        let woken = sqlx::query(
+            "UPDATE task SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
+        )
+        .bind(no.pair)
+        .bind(subject.to_string())
+        .bind(millis(now))
+        .execute(&mut self.conn)
+        .await?;
+        self.wake |= woken.rows_affected() > 0;
+        Ok(())
+    }
+
+    /// Puts dead letters back to work with fresh attempts.
+    pub(super) async fn replay_dead(&mut self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
+        let filter = TaskFilter { dead: Some(true), ..filter.clone() };
+        let cause = codec::to_json(&Cause::Other { what: format!("replayed by {by}") })?;
+        let mut query = QueryBuilder::new(
+            "UPDATE task SET dead = 0, attempts = 0, generation = generation + 1, blocked_by = NULL, priority = ",
+        );
+        query.push_bind(rank(Priority::Retry)).push(", not_before = ").push_bind(millis(now));
+        query.push(", since = ").push_bind(millis(now)).push(", caused_at = ").push_bind(millis(now));
+        query.push(", last_at = ").push_bind(millis(now)).push(", cause = ").push_bind(cause.clone());
+        query.push(", last_cause = ").push_bind(cause);
+        query.push(" WHERE (pair, subject) IN (SELECT t.pair, t.subject FROM ").push(JOINED);
+        conditions(&mut query, &filter)?;
+        query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
+        let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
+        self.wake |= count > 0;
+        self.audit(by, &format!("replayed {count} dead letters"), now).await?;
+        Ok(count)
+    }
+
+    /// Ends the pause of tasks whose last error has this class.
+    pub(super) async fn hurry(&mut self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize> {
+        let no = self.pair(pair).await?;
+        let done = sqlx::query(
+            "UPDATE task SET not_before = ?3 WHERE pair = ?1 AND class = ?2 AND dead = 0 AND not_before > ?3",
+        )
+        .bind(no.pair)
+        .bind(class.as_str())
+        .bind(millis(now))
+        .execute(&mut self.conn)
+        .await?;
+        self.wake |= done.rows_affected() > 0;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
+/// Tasks with the names of their pairs.
+const JOINED: &str =
+    "task t JOIN pair p ON p.no = t.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
+
+fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreResult<()> {
+    query.push(" WHERE true");
+    if let Some(connector) = &filter.connector {
+        query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
+    }
+    if let Some(target) = &filter.target {
+        query.push(" AND g.name = ").push_bind(target.as_str().to_owned());
+    }
+    if let Some(subject) = &filter.subject {
+        query.push(" AND t.subject = ").push_bind(subject.to_string());
+    }
+    if let Some(dead) = filter.dead {
+        query.push(if dead { " AND t.dead = 1" } else { " AND t.dead = 0" });
+    }
+    if let Some(class) = filter.class {
+        query.push(" AND t.class = ").push_bind(class.as_str());
+    }
+    if let Some(reason) = &filter.reason {
+        query.push(" AND instr(lower(t.error), ").push_bind(reason.to_lowercase()).push(") > 0");
+    }
+    Ok(())
+}
+
+/// Tasks, the most urgent first.
+pub(super) async fn read(conn: &mut SqliteConnection, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
+    let mut query = QueryBuilder::new(
+        "SELECT c.name, g.name, t.subject, t.generation, t.priority, t.dead, t.blocked_by, t.not_before, t.since, \
+         t.attempts, t.class, t.error, t.cause FROM ",
+    );
+    query.push(JOINED);
+    conditions(&mut query, filter)?;
+    query.push(" ORDER BY t.dead, t.priority, t.not_before, t.subject LIMIT ").push_bind(limit(filter.limit));
+    query.build().fetch_all(conn).await?.iter().map(record).collect()
+}
+
+fn record(row: &SqliteRow) -> StoreResult<TaskRecord> {
+    let state = match (row.try_get(5)?, row.try_get::<Option<&str>, _>(6)?) {
+        (true, _) => TaskState::Dead,
+        (false, Some(on)) => TaskState::Waiting { on: codec::parse(on)? },
+        (false, None) => TaskState::Ready,
+    };
+    let error = match (row.try_get::<Option<String>, _>(10)?, row.try_get::<Option<String>, _>(11)?) {
+        (Some(class), Some(text)) => Some((codec::from_word(class)?, text)),
+        _ => None,
+    };
+    Ok(TaskRecord {
+        pair: Pair::new(row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?),
+        subject: codec::parse(row.try_get(2)?)?,
+        generation: row.try_get(3)?,
+        priority: priority(row.try_get(4)?),
+        state,
+        not_before: codec::time(row.try_get(7)?)?,
+        since: codec::time(row.try_get(8)?)?,
+        attempts: u32::try_from(row.try_get::<i64, _>(9)?).unwrap_or(u32::MAX),
+        error,
+        cause: codec::from_json(row.try_get(12)?)?,
+    })
+}
+
+/// When the next task of a pair falls due, those of claimed subjects aside.
+pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Subject]) -> StoreResult<Option<i64>> {
+    // A minimum for each priority, so that each is one step into the index.
+    let (next,) = sqlx::query_as(
+        "SELECT min(at) FROM (SELECT (SELECT not_before FROM task WHERE dead = 0 AND pair = ?1 AND priority = p.value \
+         AND subject NOT IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1) AS at \
+         FROM json_each('[0,1,2,3]') p)",
+    )
+    .bind(pair)
+    .bind(codec::to_json(&busy)?)
+    .fetch_one(conn)
+    .await?;
+    Ok(next)
+}

@@ -1,0 +1,245 @@
+//! The one writer: a task that owns the only connection that writes. It drains the jobs that wait, runs them in one
+//! transaction and answers all of them after its commit, so that one fsync serves many callers and batches grow by
+//! themselves under load.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    events::Append,
+    memory::{Memory, Undo},
+    names::Names,
+    wakes::Wakes,
+};
+use crate::store::{StoreError, StoreResult};
+
+/// At most so many jobs share a commit.
+const BATCH: usize = 512;
+/// So many jobs may wait; who comes then waits with them.
+const QUEUE: usize = 4096;
+
+/// What a job's transaction works with.
+pub(super) struct Tx {
+    pub conn: SqliteConnection,
+    pub memory: Arc<Memory>,
+    pub names: Names,
+    /// Whether something may have become due or been asked for.
+    pub wake: bool,
+    undo: Vec<Undo>,
+}
+
+impl Tx {
+    pub(super) fn new(conn: SqliteConnection, memory: Arc<Memory>) -> Self {
+        Self { conn, memory, names: Names::default(), wake: false, undo: Vec::new() }
+    }
+
+    /// Notes how a change of the claims is taken back, should the transaction fail.
+    pub(super) fn undo_with(&mut self, undo: Option<Undo>) {
+        self.undo.extend(undo);
+    }
+
+    /// One statement without parameters or rows.
+    async fn run(&mut self, sql: &'static str) -> StoreResult<()> {
+        sqlx::query(sql).execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    fn take_back(&mut self, mark: usize) {
+        for undo in self.undo.drain(mark..).rev() {
+            self.memory.undo(undo);
+        }
+        self.names = Names::default();
+    }
+}
+
+/// A job's work is over: how it is answered once its transaction has ended.
+pub(super) struct Done {
+    pub failed: bool,
+    pub answer: Answer,
+}
+
+/// Runs in a transaction, or is told why there is none.
+type Work = Box<dyn for<'t> FnOnce(StoreResult<&'t mut Tx>) -> BoxFuture<'t, Done> + Send>;
+type Answer = Box<dyn FnOnce(StoreResult<()>) + Send>;
+
+enum Job {
+    /// Events; those of one batch are written together.
+    Append(Append),
+    /// Anything else.
+    Work(Work),
+    /// Finish and close.
+    Close(oneshot::Sender<()>),
+}
+
+/// Hands jobs to the writer.
+#[derive(Clone)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    memory: Arc<Memory>,
+}
+
+impl Writer {
+    /// Starts the writer. `keep` lives until its connection is closed; `poll` is how often it looks for writes of other
+    /// processes.
+    pub(super) fn start(tx: Tx, wakes: Arc<Wakes>, poll: Option<Duration>, keep: impl Send + 'static) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let memory = Arc::clone(&tx.memory);
+        tokio::spawn(async move {
+            work(tx, queue, &wakes, poll).await;
+            drop(keep);
+        });
+        Self { jobs, memory }
+    }
+
+    /// Runs a job in a transaction. `lost` is called with the result when the caller went away meanwhile.
+    pub(super) async fn run<T, F>(&self, job: F, lost: fn(&Memory, T)) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, StoreResult<T>> + Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        let memory = Arc::clone(&self.memory);
+        let work: Work = Box::new(move |tx| {
+            Box::pin(async move {
+                let result = match tx {
+                    Ok(tx) => job(tx).await,
+                    Err(error) => Err(error),
+                };
+                let failed = result.is_err();
+                let answer = move |committed: StoreResult<()>| {
+                    if let Err(Ok(value)) = reply.send(result.and_then(|value| committed.map(|()| value))) {
+                        lost(&memory, value);
+                    }
+                };
+                Done { failed, answer: Box::new(answer) }
+            })
+        });
+        self.send(Job::Work(work)).await?;
+        result.await.map_err(|_| closed())?
+    }
+
+    /// Appends events.
+    pub(super) async fn append(&self, append: Append) -> StoreResult<()> {
+        self.send(Job::Append(append)).await
+    }
+
+    /// Finishes what waits and closes the connection.
+    pub(super) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    async fn send(&self, job: Job) -> StoreResult<()> {
+        self.jobs.send(job).await.map_err(|_| closed())
+    }
+}
+
+/// The writer is gone.
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("it is closed".into())
+}
+
+async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: Option<Duration>) {
+    let mut seen = data_version(&mut tx).await;
+    let mut batch = Vec::with_capacity(BATCH);
+    let closed = loop {
+        let waited = match poll {
+            Some(every) => tokio::time::timeout(every, queue.recv_many(&mut batch, BATCH)).await,
+            None => Ok(queue.recv_many(&mut batch, BATCH).await),
+        };
+        if waited == Ok(0) {
+            break None;
+        }
+        let (mut appends, mut works, mut close) = (Vec::new(), Vec::new(), None);
+        for job in batch.drain(..) {
+            match job {
+                Job::Append(append) => appends.push(append),
+                Job::Work(work) => works.push(work),
+                Job::Close(reply) => close = Some(reply),
+            }
+        }
+        if !appends.is_empty() || !works.is_empty() {
+            commit_together(&mut tx, appends, works).await;
+        }
+        // Unchanged by our own commits, so that it tells of other processes.
+        if poll.is_some() && (waited.is_err() || wakes.poll_due()) {
+            let now = data_version(&mut tx).await;
+            tx.wake |= now != seen;
+            seen = now;
+        }
+        if std::mem::take(&mut tx.wake) {
+            wakes.wake();
+        }
+        if close.is_some() {
+            break close;
+        }
+    };
+    drop(queue);
+    if let Err(error) = tx.conn.close().await {
+        tracing::warn!(%error, "the store was not closed cleanly");
+    }
+    if let Some(reply) = closed {
+        let _ = reply.send(());
+    }
+}
+
+async fn data_version(tx: &mut Tx) -> Option<i64> {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
+}
+
+/// Runs jobs in one transaction; one that fails is taken back alone.
+async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
+    let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
+    if !appends.is_empty() {
+        jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
+    }
+    jobs.extend(works);
+
+    // Savepoints cost time, so that they are only for those who are not alone.
+    let alone = jobs.len() == 1;
+    let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
+    let mut state = tx.run("BEGIN IMMEDIATE").await;
+    let mut begin = "SAVEPOINT job";
+    for job in jobs {
+        let mark = tx.undo.len();
+        if state.is_ok() && !alone {
+            state = tx.run(std::mem::replace(&mut begin, "RELEASE job; SAVEPOINT job")).await;
+        }
+        let Done { failed, answer } = match &state {
+            Ok(()) => job(Ok(tx)).await,
+            Err(error) => job(Err(error.clone())).await,
+        };
+        answers.push(answer);
+        if failed && state.is_ok() {
+            tx.take_back(mark);
+            // Fails where SQLite rolled all of it back by itself, as it may on a full disk.
+            let undone = if alone { Err(nothing_left()) } else { tx.run("ROLLBACK TO job").await };
+            state = undone.map_err(|_| nothing_left());
+        }
+    }
+
+    let committed = match state {
+        Ok(()) => tx.run("COMMIT").await,
+        Err(error) => Err(error),
+    };
+    if committed.is_ok() {
+        tx.undo.clear();
+    } else {
+        tx.take_back(0);
+        // Fails where there is none any more; then nothing is left to do.
+        let _ = tx.run("ROLLBACK").await;
+    }
+    for answer in answers {
+        answer(committed.clone());
+    }
+}
+
+/// What those hear whose writes were lost with another's.
+fn nothing_left() -> StoreError {
+    StoreError::Unavailable("the writes of this commit were taken back".into())
+}

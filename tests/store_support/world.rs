@@ -1,0 +1,163 @@
+//! A store under test, and short words for what the tests say again and again.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    model::*,
+    store::{sqlite::*, *},
+};
+
+/// Opens a fresh store of one implementation.
+pub type Factory = fn() -> futures::future::BoxFuture<'static, World>;
+
+pub struct World {
+    pub store: Arc<dyn Store>,
+    /// Ends all claims as the end of the process would.
+    pub crash: fn(Arc<dyn std::any::Any + Send + Sync>, Timestamp) -> futures::future::BoxFuture<'static, ()>,
+    pub inner: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+impl std::ops::Deref for World {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
+/// The embedded store.
+pub fn sqlite() -> futures::future::BoxFuture<'static, World> {
+    Box::pin(async {
+        let store = Arc::new(SqliteStore::open_temporary(OpenOptions::simulation(at(0))).await.unwrap());
+        World {
+            inner: Arc::clone(&store) as _,
+            store,
+            crash: |inner, now| {
+                Box::pin(async move { inner.downcast::<SqliteStore>().unwrap().crash(now).await.unwrap() })
+            },
+        }
+    })
+}
+
+impl World {
+    pub async fn crash(&self, now: Timestamp) {
+        (self.crash)(Arc::clone(&self.inner), now).await;
+    }
+
+    /// An accepted event about these subjects, appended for the pair of these tests.
+    pub async fn event(&self, id: &str, hints: &[Subject], now: Timestamp) -> Appended {
+        self.append_events(&connector(), &[target()], vec![event(id, hints)], now).await.unwrap()
+    }
+
+    pub async fn claim_one(&self, now: Timestamp) -> Option<Claimed> {
+        self.claim(&target(), &[connector()], now).await.unwrap()
+    }
+
+    /// Claims the next, which has to be this subject.
+    pub async fn claims(&self, subject: &Subject, now: Timestamp) -> Claimed {
+        let claimed = self.claim_one(now).await.expect("something to do");
+        assert_eq!(claimed.subject, *subject);
+        claimed
+    }
+
+    pub async fn done(&self, token: Token, now: Timestamp) {
+        self.complete(token, vec![], later(now, 5), now).await.unwrap();
+    }
+
+    /// Raises and claims a subject; nothing else may be due.
+    pub async fn work(&self, subject: &Subject, now: Timestamp) -> Claimed {
+        self.raise(&pair(), std::slice::from_ref(subject), Priority::Event, &because("test"), now).await.unwrap();
+        self.claims(subject, now).await
+    }
+
+    /// A user who is linked to an account.
+    pub async fn linked(&self, name: &str, account: &str, now: Timestamp) {
+        let claimed = self.work(&user(name), now).await;
+        let step = Step { link: Some(LinkWrite::Put(link(name, account))), ..Step::default() };
+        assert_eq!(self.step(claimed.token, step, now).await.unwrap(), Stepped::Written);
+        self.done(claimed.token, now).await;
+    }
+
+    /// Writes down what is about to be sent.
+    pub async fn intend(&self, token: Token, operation: Operation, until: Timestamp, now: Timestamp) -> IntentId {
+        let step = Step { next: Some(intent(operation, until)), ..Step::default() };
+        match self.step(token, step, now).await.unwrap() {
+            Stepped::Send(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn settle(&self, token: Token, intent: IntentId, outcome: ChangeOutcome, now: Timestamp) {
+        let step = Step { settled: vec![Settled { intent, outcome }], ..Step::default() };
+        assert_eq!(self.step(token, step, now).await.unwrap(), Stepped::Written);
+    }
+
+    pub async fn task(&self, subject: &Subject) -> Option<TaskRecord> {
+        let filter = TaskFilter { subject: Some(subject.clone()), ..TaskFilter::default() };
+        self.tasks(&filter).await.unwrap().pop()
+    }
+}
+
+/// Seconds after the beginning.
+pub fn at(seconds: i64) -> Timestamp {
+    later(Timestamp::from_second(1_700_000_000).unwrap(), seconds)
+}
+
+pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time + SignedDuration::from_secs(seconds)
+}
+
+pub fn connector() -> ConnectorName {
+    "corp".into()
+}
+
+pub fn target() -> TargetName {
+    "jira".into()
+}
+
+pub fn pair() -> Pair {
+    Pair::new("corp", "jira")
+}
+
+pub fn user(id: &str) -> Subject {
+    Subject::user(id)
+}
+
+pub fn because(what: &str) -> Cause {
+    Cause::Other { what: what.into() }
+}
+
+pub fn event(id: &str, hints: &[Subject]) -> NewEvent {
+    NewEvent {
+        id: id.into(),
+        kind: "UPDATE USER".into(),
+        about: "users/x".into(),
+        occurred_at: Some(at(-1)),
+        body: r#"{"a":1}"#.into(),
+        hints: hints.to_vec(),
+        wants_run: false,
+        settle: false,
+        outcome: EventOutcome::Accepted,
+    }
+}
+
+pub fn link(user: &str, account: &str) -> Link {
+    Link::new(user.into(), account.into(), user)
+}
+
+pub fn intent(operation: Operation, until: Timestamp) -> NewIntent {
+    NewIntent { operation, before: serde_json::json!({"was": 1}), arrives_until: until, limit: None, approved_by: None }
+}
+
+pub fn create(name: &str) -> Operation {
+    Operation::CreateUser { name: name.into(), fields: UserFields::default() }
+}
+
+pub fn deactivate(account: &str, name: &str) -> Operation {
+    Operation::DeactivateUser { account: account.into(), name: name.into() }
+}
+
+pub fn rename(account: &str, name: &str, to: &str) -> Operation {
+    Operation::RenameUser { account: account.into(), name: name.into(), to: to.into() }
+}
