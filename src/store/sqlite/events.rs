@@ -274,7 +274,7 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
     Ok(())
 }
 
-/// A limit as SQLite takes it: none for 0.
+/// A limit as SQL takes it: none for 0.
 pub(super) fn limit(limit: usize) -> i64 {
     if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
 }

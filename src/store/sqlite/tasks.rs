@@ -145,7 +145,7 @@ impl Tx {
         query.push(", last_at = ").push_bind(millis(now)).push(", cause = ").push_bind(cause.clone());
         query.push(", last_cause = ").push_bind(cause);
         query.push(" WHERE (pair, subject) IN (SELECT t.pair, t.subject FROM ").push(JOINED);
-        conditions(&mut query, &filter)?;
+        conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
         self.wake |= count > 0;
@@ -173,7 +173,7 @@ impl Tx {
 const JOINED: &str =
     "task t JOIN pair p ON p.no = t.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
-fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreResult<()> {
+fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
     query.push(" WHERE true");
     if let Some(connector) = &filter.connector {
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
@@ -193,7 +193,6 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreRes
     if let Some(reason) = &filter.reason {
         query.push(" AND instr(lower(t.error), ").push_bind(reason.to_lowercase()).push(") > 0");
     }
-    Ok(())
 }
 
 /// Tasks, the most urgent first.
@@ -203,7 +202,7 @@ pub(super) async fn read(conn: &mut SqliteConnection, filter: &TaskFilter) -> St
          t.attempts, t.class, t.error, t.cause FROM ",
     );
     query.push(JOINED);
-    conditions(&mut query, filter)?;
+    conditions(&mut query, filter);
     query.push(" ORDER BY t.dead, t.priority, t.not_before, t.subject LIMIT ").push_bind(limit(filter.limit));
     query.build().fetch_all(conn).await?.iter().map(record).collect()
 }
