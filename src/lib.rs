@@ -12,3 +12,5 @@ pub mod policy;
 pub mod sandbox;
 pub mod store;
 pub mod target;
+pub mod telemetry;
+pub mod web;

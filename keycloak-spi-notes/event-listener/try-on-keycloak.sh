@@ -71,7 +71,7 @@ export JAVA_OPTS_KC_HEAP="-Xms128m -Xmx512m"
 keycloak=$!
 
 echo "Keycloak $version starts."
-for _ in $(seq 240); do
+for _ in $(seq 600); do
     if grep -q "started in" "$work/keycloak.log"; then break; fi
     if ! kill -0 "$keycloak" 2>/dev/null; then break; fi
     sleep 0.5

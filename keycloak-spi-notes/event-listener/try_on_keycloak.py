@@ -189,9 +189,6 @@ class Trial:
             time.sleep(0.02)
         self.settle()
         seen = sorted(short(event) for event in self.receiver.events(path))
-        if os.environ.get("EXPLORE") and seen != sorted(wanted):
-            print("  DIFF ", what, "\n    missing", sorted(set(wanted) - set(seen)), "\n    extra  ", sorted(set(seen) - set(wanted)), len(seen), len(wanted))
-            events = self.receiver.events(path); self.receiver.clear(); return events
         self.check(what, seen == sorted(wanted),
                    f"wanted {json.dumps(sorted(wanted), indent=2)}\n  seen {json.dumps(seen, indent=2)}")
         events = self.receiver.events(path)
@@ -272,7 +269,7 @@ class Trial:
         self.expect("password reset", [f"admin USER ACTION users/{self.alice}/reset-password"])
 
     def group_created(self, group, path):
-        events = [f"admin GROUP CREATE {path}", f"model GROUP UPDATE groups/{group}"]
+        events = [f"admin GROUP CREATE {path}", *([f"model GROUP UPDATE groups/{group}"] if self.full else [])]
         return events if path == f"groups/{group}" else [*events, f"model GROUP CREATE groups/{group}"]
 
     def groups(self):
@@ -412,7 +409,9 @@ class Trial:
         self.settle()
         self.receiver.clear()
         frank = self.user("frank", by=Keycloak(self.options.keycloak, ("usersync", "own")))
-        self.expect("what it causes is not told, but its own admin events are", [f"admin USER CREATE users/{frank}"])
+        # 26.0 does not tell a listener which client calls the admin API.
+        self.expect("what it causes is not told, but its own admin events are", [
+            f"admin USER CREATE users/{frank}", *([] if self.full else [self.joined(frank, self.default_group)])])
 
     def other_realms(self):
         print("other realms")

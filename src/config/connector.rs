@@ -9,7 +9,7 @@ use super::{
     problem::Place,
     reach::{Forms, reach, secret, server_url, written_form},
     reader::Table,
-    values::{self, Wrong},
+    values::{self, Wrong, quoted},
 };
 use crate::model::TargetName;
 
@@ -82,7 +82,11 @@ fn targets(table: &Table<'_>) -> Vec<(TargetName, Place)> {
     for (name, place) in written {
         let name = TargetName::from(name);
         if names.iter().any(|(other, _)| *other == name) {
-            table.wrong("targets", place, Wrong::new(format!("`{name}` is named twice")).help("take one of them away"));
+            table.wrong(
+                "targets",
+                place,
+                Wrong::new(format!("{} is named twice", quoted(name.as_str()))).help("take one of them away"),
+            );
         } else {
             names.push((name, place));
         }
@@ -150,7 +154,7 @@ fn schedule(table: &Table<'_>) -> Option<Schedule> {
     match Schedule::parse(&text, zone.unwrap_or(TimeZone::UTC), table.reader.now) {
         Ok(schedule) => Some(schedule),
         Err(error) => {
-            let wrong = Wrong::new(format!("`{text}`: {error}"))
+            let wrong = Wrong::new(format!("{}: {error}", quoted(&text)))
                 .help("as \"0 0 * * * ?\" (hourly), \"0 30 2 * * ?\" (at 2:30), \"0 0 22 ? * MON-FRI\", or \"off\"");
             table.wrong("schedule", table.place_of("schedule"), wrong);
             None

@@ -12,12 +12,12 @@ use super::{
     problem::Place,
     reader::Table,
     suggest::did_you_mean,
-    values::{Wrong, kind_of},
+    values::{Wrong, kind_of, quoted},
 };
 use crate::model::Policy;
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
-    let Some((_, written)) = connector.raw("policy") else { return Some(Policy::default()) };
+    let Some(written) = connector.raw("policy") else { return Some(Policy::default()) };
     let DeValue::Table(content) = written.get_ref() else {
         let wrong = Wrong::new(format!("this is {}, where a table is wanted", kind_of(written.get_ref())))
             .help("write [connector.policy] below its [[connector]]");
@@ -100,13 +100,13 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
 fn explain(message: &str) -> Wrong {
     let first_line = message.trim().lines().next().unwrap_or_default();
     // "unknown field `x`, expected one of `a`, `b`"
-    let mut quoted = first_line.split('`').skip(1).step_by(2);
+    let mut words = first_line.split('`').skip(1).step_by(2);
     if first_line.starts_with("unknown ") {
-        let written = quoted.next().unwrap_or_default();
-        let known: Vec<&str> = quoted.collect();
+        let written = words.next().unwrap_or_default();
+        let known: Vec<&str> = words.collect();
         let help =
             did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("known here: {}", known.join(", ")));
-        return Wrong::new(format!("`{written}` is not known here")).help(help);
+        return Wrong::new(format!("{} is not known here", quoted(written))).help(help);
     }
     if first_line.contains("duration") {
         return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");
@@ -114,6 +114,6 @@ fn explain(message: &str) -> Wrong {
     match first_line.rsplit_once("expected ") {
         Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number from 0 up is wanted"),
         Some((_, "f64")) => Wrong::new("a number is wanted"),
-        _ => Wrong::new(first_line),
+        _ => Wrong::new("this value is not taken here"),
     }
 }

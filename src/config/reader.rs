@@ -4,7 +4,6 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     collections::BTreeSet,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -22,7 +21,7 @@ use super::{
     problem::{Place, Shown},
     secret::in_words,
     suggest::did_you_mean,
-    values::{self, Read, Wrong, kind_of},
+    values::{self, Read, Wrong, kind_of, quoted},
 };
 
 /// What all sections share.
@@ -88,7 +87,7 @@ impl<'a> Table<'a> {
     pub fn section(&self, path: &'static str) -> Table<'a> {
         let (content, place) = match self.raw(path.rsplit('.').next().unwrap_or(path)) {
             None => (None, self.place.clone()),
-            Some((_, value)) => match value.get_ref() {
+            Some(value) => match value.get_ref() {
                 DeValue::Table(table) => (Some(table), Place::Span(value.span())),
                 other => {
                     let help = Some(format!("write it as {}", keys::heading(path)));
@@ -108,7 +107,7 @@ impl<'a> Table<'a> {
 
     /// Sections that are written once for each thing, `[[name]]`.
     pub fn each(&self, path: &'static str) -> Vec<Table<'a>> {
-        let Some((_, value)) = self.raw(path) else { return Vec::new() };
+        let Some(value) = self.raw(path) else { return Vec::new() };
         let help = || Some(format!("write [[{path}]] above each"));
         let DeValue::Array(items) = value.get_ref() else {
             let message = format!("{path}: this is {}, where a list of tables is wanted", kind_of(value.get_ref()));
@@ -124,7 +123,7 @@ impl<'a> Table<'a> {
                 continue;
             };
             let who = match content.get("name").map(Spanned::get_ref) {
-                Some(DeValue::String(name)) => format!("{path} {name}"),
+                Some(DeValue::String(name)) => format!("{path} {}", quoted(name).trim_matches('`')),
                 _ => format!("{path} {}", index + 1),
             };
             let table = Table { reader: self.reader, path, who, content: Some(content), place };
@@ -233,20 +232,20 @@ impl<'a> Table<'a> {
     }
 
     /// A value as it stands in the file, for readers of their own.
-    pub fn raw(&self, name: &str) -> Option<(Range<usize>, &'a Spanned<DeValue<'a>>)> {
-        self.content?.iter().find(|(key, _)| key.get_ref() == name).map(|(key, value)| (key.span(), value))
+    pub fn raw(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.content?.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
     }
 
     /// Whether a list stands there without anything in it.
     pub fn is_empty_list(&self, name: &str) -> bool {
-        self.raw(name).is_some_and(|(_, value)| matches!(value.get_ref(), DeValue::Array(items) if items.is_empty()))
+        self.raw(name).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(items) if items.is_empty()))
     }
 
     /// Where a key's value stands; the table where there is none.
     pub fn place_of(&self, name: &'static str) -> Place {
         match (self.override_of(name), self.raw(name)) {
             (Some((variable, _)), _) => Place::Variable(variable),
-            (None, Some((_, value))) => Place::Span(value.span()),
+            (None, Some(value)) => Place::Span(value.span()),
             (None, None) => self.place.clone(),
         }
     }
@@ -284,7 +283,7 @@ impl<'a> Table<'a> {
             };
             return Some((Cow::Owned(value), Place::Variable(variable)));
         }
-        if let Some((_, value)) = self.raw(name) {
+        if let Some(value) = self.raw(name) {
             return Some((Cow::Borrowed(value.get_ref()), Place::Span(value.span())));
         }
         let key = self.key(name)?;
@@ -309,7 +308,11 @@ impl<'a> Table<'a> {
                     .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
                 let where_to =
                     if self.path.is_empty() { String::new() } else { format!(" in {}", keys::heading(self.path)) };
-                self.reader.error(Place::Span(key.span()), format!("unknown key `{name}`{where_to}"), Some(help));
+                self.reader.error(
+                    Place::Span(key.span()),
+                    format!("unknown key {}{where_to}", quoted(name)),
+                    Some(help),
+                );
             }
         }
     }

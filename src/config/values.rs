@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, tz::TimeZone};
 use toml::de::DeValue;
 use url::Url;
 
-use super::suggest::did_you_mean;
+use super::{mask::mask, suggest::did_you_mean};
 
 /// Why a value is refused; the reader adds key and place.
 #[derive(Debug)]
@@ -14,6 +14,9 @@ pub(super) struct Wrong {
     pub message: String,
     pub help: Option<String>,
 }
+
+/// How much of a value is repeated.
+const QUOTED_CHARS: usize = 70;
 
 pub(super) type Read<T> = Result<T, Wrong>;
 
@@ -30,6 +33,14 @@ impl Wrong {
     fn kind(wanted: &str, found: &DeValue<'_>) -> Self {
         Self::new(format!("this is {}, where {wanted} is wanted", kind_of(found)))
     }
+}
+
+/// A value as messages repeat it: on one line, not without end, and without what may be a secret after a lost quote.
+pub(super) fn quoted(text: &str) -> String {
+    let masked = mask(text);
+    let line = masked.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(QUOTED_CHARS).collect();
+    if short.len() == text.len() { format!("`{short}`") } else { format!("`{short}…`") }
 }
 
 /// The kind of a value, in words.
@@ -86,14 +97,14 @@ pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
         DeValue::Integer(_) => return Err(Wrong::new("this duration has no unit").help(HELP)),
         other => text(other)?,
     };
-    let span: Span = text.parse().map_err(|_| Wrong::new(format!("`{text}` is not a duration")).help(HELP))?;
+    let span: Span = text.parse().map_err(|_| Wrong::new(format!("{} is not a duration", quoted(text))).help(HELP))?;
     let duration = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| Wrong::new(format!("`{text}` has months or years, whose length differs")).help(HELP))?;
+        .map_err(|_| Wrong::new(format!("{} has months or years, whose length differs", quoted(text))).help(HELP))?;
     if duration.is_positive() {
         Ok(duration)
     } else {
-        Err(Wrong::new(format!("`{text}` is not more than nothing")).help(HELP))
+        Err(Wrong::new(format!("{} is not more than nothing", quoted(text))).help(HELP))
     }
 }
 
@@ -122,14 +133,14 @@ pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
         DeValue::Integer(_) => return Err(Wrong::new("this size has no unit").help(HELP)),
         other => text(other)?.trim(),
     };
-    let wrong = || Wrong::new(format!("`{text}` is not a size")).help(HELP);
+    let wrong = || Wrong::new(format!("{} is not a size", quoted(text))).help(HELP);
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let unit = text[split..].trim().to_lowercase();
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
     let number: usize = text[..split].parse().map_err(|_| wrong())?;
     match number.checked_mul(*factor) {
         Some(bytes) if (1024..=1 << 30).contains(&bytes) => Ok(bytes),
-        _ => Err(Wrong::new(format!("`{text}` is not between 1 KiB and 1 GiB"))),
+        _ => Err(Wrong::new(format!("{} is not between 1 KiB and 1 GiB", quoted(text)))),
     }
 }
 
@@ -137,7 +148,7 @@ pub(super) fn size(value: &DeValue<'_>) -> Read<usize> {
 pub(super) fn listen(value: &DeValue<'_>) -> Read<SocketAddr> {
     let text = text(value)?;
     text.parse().map_err(|_| {
-        Wrong::new(format!("`{text}` is not an IP address with a port"))
+        Wrong::new(format!("{} is not an IP address with a port", quoted(text)))
             .help("write it as \"127.0.0.1:8475\", \"0.0.0.0:8475\" or \"[::1]:8475\"")
     })
 }
@@ -151,14 +162,16 @@ pub(super) fn base_url(value: &DeValue<'_>) -> Read<Url> {
             .help("give the URL alone; secrets have keys of their own"));
     }
     let url = Url::parse(text).map_err(|error| {
-        Wrong::new(format!("`{text}` is not a URL: {error}")).help("write it as \"https://jira.example.org\"")
+        Wrong::new(format!("{} is not a URL: {error}", quoted(text))).help("write it as \"https://jira.example.org\"")
     })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Wrong::new(format!("`{}` is not a scheme that works here", url.scheme()))
             .help("write it with https:// (or http://) in front"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Wrong::new(format!("`{text}` has a query or a fragment")).help("end the URL before the ? or the #"));
+        return Err(
+            Wrong::new(format!("{} has a query or a fragment", quoted(text))).help("end the URL before the ? or the #")
+        );
     }
     Ok(url)
 }
@@ -171,7 +184,7 @@ pub(super) fn name(value: &DeValue<'_>) -> Read<String> {
     if first && rest && text.len() <= 63 {
         Ok(text.to_owned())
     } else {
-        Err(Wrong::new(format!("`{text}` cannot be a name"))
+        Err(Wrong::new(format!("{} cannot be a name", quoted(text)))
             .help("take a to z, 0 to 9, and after the first of them also . _ -; 63 at most"))
     }
 }
@@ -186,7 +199,7 @@ pub(super) fn one_of<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> 
         let all = words.iter().map(|(word, _)| *word);
         let list = all.clone().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let help = did_you_mean(text, all).unwrap_or_else(|| format!("it can be {list}"));
-        Err(Wrong::new(format!("`{text}` is not known here")).help(help))
+        Err(Wrong::new(format!("{} is not known here", quoted(text))).help(help))
     }
 }
 
@@ -197,6 +210,6 @@ pub(super) fn time_zone(value: &DeValue<'_>) -> Read<TimeZone> {
         let known: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
         let help = did_you_mean(text, known.iter().map(String::as_str))
             .unwrap_or_else(|| "take a name of the tz database, as \"Europe/Berlin\" or \"UTC\"".to_owned());
-        Wrong::new(format!("`{text}` is not a time zone")).help(help)
+        Wrong::new(format!("{} is not a time zone", quoted(text))).help(help)
     })
 }

@@ -14,7 +14,7 @@ use super::{
     server,
     suggest::did_you_mean,
     target,
-    values::Wrong,
+    values::{Wrong, quoted},
 };
 use crate::model::TargetName;
 
@@ -76,7 +76,7 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
 
 /// The name as it is written, right or wrong.
 fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
-    match table.raw("name")?.1.get_ref() {
+    match table.raw("name")?.get_ref() {
         DeValue::String(name) => Some(name.as_ref()),
         _ => None,
     }
@@ -88,7 +88,7 @@ fn unique_names(tables: &[Table<'_>]) {
         if let Some(name) = written_name(table)
             && !seen.insert(name)
         {
-            let wrong = Wrong::new(format!("`{name}` is taken already")).help("give each its own name");
+            let wrong = Wrong::new(format!("{} is taken already", quoted(name))).help("give each its own name");
             table.wrong("name", table.place_of("name"), wrong);
         }
     }
@@ -134,10 +134,17 @@ fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Writ
         for (name, place) in &written.targets {
             if !known.contains(&name.as_str()) {
                 let help = did_you_mean(name.as_str(), known.iter().copied()).unwrap_or_else(|| match known.len() {
-                    0 => format!("add a [[target]] with name = \"{name}\""),
-                    _ => format!("targets that are there: {}", known.join(", ")),
+                    0 => "add a [[target]] of that name".to_owned(),
+                    _ => format!(
+                        "targets that are there: {}",
+                        known.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+                    ),
                 });
-                table.wrong("targets", place.clone(), Wrong::new(format!("there is no target `{name}`")).help(help));
+                table.wrong(
+                    "targets",
+                    place.clone(),
+                    Wrong::new(format!("there is no target {}", quoted(name.as_str()))).help(help),
+                );
             }
         }
     }
@@ -148,8 +155,8 @@ fn unused_targets(tables: &[Table<'_>], wanted: &[&(TargetName, Place)]) {
         if let Some(name) = written_name(table)
             && !wanted.iter().any(|(other, _)| other.as_str() == name)
         {
-            let help = format!("add it to a connector: targets = [\"{name}\"]");
-            table.reader.warn(table.place_of("name"), format!("target {name}: no connector fills it"), Some(help));
+            let help = "add it to a connector's targets".to_owned();
+            table.reader.warn(table.place_of("name"), "no connector fills this target", Some(help));
         }
     }
 }

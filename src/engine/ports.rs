@@ -18,6 +18,7 @@ use crate::{
     plan::GroupTable,
     store::{Holder, PairState, Store},
     target::{Target, TargetError, TargetErrorKind, TargetInfo},
+    telemetry::Metrics,
 };
 
 /// A connector as the engine works it.
@@ -79,6 +80,7 @@ pub struct Engine {
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<HashMap<Pair, Arc<GroupTable>>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Engine {
@@ -97,7 +99,14 @@ impl Engine {
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
+            metrics: Arc::new(Metrics::new()),
         }
+    }
+
+    /// The same, counting into these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Its store.

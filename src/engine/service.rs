@@ -33,6 +33,8 @@ const AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(30);
 /// How often old events, changes and runs are removed, and how many in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
+/// How often the gauges are brought up to date.
+const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that a dispatcher sleeps without looking.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -107,6 +109,7 @@ impl Service {
         shared.look_around().await?;
         tasks.spawn(Arc::clone(&shared).watch());
         tasks.spawn(Arc::clone(&shared).prune());
+        tasks.spawn(Arc::clone(&shared).gauge());
         for port in engine.targets() {
             tasks.spawn(Arc::clone(&shared).dispatch(Arc::clone(port)));
             tasks.spawn(Arc::clone(&shared).heal_target(Arc::clone(port)));
@@ -145,13 +148,14 @@ impl Shared {
 
     /// Looks, again and again, at what other processes may have changed and who asked for something.
     async fn watch(self: Arc<Self>) {
+        let mut seen = 0;
         while !self.cancel.is_cancelled() {
             if let Err(error) = self.look_around().await {
                 tracing::error!("the store cannot be read: {error}");
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
-                () = self.engine.store.woken() => {}
+                count = self.engine.store.woken_after(seen) => seen = count,
                 () = tokio::time::sleep(LOOK_AROUND) => {}
             }
             // Many events wake it; looking around once in a while is enough.
@@ -194,6 +198,7 @@ impl Shared {
         let places = Arc::new(Semaphore::new(port.parallel.max(1)));
         let working = TaskTracker::new();
         let mut around = self.around.subscribe();
+        let mut seen = 0;
         while !self.cancel.is_cancelled() {
             let place = tokio::select! {
                 () = self.cancel.cancelled() => break,
@@ -205,7 +210,6 @@ impl Shared {
             } else {
                 around.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
             };
-            let woken = self.engine.store.woken();
             match self.claim(&port, &ready).await {
                 Ok(Some(claim)) => {
                     let shared = Arc::clone(&self);
@@ -219,7 +223,7 @@ impl Shared {
                     let wait = self.until_due(&port, &ready).await;
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
-                        () = woken => {}
+                        count = self.engine.store.woken_after(seen) => seen = count,
                         _ = around.changed() => {}
                         () = self.engine.clock.sleep(wait) => {}
                     }
@@ -418,6 +422,22 @@ impl Shared {
             raised = report.raised, took_ms = report.took_ms, "run ended"
         );
         Ok(())
+    }
+
+    /// Keeps the gauges of all pairs up to date.
+    async fn gauge(self: Arc<Self>) {
+        while !self.cancel.is_cancelled() {
+            let now = self.engine.clock.now();
+            for pair in self.engine.pairs() {
+                match self.engine.store.counts(&pair, now).await {
+                    Ok(counts) => self.engine.metrics.counts(&pair, &counts, now),
+                    Err(error) => tracing::error!(%pair, "the store cannot be read: {error}"),
+                }
+                let next = self.next_after(&pair, now).map(|(due, _)| due);
+                self.engine.metrics.next_run(&pair.connector, next);
+            }
+            self.sleep(GAUGED_EVERY).await;
+        }
     }
 
     /// Removes what is older than it is to be kept, in small steps.

@@ -213,6 +213,12 @@ impl Case<'_> {
             Adopted::Linked => {
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
                 view.account = self.read_account().await?;
+                // The account may bring along what a claim of its former user left open.
+                self.claim.intents = self.engine.store.open_intents(self.claim.token).await?;
+                if !self.claim.intents.is_empty() {
+                    self.settle_leftovers(view.account.as_ref()).await?;
+                    view.account = self.read_account().await?;
+                }
                 view.holder = NameHolder::NotAsked;
                 self.note_seen(&view.presence.clone());
                 Ok(Round::Again)

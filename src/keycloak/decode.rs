@@ -25,6 +25,20 @@ use crate::model::{EventOutcome, NewEvent};
 /// More events than this are not taken in one request.
 pub const MOST_EVENTS: usize = 1000;
 
+/// Types of user events that change a user's directory data, as every Keycloak 26 knows them: what to keep and to poll.
+pub const DIRECTORY_EVENTS: [&str; 10] = [
+    "REGISTER",
+    "UPDATE_PROFILE",
+    "UPDATE_EMAIL",
+    "VERIFY_EMAIL",
+    "VERIFY_PROFILE",
+    "DELETE_ACCOUNT",
+    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
+    "FEDERATED_IDENTITY_LINK",
+    "REMOVE_FEDERATED_IDENTITY",
+    "IDENTITY_PROVIDER_FIRST_LOGIN",
+];
+
 /// Keycloak's clock may run ahead of ours by this much before its times are not believed.
 const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 

@@ -1,7 +1,20 @@
 //! The source: Keycloak's Admin REST API, its tokens, walks, events and signatures.
 
+mod address;
+mod client;
 pub mod decode;
+mod diagnose;
+mod fault;
+mod groups;
+mod http;
+mod settings;
+pub mod setup;
 pub mod signature;
 mod source;
+mod token;
+mod wire;
 
+pub use client::KeycloakSource;
+pub use diagnose::Diagnosis;
+pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
 pub use source::{Source, SourceError, SourceInfo, Walked};

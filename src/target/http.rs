@@ -5,6 +5,7 @@ mod text;
 
 use std::{
     error::Error,
+    fmt,
     num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
@@ -33,7 +34,7 @@ pub use text::tidy;
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
 /// How a server is reached, and how hard it may be worked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// A file of PEM certificates to trust beside the system's own.
     pub ca_file: Option<PathBuf>,
@@ -62,6 +63,18 @@ impl Default for HttpSettings {
             call_timeout: Duration::from_secs(30),
             body_max: 64 << 20,
         }
+    }
+}
+
+/// A proxy's address may hold a password, so only its server is shown.
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings")
+            .field("ca_file", &self.ca_file)
+            .field("proxy", &self.proxy.as_ref().map(server))
+            .field("parallel", &self.parallel)
+            .field("per_second", &self.per_second)
+            .finish_non_exhaustive()
     }
 }
 

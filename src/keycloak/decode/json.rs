@@ -9,8 +9,11 @@ use serde::{
 };
 use serde_json::Number;
 
-/// Members that are never kept, wherever they stand: addresses and session ids (`code_id` is one by another name).
-const NEVER_KEPT: [&str; 3] = ["ipAddress", "sessionId", "code_id"];
+use crate::keycloak::setup::KEY_ATTRIBUTE;
+
+/// Members that are never kept, wherever they stand: addresses, session ids (`code_id` is one by another name), and the
+/// key of our own listener, which an admin event about the realm's attributes holds.
+const NEVER_KEPT: [&str; 4] = ["ipAddress", "sessionId", "code_id", KEY_ATTRIBUTE];
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json<'a> {
@@ -44,7 +47,9 @@ impl Json<'_> {
         match self {
             Self::Object(members) => {
                 members.retain(|(key, _)| !NEVER_KEPT.contains(&key.as_ref()));
-                members.iter_mut().for_each(|(_, value)| value.scrub());
+                for (_, value) in members {
+                    value.scrub();
+                }
             }
             Self::List(items) => items.iter_mut().for_each(Self::scrub),
             Self::Text(text) if NEVER_KEPT.iter().any(|name| text.contains(name)) => scrub_text(text),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use reqwest::{
     Method,
     header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION},
@@ -80,7 +81,8 @@ impl<'a> Ask<'a> {
 }
 
 impl JiraTarget {
-    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405, 409).
+    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
+    /// 409).
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/rest/api/2{}", self.base.path().trim_end_matches('/'), ask.path));
@@ -99,7 +101,12 @@ impl JiraTarget {
 
         if let Some(permit) = &permit {
             match verdict(&answer) {
-                Verdict::Accepted => self.auth.accept(permit),
+                Verdict::Accepted => {
+                    self.auth.accept(permit);
+                    if let Some(login) = answer.header("x-ausername") {
+                        self.signed_in_as(&percent_decode_str(login).decode_utf8_lossy());
+                    }
+                }
                 Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
                 Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
                 Verdict::Unknown => {}
@@ -108,8 +115,8 @@ impl JiraTarget {
         if answer.status.is_redirection() {
             let to = answer.header(LOCATION.as_str()).unwrap_or_default();
             if signs_in(to) {
-                let text = "Jira sent a sign-in page instead of an answer, so the credentials were not taken. Check them, \
-                            and that single sign-on lets calls to /rest with credentials pass.";
+                let text = "Jira sent a sign-in page instead of an answer, so the credentials were not taken. Check \
+                            them, and that single sign-on lets calls to /rest with credentials pass.";
                 return Err(match &permit {
                     Some(permit) => self.auth.refuse(permit, ask.what, text),
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
@@ -118,8 +125,8 @@ impl JiraTarget {
             let place =
                 call.url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
             let text = format!(
-                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the address \
-                 that answers itself.",
+                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
+                 address that answers itself.",
                 ask.what,
                 server(&call.url),
                 answer.status.as_u16(),
@@ -152,8 +159,8 @@ impl JiraTarget {
 
     fn captcha(&self) -> String {
         format!(
-            "Jira refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as that \
-             user, or reset its failed logins in User management, or use a personal access token.",
+            "Jira refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
+             that user, or reset its failed logins in User management, or use a personal access token.",
             self.auth.whose()
         )
     }

@@ -1,5 +1,5 @@
-//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which versions
-//! before 10 page through and 10.0 to 10.2 cut off at a hundred.
+//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which
+//! versions before 10 page through and 10.0 to 10.2 cut off at a hundred.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -22,6 +22,8 @@ const LIST_PAGE: &str = "1000";
 const SEARCH_PAGE: usize = 1000;
 /// What `/user/search` gives altogether since Jira 10.
 const SEARCH_CAP: usize = 100;
+/// Limits of searches are multiples of this.
+const SMALLEST_BLOCK: usize = 50;
 /// Searches that one walk by prefix makes at most.
 const SEARCHES: usize = 5000;
 /// What a prefix is made longer by: what most logins are made of.
@@ -49,7 +51,8 @@ impl Cursor {
 }
 
 impl JiraTarget {
-    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on from.
+    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on
+    /// from.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
@@ -131,41 +134,41 @@ impl JiraTarget {
         Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
     }
 
-    /// All accounts by search: page by page before Jira 10, by ever longer prefixes since.
+    /// All accounts by search: page by page where that goes on, by ever longer prefixes where it is cut off.
     async fn search_all(&self, protection: &Protection) -> Result<Page<Account>, TargetError> {
         let mut found = Found::default();
         let mut doubts = Vec::new();
-        let capped = self.version().await?.at_least(10, 0);
-        let whole = if capped {
-            found.take(self.search(ALL, 0, SEARCH_CAP).await?) < SEARCH_CAP
-        } else {
-            self.search_pages(&mut found).await?
-        };
-        if !whole {
-            let done = self.search_prefixes(&mut found, if capped { SEARCH_CAP } else { SEARCH_PAGE }).await?;
+        let at_once = if self.version().await?.at_least(10, 0) { SEARCH_CAP } else { SEARCH_PAGE };
+        if let Some(block) = self.search_pages(&mut found, at_once).await? {
+            let done = self.search_prefixes(&mut found, block).await?;
             let how = if done { "it was walked by prefixes" } else { "a walk by prefixes was given up half-way" };
             doubts.push(format!(
-                "this Jira has no listing of all accounts and cuts its search off; {how}, so accounts may be missing"
+                "this Jira has no listing of all accounts and may have cut its search off at {block}; {how}, so \
+                 accounts may be missing"
             ));
         }
         let items = self.accounts_of(found.users, protection, &mut doubts).await?;
         Ok(Page { items, next: None, doubt: joined(&doubts) })
     }
 
-    /// Pages through the search for everything; `false` if it ended where such searches are cut off.
-    async fn search_pages(&self, found: &mut Found) -> Result<bool, TargetError> {
-        let mut start = 0;
+    /// Pages through the search for everything. Gives the size of the block at which it may have been cut off: versions
+    /// that page only inside their first block say nothing more after it, just as if all had come.
+    async fn search_pages(&self, found: &mut Found, at_once: usize) -> Result<Option<usize>, TargetError> {
+        let (mut start, mut pages) = (0_usize, 0);
         loop {
-            let users = self.search(ALL, start, SEARCH_PAGE).await?;
+            let users = self.search(ALL, start, at_once).await?;
             let came = users.len();
             if came == 0 {
-                // Some versions page only inside their first block, and then say nothing more.
-                return Ok(start != SEARCH_PAGE);
+                let round = start > 0 && start.is_multiple_of(SMALLEST_BLOCK);
+                let cut = start == SEARCH_PAGE || (pages == 1 && round);
+                return Ok(cut.then_some(start));
             }
             if found.take(users) == 0 {
-                return Ok(false);
+                // The same ones again: this version does not page at all.
+                return Ok(Some(start));
             }
             start += came;
+            pages += 1;
         }
     }
 

@@ -11,14 +11,14 @@ mod settings;
 mod users;
 mod wire;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex as StdMutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use url::Url;
 
-use self::{auth::Auth, errors::not_done, probe::Version, protection::Cached};
+use self::{auth::Auth, errors::not_done, protection::Cached};
 use super::{
     Applied, Page, Target, TargetError, TargetInfo,
     http::{Http, server},
@@ -35,8 +35,7 @@ pub struct JiraTarget {
     applications: Option<Vec<String>>,
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
-    me: OnceLock<String>,
-    version: OnceCell<Version>,
+    me: StdMutex<Option<String>>,
     protection: Mutex<Option<Cached>>,
 }
 
@@ -64,15 +63,22 @@ impl JiraTarget {
             applications: settings.applications,
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
-            me: OnceLock::new(),
-            version: OnceCell::new(),
+            me: StdMutex::new(None),
             protection: Mutex::new(None),
         })
     }
 
     /// Whom Jira takes us for, as far as is known.
     fn who(&self) -> String {
-        self.me.get().map_or_else(|| format!("The user of {}", self.auth.whose()), Clone::clone)
+        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
+    }
+
+    fn signed_in_as(&self, login: &str) {
+        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        if me.as_deref() != Some(login) {
+            *me = Some(login.to_owned());
+        }
     }
 }
 

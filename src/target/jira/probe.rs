@@ -48,9 +48,9 @@ fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
 }
 
 impl JiraTarget {
-    /// The version, asked for once.
-    pub(super) async fn version(&self) -> Result<&Version, TargetError> {
-        self.version.get_or_try_init(async || Ok(self.server_info().await?.1)).await
+    /// The version, asked for each time: Jira may have been updated meanwhile.
+    pub(super) async fn version(&self) -> Result<Version, TargetError> {
+        Ok(self.server_info().await?.1)
     }
 
     /// What the server says of itself; it tells everybody, but some proxies want credentials first.
@@ -91,15 +91,15 @@ impl JiraTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
-        let known = self.fresh_protection().await.map_err(|error| self.sign_in_trouble(error, &version))?;
+        let clock = clock_note(&answer);
+        let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
         let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
-        let lists = self.has_listing().await?;
+        let lists = admin && self.has_listing().await?;
         // Before 10, the search pages through everybody; 10.0 to 10.2 have neither.
-        let list_all = lists || !version.at_least(10, 0);
+        let list_all = admin && (lists || !version.at_least(10, 0));
 
-        let own = &known.own_name;
         let mut notes = vec![match (admin, system) {
             (true, true) => note(NoteState::Ok, "rights", "system administrator"),
             (true, false) => {
@@ -108,35 +108,50 @@ impl JiraTarget {
             _ => note(
                 NoteState::No,
                 "rights",
-                format!("{own} is not a Jira administrator, so nothing can be written. Add it to jira-administrators."),
+                format!(
+                    "{} is not a Jira administrator, so nothing can be written. Add it to jira-administrators.",
+                    me.name
+                ),
             ),
         }];
         notes.extend(self.sign_in_note(&version));
-        let listing = if list_all { "  list all users" } else { "" };
-        notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
+        // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
+        let reads_email = me.email.is_some();
+        if !reads_email {
+            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a \
+                        change that somebody makes to one in Jira is not seen";
+            notes.push(note(NoteState::Note, "cannot", text));
+        }
+        if admin {
+            let listing = if list_all { "  list all users" } else { "" };
+            notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
+        }
         notes.push(note(
             NoteState::Note,
             "cannot",
             "rename a group: a renamed group is made anew and permissions given to the old one do not move",
         ));
-        if !list_all {
+        if admin && !list_all {
             notes.push(note(
                 NoteState::Note,
                 "cannot",
                 format!(
-                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that no \
-                     link names are found only by login. Jira 10.3 (late) and 11 list them.",
+                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that \
+                     no link names are found only by login. Jira 10.3 (late) and 11 list them.",
                     version.text, 100
                 ),
             ));
         }
         notes.extend(self.seat_notes(admin).await?);
-        let mut protected: Vec<_> = known.groups.iter().map(String::as_str).collect();
-        protected.sort_unstable();
-        let text = format!("{}: never changed, nor their members", protected.join(", "));
-        notes.push(note(NoteState::Ok, "protected", text));
+        if admin {
+            let known = self.fresh_protection().await?;
+            let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
+            groups.sort_unstable();
+            let text = format!("{}: never changed, nor their members", groups.join(", "));
+            notes.push(note(NoteState::Ok, "protected", text));
+        }
         notes.extend(self.duplicates_note().await?);
-        notes.extend(clock_note(&answer));
+        notes.extend(clock);
         notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
 
         let address = info.base_url.unwrap_or_else(|| self.base.to_string());
@@ -144,7 +159,7 @@ impl JiraTarget {
         Ok(TargetInfo {
             identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
             product: format!("Jira Data Center {}", version.text),
-            signed_in_as: own.clone(),
+            signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all,
                 rename: true,
@@ -152,7 +167,7 @@ impl JiraTarget {
                 delete: true,
                 rename_group: false,
                 email_required: true,
-                reads_email: true,
+                reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.
                 login_case: CaseRule::Lower,
                 group_case: CaseRule::Insensitive,
@@ -281,7 +296,7 @@ fn free(role: &ApplicationRole) -> Option<u64> {
     role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))
 }
 
-/// How far the server's clock is from ours.
+/// How far the server's clock is from ours, right after it answered.
 fn clock_note(answer: &Answer) -> Option<Note> {
     let theirs = http_date(answer.header("date")?)?;
     // The header has whole seconds, so the middle of one is the best guess.

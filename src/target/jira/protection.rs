@@ -17,7 +17,7 @@ use super::{
     wire::{DirectoryAccount, Suggestions, User},
 };
 use crate::{
-    model::{AccountId, Operation, TargetGroupId},
+    model::{Account, AccountId, Operation, TargetGroupId},
     target::TargetError,
 };
 
@@ -35,8 +35,6 @@ pub(super) struct Cached {
 pub(super) struct Protection {
     /// The key of our own account.
     pub own_key: String,
-    /// Our own login.
-    pub own_name: String,
     /// Folded names of the groups whose members are administrators, those that Jira marks so among them.
     pub groups: HashSet<String>,
     /// Keys of those groups' members, members of sub-groups among them.
@@ -67,14 +65,14 @@ impl Protection {
     pub(super) fn immutable(&self, name: &str) -> Option<String> {
         let directories = self.duplicates.get(&fold(name))?;
         Some(format!(
-            "its login is in several user directories ({directories}), and Jira would change only one of them; remove the \
-             login from all but one"
+            "its login is in several user directories ({directories}), and Jira would change only one of them; remove \
+             the login from all but one"
         ))
     }
 
     /// Why a group must not be touched.
     pub(super) fn group(&self, name: &str) -> Option<String> {
-        self.groups.contains(&fold(name)).then(|| "it makes administrators".to_owned())
+        self.groups.contains(&fold(name)).then(|| "it makes administrators, or protected_groups names it".to_owned())
     }
 }
 
@@ -107,12 +105,17 @@ impl JiraTarget {
         Ok(())
     }
 
-    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+    /// Our own account.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let me: User = self.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
-        let (Some(own_key), Some(own_name)) = (me.key, me.name) else {
-            return Err(doubt("reading our own account: Jira's answer lacks key or name."));
-        };
-        let _ = self.me.set(own_name.clone());
+        let me = me.into_account(&Protection::default());
+        let me = me.ok_or_else(|| doubt("reading our own account: Jira's answer lacks key, name or active."))?;
+        self.signed_in_as(&me.name);
+        Ok(me)
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let own_key = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
         groups.extend(self.marked_groups(deadline).await?);
         let mut members = HashSet::new();
@@ -132,11 +135,11 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_key, own_name, groups, members, users, duplicates })
+        Ok(Protection { own_key, groups, members, users, duplicates })
     }
 
-    /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so a
-    /// second look goes by the word that such groups mostly have in their names.
+    /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so
+    /// a second look goes by the word that such groups mostly have in their names.
     async fn marked_groups(&self, deadline: Option<Timestamp>) -> Result<HashSet<String>, TargetError> {
         let mut marked = HashSet::new();
         for query in ["", "admin"] {

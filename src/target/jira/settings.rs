@@ -5,7 +5,7 @@ use std::fmt;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::target::http::{HttpSettings, SecretProvider};
+use crate::target::http::{HttpSettings, SecretProvider, server};
 
 /// How usersync signs in.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// A Jira, and how usersync works with it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JiraSettings {
     /// The address that people type, with a path prefix if there is one.
     pub base_url: Url,
@@ -54,6 +54,17 @@ pub struct JiraSettings {
     pub protected_users: Vec<String>,
     /// How the server is reached.
     pub http: HttpSettings,
+}
+
+/// An address may be mistyped with a password in it, so only its server is shown.
+impl fmt::Debug for JiraSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JiraSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
 }
 
 impl JiraSettings {

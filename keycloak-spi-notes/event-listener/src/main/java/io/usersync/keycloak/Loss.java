@@ -6,6 +6,7 @@ enum Loss {
     TOO_OLD("the receiver did not take them in time"),
     TOO_LARGE("the receiver found even one event too large"),
     REFUSED("the receiver refused them as wrong"),
+    UNREADABLE("this Keycloak's storage told of them in an unknown way"),
     SHUTDOWN("Keycloak was stopped");
 
     private final String text;

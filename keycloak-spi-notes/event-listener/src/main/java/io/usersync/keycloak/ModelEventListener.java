@@ -32,7 +32,8 @@ final class ModelEventListener implements ProviderEventListener {
         try {
             events.read(event).filter(this::isWanted).ifPresent(this::collect);
         } catch (RuntimeException | LinkageError e) {
-            LOG.warnf(e, "usersync: a %s could not be read and is not sent.", event.getClass().getName());
+            dispatch.sender().losses().add(Loss.UNREADABLE, 1);
+            LOG.debugf(e, "usersync: a %s could not be read and is not sent.", event.getClass().getName());
         }
     }
 

@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.ZoneOffset;
 import java.util.List;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
@@ -26,8 +27,8 @@ class HttpTransportTest {
 
     private static final Instant NOW = Instant.parse("2026-11-23T10:00:00Z");
 
-    private final HttpTransport transport =
-            new HttpTransport(Duration.ofSeconds(5), Duration.ofMillis(300), Clock.fixed(NOW, java.time.ZoneOffset.UTC));
+    private final HttpTransport patient = transport(Duration.ofMinutes(1));
+    private final HttpTransport impatient = transport(Duration.ofMillis(50));
     private final Batch batch = new Batch(List.of(
             new Queued("{\"id\":\"e1\"}".getBytes(StandardCharsets.UTF_8), NOW),
             new Queued("{\"id\":\"e2\"}".getBytes(StandardCharsets.UTF_8), NOW)));
@@ -75,7 +76,11 @@ class HttpTransportTest {
         server.stop(0);
     }
 
-    private Answer post(String path) {
+    private static HttpTransport transport(Duration timeout) {
+        return new HttpTransport(Duration.ofMinutes(1), timeout, Clock.fixed(NOW, ZoneOffset.UTC));
+    }
+
+    private Answer post(HttpTransport transport, String path) {
         Destination destination = new Destination(
                 URI.create("http://127.0.0.1:" + server.getAddress().getPort() + path), Fakes.key("acme", "acme"));
         return transport.post(destination, batch).toCompletableFuture().join();
@@ -83,7 +88,7 @@ class HttpTransportTest {
 
     @Test
     void postsASignedBatch() {
-        Answer answer = post("/hooks/acme");
+        Answer answer = post(patient, "/hooks/acme");
         assertEquals(new Answer(202, Duration.ofSeconds(7)), answer);
         assertEquals("{\"events\":[{\"id\":\"e1\"},{\"id\":\"e2\"}]}", body);
         assertEquals("application/json", headers.getFirst("Content-Type"));
@@ -96,16 +101,16 @@ class HttpTransportTest {
 
     @Test
     void doesNotFollowRedirects() {
-        assertEquals(307, post("/moved").status());
+        assertEquals(307, post(patient, "/moved").status());
     }
 
     @Test
     void doesNotWaitForAReceiverThatNeverAnswers() {
-        assertThrows(CompletionException.class, () -> post("/silent"));
+        assertThrows(CompletionException.class, () -> post(impatient, "/silent"));
     }
 
     @Test
     void doesNotWaitForAnAnswerThatNeverEnds() {
-        assertThrows(CompletionException.class, () -> post("/endless"));
+        assertThrows(CompletionException.class, () -> post(impatient, "/endless"));
     }
 }

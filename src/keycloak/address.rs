@@ -1,0 +1,153 @@
+//! Where Keycloak answers: with `/auth`, as it once was everywhere, or without.
+
+use std::{fmt, time::Duration};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    SourceError,
+    fault::{self, Asked, Names},
+    http::Http,
+};
+use crate::model::ErrorClass;
+
+/// Everything but what RFC 3986 lets stand as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The base URL that answered, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Base(String);
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Base {
+    /// A realm's own page, which needs no token.
+    pub fn realm(&self, realm: &str) -> String {
+        format!("{self}/realms/{}", segment(realm))
+    }
+
+    /// Where a realm gives tokens.
+    pub fn token_endpoint(&self, realm: &str) -> String {
+        format!("{}/protocol/openid-connect/token", self.realm(realm))
+    }
+
+    /// A realm's administration, or what is below it.
+    pub fn admin(&self, realm: &str, below: &[&str]) -> String {
+        let mut url = format!("{self}/admin/realms/{}", segment(realm));
+        for part in below {
+            url.push('/');
+            url.push_str(&segment(part));
+        }
+        url
+    }
+
+    /// Information about the server.
+    pub fn server_info(&self) -> String {
+        format!("{self}/admin/serverinfo")
+    }
+}
+
+/// One segment of a path. One that is nothing but dots would climb out of its folder, so it never stays as it is.
+fn segment(text: &str) -> String {
+    if !text.is_empty() && text.bytes().all(|b| b == b'.') {
+        return "%00".repeat(text.len());
+    }
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// The URLs at which Keycloak may answer, the likeliest first.
+fn candidates(given: &Url) -> Vec<Base> {
+    let path = given.path().trim_end_matches('/');
+    // What stands in a browser's address bar leads there too.
+    let path = ["/admin", "/realms"].iter().fold(path, |path, tail| match path.find(&format!("{tail}/")) {
+        Some(at) => &path[..at],
+        None => path.strip_suffix(tail).unwrap_or(path),
+    });
+    let path = path.trim_end_matches('/');
+    let base = |path: &str| Base(format!("{}{path}", given.origin().ascii_serialization()));
+    let other = match path.strip_suffix("/auth") {
+        Some(without) => base(without),
+        None => base(&format!("{path}/auth")),
+    };
+    vec![base(path), other]
+}
+
+/// Finds out which of them is Keycloak's, by asking for the realm.
+pub(super) async fn find(http: &Http, given: &Url, names: &Names, within: Duration) -> Result<Base, SourceError> {
+    #[derive(Deserialize)]
+    struct Realm {
+        realm: String,
+    }
+    let mut without_realm = None;
+    let mut first_error = None;
+    for base in candidates(given) {
+        let request = http.client().get(base.realm(&names.realm));
+        let answer = http.get(&names.at(&base), request, within).await?;
+        let found = serde_json::from_slice::<Realm>(&answer.body);
+        if answer.status == StatusCode::OK && found.is_ok_and(|found| found.realm == names.realm) {
+            return Ok(base);
+        }
+        if answer.status == StatusCode::NOT_FOUND
+            && fault::told(&answer.body).is_some_and(|text| text.starts_with("Realm "))
+        {
+            without_realm = Some(base);
+        } else if first_error.is_none() {
+            first_error = Some((base, answer));
+        }
+    }
+    if let Some(base) = without_realm {
+        return Err(fault::no_realm(&names.realm, &base));
+    }
+    Err(match first_error {
+        Some((base, answer)) if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS => {
+            names.status(Asked::Realm, &base, answer.status, &answer.headers, &answer.body)
+        }
+        Some((base, answer)) => {
+            let mut error = names.status(Asked::Realm, &base, answer.status, &answer.headers, &answer.body);
+            error.text = format!(
+                "realm {} at {base}: Keycloak answers neither here nor with /auth (it said {}). Give the address up to, but not including, /realms",
+                names.realm,
+                answer.status.as_u16()
+            );
+            error.class = ErrorClass::Transient;
+            error
+        }
+        None => fault::transient(format!("realm {}: no address to try", names.realm)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_tried_with_and_without_auth() {
+        for (given, expected) in [
+            ("https://sso.example.org", ["https://sso.example.org", "https://sso.example.org/auth"]),
+            ("https://sso.example.org/", ["https://sso.example.org", "https://sso.example.org/auth"]),
+            ("https://sso.example.org/auth/", ["https://sso.example.org/auth", "https://sso.example.org"]),
+            ("http://h:8080/iam/kc//", ["http://h:8080/iam/kc", "http://h:8080/iam/kc/auth"]),
+            ("https://h/auth/admin/master/console/#/acme", ["https://h/auth", "https://h"]),
+            ("https://h/realms/acme/account?x=y", ["https://h", "https://h/auth"]),
+            ("https://h/admin", ["https://h", "https://h/auth"]),
+        ] {
+            let found: Vec<_> = candidates(&Url::parse(given).unwrap()).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn no_name_climbs_out_of_its_place() {
+        let base = Base("https://h".into());
+        assert_eq!(base.admin("a b", &["users", "f:x:y/z"]), "https://h/admin/realms/a%20b/users/f%3Ax%3Ay%2Fz");
+        let climbing = Url::parse(&base.admin("acme", &["users", ".."])).unwrap();
+        assert_eq!(climbing.path(), "/admin/realms/acme/users/%00%00");
+    }
+}

@@ -1,0 +1,314 @@
+//! Errors in words for people, and what Keycloak's answers mean.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
+};
+use serde::Deserialize;
+
+use super::{SourceError, address::Base};
+use crate::model::ErrorClass;
+
+/// A wait that the other side asks for is not believed past this.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+pub(super) fn error(class: ErrorClass, text: impl Into<String>) -> SourceError {
+    SourceError { class, text: text.into(), retry_after: None }
+}
+
+pub(super) fn transient(text: impl Into<String>) -> SourceError {
+    error(ErrorClass::Transient, text)
+}
+
+/// What is being read, and the role that opens it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Users,
+    Groups,
+    Events,
+    Realm,
+    Server,
+    Token,
+}
+
+impl Asked {
+    /// The role without which Keycloak answers 403.
+    pub fn role(self) -> Option<&'static str> {
+        match self {
+            Self::Users | Self::Groups => Some("view-users"),
+            Self::Events => Some("view-events"),
+            Self::Realm => Some("view-realm"),
+            Self::Server | Self::Token => None,
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::Events => "events",
+            Self::Realm => "the realm",
+            Self::Server => "the server's information",
+            Self::Token => "a token",
+        })
+    }
+}
+
+/// Who is speaking to whom: what every text needs.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub realm: String,
+    pub token_realm: String,
+    pub client_id: String,
+    pub rights_client: String,
+}
+
+impl Names {
+    /// What texts about the realm begin with.
+    pub fn at(&self, base: &Base) -> String {
+        format!("realm {} at {base}", self.realm)
+    }
+
+    /// A status that is not what was hoped for, as an error.
+    pub fn status(
+        &self,
+        asked: Asked,
+        base: &Base,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> SourceError {
+        let realm = &self.realm;
+        let told = told(body);
+        let wait = retry_after(headers, Timestamp::now());
+        let mut error = match status {
+            StatusCode::TOO_MANY_REQUESTS => error(
+                ErrorClass::Throttled,
+                format!(
+                    "realm {realm} at {base}: 429 when reading {asked}; it asks to slow down. Lower the connector's pace if this stays"
+                ),
+            ),
+            StatusCode::FORBIDDEN => error(ErrorClass::Forbidden, self.forbidden(asked, base)),
+            StatusCode::UNAUTHORIZED => transient(format!(
+                "realm {realm} at {base}: 401 when reading {asked}, although the token is fresh. \
+                 The realm's tokens were revoked, or Keycloak knows itself by another address than this one"
+            )),
+            StatusCode::NOT_FOUND if told.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
+                no_realm(realm, base)
+            }
+            StatusCode::INTERNAL_SERVER_ERROR if asked == Asked::Events => transient(format!(
+                "realm {realm} at {base}: 500 when reading events. If its log says \"no event store provider configured\", \
+                 a listener brought an event store of its own: start Keycloak with --spi-events-store--provider=jpa"
+            )),
+            status if status.is_redirection() => error(
+                ErrorClass::Permanent,
+                format!(
+                    "realm {realm} at {base}: redirected to {}. Give the address that Keycloak itself answers at",
+                    location(headers)
+                ),
+            ),
+            status if status.is_server_error() => transient(format!(
+                "realm {realm} at {base}: {} when reading {asked}{}. Look at Keycloak, or at what stands before it",
+                status.as_u16(),
+                received(headers, body)
+            )),
+            StatusCode::NOT_FOUND => transient(format!(
+                "realm {realm} at {base}: 404 when reading {asked}{}. This is not Keycloak's own answer for something that is gone, so nothing follows from it",
+                received(headers, body)
+            )),
+            status => error(
+                ErrorClass::Permanent,
+                format!("realm {realm} at {base}: {} when reading {asked}{}", status.as_u16(), received(headers, body)),
+            ),
+        };
+        error.retry_after = wait;
+        error
+    }
+
+    fn forbidden(&self, asked: Asked, base: &Base) -> String {
+        let Self { realm, token_realm, client_id, rights_client } = self;
+        match asked.role() {
+            Some(role) => format!(
+                "realm {realm} at {base}: 403 when reading {asked}. Client {client_id} lacks the role {role}. \
+                 Give it: realm {token_realm}, Clients, {client_id}, Service account roles, {rights_client} > {role}; or usersync keycloak setup"
+            ),
+            None => {
+                format!("realm {realm} at {base}: 403 when reading {asked}. Something before Keycloak may refuse it")
+            }
+        }
+    }
+
+    /// What was read is not the JSON that was expected.
+    pub fn not_as_expected(
+        &self,
+        asked: Asked,
+        base: &Base,
+        headers: &HeaderMap,
+        body: &[u8],
+        error: &serde_json::Error,
+    ) -> SourceError {
+        let realm = &self.realm;
+        let at = format!("at line {}, column {}", error.line(), error.column());
+        let text = if !looks_like_json(body) {
+            format!(
+                "realm {realm} at {base}: no JSON when reading {asked}{}. Something else than Keycloak answers",
+                received(headers, body)
+            )
+        } else if error.is_eof() {
+            format!(
+                "realm {realm} at {base}: the answer when reading {asked} ends too early, {at} ({} bytes). It was cut on the way",
+                body.len()
+            )
+        } else if error.is_data() {
+            format!(
+                "realm {realm} at {base}: the answer when reading {asked} has an unknown form {at}. Is this Keycloak 26 or newer?"
+            )
+        } else {
+            format!("realm {realm} at {base}: the answer when reading {asked} is broken JSON {at}")
+        };
+        transient(text)
+    }
+}
+
+/// The realm is not there.
+pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
+    error(
+        ErrorClass::Doubt,
+        format!(
+            "realm {realm}: Keycloak at {base} knows no such realm. Check its name, upper and lower case too, and that it was not removed"
+        ),
+    )
+}
+
+/// Keycloak's own words, `{"error": …}`, if the body has that form.
+pub(super) fn told(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Told {
+        error: String,
+    }
+    serde_json::from_slice::<Told>(body).ok().map(|told| told.error)
+}
+
+fn looks_like_json(body: &[u8]) -> bool {
+    let first = body.iter().find(|b| !b.is_ascii_whitespace());
+    first.is_some_and(|b| b"{[\"0123456789-tfn".contains(b)) && !body.is_empty()
+}
+
+/// What came instead: Keycloak's own word for an error, or the kind of content and its first words. Never the content
+/// of JSON, which may be about people.
+fn received(headers: &HeaderMap, body: &[u8]) -> String {
+    if let Some(text) = told(body) {
+        return format!(", \"{}\"", first_words(&text));
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing that says its type");
+    if body.is_empty() {
+        return " without content".to_owned();
+    }
+    if looks_like_json(body) {
+        return format!(" ({kind}, {} bytes)", body.len());
+    }
+    format!(" (received {}: \"{}\")", first_words(kind), first_words(&without_tags(body)))
+}
+
+fn without_tags(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+    let mut inside = false;
+    let words: String = text
+        .chars()
+        .filter_map(|c| match c {
+            '<' => {
+                inside = true;
+                Some(' ')
+            }
+            '>' => {
+                inside = false;
+                None
+            }
+            c => (!inside).then_some(c),
+        })
+        .collect();
+    if words.trim().is_empty() { text.into_owned() } else { words }
+}
+
+fn first_words(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = words.chars().filter(|c| !c.is_control()).take(60).collect();
+    if short.len() < words.len() { format!("{short}…") } else { short }
+}
+
+/// Where a redirect leads, without what may be secret in it.
+fn location(headers: &HeaderMap) -> String {
+    let Some(to) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return "nowhere".to_owned() };
+    match url::Url::parse(to) {
+        Ok(url) => format!("{}{}", url.origin().ascii_serialization(), url.path()),
+        Err(_) => to.split('?').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// `Retry-After` in seconds, with fractions or not, or as an HTTP date.
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse::<f64>() {
+        Ok(seconds) => SignedDuration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => rfc2822::parse(text).ok()?.timestamp().duration_since(now),
+    };
+    Some(wait.clamp(SignedDuration::ZERO, LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn wait(text: &str) -> Option<i128> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+        let now = "1994-11-06T08:49:00Z".parse().unwrap();
+        retry_after(&headers, now).map(|wait| wait.as_millis())
+    }
+
+    #[test]
+    fn a_wait_is_read_in_every_form() {
+        for (text, millis) in [
+            ("3", Some(3000)),
+            (" 0.25 ", Some(250)),
+            ("0", Some(0)),
+            ("-5", Some(0)),
+            ("999999999", Some(3_600_000)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37_000)),
+            ("Sun, 06 Nov 1994 08:48:00 GMT", Some(0)),
+            ("soon", None),
+            ("NaN", None),
+            ("inf", None),
+            ("", None),
+        ] {
+            assert_eq!(wait(text), millis, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_told_in_a_few_words() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let page = b"<html><head><title>502 Bad\n Gateway</title></head><body>nginx</body></html>";
+        assert_eq!(received(&headers, page), " (received text/html: \"502 Bad Gateway nginx\")");
+        assert_eq!(received(&headers, b""), " without content");
+        assert_eq!(received(&headers, br#"{"error":"unknown_error"}"#), ", \"unknown_error\"");
+        assert_eq!(received(&headers, br#"[{"email":"anna@example.org"}]"#), " (text/html, 30 bytes)");
+    }
+
+    #[test]
+    fn a_redirect_is_told_without_its_query() {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_static("https://u:p@sso.example.org/login?state=secret#x"));
+        assert_eq!(location(&headers), "https://sso.example.org/login");
+        headers.insert(LOCATION, HeaderValue::from_static("/login?state=secret"));
+        assert_eq!(location(&headers), "/login");
+    }
+}

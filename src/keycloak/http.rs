@@ -1,0 +1,167 @@
+//! Requests to one server: how many at a time, how fast, how long, how much is read.
+
+use std::{error::Error as _, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use tokio::sync::Semaphore;
+
+use super::{Connection, SourceError, fault};
+use crate::model::ErrorClass;
+
+/// An answer larger than this is not read on.
+const LARGEST_BODY: usize = 64 * 1024 * 1024;
+
+/// A GET whose connection could not be made or was cut is sent once more at once: it changes nothing.
+const SENT_AT_MOST: usize = 2;
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A client of one server.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: Client,
+    permits: Arc<Semaphore>,
+    pace: Option<Arc<DefaultDirectRateLimiter>>,
+    connect: Duration,
+}
+
+impl Http {
+    pub fn new(connection: &Connection) -> Result<Self, SourceError> {
+        let url = &connection.url;
+        let wrong = |what: &str| fault::error(ErrorClass::Permanent, what);
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(wrong("Keycloak's URL must begin with https:// or http:// and name a host"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong(
+                "Keycloak's URL holds a user name or password. Take it out; client id and secret are given beside it",
+            ));
+        }
+        // A redirect would carry the token to another place.
+        let mut builder = Client::builder()
+            .user_agent(concat!("usersync/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(connection.time_outs.connect)
+            .pool_max_idle_per_host(connection.parallel.max(1));
+        if let Some(file) = &connection.ca_file {
+            let unreadable = |why: String| {
+                fault::error(
+                    ErrorClass::Permanent,
+                    format!("ca_file {}: {why}. Give a file of PEM certificates", file.display()),
+                )
+            };
+            let pem = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+            let certificates =
+                Certificate::from_pem_bundle(&pem).map_err(|_| unreadable("it holds no certificate".into()))?;
+            if certificates.is_empty() {
+                return Err(unreadable("it holds no certificate".into()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if let Some(proxy) = &connection.proxy {
+            let proxy = Proxy::all(proxy.clone())
+                .map_err(|_| wrong("the proxy's URL cannot be used. Give http://host:port"))?;
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|error| wrong(&format!("no HTTP client: {}", root_cause(&error))))?;
+        Ok(Self {
+            client,
+            permits: Arc::new(Semaphore::new(connection.parallel.max(1))),
+            pace: connection.per_second.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate)))),
+            connect: connection.time_outs.connect,
+        })
+    }
+
+    /// The client that requests are built with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request that changes nothing. `whom` begins the text of an error.
+    pub async fn get(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
+        let mut sent = 1;
+        loop {
+            let Some(again) = request.try_clone() else { return self.send(whom, request, within).await };
+            match self.attempt(again, within).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Lost(_)) if sent < SENT_AT_MOST => sent += 1,
+                Err(failure) => return Err(failure.told(whom)),
+            }
+        }
+    }
+
+    /// Sends a request once.
+    pub async fn send(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
+        self.attempt(request, within).await.map_err(|failure| failure.told(whom))
+    }
+
+    async fn attempt(&self, request: RequestBuilder, within: Duration) -> Result<Answer, Failure> {
+        let _permit = self.permits.acquire().await.map_err(|_| Failure::Lost("the client is closed".into()))?;
+        if let Some(pace) = &self.pace {
+            pace.until_ready().await;
+        }
+        let mut response = request.timeout(within).send().await.map_err(|error| self.failure(&error, within))?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error, within))? {
+            if body.len() + chunk.len() > LARGEST_BODY {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, body: body.freeze() })
+    }
+
+    fn failure(&self, error: &reqwest::Error, within: Duration) -> Failure {
+        if error.is_timeout() {
+            let limit = if error.is_connect() { self.connect } else { within };
+            let what = if error.is_connect() { "no connection" } else { "no whole answer" };
+            return Failure::TooSlow(format!("{what} within {} s", limit.as_secs_f32()));
+        }
+        let cause = root_cause(error);
+        if error.is_connect() {
+            return Failure::Lost(format!("no connection ({cause})"));
+        }
+        Failure::Lost(format!("the connection was cut ({cause})"))
+    }
+}
+
+enum Failure {
+    Lost(String),
+    TooSlow(String),
+    TooLarge,
+}
+
+impl Failure {
+    fn told(self, whom: &str) -> SourceError {
+        fault::transient(match self {
+            Self::Lost(what) => format!("{whom}: {what}. Check that Keycloak runs and can be reached from here"),
+            Self::TooSlow(what) => {
+                format!("{whom}: {what}. Keycloak is overloaded, or a firewall drops the connection")
+            }
+            Self::TooLarge => {
+                format!(
+                    "{whom}: an answer of more than {} MiB was not read on. Lower the page size",
+                    LARGEST_BODY >> 20
+                )
+            }
+        })
+    }
+}
+
+/// The innermost error, which alone says what happened; it names no URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let Some(mut cause) = error.source() else { return "unknown".to_owned() };
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

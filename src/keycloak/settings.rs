@@ -1,0 +1,116 @@
+//! What a Keycloak client is told.
+
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+/// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
+/// line without the secret.
+pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOuts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// Until a short answer is read.
+    pub call: Duration,
+    /// Until a page of a walk is read.
+    pub long: Duration,
+}
+
+impl Default for TimeOuts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), call: Duration::from_secs(30), long: Duration::from_mins(2) }
+    }
+}
+
+/// How Keycloak is reached; the same for reading and for setting up.
+#[derive(Clone)]
+pub struct Connection {
+    /// The base URL as given: with or without `/auth`, a trailing slash, a path.
+    pub url: Url,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A proxy; without it those of the environment are used.
+    pub proxy: Option<Url>,
+    /// Requests at the same time.
+    pub parallel: usize,
+    /// Requests per second, if they are limited.
+    pub per_second: Option<NonZeroU32>,
+    /// How long calls may take.
+    pub time_outs: TimeOuts,
+}
+
+impl Connection {
+    /// To this address, all else by default.
+    pub fn new(url: Url) -> Self {
+        Self { url, ca_file: None, proxy: None, parallel: 8, per_second: None, time_outs: TimeOuts::default() }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs can carry passwords.
+        f.debug_struct("Connection").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
+}
+
+/// What the client of a realm is told.
+#[derive(Clone)]
+pub struct KeycloakSettings {
+    /// How Keycloak is reached.
+    pub connection: Connection,
+    /// The realm that is read.
+    pub realm: String,
+    /// The realm that the client is in, where that is another: `master` holds the rights on realm `acme` as roles of
+    /// its client `acme-realm`.
+    pub client_realm: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// The client's secret.
+    pub secret: SecretProvider,
+    /// Users and groups a page in walks inside the client.
+    pub page: usize,
+}
+
+impl KeycloakSettings {
+    /// With all else by default.
+    pub fn new(url: Url, realm: impl Into<String>, client_id: impl Into<String>, secret: SecretProvider) -> Self {
+        Self {
+            connection: Connection::new(url),
+            realm: realm.into(),
+            client_realm: None,
+            client_id: client_id.into(),
+            secret,
+            page: 500,
+        }
+    }
+
+    /// The realm that gives the token.
+    pub fn token_realm(&self) -> &str {
+        self.client_realm.as_deref().unwrap_or(&self.realm)
+    }
+
+    /// The client whose roles are the rights: of the realm itself, or of `master` for it.
+    pub fn rights_client(&self) -> String {
+        rights_client(&self.realm, self.token_realm())
+    }
+}
+
+impl fmt::Debug for KeycloakSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeycloakSettings")
+            .field("connection", &self.connection)
+            .field("realm", &self.realm)
+            .field("client_realm", &self.client_realm)
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client whose roles are the rights on `realm` for somebody in `token_realm`.
+pub(super) fn rights_client(realm: &str, token_realm: &str) -> String {
+    if token_realm != realm || realm == "master" { format!("{realm}-realm") } else { "realm-management".to_owned() }
+}

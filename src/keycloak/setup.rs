@@ -1,0 +1,184 @@
+//! The library behind `usersync keycloak setup`, `remove` and `test-event`: what must be made in a realm, computed from
+//! what is there, so that it can be shown before it is done and doing it twice changes nothing.
+
+mod admin;
+mod plan;
+mod present;
+mod remove;
+mod test_event;
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{Connection, SourceError, settings::rights_client, signature::WebhookSecret};
+use crate::target::Note;
+use admin::Admin;
+use plan::Step;
+use present::Present;
+
+pub use test_event::TestEvent;
+
+/// The id of usersync's event listener.
+pub const LISTENER: &str = "usersync";
+
+/// The realm attribute that tells the listener where usersync is.
+pub const ADDRESS_ATTRIBUTE: &str = "usersync.address";
+
+/// The realm attribute that holds the key that the listener signs with.
+pub const KEY_ATTRIBUTE: &str = "usersync.key";
+
+/// The realm attribute in which the event settings are kept as they were before.
+const BEFORE_ATTRIBUTE: &str = "usersync.before";
+
+/// The realm attribute that says how long admin events are kept; Keycloak's own.
+pub(super) const ADMIN_EXPIRY: &str = "adminEventsExpiration";
+
+/// Who makes the changes.
+#[derive(Clone, Debug)]
+pub enum SignIn {
+    /// An administrator, through the client `admin-cli`.
+    Password {
+        /// The administrator's realm; `master` if in doubt.
+        realm: String,
+        /// The login.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// A token that somebody else fetched.
+    Token(SecretString),
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct SetupOptions {
+    /// How Keycloak is reached.
+    pub connection: Connection,
+    /// The realm that will be read.
+    pub realm: String,
+    /// The realm that the client is made in, where that is another.
+    pub client_realm: Option<String>,
+    /// The client's id.
+    pub client_id: String,
+    /// Who makes the changes.
+    pub sign_in: SignIn,
+    /// Whether roles are wanted, which needs `view-realm`.
+    pub view_realm: bool,
+    /// Where the listener finds usersync; without it the realm's attributes stay as they are.
+    pub address: Option<Url>,
+    /// The webhook secret that is there already; without it one is made.
+    pub webhook_secret: Option<SecretString>,
+    /// How long events are kept at least.
+    pub expiry: Duration,
+}
+
+impl SetupOptions {
+    /// With all else by default.
+    pub fn new(
+        connection: Connection,
+        realm: impl Into<String>,
+        client_id: impl Into<String>,
+        sign_in: SignIn,
+    ) -> Self {
+        Self {
+            connection,
+            realm: realm.into(),
+            client_realm: None,
+            client_id: client_id.into(),
+            sign_in,
+            view_realm: false,
+            address: None,
+            webhook_secret: None,
+            expiry: Duration::from_hours(7 * 24),
+        }
+    }
+
+    fn token_realm(&self) -> &str {
+        self.client_realm.as_deref().unwrap_or(&self.realm)
+    }
+
+    fn rights_client(&self) -> String {
+        rights_client(&self.realm, self.token_realm())
+    }
+
+    fn roles(&self) -> Vec<&'static str> {
+        let mut roles = vec!["view-users", "view-events"];
+        if self.view_realm {
+            roles.push("view-realm");
+        }
+        roles
+    }
+}
+
+/// What is to be done, in order. Shown by `--dry-run`, handed to [`Setup::apply`].
+#[derive(Debug)]
+pub struct Plan {
+    steps: Vec<Step>,
+    /// What is worth knowing and what remains to be done by hand.
+    pub notes: Vec<Note>,
+    webhook_secret: Option<SecretString>,
+}
+
+impl Plan {
+    /// One line for each thing that would be done; none if all is as it should be.
+    pub fn lines(&self) -> Vec<String> {
+        self.steps.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// What setting up left behind, for the caller to keep in files of mode 0600; never to be printed.
+#[derive(Debug)]
+pub struct Done {
+    /// The client's secret.
+    pub client_secret: SecretString,
+    /// The webhook secret, if one was made.
+    pub new_webhook_secret: Option<SecretString>,
+}
+
+/// An administrator's session that sets a realm up, or takes usersync out of it.
+#[derive(Debug)]
+pub struct Setup {
+    options: SetupOptions,
+    admin: Admin,
+}
+
+impl Setup {
+    /// Finds Keycloak and signs in; nothing is changed.
+    pub async fn connect(options: SetupOptions) -> Result<Self, SourceError> {
+        let admin = Admin::sign_in(&options).await?;
+        Ok(Self { options, admin })
+    }
+
+    /// The base URL that answered, with or without `/auth`.
+    pub fn base_url(&self) -> String {
+        self.admin.base_url()
+    }
+
+    /// What must be made or repaired.
+    pub async fn plan(&self) -> Result<Plan, SourceError> {
+        let present = Present::read(&self.admin, &self.options).await?;
+        let new_key = match (&self.options.address, &self.options.webhook_secret) {
+            (Some(_), None) => Some(WebhookSecret::generate()),
+            _ => None,
+        };
+        let key = self.options.webhook_secret.as_ref().or(new_key.as_ref());
+        let (steps, notes) = plan::plan(&self.options, &present, key);
+        Ok(Plan { steps, notes, webhook_secret: new_key })
+    }
+
+    /// Does what was planned.
+    pub async fn apply(&self, plan: Plan) -> Result<Done, SourceError> {
+        for step in &plan.steps {
+            step.apply(&self.admin, &self.options).await?;
+        }
+        let client_secret = present::client_secret(&self.admin, &self.options).await?;
+        Ok(Done { client_secret, new_webhook_secret: plan.webhook_secret })
+    }
+}

@@ -1,0 +1,247 @@
+//! Switchable faults: what can go wrong between a client and a server, on demand.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Which earlier state a stale read is answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The state of that many changes ago, as far as the server's options keep a history.
+    ChangesAgo(usize),
+    /// The state at the last `freeze()` of the server.
+    Frozen,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// This answer instead of the server's; the request has no effect.
+    Answer {
+        /// The status.
+        status: u16,
+        /// Its headers.
+        headers: Vec<(String, String)>,
+        /// Its body.
+        body: String,
+    },
+    /// This status and body instead of the server's, although the request had its effect.
+    AnswerAfter {
+        /// The status.
+        status: u16,
+        /// Its body.
+        body: String,
+    },
+    /// Waits before the request has its effect.
+    DelayBefore(Duration),
+    /// Waits after the effect, before the answer.
+    DelayAfter(Duration),
+    /// Cuts the connection; the request has no effect.
+    CutBefore,
+    /// Cuts the connection after the effect.
+    CutAfter,
+    /// Cuts the connection after the effect and after this many bytes of the answer's body.
+    CutMidway(usize),
+    /// The answer's body ends after this many bytes, with a clean end.
+    Truncate(usize),
+    /// Spaces of this size are put before the answer's body.
+    Huge(usize),
+    /// The read is answered from an earlier state.
+    Stale(Stale),
+}
+
+/// A fault: what goes wrong, for which requests, how often.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    kind: Kind,
+    method: Option<String>,
+    path: String,
+    skip: u64,
+    times: Option<u64>,
+}
+
+impl Fault {
+    /// This fault for every request, until it is taken away.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, method: None, path: String::new(), skip: 0, times: None }
+    }
+
+    /// A status with a body, without effect.
+    pub fn status(status: u16, body: impl Into<String>) -> Self {
+        Self::new(Kind::Answer { status, headers: Vec::new(), body: body.into() })
+    }
+
+    /// A proxy's 503 page in HTML.
+    pub fn unavailable() -> Self {
+        Self::html(503, "<html><body><h1>503 Service Unavailable</h1></body></html>")
+    }
+
+    /// HTML with any status instead of JSON.
+    pub fn html(status: u16, body: impl Into<String>) -> Self {
+        Self::status(status, body).header("content-type", "text/html;charset=UTF-8")
+    }
+
+    /// 429 with `Retry-After` in seconds.
+    pub fn too_many(retry_after: u64) -> Self {
+        Self::status(429, "").header("retry-after", retry_after.to_string())
+    }
+
+    /// A redirect to a login page, as a single sign-on proxy gives it.
+    pub fn login_redirect(location: impl Into<String>) -> Self {
+        Self::status(302, "").header("location", location)
+    }
+
+    /// Waits before the effect.
+    pub fn delay(wait: Duration) -> Self {
+        Self::new(Kind::DelayBefore(wait))
+    }
+
+    /// Waits between effect and answer.
+    pub fn delay_after(wait: Duration) -> Self {
+        Self::new(Kind::DelayAfter(wait))
+    }
+
+    /// Cuts the connection before the effect.
+    pub fn cut() -> Self {
+        Self::new(Kind::CutBefore)
+    }
+
+    /// Cuts the connection after the effect.
+    pub fn cut_after() -> Self {
+        Self::new(Kind::CutAfter)
+    }
+
+    /// Ends the body early.
+    pub fn truncate(bytes: usize) -> Self {
+        Self::new(Kind::Truncate(bytes))
+    }
+
+    /// Answers reads from an earlier state.
+    pub fn stale(stale: Stale) -> Self {
+        Self::new(Kind::Stale(stale))
+    }
+
+    /// Adds a header to an [`Kind::Answer`]; has no meaning for other kinds.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let Kind::Answer { headers, .. } = &mut self.kind {
+            headers.push((name.into(), value.into()));
+        }
+        self
+    }
+
+    /// Only for requests of this method.
+    #[must_use]
+    pub fn method(mut self, method: impl Into<String>) -> Self {
+        self.method = Some(method.into());
+        self
+    }
+
+    /// Only for requests that have this text in path or query.
+    #[must_use]
+    pub fn path(mut self, text: impl Into<String>) -> Self {
+        self.path = text.into();
+        self
+    }
+
+    /// Only for the first so many requests that match.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// Only for the first request that matches.
+    #[must_use]
+    pub fn once(self) -> Self {
+        self.times(1)
+    }
+
+    /// Lets the first so many matching requests pass.
+    #[must_use]
+    pub fn after(mut self, requests: u64) -> Self {
+        self.skip = requests;
+        self
+    }
+}
+
+/// Names one fault that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FaultId(u64);
+
+#[derive(Debug)]
+struct Armed {
+    id: FaultId,
+    fault: Fault,
+    seen: u64,
+    hits: u64,
+}
+
+/// The faults of one server; clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    armed: Mutex<Vec<Armed>>,
+    next: AtomicU64,
+    latency_nanos: AtomicU64,
+}
+
+impl Faults {
+    /// Switches a fault on.
+    pub fn add(&self, fault: Fault) -> FaultId {
+        let id = FaultId(self.0.next.fetch_add(1, Ordering::Relaxed));
+        let armed = Armed { id, fault, seen: 0, hits: 0 };
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).push(armed);
+        id
+    }
+
+    /// Switches a fault off.
+    pub fn remove(&self, id: FaultId) {
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).retain(|armed| armed.id != id);
+    }
+
+    /// Switches all faults off; latency stays.
+    pub fn clear(&self) {
+        self.0.armed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How often a fault struck.
+    pub fn hits(&self, id: FaultId) -> u64 {
+        let armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        armed.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hits)
+    }
+
+    /// Makes every call take this long more.
+    pub fn set_latency(&self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.0.latency_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        match self.0.latency_nanos.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// What strikes this request, in the order in which it was switched on.
+    pub(crate) fn strike(&self, method: &str, target: &str) -> Vec<Kind> {
+        let mut armed = self.0.armed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut struck = Vec::new();
+        for one in armed.iter_mut() {
+            let fault = &one.fault;
+            if fault.method.as_deref().is_some_and(|wanted| wanted != method) || !target.contains(&fault.path) {
+                continue;
+            }
+            one.seen += 1;
+            if one.seen <= fault.skip || fault.times.is_some_and(|times| one.hits >= times) {
+                continue;
+            }
+            one.hits += 1;
+            struck.push(fault.kind.clone());
+        }
+        struck
+    }
+}

@@ -1,0 +1,257 @@
+//! What both servers share between the socket and their state: requests as plain values, faults, latency, the journal.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::fault::{Faults, Kind, Stale};
+use super::journal::{Entry, Journal};
+use super::line::Line;
+
+/// No request of this product is larger.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// A request, fully read.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The method, in capitals.
+    pub method: String,
+    /// The path as sent.
+    pub path: String,
+    /// The query as sent.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// The decoded value of a query parameter.
+    pub fn param(&self, name: &str) -> Option<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// All decoded values of a query parameter.
+    pub fn params(&self, name: &str) -> Vec<String> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .collect()
+    }
+
+    /// A query parameter that is `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.param(name).is_some_and(|value| value == "true")
+    }
+
+    /// A header's value as text.
+    pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Scheme and host as the client wrote them.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.header(header::HOST).unwrap_or("127.0.0.1"))
+    }
+
+    /// The decoded segments of the path below `prefix`; `None` where it is not below.
+    pub fn segments(&self, prefix: &str) -> Option<Vec<String>> {
+        let rest = self.path.strip_prefix(prefix)?;
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        Some(
+            rest.split('/')
+                .filter(|segment| !segment.is_empty())
+                .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+                .collect(),
+        )
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// An answer in JSON.
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        // Every body here has string keys, so this cannot fail; an empty body would show it if it did.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A server behind the front: from a request to an answer.
+pub(crate) trait App: Send + Sync + 'static {
+    /// Answers, from an earlier state if `stale` says so.
+    fn answer(&self, request: Request, stale: Option<Stale>) -> impl Future<Output = Reply> + Send;
+}
+
+/// Puts an app behind faults, latency and journal.
+pub(crate) fn router<A: App>(app: Arc<A>, faults: Faults, journal: Journal) -> Router {
+    Router::new().fallback(move |request: axum::extract::Request| {
+        let (app, faults, journal) = (Arc::clone(&app), faults.clone(), journal.clone());
+        async move { serve(&*app, &faults, &journal, request).await }
+    })
+}
+
+/// How the answer is spoiled on its way out.
+#[derive(Default)]
+struct Spoil {
+    cut: bool,
+    cut_midway: Option<usize>,
+    truncate: Option<usize>,
+    huge: Option<usize>,
+    wait: Duration,
+    instead: Option<Reply>,
+}
+
+async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axum::extract::Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let line = parts.extensions.get::<ConnectInfo<Line>>().map(|info| info.0.clone());
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+        return respond(Reply::empty(413));
+    };
+    let request = Request {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    let mut entry = journal.is_on().then(|| Entry {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        content_type: request.header(header::CONTENT_TYPE).unwrap_or_default().to_owned(),
+        body: request.body.clone(),
+        status: None,
+        answer: Bytes::new(),
+        faulted: false,
+        at: SystemTime::now(),
+    });
+    if let Some(latency) = faults.latency() {
+        tokio::time::sleep(latency).await;
+    }
+
+    let mut stale = None;
+    let mut spoil = Spoil::default();
+    let mut reply = None;
+    let target =
+        if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) };
+    for kind in faults.strike(&request.method, &target) {
+        match kind {
+            Kind::DelayBefore(wait) => tokio::time::sleep(wait).await,
+            Kind::CutBefore => {
+                spoil.cut = true;
+                reply = Some(Reply::empty(500));
+            }
+            Kind::Answer { status, headers, body } => {
+                reply = Some(Reply { status, headers, body: body.into() });
+            }
+            Kind::AnswerAfter { status, body } => {
+                spoil.instead = Some(Reply { status, headers: Vec::new(), body: body.into() });
+            }
+            Kind::DelayAfter(wait) => spoil.wait += wait,
+            Kind::CutAfter => spoil.cut = true,
+            Kind::CutMidway(bytes) => spoil.cut_midway = Some(bytes),
+            Kind::Truncate(bytes) => spoil.truncate = Some(bytes),
+            Kind::Huge(bytes) => spoil.huge = Some(bytes),
+            Kind::Stale(earlier) => stale = Some(earlier),
+        }
+    }
+    let faulted = reply.is_some() || spoil.instead.is_some();
+    let mut reply = match reply {
+        Some(reply) => reply,
+        None => app.answer(request, stale).await,
+    };
+    if let Some(entry) = &mut entry {
+        entry.faulted = faulted;
+        entry.answer = reply.body.clone();
+    }
+    if let Some(instead) = spoil.instead.take() {
+        reply = instead;
+    }
+    if let Some(mut entry) = entry {
+        entry.status = (!spoil.cut).then_some(reply.status);
+        journal.push(entry);
+    }
+    if !spoil.wait.is_zero() {
+        tokio::time::sleep(spoil.wait).await;
+    }
+    spoiled(reply, &spoil, line)
+}
+
+fn spoiled(mut reply: Reply, spoil: &Spoil, line: Option<Line>) -> Response<Body> {
+    if spoil.cut {
+        if let Some(line) = line {
+            line.cut();
+        }
+        return broken(reply, 0);
+    }
+    if let Some(bytes) = spoil.cut_midway {
+        return broken(reply, bytes);
+    }
+    if let Some(bytes) = spoil.truncate {
+        reply.body.truncate(bytes);
+    }
+    if let Some(bytes) = spoil.huge {
+        let mut body = vec![b' '; bytes];
+        body.extend_from_slice(&reply.body);
+        reply.body = body.into();
+    }
+    respond(reply)
+}
+
+/// A response whose body breaks off: the connection ends without the end of the message.
+fn broken(mut reply: Reply, bytes: usize) -> Response<Body> {
+    reply.body.truncate(bytes);
+    let start = std::mem::take(&mut reply.body);
+    let mut response = respond(reply);
+    let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut by a fault");
+    *response.body_mut() = Body::from_stream(futures::stream::iter([Ok(start), Err(broken)]));
+    response
+}
+
+fn respond(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in reply.headers {
+        // A fault's header that HTTP does not allow is left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,592 @@
+//! The Rust side of a realm: the changes that its HTTP side makes, seeds, switches and a look at the bare state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use super::RealmCell;
+use super::change::{Actor, Tx};
+use super::event::now;
+use super::refused::Refused;
+use super::rep::{GroupRep, UserRep};
+use super::state::{Group, User, new_id};
+use super::users_change::insert_user;
+use super::webhook::{Delivery, Webhook};
+
+/// A user to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// The id; a random one if none is given.
+    pub id: Option<String>,
+    /// The login; stored in lower case.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+    /// Disabled from the start.
+    pub disabled: bool,
+    /// Further attributes.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The component id of the federation that the user comes from.
+    pub federation_link: Option<String>,
+    /// Paths of the groups to be in.
+    pub groups: Vec<String>,
+}
+
+impl NewUser {
+    /// An enabled user `username` with names and an address made from it.
+    pub fn named(username: impl Into<String>) -> Self {
+        let username = username.into();
+        Self {
+            email: Some(format!("{username}@example.org")),
+            first_name: Some(username.clone()),
+            last_name: Some("Example".into()),
+            username,
+            ..Self::default()
+        }
+    }
+
+    /// The same in these groups, given by path.
+    #[must_use]
+    pub fn in_groups(mut self, paths: &[&str]) -> Self {
+        self.groups = paths.iter().map(|&path| path.to_owned()).collect();
+        self
+    }
+
+    /// The same with one more attribute.
+    #[must_use]
+    pub fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.attributes.entry(name.to_owned()).or_default().push(value.to_owned());
+        self
+    }
+
+    /// The same, coming from this federation.
+    #[must_use]
+    pub fn federated(mut self, component: &str) -> Self {
+        self.federation_link = Some(component.to_owned());
+        self
+    }
+
+    fn rep(&self) -> UserRep {
+        UserRep {
+            id: self.id.clone(),
+            username: Some(self.username.clone()),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            email: self.email.clone(),
+            enabled: Some(!self.disabled),
+            attributes: (!self.attributes.is_empty()).then(|| self.attributes.clone()),
+            federation_link: self.federation_link.clone(),
+            groups: (!self.groups.is_empty()).then(|| self.groups.clone()),
+            ..UserRep::default()
+        }
+    }
+}
+
+/// What is changed of a user; what is `None` stays. An empty text removes an e-mail or a name.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// The new login.
+    pub username: Option<String>,
+    /// The new e-mail address.
+    pub email: Option<String>,
+    /// The new first name.
+    pub first_name: Option<String>,
+    /// The new last name.
+    pub last_name: Option<String>,
+    /// Enabled or disabled.
+    pub enabled: Option<bool>,
+}
+
+impl UserChange {
+    /// Enables or disables.
+    pub fn enabled(on: bool) -> Self {
+        Self { enabled: Some(on), ..Self::default() }
+    }
+
+    /// A new login.
+    pub fn username(name: impl Into<String>) -> Self {
+        Self { username: Some(name.into()), ..Self::default() }
+    }
+
+    /// A new e-mail address.
+    pub fn email(email: impl Into<String>) -> Self {
+        Self { email: Some(email.into()), ..Self::default() }
+    }
+
+    fn rep(&self) -> UserRep {
+        UserRep {
+            username: self.username.clone(),
+            email: self.email.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            enabled: self.enabled,
+            ..UserRep::default()
+        }
+    }
+}
+
+/// A user as it is, whatever the switches show of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserState {
+    /// The id.
+    pub id: String,
+    /// The login.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+    /// Enabled.
+    pub enabled: bool,
+    /// Attributes.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The federation that it comes from.
+    pub federation_link: Option<String>,
+    /// A client's own account.
+    pub service_account: bool,
+    /// Ids of the groups that it is a direct member of.
+    pub groups: BTreeSet<String>,
+}
+
+/// A group as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The path.
+    pub path: String,
+    /// The group above.
+    pub parent: Option<String>,
+    /// Ids of the direct members.
+    pub members: BTreeSet<String>,
+}
+
+/// A realm as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealmSnapshot {
+    /// Users by id, service accounts too.
+    pub users: BTreeMap<String, UserState>,
+    /// Groups by id.
+    pub groups: BTreeMap<String, GroupState>,
+}
+
+impl RealmSnapshot {
+    /// The user with this login.
+    pub fn user(&self, username: &str) -> Option<&UserState> {
+        self.users.values().find(|user| user.username == username)
+    }
+
+    /// The group at this path.
+    pub fn group(&self, path: &str) -> Option<&GroupState> {
+        self.groups.values().find(|group| group.path == path)
+    }
+}
+
+/// A realm of a sandbox Keycloak. Changes are made as an administrator makes them, with all their events.
+#[derive(Clone, Debug)]
+pub struct RealmHandle {
+    cell: Arc<RealmCell>,
+    actor: Actor,
+}
+
+impl RealmHandle {
+    pub(crate) fn new(cell: Arc<RealmCell>, admin_id: &str) -> Self {
+        let actor = Actor { realm_id: cell.id.clone(), client_id: new_id().to_string(), user_id: admin_id.to_owned() };
+        Self { cell, actor }
+    }
+
+    /// The realm's name.
+    pub fn name(&self) -> &str {
+        &self.cell.name
+    }
+
+    /// The realm's id.
+    pub fn id(&self) -> &str {
+        &self.cell.id
+    }
+
+    async fn change<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
+        self.cell.change(&self.actor, work).await
+    }
+
+    /// Changes without any event, whatever the webhook is set to.
+    fn quietly<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
+        self.cell.versions.write(|realm| {
+            let on = (realm.settings.admin_events, realm.settings.user_events);
+            realm.settings.admin_events = false;
+            realm.settings.user_events = false;
+            let result = work(&mut Tx::new(realm, &self.actor));
+            (realm.settings.admin_events, realm.settings.user_events) = on;
+            result
+        })
+    }
+
+    /// Creates a user; gives its id.
+    pub async fn create_user(&self, user: NewUser) -> Result<String, Refused> {
+        self.change(|tx| tx.create_user(&user.rep()).map(|id| id.to_string())).await
+    }
+
+    /// Changes a user.
+    pub async fn update_user(&self, id: &str, change: UserChange) -> Result<(), Refused> {
+        self.change(|tx| tx.update_user(id, &change.rep())).await
+    }
+
+    /// Sets or removes (no values) one attribute of a user.
+    pub async fn set_attribute(&self, id: &str, name: &str, values: &[&str]) -> Result<(), Refused> {
+        self.change(|tx| {
+            let user = tx.user(id)?;
+            let mut attributes = user.attributes.clone();
+            attributes.remove(name);
+            if !values.is_empty() {
+                attributes.insert(name.to_owned(), values.iter().map(|&value| value.to_owned()).collect());
+            }
+            // As the console does it: all of the profile goes along.
+            let rep = UserRep {
+                username: Some(user.username.clone()),
+                email: user.email.clone(),
+                first_name: user.first_name.clone(),
+                last_name: user.last_name.clone(),
+                attributes: Some(attributes),
+                ..UserRep::default()
+            };
+            tx.update_user(id, &rep)
+        })
+        .await
+    }
+
+    /// Deletes a user.
+    pub async fn delete_user(&self, id: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.delete_user(id)).await
+    }
+
+    /// Puts a user into a group.
+    pub async fn join(&self, user: &str, group: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.join(user, group)).await
+    }
+
+    /// Takes a user out of a group.
+    pub async fn leave(&self, user: &str, group: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.leave(user, group)).await
+    }
+
+    /// Creates a group below `parent`, or at the top; gives its id.
+    pub async fn create_group(&self, parent: Option<&str>, name: &str) -> Result<String, Refused> {
+        let rep = GroupRep { name: Some(name.into()), ..GroupRep::default() };
+        self.change(|tx| tx.create_group(parent, &rep).map(|id| id.to_string())).await
+    }
+
+    /// Renames a group.
+    pub async fn rename_group(&self, id: &str, name: &str) -> Result<(), Refused> {
+        let rep = GroupRep { name: Some(name.into()), ..GroupRep::default() };
+        self.change(|tx| tx.update_group(id, &rep)).await
+    }
+
+    /// Moves a group below `parent`, or to the top.
+    pub async fn move_group(&self, id: &str, parent: Option<&str>) -> Result<(), Refused> {
+        self.change(|tx| tx.move_group(id, parent)).await
+    }
+
+    /// Deletes a group with all below it.
+    pub async fn delete_group(&self, id: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.delete_group(id)).await
+    }
+
+    /// Makes a group one that new users join by themselves, or no longer.
+    pub async fn set_default_group(&self, id: &str, on: bool) -> Result<(), Refused> {
+        self.change(|tx| tx.set_default_group(id, on)).await
+    }
+
+    /// Creates a realm role that brings these roles along.
+    pub async fn create_role(&self, name: &str, composites: &[&str]) -> Result<(), Refused> {
+        let composites = composites.iter().map(|&name| name.to_owned()).collect();
+        self.change(|tx| tx.create_role(name, composites)).await
+    }
+
+    /// Gives a realm role to a user, or takes it.
+    pub async fn set_role(&self, user: &str, role: &str, on: bool) -> Result<(), Refused> {
+        self.change(|tx| tx.user_roles(user, &[role.to_owned()], on)).await
+    }
+
+    /// Gives a realm role to a group, or takes it.
+    pub async fn set_group_role(&self, group: &str, role: &str, on: bool) -> Result<(), Refused> {
+        self.change(|tx| tx.group_roles(group, &[role.to_owned()], on)).await
+    }
+
+    /// An administrator's action without consequence for a sync: `reset-password`, `logout`.
+    pub async fn user_action(&self, id: &str, action: &str) -> Result<(), Refused> {
+        self.change(|tx| tx.user_action(id, action)).await
+    }
+
+    /// Somebody registers: a user event, no admin event.
+    pub async fn register(&self, user: NewUser) -> Result<String, Refused> {
+        self.change(|tx| tx.register(&user.rep()).map(|id| id.to_string())).await
+    }
+
+    /// A user changes the own profile: a user event, no admin event.
+    pub async fn update_profile(&self, id: &str, change: UserChange) -> Result<(), Refused> {
+        self.change(|tx| tx.update_profile(id, &change.rep())).await
+    }
+
+    /// A partial import that overwrites: who has one of these logins is deleted and made anew with another id, and
+    /// no event says so of the old one. Gives the ids in order.
+    pub async fn overwriting_import(&self, users: &[NewUser]) -> Result<Vec<String>, Refused> {
+        let users: Vec<Value> = users.iter().map(|user| json!(UserRep { id: None, ..user.rep() })).collect();
+        let body = json!({ "ifResourceExists": "OVERWRITE", "users": users });
+        let result = self.change(|tx| tx.partial_import(&body)).await?;
+        let ids = result["results"].as_array().into_iter().flatten();
+        Ok(ids.filter_map(|one| one["id"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// Users that a federation provider brings in: only the model's listeners hear of it.
+    pub async fn federation_import(&self, users: Vec<NewUser>) -> Result<Vec<String>, Refused> {
+        self.change(|tx| {
+            let reps: Vec<UserRep> = users.iter().map(NewUser::rep).collect();
+            let mut ids = Vec::new();
+            for rep in &reps {
+                let user = tx.prepare_user(rep)?;
+                ids.push(user.id.to_string());
+                tx.store_user(user, true);
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// Seeds users at once, without any event; gives their ids. Groups on their paths are made if they are missing.
+    pub fn import_users(&self, users: impl IntoIterator<Item = NewUser>) -> Result<Vec<String>, Refused> {
+        self.quietly(|tx| {
+            let mut ids = Vec::new();
+            for user in users {
+                for path in &user.groups {
+                    ensure_path(tx, path)?;
+                }
+                let mut made = tx.prepare_user(&user.rep())?;
+                ids.push(made.id.to_string());
+                made.realm_roles.insert(tx.realm.default_role());
+                seed(tx, made);
+            }
+            Ok(ids)
+        })
+    }
+
+    /// Seeds the group at a path, without any event; gives its id.
+    pub fn import_group(&self, path: &str) -> Result<String, Refused> {
+        self.quietly(|tx| ensure_path(tx, path))
+    }
+
+    /// Seeds memberships by ids, without any event.
+    pub fn import_memberships<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
+        self.quietly(|tx| {
+            for (user, group) in pairs {
+                tx.join(user, group)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a user away behind everybody's back, as a change in the database does.
+    pub fn vanish_user(&self, id: &str) -> Result<(), Refused> {
+        self.quietly(|tx| {
+            let user = tx.user(id)?;
+            tx.remove_user(&user);
+            Ok(())
+        })
+    }
+
+    /// Changes a user without any event, as an LDAP sync or an identity provider's mapper does.
+    pub fn change_quietly(&self, id: &str, change: &UserChange) -> Result<(), Refused> {
+        self.quietly(|tx| tx.update_user(id, &change.rep()))
+    }
+
+    /// Puts a user into a group, or out of it, without any event.
+    pub fn move_quietly(&self, user: &str, group: &str, member: bool) -> Result<(), Refused> {
+        self.quietly(|tx| if member { tx.join(user, group) } else { tx.leave(user, group) })
+    }
+
+    /// Adds a client with a service account that holds these `realm-management` roles, or sets its secret and roles
+    /// anew; gives the account's id.
+    pub fn add_service_client(&self, client_id: &str, secret: &str, roles: &[&str]) -> String {
+        let made = self.quietly(|tx| {
+            if !tx.realm.clients.contains_key(client_id) {
+                tx.create_client(Map::from_iter([
+                    ("clientId".to_owned(), json!(client_id)),
+                    ("serviceAccountsEnabled".to_owned(), json!(true)),
+                ]))?;
+            }
+            let Some(client) = tx.realm.clients.get_mut(client_id) else {
+                return Ok(None);
+            };
+            client.secret = Some(secret.to_owned());
+            let account = client.service_account.clone();
+            let management = tx.realm.clients.get("realm-management").map(|client| Arc::clone(&client.id));
+            if let (Some(account), Some(management)) = (&account, management) {
+                let held = roles.iter().map(|&role| role.to_owned()).collect();
+                tx.user_mut(account)?.client_roles.insert(management, held);
+            }
+            Ok(account)
+        });
+        made.ok().flatten().map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// Gives a service account other `realm-management` roles; tokens given before keep the old ones.
+    pub fn set_client_roles(&self, client_id: &str, roles: &[&str]) {
+        let secret = self.cell.versions.read(None, |realm| {
+            realm.clients.get(client_id).and_then(|client| client.secret.clone()).unwrap_or_default()
+        });
+        self.add_service_client(client_id, &secret, roles);
+    }
+
+    /// Sets what is stored: admin events, their representation, user events.
+    pub fn set_events(&self, admin: bool, details: bool, user: bool) {
+        let set: Result<(), Refused> = self.cell.versions.write(|realm| {
+            realm.settings.admin_events = admin;
+            realm.settings.admin_event_details = details;
+            realm.settings.user_events = user;
+            Ok(())
+        });
+        debug_assert!(set.is_ok());
+    }
+
+    /// Forgets stored events, as an administrator's *clear* or the expiry does.
+    pub fn clear_events(&self) {
+        let cleared: Result<(), Refused> = self.cell.versions.write(|realm| {
+            realm.admin_events.clear();
+            realm.user_events.clear();
+            Ok(())
+        });
+        debug_assert!(cleared.is_ok());
+    }
+
+    /// The stored admin events, oldest first, as `GET admin-events` shows them.
+    pub fn admin_events(&self) -> Vec<Value> {
+        self.cell.versions.read(None, |realm| realm.admin_events.iter().map(|event| json!(**event)).collect())
+    }
+
+    /// The stored user events, oldest first.
+    pub fn user_events(&self) -> Vec<Value> {
+        self.cell.versions.read(None, |realm| realm.user_events.iter().map(|event| json!(**event)).collect())
+    }
+
+    /// The realm is gone, or back: 404 `Realm does not exist`, and its tokens end.
+    pub fn set_realm_gone(&self, gone: bool) {
+        self.cell.gone.store(gone, Ordering::SeqCst);
+    }
+
+    /// A federation provider cannot be reached, or is back: meanwhile its users look disabled and without groups,
+    /// with 200.
+    pub fn set_ldap_down(&self, component: &str, down: bool) {
+        let set: Result<(), Refused> = self.cell.versions.write(|realm| {
+            if down {
+                realm.ldap_down.insert(component.to_owned());
+            } else {
+                realm.ldap_down.remove(component);
+            }
+            Ok(())
+        });
+        debug_assert!(set.is_ok());
+    }
+
+    /// Has events posted, or no longer.
+    pub fn set_webhook(&self, webhook: Option<Webhook>) {
+        self.cell.sender.set(webhook);
+    }
+
+    /// Off: events are lost, as they are while the listener is not there. On: they are posted.
+    pub fn switch_webhook(&self, on: bool) {
+        self.cell.sender.switch(on);
+    }
+
+    /// Keeps events back until [`Self::take_held`]; [`Self::switch_webhook`] ends it.
+    pub fn hold_webhook(&self) {
+        self.cell.sender.hold();
+    }
+
+    /// The events kept back, in order; they can be sent by [`Self::post_events`] in any order, any number of times.
+    pub fn take_held(&self) -> Vec<Value> {
+        self.cell.sender.take_held()
+    }
+
+    /// Posts these events now, as one batch, signed; returns when they were answered or given up.
+    pub async fn post_events(&self, events: Vec<Value>) {
+        self.cell.sender.post(events).await;
+    }
+
+    /// Returns when all events so far were posted or given up.
+    pub async fn webhook_idle(&self) {
+        self.cell.sender.idle().await;
+    }
+
+    /// All calls of the webhook so far.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.cell.sender.deliveries()
+    }
+
+    /// The realm as it is now, LDAP trouble or not.
+    pub fn snapshot(&self) -> RealmSnapshot {
+        self.cell.versions.read(None, |realm| {
+            let users = realm.users.values().map(|user| (user.id.to_string(), user_state(user)));
+            let groups = realm.groups.values().map(|group| {
+                let state = GroupState {
+                    id: group.id.to_string(),
+                    name: group.name.clone(),
+                    path: realm.path(group),
+                    parent: group.parent.as_ref().map(ToString::to_string),
+                    members: group.members.ids().iter().map(ToString::to_string).collect(),
+                };
+                (group.id.to_string(), state)
+            });
+            RealmSnapshot { users: users.collect(), groups: groups.collect() }
+        })
+    }
+}
+
+fn user_state(user: &User) -> UserState {
+    UserState {
+        id: user.id.to_string(),
+        username: user.username.clone(),
+        email: user.email.clone(),
+        first_name: user.first_name.clone(),
+        last_name: user.last_name.clone(),
+        enabled: user.enabled,
+        attributes: user.attributes.clone(),
+        federation_link: user.federation_link.clone(),
+        service_account: user.service_account_of.is_some(),
+        groups: user.groups.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Stores a user and puts it into its groups, without events.
+fn seed(tx: &mut Tx<'_>, mut user: User) {
+    user.created = now();
+    for id in &user.groups {
+        if let Some(group) = tx.realm.groups.get_mut(id) {
+            Arc::make_mut(group).members.insert(&user.username, &user.id);
+        }
+    }
+    insert_user(tx.realm, user);
+}
+
+/// Makes the groups on a path that are missing; gives the last one's id.
+fn ensure_path(tx: &mut Tx<'_>, path: &str) -> Result<String, Refused> {
+    let found = |tx: &Tx<'_>, path: &str| tx.realm.group_at(path).map(|group: &Arc<Group>| group.id.to_string());
+    if let Some(id) = found(tx, path) {
+        return Ok(id);
+    }
+    let path = path.trim_start_matches('/');
+    let (parent, name) = match path.rsplit_once('/') {
+        Some((above, name)) => (Some(ensure_path(tx, above)?), name),
+        None => (None, path),
+    };
+    let rep = GroupRep { name: Some(name.to_owned()), ..GroupRep::default() };
+    tx.create_group(parent.as_deref(), &rep).map(|id| id.to_string())
+}

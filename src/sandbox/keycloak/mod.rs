@@ -1,0 +1,350 @@
+//! An imitation of Keycloak: realms with users, groups and events, behind the Admin REST API.
+//!
+//! What it answers was compared with Keycloak 26.7.0; `tests/contract_keycloak.rs` does so again wherever one is at hand.
+
+mod access_change;
+mod change;
+mod event;
+mod events_read;
+mod groups_change;
+mod groups_read;
+mod handle;
+mod read;
+mod realm_read;
+mod refused;
+mod render;
+mod rep;
+mod rights;
+mod state;
+mod token;
+mod users_change;
+mod users_read;
+mod webhook;
+mod write;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use serde_json::json;
+
+use self::change::{Actor, Tx};
+use self::refused::Refused as Refusal;
+use self::rights::demand;
+use self::state::{Realm, management_client, new_id};
+use self::token::{Grant, Tokens};
+use super::fault::{Faults, Stale};
+use super::front::{self, App, Reply, Request};
+use super::journal::Journal;
+use super::server::Server;
+use super::versions::Versions;
+
+pub use handle::{GroupState, NewUser, RealmHandle, RealmSnapshot, UserChange, UserState};
+pub use refused::Refused;
+pub use webhook::{Delivery, Form, Timing, Webhook};
+
+/// How a sandbox Keycloak is set up.
+#[derive(Clone, Debug)]
+pub struct KeycloakOptions {
+    /// The path below which everything lies, as `/auth`; empty for none.
+    pub prefix: String,
+    /// The version that it claims to be.
+    pub version: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// Name and password of the administrator in `master`.
+    pub admin: (String, String),
+    /// How long tokens live.
+    pub token_life: Duration,
+    /// Whether requests are recorded.
+    pub journal: bool,
+    /// How many earlier states are kept for stale reads; 0 for none.
+    pub history: usize,
+}
+
+impl Default for KeycloakOptions {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            version: "26.7.0".into(),
+            port: 0,
+            admin: ("admin".into(), "admin".into()),
+            token_life: Duration::from_secs(300),
+            journal: true,
+            history: 0,
+        }
+    }
+}
+
+/// One realm with its listener.
+#[derive(Debug)]
+pub(crate) struct RealmCell {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) versions: Versions<Realm>,
+    pub(crate) sender: webhook::Sender,
+    gone: AtomicBool,
+    /// Changes follow one another, so that a change that is posted first is not overtaken.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl RealmCell {
+    fn start(realm: Realm, history: usize) -> Self {
+        Self {
+            name: realm.name.clone(),
+            id: realm.id.to_string(),
+            versions: Versions::new(realm, history),
+            sender: webhook::Sender::start(),
+            gone: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Makes one change, and has its events posted before or after it as the webhook is set.
+    pub(crate) async fn change<R>(
+        &self,
+        actor: &Actor,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        let _turn = self.turn.lock().await;
+        if let Some(wait) = self.sender.pre_commit() {
+            let mut draft = self.versions.draft();
+            let mut tx = Tx::new(&mut draft, actor);
+            let result = work(&mut tx)?;
+            let events = self.sender.prepare(&self.id, &self.name, &tx.out);
+            self.sender.post(events).await;
+            tokio::time::sleep(wait).await;
+            self.versions.commit(draft);
+            return Ok(result);
+        }
+        let (result, events) = self.versions.write(|realm| {
+            let mut tx = Tx::new(realm, actor);
+            let result = work(&mut tx)?;
+            let events = self.sender.prepare(&self.id, &self.name, &tx.out);
+            Ok((result, events))
+        })?;
+        self.sender.queue(events);
+        Ok(result)
+    }
+}
+
+/// The server's state.
+#[derive(Debug)]
+pub(crate) struct Keycloak {
+    pub(crate) prefix: String,
+    version: String,
+    admin: (String, String),
+    admin_id: String,
+    token_life: Duration,
+    history: usize,
+    tokens: Tokens,
+    realms: RwLock<BTreeMap<String, Arc<RealmCell>>>,
+}
+
+impl Keycloak {
+    /// The realm of this name, unless it is gone.
+    fn cell(&self, name: &str) -> Option<Arc<RealmCell>> {
+        let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
+        realms.get(name).filter(|cell| !cell.gone.load(Ordering::SeqCst)).cloned()
+    }
+
+    /// Adds a realm, and its rights to `master`; false where there is one already.
+    fn add(&self, realm: Realm) -> bool {
+        let name = realm.name.clone();
+        let mut realms = self.realms.write().unwrap_or_else(PoisonError::into_inner);
+        if realms.contains_key(&name) {
+            return false;
+        }
+        if let Some(master) = realms.get("master") {
+            let client = management_client(&format!("{name}-realm"));
+            let added: Result<(), Refusal> = master.versions.write(|master| {
+                master.clients.insert(client.client_id.clone(), client);
+                Ok(())
+            });
+            debug_assert!(added.is_ok());
+        }
+        realms.insert(name, Arc::new(RealmCell::start(realm, self.history)));
+        true
+    }
+
+    /// The token's grant, if its realm is still the one that gave it.
+    fn authenticate(&self, request: &Request) -> Result<Grant, Refusal> {
+        let grant = self.tokens.check(request)?;
+        match self.cell(&grant.realm) {
+            Some(cell) if cell.id == grant.realm_id => Ok(grant),
+            _ => Err(Refusal::unauthorized()),
+        }
+    }
+
+    async fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refusal> {
+        let Some(segments) = request.segments(&self.prefix) else {
+            return Err(Refusal::error(404, "Unable to find matching target resource method"));
+        };
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
+        match (method, path.as_slice()) {
+            ("GET", []) => Ok(read::welcome()),
+            (_, ["realms", name, rest @ ..]) => {
+                let cell = self.cell(name).ok_or_else(|| Refusal::error(404, "Realm does not exist"))?;
+                match (method, rest) {
+                    ("POST", ["protocol", "openid-connect", "token"]) => Ok(token::answer(self, &cell, request).await),
+                    (_, ["protocol", "openid-connect", "token"]) => Err(Refusal::no_method()),
+                    ("GET", []) => Ok(read::public_realm(self, request, name)),
+                    ("GET", [".well-known", "openid-configuration"]) => Ok(read::discovery(self, request, name)),
+                    _ => Err(Refusal::no_path()),
+                }
+            }
+            (_, ["admin", "realms", name, rest @ ..]) => {
+                let grant = self.authenticate(request)?;
+                let cell = self.cell(name).ok_or_else(|| Refusal::error(404, "Realm not found."))?;
+                if method == "GET" {
+                    return cell.versions.read(stale, |realm| read::answer(realm, &grant.rights(realm), request, rest));
+                }
+                if (method, rest) == ("DELETE", &[]) {
+                    demand(grant.is_administrator())?;
+                    self.realms.write().unwrap_or_else(PoisonError::into_inner).remove(*name);
+                    return Ok(Reply::empty(204));
+                }
+                let rights = cell.versions.read(None, |realm| grant.rights(realm));
+                write::answer(self, &cell, &grant.actor, &rights, request, method, rest).await
+            }
+            ("GET", ["admin", "realms"]) => {
+                let grant = self.authenticate(request)?;
+                self.list_realms(&grant)
+            }
+            ("POST", ["admin", "realms"]) => {
+                let grant = self.authenticate(request)?;
+                demand(grant.is_administrator())?;
+                write::create_realm(self, request)
+            }
+            ("GET", ["admin", "serverinfo"]) => {
+                let grant = self.authenticate(request)?;
+                let cell = self.cell(&grant.realm).ok_or_else(Refusal::unauthorized)?;
+                let rights = cell.versions.read(None, |realm| grant.rights(realm));
+                demand(!rights.is_none())?;
+                let mut shown = json!({ "profileInfo": { "name": "default" } });
+                // The version is told only to those who may manage the realm.
+                if rights.manage_realm() {
+                    shown["systemInfo"] = json!({ "version": self.version });
+                }
+                Ok(Reply::json(200, &shown))
+            }
+            (_, ["admin", ..]) => Err(Refusal::no_method()),
+            _ => Err(Refusal::error(404, "Unable to find matching target resource method")),
+        }
+    }
+
+    fn list_realms(&self, grant: &Grant) -> Result<Reply, Refusal> {
+        let realms = self.realms.read().unwrap_or_else(PoisonError::into_inner);
+        let shown: Vec<_> = realms
+            .values()
+            .filter_map(|cell| {
+                cell.versions.read(None, |realm| {
+                    let rights = grant.rights(realm);
+                    (!rights.is_none()).then(|| read::listed_realm(realm, &rights))
+                })
+            })
+            .collect();
+        demand(!shown.is_empty())?;
+        Ok(Reply::json(200, &shown))
+    }
+}
+
+impl App for Keycloak {
+    async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
+        let mut reply = self.route(&request, stale).await.unwrap_or_else(Reply::from);
+        if request.method == "HEAD" {
+            reply.body.clear();
+        }
+        reply
+    }
+}
+
+/// A running sandbox Keycloak; it ends when this is dropped.
+#[derive(Debug)]
+pub struct KeycloakSandbox {
+    server: Server,
+    keycloak: Arc<Keycloak>,
+    /// Its faults.
+    pub faults: Faults,
+    /// What was asked of it.
+    pub journal: Journal,
+}
+
+impl KeycloakSandbox {
+    /// Starts one on a loopback port, with nothing in it but `master`.
+    pub async fn start(options: KeycloakOptions) -> io::Result<Self> {
+        let (keycloak, router, faults, journal) = Self::assemble(&options);
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, keycloak, faults, journal })
+    }
+
+    /// Starts one with realm `acme`, whose client `usersync` (secret `usersync-secret`) may read users and events.
+    pub async fn start_with_realm() -> io::Result<(Self, RealmHandle)> {
+        let sandbox = Self::start(KeycloakOptions::default()).await?;
+        let realm = sandbox.add_realm("acme");
+        realm.add_service_client("usersync", "usersync-secret", &["view-users", "view-events"]);
+        Ok((sandbox, realm))
+    }
+
+    fn assemble(options: &KeycloakOptions) -> (Arc<Keycloak>, Router, Faults, Journal) {
+        let keycloak = Arc::new(Keycloak {
+            prefix: options.prefix.trim_end_matches('/').to_owned(),
+            version: options.version.clone(),
+            admin: options.admin.clone(),
+            admin_id: new_id().to_string(),
+            token_life: options.token_life,
+            history: options.history,
+            tokens: Tokens::default(),
+            realms: RwLock::default(),
+        });
+        keycloak.add(Realm::new("master"));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&keycloak), faults.clone(), journal.clone());
+        (keycloak, router, faults, journal)
+    }
+
+    /// Where it is, with the path prefix and without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.keycloak.prefix)
+    }
+
+    /// Adds a realm that keeps events, lets logins change and keeps every attribute; or gives the one of that name.
+    pub fn add_realm(&self, name: &str) -> RealmHandle {
+        let mut realm = Realm::new(name);
+        realm.settings.admin_events = true;
+        realm.settings.admin_event_details = true;
+        realm.settings.user_events = true;
+        realm.settings.edit_username = true;
+        realm.settings.unmanaged_attributes = true;
+        self.keycloak.add(realm);
+        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
+        RealmHandle::new(Arc::clone(&realms[name]), &self.keycloak.admin_id)
+    }
+
+    /// The realm of this name.
+    pub fn realm(&self, name: &str) -> Option<RealmHandle> {
+        let realms = self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner);
+        realms.get(name).map(|cell| RealmHandle::new(Arc::clone(cell), &self.keycloak.admin_id))
+    }
+
+    /// Ends all tokens at once: the next call with one of them is answered with 401.
+    pub fn revoke_tokens(&self) {
+        self.keycloak.tokens.revoke_all();
+    }
+
+    /// Keeps the present state of all realms for reads from [`Stale::Frozen`].
+    pub fn freeze(&self) {
+        for cell in self.keycloak.realms.read().unwrap_or_else(PoisonError::into_inner).values() {
+            cell.versions.freeze();
+        }
+    }
+
+    /// Closes the port and returns when it is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}

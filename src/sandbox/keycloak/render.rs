@@ -1,0 +1,214 @@
+//! How users, groups, roles and clients look in answers.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::change::text;
+use super::refused::Refused;
+use super::state::{Client, Group, Realm, Role, User};
+
+/// How much of a user is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// `briefRepresentation=true`.
+    Brief,
+    /// Everything that a listing shows.
+    Full,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserView<'a> {
+    id: &'a str,
+    username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    email_verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a BTreeMap<String, Vec<String>>>,
+    enabled: bool,
+    created_timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    federation_link: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
+    #[serde(flatten)]
+    more: Option<More<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct More<'a> {
+    totp: bool,
+    disableable_credential_types: [&'a str; 0],
+    required_actions: &'a [String],
+    not_before: i64,
+}
+
+/// A user, in a listing or alone. A federation provider that is down shows its users as disabled.
+pub(crate) fn user<'a>(realm: &Realm, user: &'a User, depth: Depth, access: Option<&'a Value>) -> impl Serialize + 'a {
+    let full = depth == Depth::Full;
+    UserView {
+        id: &user.id,
+        username: &user.username,
+        first_name: user.first_name.as_deref(),
+        last_name: user.last_name.as_deref(),
+        email: user.email.as_deref(),
+        email_verified: user.email_verified,
+        attributes: (full && !user.attributes.is_empty()).then_some(&user.attributes),
+        enabled: user.enabled && !realm.is_cut_off(user),
+        created_timestamp: user.created,
+        federation_link: user.federation_link.as_deref(),
+        origin: user.federation_link.as_deref().filter(|_| full),
+        more: full.then_some(More {
+            totp: false,
+            disableable_credential_types: [],
+            required_actions: &user.required_actions,
+            not_before: user.not_before,
+        }),
+        access,
+    }
+}
+
+/// The `access` of one user alone.
+pub(crate) fn user_access(manage: bool) -> Value {
+    json!({
+        "manageGroupMembership": manage, "resetPassword": manage, "view": true,
+        "mapRoles": manage, "impersonate": manage, "manage": manage,
+    })
+}
+
+/// The `access` of a group.
+pub(crate) fn group_access(manage: bool) -> Value {
+    json!({ "view": true, "viewMembers": true, "manageMembers": manage, "manage": manage, "manageMembership": manage })
+}
+
+/// How much of a group is shown.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupDepth {
+    /// Attributes and roles are left out.
+    pub(crate) brief: bool,
+    /// `subGroupCount` is shown.
+    pub(crate) count: bool,
+    /// `access` is shown, and what it says of managing.
+    pub(crate) access: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupView<'a> {
+    id: &'a str,
+    name: &'a str,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_group_count: Option<usize>,
+    sub_groups: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a BTreeMap<String, Vec<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm_roles: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_roles: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Value>,
+}
+
+fn group_view<'a>(realm: &Realm, group: &'a Group, depth: GroupDepth, sub_groups: Vec<Value>) -> GroupView<'a> {
+    GroupView {
+        id: &group.id,
+        name: &group.name,
+        path: realm.path(group),
+        parent_id: group.parent.as_deref(),
+        sub_group_count: depth.count.then_some(group.children.len()),
+        sub_groups,
+        attributes: (!depth.brief).then_some(&group.attributes),
+        realm_roles: (!depth.brief).then(|| group.realm_roles.iter().map(String::as_str).collect()),
+        client_roles: (!depth.brief).then(|| json!({})),
+        access: depth.access.map(group_access),
+    }
+}
+
+/// A group, with these groups below it.
+pub(crate) fn group(realm: &Realm, group: &Group, depth: GroupDepth, sub_groups: Vec<Value>) -> Value {
+    serde_json::to_value(group_view(realm, group, depth, sub_groups)).unwrap_or_default()
+}
+
+/// A group as a membership's admin event shows it.
+pub(crate) fn group_in_event(realm: &Realm, group: &Group) -> String {
+    text(&group_view(realm, group, GroupDepth { brief: false, count: false, access: None }, Vec::new()))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RoleView<'a> {
+    id: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    composite: bool,
+    client_role: bool,
+    container_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Value>,
+}
+
+/// A role in its container; `full` shows its attributes too.
+pub(crate) fn role<'a>(role: &'a Role, container: &'a str, of_client: bool, full: bool) -> impl Serialize + 'a {
+    RoleView {
+        id: &role.id,
+        name: &role.name,
+        description: role.description.as_deref(),
+        composite: !role.composites.is_empty(),
+        client_role: of_client,
+        container_id: container,
+        attributes: full.then(|| json!({})),
+    }
+}
+
+/// Realm roles as an admin event shows them; one that is not there is refused.
+pub(crate) fn realm_roles(realm: &Realm, names: &[String]) -> Result<String, Refused> {
+    let missing = || Refused::error(404, "Role not found");
+    let roles: Result<Vec<&Role>, Refused> =
+        names.iter().map(|name| realm.roles.get(name).ok_or_else(missing)).collect();
+    let shown: Vec<_> = roles?.into_iter().map(|one| role(one, &realm.id, false, true)).collect();
+    Ok(text(&shown))
+}
+
+/// Roles of a client as an admin event shows them.
+pub(crate) fn client_roles(client: &Client, names: &[String]) -> Result<String, Refused> {
+    let missing = || Refused::error(404, "Role not found");
+    let roles: Result<Vec<&Role>, Refused> =
+        names.iter().map(|name| client.roles.get(name).ok_or_else(missing)).collect();
+    let shown: Vec<_> = roles?.into_iter().map(|one| role(one, &client.id, true, true)).collect();
+    Ok(text(&shown))
+}
+
+/// A client.
+pub(crate) fn client(client: &Client, manage: bool) -> Value {
+    let mut shown = json!({
+        "id": *client.id, "clientId": client.client_id, "enabled": true, "surrogateAuthRequired": false,
+        "clientAuthenticatorType": "client-secret", "bearerOnly": false, "publicClient": false,
+        "standardFlowEnabled": true, "directAccessGrantsEnabled": false, "fullScopeAllowed": true,
+        "protocol": "openid-connect", "attributes": {}, "redirectUris": [], "webOrigins": [],
+    });
+    if let Some(fields) = shown.as_object_mut() {
+        fields.extend(client.extra.clone());
+        fields.insert("serviceAccountsEnabled".into(), json!(client.service_account.is_some()));
+        fields.insert("access".into(), json!({ "view": true, "configure": manage, "manage": manage }));
+        if let Some(secret) = &client.secret {
+            let secret = if manage { secret.as_str() } else { "**********" };
+            fields.insert("secret".into(), json!(secret));
+        }
+    }
+    shown
+}

@@ -1,0 +1,428 @@
+//! The listener inside Keycloak that posts events to an address, signed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::event::Happening;
+use super::state::new_id;
+
+/// Most events in one batch.
+const BATCH: usize = 100;
+
+/// In which form events are posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// usersync's own listener: batches, signed as Standard Webhooks says.
+    Listener,
+    /// p2-inc's `ext-event-webhook`: one event a call, `X-Keycloak-Signature` in hex.
+    P2,
+}
+
+/// When events are posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// After the change was committed.
+    AfterCommit,
+    /// Before it; it is committed this long after the call was answered.
+    PreCommit(Duration),
+}
+
+/// Where and how a realm's events are posted.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The address.
+    pub url: String,
+    /// One secret, or two while they are exchanged; `whsec_…` is base64, anything else is taken as it is.
+    pub secrets: Vec<String>,
+    /// The form.
+    pub form: Form,
+    /// The timing.
+    pub timing: Timing,
+    /// The waits before each further attempt after an answer that is not 2xx.
+    pub retries: Vec<Duration>,
+}
+
+impl Webhook {
+    /// usersync's own listener, posting after the commit, with a few quick retries.
+    pub fn listener(url: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            secrets: vec![secret.into()],
+            form: Form::Listener,
+            timing: Timing::AfterCommit,
+            retries: [50, 200, 800, 2000].map(Duration::from_millis).to_vec(),
+        }
+    }
+
+    /// p2-inc's listener; it gives up at once when nobody answers, and retries answers that are not 2xx.
+    pub fn p2(url: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { form: Form::P2, ..Self::listener(url, secret) }
+    }
+
+    /// The same with another timing.
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// The same with these waits between attempts; none: one attempt.
+    #[must_use]
+    pub fn retries(mut self, retries: Vec<Duration>) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The same with a second secret, whose signature is sent too (own listener only).
+    #[must_use]
+    pub fn and_secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+}
+
+/// One call of the webhook.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The `webhook-id`, or p2's `uid`; the same over all attempts.
+    pub id: String,
+    /// The body.
+    pub body: Value,
+    /// The status answered; `None` where nobody answered.
+    pub status: Option<u16>,
+    /// When the call ended.
+    pub at: SystemTime,
+}
+
+/// What happens to events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    On,
+    Off,
+    Held,
+}
+
+#[derive(Debug, Default)]
+struct Setup {
+    webhook: Option<Webhook>,
+    mode: Mode,
+}
+
+/// The sender of one realm.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    setup: Mutex<Setup>,
+    queue: UnboundedSender<Vec<Value>>,
+    shared: Arc<Shared>,
+    held: Mutex<Vec<Value>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: reqwest::Client,
+    open: AtomicUsize,
+    deliveries: Mutex<Vec<Delivery>>,
+    webhook: Mutex<Option<Webhook>>,
+}
+
+impl Sender {
+    /// Starts a sender without an address.
+    pub(crate) fn start() -> Self {
+        let (queue, events) = unbounded_channel();
+        let shared = Arc::new(Shared {
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(10))
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap_or_default(),
+            open: AtomicUsize::new(0),
+            deliveries: Mutex::default(),
+            webhook: Mutex::default(),
+        });
+        tokio::spawn(work(Arc::clone(&shared), events));
+        Self { setup: Mutex::default(), queue, shared, held: Mutex::default() }
+    }
+
+    pub(crate) fn set(&self, webhook: Option<Webhook>) {
+        *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = webhook.clone();
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).webhook = webhook;
+    }
+
+    /// Off: events are lost, as they are while Keycloak restarts.
+    pub(crate) fn switch(&self, on: bool) {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = if on { Mode::On } else { Mode::Off };
+    }
+
+    /// Events are kept back until they are sent by hand.
+    pub(crate) fn hold(&self) {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = Mode::Held;
+    }
+
+    pub(crate) fn take_held(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The wait between post and commit, where the webhook posts first.
+    pub(crate) fn pre_commit(&self) -> Option<Duration> {
+        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        match (setup.mode, &setup.webhook) {
+            (Mode::On, Some(Webhook { timing: Timing::PreCommit(wait), .. })) => Some(*wait),
+            _ => None,
+        }
+    }
+
+    /// What of a change's events is posted, in the form asked for.
+    pub(crate) fn prepare(&self, realm_id: &str, realm_name: &str, happenings: &[Happening]) -> Vec<Value> {
+        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
+            return Vec::new();
+        };
+        let shown = happenings.iter().filter_map(|one| match webhook.form {
+            Form::Listener => own_form(realm_id, realm_name, one),
+            Form::P2 => p2_form(realm_id, realm_name, one),
+        });
+        let shown: Vec<Value> = shown.collect();
+        if setup.mode == Mode::Held {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(shown);
+            return Vec::new();
+        }
+        shown
+    }
+
+    /// Posts events in the background, one batch for a call where nothing waits.
+    pub(crate) fn queue(&self, events: Vec<Value>) {
+        if events.is_empty() {
+            return;
+        }
+        self.shared.open.fetch_add(1, Ordering::SeqCst);
+        if self.queue.send(events).is_err() {
+            self.shared.open.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Posts events and returns when they were answered, or the attempts used up.
+    pub(crate) async fn post(&self, events: Vec<Value>) {
+        let webhook = self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(webhook) = webhook.filter(|_| !events.is_empty()) {
+            deliver(&self.shared, &webhook, events).await;
+        }
+    }
+
+    /// Returns when everything queued was posted or given up.
+    pub(crate) async fn idle(&self) {
+        while self.shared.open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        self.shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn work(shared: Arc<Shared>, mut events: UnboundedReceiver<Vec<Value>>) {
+    while let Some(mut batch) = events.recv().await {
+        let mut taken = 1;
+        while batch.len() < BATCH
+            && let Ok(more) = events.try_recv()
+        {
+            batch.extend(more);
+            taken += 1;
+        }
+        let webhook = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(webhook) = webhook {
+            deliver(&shared, &webhook, batch).await;
+        }
+        shared.open.fetch_sub(taken, Ordering::SeqCst);
+    }
+}
+
+async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
+    match webhook.form {
+        Form::Listener => {
+            let id = format!("msg_{}", new_id());
+            let body = json!({ "events": events });
+            let bytes = body.to_string();
+            attempt(shared, webhook, &id, &body, |at| {
+                let signed = standard_signatures(&webhook.secrets, &id, at, &bytes);
+                let request = shared.client.post(&webhook.url).body(bytes.clone());
+                request
+                    .header("webhook-id", &id)
+                    .header("webhook-timestamp", at.to_string())
+                    .header("webhook-signature", signed)
+            })
+            .await;
+        }
+        Form::P2 => {
+            for event in events {
+                let id = event["uid"].as_str().unwrap_or_default().to_owned();
+                let bytes = event.to_string();
+                let secret = webhook.secrets.first().map(String::as_bytes).unwrap_or_default();
+                let signature = hex::encode(hmac(secret, bytes.as_bytes()));
+                attempt(shared, webhook, &id, &event, |_| {
+                    shared.client.post(&webhook.url).body(bytes.clone()).header("X-Keycloak-Signature", &signature)
+                })
+                .await;
+            }
+        }
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    webhook: &Webhook,
+    id: &str,
+    body: &Value,
+    request: impl Fn(i64) -> reqwest::RequestBuilder,
+) {
+    let mut waits = webhook.retries.iter();
+    loop {
+        let sent = request(jiff::Timestamp::now().as_second()).header("content-type", "application/json").send().await;
+        let status = sent.ok().map(|answer| answer.status().as_u16());
+        let delivery = Delivery { id: id.to_owned(), body: body.clone(), status, at: SystemTime::now() };
+        shared.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+        let lost = status.is_none() && webhook.form == Form::P2;
+        if lost || status.is_some_and(|status| (200..300).contains(&status)) {
+            return;
+        }
+        let Some(wait) = waits.next() else { return };
+        tokio::time::sleep(*wait).await;
+    }
+}
+
+fn hmac(secret: &[u8], text: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length, so this never fails.
+    Hmac::<Sha256>::new_from_slice(secret).map_or_else(
+        |_| Vec::new(),
+        |mut mac| {
+            mac.update(text);
+            mac.finalize().into_bytes().to_vec()
+        },
+    )
+}
+
+/// The signatures of Standard Webhooks, one for each secret.
+pub(crate) fn standard_signatures(secrets: &[String], id: &str, at: i64, body: &str) -> String {
+    let signed = format!("{id}.{at}.{body}");
+    let one = |secret: &String| {
+        let key = secret.strip_prefix("whsec_").and_then(|rest| STANDARD.decode(rest).ok());
+        let key = key.unwrap_or_else(|| secret.as_bytes().to_vec());
+        format!("v1,{}", STANDARD.encode(hmac(&key, signed.as_bytes())))
+    };
+    secrets.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// User events that say something about the directory; the rest would be noise.
+const TOLD: &[&str] = &[
+    "REGISTER",
+    "UPDATE_PROFILE",
+    "UPDATE_EMAIL",
+    "VERIFY_EMAIL",
+    "DELETE_ACCOUNT",
+    "FEDERATED_IDENTITY_LINK",
+    "REMOVE_FEDERATED_IDENTITY",
+    "IDENTITY_PROVIDER_FIRST_LOGIN",
+    "USER_DISABLED_BY_PERMANENT_LOCKOUT",
+];
+
+/// usersync's own form: ids and names that say where to look, nothing else.
+fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Value> {
+    let mut shown = match happening {
+        Happening::Admin(event, subject) => json!({
+            "kind": "admin", "id": event.id, "time": event.time, "operationType": event.operation_type,
+            "resourceType": event.resource_type, "resourcePath": event.resource_path,
+            "resourceId": subject.resource_id, "userId": subject.user_id, "username": subject.username,
+        }),
+        Happening::User(event) => {
+            if !TOLD.contains(&event.kind.as_str()) {
+                return None;
+            }
+            json!({
+                "kind": "user", "id": event.id, "time": event.time, "type": event.kind,
+                "userId": event.user_id, "username": event.details.get("username"),
+            })
+        }
+        Happening::Model(event) => json!({
+            "kind": "model", "id": event.id, "time": event.time, "type": event.kind,
+            "resourceType": event.resource_type, "resourcePath": event.resource_path,
+            "resourceId": event.resource_id, "userId": event.user_id, "username": event.username,
+        }),
+    };
+    let fields = shown.as_object_mut()?;
+    fields.insert("realmId".into(), json!(realm_id));
+    fields.insert("realmName".into(), json!(realm_name));
+    fields.retain(|_, value| !value.is_null());
+    Some(shown)
+}
+
+/// p2-inc's unified webhook form; it knows no model events.
+fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Value> {
+    let mut shown = match happening {
+        Happening::Admin(event, subject) => {
+            let mut details: serde_json::Map<String, Value> = serde_json::Map::new();
+            for (key, value) in event.details.iter().flatten() {
+                details.insert((*key).to_owned(), json!(value));
+            }
+            // Only for the bare path of a user; after a deletion the name is gone.
+            let path = event.resource_path.as_deref().unwrap_or_default();
+            if let Some(user) = path.strip_prefix("users/").filter(|rest| !rest.contains('/')) {
+                details.insert("userId".into(), json!(user));
+                if event.operation_type != "DELETE" {
+                    details.insert("username".into(), json!(subject.username));
+                }
+            }
+            json!({
+                "uid": *new_id(), "id": event.id, "time": event.time,
+                "type": format!("admin.{}-{}", event.resource_type, event.operation_type),
+                "resourceType": event.resource_type, "operationType": event.operation_type,
+                "resourcePath": event.resource_path, "representation": event.representation, "details": details,
+                "authDetails": {
+                    "realmId": "master", "clientId": event.auth_details.client_id,
+                    "userId": event.auth_details.user_id, "ipAddress": event.auth_details.ip_address,
+                },
+            })
+        }
+        Happening::User(event) => {
+            if !TOLD.contains(&event.kind.as_str()) {
+                return None;
+            }
+            json!({
+                "uid": *new_id(), "id": event.id, "time": event.time, "type": format!("access.{}", event.kind),
+                "details": event.details,
+                "authDetails": {
+                    "realmId": realm_name, "clientId": event.client_id, "userId": event.user_id,
+                    "ipAddress": event.ip_address, "username": event.details.get("username"),
+                },
+            })
+        }
+        Happening::Model(_) => return None,
+    };
+    let fields = shown.as_object_mut()?;
+    fields.insert("realmId".into(), json!(realm_id));
+    fields.insert("realmName".into(), json!(realm_name));
+    fields.retain(|_, value| !value.is_null());
+    Some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::standard_signatures;
+
+    #[test]
+    fn signs_as_the_official_vector_says() {
+        let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned();
+        let body = r#"{"email":"test@example.com","username":"test_user"}"#;
+        let signed = standard_signatures(&[secret], "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553, body);
+        assert_eq!(signed, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
+    }
+}

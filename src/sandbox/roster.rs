@@ -1,0 +1,35 @@
+//! Lists that are paged in the order of a name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// An id, shared by all places that name it.
+pub(crate) type Id = Arc<str>;
+
+/// Ids in the order of a name, as the database would list them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Roster {
+    by_name: BTreeMap<Arc<str>, Id>,
+    // Offset paging over a tree would be quadratic; built at the first page after a change.
+    flat: OnceLock<Vec<Id>>,
+}
+
+impl Roster {
+    pub(crate) fn insert(&mut self, name: &str, id: &Id) {
+        self.flat = OnceLock::new();
+        self.by_name.insert(name.into(), Arc::clone(id));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.flat = OnceLock::new();
+        self.by_name.remove(name);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub(crate) fn ids(&self) -> &[Id] {
+        self.flat.get_or_init(|| self.by_name.values().cloned().collect())
+    }
+}

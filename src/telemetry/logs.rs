@@ -1,0 +1,123 @@
+//! Log lines, to standard error.
+
+use std::io::IsTerminal;
+
+use tracing::{Level, Subscriber};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
+
+use crate::config::LogFormat;
+
+/// Names a filter finer than the level, as `info,usersync::keycloak=debug`.
+pub const FILTER_VARIABLE: &str = "USERSYNC_LOG";
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not understood.
+    #[error(
+        "environment variable {FILTER_VARIABLE}: `{filter}` is not a log filter: {why}. Write it as info or as warn,usersync::keycloak=debug"
+    )]
+    Filter {
+        /// As it was written.
+        filter: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It has begun before.
+    #[error("logging has begun already")]
+    Twice,
+}
+
+/// Begins logging for the whole process. `USERSYNC_LOG` goes before the level; `NO_COLOR` is obeyed.
+pub fn init(format: LogFormat, level: Level) -> Result<(), LogError> {
+    let filter = filter(level, std::env::var(FILTER_VARIABLE).ok().as_deref())?;
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = !no_colour && std::io::stderr().is_terminal();
+    subscriber(format, filter, colour, std::io::stderr).try_init().map_err(|_| LogError::Twice)
+}
+
+/// What is logged: usersync at its level, libraries only when they warn.
+fn filter(level: Level, finer: Option<&str>) -> Result<EnvFilter, LogError> {
+    let text = match finer.map(str::trim).filter(|finer| !finer.is_empty()) {
+        Some(finer) => finer.to_owned(),
+        None => format!("{},usersync={level}", level.min(Level::WARN)),
+    };
+    EnvFilter::builder().parse(&text).map_err(|error| LogError::Filter { filter: text, why: error.to_string() })
+}
+
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, colour: bool, to: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(to);
+    match format {
+        LogFormat::Text => Box::new(lines.with_ansi(colour).finish()),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: Level, finer: Option<&str>) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(format, filter(level, finer).unwrap(), false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(connector = "acme", "run ended");
+            tracing::info!(target: "hyper::client", "library talk");
+            tracing::debug!("detail");
+        });
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn text_lines_are_without_colour_codes_where_none_are_wanted() {
+        let text = logged(LogFormat::Text, Level::INFO, None);
+        assert!(text.contains("INFO usersync::telemetry::logs::tests: run ended connector=\"acme\""), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains("detail") && !text.contains("library talk"), "{text}");
+    }
+
+    #[test]
+    fn json_lines_are_flat_objects() {
+        let text = logged(LogFormat::Json, Level::INFO, None);
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!(
+            (&line["message"], &line["connector"], &line["level"]),
+            (&"run ended".into(), &"acme".into(), &"INFO".into())
+        );
+    }
+
+    #[test]
+    fn the_filter_goes_before_the_level() {
+        assert_eq!(logged(LogFormat::Text, Level::INFO, Some("error")), "");
+        assert!(logged(LogFormat::Text, Level::ERROR, Some("hyper=info")).contains("library talk"));
+        assert!(logged(LogFormat::Text, Level::DEBUG, Some(" ")).contains("detail"));
+    }
+
+    #[test]
+    fn a_wrong_filter_is_told() {
+        let error = filter(Level::INFO, Some("usersync=loud")).unwrap_err().to_string();
+        assert!(error.starts_with("environment variable USERSYNC_LOG: `usersync=loud` is not a log filter"), "{error}");
+    }
+}

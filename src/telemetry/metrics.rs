@@ -1,0 +1,415 @@
+//! Metrics for Prometheus. Labels are names from the configuration and fixed words, never anything about people.
+
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    model::{ConnectorName, ErrorClass, Pair, RunOutcome, TargetName},
+    store::PairCounts,
+};
+
+/// The content type of what [`Metrics::encode`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What became of a received event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventFate {
+    /// Stored, with its tasks.
+    Stored,
+    /// Had been stored before.
+    Duplicate,
+    /// Stored, but asks for nothing.
+    Ignored,
+    /// Not taken: no valid signature, not understood, too large.
+    Refused,
+}
+
+impl EventFate {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The other side of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer<'a> {
+    /// A connector's Keycloak.
+    Source(&'a ConnectorName),
+    /// A target.
+    Target(&'a TargetName),
+}
+
+/// All metrics; the counters may be turned from anywhere.
+pub struct Metrics {
+    registry: Registry,
+    events: Family<EventLabels, Counter>,
+    last_event: Family<ConnectorLabels, Seconds>,
+    next_run: Family<ConnectorLabels, Seconds>,
+    hook_answers: Family<HookLabels, Counter>,
+    tasks: Family<TaskLabels, Gauge>,
+    oldest_task: Family<PairLabels, Seconds>,
+    last_change: Family<PairLabels, Seconds>,
+    links: Family<PairLabels, Gauge>,
+    held: Family<PairLabels, Gauge>,
+    event_to_write: Family<TargetLabels, Histogram, fn() -> Histogram>,
+    calls: Family<CallLabels, Counter>,
+    call_duration: Family<PeerLabels, Histogram, fn() -> Histogram>,
+    runs: Family<RunLabels, Counter>,
+    run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
+    store_commits: Counter,
+    store_batch: Histogram,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    connector: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectorLabels {
+    connector: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetLabels {
+    target: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HookLabels {
+    connector: String,
+    status: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PairLabels {
+    connector: String,
+    target: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabels {
+    connector: String,
+    target: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    connector: String,
+    target: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerLabels {
+    peer: &'static str,
+    name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    peer: &'static str,
+    name: String,
+    result: &'static str,
+}
+
+const TASK_STATES: [&str; 3] = ["due", "waiting", "dead"];
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("usersync");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", version);
+        let mut metrics = Self {
+            registry: Registry::default(),
+            events: Family::default(),
+            last_event: Family::default(),
+            next_run: Family::default(),
+            hook_answers: Family::default(),
+            tasks: Family::default(),
+            oldest_task: Family::default(),
+            last_change: Family::default(),
+            links: Family::default(),
+            held: Family::default(),
+            // 10 ms to 2.9 hours: the promise is a second, the bad day is hours.
+            event_to_write: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.5, 16))),
+            calls: Family::default(),
+            call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
+            runs: Family::default(),
+            run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
+            store_commits: Counter::default(),
+            store_batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+        };
+        let m = &metrics;
+        registry.register("events", "Events received, by what became of them", m.events.clone());
+        registry.register_with_unit(
+            "last_event_timestamp",
+            "When the last event was received",
+            Unit::Seconds,
+            m.last_event.clone(),
+        );
+        registry.register_with_unit(
+            "next_run_timestamp",
+            "When the next full run is due",
+            Unit::Seconds,
+            m.next_run.clone(),
+        );
+        registry.register("hook_answers", "Answers to senders of events", m.hook_answers.clone());
+        registry.register("tasks", "Tasks that are not done", m.tasks.clone());
+        registry.register_with_unit(
+            "oldest_task_age",
+            "How long the oldest task has been waiting",
+            Unit::Seconds,
+            m.oldest_task.clone(),
+        );
+        registry.register_with_unit(
+            "last_change_timestamp",
+            "When the last change was recorded",
+            Unit::Seconds,
+            m.last_change.clone(),
+        );
+        registry.register("links", "Users with an account", m.links.clone());
+        registry.register("held_items", "Operations that wait for a person", m.held.clone());
+        registry.register_with_unit(
+            "event_to_write",
+            "From the receipt of an event to the write that it caused",
+            Unit::Seconds,
+            m.event_to_write.clone(),
+        );
+        registry.register("calls", "Calls to sources and targets, by result", m.calls.clone());
+        registry.register_with_unit(
+            "call_duration",
+            "How long calls to sources and targets took",
+            Unit::Seconds,
+            m.call_duration.clone(),
+        );
+        registry.register("runs", "Full runs that ended", m.runs.clone());
+        registry.register_with_unit("run_duration", "How long full runs took", Unit::Seconds, m.run_duration.clone());
+        registry.register("store_commits", "Transactions that made events durable", m.store_commits.clone());
+        registry.register("store_batch_events", "Events in each of these transactions", m.store_batch.clone());
+        metrics.registry = registry;
+        metrics
+    }
+
+    /// `count` events were received and became this.
+    pub fn events(&self, connector: &ConnectorName, fate: EventFate, count: u64, now: Timestamp) {
+        let labels = EventLabels { connector: connector.to_string(), outcome: fate.as_str() };
+        self.events.get_or_create(&labels).inc_by(count);
+        // One that is refused is no sign that Keycloak is heard.
+        if fate != EventFate::Refused && count > 0 {
+            self.last_event.get_or_create(&connector_labels(connector)).set(now.as_duration().as_secs_f64());
+        }
+    }
+
+    /// A sender was answered. `None` stands for connectors that do not exist: their names are the sender's invention.
+    pub fn hook_answered(&self, connector: Option<&ConnectorName>, status: u16) {
+        let connector = connector.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        self.hook_answers.get_or_create(&HookLabels { connector, status: status.into() }).inc();
+    }
+
+    /// When the next full run is due.
+    pub fn next_run(&self, connector: &ConnectorName, at: Option<Timestamp>) {
+        let labels = connector_labels(connector);
+        match at {
+            Some(at) => {
+                self.next_run.get_or_create(&labels).set(at.as_duration().as_secs_f64());
+            }
+            None => {
+                self.next_run.remove(&labels);
+            }
+        }
+    }
+
+    /// What the store counts for a pair; to be called before each encoding, for the ages are of `now`.
+    pub fn counts(&self, pair: &Pair, counts: &PairCounts, now: Timestamp) {
+        let labels = pair_labels(pair);
+        let numbers = [counts.due, counts.tasks.saturating_sub(counts.due), counts.dead];
+        for (state, number) in TASK_STATES.into_iter().zip(numbers) {
+            self.tasks.get_or_create(&task_labels(pair, state)).set(gauge(number));
+        }
+        let age = counts.oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+        self.oldest_task.get_or_create(&labels).set(age);
+        if let Some(at) = counts.last_change {
+            self.last_change.get_or_create(&labels).set(at.as_duration().as_secs_f64());
+        }
+        self.links.get_or_create(&labels).set(gauge(counts.links));
+        self.held.get_or_create(&labels).set(gauge(counts.held));
+    }
+
+    /// A pair is gone, and with it what was told about its present.
+    pub fn forget(&self, pair: &Pair) {
+        let labels = pair_labels(pair);
+        for state in TASK_STATES {
+            self.tasks.remove(&task_labels(pair, state));
+        }
+        self.oldest_task.remove(&labels);
+        self.last_change.remove(&labels);
+        self.links.remove(&labels);
+        self.held.remove(&labels);
+    }
+
+    /// A target was written because of an event that was received at `caused_at`.
+    pub fn written(&self, target: &TargetName, caused_at: Timestamp, now: Timestamp) {
+        let seconds = now.duration_since(caused_at).as_secs_f64().max(0.0);
+        self.event_to_write.get_or_create(&TargetLabels { target: target.to_string() }).observe(seconds);
+    }
+
+    /// A call ended: well, or with an error of this class.
+    pub fn called(&self, peer: Peer<'_>, error: Option<ErrorClass>, took: Duration) {
+        let (kind, name) = match peer {
+            Peer::Source(name) => ("source", name.to_string()),
+            Peer::Target(name) => ("target", name.to_string()),
+        };
+        let result = error.map_or("ok", ErrorClass::as_str);
+        self.call_duration.get_or_create(&PeerLabels { peer: kind, name: name.clone() }).observe(took.as_secs_f64());
+        self.calls.get_or_create(&CallLabels { peer: kind, name, result }).inc();
+    }
+
+    /// A full run ended.
+    pub fn run_ended(&self, pair: &Pair, outcome: &RunOutcome, took: Duration) {
+        let outcome = match outcome {
+            RunOutcome::Running => "running",
+            RunOutcome::Done => "done",
+            RunOutcome::Problems => "problems",
+            RunOutcome::Held => "held",
+            RunOutcome::Failed { .. } => "failed",
+            RunOutcome::Stopped => "stopped",
+        };
+        let PairLabels { connector, target } = pair_labels(pair);
+        self.runs.get_or_create(&RunLabels { connector, target, outcome }).inc();
+        self.run_duration.get_or_create(&pair_labels(pair)).observe(took.as_secs_f64());
+    }
+
+    /// One transaction made so many events durable.
+    pub fn committed(&self, events: u32) {
+        self.store_commits.inc();
+        self.store_batch.observe(f64::from(events));
+    }
+
+    /// The text for `/metrics`, of type [`CONTENT_TYPE`].
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn connector_labels(connector: &ConnectorName) -> ConnectorLabels {
+    ConnectorLabels { connector: connector.to_string() }
+}
+
+fn pair_labels(pair: &Pair) -> PairLabels {
+    PairLabels { connector: pair.connector.to_string(), target: pair.target.to_string() }
+}
+
+fn task_labels(pair: &Pair, state: &'static str) -> TaskLabels {
+    TaskLabels { connector: pair.connector.to_string(), target: pair.target.to_string(), state }
+}
+
+/// Gauges are signed.
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn everything_is_told_under_its_conventional_name() {
+        let metrics = Metrics::new();
+        let (acme, jira) = (ConnectorName::from("acme"), TargetName::from("jira-prod"));
+        let pair = Pair::new("acme", "jira-prod");
+        metrics.events(&acme, EventFate::Stored, 3, at(1000));
+        metrics.events(&acme, EventFate::Duplicate, 1, at(1001));
+        metrics.events(&acme, EventFate::Refused, 1, at(2000));
+        metrics.hook_answered(Some(&acme), 202);
+        metrics.hook_answered(None, 404);
+        metrics.next_run(&acme, Some(at(3600)));
+        let counts =
+            PairCounts { tasks: 5, due: 2, oldest: Some(at(990)), dead: 1, links: 7, held: 4, ..PairCounts::default() };
+        metrics.counts(&pair, &counts, at(1000));
+        metrics.written(&jira, at(1000), at(1001));
+        metrics.called(Peer::Target(&jira), None, Duration::from_millis(20));
+        metrics.called(Peer::Source(&acme), Some(ErrorClass::Throttled), Duration::from_millis(20));
+        metrics.run_ended(&pair, &RunOutcome::Done, Duration::from_secs(2));
+        metrics.committed(64);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "usersync_build_info{version=\"0.1.0\"} 1",
+            "usersync_events_total{connector=\"acme\",outcome=\"stored\"} 3",
+            "usersync_events_total{connector=\"acme\",outcome=\"duplicate\"} 1",
+            "usersync_last_event_timestamp_seconds{connector=\"acme\"} 1001.0",
+            "usersync_next_run_timestamp_seconds{connector=\"acme\"} 3600.0",
+            "usersync_hook_answers_total{connector=\"acme\",status=\"202\"} 1",
+            "usersync_hook_answers_total{connector=\"unknown\",status=\"404\"} 1",
+            "usersync_tasks{connector=\"acme\",target=\"jira-prod\",state=\"due\"} 2",
+            "usersync_tasks{connector=\"acme\",target=\"jira-prod\",state=\"waiting\"} 3",
+            "usersync_tasks{connector=\"acme\",target=\"jira-prod\",state=\"dead\"} 1",
+            "usersync_oldest_task_age_seconds{connector=\"acme\",target=\"jira-prod\"} 10.0",
+            "usersync_links{connector=\"acme\",target=\"jira-prod\"} 7",
+            "usersync_held_items{connector=\"acme\",target=\"jira-prod\"} 4",
+            "usersync_event_to_write_seconds_count{target=\"jira-prod\"} 1",
+            "usersync_calls_total{peer=\"target\",name=\"jira-prod\",result=\"ok\"} 1",
+            "usersync_calls_total{peer=\"source\",name=\"acme\",result=\"throttled\"} 1",
+            "usersync_call_duration_seconds_count{peer=\"source\",name=\"acme\"} 1",
+            "usersync_runs_total{connector=\"acme\",target=\"jira-prod\",outcome=\"done\"} 1",
+            "usersync_run_duration_seconds_sum{connector=\"acme\",target=\"jira-prod\"} 2.0",
+            "usersync_store_commits_total 1",
+            "usersync_store_batch_events_sum 64.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "missing: {line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_pair_that_is_gone_is_not_told_any_more() {
+        let metrics = Metrics::new();
+        let pair = Pair::new("acme", "jira-prod");
+        metrics.counts(&pair, &PairCounts::default(), at(0));
+        metrics.next_run(&pair.connector, Some(at(1)));
+        assert!(metrics.encode().unwrap().contains("acme"));
+        metrics.forget(&pair);
+        metrics.next_run(&pair.connector, None);
+        assert!(!metrics.encode().unwrap().contains("acme"));
+    }
+}

@@ -1,0 +1,8 @@
+//! What usersync tells about itself: log lines, metrics, and whether it is well.
+
+pub mod health;
+pub mod logs;
+pub mod metrics;
+
+pub use health::Health;
+pub use metrics::Metrics;

@@ -1,0 +1,10 @@
+//! The faces on HTTP: the hook that Keycloak's events come in by, and what watches over the process.
+
+mod hooks;
+mod secrets;
+mod server;
+mod watch;
+
+pub use hooks::{HookConnector, Hooks};
+pub use secrets::{HookSecrets, ReadSecret};
+pub use server::{ListenError, Server, ServerSettings, TlsFiles};

@@ -1,0 +1,128 @@
+//! The HTTP server: bound before anything else, so that no sender finds a closed port.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use tokio::task::JoinHandle;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use super::{
+    hooks::{self, Hooks},
+    watch,
+};
+use crate::telemetry::{Health, Metrics};
+
+/// The longest that a request may take, its body included.
+const REQUEST: Duration = Duration::from_secs(30);
+
+/// How to listen.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Certificate and key, if it speaks TLS itself.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Certificate and key, PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// Why it does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error(
+        "{address} cannot be listened on: {error}. Is another usersync running? Else choose another: [server] listen"
+    )]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error("the certificate {cert_file} or its key cannot be used: {error}")]
+    Tls {
+        /// The certificate's file.
+        cert_file: String,
+        /// What is wrong.
+        error: std::io::Error,
+    },
+}
+
+/// The server while it runs.
+pub struct Server {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Binds and serves.
+    pub async fn start(
+        settings: &ServerSettings,
+        hooks: Arc<Hooks>,
+        metrics: Arc<Metrics>,
+        health: Health,
+    ) -> Result<Self, ListenError> {
+        let bind = |error| ListenError::Bind { address: settings.listen, error };
+        let listener = TcpListener::bind(settings.listen).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let app = router(hooks, metrics, health).into_make_service();
+        let handle = Handle::new();
+        let task = match &settings.tls {
+            None => {
+                let server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle.clone());
+                tokio::spawn(server.serve(app))
+            }
+            Some(files) => {
+                let tls = |error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error };
+                let config = RustlsConfig::from_pem_file(&files.cert_file, &files.key_file).await.map_err(tls)?;
+                let server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle.clone());
+                tokio::spawn(server.serve(app))
+            }
+        };
+        Ok(Self { address, handle, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new connections, lets requests end for so long.
+    pub async fn shutdown(self, patience: Duration) {
+        self.handle.graceful_shutdown(Some(patience));
+        let _ = self.task.await;
+    }
+}
+
+/// All routes.
+fn router(hooks: Arc<Hooks>, metrics: Arc<Metrics>, health: Health) -> Router {
+    Router::new()
+        .route("/hooks/{connector}", post(hooks::post))
+        .with_state(hooks)
+        .route("/healthz", get(watch::healthz))
+        .route("/readyz", get(watch::readyz))
+        .with_state(health)
+        .route("/metrics", get(watch::metrics))
+        .with_state(metrics)
+        .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::REQUEST_TIMEOUT, REQUEST))
+        .layer(CatchPanicLayer::new())
+}

@@ -1,0 +1,1137 @@
+//! The configuration: what it takes, what it says to what it does not take, and what it never shows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use usersync::{
+    config::{
+        Config, ConfigErrors, DEFAULT_SCHEDULE, Drawing, EXAMPLE, Env, LogFormat, Row, Schedule, Secret, TargetAuth,
+        TargetKind, find, reference, reference_markdown,
+    },
+    model::{FirstRun, Policy},
+};
+
+const TOKEN: &str = "NjM0OTk3ODQ2-Jira-token";
+const HOOK: &str = "0123456789abcdef0123456789abcdef";
+
+/// A configuration that is right, without anything that has a default.
+const SMALL: &str = r#"[[target]]
+name = "jira-prod"
+kind = "jira"
+url = "https://jira.example.org"
+token_file = "jira.token"
+
+[[connector]]
+name = "acme"
+url = "https://sso.example.org"
+realm = "acme"
+client_secret_file = "client.secret"
+targets = ["jira-prod"]
+"#;
+
+/// A folder with the files that `SMALL` and the example name.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        for name in ["jira.token", "client.secret", "jira-prod.token", "acme-client.secret"] {
+            folder.write(name, &format!("{TOKEN}\n"));
+        }
+        folder.write("hook.secret", HOOK);
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
+        self.load_with(text, &Env::of([("ACME_HOOK_SECRET", HOOK)]))
+    }
+
+    fn load_with(&self, text: &str, env: &Env) -> Result<Config, ConfigErrors> {
+        let path = self.write("usersync.toml", text);
+        Config::load(&path, env)
+    }
+
+    /// The errors of a configuration as plain text, without the folder.
+    fn errors(&self, text: &str) -> String {
+        self.errors_with(text, &Env::of([("ACME_HOOK_SECRET", HOOK)]))
+    }
+
+    fn errors_with(&self, text: &str, env: &Env) -> String {
+        let errors = self.load_with(text, env).expect_err("this is wrong").to_string();
+        errors.replace(&format!("{}/", self.0.path().display()), "")
+    }
+
+    fn warnings(&self, text: &str) -> Vec<String> {
+        let config = self.load(text).unwrap_or_else(|errors| panic!("{errors}"));
+        let folder = format!("{}/", self.0.path().display());
+        config.warnings.iter().map(|warning| warning.to_string().replace(&folder, "")).collect()
+    }
+}
+
+/// `SMALL` with lines put below `[[target]]` (2) or `[[connector]]` (7 and on), or with something replaced.
+fn small(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    SMALL.replacen(from, to, 1)
+}
+
+fn with_target(lines: &str) -> String {
+    small("kind = \"jira\"\n", &format!("kind = \"jira\"\n{lines}\n"))
+}
+
+fn with_connector(lines: &str) -> String {
+    format!("{SMALL}{lines}\n")
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn berlin() -> TimeZone {
+    TimeZone::get("Europe/Berlin").unwrap()
+}
+
+// ---- what it takes
+
+#[test]
+fn defaults_fill_what_is_not_written() {
+    let folder = Folder::new();
+    let config = folder.load(SMALL).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8475");
+    assert!(!config.server.behind_proxy && config.server.tls.is_none());
+    assert_eq!((config.server.body_limit, config.server.drain), (1 << 20, Duration::from_secs(20)));
+    assert_eq!(config.store.path, folder.path("usersync.db"));
+    assert_eq!(config.store.retention, SignedDuration::from_hours(30 * 24));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Text, tracing::Level::INFO));
+    let target = &config.targets[0];
+    assert_eq!(
+        (target.name.as_str(), target.kind, target.url.as_str()),
+        ("jira-prod", TargetKind::Jira, "https://jira.example.org/")
+    );
+    assert!(matches!(&target.auth, TargetAuth::Token(secret) if secret.read().unwrap().expose_secret() == TOKEN));
+    assert_eq!(
+        (target.reach.parallel.get(), target.reach.per_second, target.reach.timeout),
+        (8, None, Duration::from_secs(30))
+    );
+    assert_eq!(target.applications, ["jira-software"]);
+    assert!(target.protected_groups.is_empty() && target.protected_users.is_empty());
+    let connector = &config.connectors[0];
+    assert_eq!((connector.realm.as_str(), connector.client_realm.as_str()), ("acme", "acme"));
+    assert_eq!((connector.client_id.as_str(), connector.enabled), ("usersync", true));
+    assert_eq!((connector.page_size.get(), connector.hook.secrets().count()), (500, 0));
+    assert_eq!(connector.targets, ["jira-prod".into()]);
+    let schedule = connector.schedule.as_ref().unwrap();
+    assert_eq!((schedule.as_str(), schedule.to_string().as_str()), (DEFAULT_SCHEDULE, "0 0 * * * ? UTC"));
+    assert_eq!(connector.policy, Policy::default());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn everything_can_be_written() {
+    let folder = Folder::new();
+    for name in ["cert.pem", "key.pem", "ca.pem"] {
+        folder.write(name, "PEM");
+    }
+    let text = r#"
+[server]
+listen = "0.0.0.0:443"
+body_limit = "64 KiB"
+drain = "1m 30s"
+tls = { cert_file = "cert.pem", key_file = "key.pem" }
+[store]
+path = "/var/lib/usersync/usersync.db"
+retention = "2w"
+[log]
+format = "json"
+level = "debug"
+[[target]]
+name = "jira"
+kind = "jira"
+url = "https://intranet.example.org/jira"
+user = "usersync"
+password_env = "JIRA_PASSWORD"
+ca_file = "ca.pem"
+proxy = "http://proxy:3128"
+applications = []
+protected_groups = ["board"]
+protected_users = ["root"]
+parallel = 2
+per_second = 10
+timeout = "5s"
+[[connector]]
+name = "a"
+enabled = false
+url = "https://sso.example.org/auth"
+realm = "a"
+client_realm = "master"
+client_id = "sync"
+client_secret = "inline"
+hook_secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+hook_secret_previous_file = "hook.secret"
+accept_p2 = true
+p2_secret_env = "P2"
+targets = ["jira"]
+schedule = "30 2 * * *"
+time_zone = "Europe/Berlin"
+page_size = 100
+[connector.policy]
+first_run = "apply"
+[connector.policy.safety]
+percent = 7
+"#;
+    let config = folder.load_with(text, &Env::of([("JIRA_PASSWORD", "pw"), ("P2", HOOK)])).unwrap();
+    assert_eq!(config.server.tls.as_ref().unwrap().cert_file, folder.path("cert.pem"));
+    assert_eq!((config.server.body_limit, config.server.drain), (65536, Duration::from_secs(90)));
+    assert_eq!(config.store.path, Path::new("/var/lib/usersync/usersync.db"));
+    assert_eq!(config.store.retention, SignedDuration::from_hours(14 * 24));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::DEBUG));
+    let target = &config.targets[0];
+    assert!(matches!(&target.auth, TargetAuth::Password { user, password }
+        if user == "usersync" && password.read().unwrap().expose_secret() == "pw"));
+    assert_eq!(target.reach.per_second.map(std::num::NonZeroU32::get), Some(10));
+    assert_eq!(target.reach.proxy.as_ref().unwrap().as_str(), "http://proxy:3128/");
+    let connector = &config.connectors[0];
+    assert_eq!(
+        (connector.enabled, connector.client_realm.as_str(), connector.hook.secrets().count()),
+        (false, "master", 2)
+    );
+    assert!(connector.hook.p2.is_some());
+    assert_eq!(connector.policy.first_run, FirstRun::Apply);
+    assert!((connector.policy.safety.percent - 7.0).abs() < f64::EPSILON);
+    let next = connector.schedule.as_ref().unwrap().next_after(at("2026-01-01T00:00:00Z")).unwrap();
+    assert_eq!(next, at("2026-01-01T01:30:00Z"));
+}
+
+#[test]
+fn a_schedule_can_be_off() {
+    let config = Folder::new().load(&with_connector("schedule = \"off\"")).unwrap();
+    assert_eq!(config.connectors[0].schedule, None);
+}
+
+#[test]
+fn variables_override_the_servers_own_settings() {
+    let folder = Folder::new();
+    let env = Env::of([
+        ("USERSYNC_SERVER_LISTEN", "[::]:80"),
+        ("USERSYNC_SERVER_BEHIND_PROXY", "true"),
+        ("USERSYNC_STORE_PATH", "data/other.db"),
+        ("USERSYNC_LOG_LEVEL", "warn"),
+        ("USERSYNC_LOG_FORMAT", "json"),
+    ]);
+    let config = folder.load_with(&format!("[server]\nlisten = \"127.0.0.1:1\"\n{SMALL}"), &env).unwrap();
+    assert_eq!((config.server.listen.to_string().as_str(), config.server.behind_proxy), ("[::]:80", true));
+    // A path in a variable starts where the command is run, as everywhere in a shell.
+    assert_eq!(config.store.path, Path::new("data/other.db"));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, tracing::Level::WARN));
+}
+
+#[test]
+fn a_wrong_variable_is_told_by_its_name() {
+    let env = Env::of([("USERSYNC_LOG_LEVEL", "inf"), ("USERSYNC_SERVER_BEHIND_PROXY", "yes")]);
+    let errors = Folder::new().errors_with(SMALL, &env);
+    assert!(
+        errors.contains(
+            "environment variable USERSYNC_LOG_LEVEL: level: `inf` is not known here\n    did you mean `info`?"
+        ),
+        "{errors}"
+    );
+    assert!(
+        errors.contains(
+            "environment variable USERSYNC_SERVER_BEHIND_PROXY: behind_proxy: this is a text, where true or false"
+        ),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_variable_that_overrides_nothing_is_a_warning() {
+    let config =
+        Folder::new().load_with(SMALL, &Env::of([("USERSYNC_SERVER_LISTN", "x"), ("USERSYNC_TOKEN", "y")])).unwrap();
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "environment variable USERSYNC_SERVER_LISTN: warning: it overrides nothing\n    did you mean `USERSYNC_SERVER_LISTEN`?"
+        ]
+    );
+}
+
+#[test]
+fn the_file_is_found_as_told_then_by_the_variable() {
+    let env = Env::of([("USERSYNC_CONFIG", "/srv/u.toml")]);
+    assert_eq!(find(Some(Path::new("x.toml")), &env).unwrap(), Path::new("x.toml"));
+    assert_eq!(find(None, &env).unwrap(), Path::new("/srv/u.toml"));
+    let errors = find(None, &Env::of([("A", "")])).unwrap_err().to_string();
+    assert!(errors.starts_with("usersync.toml: there is no configuration file\n    looked for usersync.toml and /etc/usersync/usersync.toml."), "{errors}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let errors = Config::load(Path::new("/nowhere/usersync.toml"), &Env::default()).unwrap_err().to_string();
+    assert_eq!(
+        errors,
+        "/nowhere/usersync.toml: it cannot be read: there is no such file\n1 error in the configuration."
+    );
+    let folder = Folder::new();
+    let path = folder.path("latin1.toml");
+    fs::write(&path, b"# caf\xe9").unwrap();
+    let errors = Config::load(&path, &Env::default()).unwrap_err().to_string();
+    assert!(errors.contains("it is not UTF-8 at byte 6"), "{errors}");
+}
+
+// ---- the list of keys
+
+/// Sections, keys and values of the example, those behind a # too.
+fn example_keys() -> BTreeMap<(String, String), String> {
+    let mut section = String::new();
+    let mut keys = BTreeMap::new();
+    for line in EXAMPLE.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        if line.starts_with('[') {
+            line.clone_into(&mut section);
+        } else if let Some((key, value)) = line.split_once(" = ")
+            && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        {
+            let value = value.split(" #").next().unwrap_or_default().trim();
+            keys.insert((section.clone(), key.to_owned()), value.to_owned());
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_example_works_as_it_is() {
+    let folder = Folder::new();
+    let config = folder.load(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!((config.targets.len(), config.connectors.len()), (1, 1));
+}
+
+#[test]
+fn the_example_names_every_key_with_its_default() {
+    let example = example_keys();
+    let rows = reference();
+    let listed: BTreeSet<_> = rows.iter().map(|row| (row.section.clone(), row.key.to_owned())).collect();
+    assert_eq!(example.keys().cloned().collect::<BTreeSet<_>>(), listed);
+    for row in rows {
+        if let Some(default) = row.default.strip_prefix('`') {
+            assert_eq!(example[&(row.section, row.key.to_owned())], default.trim_end_matches('`'), "{}", row.key);
+        }
+    }
+}
+
+#[test]
+fn the_parser_reads_every_key_of_the_list() {
+    let folder = Folder::new();
+    for row in reference() {
+        // A list of lists is wrong for every key, so each that is read complains.
+        let mut text = String::new();
+        let mut wrong_line = 0;
+        let mut lines: Vec<String> = Vec::new();
+        let sections = [
+            "[server]",
+            "[server.tls]",
+            "[store]",
+            "[log]",
+            "[[target]]",
+            "[[connector]]",
+            "[connector.policy]",
+            "[connector.policy.safety]",
+        ];
+        for section in sections {
+            if section == "[server.tls]" && row.section != section {
+                continue;
+            }
+            lines.push(section.to_owned());
+            if section == row.section {
+                lines.push(format!("{} = [[]]", row.key));
+                wrong_line = lines.len();
+            }
+            let own = SMALL.split("\n\n").find(|part| part.starts_with(section)).unwrap_or_default();
+            for line in own
+                .lines()
+                .skip(1)
+                .filter(|line| section != row.section || !line.starts_with(&format!("{} =", row.key)))
+            {
+                lines.push(line.to_owned());
+            }
+        }
+        text.push_str(&lines.join("\n"));
+        let errors = folder.load(&text).expect_err(row.key);
+        let there =
+            errors.problems().iter().find(|problem| problem.position().is_some_and(|(line, _)| line == wrong_line));
+        let problem = there.unwrap_or_else(|| panic!("{} {} is not read:\n{errors}", row.section, row.key));
+        assert!(!problem.message().contains("unknown"), "{problem}");
+    }
+}
+
+#[test]
+fn the_policys_keys_and_defaults_are_those_of_the_model() {
+    fn flatten(value: &serde_json::Value, path: &str, into: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    flatten(value, &format!("{path}.{key}"), into);
+                }
+            }
+            _ => {
+                into.insert(path.to_owned());
+            }
+        }
+    }
+    let mut model = BTreeSet::new();
+    flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
+    let rows: Vec<_> = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy")).collect();
+    let listed: BTreeSet<String> =
+        rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();
+    assert_eq!(model, listed);
+    let line = |row: Row| {
+        let section = row.section.trim_matches(['[', ']']).trim_start_matches("connector.").to_owned();
+        format!("{section}.{} = {}", row.key, row.default.trim_matches('`'))
+    };
+    let text = with_connector(&rows.into_iter().map(line).collect::<Vec<_>>().join("\n"));
+    assert_eq!(Folder::new().load(&text).unwrap().connectors[0].policy, Policy::default());
+}
+
+#[test]
+fn the_table_for_people_has_every_key() {
+    let table = reference_markdown();
+    assert!(table.starts_with("### `[server]`\n\n| key | value | default | meaning |\n"));
+    assert!(table.contains("| `listen` | address and port | `\"127.0.0.1:8475\"` |"));
+    assert!(table.contains("Variable: `USERSYNC_SERVER_TLS_KEY_FILE`."));
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), reference().len());
+}
+
+// ---- what it says to what it does not take
+
+/// The whole text of the errors, so that places, marks and advice are all looked at.
+#[test]
+fn all_errors_are_told_at_once_in_the_order_of_the_file() {
+    let text = r#"[server]
+behnd_proxy = true
+[[target]]
+name = "jira-prod"
+kind = "jiro"
+url = "https://jira.example.org"
+token_file = "jira.token"
+[[connector]]
+name = "acme"
+url = "https://sso.example.org"
+client_secret_file = "client.secret"
+targets = ["jira-prd"]
+"#;
+    assert_eq!(
+        Folder::new().errors(text),
+        r#"usersync.toml:2:1: unknown key `behnd_proxy` in [server]
+    behnd_proxy = ****
+    ^^^^^^^^^^^
+    did you mean `behind_proxy`?
+usersync.toml:5:8: target jira-prod: kind: `jiro` is not known here
+    kind = "jiro"
+           ^^^^^^
+    did you mean `jira`?
+usersync.toml:8:1: connector acme: `realm` is missing
+    [[connector]]
+    ^^^^^^^^^^^^^
+    add realm = … (text): The realm whose users and groups are read.
+usersync.toml:12:12: connector acme: targets: there is no target `jira-prd`
+    targets = ["jira-prd"]
+               ^^^^^^^^^^
+    did you mean `jira-prod`?
+4 errors in the configuration."#
+    );
+}
+
+#[test]
+fn each_mistake_has_its_place_and_its_words() {
+    let two_targets = |name: &str, url: &str| {
+        format!("{SMALL}[[target]]\nname = \"{name}\"\nkind = \"jira\"\nurl = \"{url}\"\ntoken_file = \"jira.token\"\n")
+    };
+    let cases: Vec<(String, &str)> = vec![
+        // syntax
+        ("[server\n".into(), "usersync.toml:1:8: this is not TOML: unclosed table, expected `]`"),
+        (format!("{SMALL}realm = \"b\"\n"), "usersync.toml:13:1: this is not TOML: duplicate key"),
+        // unknown things
+        (format!("[serverr]\n{SMALL}"), "usersync.toml:1:2: unknown key `serverr`\n"),
+        (
+            with_target("realm = \"x\""),
+            "usersync.toml:4:1: unknown key `realm` in [[target]]\n    realm = \"x\"\n    ^^^^^\n    `realm` belongs in [[connector]]",
+        ),
+        (format!("[store]\nxyz = 1\n{SMALL}"), "    known here: path, retention"),
+        // kinds of values
+        (
+            small("[[target]]", "[target]"),
+            "usersync.toml:1:1: target: this is a table, where a list of tables is wanted",
+        ),
+        (format!("server = 1\n{SMALL}"), "usersync.toml:1:10: server: this is a whole number, where a table is wanted"),
+        (
+            small("\"acme\"", "7"),
+            "usersync.toml:8:8: connector 1: name: this is a whole number, where a text in quotes is wanted",
+        ),
+        (
+            with_connector("enabled = \"yes\""),
+            "usersync.toml:13:11: connector acme: enabled: this is a text, where true or false, without quotes, is wanted",
+        ),
+        (
+            small("[\"jira-prod\"]", "\"jira-prod\""),
+            "usersync.toml:12:11: connector acme: targets: this is a text, where a list is wanted",
+        ),
+        (
+            small("[\"jira-prod\"]", "[\"jira-prod\", 5]"),
+            "usersync.toml:12:25: connector acme: targets: this is a whole number, where a text",
+        ),
+        (with_connector("parallel = 65"), "usersync.toml:13:12: connector acme: parallel: 65 is not 1 to 64"),
+        (with_connector("per_second = -1"), "usersync.toml:13:14: connector acme: per_second: -1 is not 1 to 10000"),
+        (
+            with_target("protected_users = [\" \"]"),
+            "usersync.toml:4:20: target jira-prod: protected_users: this is empty",
+        ),
+        // durations and sizes
+        (format!("[store]\nretention = \"30\"\n{SMALL}"), "usersync.toml:2:13: retention: `30` is not a duration"),
+        (
+            format!("[store]\nretention = \"2mo\"\n{SMALL}"),
+            "retention: `2mo` has months or years, whose length differs",
+        ),
+        (format!("[store]\nretention = \"-1d\"\n{SMALL}"), "retention: `-1d` is not more than nothing"),
+        (
+            format!("[server]\ndrain = 30\n{SMALL}"),
+            "usersync.toml:2:9: drain: this duration has no unit\n    drain = 30\n            ^^\n    write it with its units",
+        ),
+        (with_target("timeout = \"2h\""), "usersync.toml:4:11: target jira-prod: timeout: 2h is longer than an hour"),
+        (
+            format!("[server]\nbody_limit = \"1 MB/s\"\n{SMALL}"),
+            "usersync.toml:2:14: body_limit: `1 MB/s` is not a size",
+        ),
+        (format!("[server]\nbody_limit = \"2 GiB\"\n{SMALL}"), "body_limit: `2 GiB` is not between 1 KiB and 1 GiB"),
+        // addresses
+        (
+            format!("[server]\nlisten = \"localhost:80\"\n{SMALL}"),
+            "usersync.toml:2:10: listen: `localhost:80` is not an IP address with a port",
+        ),
+        (
+            small("https://jira.example.org", "jira.example.org"),
+            "usersync.toml:4:7: target jira-prod: url: `jira.example.org` is not a URL: relative URL without a base",
+        ),
+        (
+            small("https://jira.example.org", "ftp://jira"),
+            "usersync.toml:4:7: target jira-prod: url: `ftp` is not a scheme that works here",
+        ),
+        (small("https://jira.example.org", "https://jira/?a=b"), "url: `https://jira/?a=*` has a query or a fragment"),
+        (
+            small("https://jira.example.org", "https://u:p@jira"),
+            "usersync.toml:4:7: target jira-prod: url: this URL holds a user name or password\n    url = \"https://***@jira\"",
+        ),
+        // names
+        (
+            small("name = \"acme\"", "name = \"Acme Corp\""),
+            "usersync.toml:8:8: connector Acme Corp: name: `Acme Corp` cannot be a name",
+        ),
+        (small("name = \"acme\"", "name = \"-a\""), "`-a` cannot be a name"),
+        (small("name = \"acme\"", &format!("name = \"{}\"", "a".repeat(64))), "cannot be a name"),
+        (
+            two_targets("jira-prod", "https://other.example.org"),
+            "usersync.toml:14:8: target jira-prod: name: `jira-prod` is taken already",
+        ),
+        (
+            two_targets("jira-2", "https://JIRA.example.org:443/"),
+            "usersync.toml:16:7: target jira-2: url: this server is target `jira-prod` already",
+        ),
+        (
+            format!("{SMALL}\n{}", SMALL.split("\n\n").nth(1).unwrap().replace("\"acme\"\nurl", "\"b\"\nurl")),
+            "connector b: realm: connector `acme` reads this realm with the same client",
+        ),
+        // targets of a connector
+        (small("targets = [\"jira-prod\"]\n", ""), "usersync.toml:7:1: connector acme: `targets` is missing"),
+        (small("[\"jira-prod\"]", "[]"), "usersync.toml:12:11: connector acme: targets: it fills no target"),
+        (
+            small("[\"jira-prod\"]", "[\"wiki\"]"),
+            "usersync.toml:12:12: connector acme: targets: there is no target `wiki`\n    targets = [\"wiki\"]\n               ^^^^^^\n    targets that are there: `jira-prod`",
+        ),
+        (
+            small("[\"jira-prod\"]", "[\"jira-prod\", \"jira-prod\"]"),
+            "usersync.toml:12:25: connector acme: targets: `jira-prod` is named twice",
+        ),
+        // signing in
+        (
+            small("token_file = \"jira.token\"\n", ""),
+            "usersync.toml:1:1: target jira-prod: a way to sign in is missing",
+        ),
+        (with_target("user = \"me\""), "usersync.toml:4:8: target jira-prod: user: a token is there too"),
+        (
+            small("token_file = \"jira.token\"", "user = \"me\""),
+            "usersync.toml:1:1: target jira-prod: the password is missing",
+        ),
+        (small("token_file", "password_file"), "usersync.toml:1:1: target jira-prod: `user` is missing"),
+        (
+            small("client_secret_file = \"client.secret\"\n", ""),
+            "usersync.toml:7:1: connector acme: the client's secret is missing",
+        ),
+        // secrets
+        (
+            with_target("token_env = \"JIRA_TOKEN\""),
+            "target jira-prod: token_env: the secret stands in `token_file` too",
+        ),
+        (
+            small("token_file = \"jira.token\"", "token_env = \"JIRA_TOKEN\""),
+            "usersync.toml:5:13: target jira-prod: token_env: environment variable JIRA_TOKEN is not set, or is not text\n    token_env = \"JIRA_TOKEN\"\n                ^^^^^^^^^^^^\n    set it where usersync is started",
+        ),
+        (
+            small("token_file = \"jira.token\"", "token_env = \"$JIRA_TOKEN\""),
+            "token_env: this is not the name of an environment variable",
+        ),
+        (
+            small("jira.token", "nope"),
+            "usersync.toml:5:14: target jira-prod: token_file: file nope cannot be read: there is no such file",
+        ),
+        (small("jira.token", "."), "token_file: file . cannot be read: it is a directory"),
+        (
+            with_connector("hook_secret = \"short\""),
+            "usersync.toml:13:15: connector acme: hook_secret: 5 bytes are too short for a secret that signs; it needs 24\n    hook_secret = *******\n                  ^^^^^^^\n    make one with: openssl rand -hex 32",
+        ),
+        (with_connector("hook_secret = \"whsec_c2hvcnQ=\""), "hook_secret: 5 bytes are too short"),
+        (with_connector("hook_secret = \"whsec_!\""), "hook_secret: after whsec_ it is not base64"),
+        (
+            with_connector("hook_secret_previous_file = \"hook.secret\""),
+            "usersync.toml:13:29: connector acme: hook_secret_previous_file: there is a previous secret, but none in use",
+        ),
+        (
+            with_connector("accept_p2 = true"),
+            "usersync.toml:13:13: connector acme: accept_p2: there is no secret to check them with",
+        ),
+        // schedules
+        (
+            with_connector("schedule = \"0 0 25 * * ?\""),
+            "usersync.toml:13:12: connector acme: schedule: `0 0 25 * * ?`: field 3 (hours): 25 is past 23",
+        ),
+        (with_connector("schedule = \"hourly\""), "`hourly`: it has 1 fields"),
+        (
+            with_connector("time_zone = \"Europe/Berln\""),
+            "usersync.toml:13:13: connector acme: time_zone: `Europe/Berln` is not a time zone\n    time_zone = \"Europe/Berln\"\n                ^^^^^^^^^^^^^^\n    did you mean `Europe/Berlin`?",
+        ),
+        // policy
+        (
+            with_connector("policy = 1"),
+            "usersync.toml:13:10: connector acme: policy: this is a whole number, where a table is wanted",
+        ),
+        (
+            with_connector("policy.first_run = \"holt\""),
+            "usersync.toml:13:20: connector acme: policy.first_run: `holt` is not known here\n    policy.first_run = \"holt\"\n                       ^^^^^^\n    did you mean `hold`?",
+        ),
+        (
+            with_connector("policy.safty.count = 1"),
+            "usersync.toml:13:8: connector acme: policy.safty: `safty` is not known here",
+        ),
+        (
+            with_connector("policy.safety.count = \"many\""),
+            "usersync.toml:13:23: connector acme: policy.safety.count: a whole number from 0 up is wanted",
+        ),
+        (
+            with_connector("policy.safety.percent = 80"),
+            "usersync.toml:13:25: connector acme: policy.safety.percent: 80 is not 0 to 50",
+        ),
+        (
+            with_connector("policy.same_person_within = \"1 lightyear\""),
+            "usersync.toml:13:29: connector acme: policy.same_person_within: this is not a duration",
+        ),
+    ];
+    let folder = Folder::new();
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|(text, expected)| {
+            let errors = folder.errors(text);
+            (!errors.contains(expected)).then(|| format!("--- expected\n{expected}\n--- found\n{errors}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_policy_tells_all_that_is_wrong_in_it() {
+    let errors = Folder::new().errors(&with_connector(
+        "[connector.policy]\nfirst_run = 1\nadopt = \"x\"\n[connector.policy.safety]\ncount = \"a\"\nleave_percent = 51.5\nperzent = 1",
+    ));
+    for line in ["14:13:", "15:9:", "17:9:", "18:17:", "19:1:"] {
+        assert!(errors.contains(&format!("usersync.toml:{line} connector acme: policy.")), "{line}\n{errors}");
+    }
+}
+
+#[test]
+fn it_listens_beyond_this_machine_only_with_tls_or_behind_a_proxy() {
+    let folder = Folder::new();
+    let server = |lines: &str| format!("[server]\n{lines}\n{SMALL}");
+    for fine in ["listen = \"127.0.0.2:1\"", "listen = \"[::1]:1\"", "listen = \"0.0.0.0:1\"\nbehind_proxy = true"] {
+        assert!(folder.load(&server(fine)).is_ok(), "{fine}");
+    }
+    for address in ["0.0.0.0:1", "[::]:1", "192.168.0.1:1"] {
+        let errors = folder.errors(&server(&format!("listen = \"{address}\"")));
+        assert!(
+            errors.starts_with(&format!(
+                "usersync.toml:2:10: listen: {address} can be reached from other machines, without TLS"
+            )),
+            "{errors}"
+        );
+        assert!(errors.contains("1 error "), "{errors}");
+    }
+    let errors = folder.errors(&server("listen = \"0.0.0.0:1\"\n[server.tls]\ncert_file = \"c.pem\""));
+    assert!(
+        errors.contains("usersync.toml:4:13: cert_file: file c.pem cannot be read: there is no such file"),
+        "{errors}"
+    );
+    assert!(errors.contains("usersync.toml:3:1: [server.tls]: `key_file` is missing"), "{errors}");
+    assert!(errors.contains("2 errors "), "{errors}");
+}
+
+#[test]
+fn columns_are_counted_in_characters() {
+    let errors = Folder::new().errors(&small("[\"jira-prod\"]", "[\"jira-prod\", \"jürä\", \"wäki\"]"));
+    assert!(errors.contains("usersync.toml:12:25:") && errors.contains("usersync.toml:12:33:"), "{errors}");
+}
+
+#[test]
+fn a_terminal_gets_a_drawing_and_a_pipe_plain_text() {
+    let folder = Folder::new();
+    let errors = folder.load(&small("\"jira\"", "\"jiro\"")).unwrap_err();
+    let drawn = errors.render(Drawing::Terminal { colour: false });
+    assert!(drawn.contains("3 │ kind = \"jiro\"") && drawn.contains("usersync.toml:3:8]"), "{drawn}");
+    assert!(!drawn.contains('\u{1b}'), "{drawn}");
+    assert!(errors.render(Drawing::Terminal { colour: true }).contains('\u{1b}'));
+    assert_eq!(errors.render(Drawing::Plain), errors.to_string());
+}
+
+// ---- warnings
+
+#[test]
+fn what_is_unwise_is_a_warning() {
+    let folder = Folder::new();
+    let unused = format!(
+        "{SMALL}[[target]]\nname = \"wiki\"\nkind = \"jira\"\nurl = \"https://wiki\"\ntoken_file = \"jira.token\"\n"
+    );
+    let cases = [
+        (unused, "usersync.toml:14:8: warning: no connector fills this target"),
+        (
+            with_connector("accept_p2 = true\np2_secret_file = \"hook.secret\""),
+            "usersync.toml:13:13: warning: events in the p2 form carry no time",
+        ),
+        (
+            with_connector("p2_secret_file = \"hook.secret\""),
+            "usersync.toml:13:18: warning: p2_secret_file is not used",
+        ),
+        (
+            small("https://sso", "http://sso"),
+            "usersync.toml:9:7: warning: secrets and people's data go there without TLS",
+        ),
+        (String::new(), "usersync.toml: warning: there is no connector, so nothing is kept in step"),
+    ];
+    for (text, expected) in cases {
+        let warnings = folder.warnings(&text);
+        assert!(warnings.len() == 1 && warnings[0].starts_with(expected), "{expected}\n{warnings:?}");
+    }
+    assert_eq!(folder.warnings(&small("https://sso.example.org", "http://localhost:8080")), Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_that_others_can_read_is_a_warning() {
+    let folder = Folder::new();
+    let open = |name: &str| fs::set_permissions(folder.path(name), fs::Permissions::from_mode(0o640)).unwrap();
+    open("jira.token");
+    let warnings = folder.warnings(SMALL);
+    assert_eq!(
+        warnings,
+        [
+            "usersync.toml:5:14: warning: others on this machine can read file jira.token\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    chmod 600 jira.token"
+        ]
+    );
+    folder.write("jira.token", TOKEN);
+    let path = folder.write("usersync.toml", &small("token_file = \"jira.token\"", "token = \"inline\""));
+    assert!(Config::load(&path, &Env::default()).unwrap().warnings.is_empty());
+    open("usersync.toml");
+    let warnings = Config::load(&path, &Env::default()).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].message(), "it holds secrets, and others on this machine can read it");
+}
+
+// ---- secrets
+
+#[test]
+fn a_rotated_secret_is_taken_without_a_restart() {
+    let folder = Folder::new();
+    let secret = Secret::file(folder.write("s", "one\r\n"));
+    assert_eq!(secret.read().unwrap().expose_secret(), "one");
+    folder.write("s", "two\n");
+    assert_eq!(secret.read().unwrap().expose_secret(), "two");
+    fs::remove_file(folder.path("s")).unwrap();
+    assert!(secret.read().unwrap_err().to_string().ends_with("/s cannot be read: there is no such file"));
+}
+
+#[test]
+fn secrets_that_cannot_be_right_are_refused() {
+    let folder = Folder::new();
+    for (content, why) in
+        [("", "is empty"), ("\n", "is empty"), ("a\nb", "more than one line"), ("a\u{0}b", "control character")]
+    {
+        let error = Secret::file(folder.write("s", content)).read().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    fs::write(folder.path("s"), [0xff, 0xfe]).unwrap();
+    assert!(Secret::file(folder.path("s")).read().unwrap_err().to_string().ends_with("is not UTF-8 text"));
+    fs::write(folder.path("s"), vec![b'a'; 70_000]).unwrap();
+    assert!(Secret::file(folder.path("s")).read().unwrap_err().to_string().contains("larger than 64 KiB"));
+    let error = Secret::variable("NOT_THERE", Env::of([("A", "b")])).read().unwrap_err().to_string();
+    assert_eq!(error, "environment variable NOT_THERE is not set, or is not text");
+}
+
+#[test]
+fn a_secret_says_where_it_is_and_never_what_it_is() {
+    let env = Env::of([("JIRA_TOKEN", "hunter2")]);
+    let secrets = [Secret::inline("hunter2"), Secret::variable("JIRA_TOKEN", env.clone())];
+    assert_eq!(secrets[0].describe(), "the configuration file");
+    assert_eq!(secrets[1].to_string(), "environment variable JIRA_TOKEN");
+    let shown = format!("{secrets:?} {secrets:#?} {env:?} {:?}", secrets[0].read());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let text = small("token_file = \"jira.token\"", "token = \"hunter2\"");
+    assert!(!format!("{:#?}", Folder::new().load(&text).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn errors_never_show_a_secret() {
+    let s = "hunter2-hunter2";
+    let texts = [
+        // beside an error of another key
+        small("token_file = \"jira.token\"", &format!("token = \"{s}\"\nuser = \"x\"")),
+        small("token_file = \"jira.token\"", &format!("\"token\" = '{s}' # {s}\nuser = \"x\"")),
+        // wrong themselves
+        with_connector(&format!("hook_secret = \"{s}\"")),
+        with_connector(&format!("hook_secret = [\"{s}\",\n\"{s}\"]")),
+        with_connector(&format!("hook_secret = \"\"\"\n{s}\n{s}\"\"\"")),
+        // misspelt, or in the wrong place
+        with_target(&format!("tokn = \"{s}\"")),
+        with_target(&format!("secret = \"{s}\"")),
+        with_connector(&format!("policy = {{ token = \"{s}\" }}")),
+        with_connector(&format!("policy.password = \"{s}\"")),
+        small("token_file = \"jira.token\"", &format!("token_env = \"{s}\"")),
+        // in a URL
+        small("https://jira.example.org", &format!("https://me:{s}@jira.example.org")),
+        with_target(&format!("proxy = \"http://me:p/{s}@proxy:3128\"")),
+        // in a file that is not TOML
+        small("token_file = \"jira.token\"", &format!("token = \"{s}")),
+        small("token_file = \"jira.token\"", &format!("token = {s}")),
+        small("token_file = \"jira.token\"", &format!("token = \"\"\"{s}\n{s}")),
+        small("token_file = \"jira.token\"", &format!("x = {{ token = \"{s}\", }} }}")),
+        small("token_file = \"jira.token\"", &format!("token = \"{s}\" kind = \"{s}\"")),
+    ];
+    let folder = Folder::new();
+    for text in texts {
+        let errors = folder.load(&text).expect_err(&text);
+        for shown in [errors.to_string(), errors.render(Drawing::Terminal { colour: false }), format!("{errors:?}")] {
+            assert!(!shown.contains("hunter2"), "{text}\n---\n{shown}");
+        }
+    }
+}
+
+// ---- schedules
+
+fn times(expression: &str, zone: &TimeZone, from: &str, count: usize) -> Vec<String> {
+    let from = at(from);
+    let schedule =
+        Schedule::parse(expression, zone.clone(), from).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    let local = |time: Timestamp| time.to_zoned(zone.clone()).strftime("%a %F %T %:z").to_string();
+    schedule.next_n(from, count).into_iter().map(local).collect()
+}
+
+/// 1 July 2026 is a Wednesday.
+#[test]
+fn cron_expressions_mean_what_quartz_and_unix_say() {
+    let cases: [(&str, &[&str]); 35] = [
+        ("0 0 * * * ?", &["Wed 2026-07-01 01:00:00", "Wed 2026-07-01 02:00:00"]),
+        ("0 0/20 * * * ?", &["Wed 2026-07-01 00:20:00", "Wed 2026-07-01 00:40:00", "Wed 2026-07-01 01:00:00"]),
+        ("0 5/20 * * * ?", &["Wed 2026-07-01 00:05:00", "Wed 2026-07-01 00:25:00"]),
+        ("0 /20 * * * ?", &["Wed 2026-07-01 00:20:00"]),
+        ("*/20 * * * * *", &["Wed 2026-07-01 00:00:20", "Wed 2026-07-01 00:00:40"]),
+        ("0 30 2 * * ?", &["Wed 2026-07-01 02:30:00", "Thu 2026-07-02 02:30:00"]),
+        (
+            "0 0 9-17/4 * * ?",
+            &[
+                "Wed 2026-07-01 09:00:00",
+                "Wed 2026-07-01 13:00:00",
+                "Wed 2026-07-01 17:00:00",
+                "Thu 2026-07-02 09:00:00",
+            ],
+        ),
+        ("0 0 22-2 * * ?", &["Wed 2026-07-01 01:00:00", "Wed 2026-07-01 02:00:00", "Wed 2026-07-01 22:00:00"]),
+        // Quartz: 1 is Sunday.
+        ("0 0 6 ? * 1", &["Sun 2026-07-05 06:00:00", "Sun 2026-07-12 06:00:00"]),
+        ("0 0 6 ? * 2", &["Mon 2026-07-06 06:00:00"]),
+        ("0 0 6 ? * 7", &["Sat 2026-07-04 06:00:00"]),
+        (
+            "0 0 6 ? * 2-6",
+            &[
+                "Wed 2026-07-01 06:00:00",
+                "Thu 2026-07-02 06:00:00",
+                "Fri 2026-07-03 06:00:00",
+                "Mon 2026-07-06 06:00:00",
+            ],
+        ),
+        (
+            "0 0 6 ? * MON-FRI",
+            &[
+                "Wed 2026-07-01 06:00:00",
+                "Thu 2026-07-02 06:00:00",
+                "Fri 2026-07-03 06:00:00",
+                "Mon 2026-07-06 06:00:00",
+            ],
+        ),
+        ("0 0 6 ? * sat,sun", &["Sat 2026-07-04 06:00:00", "Sun 2026-07-05 06:00:00"]),
+        (
+            "0 0 6 ? * FRI-MON",
+            &[
+                "Fri 2026-07-03 06:00:00",
+                "Sat 2026-07-04 06:00:00",
+                "Sun 2026-07-05 06:00:00",
+                "Mon 2026-07-06 06:00:00",
+                "Fri 2026-07-10 06:00:00",
+            ],
+        ),
+        ("0 0 6 ? * L", &["Sat 2026-07-04 06:00:00", "Sat 2026-07-11 06:00:00"]),
+        ("0 0 6 ? * 6L", &["Fri 2026-07-31 06:00:00", "Fri 2026-08-28 06:00:00"]),
+        ("0 0 6 ? * FRIL", &["Fri 2026-07-31 06:00:00"]),
+        ("0 0 6 ? * 2#1", &["Mon 2026-07-06 06:00:00", "Mon 2026-08-03 06:00:00"]),
+        ("0 0 6 ? * WED#5", &["Wed 2026-07-29 06:00:00", "Wed 2026-09-30 06:00:00"]),
+        ("0 0 6 * * MON", &["Mon 2026-07-06 06:00:00"]),
+        ("0 0 6 L * ?", &["Fri 2026-07-31 06:00:00", "Mon 2026-08-31 06:00:00"]),
+        (
+            "0 0 6 LW * ?",
+            &[
+                "Fri 2026-07-31 06:00:00",
+                "Mon 2026-08-31 06:00:00",
+                "Wed 2026-09-30 06:00:00",
+                "Fri 2026-10-30 06:00:00",
+            ],
+        ),
+        ("0 0 6 4W * ?", &["Fri 2026-07-03 06:00:00", "Tue 2026-08-04 06:00:00"]),
+        ("0 0 6 1,15 * ?", &["Wed 2026-07-01 06:00:00", "Wed 2026-07-15 06:00:00"]),
+        ("0 0 0 29 2 ?", &["Tue 2028-02-29 00:00:00"]),
+        ("0 0 0 1 JAN-MAR ?", &["Fri 2027-01-01 00:00:00", "Mon 2027-02-01 00:00:00", "Mon 2027-03-01 00:00:00"]),
+        ("0 0 0 1 1 ? 2030", &["Tue 2030-01-01 00:00:00"]),
+        ("0 0 0 1 1 ? 2027-2031/2", &["Fri 2027-01-01 00:00:00", "Mon 2029-01-01 00:00:00", "Wed 2031-01-01 00:00:00"]),
+        // Unix: 0 and 7 are Sunday.
+        ("0 6 * * 1", &["Mon 2026-07-06 06:00:00"]),
+        ("0 6 * * 0", &["Sun 2026-07-05 06:00:00"]),
+        (
+            "0 6 * * 5-7",
+            &[
+                "Fri 2026-07-03 06:00:00",
+                "Sat 2026-07-04 06:00:00",
+                "Sun 2026-07-05 06:00:00",
+                "Fri 2026-07-10 06:00:00",
+            ],
+        ),
+        (
+            "0 6 * * FRI-SUN",
+            &[
+                "Fri 2026-07-03 06:00:00",
+                "Sat 2026-07-04 06:00:00",
+                "Sun 2026-07-05 06:00:00",
+                "Fri 2026-07-10 06:00:00",
+            ],
+        ),
+        // Unix: with both day fields, either will do.
+        ("0 6 4 * MON", &["Sat 2026-07-04 06:00:00", "Mon 2026-07-06 06:00:00"]),
+        ("@daily", &["Thu 2026-07-02 00:00:00"]),
+    ];
+    for (expression, expected) in cases {
+        let found = times(expression, &TimeZone::UTC, "2026-07-01T00:00:00Z", expected.len());
+        let expected: Vec<String> = expected.iter().map(|time| format!("{time} +00:00")).collect();
+        assert_eq!(found, expected, "{expression}");
+    }
+}
+
+#[test]
+fn wrong_expressions_are_told_by_field() {
+    let cases = [
+        ("0 0 25 * * ?", "field 3 (hours): 25 is past 23"),
+        ("60 0 * * * ?", "field 1 (seconds): 60 is past 59"),
+        ("0 99999999 * * * ?", "field 2 (minutes): 99999999 is past 59"),
+        ("0 0 0 0 * ?", "field 4 (day of month): 0 is below 1"),
+        ("0 0 0 ? 13 *", "field 5 (month): 13 is past 12"),
+        ("0 0 0 ? * 0", "field 6 (day of week): 0 is below 1"),
+        ("0 0 0 ? * 8", "field 6 (day of week): 8 is past 7"),
+        ("0 0 0 * * 8", "field 6 (day of week): 8 is past 7"),
+        ("* * * * 8", "field 5 (day of week): 8 is past 7"),
+        ("0 0 0 ? * MOON", "field 6 (day of week): `MOON` is neither a number nor a day (SUN to SAT)"),
+        ("0 0 0 ? XYZ *", "field 5 (month): `XYZ` is neither a number nor a month (JAN to DEC)"),
+        ("0 0 x * * ?", "field 3 (hours): `X` is not a number"),
+        ("0 0 ? * * ?", "field 3 (hours): ? is for the two day fields; write *"),
+        ("0 0 0 1,? * *", "field 4 (day of month): ? stands alone"),
+        ("0 0 1,,2 * * ?", "field 3 (hours): there is nothing between two commas"),
+        ("0 */0 * * * ?", "field 2 (minutes): the step in `*/0` is not 1 to 59"),
+        ("0 */61 * * * ?", "field 2 (minutes): the step in `*/61` is not 1 to 59"),
+        ("0 5-1 * * *", "field 2 (hours): 5-1 goes backwards"),
+        ("30-10 * * * *", "field 1 (minutes): 30-10 goes backwards"),
+        ("0 0 0 ? * 2#6", "field 6 (day of week): `6` after # is not 1 to 5"),
+        ("0 0 * * L", "field 5 (day of week): L alone means nothing here; 5L is the month's last Friday"),
+        ("0 0 0 L-3 * ?", "field 4 (day of month): L-3 (days before the last) is not supported; L and LW are"),
+        ("0 0 0 5X,1-3W * ?", "field 4 (day of month): `5X` is not a number"),
+        ("0 0 0 L,LW * ?", "field 4 (day of month): L and LW do not go together"),
+        ("0 0 0 1 * MON", "day of month and day of week are both given; write ? for one of them"),
+        ("0 0 0 1 1 ? 1969", "field 7 (year): 1969 is below 1970"),
+        ("0 0 0 1 1 ? 2100", "field 7 (year): 2100 is past 2099"),
+        ("", "it has 0 fields; the Quartz form has 6 or 7 (seconds first), the Unix form 5"),
+        ("* * * *", "it has 4 fields; the Quartz form has 6 or 7 (seconds first), the Unix form 5"),
+        ("0 0 0 30 2 ?", "it never fires: no such date is left"),
+        ("0 0 0 1 1 ? 2020", "it never fires: no such date is left"),
+    ];
+    for (expression, expected) in cases {
+        let result = Schedule::parse(expression, TimeZone::UTC, at("2026-07-01T00:00:00Z"));
+        assert_eq!(result.expect_err(expression).to_string(), expected, "{expression}");
+    }
+}
+
+/// Berlin: on 29 March 2026 the clock goes from 02:00 to 03:00, on 25 October from 03:00 back to 02:00.
+#[test]
+fn the_clocks_changes_lose_no_daily_run_and_double_none() {
+    assert_eq!(
+        times("0 30 2 * * ?", &berlin(), "2026-03-28T00:00:00Z", 3),
+        ["Sat 2026-03-28 02:30:00 +01:00", "Sun 2026-03-29 03:00:00 +02:00", "Mon 2026-03-30 02:30:00 +02:00"]
+    );
+    assert_eq!(
+        times("0 30 2 * * ?", &berlin(), "2026-10-24T12:00:00Z", 2),
+        ["Sun 2026-10-25 02:30:00 +02:00", "Mon 2026-10-26 02:30:00 +01:00"]
+    );
+    // Hourly ones follow the clock: 23 hours in spring, 25 in autumn.
+    assert_eq!(
+        times("0 0 * * * ?", &berlin(), "2026-03-29T00:30:00Z", 2),
+        ["Sun 2026-03-29 03:00:00 +02:00", "Sun 2026-03-29 04:00:00 +02:00"]
+    );
+    assert_eq!(
+        times("0 0 * * * ?", &berlin(), "2026-10-24T23:30:00Z", 4),
+        [
+            "Sun 2026-10-25 02:00:00 +02:00",
+            "Sun 2026-10-25 02:00:00 +01:00",
+            "Sun 2026-10-25 03:00:00 +01:00",
+            "Sun 2026-10-25 04:00:00 +01:00"
+        ]
+    );
+}
+
+#[test]
+fn a_time_zone_moves_the_day() {
+    let kathmandu = TimeZone::get("Asia/Kathmandu").unwrap();
+    assert_eq!(times("0 0 0 ? * SUN", &kathmandu, "2026-07-01T00:00:00Z", 1), ["Sun 2026-07-05 00:00:00 +05:45"]);
+}
+
+#[test]
+fn the_next_time_is_later_even_within_the_second() {
+    let schedule = Schedule::parse("0 0 * * * ?", TimeZone::UTC, at("2026-07-01T00:00:00Z")).unwrap();
+    assert_eq!(schedule.next_after(at("2026-07-01T01:00:00Z")), Some(at("2026-07-01T02:00:00Z")));
+    assert_eq!(schedule.next_after(at("2026-07-01T01:00:00.5Z")), Some(at("2026-07-01T02:00:00Z")));
+    assert_eq!(schedule.next_after(at("2026-07-01T00:59:59.5Z")), Some(at("2026-07-01T01:00:00Z")));
+}
+
+#[test]
+fn an_expression_that_ends_has_no_next_time() {
+    let schedule = Schedule::parse("0 0 0 1 1 ? 2030", TimeZone::UTC, at("2026-07-01T00:00:00Z")).unwrap();
+    assert_eq!(schedule.next_n(at("2026-07-01T00:00:00Z"), 5).len(), 1);
+    assert_eq!(schedule.next_after(at("2030-01-01T00:00:00Z")), None);
+}
+
+// ---- arbitrary input
+
+/// Pieces of a configuration in any order, with anything between.
+fn tomlish() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "[server]",
+        "[[target]]",
+        "[[connector]]",
+        "[connector.policy]",
+        "[server.tls]",
+        "[",
+        "]",
+        "=",
+        "\n",
+        "\"",
+        "'''",
+        "\"\"\"",
+        "name",
+        "token",
+        "token_env",
+        "schedule",
+        "targets",
+        "policy",
+        "safety",
+        "hook_secret",
+        "listen",
+        "url",
+        "url = \"https://é@x\"",
+        "name = \"ä\"",
+        "targets = [\"ä\", 1]",
+        "policy.safety.count = -1",
+        "schedule = \"0 0 0 L * ?\"",
+        "time_zone = \"X/Y\"",
+        "retention = \"9999999999d\"",
+        "body_limit = \"99999999999999999999 GiB\"",
+        "{",
+        "}",
+        ",",
+        "# é",
+        "\r\n",
+        "0x",
+        "1e400",
+        "nan",
+    ]);
+    prop::collection::vec(prop_oneof![4 => word.prop_map(str::to_owned), 1 => ".{0,8}"], 0..40)
+        .prop_map(|parts| parts.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_input_makes_the_parser_panic(text in prop_oneof![tomlish(), ".*", tomlish().prop_map(|text| text.replace(' ', "\n"))]) {
+        let parsed = Config::parse(&text, Path::new("usersync.toml"), &Env::of([("A", "b")]), at("2026-07-01T00:00:00Z"));
+        if let Err(errors) = parsed {
+            prop_assert!(!errors.problems().is_empty());
+            prop_assert!(!errors.to_string().is_empty());
+            let drawn = errors.render(Drawing::Terminal { colour: true });
+            prop_assert!(!drawn.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_neighbourhood_makes_a_secret_show(before in tomlish(), after in tomlish()) {
+        let text = format!("{before}\ntoken = \"hunter2-hunter2\"\n{after}");
+        let parsed = Config::parse(&text, Path::new("usersync.toml"), &Env::of([("A", "b")]), at("2026-07-01T00:00:00Z"));
+        if let Err(errors) = parsed {
+            let shown = format!("{errors}{}", errors.render(Drawing::Terminal { colour: false }));
+            prop_assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_expression_makes_the_schedule_panic(text in prop_oneof!["[0-9*?/,#LW-]{1,4}( [0-9*?/,#LWA-Z-]{1,4}){4,6}", ".*"]) {
+        let now = at("2026-07-01T00:00:00Z");
+        if let Ok(schedule) = Schedule::parse(&text, berlin(), now) {
+            let next = schedule.next_n(now, 3);
+            prop_assert!(next.iter().all(|time| *time > now));
+            prop_assert!(next.is_sorted());
+        }
+    }
+}

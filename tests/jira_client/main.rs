@@ -1,0 +1,11 @@
+//! The Jira client against a small server that answers, and misbehaves, as told.
+
+mod behaviour;
+mod contract;
+mod credentials;
+mod faults;
+mod listing;
+mod probing;
+mod server;
+mod trust;
+mod world;

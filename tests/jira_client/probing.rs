@@ -1,0 +1,149 @@
+//! First contact.
+
+use serde_json::json;
+use usersync::{
+    model::ErrorClass::{Credentials, Permanent},
+    target::{CaseRule, NoteState, Target, TargetInfo},
+};
+
+use super::{
+    server::{Reply, Seen, Server},
+    world::{client, healthy, not_done, settings},
+};
+
+fn line<'a>(info: &'a TargetInfo, about: &str) -> Option<(NoteState, &'a str)> {
+    info.notes.iter().find(|note| note.about == about).map(|note| (note.state, note.text.as_str()))
+}
+
+#[tokio::test]
+async fn a_good_target_is_told_in_full() {
+    let server = Server::start(|seen: &Seen| match seen.path.as_str() {
+        "/rest/api/2/user/duplicated/count" => Reply::json(200, json!({"count": 3})),
+        _ => healthy(seen).header("Date", "Fri, 06 Nov 2026 08:49:37 GMT"),
+    })
+    .await;
+    let jira = client(&server.url);
+    let info = jira.probe().await.expect("all goes well");
+    assert_eq!(info.identity.0, "https://jira.example.org");
+    assert_eq!(info.product, "Jira Data Center 10.3.5");
+    assert_eq!(info.signed_in_as, "jsync");
+    let can = &info.capabilities;
+    assert!(can.list_all && can.rename && can.deactivate && can.delete && can.email_required && !can.rename_group);
+    assert_eq!((can.login_case, can.group_case), (CaseRule::Lower, CaseRule::Insensitive));
+    let (state, text) = line(&info, "rights").expect("rights");
+    assert_eq!((state, text.starts_with("administrator;")), (NoteState::Ok, true));
+    assert_eq!(line(&info, "can"), Some((NoteState::Ok, "create  update  rename  deactivate  delete  list all users")));
+    assert!(line(&info, "cannot").expect("cannot").1.starts_with("rename a group"));
+    assert_eq!(line(&info, "seats"), Some((NoteState::Note, "48 free of 2\u{2009}000 in Jira Software")));
+    assert!(
+        line(&info, "protected")
+            .expect("protected")
+            .1
+            .starts_with("jira-administrators, jira-system-administrators, ops-admins")
+    );
+    assert!(line(&info, "duplicates").expect("duplicates").1.starts_with("3 logins"));
+    assert_eq!(line(&info, "clock").expect("clock").0, NoteState::Note, "a clock that far off is told");
+    assert!(line(&info, "round trip").expect("round trip").1.ends_with(" ms"));
+    assert_eq!(jira.free_seats().await, Ok(Some(48)));
+}
+
+#[tokio::test]
+async fn versions_decide_what_is_possible() {
+    for (version, listing, list_all) in
+        [("8.3.0", 404, true), ("9.12.1", 404, true), ("10.0.0", 404, false), ("11.3.0", 200, true)]
+    {
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            "/rest/api/2/serverInfo" => Reply::json(200, json!({"version": version, "serverId": "B1-2"})),
+            "/rest/api/2/user/list" if listing == 404 => Reply::html(404, "<html/>"),
+            _ => healthy(seen),
+        })
+        .await;
+        let info = client(&server.url).probe().await.expect("all goes well");
+        assert_eq!(info.capabilities.list_all, list_all, "{version}");
+        assert_eq!(info.identity.0, "B1-2");
+    }
+    for (told, text) in [
+        (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "needs 8.3 or later"),
+        (json!({"version": "1001.0.0", "deploymentType": "Cloud"}), "Jira Cloud"),
+        (json!({"hello": "world"}), "does not say which Jira"),
+    ] {
+        let server =
+            Server::start(
+                move |seen| {
+                    if seen.is("GET", "/serverInfo") { Reply::json(200, told.clone()) } else { healthy(seen) }
+                },
+            )
+            .await;
+        let error = client(&server.url).probe().await.expect_err("refused");
+        assert_eq!(error.kind, not_done(Permanent));
+        assert!(error.text.contains(text), "{}", error.text);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_is_a_line_and_not_an_error() {
+    let server = Server::start(|seen: &Seen| match seen.path.as_str() {
+        "/rest/api/2/mypermissions" => Reply::json(200, json!({"permissions": {}})),
+        "/rest/api/2/myself" | "/rest/api/2/serverInfo" => healthy(seen),
+        _ => Reply::json(403, json!({"errorMessages": ["no"], "errors": {}})),
+    })
+    .await;
+    let info = client(&server.url).probe().await.expect("an answer");
+    let (state, text) = line(&info, "rights").expect("rights");
+    assert_eq!(state, NoteState::No);
+    assert!(text.contains("jsync is not a Jira administrator"), "{text}");
+}
+
+#[tokio::test]
+async fn masked_addresses_are_no_addresses() {
+    let server = Server::start(|seen: &Seen| {
+        let mut told = super::world::user("JIRAUSER1", "jsync", &[]);
+        told["emailAddress"] = json!("ada at example dot org");
+        if seen.is("GET", "/myself") || seen.is("GET", "/user") { Reply::json(200, told) } else { healthy(seen) }
+    })
+    .await;
+    let jira = client(&server.url);
+    assert!(!jira.probe().await.expect("an answer").capabilities.reads_email);
+    assert_eq!(jira.account_named("jsync").await.expect("an answer").expect("there").email, None);
+}
+
+#[tokio::test]
+async fn jira_11_says_why_a_password_is_refused() {
+    let server = Server::start(|seen: &Seen| match (seen.path.as_str(), seen.headers.get("authorization")) {
+        ("/rest/api/2/serverInfo", None) => Reply::json(200, json!({"version": "11.3.0"})),
+        _ => Reply::empty(401),
+    })
+    .await;
+    let mut settings = settings(&server.url);
+    settings.credentials = usersync::target::jira::Credentials::Basic {
+        user: "jsync".to_owned(),
+        password: std::sync::Arc::new(|| Ok("pw".to_owned().into())),
+    };
+    let jira = usersync::target::jira::JiraTarget::new(settings).expect("good settings");
+    let error = jira.probe().await.expect_err("refused");
+    assert_eq!(error.kind, not_done(Credentials));
+    assert!(error.text.contains("This is Jira 11.3.0, which takes only personal access tokens"), "{}", error.text);
+}
+
+#[tokio::test]
+async fn full_seats_and_unknown_applications_are_problems() {
+    let server = Server::start(|seen: &Seen| {
+        if seen.is("GET", "/applicationrole") {
+            Reply::json(
+                200,
+                json!([{"key": "jira-core", "name": "Jira Core", "numberOfSeats": 10, "remainingSeats": 0},
+                       {"key": "jira-software", "numberOfSeats": -1, "remainingSeats": -1, "hasUnlimitedSeats": true}]),
+            )
+        } else {
+            healthy(seen)
+        }
+    })
+    .await;
+    let mut settings = settings(&server.url);
+    settings.applications = Some(vec!["jira-core".to_owned(), "jira-typo".to_owned()]);
+    let jira = usersync::target::jira::JiraTarget::new(settings).expect("good settings");
+    let info = jira.probe().await.expect("an answer");
+    assert_eq!(line(&info, "seats").expect("seats").0, NoteState::No);
+    assert!(line(&info, "applications").expect("applications").1.contains("jira-typo is not an application"));
+    assert_eq!(jira.free_seats().await, Ok(Some(0)));
+}
