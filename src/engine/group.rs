@@ -87,7 +87,8 @@ impl Engine {
     ) -> Result<Worked, (Claimed, WorkError)> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
-            Ok(()) => case.complete().await,
+            Ok(true) => case.complete().await,
+            Ok(false) => Ok(case.worked),
             Err(error) => {
                 let _ = case.flush().await;
                 Err((case.claim, error))
@@ -97,7 +98,8 @@ impl Engine {
 }
 
 impl Case<'_> {
-    async fn reconcile_group(&mut self, id: &GroupId) -> Result<(), WorkError> {
+    /// `true`: all is done and the claim is to be completed; `false`: it was given back.
+    async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
         if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
@@ -111,7 +113,7 @@ impl Case<'_> {
         let former = table.mapping(id).cloned();
         match group {
             Some(group) => self.reconcile_present_group(&group, former).await,
-            None => self.let_go(id, former).await,
+            None => self.let_go(id, former).await.map(|()| true),
         }
     }
 
@@ -119,7 +121,7 @@ impl Case<'_> {
         &mut self,
         group: &GroupState,
         former: Option<GroupMapping>,
-    ) -> Result<(), WorkError> {
+    ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
         let why_not = policy::impossible_group(&policy::group_name(group, case), &self.info.capabilities);
         let table = self.engine.group_table(&self.claim.pair).await?;
@@ -137,16 +139,17 @@ impl Case<'_> {
             };
         }
         match intended {
-            Intended::InOrder(target) => self.check_managed(group, &target, &table).await,
+            Intended::InOrder(target) => return self.check_managed(group, &target, &table).await,
             Intended::Join(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
                 self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, former).await
             }
-            Intended::Make(name) => self.make(group, name, former).await,
+            Intended::Make(name) => return self.make(group, name, former).await,
             Intended::None(why) => self.unmap(group, why, former).await,
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
-        }
+        }?;
+        Ok(true)
     }
 
     /// The mapping stands: the group has to be there still, and its members may have changed.
@@ -155,7 +158,7 @@ impl Case<'_> {
         group: &GroupState,
         target: &TargetGroupId,
         table: &GroupTable,
-    ) -> Result<(), WorkError> {
+    ) -> Result<bool, WorkError> {
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         if self.port.target.group_named(&name).await?.is_none() {
             // Somebody deleted it behind our back.
@@ -176,20 +179,37 @@ impl Case<'_> {
         let differ =
             members.iter().filter(|id| !given.contains(*id)).chain(given.iter().filter(|id| !members.contains(*id)));
         let differ = differ.cloned().map(Subject::User).collect();
-        self.raise(differ, Priority::FanOut).await
+        self.raise(differ, Priority::FanOut).await?;
+        Ok(true)
     }
 
     /// Makes the group, or adopts the one that is there.
-    async fn make(&mut self, group: &GroupState, name: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
+    async fn make(
+        &mut self,
+        group: &GroupState,
+        name: String,
+        former: Option<GroupMapping>,
+    ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
-        let namesakes = self.connector.source.groups_named(&group.name).await?;
-        let others =
-            namesakes.iter().filter(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
-        if others.count() > 0 {
-            return self.unmap(group, two_paths(&group.name), former).await;
+        let mut namesakes = self.connector.source.groups_named(&group.name).await?;
+        namesakes.retain(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
+        if !namesakes.is_empty() {
+            // One that is not known by this name yet goes first: only then do we hear when it lets go of it.
+            let table = self.engine.group_table(&self.claim.pair).await?;
+            let known = |other: &GroupState| {
+                table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
+            };
+            let first: Vec<Subject> =
+                namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
+            if !first.is_empty() && self.wait_for(&first, true).await? {
+                return Ok(false);
+            }
+            self.unmap(group, two_paths(&group.name), former).await?;
+            return Ok(true);
         }
         if let Some(found) = self.port.target.group_named(&name).await? {
-            return self.adopt_group(group, found, former).await;
+            self.adopt_group(group, found, former).await?;
+            return Ok(true);
         }
         match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, false, former).await,
@@ -202,7 +222,8 @@ impl Case<'_> {
                 let why = self.worked.findings.not_possible.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
             }
-        }
+        }?;
+        Ok(true)
     }
 
     async fn adopt_group(

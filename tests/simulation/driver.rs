@@ -35,8 +35,10 @@ const COMMITS_WITHIN: SignedDuration = SignedDuration::from_secs(4);
 
 /// How an actor ended.
 enum Ended {
-    /// A worker; whether there was a task for it.
-    Worked(bool),
+    /// A worker, who did what there was to do.
+    Worked,
+    /// A worker who found nothing that was due at that time.
+    Idle(Timestamp),
     /// A run.
     Ran(Option<Report>),
 }
@@ -388,9 +390,11 @@ impl<'s> Simulation<'s> {
                 self.left.fault -= u32::from(fails);
                 self.shared.world().fail_reading = fails;
                 match self.go_on(&gate).await {
-                    Some(Ended::Worked(false)) => {
+                    Some(Ended::Idle(time)) => {
                         stirs = false;
-                        self.idle.insert(gate.actor);
+                        if time == self.now() {
+                            self.idle.insert(gate.actor);
+                        }
                     }
                     Some(Ended::Ran(Some(report))) => {
                         let realm = gate.actor - RUN;
@@ -454,11 +458,11 @@ impl<'s> Simulation<'s> {
         let acting = async move {
             let now = shared.world().now;
             let claim = engine.store().claim(&target, &connectors, now).await.expect("the store answers");
-            let Some(claim) = claim else { return Ended::Worked(false) };
+            let Some(claim) = claim else { return Ended::Idle(now) };
             if let Err(error) = engine.work(claim).await {
                 shared.world().say(format!("    {error}"));
             }
-            Ended::Worked(true)
+            Ended::Worked
         };
         self.act(worker, Box::pin(acting));
     }
