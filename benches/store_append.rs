@@ -1,5 +1,6 @@
 //! How many single-event appends a second the embedded store takes, durably, from many callers at once. A plain
-//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS` and `TARGETS` in the environment.
+//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS`, `TARGETS` and
+//! `DURABLE` in the environment.
 
 use std::{
     sync::{
@@ -64,7 +65,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let folder = tempfile::tempdir_in(".").expect("a folder");
-        let options = OpenOptions::new(Timestamp::now());
+        let durable = number("DURABLE", 1) == 1;
+        let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
         let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"), options).await.expect("a store"));
         let connector = ConnectorName::from("corp");
         let targets: Vec<TargetName> = (0..targets).map(|nth| TargetName::from(format!("target{nth}"))).collect();

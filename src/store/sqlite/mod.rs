@@ -139,6 +139,11 @@ impl SqliteStore {
         Ok(Self::start(file, conn, 0, &options, false, ()))
     }
 
+    /// The process that has the store open for the engine, if one has: its id.
+    pub fn worked_by(file: impl AsRef<Path>) -> Option<String> {
+        open::worked_by(file.as_ref())
+    }
+
     /// A store of its own that is removed with it; for tests and demonstrations.
     pub async fn open_temporary(options: OpenOptions) -> StoreResult<Self> {
         let folder = std::env::temp_dir().join(format!("usersync-{}", uuid::Uuid::new_v4()));

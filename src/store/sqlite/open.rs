@@ -120,6 +120,20 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
     Ok(lock)
 }
 
+/// The process that holds the engine's lock, if one does.
+pub(super) fn worked_by(file: &Path) -> Option<String> {
+    let mut lock = File::open(beside(file, ".lock")).ok()?;
+    // Shared, so that two who ask do not take each other for the engine.
+    match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid);
+            Some(pid.trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Opens the connection that writes.
 pub(super) async fn writer(file: &Path, durable: bool, create: bool) -> StoreResult<SqliteConnection> {
     if create {
