@@ -143,7 +143,8 @@ impl Case<'_> {
             Intended::Join(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
-                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, former).await
+                let concerned = self.concerned(&group.id, former.as_ref()).await?;
+                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, concerned).await
             }
             Intended::Make(name) => return self.make(group, name, former).await,
             Intended::None(why) => self.unmap(group, why, former).await,
@@ -211,8 +212,10 @@ impl Case<'_> {
             self.adopt_group(group, found, former).await?;
             return Ok(true);
         }
+        // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
+        let concerned = self.concerned(&group.id, former.as_ref()).await?;
         match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
-            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, former).await,
+            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, concerned).await,
             Sent::LookAgain => match self.port.target.group_named(&name).await? {
                 Some(found) => self.adopt_group(group, found, former).await,
                 None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
@@ -239,7 +242,8 @@ impl Case<'_> {
         let key = format!("adopt:{}", found.id);
         if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
             self.worked.adopted += 1;
-            return self.manage(group, found, true, former).await;
+            let concerned = self.concerned(&group.id, former.as_ref()).await?;
+            return self.manage(group, found, true, concerned).await;
         }
         self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
@@ -252,7 +256,7 @@ impl Case<'_> {
         group: &GroupState,
         target: TargetGroup,
         adopted: bool,
-        former: Option<GroupMapping>,
+        concerned: Vec<Subject>,
     ) -> Result<(), WorkError> {
         let managed = ManagedGroup {
             id: target.id,
@@ -261,17 +265,17 @@ impl Case<'_> {
             removals_approved: false,
             sources: vec![(self.claim.pair.connector.clone(), group.id.clone())],
         };
+        self.step.raise = concerned;
         self.step.group = Some(GroupWrite::Manage { source: group.id.clone(), group: managed });
-        self.flush().await?;
-        self.raise_after_change(&group.id, former).await
+        self.flush().await
     }
 
     async fn unmap(&mut self, group: &GroupState, why: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
         if former != Some(GroupMapping::Unmapped { name: group.name.clone(), why: why.clone() }) {
             let (source, name) = (group.id.clone(), group.name.clone());
+            self.step.raise = self.concerned(&source, former.as_ref()).await?;
             self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
             self.flush().await?;
-            self.raise_after_change(&group.id, former).await?;
         }
         self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
         Ok(())
@@ -282,34 +286,42 @@ impl Case<'_> {
         if former.is_none() {
             return Ok(());
         }
-        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
-        self.flush().await?;
+        let mut concerned = self.concerned(id, former.as_ref()).await?;
         let present: HashSet<GroupId> =
             self.connector.source.groups().await?.items.into_iter().map(|group| group.id).collect();
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let absent = table.sources().filter(|(source, _)| !present.contains(*source));
-        let absent = absent.map(|(source, _)| Subject::Group(source.clone())).collect();
-        self.raise(absent, Priority::FanOut).await?;
-        self.raise_after_change(id, former).await
+        let absent = table.sources().filter(|(source, _)| *source != id && !present.contains(*source));
+        concerned.extend(absent.map(|(source, _)| Subject::Group(source.clone())));
+        self.step.raise = concerned;
+        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
+        self.flush().await
     }
 
-    /// Raises the tasks of all whom a changed mapping concerns: the members, those who were given the former group, and
-    /// groups that could not have the name that is free now.
-    async fn raise_after_change(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
-        let mut users: BTreeSet<UserId> = self.members(id).await?.into_iter().collect();
-        if let Some(GroupMapping::Managed { group, .. }) = &former {
+    /// Whom a changed mapping concerns: the members, those who were given the former group, and groups that could not
+    /// have the name that is free now. They are raised with the change itself. A run works all users itself, after the
+    /// groups; but who is to lose a group may be known by nothing else, should the run end early.
+    pub(super) async fn concerned(
+        &self,
+        id: &GroupId,
+        former: Option<&GroupMapping>,
+    ) -> Result<Vec<Subject>, WorkError> {
+        let mut users = BTreeSet::new();
+        if let Some(GroupMapping::Managed { group, .. }) = former {
             users.extend(self.engine.store.given(&self.claim.pair, group).await?);
         }
-        self.raise(users.into_iter().map(Subject::User).collect(), Priority::FanOut).await?;
-        let Some(former) = former else { return Ok(()) };
+        if !self.rules.in_run || !users.is_empty() {
+            users.extend(self.members(id).await?);
+        }
+        let mut concerned: Vec<Subject> = users.into_iter().map(Subject::User).collect();
+        let Some(former) = former else { return Ok(concerned) };
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
         let waiting = table.sources().filter(|(source, mapping)| {
             *source != id
                 && matches!(mapping, GroupMapping::Unmapped { name, .. } if case.fold(name) == case.fold(former.name()))
         });
-        let waiting = waiting.map(|(source, _)| Subject::Group(source.clone())).collect();
-        self.raise(waiting, Priority::FanOut).await
+        concerned.extend(waiting.map(|(source, _)| Subject::Group(source.clone())));
+        Ok(concerned)
     }
 
     /// All direct members; none for a group that is gone.

@@ -33,6 +33,9 @@ const MOST_STEPS: usize = 20_000;
 /// A change that is told early is there after this at the latest, before the second look.
 const COMMITS_WITHIN: SignedDuration = SignedDuration::from_secs(4);
 
+/// What every actor stands before first.
+const BEGINS: &str = "begins";
+
 /// How an actor ended.
 enum Ended {
     /// A worker, who did what there was to do.
@@ -388,6 +391,7 @@ impl<'s> Simulation<'s> {
         match next {
             Next::Pass { gate, fails } => {
                 self.left.fault -= u32::from(fails);
+                stirs = gate.what != BEGINS;
                 self.shared.world().fail_reading = fails;
                 match self.go_on(&gate).await {
                     Some(Ended::Idle(time)) => {
@@ -487,7 +491,7 @@ impl<'s> Simulation<'s> {
     fn act(&mut self, actor: Actor, acting: Acting) {
         let shared = Arc::clone(&self.shared);
         let acting = async move {
-            shared.gates.pass("begins", Opens::Chosen).await;
+            shared.gates.pass(BEGINS, Opens::Chosen).await;
             acting.await
         };
         let mut acting: Acting = Box::pin(acting);
@@ -501,7 +505,7 @@ impl<'s> Simulation<'s> {
     async fn go_on(&mut self, gate: &Waiting) -> Option<Ended> {
         let actor = gate.actor;
         let gates = &self.shared.gates;
-        if gate.what != "begins" {
+        if gate.what != BEGINS {
             let who = if actor < RUN { format!("W{}", actor + 1) } else { format!("run {}", actor - RUN) };
             self.shared.world().say(format!("{who} {}", gate.what));
         }
