@@ -170,6 +170,8 @@ pub struct Step {
     pub link: Option<LinkWrite>,
     /// The group.
     pub group: Option<GroupWrite>,
+    /// Subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
+    pub raise: Vec<Subject>,
     /// What is sent next.
     pub next: Option<NewIntent>,
 }
