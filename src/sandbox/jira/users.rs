@@ -53,10 +53,14 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
             .get(key.as_str())
             .filter(|account| deleted || !account.deleted),
         (None, None) => {
-            return Err(Refused::message(
-                400,
-                "Either the 'username' or the 'key' query parameters need to be provided",
-            ));
+            // The description knows no 400 for reading.
+            let status = if call.request.method == "GET" {
+                404
+            } else {
+                400
+            };
+            let text = "Either the 'username' or the 'key' query parameters need to be provided";
+            return Err(Refused::message(status, text));
         }
     };
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))

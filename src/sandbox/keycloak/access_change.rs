@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Tx, about, text};
-use super::event::{Subject, now};
+use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
-use super::state::{Client, Group, Id, Role, User, new_id};
+use super::state::{Client, Group, Id, Role, User};
 use super::users_change::insert_user;
 use crate::sandbox::roster::Roster;
 
@@ -30,7 +30,7 @@ impl Tx<'_> {
                 format!("Role with name {name} already exists"),
             ));
         }
-        let id = new_id();
+        let id = self.id();
         let shown = format!(
             "{{\"id\":{},\"name\":{},\"composite\":false}}",
             json!(*id),
@@ -154,7 +154,7 @@ impl Tx<'_> {
                 format!("Client {name} already exists"),
             ));
         }
-        let id = new_id();
+        let id = self.id();
         let mut shown = sent.clone();
         shown.insert("id".into(), json!(*id));
         if shown.contains_key("secret") {
@@ -172,10 +172,11 @@ impl Tx<'_> {
             .and_then(|on| on.as_bool())
             .unwrap_or(false);
         sent.remove("id");
+        let drawn = self.id();
         let client = Client {
             id: Arc::clone(&id),
             client_id: name.clone(),
-            secret: secret.or_else(|| (!public).then(|| uuid::Uuid::new_v4().simple().to_string())),
+            secret: secret.or_else(|| (!public).then(|| drawn.replace('-', ""))),
             service_account: None,
             roles: BTreeMap::new(),
             extra: sent,
@@ -239,11 +240,12 @@ impl Tx<'_> {
 
     fn add_service_account(&mut self, client: &str) {
         let default_role = self.realm.default_role();
+        let (id, now) = (self.id(), self.now());
         let Some(client) = self.realm.client_mut(client) else {
             return;
         };
         let user = User {
-            id: new_id(),
+            id,
             username: format!("service-account-{}", client.client_id.to_lowercase()),
             email: None,
             first_name: None,
@@ -252,7 +254,7 @@ impl Tx<'_> {
             email_verified: false,
             attributes: Attributes::new(),
             federation_link: None,
-            created: now(),
+            created: now,
             not_before: 0,
             required_actions: Vec::new(),
             groups: BTreeSet::new(),
@@ -361,7 +363,7 @@ impl Tx<'_> {
     }
 
     fn check_import(
-        &self,
+        &mut self,
         policy: &str,
         users: &[UserRep],
         groups: &[GroupImport],
@@ -415,7 +417,7 @@ impl Tx<'_> {
     }
 
     fn import_group(&mut self, parent: Option<&Id>, rep: &GroupImport) -> Id {
-        let id = new_id();
+        let id = self.id();
         let group = Group {
             id: Arc::clone(&id),
             name: rep.name.clone(),

@@ -171,7 +171,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
                     Some(&client_id),
                     Some(&user.id),
                     None,
-                    details,
+                    details.clone(),
                 );
                 Ok(())
             });
