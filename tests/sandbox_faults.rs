@@ -145,7 +145,7 @@ async fn effects_happen_before_or_not_at_all() {
 #[tokio::test]
 async fn delays_come_before_or_after_the_effect() {
     let jira = jira().await;
-    let long = Duration::from_secs(3600);
+    let long = Duration::from_hours(1);
     let timely = |name: &'static str| {
         tokio::time::timeout(Duration::from_millis(200), add_group(&jira, name))
     };

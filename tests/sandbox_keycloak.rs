@@ -408,7 +408,7 @@ async fn p2_posts_one_event_a_call_signed_in_hex() {
 async fn events_can_be_posted_before_the_commit() {
     let (keycloak, realm) = realm().await;
     let (receiver, url) = Receiver::start().await;
-    let wait = Timing::PreCommit(Duration::from_secs(3600));
+    let wait = Timing::PreCommit(Duration::from_hours(1));
     realm.set_webhook(Some(Webhook::listener(url, "s").timing(wait)));
     let token = token(&keycloak).await;
     let handle = realm.clone();

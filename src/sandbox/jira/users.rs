@@ -221,7 +221,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         errors.insert("fullname".into(), json!("You must specify a full name."));
     }
     if !errors.is_empty() {
-        return Err(Refused::fields(errors));
+        return Err(Refused::fields(&errors));
     }
     // No keys means the applications that new users get by default; an empty list means none.
     let applications: Vec<&Application> = match &sent.application_keys {

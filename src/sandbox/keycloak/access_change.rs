@@ -175,7 +175,7 @@ impl Tx<'_> {
         let drawn = self.id();
         let client = Client {
             id: Arc::clone(&id),
-            client_id: name.clone(),
+            name: name.clone(),
             secret: secret.or_else(|| (!public).then(|| drawn.replace('-', ""))),
             service_account: None,
             roles: BTreeMap::new(),
@@ -246,7 +246,7 @@ impl Tx<'_> {
         };
         let user = User {
             id,
-            username: format!("service-account-{}", client.client_id.to_lowercase()),
+            username: format!("service-account-{}", client.name.to_lowercase()),
             email: None,
             first_name: None,
             last_name: None,

@@ -14,9 +14,12 @@ use super::state::{Id, Realm, User, new_id};
 /// Who changes something.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
-    pub(crate) realm_id: String,
-    pub(crate) client_id: String,
-    pub(crate) user_id: String,
+    /// The id of the realm that they signed in to.
+    pub(crate) realm: String,
+    /// The internal id of the client that they came through.
+    pub(crate) client: String,
+    /// Their own id.
+    pub(crate) user: String,
 }
 
 /// A change in the making. What refuses must refuse before it changes anything: there is no way back.
@@ -106,9 +109,9 @@ impl<'a> Tx<'a> {
             time: self.now(),
             realm_id: self.realm.id.to_string(),
             auth_details: AuthDetails {
-                realm_id: self.actor.realm_id.clone(),
-                client_id: self.actor.client_id.clone(),
-                user_id: self.actor.user_id.clone(),
+                realm_id: self.actor.realm.clone(),
+                client_id: self.actor.client.clone(),
+                user_id: self.actor.user.clone(),
                 ip_address: "127.0.0.1".into(),
             },
             operation_type: operation,

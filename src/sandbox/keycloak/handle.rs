@@ -214,9 +214,9 @@ pub struct RealmHandle {
 impl RealmHandle {
     pub(crate) fn new(cell: Arc<RealmCell>, admin_id: &str) -> Self {
         let actor = Actor {
-            realm_id: cell.id.clone(),
-            client_id: new_id().to_string(),
-            user_id: admin_id.to_owned(),
+            realm: cell.id.clone(),
+            client: new_id().to_string(),
+            user: admin_id.to_owned(),
         };
         Self { cell, actor }
     }

@@ -72,7 +72,7 @@ impl Default for KeycloakOptions {
             version: "26.7.0".into(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token_life: Duration::from_secs(300),
+            token_life: Duration::from_mins(5),
             journal: true,
             history: 0,
         }
@@ -166,7 +166,7 @@ impl Keycloak {
         if let Some(master) = realms.get("master") {
             let client = management_client(&format!("{name}-realm"));
             let added: Result<(), Refusal> = master.versions.write(|master| {
-                master.clients.insert(client.client_id.clone(), client);
+                master.clients.insert(client.name.clone(), client);
                 Ok(())
             });
             debug_assert!(added.is_ok());

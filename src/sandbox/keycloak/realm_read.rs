@@ -50,7 +50,8 @@ pub(crate) fn user_mappings(realm: &Realm, user: &User, rest: &[&str]) -> Result
             {
                 if let Some(client) = realm.client(id) {
                     let mappings = shown_client_roles(client, names);
-                    shown["clientMappings"][&client.client_id] = json!({ "id": *client.id, "client": client.client_id, "mappings": mappings });
+                    shown["clientMappings"][&client.name] =
+                        json!({ "id": *client.id, "client": client.name, "mappings": mappings });
                 }
             }
             Ok(ok(&shown))
@@ -175,11 +176,7 @@ pub(crate) fn clients(
             return Ok(ok(&json!([])));
         }
         let wanted = request.param("clientId");
-        let fits = |client: &&Client| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| *wanted == client.client_id)
-        };
+        let fits = |client: &&Client| wanted.as_ref().is_none_or(|wanted| *wanted == client.name);
         let shown: Vec<Value> = realm
             .clients
             .values()
@@ -202,7 +199,7 @@ pub(crate) fn clients(
         ["service-account-user"] => {
             let text = format!(
                 "Service account not enabled for the client '{}'",
-                client.client_id
+                client.name
             );
             let user = client
                 .service_account

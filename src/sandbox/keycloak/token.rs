@@ -153,9 +153,9 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
             let text = "Client not enabled to retrieve service account";
             let user = user.ok_or_else(|| oauth(401, "unauthorized_client", text))?;
             let actor = Actor {
-                realm_id: cell.id.clone(),
-                client_id: client.id.to_string(),
-                user_id: user.id.to_string(),
+                realm: cell.id.clone(),
+                client: client.id.to_string(),
+                user: user.id.to_string(),
             };
             let issued = issue(keycloak, cell, request, actor.clone(), &user, &client_id);
             let details = BTreeMap::from([
@@ -233,7 +233,7 @@ fn issue(
         for (id, held) in &user.client_roles {
             if let Some(client) = realm.client(id) {
                 roles.insert(
-                    client.client_id.clone(),
+                    client.name.clone(),
                     client.expand(held).into_iter().collect(),
                 );
             }
@@ -247,7 +247,7 @@ fn issue(
         .collect();
     let claims = json!({
         "aud": access.keys().collect::<Vec<_>>(),
-        "sub": actor.user_id,
+        "sub": actor.user,
         "azp": client,
         "client_id": client,
         "acr": "1",
@@ -275,11 +275,11 @@ fn issue_admin(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Valu
             .map(|client| client.id.to_string())
             .unwrap_or_default()
     });
-    let life = Duration::from_secs(60);
+    let life = Duration::from_mins(1);
     let actor = Actor {
-        realm_id: cell.id.clone(),
-        client_id,
-        user_id: keycloak.admin_id.clone(),
+        realm: cell.id.clone(),
+        client: client_id,
+        user: keycloak.admin_id.clone(),
     };
     let grant = Grant {
         realm: cell.name.clone(),

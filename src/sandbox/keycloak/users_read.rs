@@ -1,5 +1,6 @@
 //! Reading users.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ pub(crate) fn answer(
         [] => list(realm, rights, request),
         ["count"] => {
             demand(rights.query_users())?;
-            Ok(ok(&Filter::of(request)?
+            Ok(ok(&Filter::of(request)
                 .map_or(realm.people.len(), |filter| {
                     filter.pick(realm).len()
                 })))
@@ -50,7 +51,7 @@ fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a Arc<User>,
 fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refused> {
     demand(rights.query_users())?;
     let page = Page::of(request, 100)?;
-    let filter = Filter::of(request)?;
+    let filter = Filter::of(request);
     // Too few rights look like an empty realm.
     if !rights.view_users() {
         return Ok(ok(&json!([])));
@@ -93,7 +94,7 @@ fn of_user(
     rest: &[&str],
 ) -> Result<Reply, Refused> {
     // An unreachable federation provider takes the groups that it maps with it.
-    let no_groups = Default::default();
+    let no_groups = BTreeSet::default();
     let groups = if realm.is_cut_off(user) {
         &no_groups
     } else {
@@ -151,7 +152,7 @@ struct Filter {
 
 impl Filter {
     /// `None` where nothing narrows: only then service accounts are left out by their own list.
-    fn of(request: &Request) -> Result<Option<Self>, Refused> {
+    fn of(request: &Request) -> Option<Self> {
         let text = |name: &str| {
             request
                 .param(name)
@@ -189,7 +190,7 @@ impl Filter {
             || filter.enabled.is_some()
             || filter.email_verified.is_some()
             || !filter.attributes.is_empty();
-        Ok(narrows.then_some(filter))
+        narrows.then_some(filter)
     }
 
     /// The users that pass, in the order of their names.

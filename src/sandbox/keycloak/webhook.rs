@@ -1,7 +1,7 @@
 //! The listener inside Keycloak that posts events to an address, signed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -123,7 +123,6 @@ struct Setup {
 /// The sender of one realm.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    setup: Mutex<Setup>,
     queue: UnboundedSender<Vec<Value>>,
     shared: Arc<Shared>,
     held: Mutex<Vec<Value>>,
@@ -134,7 +133,13 @@ struct Shared {
     client: reqwest::Client,
     open: AtomicUsize,
     deliveries: Mutex<Vec<Delivery>>,
-    webhook: Mutex<Option<Webhook>>,
+    setup: Mutex<Setup>,
+}
+
+impl Shared {
+    fn setup(&self) -> MutexGuard<'_, Setup> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sender {
@@ -150,11 +155,10 @@ impl Sender {
                 .unwrap_or_default(),
             open: AtomicUsize::new(0),
             deliveries: Mutex::default(),
-            webhook: Mutex::default(),
+            setup: Mutex::default(),
         });
         tokio::spawn(work(Arc::clone(&shared), events));
         Self {
-            setup: Mutex::default(),
             queue,
             shared,
             held: Mutex::default(),
@@ -162,31 +166,17 @@ impl Sender {
     }
 
     pub(crate) fn set(&self, webhook: Option<Webhook>) {
-        *self
-            .shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = webhook.clone();
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .webhook = webhook;
+        self.shared.setup().webhook = webhook;
     }
 
     /// Off: events are lost, as they are while Keycloak restarts.
     pub(crate) fn switch(&self, on: bool) {
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .mode = if on { Mode::On } else { Mode::Off };
+        self.shared.setup().mode = if on { Mode::On } else { Mode::Off };
     }
 
     /// Events are kept back until they are sent by hand.
     pub(crate) fn hold(&self) {
-        self.setup
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .mode = Mode::Held;
+        self.shared.setup().mode = Mode::Held;
     }
 
     pub(crate) fn take_held(&self) -> Vec<Value> {
@@ -195,7 +185,7 @@ impl Sender {
 
     /// The wait between post and commit, where the webhook posts first.
     pub(crate) fn pre_commit(&self) -> Option<Duration> {
-        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        let setup = self.shared.setup();
         match (setup.mode, &setup.webhook) {
             (
                 Mode::On,
@@ -215,7 +205,7 @@ impl Sender {
         realm_name: &str,
         happenings: &[Happening],
     ) -> Vec<Value> {
-        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        let setup = self.shared.setup();
         let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
             return Vec::new();
         };
@@ -247,12 +237,7 @@ impl Sender {
 
     /// Posts events and returns when they were answered, or the attempts used up.
     pub(crate) async fn post(&self, events: Vec<Value>) {
-        let webhook = self
-            .shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let webhook = self.shared.setup().webhook.clone();
         if let Some(webhook) = webhook.filter(|_| !events.is_empty()) {
             deliver(&self.shared, &webhook, events).await;
         }
@@ -283,11 +268,7 @@ async fn work(shared: Arc<Shared>, mut events: UnboundedReceiver<Vec<Value>>) {
             batch.extend(more);
             taken += 1;
         }
-        let webhook = shared
-            .webhook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let webhook = shared.setup().webhook.clone();
         if let Some(webhook) = webhook {
             deliver(&shared, &webhook, batch).await;
         }
