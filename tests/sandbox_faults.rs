@@ -1,5 +1,6 @@
 //! The switches that make a sandbox server misbehave do what they say.
 
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,16 +18,19 @@ async fn jira() -> JiraSandbox {
     JiraSandbox::start(options).await.expect("a free port")
 }
 
-fn client() -> reqwest::Client {
+// One client for all tests; without a pool, as each test has a runtime of its own.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let builder = reqwest::Client::builder()
         .no_proxy()
-        .redirect(reqwest::redirect::Policy::none());
-    builder.build().expect("a client")
-}
+        .pool_max_idle_per_host(0);
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client")
+});
 
 async fn get(jira: &JiraSandbox, path: &str) -> Result<reqwest::Response, reqwest::Error> {
-    client()
-        .get(format!("{}/rest/api/2{path}", jira.url()))
+    HTTP.get(format!("{}/rest/api/2{path}", jira.url()))
         .bearer_auth(TOKEN)
         .send()
         .await
@@ -37,7 +41,7 @@ async fn status(jira: &JiraSandbox, path: &str) -> u16 {
 }
 
 async fn add_group(jira: &JiraSandbox, name: &str) -> Result<reqwest::Response, reqwest::Error> {
-    let request = client()
+    let request = HTTP
         .post(format!("{}/rest/api/2/group", jira.url()))
         .bearer_auth(TOKEN);
     request.json(&json!({ "name": name })).send().await
@@ -145,17 +149,30 @@ async fn effects_happen_before_or_not_at_all() {
 #[tokio::test]
 async fn delays_come_before_or_after_the_effect() {
     let jira = jira().await;
+    let jira = Arc::new(jira);
     let long = Duration::from_hours(1);
-    let timely = |name: &'static str| {
-        tokio::time::timeout(Duration::from_millis(200), add_group(&jira, name))
+    let ask = |name: &'static str| {
+        let jira = Arc::clone(&jira);
+        tokio::spawn(async move { add_group(&jira, name).await.map(|_| ()) })
     };
-    jira.faults.add(Fault::delay(long).method("POST").once());
-    assert!(timely("a").await.is_err());
-    assert!(!jira.snapshot().groups.contains_key("a"));
+    let id = jira.faults.add(Fault::delay(long).method("POST").once());
+    let request = ask("a");
+    while jira.faults.hits(id) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        !jira.snapshot().groups.contains_key("a") && !request.is_finished(),
+        "waits before the effect"
+    );
+    request.abort();
     jira.faults
         .add(Fault::delay_after(long).method("POST").once());
-    assert!(timely("b").await.is_err());
-    assert!(jira.snapshot().groups.contains_key("b"));
+    let request = ask("b");
+    while !jira.snapshot().groups.contains_key("b") {
+        tokio::task::yield_now().await;
+    }
+    assert!(!request.is_finished(), "waits after the effect");
+    request.abort();
     let latency = Duration::from_millis(30);
     jira.faults.set_latency(latency);
     let start = Instant::now();
@@ -281,7 +298,10 @@ async fn a_server_ends_with_its_value() {
     let jira = jira().await;
     let url = format!("{}/rest/api/2/serverInfo", jira.url());
     // A client that keeps its connection must not keep the server.
-    let http = client();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
     assert_eq!(
         http.get(&url)
             .send()
@@ -292,12 +312,12 @@ async fn a_server_ends_with_its_value() {
         200
     );
     jira.shutdown().await;
-    assert!(client().get(&url).send().await.is_err());
+    assert!(HTTP.get(&url).send().await.is_err());
     let dropped = JiraSandbox::start(JiraOptions::default())
         .await
         .expect("a free port");
     let url = dropped.url();
     drop(dropped);
     tokio::task::yield_now().await;
-    assert!(client().get(&url).send().await.is_err());
+    assert!(HTTP.get(&url).send().await.is_err());
 }

@@ -1,7 +1,7 @@
 //! The Rust side of the sandbox Keycloak: the webhook, model events, federation trouble, seeding.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -68,6 +68,15 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     StatusCode::from_u16(status).expect("a status")
 }
 
+// One client for all tests; without a pool, as each test has a runtime of its own.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("a client")
+});
+
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers
         .get(name)
@@ -88,10 +97,6 @@ async fn realm() -> (KeycloakSandbox, RealmHandle) {
 }
 
 async fn token(keycloak: &KeycloakSandbox) -> String {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
     let form = [
         ("grant_type", "client_credentials"),
         ("client_id", "usersync"),
@@ -101,7 +106,7 @@ async fn token(keycloak: &KeycloakSandbox) -> String {
         "{}/realms/acme/protocol/openid-connect/token",
         keycloak.url()
     );
-    let answer: Value = http
+    let answer: Value = HTTP
         .post(url)
         .form(&form)
         .send()
@@ -114,12 +119,8 @@ async fn token(keycloak: &KeycloakSandbox) -> String {
 }
 
 async fn get(keycloak: &KeycloakSandbox, token: &str, path: &str) -> (u16, Value) {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
     let url = format!("{}/admin/realms/acme{path}", keycloak.url());
-    let answer = http
+    let answer = HTTP
         .get(url)
         .bearer_auth(token)
         .send()
@@ -619,12 +620,8 @@ async fn a_prefix_gone_realms_and_revoked_tokens() {
     realm.set_realm_gone(false);
     assert_eq!(get(&keycloak, &third, "/users").await.0, 200);
     let outside = keycloak.url().replace("/auth", "/realms/acme");
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
     assert_eq!(
-        http.get(outside)
+        HTTP.get(outside)
             .send()
             .await
             .expect("an answer")

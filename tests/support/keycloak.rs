@@ -67,7 +67,7 @@ impl Keycloak {
     fn at(url: String, admin: (String, String), sandbox: Option<KeycloakSandbox>) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .expect("a client");
         Self {

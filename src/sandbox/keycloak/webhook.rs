@@ -1,7 +1,7 @@
 //! The listener inside Keycloak that posts events to an address, signed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -130,13 +130,25 @@ pub(crate) struct Sender {
 
 #[derive(Debug)]
 struct Shared {
-    client: reqwest::Client,
+    // Made at the first delivery: setting up TLS takes longer than starting a server.
+    client: OnceLock<reqwest::Client>,
     open: AtomicUsize,
     deliveries: Mutex<Vec<Delivery>>,
     setup: Mutex<Setup>,
 }
 
 impl Shared {
+    fn client(&self) -> &reqwest::Client {
+        self.client.get_or_init(|| {
+            reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(10))
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap_or_default()
+        })
+    }
+
     fn setup(&self) -> MutexGuard<'_, Setup> {
         self.setup.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,12 +159,7 @@ impl Sender {
     pub(crate) fn start() -> Self {
         let (queue, events) = unbounded_channel();
         let shared = Arc::new(Shared {
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(Duration::from_secs(10))
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .unwrap_or_default(),
+            client: OnceLock::new(),
             open: AtomicUsize::new(0),
             deliveries: Mutex::default(),
             setup: Mutex::default(),
@@ -284,7 +291,7 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
             let bytes = body.to_string();
             attempt(shared, webhook, &id, &body, |at| {
                 let signed = standard_signatures(&webhook.secrets, &id, at, &bytes);
-                let request = shared.client.post(&webhook.url).body(bytes.clone());
+                let request = shared.client().post(&webhook.url).body(bytes.clone());
                 request
                     .header("webhook-id", &id)
                     .header("webhook-timestamp", at.to_string())
@@ -304,7 +311,7 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
                 let signature = hex::encode(hmac(secret, bytes.as_bytes()));
                 attempt(shared, webhook, &id, &event, |_| {
                     shared
-                        .client
+                        .client()
                         .post(&webhook.url)
                         .body(bytes.clone())
                         .header("X-Keycloak-Signature", &signature)
