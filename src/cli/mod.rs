@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod connector;
 mod dead;
+mod demo;
 mod events;
 mod exit;
 mod explain;
@@ -20,6 +21,7 @@ mod plan;
 mod progress;
 mod report;
 mod runs;
+mod serve;
 mod status;
 mod stop;
 mod sync;
@@ -69,7 +71,7 @@ Examples, in the order of a first day:
   usersync config example > usersync.toml    a configuration to fill in
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
-  usersync sync                              plans the first run and holds it for approval
+  usersync serve                             plans the first run, holds it for approval, then keeps all in step
   usersync held approve 1                    lets it go on
 
 {}",
@@ -98,6 +100,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Sync(sync::SyncArgs),
@@ -147,6 +151,8 @@ impl Context {
 impl Command {
     async fn run(self, context: &Context) -> Outcome {
         match self {
+            Self::Serve(args) => args.run(context).await,
+            Self::Demo(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Plan(args) => args.run(context).await,
             Self::Sync(args) => args.run(context).await,

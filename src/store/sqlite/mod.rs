@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file, one writer, a few readers.
+//! The embedded store: one `SQLite` file, one writer, a few readers.
 //!
 //! Whatever changes something is a job of the one writer (`writer`), which runs many of them in one commit. Claims live
 //! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
