@@ -112,6 +112,7 @@ looking! {
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
         fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
         fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
+        fn remember_hooks(&self, connectors: &[(ConnectorName, serde_json::Value)]) -> Vec<(ConnectorName, serde_json::Value)>;
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();

@@ -597,6 +597,13 @@ pub trait Store: Send + Sync {
     /// their links.
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
 
+    /// Remembers how the senders of these connectors sign, as a document without secrets; returns those that were
+    /// remembered before and are not among them any more, so that their senders can be told to stop.
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
+
     /// Where a pair stands.
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
 

@@ -359,6 +359,13 @@ impl Store for WatchedStore {
         self.quietly(self.inner.ensure_pairs(pairs, now)).await
     }
 
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        self.quietly(self.inner.remember_hooks(connectors)).await
+    }
+
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
         self.quietly(self.inner.pair_state(pair)).await
     }

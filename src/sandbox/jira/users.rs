@@ -45,11 +45,7 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
         (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
         (None, None) => {
             // The description knows no 400 for reading.
-            let status = if call.request.method == "GET" {
-                404
-            } else {
-                400
-            };
+            let status = if call.request.method == "GET" { 404 } else { 400 };
             let text = "Either the 'username' or the 'key' query parameters need to be provided";
             return Err(Refused::message(status, text));
         }

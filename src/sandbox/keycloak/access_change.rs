@@ -24,31 +24,10 @@ impl Tx<'_> {
             return Err(Refused::message(409, format!("Role with name {name} already exists")));
         }
         let id = self.id();
-        let shown = format!(
-            "{{\"id\":{},\"name\":{},\"composite\":false}}",
-            json!(*id),
-            json!(name)
-        );
-        let subject = Subject {
-            resource_id: Some(id.to_string()),
-            ..Subject::default()
-        };
-        self.realm.roles.insert(
-            name.to_owned(),
-            Role {
-                id,
-                name: name.to_owned(),
-                description: None,
-                composites,
-            },
-        );
-        self.admin(
-            "CREATE",
-            "REALM_ROLE",
-            Some(format!("roles/{name}")),
-            Some(shown),
-            subject,
-        );
+        let shown = format!("{{\"id\":{},\"name\":{},\"composite\":false}}", json!(*id), json!(name));
+        let subject = Subject { resource_id: Some(id.to_string()), ..Subject::default() };
+        self.realm.roles.insert(name.to_owned(), Role { id, name: name.to_owned(), description: None, composites });
+        self.admin("CREATE", "REALM_ROLE", Some(format!("roles/{name}")), Some(shown), subject);
         Ok(())
     }
 
@@ -238,12 +217,7 @@ impl Tx<'_> {
         Ok(json!({ "overwritten": overwritten, "added": added, "skipped": skipped, "results": results }))
     }
 
-    fn check_import(
-        &mut self,
-        policy: &str,
-        users: &[UserRep],
-        groups: &[GroupImport],
-    ) -> Result<(), Refused> {
+    fn check_import(&mut self, policy: &str, users: &[UserRep], groups: &[GroupImport]) -> Result<(), Refused> {
         let mut names = BTreeSet::new();
         for rep in users {
             let name = rep.username.clone().unwrap_or_default().to_lowercase();

@@ -201,11 +201,7 @@ pub struct RealmHandle {
 
 impl RealmHandle {
     pub(crate) fn new(cell: Arc<RealmCell>, admin_id: &str) -> Self {
-        let actor = Actor {
-            realm: cell.id.clone(),
-            client: new_id().to_string(),
-            user: admin_id.to_owned(),
-        };
+        let actor = Actor { realm: cell.id.clone(), client: new_id().to_string(), user: admin_id.to_owned() };
         Self { cell, actor }
     }
 
@@ -219,10 +215,7 @@ impl RealmHandle {
         &self.cell.id
     }
 
-    async fn change<R>(
-        &self,
-        work: impl Fn(&mut Tx<'_>) -> Result<R, Refused>,
-    ) -> Result<R, Refused> {
+    async fn change<R>(&self, work: impl Fn(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
         self.cell.change(&self.actor, work).await
     }
 
@@ -316,8 +309,7 @@ impl RealmHandle {
     /// Creates a realm role that brings these roles along.
     pub async fn create_role(&self, name: &str, composites: &[&str]) -> Result<(), Refused> {
         let composites: BTreeSet<String> = composites.iter().map(|&name| name.to_owned()).collect();
-        self.change(|tx| tx.create_role(name, composites.clone()))
-            .await
+        self.change(|tx| tx.create_role(name, composites.clone())).await
     }
 
     /// Gives a realm role to a user, or takes it.

@@ -118,9 +118,7 @@ impl RealmCell {
             }
             draws.again();
             // What was posted may be refused by now: then it was a phantom.
-            return self
-                .versions
-                .write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
+            return self.versions.write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
         }
         let (result, events) = self.versions.write(|realm| {
             let mut tx = Tx::new(realm, actor, &mut draws);

@@ -25,19 +25,9 @@ impl Tx<'_> {
 
     /// Checks a new user and makes it, without storing it.
     pub(crate) fn prepare_user(&mut self, rep: &UserRep) -> Result<User, Refused> {
-        let username = rep
-            .username
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let username = username
-            .ok_or_else(|| Refused::message(400, "User name is missing"))?
-            .to_lowercase();
-        let email = rep
-            .email
-            .as_deref()
-            .filter(|email| !email.is_empty())
-            .map(str::to_lowercase);
+        let username = rep.username.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        let username = username.ok_or_else(|| Refused::message(400, "User name is missing"))?.to_lowercase();
+        let email = rep.email.as_deref().filter(|email| !email.is_empty()).map(str::to_lowercase);
         check_free(self.realm, &username, email.as_deref(), None)?;
         check_profile(&username, email.as_deref())?;
         let mut groups = BTreeSet::new();

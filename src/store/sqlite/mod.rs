@@ -467,6 +467,13 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        job!(self, [connectors], |tx| tx.remember_hooks(&connectors))
+    }
+
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
         job!(self, [pairs], |tx| tx.ensure_pairs(&pairs, now))
     }
