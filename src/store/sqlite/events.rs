@@ -229,7 +229,7 @@ impl Tx {
             self.ask(&run).await?;
         }
         let raises: Vec<Raise> = raises.into_values().collect();
-        self.raise_all(&raises).await
+        self.raise_all(raises).await
     }
 }
 

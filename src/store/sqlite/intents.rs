@@ -176,7 +176,7 @@ impl Tx {
             cause: cause.clone(),
         };
         let raises: Vec<Raise> = open.into_iter().map(raise).collect();
-        self.raise_all(&raises).await
+        self.raise_all(raises).await
     }
 
     /// Writes an intent down.
