@@ -177,7 +177,7 @@ pub(super) fn outcome(event: &EventRecord) -> String {
         EventOutcome::Accepted if event.hints.is_empty() => "accepted".to_owned(),
         EventOutcome::Accepted => {
             let hints: Vec<String> = event.hints.iter().map(Subject::to_string).collect();
-            format!("look at {}", some(hints.iter().map(String::as_str), 2))
+            format!("look at {}", some(hints.iter().map(String::as_str), 2, hints.len()))
         }
     }
 }

@@ -64,12 +64,12 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
     for (verb, one, many) in VERBS {
         let Some(number) = counts.get(verb).filter(|number| **number > 0) else { continue };
         let what = format!("{} {}", thin(*number), if *number == 1 { one } else { many });
-        let names = names(verb, lines);
+        let names = names(verb, lines, usize::try_from(*number).unwrap_or(usize::MAX));
         out.line(format!("  {:<12} {what:<20} {names}", verb.replace('_', " ")).trim_end());
     }
 }
 
-fn names(verb: &str, lines: &[Line]) -> String {
+fn names(verb: &str, lines: &[Line], all: usize) -> String {
     let of_verb: Vec<&Operation> = lines.iter().map(|line| &line.operation).filter(|o| o.verb() == verb).collect();
     if verb == "update" {
         let (mut display_names, mut emails) = (0, 0);
@@ -84,7 +84,7 @@ fn names(verb: &str, lines: &[Line]) -> String {
         return parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect::<Vec<_>>().join(", ");
     }
     let names: Vec<String> = of_verb.into_iter().map(short).collect();
-    some(names.iter().map(String::as_str), NAMES)
+    some(names.iter().map(String::as_str), NAMES, all)
 }
 
 /// The operation without its verb.
@@ -186,7 +186,7 @@ mod tests {
         let operation = Operation::CreateGroup { name: "eng".into() };
         assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()));
         assert_eq!(
-            names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation, why: None }]),
+            names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation, why: None }], 1),
             "eng"
         );
     }
