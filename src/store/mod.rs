@@ -140,6 +140,8 @@ pub enum GroupWrite {
     Manage {
         /// The source group.
         source: GroupId,
+        /// Its name at the source.
+        name: String,
         /// The target's group; `sources` is ignored.
         group: ManagedGroup,
     },
@@ -159,6 +161,15 @@ pub enum GroupWrite {
     },
 }
 
+impl GroupWrite {
+    /// The source group.
+    pub fn source(&self) -> &GroupId {
+        match self {
+            Self::Manage { source, .. } | Self::Unmap { source, .. } | Self::Forget { source } => source,
+        }
+    }
+}
+
 /// One step of a worker: settles what was answered, writes what it learnt, writes down what it sends next; all or
 /// nothing, and only while the claim is held. [6]
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,9 +179,10 @@ pub struct Step {
     pub settled: Vec<Settled>,
     /// The user's link.
     pub link: Option<LinkWrite>,
-    /// The group.
+    /// The group. The tasks of users who were given the group that its source fed before, and of all subjects of the
+    /// pair that are claimed, are raised with it: their claims may have planned with what was before.
     pub group: Option<GroupWrite>,
-    /// Subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
+    /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
     pub raise: Vec<Subject>,
     /// What is sent next.
     pub next: Option<NewIntent>,

@@ -409,7 +409,8 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
         let read = source.ids();
-        let absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        let mut absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
             if !absent.is_empty() {
