@@ -25,7 +25,7 @@ use super::{
     error::WorkError,
     group::{Intended, intend},
     ports::{Connector, Engine, TargetPort},
-    user::View,
+    user::{View, fingerprint_of},
 };
 use crate::{
     model::{
@@ -130,6 +130,7 @@ impl Engine {
         let now = self.clock.now();
         match outcome {
             Ok(mut report) => {
+                report.tell_once();
                 report.took_ms = now.duration_since(began).as_millis().try_into().unwrap_or(i64::MAX);
                 let ended = if options.cancel.is_cancelled() {
                     RunOutcome::Stopped
@@ -464,6 +465,8 @@ impl Run<'_> {
         let report = &mut self.report;
         match decision {
             Decision::Plan(mut planned) => {
+                let known = forgo_impossible(&mut planned, target, presence, subject);
+                planned.findings.not_possible.extend(known);
                 if report.doubt.is_some() {
                     planned.operations.retain(|operation| !operation.removes());
                     planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
@@ -481,6 +484,13 @@ impl Run<'_> {
                 report.doubts.append(&mut planned.findings.doubts);
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
+                // Somebody activated an account that we had deactivated: that is to be noted.
+                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
+                    && account.is_some_and(|account| account.active)
+                    && self.options.mode == RunMode::Apply;
+                if nothing && forgotten {
+                    return Verdict::LookAgain;
+                }
                 if nothing {
                     report.unchanged += usize::from(!told && planned.findings.protected.is_none());
                     return Verdict::InOrder;
@@ -707,6 +717,33 @@ fn sum_up(report: &mut Report, worked: Worked) {
     Report::count(&mut report.done, "adopt", u64::from(worked.adopted));
     report.held += worked.held;
     report.raised += usize::from(worked.later);
+    report.not_possible.extend(worked.findings.not_possible);
+    report.doubts.extend(worked.findings.doubts);
+}
+
+/// Takes out of a plan what is known to be impossible; gives the reasons.
+fn forgo_impossible(
+    planned: &mut plan::Planned,
+    target: &TargetWalk,
+    presence: &Presence,
+    subject: &Subject,
+) -> Vec<String> {
+    if target.not_possible.is_empty() {
+        return Vec::new();
+    }
+    let fingerprint = fingerprint_of(presence);
+    let mut reasons = Vec::new();
+    let mut possible = |operation: &Operation| {
+        let why = target.why_not(subject, operation, &fingerprint);
+        reasons.extend(why.clone());
+        why.is_none()
+    };
+    planned.operations.retain(&mut possible);
+    planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if !possible(operation)));
+    if planned.operations.is_empty() && planned.holds.is_empty() {
+        planned.joins_after_create.clear();
+    }
+    reasons
 }
 
 fn absorb(report: &mut Report, part: Report) {
@@ -716,4 +753,6 @@ fn absorb(report: &mut Report, part: Report) {
     report.held += part.held;
     report.raised += part.raised;
     report.errors.extend(part.errors);
+    report.not_possible.extend(part.not_possible);
+    report.doubts.extend(part.doubts);
 }
