@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use usersync::{
-    model::{FirstRun, HeldKind, Limited, RunOutcome, RunTrigger, Subject},
+    model::{FirstRun, HeldKind, Limited, RunOutcome, RunTrigger},
     sandbox::{
         Fault,
         house::House,
@@ -357,13 +357,13 @@ async fn what_a_person_asks_for_is_run_at_once() {
 async fn a_dead_letter_ends_when_a_run_finds_its_subject_in_order() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("chief"));
-    w.realm().update_user(&w.id("staff1"), UserChange::username("chief")).await.unwrap();
+    let id = w.id("staff1");
+    w.realm().update_user(&id, UserChange::username("chief")).await.unwrap();
     w.calm().await;
     assert_eq!(w.dead().await.len(), 1);
     w.realm().switch_webhook(false);
-    w.realm().update_user(&w.id("staff1"), UserChange::username("staff1")).await.unwrap();
+    w.realm().update_user(&id, UserChange::username("staff1")).await.unwrap();
     let report = w.run().await;
     assert_eq!(report.conflicts, Vec::<String>::new());
     assert_eq!(w.dead().await, Vec::<String>::new());
-    assert!(w.changes_of(&w.id("staff1")).await.iter().all(|change| change.subject != Subject::user("")));
 }

@@ -5,7 +5,7 @@ mod report;
 mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,7 +21,7 @@ pub use report::{Counts, Line, Report};
 use walk::{SourceWalk, TargetWalk};
 
 use super::{
-    case::{RunRules, Worked},
+    case::{RunRules, Worked, fingerprint},
     error::WorkError,
     group::{Intended, intend},
     ports::{Connector, Engine, TargetPort},
@@ -100,6 +100,8 @@ struct Run<'e> {
     info: Arc<TargetInfo>,
     id: RunId,
     options: &'e RunOptions,
+    /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
+    planned: HashSet<TargetGroupId>,
     report: Report,
 }
 
@@ -168,6 +170,7 @@ impl Engine {
             info,
             id,
             options,
+            planned: HashSet::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -194,8 +197,8 @@ impl Run<'_> {
             })
         });
 
-        let rules = RunRules { in_run: true, first: self.options.first, hold: std::collections::HashSet::new() };
-        let groups = self.groups(&source, &rules).await?;
+        let rules = RunRules { in_run: true, first: self.options.first, hold: HashSet::new() };
+        let groups = self.groups(&source, &target, &rules).await?;
         let absent = engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         let groups = self.restore_groups(absent, groups, &rules).await?;
@@ -217,7 +220,12 @@ impl Run<'_> {
     }
 
     /// Brings the groups in order, or models what that would come to; returns the table that users are planned with.
-    async fn groups(&mut self, source: &SourceWalk, rules: &RunRules) -> Result<GroupTable, WorkError> {
+    async fn groups(
+        &mut self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        rules: &RunRules,
+    ) -> Result<GroupTable, WorkError> {
         let engine = self.engine;
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
@@ -249,7 +257,7 @@ impl Run<'_> {
                         table.assume(self.pair, group, managed);
                     }
                 }
-                Intended::Make(name) => self.model_group(&mut table, group, name).await?,
+                Intended::Make(name) => self.model_group(&mut table, target, group, name).await?,
                 Intended::Ask(other) => {
                     // The one that holds the name has another by now, and will let go of it.
                     if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
@@ -277,6 +285,7 @@ impl Run<'_> {
     async fn model_group(
         &mut self,
         table: &mut GroupTable,
+        target: &TargetWalk,
         group: &crate::model::GroupState,
         name: String,
     ) -> Result<(), WorkError> {
@@ -303,8 +312,15 @@ impl Run<'_> {
                 return Ok(());
             }
             None => {
-                self.report.plan(&subject, &Operation::CreateGroup { name: name.clone() });
-                (TargetGroupId::from(self.info.capabilities.group_case.fold(&name)), name, false)
+                let make = Operation::CreateGroup { name: name.clone() };
+                if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
+                    self.model_unmapped(table, group, why);
+                    return Ok(());
+                }
+                self.report.plan(&subject, &make);
+                let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
+                self.planned.insert(id.clone());
+                (id, name, false)
             }
         };
         let managed = ManagedGroup { id, name, adopted, removals_approved: false, sources: Vec::new() };
@@ -354,13 +370,19 @@ impl Run<'_> {
         table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
-        let sources = absent.iter().filter_map(|group| table.managed(group)).flat_map(|group| group.sources.clone());
-        let sources: Vec<Subject> = sources
-            .filter(|(connector, source)| {
+        let mut sources: Vec<Subject> = Vec::new();
+        for group in absent.iter().filter_map(|group| table.managed(group)) {
+            let ours = group.sources.iter().filter(|(connector, source)| {
                 *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
-            })
-            .map(|(_, source)| Subject::Group(source))
-            .collect();
+            });
+            let ours: Vec<Subject> = ours.map(|(_, source)| Subject::Group(source.clone())).collect();
+            if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
+                && !self.planned.contains(&group.id)
+            {
+                self.report.plan(first, &Operation::CreateGroup { name: group.name.clone() });
+            }
+            sources.extend(ours);
+        }
         if self.options.mode == RunMode::DryRun || sources.is_empty() {
             return Ok(table);
         }
