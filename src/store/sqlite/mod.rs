@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod groups;
 mod held;
+mod impossible;
 mod intents;
 mod links;
 mod memory;
@@ -50,9 +51,9 @@ use self::{
 use crate::{
     model::{
         AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Pair, Priority, RunId, RunMode, RunOutcome,
-        RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token,
-        UserId,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
@@ -409,6 +410,10 @@ impl Store for SqliteStore {
     async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
         let target = target.clone();
         self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
+    }
+
+    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| impossible::of_pair(conn, no))
     }
 
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
