@@ -1,7 +1,7 @@
 //! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
-//! tests and for benchmarks.
+//! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
@@ -17,7 +17,7 @@ use crate::{
     store::{PairState, Store, TaskFilter, sqlite},
     target::jira::{Credentials, JiraSettings, JiraTarget},
     telemetry::{Health, Metrics},
-    web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
+    web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
 
 /// The connector's name, and its realm's.
@@ -75,6 +75,20 @@ pub struct Grounds {
     options: HouseOptions,
 }
 
+/// Where a house stands: what it reads, what it writes, and what it is told.
+pub struct Site {
+    /// The realm that it reads.
+    pub source: KeycloakSettings,
+    /// The Jira that it writes.
+    pub target: JiraSettings,
+    /// What the realm's listener signs with.
+    pub hook_secret: ReadSecret,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it is built; the imitations' parts say nothing here.
+    pub options: HouseOptions,
+}
+
 /// A usersync at work on its grounds.
 pub struct House {
     /// The store.
@@ -104,36 +118,62 @@ impl Grounds {
         Ok(Self { keycloak, realm, jira, options })
     }
 
+    /// Where a house between them stands.
+    pub fn site(&self) -> Result<Site, HouseError> {
+        let keycloak = Url::parse(&self.keycloak.url()).map_err(fault)?;
+        let jira = Url::parse(&self.jira.url()).map_err(fault)?;
+        let token = self.options.jira.token.clone();
+        let secret = Arc::new(|| Ok(CLIENT_SECRET.to_owned().into()));
+        Ok(Site {
+            source: KeycloakSettings::new(keycloak, CONNECTOR, "usersync", secret),
+            target: JiraSettings::new(jira, Credentials::Token(Arc::new(move || Ok(token.clone().into())))),
+            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
+            listen: ([127, 0, 0, 1], 0).into(),
+            options: self.options.clone(),
+        })
+    }
+
     /// The source that reads the realm.
     pub fn source(&self) -> Result<KeycloakSource, HouseError> {
-        let url = Url::parse(&self.keycloak.url()).map_err(fault)?;
-        let secret = Arc::new(|| Ok(CLIENT_SECRET.to_owned().into()));
-        KeycloakSource::new(KeycloakSettings::new(url, CONNECTOR, "usersync", secret)).map_err(fault)
+        KeycloakSource::new(self.site()?.source).map_err(fault)
     }
 
     /// The target that writes the Jira.
     pub fn target(&self) -> Result<JiraTarget, HouseError> {
-        let url = Url::parse(&self.jira.url()).map_err(fault)?;
-        let token = self.options.jira.token.clone();
-        let settings = JiraSettings::new(url, Credentials::Token(Arc::new(move || Ok(token.clone().into()))));
-        JiraTarget::new(settings).map_err(fault)
+        JiraTarget::new(self.site()?.target).map_err(fault)
     }
 
     /// An engine between them, over this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
-        let source = Arc::new(self.source()?);
-        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
-        let port = TargetPort::new(TARGET.into(), Arc::new(self.target()?));
-        Ok(Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]))
+        self.site()?.engine(store)
     }
 
     /// Opens the store, listens, sets the engine to work, and tells the imitated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let house = self.site()?.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
+        Ok(house)
+    }
+}
+
+impl Site {
+    /// An engine between source and target, over this store.
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+        let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
+        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
+        let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
+        let port = TargetPort::new(TARGET.into(), Arc::new(target));
+        Ok(Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]))
+    }
+
+    /// Opens the store, listens, and sets the engine to work.
     pub async fn build(&self) -> Result<House, HouseError> {
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]);
         let hooks =
             Arc::new(Hooks::new(self.options.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
-        let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
+        let settings = ServerSettings { listen: self.listen, tls: None };
         let server =
             Server::start(&settings, Arc::clone(&hooks), Arc::clone(&metrics), health.clone()).await.map_err(fault)?;
         let open = sqlite::OpenOptions::new(Timestamp::now());
@@ -151,18 +191,15 @@ impl Grounds {
             retention: SignedDuration::from_hours(24 * 30),
         };
         let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;
-        let secrets = HookSecrets::new(vec![Arc::new(|| Ok(HOOK_SECRET.to_owned().into()))], None);
         let connector = HookConnector {
             name: CONNECTOR.into(),
-            realm: CONNECTOR.to_owned(),
+            realm: self.source.realm.clone(),
             targets: vec![TARGET.into()],
-            secrets: Arc::new(secrets),
+            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], None)),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
         health.ok("store");
-        let address = server.address();
-        self.realm.set_webhook(Some(Webhook::listener(format!("http://{address}/hooks/{CONNECTOR}"), HOOK_SECRET)));
         Ok(House { store, engine, metrics, health, server, service: Some(service) })
     }
 }
