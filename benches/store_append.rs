@@ -1,5 +1,6 @@
 //! How many single-event appends a second the embedded store takes, durably, from many callers at once. A plain
-//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS` and `TARGETS` in the environment.
+//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS`, `TARGETS` and
+//! `DURABLE` in the environment.
 
 use std::{
     sync::{
@@ -11,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use usersync::{
-    model::{ConnectorName, EventOutcome, NewEvent, Subject, TargetName},
+    model::{Cause, ConnectorName, EventOutcome, NewEvent, Pair, Priority, Subject, TargetName},
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -36,13 +37,36 @@ fn event(nth: u64) -> NewEvent {
     }
 }
 
+/// How long a claim and its completion take while 100 000 tasks wait.
+async fn claims(store: &SqliteStore) {
+    let (pair, now) = (Pair::new("corp", "waiting"), Timestamp::now());
+    let subjects: Vec<Subject> = (0..100_000).map(|nth| Subject::user(format!("user-{nth}"))).collect();
+    let cause = Cause::Other { what: "measured".into() };
+    store.raise(&pair, &subjects, Priority::Event, &cause, now).await.expect("raised");
+    let (mut held, mut claiming, mut completing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for _ in 0..2_000 {
+        let began = Instant::now();
+        let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await.expect("claimed");
+        claiming += began.elapsed();
+        held.extend(claimed.map(|claimed| claimed.token));
+        // Sixteen workers hold one each.
+        if held.len() > 16 {
+            let began = Instant::now();
+            store.complete(held.remove(0), Vec::new(), now, now).await.expect("completed");
+            completing += began.elapsed();
+        }
+    }
+    println!("a claim takes {} us, a completion {} us", claiming.as_micros() / 2_000, completing.as_micros() / 2_000);
+}
+
 fn main() {
     let (callers, seconds) = (number("CALLERS", 256), number("SECONDS", 5));
     let (rows, targets) = (number("ROWS", 100_000), number("TARGETS", 2));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let folder = tempfile::tempdir_in(".").expect("a folder");
-        let options = OpenOptions::new(Timestamp::now());
+        let durable = number("DURABLE", 1) == 1;
+        let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
         let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"), options).await.expect("a store"));
         let connector = ConnectorName::from("corp");
         let targets: Vec<TargetName> = (0..targets).map(|nth| TargetName::from(format!("target{nth}"))).collect();
@@ -77,6 +101,7 @@ fn main() {
             task.await.expect("a caller");
         }
         let rate = shared.1.load(Ordering::Relaxed) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(1);
+        claims(&store).await;
         println!("{rate} events/s from {callers} callers, slowest {} ms", shared.2.load(Ordering::Relaxed) / 1_000);
         store.close().await;
     });

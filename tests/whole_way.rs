@@ -27,6 +27,8 @@ async fn settled(grounds: &Grounds, house: &House) {
     let tasks = house.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
     let troubled: Vec<_> = tasks.iter().filter(|task| task.error.is_some()).collect();
     assert!(troubled.is_empty(), "{troubled:#?}");
+    let agreement = house.agreement(grounds).await.expect("comparable");
+    assert_eq!(agreement.differences, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -63,5 +65,5 @@ async fn joiners_movers_and_leavers_reach_jira_by_their_events() {
     realm.delete_user(&alice).await.expect("deleted");
     settled(&grounds, &house).await;
     assert!(!grounds.jira.snapshot().account("alicia").expect("never deleted").active);
-    house.stop().await.expect("stops");
+    house.stop().await;
 }

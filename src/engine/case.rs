@@ -128,11 +128,9 @@ impl<'e> Case<'e> {
     }
 
     async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
-        let groups = step.group.is_some();
+        let writing = step.group.is_some().then(|| self.engine.writing_group());
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
-        if groups {
-            self.engine.forget_groups();
-        }
+        drop(writing);
         if stepped == Stepped::AccountTaken {
             return Err(WorkError::Unsteady(self.claim.subject.to_string()));
         }

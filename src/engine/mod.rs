@@ -6,6 +6,7 @@
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
 mod breaker;
+mod by_hand;
 mod case;
 mod clock;
 mod doubt;
@@ -18,6 +19,7 @@ mod service;
 mod settle;
 mod user;
 
+pub use by_hand::Drained;
 pub use case::Worked;
 pub use clock::{Clock, Dice, SystemClock};
 pub use error::WorkError;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::SignedDuration;
@@ -72,6 +72,27 @@ impl TargetPort {
     }
 }
 
+/// What is kept of the groups of each pair.
+#[derive(Default)]
+struct GroupTables {
+    kept: HashMap<Pair, Arc<GroupTable>>,
+    /// Groups that are being written.
+    writing: usize,
+    /// Groups ever written.
+    written: u64,
+}
+
+/// See [`Engine::writing_group`].
+pub(super) struct WritingGroup<'e>(&'e Engine);
+
+impl Drop for WritingGroup<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.0.group_tables();
+        tables.writing -= 1;
+        tables.written += 1;
+    }
+}
+
 /// Brings subjects in step. Holds no state that a crash could harm: all that matters is in the store.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
@@ -79,7 +100,7 @@ pub struct Engine {
     pub(super) dice: Dice,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
-    groups: Mutex<HashMap<Pair, Arc<GroupTable>>>,
+    groups: Mutex<GroupTables>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -218,25 +239,34 @@ impl Engine {
 
     /// The groups of a pair; kept until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
-        let known = self.groups.lock().ok().and_then(|tables| tables.get(pair).cloned());
+        let (known, written) = {
+            let tables = self.group_tables();
+            (tables.kept.get(pair).cloned(), tables.written)
+        };
         if let Some(table) = known {
             return Ok(table);
         }
-        // Read before it is kept: a write in between empties the place again, see `forget_groups`.
         let managed = self.store.managed_groups(&pair.target).await?;
         let mappings = self.store.group_mappings(pair).await?;
         let table = Arc::new(GroupTable::new(managed, mappings));
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.insert(pair.clone(), Arc::clone(&table));
+        let mut tables = self.group_tables();
+        if tables.writing == 0 && tables.written == written {
+            tables.kept.insert(pair.clone(), Arc::clone(&table));
         }
         Ok(table)
     }
 
-    /// Forgets what is known of the groups of a target; after each write of a group.
-    pub(super) fn forget_groups(&self) {
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.clear();
-        }
+    /// Until the guard goes, a group is written, and no table is kept: neither one that was read before nor one that
+    /// is read meanwhile.
+    pub(super) fn writing_group(&self) -> WritingGroup<'_> {
+        let mut tables = self.group_tables();
+        tables.writing += 1;
+        tables.kept.clear();
+        WritingGroup(self)
+    }
+
+    fn group_tables(&self) -> MutexGuard<'_, GroupTables> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how a call of a task ended, for the breakers of both sides.

@@ -392,9 +392,7 @@ impl Shared {
             return Ok(store.set_pair_state(pair, PairState::Approved, self.engine.clock.now()).await?);
         }
         let options = RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::dry(RunTrigger::First) };
-        let (_, report) = self.engine.run(pair, &options).await?;
-        let set = store.hold_first_run(pair, report.stored(), self.engine.clock.now()).await?;
-        store.set_pair_state(pair, PairState::Held, self.engine.clock.now()).await?;
+        let (set, report) = self.engine.plan_first_run(pair, &options).await?;
         tracing::warn!(
             %pair,
             "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
@@ -406,11 +404,7 @@ impl Shared {
     async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {
         let options =
             RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::apply(RunTrigger::Approved) };
-        self.engine.run(pair, &options).await?;
-        if !self.cancel.is_cancelled() {
-            self.engine.store.set_pair_state(pair, PairState::InService, self.engine.clock.now()).await?;
-            tracing::info!(%pair, "in service");
-        }
+        self.engine.do_first_run(pair, &options).await?;
         Ok(())
     }
 

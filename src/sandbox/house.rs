@@ -8,10 +8,11 @@ use url::Url;
 
 use super::{
     JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    agree::{Agreement, agree},
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
-    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort, WorkError},
+    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
     store::{PairState, Store, TaskFilter, sqlite},
@@ -215,6 +216,13 @@ impl House {
         format!("http://{}", self.server.address())
     }
 
+    /// Whether the imitations agree, read off their bare state; only accounts that are linked count as ours.
+    pub async fn agreement(&self, grounds: &Grounds) -> Result<Agreement, HouseError> {
+        let links = self.store.links(&Self::pair()).await.map_err(fault)?;
+        let ours = links.into_iter().map(|link| link.account.to_string()).collect();
+        Ok(agree(&grounds.realm.snapshot(), &grounds.jira.snapshot(), &ours))
+    }
+
     /// Waits until the pair is in service.
     pub async fn in_service(&self) -> Result<(), HouseError> {
         for _ in 0..600 {
@@ -240,13 +248,12 @@ impl House {
     }
 
     /// Stops it in order; the imitations stay.
-    pub async fn stop(mut self) -> Result<(), WorkError> {
+    pub async fn stop(mut self) {
         self.health.drain();
         if let Some(service) = self.service.take() {
             service.shutdown(Duration::from_secs(10)).await;
         }
         self.server.shutdown(Duration::from_secs(1)).await;
         self.store.close().await;
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! [`keycloak`] and [`jira`] are the two servers, [`fault`] makes either of them misbehave, [`journal`] remembers what
 //! was asked of them.
 
+pub mod agree;
 pub mod fault;
 mod front;
 pub mod house;

@@ -25,7 +25,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use url::Url;
 
 use super::{TargetError, TargetErrorKind};
-use crate::model::ErrorClass;
+use crate::{
+    config::{Reach, Secret},
+    model::ErrorClass,
+};
 
 pub use retry_after::{http_date, retry_after};
 pub use text::tidy;
@@ -64,6 +67,25 @@ impl Default for HttpSettings {
             body_max: 64 << 20,
         }
     }
+}
+
+impl From<&Reach> for HttpSettings {
+    fn from(reach: &Reach) -> Self {
+        Self {
+            ca_file: reach.ca_file.clone(),
+            proxy: reach.proxy.clone(),
+            parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
+            per_second: reach.per_second,
+            call_timeout: reach.timeout,
+            ..Self::default()
+        }
+    }
+}
+
+/// A provider that reads a configured secret anew each time.
+pub fn provider(secret: &Secret) -> SecretProvider {
+    let secret = secret.clone();
+    Arc::new(move || secret.read().map_err(|error| error.to_string()))
 }
 
 /// A proxy's address may hold a password, so only its server is shown.

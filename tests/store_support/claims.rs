@@ -474,7 +474,10 @@ pub async fn many_workers_never_hold_one_subject_or_account_twice(store: World) 
             assert!(store.still_held(claimed.token).await.unwrap());
             let again = worked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 400;
             if again {
-                store.raise(&pair(), &[claimed.subject.clone()], Priority::Run, &because("y"), at(1)).await.unwrap();
+                store
+                    .raise(&pair(), std::slice::from_ref(&claimed.subject), Priority::Run, &because("y"), at(1))
+                    .await
+                    .unwrap();
             }
             {
                 let mut held = held.lock().await;

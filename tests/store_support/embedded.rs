@@ -27,7 +27,7 @@ async fn reopen(file: &Path, now: jiff::Timestamp) -> SqliteStore {
         match SqliteStore::open(file, options).await {
             Ok(store) => return store,
             Err(StoreError::Unavailable(why)) if why.contains("works with this store") => {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
             Err(error) => panic!("{error}"),
         }

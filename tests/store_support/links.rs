@@ -9,7 +9,7 @@ use crate::world::*;
 async fn put(store: &World, pair: &Pair, link: Link) {
     let subject = Subject::User(link.user.clone());
     store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &because("x"), at(0)).await.unwrap();
-    let claimed = store.claim(&pair.target, &[pair.connector.clone()], at(0)).await.unwrap().unwrap();
+    let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), at(0)).await.unwrap().unwrap();
     assert_eq!(claimed.subject, subject);
     let step = Step { link: Some(LinkWrite::Put(link)), ..Step::default() };
     assert_eq!(store.step(claimed.token, step, at(0)).await.unwrap(), Stepped::Written);
@@ -109,7 +109,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     let write = async |pair: &Pair, source: &str, group: GroupWrite| {
         let subject = Subject::group(source);
         store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &because("x"), at(0)).await.unwrap();
-        let claimed = store.claim(&pair.target, &[pair.connector.clone()], at(0)).await.unwrap().unwrap();
+        let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), at(0)).await.unwrap().unwrap();
         let step = Step { group: Some(group), ..Step::default() };
         assert_eq!(store.step(claimed.token, step, at(0)).await.unwrap(), Stepped::Written);
         store.done(claimed.token, at(0)).await;

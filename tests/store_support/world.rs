@@ -8,9 +8,7 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-/// Opens a fresh store of one implementation.
-pub type Factory = fn() -> futures::future::BoxFuture<'static, World>;
-
+/// One implementation's store, and what its process may suffer.
 pub struct World {
     pub store: Arc<dyn Store>,
     /// Ends all claims as the end of the process would.

@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file, one writer, a few readers.
+//! The embedded store: one `SQLite` file, one writer, a few readers.
 //!
 //! Whatever changes something is a job of the one writer (`writer`), which runs many of them in one commit. Claims live
 //! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
@@ -137,6 +137,11 @@ impl SqliteStore {
         let mut conn = open::writer(file, options.durable, false).await?;
         open::expect_schema(&mut conn).await?;
         Ok(Self::start(file, conn, 0, &options, false, ()))
+    }
+
+    /// The process that has the store open for the engine, if one has: its id.
+    pub fn worked_by(file: impl AsRef<Path>) -> Option<String> {
+        open::worked_by(file.as_ref())
     }
 
     /// A store of its own that is removed with it; for tests and demonstrations.

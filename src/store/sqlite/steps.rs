@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{memory::Claim, writer::Tx};
 use crate::{
-    model::{ChangeOutcome, Operation, Token},
+    model::{Cause, ChangeOutcome, Operation, Priority, Token},
     store::{LinkWrite, Step, Stepped, StoreError, StoreResult},
 };
 
@@ -54,6 +54,13 @@ impl Tx {
         self.write_link(&claim, step.link).await?;
         if let Some(group) = step.group {
             self.write_group(&claim, group).await?;
+        }
+        if !step.raise.is_empty() {
+            let cause = match claim.cause.clone() {
+                Cause::Other { .. } => Cause::Other { what: format!("a change of {}", claim.subject) },
+                known => known,
+            };
+            self.raise(claim.no, &step.raise, Priority::FanOut, &cause, now).await?;
         }
         let Some(next) = step.next else { return Ok(Stepped::Written) };
         if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {

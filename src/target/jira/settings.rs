@@ -5,7 +5,10 @@ use std::fmt;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::target::http::{HttpSettings, SecretProvider, server};
+use crate::{
+    config::{TargetAuth, TargetConfig},
+    target::http::{HttpSettings, SecretProvider, provider, server},
+};
 
 /// How usersync signs in.
 #[derive(Clone)]
@@ -78,5 +81,22 @@ impl JiraSettings {
             protected_users: Vec::new(),
             http: HttpSettings::default(),
         }
+    }
+}
+
+impl From<&TargetConfig> for JiraSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let credentials = match &config.auth {
+            TargetAuth::Token(token) => Credentials::Token(provider(token)),
+            TargetAuth::Password { user, password } => {
+                Credentials::Basic { user: user.clone(), password: provider(password) }
+            }
+        };
+        let mut settings = Self::new(config.url.clone(), credentials);
+        settings.applications = Some(config.applications.clone());
+        settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
     }
 }

@@ -231,7 +231,7 @@ CREATE TABLE held_item (
     since       INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX held_item_set ON held_item (held_set, state);
-CREATE INDEX held_item_subject ON held_item (pair, subject) WHERE state IN ('open', 'approved', 'rejected');
+CREATE INDEX held_item_subject ON held_item (pair, subject);
 
 CREATE TABLE request (
     id  INTEGER PRIMARY KEY AUTOINCREMENT,
