@@ -16,12 +16,12 @@ use usersync::{
         Connection, KeycloakSettings,
         setup::{Setup, SetupOptions, SignIn},
     },
-    model::{FirstRun, Policy, Safety},
+    model::{FirstRun, Policy, RunTrigger, Safety},
     sandbox::{
         JiraOptions, JiraSandbox,
         house::{CONNECTOR, House, HouseOptions, Site},
     },
-    store::{EventFilter, Store as _, TaskFilter},
+    store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
     target::jira::{Credentials, JiraSettings},
 };
 
@@ -41,7 +41,7 @@ const STAFF: usize = 100;
 /// All of it.
 pub struct Place {
     pub server: Server,
-    pub realm: Realm,
+    pub realm: Arc<Realm>,
     pub jira: JiraSandbox,
     /// The usersync, while it runs.
     house: Option<House>,
@@ -75,6 +75,7 @@ impl Place {
         let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
         let files = tempfile::tempdir().expect("a folder");
         let latencies = Latencies::new(&realm.name, &server.version);
+        let realm = Arc::new(realm);
         let mut place = Self { server, realm, jira, house: None, client_secret, port, files, fences: 0, latencies };
         place.start().await;
         place.house().in_service().await.expect("the first run ends");
@@ -120,7 +121,7 @@ impl Place {
 
     /// Stops usersync in order; Keycloak and Jira go on.
     pub async fn stop(&mut self) {
-        self.house.take().expect("it runs").stop().await.expect("it stops");
+        self.house.take().expect("it runs").stop().await;
     }
 
     pub fn house(&self) -> &House {
@@ -224,7 +225,7 @@ pub async fn set_up(server: &Server, realm: &Realm, port: u16) -> String {
 }
 
 /// People, all in one group, by one import.
-async fn hire(realm: &Realm) {
+pub async fn hire(realm: &Realm) {
     realm.post("groups", &json!({"name": "everybody"})).await;
     let users: Vec<Value> = (0..STAFF)
         .map(|number| {
@@ -233,4 +234,21 @@ async fn hire(realm: &Realm) {
         })
         .collect();
     realm.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": users})).await;
+}
+
+/// A full run that a person asked for, to its end.
+pub async fn full_run(store: &SqliteStore) {
+    let pair = House::pair();
+    let ended = async || {
+        let runs = store.runs(Some(&pair), 100).await.expect("readable");
+        runs.iter().filter(|run| run.trigger == RunTrigger::Person && run.ended_at.is_some()).count()
+    };
+    let before = ended().await;
+    let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
+    store.request(&request, "tester", jiff::Timestamp::now()).await.expect("asked for");
+    let began = Instant::now();
+    while ended().await == before {
+        assert!(began.elapsed() < DELIVERED_WITHIN, "the run did not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
