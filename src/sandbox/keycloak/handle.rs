@@ -447,7 +447,15 @@ impl RealmHandle {
     ) -> Result<(), Refused> {
         self.quietly(|tx| {
             for (user, group) in pairs {
-                tx.join(user, group)?;
+                let group = tx
+                    .group_id(group)
+                    .ok_or_else(|| Refused::error(404, "Group not found"))?;
+                let member = tx.user_mut(user)?;
+                member.groups.insert(Arc::clone(&group));
+                let (name, id) = (member.username.clone(), Arc::clone(&member.id));
+                if let Some(group) = tx.realm.groups.get_mut(&group) {
+                    Arc::make_mut(group).members.insert(&name, &id);
+                }
             }
             Ok(())
         })
