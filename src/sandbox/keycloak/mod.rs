@@ -19,6 +19,7 @@ mod state;
 mod token;
 mod users_change;
 mod users_read;
+mod values;
 mod webhook;
 mod write;
 
@@ -42,8 +43,9 @@ use super::journal::Journal;
 use super::server::Server;
 use super::versions::Versions;
 
-pub use handle::{GroupState, NewUser, RealmHandle, RealmSnapshot, UserChange, UserState};
+pub use handle::RealmHandle;
 pub use refused::Refused;
+pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, Timing, Webhook};
 
 /// How a sandbox Keycloak is set up.
