@@ -10,7 +10,6 @@ use super::render::{self, answer};
 use super::state::{Account, Application, Profile, World, fold};
 use super::{Call, Jira};
 use crate::sandbox::front::Reply;
-use crate::sandbox::roster::Id;
 
 const DUPLICATE: &str = "A user with that username already exists.";
 const FULL: &str = "There are no seats left in the licence of";
@@ -318,10 +317,4 @@ pub(crate) fn end_session(jira: &Jira, world: &World, call: &Call<'_>, name: &st
     }
     call.demand_admin(world)?;
     world.named(name).map(|_| Reply::empty(200)).ok_or_else(|| Refused::no_user(name))
-}
-
-/// The keys of these accounts that are shown in a page.
-pub(crate) fn page(world: &World, keys: &[Id], inactive: bool) -> Vec<Arc<Account>> {
-    let accounts = keys.iter().filter_map(|key| world.accounts.get(key));
-    accounts.filter(|account| inactive || account.active()).cloned().collect()
 }

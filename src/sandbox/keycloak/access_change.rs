@@ -11,7 +11,7 @@ use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
 use super::state::{Client, Group, Id, Role, User};
-use super::users_change::insert_user;
+use super::users_change::{check_profile, insert_user};
 use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
@@ -128,6 +128,33 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Deletes a client with its service account.
+    pub(crate) fn delete_client(&mut self, id: &str) -> Result<(), Refused> {
+        let missing = || Refused::error(404, "Could not find client");
+        let client = self.realm.client(id).cloned().ok_or_else(missing)?;
+        if let Some(account) = client
+            .service_account
+            .as_ref()
+            .and_then(|id| self.realm.users.get(id))
+            .cloned()
+        {
+            self.remove_user(&account);
+        }
+        self.realm.clients.remove(&client.name);
+        let subject = Subject {
+            resource_id: Some(id.into()),
+            ..Subject::default()
+        };
+        self.admin(
+            "DELETE",
+            "CLIENT",
+            Some(format!("clients/{id}")),
+            None,
+            subject,
+        );
+        Ok(())
+    }
+
     fn add_service_account(&mut self, client: &str) {
         let default_role = self.realm.default_role();
         let (id, now) = (self.id(), self.now());
@@ -234,6 +261,10 @@ impl Tx<'_> {
             if email_taken || !names.insert(name.clone()) {
                 return Err(Refused::message(409, "Duplicate resource error"));
             }
+            check_profile(
+                &name,
+                rep.email.as_deref().filter(|email| !email.is_empty()),
+            )?;
             if existing.is_none() {
                 self.prepare_user(rep)?;
             } else if rep.groups.iter().flatten().any(|path| self.realm.group_at(path).is_none()) {

@@ -339,7 +339,7 @@ fn check_free(realm: &Realm, username: &str, email: Option<&str>, own: Option<&s
 }
 
 /// The checks of Keycloak's default user profile, as far as a sync can meet them.
-fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
+pub(crate) fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
     let length = username.chars().count();
     if !(3..=255).contains(&length) {
         return Err(Refused::field("username", "error-invalid-length", &[json!(3), json!(255)]));

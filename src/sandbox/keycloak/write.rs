@@ -270,6 +270,10 @@ impl Call<'_> {
                 cell.change(actor, |tx| tx.update_client(id, sent.clone())).await?;
                 Ok(Reply::empty(204))
             }
+            ("DELETE", ["clients", id]) => {
+                cell.change(actor, |tx| tx.delete_client(id)).await?;
+                Ok(Reply::empty(204))
+            }
             ("POST", ["clients", id, "client-secret"]) => {
                 let secret = uuid::Uuid::new_v4().simple().to_string();
                 let sent = Map::from_iter([("secret".to_owned(), json!(secret))]);
