@@ -80,7 +80,14 @@ pub struct Engine {
     pub(super) times: EngineTimes,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
-    groups: Mutex<HashMap<Pair, Arc<GroupTable>>>,
+    groups: Mutex<GroupTables>,
+}
+
+/// Tables of groups as they were read, and how often they were forgotten.
+#[derive(Default)]
+struct GroupTables {
+    forgotten: u64,
+    known: HashMap<Pair, Arc<GroupTable>>,
 }
 
 impl Engine {
@@ -219,16 +226,21 @@ impl Engine {
 
     /// The groups of a pair; kept until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
-        let known = self.groups.lock().ok().and_then(|tables| tables.get(pair).cloned());
-        if let Some(table) = known {
-            return Ok(table);
-        }
-        // Read before it is kept: a write in between empties the place again, see `forget_groups`.
+        let forgotten = match self.groups.lock() {
+            Ok(tables) => match tables.known.get(pair) {
+                Some(table) => return Ok(Arc::clone(table)),
+                None => Some(tables.forgotten),
+            },
+            Err(_) => None,
+        };
         let managed = self.store.managed_groups(&pair.target).await?;
         let mappings = self.store.group_mappings(pair).await?;
         let table = Arc::new(GroupTable::new(managed, mappings));
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.insert(pair.clone(), Arc::clone(&table));
+        // What was read before a group was written is not kept.
+        if let Ok(mut tables) = self.groups.lock()
+            && Some(tables.forgotten) == forgotten
+        {
+            tables.known.insert(pair.clone(), Arc::clone(&table));
         }
         Ok(table)
     }
@@ -236,7 +248,8 @@ impl Engine {
     /// Forgets what is known of the groups of a target; after each write of a group.
     pub(super) fn forget_groups(&self) {
         if let Ok(mut tables) = self.groups.lock() {
-            tables.clear();
+            tables.forgotten += 1;
+            tables.known.clear();
         }
     }
 

@@ -91,6 +91,13 @@ pub struct Grounds {
     pub realm: RealmHandle,
     /// The Jira.
     pub jira: JiraSandbox,
+    place: Place,
+}
+
+/// Where the two imitations are, as much as a usersync needs to know; they may be another process's.
+pub struct Place {
+    keycloak: String,
+    jira: String,
     options: HouseOptions,
     client_secret: Kept,
     jira_token: Kept,
@@ -138,23 +145,44 @@ impl Grounds {
         let realm = keycloak.add_realm(CONNECTOR);
         realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
         let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
-        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
-        Ok(Self { keycloak, realm, jira, options, client_secret, jira_token })
+        let place = Place::new(keycloak.url(), jira.url(), options);
+        Ok(Self { keycloak, realm, jira, place })
     }
 
     /// Gives usersync another client secret for Keycloak.
     pub fn give_client_secret(&self, secret: &str) {
-        set(&self.client_secret, secret);
+        set(&self.place.client_secret, secret);
     }
 
     /// Gives usersync another token for Jira.
     pub fn give_jira_token(&self, token: &str) {
-        set(&self.jira_token, token);
+        set(&self.place.jira_token, token);
+    }
+
+    /// Where they are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sets a usersync to work here, and tells the imitated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let house = self.place.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
+        Ok(house)
+    }
+}
+
+impl Place {
+    /// Imitations at these addresses.
+    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: HouseOptions) -> Self {
+        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
+        Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
     }
 
     /// The source that reads the realm.
     pub fn source(&self) -> Result<KeycloakSource, HouseError> {
-        let url = Url::parse(&self.keycloak.url()).map_err(fault)?;
+        let url = Url::parse(&self.keycloak).map_err(fault)?;
         let mut settings = KeycloakSettings::new(url, CONNECTOR, "usersync", read(&self.client_secret));
         settings.connection.time_outs.call = self.options.patience;
         settings.connection.time_outs.long = self.options.patience;
@@ -163,7 +191,7 @@ impl Grounds {
 
     /// The target that writes the Jira.
     pub fn target(&self) -> Result<JiraTarget, HouseError> {
-        let url = Url::parse(&self.jira.url()).map_err(fault)?;
+        let url = Url::parse(&self.jira).map_err(fault)?;
         let mut settings = JiraSettings::new(url, Credentials::Token(read(&self.jira_token)));
         settings.http.call_timeout = self.options.patience;
         JiraTarget::new(settings).map_err(fault)
@@ -178,7 +206,7 @@ impl Grounds {
         Ok(engine.with_times(self.options.times.clone()))
     }
 
-    /// Opens the store, listens, sets the engine to work, and tells the imitated Keycloak where to send its events.
+    /// Opens the store, listens, and sets the engine to work.
     pub async fn build(&self) -> Result<House, HouseError> {
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]);
@@ -214,8 +242,6 @@ impl Grounds {
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
         health.ok("store");
-        let address = server.address();
-        self.realm.set_webhook(Some(Webhook::listener(format!("http://{address}/hooks/{CONNECTOR}"), HOOK_SECRET)));
         Ok(House { store, engine, metrics, health, server, service: Some(service) })
     }
 }

@@ -44,7 +44,7 @@ async fn change_back(w: &World) {
 /// That many requests asked Jira to make this account.
 fn makings(w: &World, login: &str) -> usize {
     let makes = |one: &usersync::sandbox::journal::Entry| {
-        one.method == "POST" && one.path.ends_with("/user") && one.json()["name"] == login && !one.faulted
+        one.method == "POST" && one.path.ends_with("/api/2/user") && one.json()["name"] == login && !one.faulted
     };
     w.jira().journal.matching(makes).len()
 }
