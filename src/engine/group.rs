@@ -167,8 +167,8 @@ impl Case<'_> {
         {
             let managed = table.managed(target).cloned();
             if let Some(managed) = managed {
-                self.step.group =
-                    Some(GroupWrite::Manage { source: group.id.clone(), group: ManagedGroup { name, ..managed } });
+                let (source, name) = (group.id.clone(), group.name.clone());
+                self.step.group = Some(GroupWrite::Manage { source, name, group: managed });
                 self.flush().await?;
             }
         }
@@ -241,7 +241,8 @@ impl Case<'_> {
             removals_approved: false,
             sources: vec![(self.claim.pair.connector.clone(), group.id.clone())],
         };
-        self.step.group = Some(GroupWrite::Manage { source: group.id.clone(), group: managed });
+        let (source, name) = (group.id.clone(), group.name.clone());
+        self.step.group = Some(GroupWrite::Manage { source, name, group: managed });
         self.flush().await?;
         self.raise_after_change(&group.id, former).await
     }

@@ -81,7 +81,7 @@ impl Case<'_> {
                 removals_approved: false,
                 sources: vec![],
             };
-            self.step.group = Some(GroupWrite::Manage { source: source.clone(), group });
+            self.step.group = Some(GroupWrite::Manage { source: source.clone(), name: name.to_owned(), group });
         }
         Ok(true)
     }

@@ -26,7 +26,7 @@ impl Tx {
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<()> {
         let no = claim.no;
         match write {
-            GroupWrite::Manage { source, group } => {
+            GroupWrite::Manage { source, name, group } => {
                 let number = self.group_number(no.target, &group.id).await?;
                 sqlx::query(
                     "INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -40,7 +40,7 @@ impl Tx {
                 .bind(group.removals_approved)
                 .execute(&mut self.conn)
                 .await?;
-                self.map_group(no, &source, &group.name, Some(number), None).await
+                self.map_group(no, &source, &name, Some(number), None).await
             }
             GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await,
             GroupWrite::Forget { source } => {
