@@ -70,7 +70,7 @@ async fn a_write_whose_answer_was_lost_before_the_stop_is_settled_by_looking() {
     assert_eq!(
         w.jira()
             .journal
-            .matching(|one| one.json()["name"] == "alice" && one.path.ends_with("/user") && one.method == "POST")
+            .matching(|one| one.json()["name"] == "alice" && one.path.ends_with("/api/2/user") && one.method == "POST")
             .len(),
         1
     );
