@@ -13,7 +13,7 @@ use crate::{
     config::{Config, ConnectorConfig, Secret},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
-        Store, StoreError,
+        Inbox, Store, StoreError,
         sqlite::{OpenOptions, SqliteStore},
     },
     telemetry::{Health, Metrics, logs},
@@ -68,7 +68,7 @@ impl ServeArgs {
         let store = Arc::new(SqliteStore::open(&config.store.path, OpenOptions::new(context.out.now)).await?);
         let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn Store>).with_metrics(metrics);
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
-        hooks.open(Arc::clone(&store) as Arc<dyn Store>, config.connectors.iter().map(hook).collect());
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, config.connectors.iter().map(hook).collect());
         health.ok("store");
         tracing::info!(connectors = config.connectors.len(), targets = config.targets.len(), "at work");
 

@@ -15,7 +15,7 @@ use crate::{
     engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
-    store::{PairState, Store, TaskFilter, sqlite},
+    store::{Inbox, PairState, Store, TaskFilter, sqlite},
     target::jira::{Credentials, JiraSettings, JiraTarget},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
@@ -160,7 +160,7 @@ impl Grounds {
             secrets: Arc::new(secrets),
             removed: false,
         };
-        hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
         health.ok("store");
         let address = server.address();
         self.realm.set_webhook(Some(Webhook::listener(format!("http://{address}/hooks/{CONNECTOR}"), HOOK_SECRET)));
