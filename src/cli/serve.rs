@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConnectorConfig, Secret, SecretReference},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
-        Store, StoreError,
+        Inbox, Store, StoreError,
         sqlite::{OpenOptions, SqliteStore},
     },
     telemetry::{Health, Metrics, logs},
@@ -70,7 +70,7 @@ impl ServeArgs {
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
         let mut connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
         connectors.extend(removed(&config, store.as_ref()).await?);
-        hooks.open(Arc::clone(&store) as Arc<dyn Store>, connectors);
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, connectors);
         health.ok("store");
         tracing::info!(connectors = config.connectors.len(), targets = config.targets.len(), "at work");
 

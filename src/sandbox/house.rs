@@ -20,7 +20,7 @@ use crate::{
     engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
-    store::{PairState, Store, TaskFilter, sqlite},
+    store::{Inbox, PairState, Store, TaskFilter, sqlite},
     target::{
         http::SecretProvider,
         jira::{Credentials, JiraSettings, JiraTarget},
@@ -275,7 +275,7 @@ impl Site {
             secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
             removed: false,
         };
-        hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
         health.ok("store");
         Ok(House { store, engine, metrics, health, server, service: Some(service) })
     }

@@ -436,6 +436,32 @@ pub struct AuditRecord {
     pub what: String,
 }
 
+/// Where events are put: all that whoever takes them in needs of a store.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// See [`Store::append_events`].
+    async fn put(
+        &self,
+        connector: &ConnectorName,
+        targets: &[TargetName],
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> StoreResult<Appended>;
+}
+
+#[async_trait]
+impl<S: Store> Inbox for S {
+    async fn put(
+        &self,
+        connector: &ConnectorName,
+        targets: &[TargetName],
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> StoreResult<Appended> {
+        self.append_events(connector, targets, events, now).await
+    }
+}
+
 /// What is kept, and the rules that keep it right. Times come in as values. [9]
 #[async_trait]
 pub trait Store: Send + Sync {

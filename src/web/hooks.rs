@@ -22,7 +22,7 @@ use crate::{
         signature::SignatureHeaders,
     },
     model::{ConnectorName, EventOutcome, TargetName},
-    store::{Store, StoreError},
+    store::{Inbox, StoreError},
     telemetry::{Health, Metrics, metrics::EventFate},
 };
 
@@ -57,7 +57,7 @@ pub struct Hooks {
 }
 
 struct Open {
-    store: Arc<dyn Store>,
+    inbox: Arc<dyn Inbox>,
     connectors: HashMap<ConnectorName, Place>,
     /// Verified against for connectors that are not there, so that their absence is not told by the time it takes.
     nobody: Arc<HookSecrets>,
@@ -128,12 +128,12 @@ impl Hooks {
     }
 
     /// Opens it; once.
-    pub fn open(&self, store: Arc<dyn Store>, connectors: Vec<HookConnector>) {
+    pub fn open(&self, inbox: Arc<dyn Inbox>, connectors: Vec<HookConnector>) {
         let place = |connector: HookConnector| {
             (connector.name.clone(), Place { connector, waiting: Semaphore::new(self.waiting) })
         };
         let open = Open {
-            store,
+            inbox,
             connectors: connectors.into_iter().map(place).collect(),
             nobody: Arc::new(HookSecrets::new(Vec::new(), None)),
         };
@@ -167,14 +167,13 @@ impl Hooks {
         let events =
             decode(*verified, &DecodeContext::new(&place.connector.realm, now)).map_err(Refused::NotAnEvent)?;
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
-        let appended =
-            open.store.append_events(name, &place.connector.targets, events, now).await.map_err(|error| {
-                tracing::error!(connector = %name, "events could not be stored: {error}");
-                if let StoreError::Unavailable(why) = &error {
-                    self.health.down("store", why.clone());
-                }
-                Refused::Unavailable
-            })?;
+        let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
+            tracing::error!(connector = %name, "events could not be stored: {error}");
+            if let StoreError::Unavailable(why) = &error {
+                self.health.down("store", why.clone());
+            }
+            Refused::Unavailable
+        })?;
         self.health.ok("store");
         let stored = (appended.stored as u64).saturating_sub(ignored);
         for (fate, count) in [

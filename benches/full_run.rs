@@ -1,0 +1,335 @@
+//! A full run that finds nothing to do, against a bare walk of the same pages: decoded, with the same parallelism, and
+//! thrown away. The imitations are served by another process.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+use url::Url;
+use usersync::{
+    engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
+    keycloak::{KeycloakSettings, KeycloakSource},
+    model::{Pair, Policy, RunTrigger},
+    sandbox::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser},
+    store::{
+        Store,
+        sqlite::{OpenOptions, SqliteStore},
+    },
+    target::jira::{Credentials, JiraSettings, JiraTarget},
+};
+
+const REALM: &str = "acme";
+const SECRET: &str = "bench-client-secret";
+/// Users on one page of Keycloak, accounts on one of Jira, members on one of either.
+const USERS_PAGE: usize = 500;
+const MEMBERS_PAGE: usize = 50;
+/// Pages of users side by side, and lists of members.
+const USERS_PARALLEL: usize = 4;
+const MEMBERS_PARALLEL: usize = 8;
+
+#[derive(Clone, Copy)]
+struct Size {
+    users: usize,
+    groups: usize,
+    groups_each: usize,
+    rounds: usize,
+}
+
+impl Size {
+    fn get() -> Self {
+        if support::is_smoke() {
+            return Self { users: 120, groups: 10, groups_each: 2, rounds: 1 };
+        }
+        Self {
+            users: support::number("USERS", 10_000),
+            groups: support::number("GROUPS", 200),
+            groups_each: 5,
+            rounds: support::number("ROUNDS", 9),
+        }
+    }
+}
+
+fn groups_of(user: usize, size: Size) -> Vec<String> {
+    (0..size.groups_each).map(|nth| format!("group-{:04}", (user * 7 + nth * 41) % size.groups)).collect()
+}
+
+/// Serves both imitations, in step with each other, until its input ends.
+async fn serve(size: Size) {
+    let keycloak = KeycloakSandbox::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
+    let keycloak = keycloak.expect("an imitated Keycloak");
+    let jira = JiraSandbox::start(JiraOptions { journal: false, ..JiraOptions::default() }).await;
+    let jira = jira.expect("an imitated Jira");
+    let realm = keycloak.add_realm(REALM);
+    realm.add_service_client("usersync", SECRET, &["view-users", "view-events"]);
+    let login = |user: usize| format!("user-{user:06}");
+    let users = (0..size.users).map(|user| {
+        let paths: Vec<String> = groups_of(user, size).iter().map(|group| format!("/{group}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        NewUser::named(login(user)).in_groups(&paths)
+    });
+    realm.import_users(users).expect("imported");
+    jira.add_accounts((0..size.users).map(|user| {
+        let groups = groups_of(user, size);
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        NewAccount::named(login(user)).in_groups(&groups)
+    }));
+    println!("{} {}", keycloak.url(), jira.url());
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0; 1]));
+    let _ = ended.await;
+}
+
+/// The other process, and where it serves.
+struct Servers {
+    child: Child,
+    keycloak: Url,
+    jira: Url,
+}
+
+impl Servers {
+    async fn start(size: Size) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("our own program"))
+            .arg("serve")
+            .args([size.users, size.groups, size.groups_each].map(|number| number.to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("started");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = lines.next_line().await.expect("read").expect("it tells its addresses");
+        let (keycloak, jira) = line.split_once(' ').expect("two addresses");
+        let url = |text: &str| Url::parse(text).expect("a URL");
+        Self { child, keycloak: url(keycloak), jira: url(jira) }
+    }
+
+    fn engine(&self, store: Arc<dyn Store>) -> Engine {
+        let secret = Arc::new(|| Ok(SECRET.to_owned().into()));
+        let source = KeycloakSource::new(KeycloakSettings::new(self.keycloak.clone(), REALM, "usersync", secret));
+        let token = Credentials::Token(Arc::new(|| Ok(JiraOptions::default().token.into())));
+        let target = JiraTarget::new(JiraSettings::new(self.jira.clone(), token)).expect("a client");
+        let source = Arc::new(source.expect("a client"));
+        let connector = Connector::new(REALM.into(), source, Policy::default(), vec!["jira".into()]);
+        let port = TargetPort::new("jira".into(), Arc::new(target));
+        Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port])
+    }
+}
+
+/// What the bare walk decodes, as much as the product reads.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "decoding it is what is measured")]
+struct User {
+    id: String,
+    username: String,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    email: Option<String>,
+    enabled: bool,
+    federation_link: Option<String>,
+    attributes: Option<BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct GroupName {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "decoding it is what is measured")]
+struct Account {
+    key: String,
+    name: String,
+    display_name: Option<String>,
+    email_address: Option<String>,
+    active: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    values: Vec<T>,
+    is_last: Option<bool>,
+    next_cursor: Option<serde_json::Value>,
+}
+
+/// A client that only reads and decodes.
+struct Bare {
+    client: reqwest::Client,
+    admin: String,
+    api: String,
+    token: String,
+}
+
+/// What a walk met.
+#[derive(Debug, PartialEq, Eq)]
+struct Walked {
+    users: usize,
+    members: usize,
+    accounts: usize,
+    account_members: usize,
+}
+
+type Result<T> = std::result::Result<T, reqwest::Error>;
+
+impl Bare {
+    async fn new(servers: &Servers) -> Self {
+        let base = servers.keycloak.as_str().trim_end_matches('/');
+        let client = reqwest::Client::new();
+        let form = [("grant_type", "client_credentials"), ("client_id", "usersync"), ("client_secret", SECRET)];
+        let token = client.post(format!("{base}/realms/{REALM}/protocol/openid-connect/token")).form(&form);
+        let token: serde_json::Value = token.send().await.expect("answered").json().await.expect("JSON");
+        Self {
+            client,
+            admin: format!("{base}/admin/realms/{REALM}"),
+            api: format!("{}/rest/api/2", servers.jira.as_str().trim_end_matches('/')),
+            token: token["access_token"].as_str().expect("a token").to_owned(),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, url: String, token: &str) -> Result<T> {
+        let answer = self.client.get(url).bearer_auth(token).send().await?.error_for_status()?;
+        let body = answer.bytes().await?;
+        Ok(serde_json::from_slice(&body).expect("what was expected"))
+    }
+
+    async fn admin<T: DeserializeOwned>(&self, below: String) -> Result<T> {
+        self.get(format!("{}/{below}", self.admin), &self.token).await
+    }
+
+    async fn api<T: DeserializeOwned>(&self, below: String) -> Result<T> {
+        self.get(format!("{}/{below}", self.api), &JiraOptions::default().token).await
+    }
+
+    async fn members(&self, group: &str) -> Result<usize> {
+        let mut met = 0;
+        loop {
+            let page: Vec<Id> = self
+                .admin(format!("groups/{group}/members?first={met}&max={USERS_PAGE}&briefRepresentation=true"))
+                .await?;
+            met += page.iter().filter(|member| !member.id.is_empty()).count();
+            if page.len() < USERS_PAGE {
+                return Ok(met);
+            }
+        }
+    }
+
+    async fn account_members(&self, group: &str) -> Result<usize> {
+        let mut met = 0;
+        loop {
+            let page: Page<Account> = self
+                .api(format!(
+                    "group/member?groupname={group}&includeInactiveUsers=true&startAt={met}&maxResults={MEMBERS_PAGE}"
+                ))
+                .await?;
+            met += page.values.len();
+            if page.values.is_empty() || page.is_last == Some(true) {
+                return Ok(met);
+            }
+        }
+    }
+
+    async fn walk(&self) -> Result<Walked> {
+        let count: usize = self.admin("users/count".to_owned()).await?;
+        let pages = (0..=count / USERS_PAGE).map(|page| {
+            let first = page * USERS_PAGE;
+            self.admin::<Vec<User>>(format!("users?first={first}&max={USERS_PAGE}&briefRepresentation=false"))
+        });
+        let pages: Vec<Vec<User>> = stream::iter(pages).buffered(USERS_PARALLEL).try_collect().await?;
+        let groups: Vec<GroupName> = self.admin("groups?first=0&max=1000&briefRepresentation=true".to_owned()).await?;
+        let members = stream::iter(groups.iter().map(|group| self.members(&group.id))).buffered(MEMBERS_PARALLEL);
+        let members: Vec<usize> = members.try_collect().await?;
+        let mut accounts = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page: Page<Account> = self.api(format!("user/list?maxResults=1000{cursor}")).await?;
+            accounts.extend(page.values);
+            match page.next_cursor {
+                Some(next) if page.is_last != Some(true) => {
+                    cursor = format!("&cursor={}", next.as_str().map_or_else(|| next.to_string(), str::to_owned));
+                }
+                _ => break,
+            }
+        }
+        let walks = stream::iter(groups.iter().map(|group| self.account_members(&group.name)));
+        let account_members: Vec<usize> = walks.buffered(MEMBERS_PARALLEL).try_collect().await?;
+        Ok(Walked {
+            users: pages.iter().map(Vec::len).sum(),
+            members: members.iter().sum(),
+            accounts: accounts.len(),
+            account_members: account_members.iter().sum(),
+        })
+    }
+}
+
+async fn compare(size: Size) {
+    let mut servers = Servers::start(size).await;
+    let folder = support::folder();
+    let store = SqliteStore::open(folder.path().join("run.db"), OpenOptions::new(Timestamp::now())).await;
+    let store = Arc::new(store.expect("a store"));
+    let engine = servers.engine(Arc::clone(&store) as Arc<dyn Store>);
+    let pair = Pair::new(REALM, "jira");
+    store.ensure_pairs(std::slice::from_ref(&pair), Timestamp::now()).await.expect("written");
+    let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
+    let began = Instant::now();
+    let (_, report) = engine.run(&pair, &first).await.expect("the first run ends well");
+    assert!(!report.has_problems() && report.done.get("adopt") == Some(&(size.users as u64)), "{report:#?}");
+    println!("full_run_idle: the first run adopted {} accounts in {:.1} s", size.users, began.elapsed().as_secs_f64());
+
+    let mut sides = support::Sides::default();
+    // One round more than is counted: connections, caches.
+    for round in 0..=size.rounds {
+        let began = Instant::now();
+        let (_, report) = engine.run(&pair, &RunOptions::apply(RunTrigger::Schedule)).await.expect("ends well");
+        let ours = support::ms(began.elapsed());
+        assert!(!report.has_problems() && report.done.is_empty() && report.raised == 0, "{report:#?}");
+        assert_eq!(report.unchanged, size.users);
+        let bare = Bare::new(&servers).await;
+        let began = Instant::now();
+        let walked = bare.walk().await.expect("walked");
+        let took = support::ms(began.elapsed());
+        let memberships = size.users * size.groups_each;
+        assert_eq!((walked.users, walked.members), (size.users, memberships));
+        assert_eq!((walked.accounts, walked.account_members), (report.accounts, memberships));
+        if round > 0 || size.rounds == 0 {
+            sides.push(ours, took);
+        }
+    }
+    let name = if size.users == 10_000 { "full_run_idle_10k" } else { "full_run_idle" };
+    sides.print(name, "ms");
+    store.close().await;
+    drop(servers.child.stdin.take());
+    let _ = tokio::time::timeout(Duration::from_secs(5), servers.child.wait()).await;
+}
+
+fn main() {
+    support::runtime().block_on(async {
+        match support::after("serve").as_deref() {
+            Some(numbers) => {
+                let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
+                let [users, groups, groups_each] = numbers[..] else { panic!("serve USERS GROUPS GROUPS_EACH") };
+                serve(Size { users, groups, groups_each, rounds: 0 }).await;
+            }
+            None => compare(Size::get()).await,
+        }
+    });
+}
