@@ -3,6 +3,7 @@
 //! The rooms, inside out: [`model`] holds the nouns; [`policy`] and [`plan`] are pure; [`engine`] drives [`keycloak`],
 //! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod keycloak;

@@ -1,1 +1,10 @@
-fn main() {}
+//! Starts the command line, nothing else.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    usersync::cli::main()
+}

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use usersync::{
     sandbox::{
+        agree::agree,
         house::{Grounds, House, HouseOptions},
         keycloak::{NewUser, UserChange},
     },
@@ -27,6 +28,8 @@ async fn settled(grounds: &Grounds, house: &House) {
     let tasks = house.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
     let troubled: Vec<_> = tasks.iter().filter(|task| task.error.is_some()).collect();
     assert!(troubled.is_empty(), "{troubled:#?}");
+    let agreement = agree(grounds);
+    assert!(agreement.holds(), "{agreement}");
 }
 
 #[tokio::test]
@@ -63,5 +66,5 @@ async fn joiners_movers_and_leavers_reach_jira_by_their_events() {
     realm.delete_user(&alice).await.expect("deleted");
     settled(&grounds, &house).await;
     assert!(!grounds.jira.snapshot().account("alicia").expect("never deleted").active);
-    house.stop().await.expect("stops");
+    house.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -13,11 +13,13 @@ use super::{
 };
 use crate::{
     model::{
-        Account, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject,
+        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation,
+        Subject,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, NewIntent, Settled, Step, Stepped, StoreError, Waiting},
     target::{Applied, TargetError, TargetErrorKind, TargetInfo},
+    telemetry::metrics::Peer,
 };
 
 /// What is different for a subject that a run works.
@@ -118,11 +120,9 @@ impl<'e> Case<'e> {
     }
 
     async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
-        let groups = step.group.is_some();
+        let writing = step.group.is_some().then(|| self.engine.writing_group());
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
-        if groups {
-            self.engine.forget_groups();
-        }
+        drop(writing);
         if stepped == Stepped::AccountTaken {
             return Err(WorkError::Unsteady(self.claim.subject.to_string()));
         }
@@ -209,7 +209,10 @@ impl<'e> Case<'e> {
         if !self.engine.store.still_held(self.claim.token).await? {
             return Err(StoreError::ClaimEnded.into());
         }
-        match self.port.target.apply(operation, deadline).await {
+        let sent_at = self.engine.clock.now();
+        let answer = self.port.target.apply(operation, deadline).await;
+        self.count(sent_at, answer.as_ref().err());
+        match answer {
             Ok(applied) => {
                 self.port.breaker.succeeded();
                 self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
@@ -236,6 +239,15 @@ impl<'e> Case<'e> {
                     TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
                 }
             }
+        }
+    }
+
+    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
+        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
+        let took = now.duration_since(sent_at).unsigned_abs();
+        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
+        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
+            metrics.written(&self.port.name, self.claim.caused_at, now);
         }
     }
 

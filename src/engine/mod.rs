@@ -6,6 +6,7 @@
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
 mod breaker;
+mod by_hand;
 mod case;
 mod clock;
 mod doubt;
@@ -19,6 +20,7 @@ mod settle;
 mod times;
 mod user;
 
+pub use by_hand::Drained;
 pub use case::Worked;
 pub use clock::{Clock, Dice, SystemClock};
 pub use error::WorkError;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::SignedDuration;
@@ -19,6 +19,7 @@ use crate::{
     plan::GroupTable,
     store::{Holder, PairState, Store},
     target::{Target, TargetError, TargetErrorKind, TargetInfo},
+    telemetry::Metrics,
 };
 
 /// A connector as the engine works it.
@@ -72,6 +73,27 @@ impl TargetPort {
     }
 }
 
+/// What is kept of the groups of each pair.
+#[derive(Default)]
+struct GroupTables {
+    kept: HashMap<Pair, Arc<GroupTable>>,
+    /// Groups that are being written.
+    writing: usize,
+    /// Groups ever written.
+    written: u64,
+}
+
+/// See [`Engine::writing_group`].
+pub(super) struct WritingGroup<'e>(&'e Engine);
+
+impl Drop for WritingGroup<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.0.group_tables();
+        tables.writing -= 1;
+        tables.written += 1;
+    }
+}
+
 /// Brings subjects in step. Holds no state that a crash could harm: all that matters is in the store.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
@@ -81,13 +103,7 @@ pub struct Engine {
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
-}
-
-/// Tables of groups as they were read, and how often they were forgotten.
-#[derive(Default)]
-struct GroupTables {
-    forgotten: u64,
-    known: HashMap<Pair, Arc<GroupTable>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Engine {
@@ -107,7 +123,14 @@ impl Engine {
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
+            metrics: Arc::new(Metrics::new()),
         }
+    }
+
+    /// The same, counting into these.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The same with other waits.
@@ -230,31 +253,34 @@ impl Engine {
 
     /// The groups of a pair; kept until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
-        let forgotten = match self.groups.lock() {
-            Ok(tables) => match tables.known.get(pair) {
-                Some(table) => return Ok(Arc::clone(table)),
-                None => Some(tables.forgotten),
-            },
-            Err(_) => None,
+        let (known, written) = {
+            let tables = self.group_tables();
+            (tables.kept.get(pair).cloned(), tables.written)
         };
+        if let Some(table) = known {
+            return Ok(table);
+        }
         let managed = self.store.managed_groups(&pair.target).await?;
         let mappings = self.store.group_mappings(pair).await?;
         let table = Arc::new(GroupTable::new(managed, mappings));
-        // What was read before a group was written is not kept.
-        if let Ok(mut tables) = self.groups.lock()
-            && Some(tables.forgotten) == forgotten
-        {
-            tables.known.insert(pair.clone(), Arc::clone(&table));
+        let mut tables = self.group_tables();
+        if tables.writing == 0 && tables.written == written {
+            tables.kept.insert(pair.clone(), Arc::clone(&table));
         }
         Ok(table)
     }
 
-    /// Forgets what is known of the groups of a target; after each write of a group.
-    pub(super) fn forget_groups(&self) {
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.forgotten += 1;
-            tables.known.clear();
-        }
+    /// Until the guard goes, a group is written, and no table is kept: neither one that was read before nor one that
+    /// is read meanwhile.
+    pub(super) fn writing_group(&self) -> WritingGroup<'_> {
+        let mut tables = self.group_tables();
+        tables.writing += 1;
+        tables.kept.clear();
+        WritingGroup(self)
+    }
+
+    fn group_tables(&self) -> MutexGuard<'_, GroupTables> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how a call of a task ended, for the breakers of both sides.

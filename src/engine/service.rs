@@ -31,6 +31,8 @@ const LOOK_AROUND: Duration = Duration::from_millis(250);
 /// How often old events, changes and runs are removed, and how many in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
+/// How often the gauges are brought up to date.
+const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that a dispatcher sleeps without looking.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -105,6 +107,7 @@ impl Service {
         shared.look_around().await?;
         tasks.spawn(Arc::clone(&shared).watch());
         tasks.spawn(Arc::clone(&shared).prune());
+        tasks.spawn(Arc::clone(&shared).gauge());
         for port in engine.targets() {
             tasks.spawn(Arc::clone(&shared).dispatch(Arc::clone(port)));
             tasks.spawn(Arc::clone(&shared).heal_target(Arc::clone(port)));
@@ -387,9 +390,7 @@ impl Shared {
             return Ok(store.set_pair_state(pair, PairState::Approved, self.engine.clock.now()).await?);
         }
         let options = RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::dry(RunTrigger::First) };
-        let (_, report) = self.engine.run(pair, &options).await?;
-        let set = store.hold_first_run(pair, report.stored(), self.engine.clock.now()).await?;
-        store.set_pair_state(pair, PairState::Held, self.engine.clock.now()).await?;
+        let (set, report) = self.engine.plan_first_run(pair, &options).await?;
         tracing::warn!(
             %pair,
             "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
@@ -401,11 +402,7 @@ impl Shared {
     async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {
         let options =
             RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::apply(RunTrigger::Approved) };
-        self.engine.run(pair, &options).await?;
-        if !self.cancel.is_cancelled() {
-            self.engine.store.set_pair_state(pair, PairState::InService, self.engine.clock.now()).await?;
-            tracing::info!(%pair, "in service");
-        }
+        self.engine.do_first_run(pair, &options).await?;
         Ok(())
     }
 
@@ -417,6 +414,22 @@ impl Shared {
             raised = report.raised, took_ms = report.took_ms, "run ended"
         );
         Ok(())
+    }
+
+    /// Keeps the gauges of all pairs up to date.
+    async fn gauge(self: Arc<Self>) {
+        while !self.cancel.is_cancelled() {
+            let now = self.engine.clock.now();
+            for pair in self.engine.pairs() {
+                match self.engine.store.counts(&pair, now).await {
+                    Ok(counts) => self.engine.metrics.counts(&pair, &counts, now),
+                    Err(error) => tracing::error!(%pair, "the store cannot be read: {error}"),
+                }
+                let next = self.next_after(&pair, now).map(|(due, _)| due);
+                self.engine.metrics.next_run(&pair.connector, next);
+            }
+            self.sleep(GAUGED_EVERY).await;
+        }
     }
 
     /// Removes what is older than it is to be kept, in small steps.

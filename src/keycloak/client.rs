@@ -24,6 +24,9 @@ const GROUP_GONE: &str = "Could not find group by id";
 /// How many are asked for when any living user will do.
 const SOME: usize = 20;
 
+/// A token older than this is renewed before a 403 is believed.
+const RIGHTS_MAY_BE_NEWER: Duration = Duration::from_secs(10);
+
 /// A realm, read with a service account.
 pub struct KeycloakSource {
     pub(super) settings: KeycloakSettings,
@@ -72,7 +75,7 @@ impl KeycloakSource {
         self.tokens.get(&self.http, &self.settings, &self.names, self.base().await?, stale).await
     }
 
-    /// A GET with the token; a token that was refused is renewed once.
+    /// A GET with the token; a token that was refused, or that opens too little, is renewed once.
     pub(super) async fn fetch(&self, url: &str, query: Query<'_>, within: Duration) -> Result<Answer, SourceError> {
         let base = self.base().await?;
         let mut token = self.token(None).await?;
@@ -80,7 +83,10 @@ impl KeycloakSource {
         loop {
             let request = self.http.client().get(url).query(query).bearer_auth(token.text.expose_secret());
             let answer = self.http.get(&self.names.at(base), request, within).await?;
-            if answer.status != StatusCode::UNAUTHORIZED || renewed {
+            // Rights are in the token, so one that was given meanwhile is only in the next.
+            let stale = answer.status == StatusCode::UNAUTHORIZED
+                || answer.status == StatusCode::FORBIDDEN && token.asked_at.elapsed() > RIGHTS_MAY_BE_NEWER;
+            if !stale || renewed {
                 return Ok(answer);
             }
             token = self.token(Some(token.number)).await?;
@@ -150,6 +156,11 @@ impl KeycloakSource {
             return Err(self.doubt(&format!("a page of {asked} holds more than the {max} that were asked for")));
         }
         Ok(page)
+    }
+
+    /// Whether the token opens the listings without showing anybody in them.
+    pub(super) async fn is_blind(&self) -> Result<bool, SourceError> {
+        Ok(self.token(None).await?.claims.is_blind(&self.names.rights_client))
     }
 
     pub(super) fn doubt(&self, what: &str) -> SourceError {
@@ -242,7 +253,7 @@ impl Source for KeycloakSource {
         // Too few rights look like an empty realm.
         if first == 0 && page.is_empty() && max > 0 {
             let count = self.user_count().await?;
-            if count > 0 {
+            if count > 0 || self.is_blind().await? {
                 let text = format!(
                     "the listing of users is empty, but Keycloak counts {count}: the role view-users is missing"
                 );

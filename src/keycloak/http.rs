@@ -4,12 +4,7 @@ use std::{error::Error as _, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
-use reqwest::{
-    Certificate, Client, Proxy, RequestBuilder, StatusCode,
-    header::{DATE, HeaderMap},
-    redirect,
-};
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, header::HeaderMap, redirect};
 use tokio::sync::Semaphore;
 
 use super::{Connection, SourceError, fault};
@@ -27,14 +22,6 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
-}
-
-impl Answer {
-    /// How far the server's clock is ahead of ours.
-    pub fn clock_ahead(&self, now: Timestamp) -> Option<SignedDuration> {
-        let date = self.headers.get(DATE)?.to_str().ok()?;
-        Some(rfc2822::parse(date).ok()?.timestamp().duration_since(now))
-    }
 }
 
 /// A client of one server.

@@ -7,6 +7,7 @@ mod diagnose;
 mod fault;
 mod groups;
 mod http;
+mod search;
 mod settings;
 pub mod setup;
 pub mod signature;

@@ -5,6 +5,8 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
+use crate::config::ConnectorConfig;
+
 /// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
 /// line without the secret.
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
@@ -47,6 +49,21 @@ impl Connection {
     /// To this address, all else by default.
     pub fn new(url: Url) -> Self {
         Self { url, ca_file: None, proxy: None, parallel: 8, per_second: None, time_outs: TimeOuts::default() }
+    }
+}
+
+impl From<&ConnectorConfig> for Connection {
+    fn from(config: &ConnectorConfig) -> Self {
+        let reach = &config.reach;
+        let default = TimeOuts::default();
+        Self {
+            url: config.url.clone(),
+            ca_file: reach.ca_file.clone(),
+            proxy: reach.proxy.clone(),
+            parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
+            per_second: reach.per_second,
+            time_outs: TimeOuts { call: reach.timeout, long: default.long.max(reach.timeout), ..default },
+        }
     }
 }
 
@@ -96,6 +113,20 @@ impl KeycloakSettings {
     /// The client whose roles are the rights: of the realm itself, or of `master` for it.
     pub fn rights_client(&self) -> String {
         rights_client(&self.realm, self.token_realm())
+    }
+}
+
+impl From<&ConnectorConfig> for KeycloakSettings {
+    fn from(config: &ConnectorConfig) -> Self {
+        let secret = config.client_secret.clone();
+        Self {
+            connection: Connection::from(config),
+            realm: config.realm.clone(),
+            client_realm: (config.client_realm != config.realm).then(|| config.client_realm.clone()),
+            client_id: config.client_id.clone(),
+            secret: Arc::new(move || secret.read().map_err(|error| error.to_string())),
+            page: usize::try_from(config.page_size.get()).unwrap_or(usize::MAX),
+        }
     }
 }
 

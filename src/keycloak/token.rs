@@ -7,6 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -37,6 +38,7 @@ type Digest = [u8; 32];
 pub(super) struct Claims {
     pub iss: Option<String>,
     pub sub: Option<String>,
+    iat: Option<i64>,
     #[serde(default)]
     resource_access: BTreeMap<String, Roles>,
 }
@@ -54,6 +56,13 @@ impl Claims {
         serde_json::from_slice(&payload).ok()
     }
 
+    /// Whether the bearer has rights on a realm, but none that shows its users and groups: then listings are empty, and
+    /// on older Keycloaks counts are 0 too. A token that names no rights at all tells nothing.
+    pub fn is_blind(&self, rights_client: &str) -> bool {
+        let shows = ["view-users", "manage-users"];
+        self.resource_access.contains_key(rights_client) && !shows.iter().any(|role| self.has(rights_client, role))
+    }
+
     /// Whether the bearer has a role of a client.
     pub fn has(&self, client: &str, role: &str) -> bool {
         self.resource_access.get(client).is_some_and(|access| access.roles.contains(role))
@@ -66,6 +75,10 @@ pub(super) struct Token {
     pub text: SecretString,
     pub claims: Claims,
     pub life: Duration,
+    /// How many seconds Keycloak's clock was ahead of ours when it was given.
+    pub clock_ahead: Option<i64>,
+    /// When it was asked for.
+    pub asked_at: Instant,
     /// Tells one token from the next.
     pub number: u64,
     renew_at: Instant,
@@ -131,7 +144,10 @@ impl Tokens {
                 state.refused = None;
                 let margin = RENEW_BEFORE.min(life / 4);
                 let claims = Claims::of(text.expose_secret()).unwrap_or_default();
+                let clock_ahead = claims.iat.map(|at| at.saturating_sub(Timestamp::now().as_second()));
                 let token = Token {
+                    clock_ahead,
+                    asked_at,
                     text,
                     claims,
                     life,
@@ -246,6 +262,10 @@ mod tests {
         assert_eq!((claims.iss.as_deref(), claims.sub.as_deref()), (Some("https://sso/realms/acme"), Some("s1")));
         assert!(claims.has("realm-management", "view-users"));
         assert!(!claims.has("realm-management", "view-events") && !claims.has("acme-realm", "view-users"));
+        assert!(!claims.is_blind("realm-management") && !claims.is_blind("acme-realm"));
+        let blind = r#"{"resource_access":{"realm-management":{"roles":["query-users"]}}}"#;
+        let blind = Claims::of(&format!("h.{}.s", URL_SAFE_NO_PAD.encode(blind))).unwrap();
+        assert!(blind.is_blind("realm-management") && !blind.is_blind("acme-realm"));
         for bad in ["", "opaque", "a.b", "a.!.c"] {
             assert_eq!(Claims::of(bad), None);
         }

@@ -1,8 +1,9 @@
 //! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
-//! tests and for benchmarks.
+//! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -16,9 +17,7 @@ use super::{
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
-    engine::{
-        Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort, WorkError,
-    },
+    engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
     store::{PairState, Store, TaskFilter, sqlite},
@@ -27,7 +26,7 @@ use crate::{
         jira::{Credentials, JiraSettings, JiraTarget},
     },
     telemetry::{Health, Metrics},
-    web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
+    web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
 
 /// The connector's name, and its realm's.
@@ -119,6 +118,20 @@ fn read(kept: &Kept) -> SecretProvider {
     Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
 }
 
+/// Where a house stands: what it reads, what it writes, and what it is told.
+pub struct Site {
+    /// The realm that it reads.
+    pub source: KeycloakSettings,
+    /// The Jira that it writes.
+    pub target: JiraSettings,
+    /// What the realm's listener signs with.
+    pub hook_secret: ReadSecret,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it is built; the imitations' parts say nothing here.
+    pub options: HouseOptions,
+}
+
 /// A usersync at work on its grounds.
 pub struct House {
     /// The store.
@@ -180,28 +193,52 @@ impl Place {
         Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
     }
 
+    /// Where a house between them stands.
+    pub fn site(&self) -> Result<Site, HouseError> {
+        let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
+        let jira = Url::parse(&self.jira).map_err(fault)?;
+        let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
+        source.connection.time_outs.call = self.options.patience;
+        source.connection.time_outs.long = self.options.patience;
+        let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
+        target.http.call_timeout = self.options.patience;
+        Ok(Site {
+            source,
+            target,
+            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
+            listen: ([127, 0, 0, 1], 0).into(),
+            options: self.options.clone(),
+        })
+    }
+
     /// The source that reads the realm.
     pub fn source(&self) -> Result<KeycloakSource, HouseError> {
-        let url = Url::parse(&self.keycloak).map_err(fault)?;
-        let mut settings = KeycloakSettings::new(url, CONNECTOR, "usersync", read(&self.client_secret));
-        settings.connection.time_outs.call = self.options.patience;
-        settings.connection.time_outs.long = self.options.patience;
-        KeycloakSource::new(settings).map_err(fault)
+        KeycloakSource::new(self.site()?.source).map_err(fault)
     }
 
     /// The target that writes the Jira.
     pub fn target(&self) -> Result<JiraTarget, HouseError> {
-        let url = Url::parse(&self.jira).map_err(fault)?;
-        let mut settings = JiraSettings::new(url, Credentials::Token(read(&self.jira_token)));
-        settings.http.call_timeout = self.options.patience;
-        JiraTarget::new(settings).map_err(fault)
+        JiraTarget::new(self.site()?.target).map_err(fault)
     }
 
     /// An engine between them, over this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
-        let source = Arc::new(self.source()?);
+        self.site()?.engine(store)
+    }
+
+    /// Sets a usersync to work here.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        self.site()?.build().await
+    }
+}
+
+impl Site {
+    /// An engine between source and target, over this store.
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+        let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
         let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
-        let port = TargetPort::new(TARGET.into(), Arc::new(self.target()?));
+        let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
+        let port = TargetPort::new(TARGET.into(), Arc::new(target));
         let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]);
         Ok(engine.with_times(self.options.times.clone()))
     }
@@ -212,7 +249,7 @@ impl Place {
         let health = Health::of(&["store"]);
         let hooks =
             Arc::new(Hooks::new(self.options.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
-        let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
+        let settings = ServerSettings { listen: self.listen, tls: None };
         let server =
             Server::start(&settings, Arc::clone(&hooks), Arc::clone(&metrics), health.clone()).await.map_err(fault)?;
         let open = sqlite::OpenOptions::new(Timestamp::now());
@@ -221,7 +258,8 @@ impl Place {
             None => sqlite::SqliteStore::open_temporary(open).await,
         };
         let store = Arc::new(store.map_err(fault)?);
-        let engine = Arc::new(self.engine(Arc::clone(&store) as Arc<dyn Store>)?);
+        let engine = self.engine(Arc::clone(&store) as Arc<dyn Store>)?.with_metrics(Arc::clone(&metrics));
+        let engine = Arc::new(engine);
         let schedules = self.options.schedule.iter().map(|schedule| (CONNECTOR.into(), Arc::clone(schedule)));
         let options = ServiceOptions {
             schedules: schedules.collect::<HashMap<_, _>>(),
@@ -229,15 +267,12 @@ impl Place {
             retention: SignedDuration::from_hours(24 * 30),
         };
         let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;
-        let secrets = HookSecrets::new(
-            vec![read(&keep(HOOK_SECRET))],
-            self.options.p2_secret.as_deref().map(keep).as_ref().map(read),
-        );
+        let p2 = self.options.p2_secret.as_deref().map(keep).as_ref().map(read);
         let connector = HookConnector {
             name: CONNECTOR.into(),
-            realm: CONNECTOR.to_owned(),
+            realm: self.source.realm.clone(),
             targets: vec![TARGET.into()],
-            secrets: Arc::new(secrets),
+            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
@@ -282,13 +317,12 @@ impl House {
     }
 
     /// Stops it in order; the imitations stay.
-    pub async fn stop(mut self) -> Result<(), WorkError> {
+    pub async fn stop(mut self) {
         self.health.drain();
         if let Some(service) = self.service.take() {
             service.shutdown(Duration::from_secs(10)).await;
         }
         self.server.shutdown(Duration::from_secs(1)).await;
         self.store.close().await;
-        Ok(())
     }
 }

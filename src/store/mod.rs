@@ -125,6 +125,7 @@ pub struct Settled {
 }
 
 /// What is written of a link.
+#[expect(clippy::large_enum_variant, reason = "one at a time, moved once")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LinkWrite {
     /// Written as it is here. A link to a new account claims that account, too.
@@ -162,6 +163,15 @@ pub enum GroupWrite {
     },
 }
 
+impl GroupWrite {
+    /// The source group.
+    pub fn source(&self) -> &GroupId {
+        match self {
+            Self::Manage { source, .. } | Self::Unmap { source, .. } | Self::Forget { source } => source,
+        }
+    }
+}
+
 /// One step of a worker: settles what was answered, writes what it learnt, writes down what it sends next; all or
 /// nothing, and only while the claim is held. [6]
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -171,8 +181,11 @@ pub struct Step {
     pub settled: Vec<Settled>,
     /// The user's link.
     pub link: Option<LinkWrite>,
-    /// The group.
+    /// The group. The tasks of users who were given the group that its source fed before, and of all subjects of the
+    /// pair that are claimed, are raised with it: their claims may have planned with what was before.
     pub group: Option<GroupWrite>,
+    /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
+    pub raise: Vec<Subject>,
     /// What is known to be impossible for the subject becomes exactly this.
     pub not_possible: Option<Vec<NotPossible>>,
     /// What is sent next.
@@ -224,6 +237,7 @@ pub enum Waiting {
 }
 
 /// Who holds an account, by what the store knows.
+#[expect(clippy::large_enum_variant, reason = "one at a time, read and dropped")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Holder {
     /// No link of any connector.
@@ -323,7 +337,7 @@ pub struct EventFilter {
     pub ignored: bool,
     /// With a sequence number below this (keyset paging, newest first).
     pub before: Option<i64>,
-    /// At most so many.
+    /// At most so many; 0: all.
     pub limit: usize,
 }
 
@@ -346,7 +360,7 @@ pub struct ChangeFilter {
     pub to: Option<Timestamp>,
     /// With an id below this (keyset paging, newest first).
     pub before: Option<i64>,
-    /// At most so many.
+    /// At most so many; 0: all.
     pub limit: usize,
 }
 
@@ -365,7 +379,7 @@ pub struct TaskFilter {
     pub class: Option<ErrorClass>,
     /// Only those whose last error contains this text.
     pub reason: Option<String>,
-    /// At most so many.
+    /// At most so many; 0: all.
     pub limit: usize,
 }
 
@@ -428,8 +442,8 @@ pub trait Store: Send + Sync {
     // --- events ---
 
     /// Stores events, each with its tasks on `targets`, durably; many callers share one commit. An event whose id is
-    /// there already counts as a duplicate and raises nothing. A settle event marks its tasks to be looked at once
-    /// more, `settle` seconds after they were done. [1, 2]
+    /// there already counts as a duplicate and raises nothing, nor does an ignored one. A settle event marks its tasks
+    /// to be looked at once more, see [`Store::complete`]. One that wants a run asks for it. [1, 2]
     async fn append_events(
         &self,
         connector: &ConnectorName,
@@ -443,8 +457,8 @@ pub trait Store: Send + Sync {
 
     // --- tasks ---
 
-    /// Makes sure that a task is there for each subject and raises its generation; an earlier time and a higher
-    /// priority win. A dead letter is brought back to life. Returns how many.
+    /// Makes sure that a task is there for each subject, and that work on it which is under way does not end it (its
+    /// generation is raised); an earlier time and a higher priority win. A dead letter is brought back to life. Returns how many.
     async fn raise(
         &self,
         pair: &Pair,
@@ -497,7 +511,7 @@ pub trait Store: Send + Sync {
 
     /// The work is done: records a look, releases the claim, ends the task if its generation is the claimed one (else
     /// it is ready again), makes those ready that wait for it. The subject's open held items become exactly `held`;
-    /// those that are not among them are withdrawn. A task marked to settle becomes ready again at `settle_at`.
+    /// those that are not among them are withdrawn, as are approvals that were not used. A task marked to settle becomes ready again at `settle_at`.
     async fn complete(
         &self,
         token: Token,
@@ -506,10 +520,12 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// The work failed: releases the claim, notes the error, counts an attempt. A claim without a task raises it.
+    /// The work failed: releases the claim, notes the error, counts an attempt. A claim without a task raises it. A task
+    /// that was raised meanwhile is ready at once; one with an intent open is no dead letter.
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()>;
 
-    /// Back to the queue until then, without using up an attempt: releases the claim.
+    /// Back to the queue until then, or at once if it was raised meanwhile, without using up an attempt: releases the
+    /// claim.
     async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()>;
 
     /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
@@ -562,7 +578,7 @@ pub trait Store: Send + Sync {
     /// Writes down how far a run is.
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
 
-    /// Writes down how a run ended.
+    /// Writes down how a run ended. One that has ended stays as it is.
     async fn end_run(
         &self,
         run: RunId,
@@ -585,7 +601,7 @@ pub trait Store: Send + Sync {
     /// their task raised. Returns how many. [3]
     async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize>;
 
-    /// Links as a run saw them alive: when, and from which federation. Only of those whose link is still to `account`.
+    /// Users whom a run saw alive, each with its federation; who has no link is left out. Kept to the hour.
     async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
 
     /// Open create intents of a pair that no subject's task will settle; a run has checked their names and settles them. [7]
@@ -599,6 +615,13 @@ pub trait Store: Send + Sync {
     /// The pairs that are configured; new ones begin as [`PairState::New`]. Pairs that are no longer configured keep
     /// their links.
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
+
+    /// Remembers how the senders of these connectors sign, as a document without secrets; returns those that were
+    /// remembered before and are not among them any more, so that their senders can be told to stop.
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
 
     /// Where a pair stands.
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
@@ -644,7 +667,8 @@ pub trait Store: Send + Sync {
     async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)>;
 
     /// Approves or rejects, once; approved subjects' tasks are raised, an approved first run moves its pair to
-    /// [`PairState::Approved`], an approved adopted group may lose members. Returns how many items were decided.
+    /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
+    /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
 
     /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
@@ -659,7 +683,7 @@ pub trait Store: Send + Sync {
     /// Asks a running server for something.
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// Takes what was asked for; each once.
+    /// Takes what was asked for, oldest first; each once, also what was asked for twice.
     async fn take_requests(&self) -> StoreResult<Vec<Request>>;
 
     /// Puts the hints of events back to work. Returns events and tasks.

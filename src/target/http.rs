@@ -5,6 +5,7 @@ mod text;
 
 use std::{
     error::Error,
+    fmt,
     num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
@@ -24,7 +25,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use url::Url;
 
 use super::{TargetError, TargetErrorKind};
-use crate::model::ErrorClass;
+use crate::{
+    config::{Reach, Secret},
+    model::ErrorClass,
+};
 
 pub use retry_after::{http_date, retry_after};
 pub use text::tidy;
@@ -33,7 +37,7 @@ pub use text::tidy;
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
 /// How a server is reached, and how hard it may be worked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// A file of PEM certificates to trust beside the system's own.
     pub ca_file: Option<PathBuf>,
@@ -62,6 +66,37 @@ impl Default for HttpSettings {
             call_timeout: Duration::from_secs(30),
             body_max: 64 << 20,
         }
+    }
+}
+
+impl From<&Reach> for HttpSettings {
+    fn from(reach: &Reach) -> Self {
+        Self {
+            ca_file: reach.ca_file.clone(),
+            proxy: reach.proxy.clone(),
+            parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
+            per_second: reach.per_second,
+            call_timeout: reach.timeout,
+            ..Self::default()
+        }
+    }
+}
+
+/// A provider that reads a configured secret anew each time.
+pub fn provider(secret: &Secret) -> SecretProvider {
+    let secret = secret.clone();
+    Arc::new(move || secret.read().map_err(|error| error.to_string()))
+}
+
+/// A proxy's address may hold a password, so only its server is shown.
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings")
+            .field("ca_file", &self.ca_file)
+            .field("proxy", &self.proxy.as_ref().map(server))
+            .field("parallel", &self.parallel)
+            .field("per_second", &self.per_second)
+            .finish_non_exhaustive()
     }
 }
 

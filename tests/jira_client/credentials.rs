@@ -87,6 +87,15 @@ async fn a_missing_secret_is_told_and_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn settings_are_shown_without_secrets() {
+    let mut settings = settings(&"https://me:hush@jira.example.org/jira".parse().expect("a URL"));
+    settings.http.proxy = Some("http://me:hush@proxy.example.org:3128".parse().expect("a URL"));
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("proxy.example.org:3128") && shown.contains("https://jira.example.org"), "{shown}");
+    assert!(!shown.contains("hush") && !shown.contains("s3cr3t"), "{shown}");
+}
+
+#[tokio::test]
 async fn an_answer_before_sign_in_says_nothing_about_credentials() {
     let server = Server::start(|_| Reply::empty(503).header("X-AUSERNAME", "anonymous")).await;
     let jira = client(&server.url);

@@ -27,3 +27,134 @@ pub async fn an_event_is_stored_with_its_tasks(store: World) {
     store.done(second.token, at(2)).await;
     assert!(store.tasks(&TaskFilter::default()).await.unwrap().is_empty());
 }
+
+pub async fn an_event_that_came_before_is_a_duplicate_and_raises_nothing(store: World) {
+    let uuid = "0f3b6a52-7c1e-4d55-9a7b-00000000abcd";
+    for id in ["1", uuid] {
+        assert_eq!(store.event(id, &[user("ann")], at(1)).await, Appended { stored: 1, duplicates: 0 });
+        let ann = store.claims(&user("ann"), at(1)).await;
+        store.done(ann.token, at(1)).await;
+        assert_eq!(store.event(id, &[user("ann")], at(2)).await, Appended { stored: 0, duplicates: 1 });
+        assert!(store.claim_one(at(9)).await.is_none());
+    }
+    // Written otherwise it is another id; of another connector it is another event.
+    assert_eq!(store.event(&uuid.to_uppercase(), &[], at(3)).await.stored, 1);
+    let elsewhere = store.append_events(&"other".into(), &[], vec![event("1", &[])], at(3)).await.unwrap();
+    assert_eq!(elsewhere, Appended { stored: 1, duplicates: 0 });
+    // Within one call, beside a new one.
+    let three = vec![event("2", &[user("bob")]), event("2", &[user("cid")]), event("1", &[user("cid")])];
+    let appended = store.append_events(&connector(), &[target()], three, at(4)).await.unwrap();
+    assert_eq!(appended, Appended { stored: 1, duplicates: 2 });
+    let bob = store.claims(&user("bob"), at(4)).await;
+    assert!(store.claim_one(at(9)).await.is_none());
+    store.done(bob.token, at(4)).await;
+
+    let filter = EventFilter { id: Some("1".into()), connector: Some(connector()), ..EventFilter::default() };
+    let first = store.events(&filter).await.unwrap();
+    assert_eq!((first.len(), first[0].duplicates), (1, 2));
+    assert_eq!(store.event_counts(&connector()).await.unwrap(), (8, 4, Some(at(4))));
+    assert_eq!(store.event_counts(&"nobody".into()).await.unwrap(), (0, 0, None));
+}
+
+pub async fn an_ignored_event_is_stored_and_asks_for_nothing(store: World) {
+    let ignored = NewEvent {
+        outcome: EventOutcome::Ignored("another realm".into()),
+        wants_run: true,
+        ..event("1", &[user("ann")])
+    };
+    let appended = store.append_events(&connector(), &[target()], vec![ignored], at(1)).await.unwrap();
+    assert_eq!(appended.stored, 1);
+    assert!(store.claim_one(at(9)).await.is_none());
+    assert!(store.take_requests().await.unwrap().is_empty());
+    let filter = EventFilter { ignored: true, ..EventFilter::default() };
+    let stored = store.events(&filter).await.unwrap();
+    assert_eq!(stored[0].outcome, EventOutcome::Ignored("another realm".into()));
+    let replayed = store.replay_events(&filter, &|_| vec![target()], "me", at(2)).await.unwrap();
+    assert_eq!(replayed, (0, 0));
+}
+
+pub async fn an_event_that_wants_a_run_asks_for_one(store: World) {
+    let wants = |id: &str| NewEvent { wants_run: true, ..event(id, &[]) };
+    store.append_events(&connector(), &[target()], vec![wants("1"), wants("2")], at(1)).await.unwrap();
+    store.append_events(&connector(), &[target()], vec![wants("1"), wants("3")], at(2)).await.unwrap();
+    let asked = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Event };
+    assert_eq!(store.take_requests().await.unwrap(), [asked]);
+    assert!(store.take_requests().await.unwrap().is_empty());
+}
+
+pub async fn each_of_many_callers_hears_of_its_own(store: World) {
+    let callers = (0..300).map(|nth: i64| {
+        let store = &store;
+        async move {
+            // Every third sends what its neighbour sends, too.
+            let id = format!("e{}", nth - i64::from(nth % 3 == 2));
+            store.event(&id, &[user(&format!("u{}", nth % 50))], at(1)).await
+        }
+    });
+    let appended = futures::future::join_all(callers).await;
+    assert_eq!(appended.iter().map(|one| one.stored).sum::<usize>(), 200);
+    assert_eq!(appended.iter().map(|one| one.duplicates).sum::<usize>(), 100);
+    for three in appended.chunks(3) {
+        assert_eq!(three[0], Appended { stored: 1, duplicates: 0 });
+        assert_eq!(three[1].stored + three[2].stored, 1);
+    }
+    assert_eq!(store.tasks(&TaskFilter::default()).await.unwrap().len(), 50);
+    assert_eq!(store.event_counts(&connector()).await.unwrap(), (300, 100, Some(at(1))));
+}
+
+pub async fn an_event_reaches_every_target(store: World) {
+    let targets = ["jira".into(), "wiki".into()];
+    store.append_events(&connector(), &targets, vec![event("1", &[user("ann")])], at(1)).await.unwrap();
+    for target in &targets {
+        let claimed = store.claim(target, &[connector()], at(1)).await.unwrap().unwrap();
+        assert_eq!(claimed.pair, Pair::new("corp", target.as_str()));
+        // The same subject on another target is other work.
+        assert_eq!(claimed.subject, user("ann"));
+    }
+}
+
+pub async fn events_are_filtered_and_paged(store: World) {
+    for nth in 0..10 {
+        store.event(&format!("e{nth}"), &[user(&format!("u{}", nth % 2))], at(nth)).await;
+    }
+    store.append_events(&"other".into(), &[], vec![event("x", &[])], at(3)).await.unwrap();
+    let ids = async |filter: EventFilter| -> Vec<String> {
+        store.events(&filter).await.unwrap().into_iter().map(|event| event.id).collect()
+    };
+    let all = EventFilter { connector: Some(connector()), ..EventFilter::default() };
+    assert_eq!(ids(all.clone()).await.len(), 10);
+    assert_eq!(ids(EventFilter { subject: Some(user("u1")), limit: 2, ..all.clone() }).await, ["e9", "e7"]);
+    assert_eq!(ids(EventFilter { subject: Some(user("u")), ..all.clone() }).await, Vec::<String>::new());
+    assert_eq!(ids(EventFilter { from: Some(at(3)), to: Some(at(5)), ..all.clone() }).await, ["e4", "e3"]);
+    let page = store.events(&EventFilter { limit: 4, ..all.clone() }).await.unwrap();
+    let next = EventFilter { before: Some(page[3].seq), limit: 2, ..all.clone() };
+    assert_eq!(ids(next).await, ["e5", "e4"]);
+    // One task becomes a dead letter.
+    let u0 = store.claim_one(at(9)).await.unwrap();
+    assert_eq!(u0.subject, user("u0"));
+    store.fail(u0.token, failure(None), at(9)).await.unwrap();
+    assert_eq!(ids(EventFilter { failed: true, ..all }).await, ["e8", "e6", "e4", "e2", "e0"]);
+}
+
+pub async fn replayed_events_put_their_subjects_back_to_work(store: World) {
+    store.event("1", &[user("ann"), user("bob")], at(1)).await;
+    store.event("2", &[user("ann")], at(2)).await;
+    store.event("3", &[user("cid")], at(3)).await;
+    while let Some(claimed) = store.claim_one(at(4)).await {
+        store.done(claimed.token, at(4)).await;
+    }
+    let filter = EventFilter { to: Some(at(3)), ..EventFilter::default() };
+    let targets_of = |name: &ConnectorName| {
+        assert_eq!(*name, connector());
+        vec![target()]
+    };
+    assert_eq!(store.replay_events(&filter, &targets_of, "eve", at(5)).await.unwrap(), (2, 2));
+    let mut again: Vec<Subject> = Vec::new();
+    while let Some(claimed) = store.claim_one(at(5)).await {
+        assert_eq!(claimed.cause, because("replayed by eve"));
+        again.push(claimed.subject);
+    }
+    again.sort();
+    assert_eq!(again, [user("ann"), user("bob")]);
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("replayed 2 events"));
+}

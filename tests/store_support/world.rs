@@ -8,9 +8,7 @@ use usersync::{
     store::{sqlite::*, *},
 };
 
-/// Opens a fresh store of one implementation.
-pub type Factory = fn() -> futures::future::BoxFuture<'static, World>;
-
+/// One implementation's store, and what its process may suffer.
 pub struct World {
     pub store: Arc<dyn Store>,
     /// Ends all claims as the end of the process would.
@@ -160,4 +158,27 @@ pub fn deactivate(account: &str, name: &str) -> Operation {
 
 pub fn rename(account: &str, name: &str, to: &str) -> Operation {
     Operation::RenameUser { account: account.into(), name: name.into(), to: to.into() }
+}
+
+pub fn failure(retry_at: Option<Timestamp>) -> Failure {
+    Failure { class: ErrorClass::Transient, text: "503 from Jira".into(), retry_at }
+}
+
+pub fn planned(subject: &Subject, look: Look, account: Option<&str>) -> Planned {
+    Planned { subject: subject.clone(), look, account: account.map(AccountId::from) }
+}
+
+pub fn hold(kind: HeldKind, key: &str, fingerprint: &str) -> NewHeldItem {
+    NewHeldItem { kind, what: format!("{key} somebody"), key: key.into(), fingerprint: fingerprint.into() }
+}
+
+pub trait Named {
+    /// The same with another login.
+    fn named(self, name: &str) -> Self;
+}
+
+impl Named for Link {
+    fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
 }

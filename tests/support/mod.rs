@@ -1,3 +1,6 @@
 //! What several tests need.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub mod faulty;
 pub mod real;

@@ -130,10 +130,11 @@ impl Engine {
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
         let outcome = self.run_within(pair, id, options).await;
         let now = self.clock.now();
+        let took = now.duration_since(began);
         match outcome {
             Ok(mut report) => {
                 report.tell_once();
-                report.took_ms = now.duration_since(began).as_millis().try_into().unwrap_or(i64::MAX);
+                report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
                 let ended = if options.cancel.is_cancelled() {
                     RunOutcome::Stopped
                 } else if report.has_problems() {
@@ -143,12 +144,14 @@ impl Engine {
                 } else {
                     RunOutcome::Done
                 };
+                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
                 self.store.end_run(id, ended, report.stored(), now).await?;
                 Ok((id, report))
             }
             Err(error) => {
-                let why = error.to_string();
-                self.store.end_run(id, RunOutcome::Failed { why }, serde_json::Value::Null, now).await?;
+                let ended = RunOutcome::Failed { why: error.to_string() };
+                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+                self.store.end_run(id, ended, serde_json::Value::Null, now).await?;
                 Err(error)
             }
         }
@@ -429,7 +432,8 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
         let read = source.ids();
-        let absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        let mut absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
             if !absent.is_empty() {

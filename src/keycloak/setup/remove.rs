@@ -68,6 +68,7 @@ fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec<Note>) {
 fn events(present: &Present, before: Option<&Before>) -> Option<Step> {
     let mut config = present.events.clone();
     let mut words = Vec::new();
+    config.remove("enabledEventTypes");
     let listeners = config.remove("eventsListeners");
     let mut listeners = listeners.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
     if listeners.iter().any(|id| id == LISTENER) {

@@ -84,7 +84,7 @@ pub(crate) struct Subject {
     pub(crate) username: Option<String>,
 }
 
-/// The user events that Keycloak stores when nothing else is said.
+/// The user events that Keycloak 26.7 stores when nothing else is said; each has an `_ERROR` twin.
 pub(crate) const STORED_BY_DEFAULT: &[&str] = &[
     "LOGIN",
     "REGISTER",
@@ -100,14 +100,69 @@ pub(crate) const STORED_BY_DEFAULT: &[&str] = &[
     "VERIFY_EMAIL",
     "VERIFY_PROFILE",
     "REMOVE_TOTP",
+    "GRANT_CONSENT",
+    "UPDATE_CONSENT",
+    "REVOKE_GRANT",
+    "SEND_VERIFY_EMAIL",
+    "SEND_RESET_PASSWORD",
+    "SEND_IDENTITY_PROVIDER_LINK",
+    "RESET_PASSWORD",
+    "RESTART_AUTHENTICATION",
+    "IDENTITY_PROVIDER_LINK_ACCOUNT",
+    "IDENTITY_PROVIDER_LOGIN",
     "IDENTITY_PROVIDER_FIRST_LOGIN",
-    "UPDATE_CREDENTIAL",
-    "REMOVE_CREDENTIAL",
+    "IDENTITY_PROVIDER_POST_LOGIN",
+    "IMPERSONATE",
+    "CUSTOM_REQUIRED_ACTION",
+    "EXECUTE_ACTIONS",
+    "EXECUTE_ACTION_TOKEN",
+    "CLIENT_REGISTER",
+    "CLIENT_UPDATE",
+    "CLIENT_DELETE",
+    "CLIENT_INITIATED_ACCOUNT_LINKING",
+    "TOKEN_EXCHANGE",
+    "OAUTH2_DEVICE_AUTH",
+    "OAUTH2_DEVICE_VERIFY_USER_CODE",
+    "OAUTH2_DEVICE_CODE_TO_TOKEN",
+    "AUTHREQID_TO_TOKEN",
+    "PERMISSION_TOKEN",
     "DELETE_ACCOUNT",
-    "INVITE_ORG",
     "USER_DISABLED_BY_PERMANENT_LOCKOUT",
     "USER_DISABLED_BY_TEMPORARY_LOCKOUT",
+    "OAUTH2_EXTENSION_GRANT",
+    "FEDERATED_IDENTITY_OVERRIDE_LINK",
+    "UPDATE_CREDENTIAL",
+    "REMOVE_CREDENTIAL",
+    "INVITE_ORG",
+    "VERIFIABLE_CREDENTIAL_REQUEST",
+    "VERIFIABLE_CREDENTIAL_OFFER_REQUEST",
+    "VERIFIABLE_CREDENTIAL_CREATE_OFFER",
+    "VERIFIABLE_CREDENTIAL_PRE_AUTHORIZED_GRANT",
+    "JWT_AUTHORIZATION_GRANT",
 ];
+
+/// The user events that it stores only when told to.
+const STORED_ON_DEMAND: &[&str] = &[
+    "CLIENT_INFO",
+    "IDENTITY_PROVIDER_RESPONSE",
+    "IDENTITY_PROVIDER_RETRIEVE_TOKEN",
+    "INTROSPECT_TOKEN",
+    "INVALID_SIGNATURE",
+    "PUSHED_AUTHORIZATION_REQUEST",
+    "REFRESH_TOKEN",
+    "REGISTER_NODE",
+    "UNREGISTER_NODE",
+    "USER_INFO_REQUEST",
+    "USER_SESSION_DELETED",
+    "VALIDATE_ACCESS_TOKEN",
+    "VERIFIABLE_CREDENTIAL_NONCE_REQUEST",
+];
+
+/// True for the name of a user event.
+pub(crate) fn is_known(kind: &str) -> bool {
+    let kind = kind.strip_suffix("_ERROR").unwrap_or(kind);
+    STORED_BY_DEFAULT.contains(&kind) || STORED_ON_DEMAND.contains(&kind)
+}
 
 /// The present time in epoch milliseconds.
 pub(crate) fn now() -> i64 {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::event::{STORED_BY_DEFAULT, UserEvent};
+use super::event::{STORED_BY_DEFAULT, UserEvent, is_known};
 use super::read::{Page, ok};
 use super::refused::Refused;
 use super::rights::{Rights, demand};
@@ -154,8 +154,7 @@ pub(crate) fn user_events(realm: &Realm, rights: &Rights, request: &Request) -> 
     let page = Page::of(request, 100)?;
     let (from, to) = range(request)?;
     let ascending = ascending(request)?;
-    let known = |value: &str| !value.is_empty() && value.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let kinds = wanted(request, "type", known)?;
+    let kinds = wanted(request, "type", is_known)?;
     let by = |name: &str| request.param(name).filter(|value| !value.is_empty());
     let (client, user, ip) = (by("client"), by("user"), by("ipAddress"));
     let is =

@@ -26,16 +26,16 @@ SELECT h.subject, h.generation, h.priority, h.not_before, h.attempts, h.cause, h
     EXISTS (SELECT 1 FROM task w WHERE w.pair = ?1 AND w.blocked_by = h.subject),
     EXISTS (SELECT 1 FROM held_item i WHERE i.pair = ?1 AND i.subject = h.subject AND i.state IN ('approved', 'rejected'))
 FROM (
-    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 0 AND not_before <= ?2
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 0 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
     UNION ALL
-    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 1 AND not_before <= ?2
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 1 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
     UNION ALL
-    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 2 AND not_before <= ?2
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 2 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
     UNION ALL
-    SELECT * FROM (SELECT * FROM task WHERE dead = 0 AND pair = ?1 AND priority = 3 AND not_before <= ?2
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 3 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
 ) h LIMIT 1";
 
@@ -338,6 +338,7 @@ impl Tx {
             Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
         };
         self.put_link(no, &link).await?;
+        self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);
         self.undo_with(undo);
         Ok(Adopted::Linked)

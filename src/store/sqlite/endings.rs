@@ -90,8 +90,7 @@ impl Tx {
         if self.own_intents_until(claim).await?.is_none() {
             return Ok(false);
         }
-        let cause = claim.cause.clone();
-        self.raise(claim.no, [&claim.subject], Priority::Retry, &cause, now).await?;
+        self.raise(claim.no, [&claim.subject], Priority::Retry, &claim.cause, now).await?;
         Ok(true)
     }
 
@@ -132,14 +131,11 @@ impl Tx {
 
     /// Makes sure that the claim's task is there; whether it was raised meanwhile.
     async fn keep_task(&mut self, claim: &Claim, now: Timestamp) -> StoreResult<bool> {
-        match self.raised_since(claim).await? {
-            Some(raised) => Ok(raised),
-            None => {
-                let cause = claim.cause.clone();
-                self.raise(claim.no, [&claim.subject], Priority::Run, &cause, now).await?;
-                Ok(false)
-            }
+        if let Some(raised) = self.raised_since(claim).await? {
+            return Ok(raised);
         }
+        self.raise(claim.no, [&claim.subject], Priority::Run, &claim.cause, now).await?;
+        Ok(false)
     }
 
     async fn requeue(&mut self, claim: &Claim, again: Again) -> StoreResult<()> {

@@ -229,7 +229,7 @@ impl Tx {
             self.ask(&run).await?;
         }
         let raises: Vec<Raise> = raises.into_values().collect();
-        self.raise_all(&raises).await
+        self.raise_all(raises).await
     }
 }
 
@@ -274,7 +274,7 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
     Ok(())
 }
 
-/// A limit as SQLite takes it: none for 0.
+/// A limit as SQL takes it: none for 0.
 pub(super) fn limit(limit: usize) -> i64 {
     if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use super::{memory::Claim, names::PairNo, writer::Tx};
+use super::{links, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
-    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, TargetGroupId, TargetName},
+    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, Subject, TargetGroupId, TargetName},
     store::{GroupWrite, StoreResult},
 };
 
@@ -21,6 +21,18 @@ impl Tx {
         .fetch_optional(&mut self.conn)
         .await?;
         Ok(id.map(TargetGroupId::from))
+    }
+
+    /// Whom a change of what this source group feeds concerns, by what is known before it: who was given the group that
+    /// it feeds, and who is being worked, perhaps by what was known until now.
+    pub(super) async fn concerned(&mut self, claim: &Claim, source: &GroupId) -> StoreResult<Vec<Subject>> {
+        let mut concerned = self.memory.busy(claim.no.pair);
+        concerned.retain(|subject| *subject != claim.subject);
+        if let Some(group) = self.fed_by(claim.no, source).await? {
+            let given = links::given(&mut self.conn, claim.no.pair, &group).await?;
+            concerned.extend(given.into_iter().map(Subject::User));
+        }
+        Ok(concerned)
     }
 
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<()> {

@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file, one writer, a few readers.
+//! The embedded store: one `SQLite` file, one writer, a few readers.
 //!
 //! Whatever changes something is a job of the one writer (`writer`), which runs many of them in one commit. Claims live
 //! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
@@ -87,20 +87,21 @@ impl OpenOptions {
 
 /// The embedded store.
 pub struct SqliteStore {
+    file: PathBuf,
     writer: Writer,
     readers: Readers,
     memory: Arc<Memory>,
     wakes: Arc<Wakes>,
     /// Whether it is the engine's: a command's may neither claim nor look.
     engine: bool,
-    /// A folder of its own that goes with it.
-    temporary: Option<PathBuf>,
+    /// Whether its folder goes with it.
+    temporary: bool,
 }
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        if let Some(folder) = &self.temporary {
-            let _ = std::fs::remove_dir_all(folder);
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(self.folder());
         }
     }
 }
@@ -139,11 +140,16 @@ impl SqliteStore {
         Ok(Self::start(file, conn, 0, &options, false, ()))
     }
 
+    /// The process that has the store open for the engine, if one has: its id.
+    pub fn worked_by(file: impl AsRef<Path>) -> Option<String> {
+        open::worked_by(file.as_ref())
+    }
+
     /// A store of its own that is removed with it; for tests and demonstrations.
     pub async fn open_temporary(options: OpenOptions) -> StoreResult<Self> {
         let folder = std::env::temp_dir().join(format!("usersync-{}", uuid::Uuid::new_v4()));
         let mut store = Self::open(folder.join("usersync.db"), options).await?;
-        store.temporary = Some(folder);
+        store.temporary = true;
         Ok(store)
     }
 
@@ -159,7 +165,8 @@ impl SqliteStore {
         let wakes = Arc::new(Wakes::new(options.poll));
         let poll = options.poll.filter(|_| engine);
         let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&wakes), poll, keep);
-        Self { writer, readers: Readers::new(file.to_owned()), memory, wakes, engine, temporary: None }
+        let file = file.to_owned();
+        Self { readers: Readers::new(file.clone()), file, writer, memory, wakes, engine, temporary: false }
     }
 
     /// Finishes what is under way and closes the files; another may open the store afterwards.
@@ -179,6 +186,17 @@ impl SqliteStore {
             })
         })
         .await
+    }
+
+    /// The folder that holds it.
+    pub fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Lets the file grow no further than to so many pages (or to what it has already), as a full disk would; `None`:
+    /// as far as it likes. For tests of what happens then.
+    pub async fn limit_pages(&self, pages: Option<u32>) -> StoreResult<()> {
+        self.write(move |tx| Box::pin(async move { tx.limit_pages(pages).await })).await
     }
 
     async fn write<T, F>(&self, job: F) -> StoreResult<T>
@@ -452,6 +470,13 @@ impl Store for SqliteStore {
             Some(pair) => of_pair!(self, pair, Vec::new(), |conn, no| runs::read(conn, Some(no), limit(at_most))),
             None => self.read(move |conn| Box::pin(runs::read(conn, None, limit(at_most)))).await,
         }
+    }
+
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        job!(self, [connectors], |tx| tx.remember_hooks(&connectors))
     }
 
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {

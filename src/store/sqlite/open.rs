@@ -1,4 +1,4 @@
-//! Opening the store: whose file it is, who else works with it, which SQLite and which schema.
+//! Opening the store: whose file it is, who else works with it, which `SQLite` and which schema.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,7 +16,7 @@ use sqlx::{
 
 use crate::store::{StoreError, StoreResult};
 
-/// The oldest SQLite whose write-ahead log does not lose commits when a checkpoint meets a writer.
+/// The oldest `SQLite` whose write-ahead log does not lose commits when a checkpoint meets a writer.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// The steps of the schema, oldest first; one that was published is never changed.
@@ -123,6 +123,20 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
     Ok(lock)
 }
 
+/// The process that holds the engine's lock, if one does.
+pub(super) fn worked_by(file: &Path) -> Option<String> {
+    let mut lock = File::open(beside(file, ".lock")).ok()?;
+    // Shared, so that two who ask do not take each other for the engine.
+    match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid);
+            Some(pid.trim().to_owned())
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Opens the connection that writes.
 pub(super) async fn writer(file: &Path, durable: bool, create: bool) -> StoreResult<SqliteConnection> {
     if create {
@@ -166,7 +180,7 @@ async fn connect(file: &Path, options: SqliteConnectOptions) -> StoreResult<Sqli
         .map_err(|error| unavailable(format!("{} cannot be opened: {error}", file.display())))
 }
 
-/// Refuses a SQLite that can lose commits.
+/// Refuses a `SQLite` that can lose commits.
 pub(super) fn check_sqlite(version: &str) -> StoreResult<()> {
     let mut found = [0_u32; 3];
     for (part, text) in found.iter_mut().zip(version.split('.')) {
@@ -188,7 +202,9 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, file: &Path) -> StoreRe
     if found == newest() {
         return Ok(());
     }
-    if found > 0 {
+    let empty: bool =
+        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetch_one(&mut *conn).await?;
+    if !empty {
         let copy = beside(file, &format!(".before-{}", newest()));
         private(&copy)?.set_len(0).map_err(|error| unavailable(format!("{}: {error}", copy.display())))?;
         sqlx::query("VACUUM INTO ?1").bind(copy.to_string_lossy().into_owned()).execute(&mut *conn).await?;

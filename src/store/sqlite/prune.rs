@@ -1,6 +1,7 @@
 //! What is old goes, a little at a time.
 
 use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
 
 use super::{codec::millis, events::limit, writer::Tx};
 use crate::store::StoreResult;
@@ -25,6 +26,14 @@ impl Tx {
     /// Writes something, which fails on a full disk.
     pub(super) async fn check(&mut self) -> StoreResult<()> {
         sqlx::query("UPDATE meta SET value = value WHERE name = 'opened'").execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    /// How far the file may grow.
+    pub(super) async fn limit_pages(&mut self, pages: Option<u32>) -> StoreResult<()> {
+        // SQLite's own largest, and never below what is there.
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&mut self.conn).await?;
         Ok(())
     }
 

@@ -25,8 +25,9 @@ pub(super) struct Raise {
 
 /// What a task row is given; the parameters of one raise, in the order of [`VALUE`].
 const INTO: &str = "INSERT INTO task \
-    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) VALUES ";
-const VALUE: &str = "(?,?,?,?,?,?,?,?,?,?)";
+    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) \
+    SELECT column1, column2, column3, column4, column5, column4, column6, column4, column6, column4 FROM (VALUES ";
+const VALUE: &str = "(?,?,?,?,?,?)";
 
 /// Whether a raise only has to add to the generation: the row is as urgent as it asks already.
 const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
@@ -64,36 +65,46 @@ fn priority(rank: i64) -> Priority {
 
 impl Tx {
     /// Makes sure that there is a task for each of these, which name no subject of a pair twice.
-    pub(super) async fn raise_all(&mut self, raises: &[Raise]) -> StoreResult<()> {
+    ///
+    /// A generation only tells its holder that something came after the claim. Where nobody holds one, a row that is as
+    /// urgent already is left as it is: most of a burst of events writes no task at all. A command beside the server
+    /// does not know who holds what, and bumps always.
+    pub(super) async fn raise_all(&mut self, raises: Vec<Raise>) -> StoreResult<()> {
+        self.wake |= !raises.is_empty();
+        let claimed = self.memory.claimed();
+        let (worked, idle): (Vec<Raise>, Vec<Raise>) = raises.into_iter().partition(|raise| {
+            claimed.as_ref().is_none_or(|claimed| claimed.contains(&(raise.pair, raise.subject.clone())))
+        });
+        // Whatever was bumped is as urgent as asked, so that the second statement leaves it alone.
+        if self.upsert_all(&worked, BUMP).await? < worked.len() as u64 {
+            self.upsert_all(&worked, HASTEN).await?;
+        }
+        self.upsert_all(&idle, HASTEN).await?;
+        Ok(())
+    }
+
+    async fn upsert_all(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
+        let mut written = 0;
         let mut rest = raises;
         while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
             let (chunk, tail) = rest.split_at(size);
-            // Whatever the first statement wrote is as urgent as asked, so that the second leaves it alone.
-            if self.upsert(chunk, BUMP).await? < chunk.len() as u64 {
-                self.upsert(chunk, HASTEN).await?;
-            }
+            written += self.upsert(chunk, on_conflict).await?;
             rest = tail;
         }
-        self.wake |= !raises.is_empty();
-        Ok(())
+        Ok(written)
     }
 
     async fn upsert(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
         let values = vec![VALUE; raises.len()].join(",");
-        let mut query = sqlx::query(AssertSqlSafe(format!("{INTO}{values}{on_conflict}({AS_URGENT})")));
+        let mut query = sqlx::query(AssertSqlSafe(format!("{INTO}{values}) WHERE true{on_conflict}({AS_URGENT})")));
         for raise in raises {
-            let at = millis(raise.at);
             query = query
                 .bind(raise.pair)
                 .bind(raise.subject.as_str())
                 .bind(rank(raise.priority))
-                .bind(at)
+                .bind(millis(raise.at))
                 .bind(raise.settle)
-                .bind(at)
-                .bind(raise.cause.as_str())
-                .bind(at)
-                .bind(raise.cause.as_str())
-                .bind(at);
+                .bind(raise.cause.as_str());
         }
         Ok(query.execute(&mut self.conn).await?.rows_affected())
     }
@@ -115,14 +126,16 @@ impl Tx {
             .into_iter()
             .map(|subject| Raise { pair: no.pair, subject, priority, at: now, settle: false, cause: cause.clone() })
             .collect();
-        self.raise_all(&raises).await?;
-        Ok(raises.len())
+        let count = raises.len();
+        self.raise_all(raises).await?;
+        Ok(count)
     }
 
     /// Makes those ready that wait for this subject.
     pub(super) async fn wake_waiting(&mut self, no: PairNo, subject: &Subject, now: Timestamp) -> StoreResult<()> {
         let woken = sqlx::query(
-            "UPDATE task SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
+            // Named, as the planner would rather walk all tasks of the pair.
+            "UPDATE task INDEXED BY task_blocked SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
         )
         .bind(no.pair)
         .bind(subject.to_string())
@@ -146,7 +159,7 @@ impl Tx {
         query.push(", last_at = ").push_bind(millis(now)).push(", cause = ").push_bind(cause.clone());
         query.push(", last_cause = ").push_bind(cause);
         query.push(" WHERE (pair, subject) IN (SELECT t.pair, t.subject FROM ").push(JOINED);
-        conditions(&mut query, &filter)?;
+        conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
         let count = count + self.replay_not_possible(&filter, &replayed, now).await?;
@@ -190,7 +203,7 @@ impl Tx {
 const JOINED: &str =
     "task t JOIN pair p ON p.no = t.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
-fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreResult<()> {
+fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
     query.push(" WHERE true");
     if let Some(connector) = &filter.connector {
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
@@ -210,7 +223,6 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) -> StoreRes
     if let Some(reason) = &filter.reason {
         query.push(" AND instr(lower(t.error), ").push_bind(reason.to_lowercase()).push(") > 0");
     }
-    Ok(())
 }
 
 /// Tasks, the most urgent first.
@@ -220,7 +232,7 @@ pub(super) async fn read(conn: &mut SqliteConnection, filter: &TaskFilter) -> St
          t.attempts, t.class, t.error, t.cause FROM ",
     );
     query.push(JOINED);
-    conditions(&mut query, filter)?;
+    conditions(&mut query, filter);
     query.push(" ORDER BY t.dead, t.priority, t.not_before, t.subject LIMIT ").push_bind(limit(filter.limit));
     query.build().fetch_all(conn).await?.iter().map(record).collect()
 }
@@ -253,7 +265,7 @@ fn record(row: &SqliteRow) -> StoreResult<TaskRecord> {
 pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Subject]) -> StoreResult<Option<i64>> {
     // A minimum for each priority, so that each is one step into the index.
     let (next,) = sqlx::query_as(
-        "SELECT min(at) FROM (SELECT (SELECT not_before FROM task WHERE dead = 0 AND pair = ?1 AND priority = p.value \
+        "SELECT min(at) FROM (SELECT (SELECT not_before FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = p.value \
          AND subject NOT IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1) AS at \
          FROM json_each('[0,1,2,3]') p)",
     )

@@ -98,7 +98,8 @@ impl<'a> Ask<'a> {
 }
 
 impl JiraTarget {
-    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405, 409).
+    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
+    /// 409).
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{}{}", self.base.path().trim_end_matches('/'), ask.api, ask.path));
@@ -131,8 +132,8 @@ impl JiraTarget {
         if answer.status.is_redirection() {
             let to = answer.header(LOCATION.as_str()).unwrap_or_default();
             if signs_in(to) {
-                let text = "Jira sent a sign-in page instead of an answer, so the credentials were not taken. Check them, \
-                            and that single sign-on lets calls to /rest with credentials pass.";
+                let text = "Jira sent a sign-in page instead of an answer, so the credentials were not taken. Check \
+                            them, and that single sign-on lets calls to /rest with credentials pass.";
                 return Err(match &permit {
                     Some(permit) => self.auth.refuse(permit, ask.what, text),
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
@@ -141,8 +142,8 @@ impl JiraTarget {
             let place =
                 call.url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
             let text = format!(
-                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the address \
-                 that answers itself.",
+                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
+                 address that answers itself.",
                 ask.what,
                 server(&call.url),
                 answer.status.as_u16(),
@@ -175,8 +176,8 @@ impl JiraTarget {
 
     fn captcha(&self) -> String {
         format!(
-            "Jira refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as that \
-             user, or reset its failed logins in User management, or use a personal access token.",
+            "Jira refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
+             that user, or reset its failed logins in User management, or use a personal access token.",
             self.auth.whose()
         )
     }

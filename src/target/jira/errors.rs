@@ -116,8 +116,8 @@ pub(super) fn common(what: &str, writes: bool, answer: &Answer) -> Option<Target
         let wait = answer.retry_after();
         let asked = wait.map_or_else(String::new, |wait| format!(", asking to wait {} s", wait.as_secs_f64().ceil()));
         let text = format!(
-            "{what}: Jira answered 429, too many requests{asked}. It is tried again by itself; for good, lower the pace \
-             of this target or raise the account's limit in Jira under System > Rate limiting."
+            "{what}: Jira answered 429, too many requests{asked}. It is tried again by itself; for good, lower the \
+             pace of this target or raise the account's limit in Jira under System > Rate limiting."
         );
         let kind = TargetErrorKind::NotDone(ErrorClass::Throttled);
         return Some(TargetError { kind, text, retry_after: wait });

@@ -19,8 +19,8 @@ use crate::{
 const PAGE: &str = "50";
 
 impl JiraTarget {
-    /// A group by name. The picker alone tells how the name is spelled, but may cut its answer off; whether a group exists
-    /// is told by its members.
+    /// A group by name. The picker alone tells how the name is spelled, but may cut its answer off; whether a group
+    /// exists is told by its members.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -110,8 +110,8 @@ impl JiraTarget {
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
-                "{what}: Jira refuses{}. Most likely comments or work logs are restricted to it; move them to another group \
-                 when deleting it by hand in Jira.",
+                "{what}: Jira refuses{}. Most likely comments or work logs are restricted to it; move them to another \
+                 group when deleting it by hand in Jira.",
                 said.quoted()
             ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),

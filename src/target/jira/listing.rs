@@ -1,5 +1,5 @@
-//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which versions
-//! before 10 page through and 10.0 to 10.2 cut off at a hundred.
+//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which
+//! versions before 10 page through and 10.0 to 10.2 cut off at a hundred.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -51,7 +51,8 @@ impl Cursor {
 }
 
 impl JiraTarget {
-    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on from.
+    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on
+    /// from.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
@@ -142,8 +143,8 @@ impl JiraTarget {
             let done = self.search_prefixes(&mut found, block).await?;
             let how = if done { "it was walked by prefixes" } else { "a walk by prefixes was given up half-way" };
             doubts.push(format!(
-                "this Jira has no listing of all accounts and may have cut its search off at {block}; {how}, so accounts \
-                 may be missing"
+                "this Jira has no listing of all accounts and may have cut its search off at {block}; {how}, so \
+                 accounts may be missing"
             ));
         }
         let items = self.accounts_of(found.users, protection, &mut doubts).await?;

@@ -102,6 +102,7 @@ impl JiraTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
+        let clock = clock_note(&answer);
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
         let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
         let system = rights.has("SYSTEM_ADMIN");
@@ -128,8 +129,8 @@ impl JiraTarget {
         // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
         let reads_email = me.email.is_some();
         if !reads_email {
-            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a change \
-                        that somebody makes to one in Jira is not seen";
+            let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a \
+                        change that somebody makes to one in Jira is not seen";
             notes.push(note(NoteState::Note, "cannot", text));
         }
         if admin {
@@ -146,8 +147,8 @@ impl JiraTarget {
                 NoteState::Note,
                 "cannot",
                 format!(
-                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that no \
-                     link names are found only by login. Jira 10.3 (late) and 11 list them.",
+                    "list all users for certain: Jira {} cuts its search off at {} and has no listing; accounts that \
+                     no link names are found only by login. Jira 10.3 (late) and 11 list them.",
                     version.text, 100
                 ),
             ));
@@ -161,7 +162,7 @@ impl JiraTarget {
             notes.push(note(NoteState::Ok, "protected", text));
         }
         notes.extend(self.duplicates_note().await?);
-        notes.extend(clock_note(&answer));
+        notes.extend(clock);
         notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
 
         let address = info.base_url.unwrap_or_else(|| self.base.to_string());
@@ -310,7 +311,7 @@ fn free(role: &ApplicationRole) -> Option<u64> {
     role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))
 }
 
-/// How far the server's clock is from ours.
+/// How far the server's clock is from ours, right after it answered.
 fn clock_note(answer: &Answer) -> Option<Note> {
     let theirs = http_date(answer.header("date")?)?;
     // The header has whole seconds, so the middle of one is the best guess.

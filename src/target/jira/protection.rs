@@ -67,14 +67,14 @@ impl Protection {
     pub(super) fn immutable(&self, name: &str) -> Option<String> {
         let directories = self.duplicates.get(&fold(name))?;
         Some(format!(
-            "its login is in several user directories ({directories}), and Jira would change only one of them; remove the \
-             login from all but one"
+            "its login is in several user directories ({directories}), and Jira would change only one of them; remove \
+             the login from all but one"
         ))
     }
 
     /// Why a group must not be touched.
     pub(super) fn group(&self, name: &str) -> Option<String> {
-        self.groups.contains(&fold(name)).then(|| "it makes administrators".to_owned())
+        self.groups.contains(&fold(name)).then(|| "it makes administrators, or protected_groups names it".to_owned())
     }
 }
 
@@ -175,8 +175,8 @@ impl JiraTarget {
         Ok(Protection { own_key, groups, marked, members, users, duplicates })
     }
 
-    /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so a
-    /// second look goes by the word that such groups mostly have in their names.
+    /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so
+    /// a second look goes by the word that such groups mostly have in their names.
     async fn marked_groups(&self, deadline: Option<Timestamp>) -> Result<HashSet<String>, TargetError> {
         let mut marked = HashSet::new();
         for query in ["", "admin"] {

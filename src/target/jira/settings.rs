@@ -5,7 +5,10 @@ use std::fmt;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::target::http::{HttpSettings, SecretProvider};
+use crate::{
+    config::{TargetAuth, TargetConfig},
+    target::http::{HttpSettings, SecretProvider, provider, server},
+};
 
 /// How usersync signs in.
 #[derive(Clone)]
@@ -39,7 +42,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// A Jira, and how usersync works with it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JiraSettings {
     /// The address that people type, with a path prefix if there is one.
     pub base_url: Url,
@@ -56,6 +59,17 @@ pub struct JiraSettings {
     pub http: HttpSettings,
 }
 
+/// An address may be mistyped with a password in it, so only its server is shown.
+impl fmt::Debug for JiraSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JiraSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
 impl JiraSettings {
     /// Settings with the defaults.
     pub fn new(base_url: Url, credentials: Credentials) -> Self {
@@ -67,5 +81,22 @@ impl JiraSettings {
             protected_users: Vec::new(),
             http: HttpSettings::default(),
         }
+    }
+}
+
+impl From<&TargetConfig> for JiraSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let credentials = match &config.auth {
+            TargetAuth::Token(token) => Credentials::Token(provider(token)),
+            TargetAuth::Password { user, password } => {
+                Credentials::Basic { user: user.clone(), password: provider(password) }
+            }
+        };
+        let mut settings = Self::new(config.url.clone(), credentials);
+        settings.applications = Some(config.applications.clone());
+        settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
     }
 }

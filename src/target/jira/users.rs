@@ -113,8 +113,8 @@ impl JiraTarget {
             return Err(not_done(
                 ErrorClass::Permanent,
                 format!(
-                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: usersync \
-                     dead replay"
+                    "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
+                     usersync dead replay"
                 ),
             ));
         }
@@ -224,7 +224,8 @@ impl JiraTarget {
                 format!("{what}: Jira answered 400 without a reason. Whether it was done is found out by looking."),
             )),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
-                "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what it names.",
+                "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what \
+                it names.",
                 said.quoted()
             ))),
             _ => Err(self.refused_write(&ask, &answer, deadline).await),
@@ -281,7 +282,8 @@ impl JiraTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    /// What a refused write means that has no meaning of its own: a directory that cannot be written, or a missing right.
+    /// What a refused write means that has no meaning of its own: a directory that cannot be written, or a missing
+    /// right.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
         let said = Said::new(answer, ask.login);
         let what = ask.what;
@@ -301,8 +303,8 @@ impl JiraTarget {
         let ask = Ask::get("/mypermissions", "reading our own rights").deadline(Some(deadline));
         match self.read::<MyPermissions>(&ask).await {
             Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => not_possible(format!(
-                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is read-only \
-                 for Jira, or users are managed externally, or only a system administrator may do this.",
+                "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
+                 read-only for Jira, or users are managed externally, or only a system administrator may do this.",
                 said.quoted()
             )),
             _ => plain,

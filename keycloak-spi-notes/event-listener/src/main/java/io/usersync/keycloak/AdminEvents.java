@@ -46,11 +46,17 @@ final class AdminEvents {
         return type != null && (TYPES.contains(type) || TYPE_PREFIXES.stream().anyMatch(type::startsWith));
     }
 
-    private static void copyFromContent(AdminEvent event, ResourcePath path, ChangeEvent change) {
-        Map<String, String> details = event.getDetails();
-        if (details != null) {
-            change.with(Field.USERNAME, details.get("username"));
+    private static Map<String, String> details(AdminEvent event) {
+        try {
+            return event.getDetails() == null ? Map.of() : event.getDetails();
+        } catch (NoSuchMethodError e) {
+            // The first releases of 26.0 have no details.
+            return Map.of();
         }
+    }
+
+    private static void copyFromContent(AdminEvent event, ResourcePath path, ChangeEvent change) {
+        change.with(Field.USERNAME, details(event).get("username"));
         boolean member = "ORGANIZATION_MEMBERSHIP".equals(event.getResourceTypeAsString());
         if (path.isUser()) {
             change.with(Field.USERNAME, Representation.of(event.getRepresentation()).username());

@@ -6,7 +6,6 @@ import java.util.Optional;
 import org.keycloak.models.ClientModel;
 import org.keycloak.models.GroupModel;
 import org.keycloak.models.KeycloakSession;
-import org.keycloak.models.OrganizationModel;
 import org.keycloak.models.RealmModel;
 import org.keycloak.models.RoleContainerModel;
 import org.keycloak.models.RoleModel;
@@ -52,8 +51,11 @@ final class ModelEvents {
         if (event instanceof UserModel.UserRemovedEvent e) {
             return observed(e.getKeycloakSession(), e.getRealm(), userRemoved(e.getUser()));
         }
-        if (event instanceof OrganizationModel.OrganizationMembershipEvent e) {
-            return observed(e.getSession(), e.getSession().getContext().getRealm(), organizationMember(e));
+        if (VersionedEvents.ORGANIZATION_MEMBER_JOIN.is(event)) {
+            return organizationMember(event, "ORGANIZATION_MEMBER_JOIN", "CREATE");
+        }
+        if (VersionedEvents.ORGANIZATION_MEMBER_LEAVE.is(event)) {
+            return organizationMember(event, "ORGANIZATION_MEMBER_LEAVE", "DELETE");
         }
         if (VersionedEvents.ROLE_GRANTED.is(event)) {
             return role(event, "ROLE_GRANTED", "CREATE");
@@ -114,15 +116,13 @@ final class ModelEvents {
                 .with(Field.USERNAME, user.getUsername());
     }
 
-    private ChangeEvent organizationMember(OrganizationModel.OrganizationMembershipEvent event) {
-        boolean joined = event instanceof OrganizationModel.OrganizationMemberJoinEvent;
-        UserModel user = event.getUser();
-        return change(
-                joined ? "ORGANIZATION_MEMBER_JOIN" : "ORGANIZATION_MEMBER_LEAVE",
-                joined ? "CREATE" : "DELETE",
-                "ORGANIZATION_MEMBERSHIP",
-                "organizations/" + event.getOrganization().getId() + "/members/" + user.getId())
+    private Optional<Observed> organizationMember(ProviderEvent event, String type, String operation) {
+        UserModel user = VersionedEvents.user(event);
+        KeycloakSession session = VersionedEvents.session(event);
+        ChangeEvent change = change(type, operation, "ORGANIZATION_MEMBERSHIP",
+                "organizations/" + VersionedEvents.organization(event).getId() + "/members/" + user.getId())
                 .with(Field.USERNAME, user.getUsername());
+        return observed(session, session.getContext().getRealm(), change);
     }
 
     private Optional<Observed> role(ProviderEvent event, String type, String operation) {

@@ -2,6 +2,7 @@ package io.usersync.keycloak;
 
 import java.lang.reflect.Modifier;
 import org.keycloak.models.KeycloakSession;
+import org.keycloak.models.OrganizationModel;
 import org.keycloak.models.RealmModel;
 import org.keycloak.models.RoleModel;
 import org.keycloak.models.UserModel;
@@ -9,13 +10,15 @@ import org.keycloak.provider.ProviderEvent;
 
 /**
  * Events that not every Keycloak has. 26.0 does not tell who joined or left a group, nor who was given or lost a role;
- * the event of a partial import is announced to go.
+ * its first releases know no members of organisations; the event of a partial import is announced to go.
  *
  * <p>Types and getters are looked up by name, so that one jar loads on every 26.x.
  */
 enum VersionedEvents {
     ROLE_GRANTED("org.keycloak.models.RoleModel$RoleGrantedEvent"),
     ROLE_REVOKED("org.keycloak.models.RoleModel$RoleRevokedEvent"),
+    ORGANIZATION_MEMBER_JOIN("org.keycloak.models.OrganizationModel$OrganizationMemberJoinEvent"),
+    ORGANIZATION_MEMBER_LEAVE("org.keycloak.models.OrganizationModel$OrganizationMemberLeaveEvent"),
     PARTIAL_IMPORT("org.keycloak.storage.PartialImportRealmFromRepresentationEvent");
 
     private final Class<?> type;
@@ -35,6 +38,10 @@ enum VersionedEvents {
 
     static RoleModel role(ProviderEvent event) {
         return get(event, "getRole", RoleModel.class);
+    }
+
+    static OrganizationModel organization(ProviderEvent event) {
+        return get(event, "getOrganization", OrganizationModel.class);
     }
 
     static RealmModel realm(ProviderEvent event) {

@@ -69,6 +69,10 @@ class ModelEventsTest {
         assertEquals("GROUP_REMOVED GROUP DELETE groups/g1", seen(event(GroupModel.GroupRemovedEvent.class)));
         assertEquals("USER_REMOVED USER DELETE users/u1", seen(event(UserModel.UserRemovedEvent.class)));
         assertEquals("USER_REMOVED USER DELETE users/u1", seen(event(UserModel.UserPreRemovedEvent.class)));
+        assertEquals("ORGANIZATION_MEMBER_JOIN ORGANIZATION_MEMBERSHIP CREATE organizations/o1/members/u1",
+                seen(event(OrganizationModel.OrganizationMemberJoinEvent.class)));
+        assertEquals("ORGANIZATION_MEMBER_LEAVE ORGANIZATION_MEMBERSHIP DELETE organizations/o1/members/u1",
+                seen(event(OrganizationModel.OrganizationMemberLeaveEvent.class)));
         assertEquals("ROLE_REMOVED REALM_ROLE DELETE roles-by-id/x1",
                 seen(event(RoleContainerModel.RoleRemovedEvent.class)));
     }

@@ -1,0 +1,108 @@
+//! How many single-event appends a second the embedded store takes, durably, from many callers at once. A plain
+//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS`, `TARGETS` and
+//! `DURABLE` in the environment.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use usersync::{
+    model::{Cause, ConnectorName, EventOutcome, NewEvent, Pair, Priority, Subject, TargetName},
+    store::{
+        Store,
+        sqlite::{OpenOptions, SqliteStore},
+    },
+};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn event(nth: u64) -> NewEvent {
+    NewEvent {
+        id: uuid::Uuid::new_v4().to_string(),
+        kind: "UPDATE USER".into(),
+        about: format!("users/{nth}"),
+        occurred_at: Some(Timestamp::now()),
+        body: format!(r#"{{"id":"{nth}","padding":"{}"}}"#, "x".repeat(800)),
+        hints: vec![Subject::user(format!("0f3b6a52-7c1e-4d55-9a7b-{:012x}", nth % 2_000))],
+        wants_run: false,
+        settle: false,
+        outcome: EventOutcome::Accepted,
+    }
+}
+
+/// How long a claim and its completion take while 100 000 tasks wait.
+async fn claims(store: &SqliteStore) {
+    let (pair, now) = (Pair::new("corp", "waiting"), Timestamp::now());
+    let subjects: Vec<Subject> = (0..100_000).map(|nth| Subject::user(format!("user-{nth}"))).collect();
+    let cause = Cause::Other { what: "measured".into() };
+    store.raise(&pair, &subjects, Priority::Event, &cause, now).await.expect("raised");
+    let (mut held, mut claiming, mut completing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for _ in 0..2_000 {
+        let began = Instant::now();
+        let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await.expect("claimed");
+        claiming += began.elapsed();
+        held.extend(claimed.map(|claimed| claimed.token));
+        // Sixteen workers hold one each.
+        if held.len() > 16 {
+            let began = Instant::now();
+            store.complete(held.remove(0), Vec::new(), now, now).await.expect("completed");
+            completing += began.elapsed();
+        }
+    }
+    println!("a claim takes {} us, a completion {} us", claiming.as_micros() / 2_000, completing.as_micros() / 2_000);
+}
+
+fn main() {
+    let (callers, seconds) = (number("CALLERS", 256), number("SECONDS", 5));
+    let (rows, targets) = (number("ROWS", 100_000), number("TARGETS", 2));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let durable = number("DURABLE", 1) == 1;
+        let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
+        let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"), options).await.expect("a store"));
+        let connector = ConnectorName::from("corp");
+        let targets: Vec<TargetName> = (0..targets).map(|nth| TargetName::from(format!("target{nth}"))).collect();
+        for first in (0..rows).step_by(1_000) {
+            let events = (first..rows.min(first + 1_000)).map(event).collect();
+            store.append_events(&connector, &targets, events, Timestamp::now()).await.expect("appended");
+        }
+        let (stop, count, slowest) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let shared = Arc::new((stop, count, slowest));
+        let mut tasks = Vec::new();
+        for caller in 0..callers {
+            let (store, shared) = (Arc::clone(&store), Arc::clone(&shared));
+            let (connector, targets) = (connector.clone(), targets.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut nth = caller * 7_919;
+                while !shared.0.load(Ordering::Relaxed) {
+                    nth += 1;
+                    let began = Instant::now();
+                    store
+                        .append_events(&connector, &targets, vec![event(nth)], Timestamp::now())
+                        .await
+                        .expect("appended");
+                    shared.1.fetch_add(1, Ordering::Relaxed);
+                    shared.2.fetch_max(u64::try_from(began.elapsed().as_micros()).unwrap_or(0), Ordering::Relaxed);
+                }
+            }));
+        }
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        shared.0.store(true, Ordering::Relaxed);
+        for task in tasks {
+            task.await.expect("a caller");
+        }
+        let rate = shared.1.load(Ordering::Relaxed) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(1);
+        claims(&store).await;
+        println!("{rate} events/s from {callers} callers, slowest {} ms", shared.2.load(Ordering::Relaxed) / 1_000);
+        store.close().await;
+    });
+}

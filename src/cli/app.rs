@@ -1,0 +1,193 @@
+//! The wiring: from the configuration to a store, sources, targets and an engine.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Context, exit::Failure, out::Out};
+use crate::{
+    config::Config,
+    engine::{Connector, Dice, Engine, SystemClock, TargetPort},
+    keycloak::{KeycloakSettings, KeycloakSource},
+    model::{ConnectorName, Pair, TargetName},
+    store::{
+        PairState, Store,
+        sqlite::{OpenOptions, SqliteStore},
+    },
+    target::{self, Target},
+};
+
+/// The store as a command has it.
+pub(super) struct Opened {
+    pub store: Arc<SqliteStore>,
+    /// The process that works with it, if a server does.
+    pub server: Option<String>,
+}
+
+/// Opens the store to read and to write intentions, whoever works with it. Where there is none yet, an empty one stands
+/// in for it and is gone afterwards.
+pub(super) async fn look(context: &Context, config: &Config) -> Result<Opened, Failure> {
+    let path = &config.store.path;
+    let options = OpenOptions::new(context.out.now);
+    let server = SqliteStore::worked_by(path);
+    if path.exists() {
+        let store = Arc::new(SqliteStore::open_beside(path, options).await?);
+        return Ok(Opened { store, server });
+    }
+    context.out.note(format!(
+        "There is no store yet at {}: nothing has run here. The first `usersync sync` makes it.",
+        path.display()
+    ));
+    let options = OpenOptions { durable: false, poll: None, ..options };
+    Ok(Opened { store: Arc::new(SqliteStore::open_temporary(options).await?), server })
+}
+
+/// Opens the store to write intentions; makes it where there is none.
+pub(super) async fn intend(context: &Context, config: &Config) -> Result<Opened, Failure> {
+    let path = &config.store.path;
+    let options = OpenOptions::new(context.out.now);
+    let server = SqliteStore::worked_by(path);
+    let store = if server.is_some() || path.exists() {
+        SqliteStore::open_beside(path, options).await?
+    } else {
+        SqliteStore::open(path, options).await?
+    };
+    Ok(Opened { store: Arc::new(store), server })
+}
+
+/// Opens the store to work, alone; beside a running server only to write intentions.
+pub(super) async fn work(context: &Context, config: &Config) -> Result<Opened, Failure> {
+    let path = &config.store.path;
+    let options = OpenOptions::new(context.out.now);
+    let server = SqliteStore::worked_by(path);
+    if server.is_some() {
+        let store = Arc::new(SqliteStore::open_beside(path, options).await?);
+        return Ok(Opened { store, server });
+    }
+    Ok(Opened { store: Arc::new(SqliteStore::open(path, options).await?), server })
+}
+
+/// What to say after an intention was written: when it is worked.
+pub(super) fn who_works(server: Option<&str>) -> String {
+    match server {
+        Some(pid) => format!("The running server (pid {pid}) works them now."),
+        None => "No server runs: they are worked when it starts, or by: usersync sync".to_owned(),
+    }
+}
+
+/// The sources and targets of a configuration.
+pub(super) struct Sides {
+    pub sources: BTreeMap<ConnectorName, Arc<KeycloakSource>>,
+    pub targets: BTreeMap<TargetName, Arc<dyn Target>>,
+}
+
+impl Sides {
+    /// The clients; nothing is sent yet.
+    pub fn new(config: &Config) -> Result<Self, Failure> {
+        let mut sides = Self { sources: BTreeMap::new(), targets: BTreeMap::new() };
+        for connector in &config.connectors {
+            let source = KeycloakSource::new(KeycloakSettings::from(connector))
+                .map_err(|error| Failure::usage(format!("connector {}: {error}", connector.name)))?;
+            sides.sources.insert(connector.name.clone(), Arc::new(source));
+        }
+        for target in &config.targets {
+            let client =
+                target::build(target).map_err(|error| Failure::usage(format!("target {}: {error}", target.name)))?;
+            sides.targets.insert(target.name.clone(), client);
+        }
+        Ok(sides)
+    }
+
+    /// The engine over both.
+    pub fn engine(&self, config: &Config, store: Arc<dyn Store>) -> Engine {
+        let connectors = config.connectors.iter().filter_map(|connector| {
+            let source = Arc::clone(self.sources.get(&connector.name)?);
+            let mut port =
+                Connector::new(connector.name.clone(), source, connector.policy.clone(), connector.targets.clone());
+            port.page_size = usize::try_from(connector.page_size.get()).unwrap_or(usize::MAX);
+            port.parallel = usize::try_from(connector.reach.parallel.get()).unwrap_or(usize::MAX);
+            Some(port)
+        });
+        let targets = config.targets.iter().filter_map(|target| {
+            let mut port = TargetPort::new(target.name.clone(), Arc::clone(self.targets.get(&target.name)?));
+            port.parallel = usize::try_from(target.reach.parallel.get()).unwrap_or(usize::MAX);
+            Some(port)
+        });
+        Engine::new(store, Arc::new(SystemClock), Dice::random(), connectors.collect(), targets.collect())
+    }
+}
+
+/// The pairs that `--connector` and `--target` leave; an error names those that are there.
+pub(super) fn pairs(
+    config: &Config,
+    connector: Option<&ConnectorName>,
+    target: Option<&TargetName>,
+) -> Result<Vec<Pair>, Failure> {
+    if let Some(name) = connector {
+        known_connector(config, name)?;
+    }
+    if let Some(name) = target {
+        known_target(config, name)?;
+    }
+    let pairs: Vec<Pair> = config
+        .connectors
+        .iter()
+        .filter(|one| connector.is_none_or(|name| *name == one.name))
+        .flat_map(|one| one.targets.iter().map(|target| Pair { connector: one.name.clone(), target: target.clone() }))
+        .filter(|pair| target.is_none_or(|name| *name == pair.target))
+        .collect();
+    match (pairs.is_empty(), connector, target) {
+        (true, Some(connector), Some(target)) => {
+            Err(Failure::usage(format!("connector {connector} does not fill target {target}")))
+        }
+        (true, ..) => Err(Failure::usage(
+            "the configuration has no connector that fills a target. Add one: usersync config example",
+        )),
+        _ => Ok(pairs),
+    }
+}
+
+/// An error where there is no such connector.
+pub(super) fn known_connector(config: &Config, name: &ConnectorName) -> Result<(), Failure> {
+    let names: Vec<&str> = config.connectors.iter().map(|one| one.name.as_str()).collect();
+    known("connector", &names, name.as_str())
+}
+
+/// An error where there is no such target.
+pub(super) fn known_target(config: &Config, name: &TargetName) -> Result<(), Failure> {
+    let names: Vec<&str> = config.targets.iter().map(|one| one.name.as_str()).collect();
+    known("target", &names, name.as_str())
+}
+
+fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failure> {
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let near = names.iter().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
+    let help = match (near, names) {
+        (Some(near), _) => format!("did you mean {near}?"),
+        (None, []) => format!("the configuration has no {what}"),
+        (None, names) => format!("there are: {}", names.join(", ")),
+    };
+    Err(Failure::usage(format!("{name}: there is no such {what}; {help}")))
+}
+
+/// Where a pair stands, in a word.
+pub(super) fn state_word(state: PairState) -> &'static str {
+    match state {
+        PairState::New => "new",
+        PairState::Held => "first run held",
+        PairState::Approved => "first run approved",
+        PairState::InService => "in service",
+        PairState::Stopped => "stopped",
+    }
+}
+
+/// What follows from a confirmed identity.
+pub(super) fn confirmed(out: &Out, what: &str, is: &str, pairs: &[Pair]) {
+    if out.json {
+        return out.document(&serde_json::json!({ "confirmed": what, "begins_anew": pairs }));
+    }
+    out.say(format!("{what}: the {is} that is found at the next contact is the one from now on."));
+    for pair in pairs {
+        out.say(format!("{pair} begins anew: its first run is planned and waits for approval (usersync held list)."));
+    }
+}

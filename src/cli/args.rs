@@ -1,0 +1,82 @@
+//! Arguments that several commands take.
+
+use std::str::FromStr;
+
+use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
+
+use super::exit::Failure;
+use crate::{
+    model::{Subject, UserId},
+    store::Store,
+};
+
+/// A time as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct When(pub Timestamp);
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text, &Timestamp::now().to_zoned(TimeZone::system())).map(Self)
+    }
+}
+
+fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let local = |time: civil::DateTime| time.to_zoned(now.time_zone().clone()).map(|zoned| zoned.timestamp());
+    let found = if let Ok(span) = text.parse::<jiff::Span>() {
+        now.checked_sub(span.abs()).map(|zoned| zoned.timestamp())
+    } else if let Ok(time) = text.parse::<civil::Time>() {
+        local(now.date().to_datetime(time))
+    } else if let Ok(time) = text.parse::<civil::DateTime>() {
+        local(time)
+    } else {
+        return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m for so long ago".to_owned());
+    };
+    found.map_err(|error| error.to_string())
+}
+
+/// A subject as people write it: `user:ID`, `group:ID`, or the login of a linked account.
+pub(super) async fn subject(store: &dyn Store, text: Option<&str>) -> Result<Option<Subject>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    if let Ok(subject) = text.parse() {
+        return Ok(Some(subject));
+    }
+    let users: std::collections::BTreeSet<UserId> =
+        store.links_named(text).await?.into_iter().map(|(_, link)| link.user).collect();
+    let mut users = users.into_iter();
+    match (users.next(), users.next()) {
+        (Some(user), None) => Ok(Some(Subject::User(user))),
+        (None, _) => Err(Failure::usage(format!(
+            "{text}: no linked account has this login. Write the Keycloak id instead: user:ID or group:ID"
+        ))),
+        (Some(one), Some(other)) => Err(Failure::usage(format!(
+            "{text}: several users are linked under this login. Choose one: user:{one}, user:{other}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_the_readers_zone() {
+        let now: Zoned = "2026-10-02T14:00:00+02:00[Europe/Berlin]".parse().unwrap();
+        for (text, wanted) in [
+            ("2026-10-02T10:00:00Z", "2026-10-02T10:00:00Z"),
+            ("13:30", "2026-10-02T11:30:00Z"),
+            ("2026-10-01", "2026-09-30T22:00:00Z"),
+            ("2026-10-01 08:00", "2026-10-01T06:00:00Z"),
+            ("2h", "2026-10-02T10:00:00Z"),
+            ("30m", "2026-10-02T11:30:00Z"),
+            ("7d", "2026-09-25T12:00:00Z"),
+        ] {
+            assert_eq!(parse(text, &now), Ok(wanted.parse().unwrap()), "{text}");
+        }
+        assert!(parse("yesterday-ish", &now).unwrap_err().contains("14:30"));
+    }
+}

@@ -1,0 +1,131 @@
+//! `usersync changes`: every write to a target, and every refusal.
+
+use clap::Args;
+
+use super::{
+    Context, app,
+    args::{self, When},
+    exit::{Exit, Outcome},
+};
+use crate::{
+    model::{Cause, Change, ChangeOutcome, ConnectorName, Operation, RunId, TargetName},
+    store::{ChangeFilter, Store},
+};
+
+/// Show what was written to the targets, and why
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usersync changes
+  usersync changes --name alice
+  usersync changes --target jira-prod --from 2h
+  usersync changes --run 17 --limit 0 --json")]
+pub(super) struct ChangesArgs {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only on this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// Only for this subject: user:ID, group:ID, or the login of a linked account
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Only about this login or group name, as it was then
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only of this run
+    #[arg(long, value_name = "ID")]
+    run: Option<i64>,
+    /// Not before: 14:30, 2026-10-02, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Before
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
+    /// Only those with a smaller id, to go on where a list ended
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+    /// At most so many, the newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl ChangesArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let opened = app::look(context, &config).await?;
+        let filter = ChangeFilter {
+            connector: self.connector,
+            target: self.target,
+            subject: args::subject(opened.store.as_ref(), self.subject.as_deref()).await?,
+            name: self.name,
+            run: self.run.map(RunId),
+            from: self.from.map(|when| when.0),
+            to: self.to.map(|when| when.0),
+            before: self.before,
+            limit: self.limit,
+        };
+        let changes = opened.store.changes(&filter).await?;
+        let out = &context.out;
+        if out.json {
+            out.document(&serde_json::json!({ "changes": changes }));
+            return Ok(Exit::Done);
+        }
+        if changes.is_empty() {
+            let only = ChangeFilter { limit: filter.limit, ..ChangeFilter::default() };
+            out.say(if filter == only {
+                "0 changes: nothing was written to a target yet."
+            } else {
+                "0 changes fit. Without the filters there may be some: usersync changes"
+            });
+            return Ok(Exit::Done);
+        }
+        let more = (filter.limit > 0 && changes.len() == filter.limit).then(|| changes.last().map(|last| last.id));
+        let rows = changes.iter().map(|change| {
+            let after = change.caused_at.map(|at| super::words::took(change.at.duration_since(at)));
+            vec![
+                change.id.to_string(),
+                out.exact(change.at),
+                out.ago(change.at),
+                change.pair.to_string(),
+                sentence(change),
+                outcome(&change.outcome),
+                after.unwrap_or_default(),
+                because(&change.cause),
+            ]
+        });
+        let heads = ["id", "at", "", "where", "what", "outcome", "after", "because"];
+        out.table(&heads, &[0, 6], rows.collect());
+        if let Some(Some(last)) = more {
+            out.say(format!("Older ones: --before {last}"));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// What was done, in a few words.
+pub(super) fn sentence(change: &Change) -> String {
+    serde_json::from_value::<Operation>(change.after.clone()).map_or_else(
+        |_| format!("{} {}", change.verb.replace('_', " "), change.name),
+        |operation| operation.to_string(),
+    )
+}
+
+/// How it ended, in words.
+pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
+    match outcome {
+        ChangeOutcome::Done => "done".to_owned(),
+        ChangeOutcome::Refused { why } => format!("refused: {why}"),
+        ChangeOutcome::FoundDone => "done; no answer came, found by looking".to_owned(),
+        ChangeOutcome::FoundNotDone => "not done; no answer came, found by looking".to_owned(),
+    }
+}
+
+/// Why, in words.
+pub(super) fn because(cause: &Cause) -> String {
+    match cause {
+        Cause::Event { id } => format!("event {id}"),
+        Cause::Run { id } => format!("run {id}"),
+        Cause::Other { what } => what.clone(),
+    }
+}

@@ -1,0 +1,254 @@
+//! `usersync check`: is everything there that is needed? Nothing is changed.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Context,
+    app::Sides,
+    exit::{Exit, Outcome},
+    out::{Out, State},
+    words::{ago, count},
+};
+use crate::{
+    config::{Config, ConnectorConfig, TargetConfig},
+    keycloak::KeycloakSource,
+    model::{ConnectorName, ErrorClass, TargetName},
+    store::Store,
+    store::sqlite::{OpenOptions, SqliteStore},
+    target::{Note, NoteState, Target},
+};
+
+/// How many coming runs are told.
+const RUNS: usize = 3;
+
+/// Try every source and target, and say what is missing
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Try every source and target, and say what is missing and how to mend it.
+
+Signs in everywhere, reads a little, compares rights, clocks and settings. Nothing is changed. Each line begins with how
+it stands: ok, note (worth knowing), wait (something is still to come), no (a problem).",
+    after_help = "\
+Examples:
+  usersync check
+  usersync check --connector acme
+  usersync check --quiet          only what is not well
+  usersync check --json"
+)]
+pub(super) struct CheckArgs {
+    /// Only this connector and the targets that it fills
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+}
+
+/// One thing that was checked.
+#[derive(Serialize)]
+struct Part {
+    #[serde(rename = "part")]
+    kind: &'static str,
+    name: String,
+    address: String,
+    /// Product, version, who we are there.
+    what: String,
+    notes: Vec<Note>,
+    #[serde(skip)]
+    unreachable: bool,
+}
+
+impl CheckArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        super::app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let sides = Sides::new(&config)?;
+        let mut parts = vec![configuration(&config), store(&config, context.out.now).await];
+        let chosen = |connector: &&ConnectorConfig| self.connector.as_ref().is_none_or(|name| *name == connector.name);
+        let connectors: Vec<&ConnectorConfig> = config.connectors.iter().filter(chosen).collect();
+        if self.target.is_none() {
+            let sources =
+                connectors.iter().filter_map(|connector| Some((*connector, sides.sources.get(&connector.name)?)));
+            parts.extend(
+                futures::future::join_all(sources.map(|(connector, client)| source(connector, client, &context.out)))
+                    .await,
+            );
+        }
+        let filled = |target: &&TargetConfig| match (&self.target, &self.connector) {
+            (Some(name), _) => *name == target.name,
+            (None, Some(_)) => connectors.iter().any(|connector| connector.targets.contains(&target.name)),
+            (None, None) => true,
+        };
+        let targets = config.targets.iter().filter(filled);
+        let targets = targets.filter_map(|target| Some((target, sides.targets.get(&target.name)?)));
+        parts.extend(futures::future::join_all(targets.map(|(config, client)| probe(config, client.as_ref()))).await);
+        Ok(tell(&context.out, &parts))
+    }
+}
+
+fn tell(out: &Out, parts: &[Part]) -> Exit {
+    let counted = |state| parts.iter().flat_map(|part| &part.notes).filter(|note| note.state == state).count();
+    let (problems, waits) = (counted(NoteState::No), counted(NoteState::Wait));
+    let unreachable = parts.iter().any(|part| part.unreachable);
+    if out.json {
+        let document =
+            serde_json::json!({ "parts": parts, "problems": problems, "waits": waits, "reachable": !unreachable });
+        out.document(&document);
+    } else {
+        for part in parts {
+            let notes: Vec<&Note> =
+                part.notes.iter().filter(|note| !out.quiet || note.state != NoteState::Ok).collect();
+            if notes.is_empty() && out.quiet {
+                continue;
+            }
+            let head = [out.strong(&part.name), part.address.clone(), part.what.clone()];
+            out.line(head.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("    "));
+            for note in notes {
+                out.lines(out.noted(State::from(note.state), &note.about, &note.text));
+            }
+        }
+        let waits = match waits {
+            0 => String::new(),
+            waits => format!(", {}", count(waits, "thing to wait for", "things to wait for")),
+        };
+        let problems = match problems {
+            0 => "No problems".to_owned(),
+            problems => count(problems, "problem", "problems"),
+        };
+        out.say(format!("{problems}{waits}. Nothing was changed."));
+    }
+    if unreachable {
+        Exit::Unreachable
+    } else if problems > 0 {
+        Exit::Problems
+    } else {
+        Exit::Done
+    }
+}
+
+fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
+    Note { state, about: about.to_owned(), text: text.into() }
+}
+
+fn configuration(config: &Config) -> Part {
+    let mut notes = vec![note(
+        NoteState::Ok,
+        "read",
+        format!(
+            "{}, {}",
+            count(config.connectors.len(), "connector", "connectors"),
+            count(config.targets.len(), "target", "targets")
+        ),
+    )];
+    notes.extend(config.warnings.iter().map(|warning| {
+        let place = warning.position().map(|(line, _)| format!("line {line}: ")).unwrap_or_default();
+        let advice = warning.advice().map(|advice| format!(". {advice}")).unwrap_or_default();
+        note(NoteState::Note, "warning", format!("{place}{}{advice}", warning.message()))
+    }));
+    Part {
+        kind: "configuration",
+        name: "configuration".to_owned(),
+        address: config.path.display().to_string(),
+        what: String::new(),
+        notes,
+        unreachable: false,
+    }
+}
+
+async fn store(config: &Config, now: Timestamp) -> Part {
+    let path = &config.store.path;
+    let mut notes = Vec::new();
+    if path.exists() {
+        notes.push(match open(path, now).await {
+            Ok(()) => note(NoteState::Ok, "opened", "can be read and written"),
+            Err(why) => note(NoteState::No, "opened", why),
+        });
+    } else {
+        notes.push(note(NoteState::Wait, "opened", "not there yet; the first run makes it"));
+    }
+    notes.push(match SqliteStore::worked_by(path) {
+        Some(pid) => note(NoteState::Ok, "lock", format!("held by the running server (pid {pid})")),
+        None => note(NoteState::Note, "lock", "free: no server runs, so no event is taken and no schedule is kept"),
+    });
+    Part {
+        kind: "store",
+        name: "store".to_owned(),
+        address: path.display().to_string(),
+        what: String::new(),
+        notes,
+        unreachable: false,
+    }
+}
+
+async fn open(path: &std::path::Path, now: Timestamp) -> Result<(), String> {
+    let store = SqliteStore::open_beside(path, OpenOptions::new(now)).await.map_err(|error| error.to_string())?;
+    let checked = store.check().await.map_err(|error| error.to_string());
+    store.close().await;
+    checked
+}
+
+async fn source(connector: &ConnectorConfig, client: &KeycloakSource, out: &Out) -> Part {
+    let diagnosis = client.diagnose().await;
+    let unreachable = diagnosis.base_url.is_none()
+        || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
+    let mut notes = diagnosis.notes;
+    notes.push(schedule(connector, out));
+    if !connector.enabled {
+        notes.push(note(NoteState::Note, "enabled", "no: the configuration switches this connector off"));
+    }
+    let version = diagnosis.version.map(|version| format!(" {version}")).unwrap_or_default();
+    let address = diagnosis.base_url.unwrap_or_else(|| connector.url.to_string());
+    let given = connector.url.as_str().trim_end_matches('/');
+    let added = match address.strip_prefix(given).map(|rest| rest.trim_matches('/')) {
+        Some(rest) if !rest.is_empty() => format!("    (address as given + /{rest})"),
+        _ => String::new(),
+    };
+    Part {
+        kind: "source",
+        name: connector.name.to_string(),
+        address,
+        what: format!("Keycloak{version}, realm {}{added}", connector.realm),
+        notes,
+        unreachable,
+    }
+}
+
+fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
+    let Some(schedule) = &connector.schedule else {
+        return note(NoteState::Note, "schedule", "off: a full run is made only by hand or when a gap is found");
+    };
+    let times = schedule.next_n(out.now, RUNS);
+    let zone = schedule.zone();
+    let far = times.iter().any(|time| time.duration_since(out.now).as_hours() >= 24);
+    let form = if far { "%Y-%m-%d %H:%M" } else { "%H:%M" };
+    let told: Vec<String> = times.iter().map(|time| time.to_zoned(zone.clone()).strftime(form).to_string()).collect();
+    let first = times.first().map(|time| format!(" ({})", ago(*time, out.now))).unwrap_or_default();
+    let zone = zone.iana_name().unwrap_or("UTC");
+    note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), told.join(", ")))
+}
+
+async fn probe(config: &TargetConfig, client: &dyn Target) -> Part {
+    let mut part = Part {
+        kind: "target",
+        name: config.name.to_string(),
+        address: config.url.to_string().trim_end_matches('/').to_owned(),
+        what: String::new(),
+        notes: Vec::new(),
+        unreachable: false,
+    };
+    match client.probe().await {
+        Ok(info) => {
+            part.what = format!("{}, signed in as {}", info.product, info.signed_in_as);
+            part.notes = info.notes;
+        }
+        Err(error) => {
+            let about = if error.class() == ErrorClass::Credentials { "sign-in" } else { "reached" };
+            part.unreachable = true;
+            part.notes.push(note(NoteState::No, about, error.text));
+        }
+    }
+    part
+}

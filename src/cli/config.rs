@@ -1,0 +1,100 @@
+//! `usersync config`: the configuration file.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Context,
+    exit::{Exit, Failure, Outcome},
+    words::count,
+};
+use crate::config::{EXAMPLE, find, reference, reference_markdown};
+
+/// Check the configuration file, show an example and all keys
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usersync config example > usersync.toml
+  usersync config check
+  usersync config path
+  usersync config reference > keys.md")]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read the file and tell all that is wrong, with line and column
+    #[command(after_help = "Example:\n  usersync config check --config /etc/usersync/usersync.toml")]
+    Check,
+    /// Print a whole configuration to fill in
+    #[command(after_help = "Example:\n  usersync config example > usersync.toml")]
+    Example,
+    /// Print which file is read
+    #[command(after_help = "Example:\n  usersync config path")]
+    Path,
+    /// Print all keys with their defaults, as Markdown or JSON
+    #[command(after_help = "Example:\n  usersync config reference --json")]
+    Reference,
+}
+
+impl ConfigArgs {
+    #[allow(clippy::needless_pass_by_value, reason = "as all commands")]
+    pub fn run(self, context: &Context) -> Outcome {
+        let out = &context.out;
+        match self.command {
+            Command::Check => return check(context),
+            Command::Example => out.line(EXAMPLE.trim_end()),
+            Command::Path => {
+                let path = find(context.told.as_deref(), &context.env)
+                    .map_err(|errors| Failure::usage(errors.render(context.drawing())))?;
+                if out.json {
+                    out.document(&json!({ "path": path, "exists": path.exists() }));
+                } else {
+                    out.line(path.display());
+                }
+            }
+            Command::Reference if out.json => {
+                let rows = reference().into_iter().map(|row| {
+                    json!({
+                        "section": row.section, "key": row.key, "kind": row.kind, "default": row.default,
+                        "meaning": row.meaning, "variable": row.variable,
+                    })
+                });
+                out.document(&json!({ "keys": rows.collect::<Vec<_>>() }));
+            }
+            Command::Reference => out.line(reference_markdown().trim_end()),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn check(context: &Context) -> Outcome {
+    let config = context.config()?;
+    let out = &context.out;
+    if out.json {
+        let warnings = config.warnings.iter().map(|warning| {
+            let (line, column) = warning.position().unzip();
+            json!({ "line": line, "column": column, "message": warning.message(), "advice": warning.advice() })
+        });
+        out.document(&json!({
+            "path": config.path,
+            "connectors": config.connectors.iter().map(|one| &one.name).collect::<Vec<_>>(),
+            "targets": config.targets.iter().map(|one| &one.name).collect::<Vec<_>>(),
+            "warnings": warnings.collect::<Vec<_>>(),
+        }));
+        return Ok(Exit::Done);
+    }
+    for warning in &config.warnings {
+        out.error(warning.render(context.drawing()));
+    }
+    out.say(format!(
+        "{}: well-formed: {}, {}, {}. Is everything there that is needed? usersync check",
+        config.path.display(),
+        count(config.connectors.len(), "connector", "connectors"),
+        count(config.targets.len(), "target", "targets"),
+        count(config.warnings.len(), "warning", "warnings"),
+    ));
+    Ok(Exit::Done)
+}

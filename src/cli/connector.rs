@@ -1,0 +1,138 @@
+//! `usersync connector`: pause, resume, confirm.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Context, app,
+    exit::{Exit, Outcome},
+    words::ago,
+};
+use crate::{model::ConnectorName, store::Store};
+
+/// Show connectors, pause them, confirm another realm
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usersync connector list
+  usersync connector pause acme      events are stored, nothing is written
+  usersync connector resume acme
+  usersync connector confirm acme    yes, this is another realm now")]
+pub(super) struct ConnectorArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the connectors of the configuration
+    #[command(after_help = "Example:\n  usersync connector list --json")]
+    List,
+    /// Write nothing for this connector until it is resumed; its events are stored and wait
+    #[command(after_help = "Example:\n  usersync connector pause acme")]
+    Pause {
+        /// Which
+        name: ConnectorName,
+    },
+    /// Go on where it was paused
+    #[command(after_help = "Example:\n  usersync connector resume acme")]
+    Resume {
+        /// Which
+        name: ConnectorName,
+    },
+    /// Confirm that another realm than before is meant; its first runs are planned and held anew
+    #[command(after_help = "Example:\n  usersync connector confirm acme")]
+    Confirm {
+        /// Which
+        name: ConnectorName,
+    },
+}
+
+impl ConnectorArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            Command::List => list(context).await,
+            Command::Pause { name } => pause(context, name, true).await,
+            Command::Resume { name } => pause(context, name, false).await,
+            Command::Confirm { name } => confirm(context, name).await,
+        }
+    }
+}
+
+async fn list(context: &Context) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let paused = opened.store.paused().await?;
+    let out = &context.out;
+    let mut documents = Vec::new();
+    let mut rows = Vec::new();
+    for connector in &config.connectors {
+        let (_, _, last_event) = opened.store.event_counts(&connector.name).await?;
+        let targets: Vec<&str> = connector.targets.iter().map(crate::model::TargetName::as_str).collect();
+        let state = match (connector.enabled, paused.contains(&connector.name)) {
+            (false, _) => "switched off",
+            (true, true) => "paused",
+            (true, false) => "works",
+        };
+        let next = connector.schedule.as_ref().and_then(|schedule| schedule.next_after(out.now));
+        documents.push(json!({
+            "name": connector.name, "url": connector.url, "realm": connector.realm, "targets": targets,
+            "enabled": connector.enabled, "paused": paused.contains(&connector.name), "last_event": last_event,
+            "next_run": next, "schedule": connector.schedule.as_ref().map(ToString::to_string),
+        }));
+        rows.push(vec![
+            connector.name.to_string(),
+            state.to_owned(),
+            connector.url.to_string(),
+            connector.realm.clone(),
+            targets.join(", "),
+            last_event.map_or_else(|| "none yet".to_owned(), |at| ago(at, out.now)),
+            next.map_or_else(|| "off".to_owned(), |at| ago(at, out.now)),
+        ]);
+    }
+    if out.json {
+        out.document(&json!({ "connectors": documents }));
+    } else if rows.is_empty() {
+        out.say("0 connectors: the configuration has none. See: usersync config example");
+    } else {
+        out.table(&["connector", "state", "address", "realm", "targets", "last event", "next run"], &[], rows);
+    }
+    Ok(Exit::Done)
+}
+
+async fn pause(context: &Context, name: ConnectorName, paused: bool) -> Outcome {
+    let config = context.config()?;
+    app::known_connector(&config, &name)?;
+    let opened = app::intend(context, &config).await?;
+    let before = opened.store.paused().await?.contains(&name);
+    opened.store.set_paused(&name, paused, &context.by(), context.out.now).await?;
+    opened.store.close().await;
+    let out = &context.out;
+    if out.json {
+        out.document(&json!({ "connector": name, "paused": paused, "changed": before != paused }));
+        return Ok(Exit::Done);
+    }
+    match (paused, before) {
+        (true, true) => out.say(format!("{name} was paused already.")),
+        (true, false) => out.say(format!(
+            "{name} is paused: its events are stored and wait, nothing is written. Go on: usersync connector resume {name}"
+        )),
+        (false, false) => out.say(format!("{name} was not paused; it works.")),
+        (false, true) => {
+            out.say(format!("{name} works again; what has waited is worked first."));
+            out.say(app::who_works(opened.server.as_deref()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn confirm(context: &Context, name: ConnectorName) -> Outcome {
+    let config = context.config()?;
+    app::known_connector(&config, &name)?;
+    let pairs = app::pairs(&config, Some(&name), None)?;
+    let opened = app::intend(context, &config).await?;
+    opened.store.confirm_identity(Some(&name), None, &context.by(), context.out.now).await?;
+    opened.store.close().await;
+    app::confirmed(&context.out, &format!("connector {name}"), "realm", &pairs);
+    Ok(Exit::Done)
+}

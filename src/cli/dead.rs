@@ -1,0 +1,183 @@
+//! `usersync dead`: tasks whose attempts are used up.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    Context, app,
+    exit::{Exit, Failure, Outcome},
+    tasks,
+    words::count,
+};
+use crate::{
+    model::{ConnectorName, ErrorClass, Subject, TargetName},
+    store::{Store, TaskFilter},
+};
+
+/// Show dead letters, and put them back to work
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Show dead letters, and put them back to work.
+
+A dead letter is a task whose attempts are used up (about three days of trying), or that the target refused for good. It
+waits for a replay, which gives it fresh attempts.",
+    after_help = "\
+Examples:
+  usersync dead list
+  usersync dead replay --target jira-prod --reason 403
+  usersync dead replay user:1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11
+  usersync dead replay --all"
+)]
+pub(super) struct DeadArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show dead letters and why each died
+    #[command(after_help = "Example:\n  usersync dead list --class forbidden")]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many; 0 for all
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Put dead letters back to work with fresh attempts
+    #[command(after_help = "\
+Examples:
+  usersync dead replay --target jira-prod --reason 403
+  usersync dead replay user:1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11
+  usersync dead replay --all")]
+    Replay {
+        /// These subjects only
+        #[arg(value_name = "SUBJECT")]
+        subjects: Vec<Subject>,
+        #[command(flatten)]
+        which: Which,
+        /// All that the filters leave
+        #[arg(long, conflicts_with = "subjects")]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only on this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// Only those whose last error contains this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only those of this class
+    #[arg(long, value_name = "CLASS")]
+    class: Option<Class>,
+}
+
+/// Classes of errors, for the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Class {
+    Transient,
+    Throttled,
+    Credentials,
+    Forbidden,
+    Doubt,
+    Conflict,
+    Permanent,
+    Bug,
+}
+
+impl From<Class> for ErrorClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Transient => Self::Transient,
+            Class::Throttled => Self::Throttled,
+            Class::Credentials => Self::Credentials,
+            Class::Forbidden => Self::Forbidden,
+            Class::Doubt => Self::Doubt,
+            Class::Conflict => Self::Conflict,
+            Class::Permanent => Self::Permanent,
+            Class::Bug => Self::Bug,
+        }
+    }
+}
+
+impl Which {
+    fn narrows(&self) -> bool {
+        self.connector.is_some() || self.target.is_some() || self.reason.is_some() || self.class.is_some()
+    }
+
+    fn filter(self, limit: usize) -> TaskFilter {
+        TaskFilter {
+            connector: self.connector,
+            target: self.target,
+            dead: Some(true),
+            class: self.class.map(ErrorClass::from),
+            reason: self.reason,
+            limit,
+            ..TaskFilter::default()
+        }
+    }
+}
+
+impl DeadArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            Command::List { which, limit } => list(context, which.filter(limit)).await,
+            Command::Replay { subjects, which, all } => {
+                if subjects.is_empty() && !all && !which.narrows() {
+                    return Err(Failure::usage(
+                        "Which dead letters? Name subjects (usersync dead list shows them), narrow with --reason, --class, \
+                         --target or --connector, or say --all.",
+                    ));
+                }
+                replay(context, which.filter(0), subjects).await
+            }
+        }
+    }
+}
+
+async fn list(context: &Context, filter: TaskFilter) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let dead = opened.store.tasks(&filter).await?;
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "dead": dead }));
+    } else if dead.is_empty() {
+        out.say("0 dead letters: nothing has used up its attempts.");
+    } else {
+        tasks::table(out, &dead);
+        out.say("Put them back to work: usersync dead replay SUBJECT, or --reason TEXT, or --all");
+    }
+    Ok(Exit::Done)
+}
+
+async fn replay(context: &Context, filter: TaskFilter, subjects: Vec<Subject>) -> Outcome {
+    let config = context.config()?;
+    let opened = app::intend(context, &config).await?;
+    let (by, now) = (context.by(), context.out.now);
+    let mut replayed = 0;
+    if subjects.is_empty() {
+        replayed = opened.store.replay_dead(&filter, &by, now).await?;
+    }
+    for subject in subjects {
+        let filter = TaskFilter { subject: Some(subject), ..filter.clone() };
+        replayed += opened.store.replay_dead(&filter, &by, now).await?;
+    }
+    opened.store.close().await;
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "replayed": replayed, "server": opened.server }));
+    } else if replayed == 0 {
+        out.say("0 dead letters fit; nothing was put back. See: usersync dead list");
+    } else {
+        out.say(format!("{} put back to work.", count(replayed, "dead letter", "dead letters")));
+        out.say(app::who_works(opened.server.as_deref()));
+    }
+    Ok(Exit::Done)
+}

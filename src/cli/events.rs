@@ -1,0 +1,270 @@
+//! `usersync events`: what came in from Keycloak.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Context, app,
+    args::{self, When},
+    exit::{Exit, Failure, Outcome},
+    out::Out,
+    words::{count, some},
+};
+use crate::{
+    model::{ConnectorName, EventOutcome, EventRecord, Subject, TargetName},
+    store::{EventFilter, Store},
+};
+
+/// Show the events that came in from Keycloak, and put them back to work
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    long_about = "\
+Show the events that came in from Keycloak, and put them back to work.
+
+An event only says whom to look at again, so replaying one is always safe: what is in step already stays as it is.",
+    after_help = "\
+Examples:
+  usersync events
+  usersync events --subject alice --from 2h
+  usersync events --ignored
+  usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11
+  usersync events replay --from 09:00 --to 10:30"
+)]
+pub(super) struct EventsArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show events, the newest first (as without a subcommand)
+    #[command(after_help = "Example:\n  usersync events list --connector acme --ignored")]
+    List(ListArgs),
+    /// Show one event whole
+    #[command(after_help = "Example:\n  usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11")]
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Look again at everybody whom these events are about
+    #[command(after_help = "\
+Examples:
+  usersync events replay 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11
+  usersync events replay --from 09:00 --to 10:30
+  usersync events replay --failed        those whose subject is a dead letter")]
+    Replay {
+        /// These events
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Only of this connector
+        #[arg(long, value_name = "NAME")]
+        connector: Option<ConnectorName>,
+        /// Received not before: 14:30, 2026-10-02, or 2h for two hours ago
+        #[arg(long, value_name = "TIME")]
+        from: Option<When>,
+        /// Received before
+        #[arg(long, value_name = "TIME")]
+        to: Option<When>,
+        /// Only those whose subject's task is a dead letter
+        #[arg(long)]
+        failed: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only about this subject: user:ID, group:ID, or the login of a linked account
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Received not before: 14:30, 2026-10-02, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    from: Option<When>,
+    /// Received before
+    #[arg(long, value_name = "TIME")]
+    to: Option<When>,
+    /// Only those that asked for nothing
+    #[arg(long)]
+    ignored: bool,
+    /// Only those with a smaller number, to go on where a list ended
+    #[arg(long, value_name = "NO")]
+    before: Option<i64>,
+    /// At most so many, the newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl EventsArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            None => list(context, self.list).await,
+            Some(Command::List(args)) => list(context, args).await,
+            Some(Command::Show { id }) => show(context, id).await,
+            Some(Command::Replay { ids, connector, from, to, failed }) => {
+                if ids.is_empty() && from.is_none() && to.is_none() && !failed {
+                    return Err(Failure::usage(
+                        "Which events? Name ids (usersync events shows them), --from and --to, or --failed.",
+                    ));
+                }
+                let filter = EventFilter {
+                    connector,
+                    from: from.map(|when| when.0),
+                    to: to.map(|when| when.0),
+                    failed,
+                    ..EventFilter::default()
+                };
+                replay(context, filter, ids).await
+            }
+        }
+    }
+}
+
+async fn list(context: &Context, args: ListArgs) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let filter = EventFilter {
+        connector: args.connector,
+        subject: args::subject(opened.store.as_ref(), args.subject.as_deref()).await?,
+        from: args.from.map(|when| when.0),
+        to: args.to.map(|when| when.0),
+        ignored: args.ignored,
+        before: args.before,
+        limit: args.limit,
+        ..EventFilter::default()
+    };
+    let events = opened.store.events(&filter).await?;
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "events": events.iter().map(document).collect::<Vec<_>>() }));
+        return Ok(Exit::Done);
+    }
+    if events.is_empty() {
+        let only = EventFilter { limit: filter.limit, ..EventFilter::default() };
+        out.say(if filter == only {
+            "0 events: none came in yet. usersync check says whether the listener is turned on."
+        } else {
+            "0 events fit. Without the filters there may be some: usersync events"
+        });
+        return Ok(Exit::Done);
+    }
+    let rows = events.iter().map(|event| {
+        vec![
+            event.seq.to_string(),
+            out.exact(event.received_at),
+            out.ago(event.received_at),
+            event.connector.to_string(),
+            event.kind.clone(),
+            event.about.clone(),
+            outcome(event),
+            event.id.clone(),
+        ]
+    });
+    out.table(&["no", "received", "", "connector", "kind", "about", "outcome", "id"], &[0], rows.collect());
+    if let (true, Some(last)) = (filter.limit > 0 && events.len() == filter.limit, events.last()) {
+        out.say(format!("Older ones: --before {}", last.seq));
+    }
+    Ok(Exit::Done)
+}
+
+/// What became of it, in words.
+pub(super) fn outcome(event: &EventRecord) -> String {
+    match &event.outcome {
+        EventOutcome::Ignored(why) => format!("ignored: {why}"),
+        EventOutcome::Accepted if event.hints.is_empty() => "accepted".to_owned(),
+        EventOutcome::Accepted => {
+            let hints: Vec<String> = event.hints.iter().map(Subject::to_string).collect();
+            format!("look at {}", some(hints.iter().map(String::as_str), 2, hints.len()))
+        }
+    }
+}
+
+/// The event with its body as JSON, where it is.
+fn document(event: &EventRecord) -> serde_json::Value {
+    let mut value = serde_json::to_value(event).unwrap_or_default();
+    if let (Some(body), Ok(parsed)) = (value.get_mut("body"), serde_json::from_str(&event.body)) {
+        *body = parsed;
+    }
+    value
+}
+
+async fn show(context: &Context, id: String) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let filter = EventFilter { id: Some(id.clone()), limit: 0, ..EventFilter::default() };
+    let events = opened.store.events(&filter).await?;
+    if events.is_empty() {
+        let days = config.store.retention.as_hours() / 24;
+        return Err(Failure::usage(format!(
+            "{id}: there is no such event. They are kept for {}; the newest: usersync events",
+            count(days, "day", "days")
+        )));
+    }
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "events": events.iter().map(document).collect::<Vec<_>>() }));
+    } else {
+        for event in &events {
+            whole(out, event);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn whole(out: &Out, event: &EventRecord) {
+    out.line(format!("{}    {}  {}", out.strong(&event.id), event.kind, event.about));
+    let mut lines = vec![("connector", event.connector.to_string()), ("received", out.when(event.received_at))];
+    lines.extend(event.occurred_at.map(|at| ("occurred", out.when(at))));
+    if event.duplicates > 0 {
+        lines.push(("came again", count(event.duplicates, "time", "times")));
+    }
+    lines.push(("outcome", outcome(event)));
+    for (about, text) in lines {
+        out.line(format!("  {about:<12} {text}"));
+    }
+    let body = serde_json::from_str::<serde_json::Value>(&event.body)
+        .and_then(|value| serde_json::to_string_pretty(&value))
+        .unwrap_or_else(|_| event.body.clone());
+    out.lines(body.lines().map(|line| format!("  {line}")));
+}
+
+async fn replay(context: &Context, filter: EventFilter, ids: Vec<String>) -> Outcome {
+    let config = context.config()?;
+    let opened = app::intend(context, &config).await?;
+    let targets = |connector: &ConnectorName| -> Vec<TargetName> {
+        config.connectors.iter().find(|one| one.name == *connector).map(|one| one.targets.clone()).unwrap_or_default()
+    };
+    let (by, now) = (context.by(), context.out.now);
+    let (mut events, mut tasks) = (0, 0);
+    let mut unknown = Vec::new();
+    let filters: Vec<(Option<String>, EventFilter)> = if ids.is_empty() {
+        vec![(None, filter)]
+    } else {
+        ids.into_iter().map(|id| (Some(id.clone()), EventFilter { id: Some(id), ..filter.clone() })).collect()
+    };
+    for (id, filter) in filters {
+        let (found, raised) = opened.store.replay_events(&filter, &targets, &by, now).await?;
+        (events, tasks) = (events + found, tasks + raised);
+        unknown.extend(id.filter(|_| found == 0));
+    }
+    opened.store.close().await;
+    let out = &context.out;
+    if out.json {
+        let document =
+            serde_json::json!({ "events": events, "tasks": tasks, "unknown": unknown, "server": opened.server });
+        out.document(&document);
+    } else if events == 0 && unknown.is_empty() {
+        out.say("0 events fit; nothing was put back. See: usersync events");
+    } else if events > 0 {
+        let raised = count(tasks, "subject is", "subjects are");
+        out.say(format!("{} replayed: {raised} looked at again.", count(events, "event", "events")));
+        out.say(app::who_works(opened.server.as_deref()));
+    }
+    for id in &unknown {
+        out.error(format!("{id}: there is no such event, or it asked for nothing; nothing was put back for it."));
+    }
+    Ok(if unknown.is_empty() { Exit::Done } else { Exit::Problems })
+}

@@ -1,0 +1,113 @@
+//! `usersync explain`: one person, both sides, and why.
+
+mod shown;
+mod side;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Context,
+    app::{self, Sides},
+    exit::{Exit, Outcome},
+    people::{self, Person},
+};
+use crate::{
+    model::{ConnectorName, TargetName, UserId, UserState},
+    policy,
+    store::Store,
+};
+use side::OnTarget;
+
+/// Show one person on both sides: what is wanted, what is there, and why
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Show one person on both sides: whether they are in scope, their account, what it should hold and what it does hold, what
+would be done, what waits, and the last changes with their causes.
+
+Both sides are read now; nothing is changed. Works beside a running server.",
+    after_help = "\
+Examples:
+  usersync explain alice
+  usersync explain alice@example.org
+  usersync explain 1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11 --target jira-prod --json"
+)]
+pub(super) struct ExplainArgs {
+    /// Login, e-mail address or Keycloak id
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Only this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+}
+
+/// A person, explained.
+#[derive(Serialize)]
+struct Explained {
+    connector: ConnectorName,
+    id: UserId,
+    /// As Keycloak shows them; `null`: gone there, or not readable.
+    user: Option<UserState>,
+    in_scope: bool,
+    why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+    targets: Vec<OnTarget>,
+}
+
+impl ExplainArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let sides = Sides::new(&config)?;
+        let opened = app::look(context, &config).await?;
+        let store: Arc<dyn Store> = opened.store;
+        let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
+        let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
+        let people = people::find(store.as_ref(), &sides, &connectors, &self.name).await?;
+        let mut exit = Exit::Done;
+        let mut all = Vec::new();
+        for person in people {
+            let mut explained = explain(person);
+            for pair in pairs.iter().filter(|pair| pair.connector == explained.connector) {
+                let on =
+                    side::look(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref()).await?;
+                explained.targets.push(on);
+            }
+            let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());
+            exit = exit.and(if trouble { Exit::Unreachable } else { Exit::Done });
+            all.push(explained);
+        }
+        let out = &context.out;
+        if out.json {
+            out.document(&serde_json::json!({ "people": all }));
+        } else {
+            for (at, explained) in all.iter().enumerate() {
+                if at > 0 {
+                    out.line("");
+                }
+                shown::show(out, explained, &self.name);
+            }
+        }
+        Ok(exit)
+    }
+}
+
+fn explain(person: Person) -> Explained {
+    let Person { connector, id, user, trouble } = person;
+    let (in_scope, why) = match (&user, &trouble) {
+        (Some(user), _) => match policy::out_of_scope(user) {
+            Some(why) => (false, why.to_owned()),
+            None => (true, "all users of the realm are".to_owned()),
+        },
+        (None, Some(_)) => (false, "it could not be read".to_owned()),
+        (None, None) => (false, "there is no user with this id in the realm any more".to_owned()),
+    };
+    Explained { connector, id, user, in_scope, why, trouble, targets: Vec::new() }
+}

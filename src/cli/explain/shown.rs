@@ -1,0 +1,132 @@
+//! A person as people read them.
+
+use super::{
+    Explained,
+    side::{OnTarget, Past},
+};
+use crate::{
+    cli::{
+        changes,
+        out::Out,
+        words::{some, took},
+    },
+    model::{HeldItemState, TaskState, UserState},
+    store::PairState,
+};
+
+pub(super) fn show(out: &Out, explained: &Explained, asked: &str) {
+    match &explained.user {
+        Some(user) => out.line(person(out, user, explained)),
+        None => out.line(format!("{}   id {}   connector {}", out.strong(asked), explained.id, explained.connector)),
+    }
+    if let Some(trouble) = &explained.trouble {
+        out.line(format!("Keycloak could not be read: {trouble}"));
+    } else {
+        out.line(format!("{:<13} {}: {}", "in scope", if explained.in_scope { "yes" } else { "no" }, explained.why));
+    }
+    for on in &explained.targets {
+        target(out, on);
+    }
+}
+
+fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
+    let names: Vec<&str> = [&user.first_name, &user.last_name].into_iter().flatten().map(String::as_str).collect();
+    let mut known = Vec::new();
+    if !names.is_empty() {
+        known.push(names.join(" "));
+    }
+    known.push(user.email.clone().unwrap_or_else(|| "no e-mail".to_owned()));
+    let enabled = if user.enabled { "enabled" } else { "disabled" };
+    let origin = match &user.federation_link {
+        Some(link) => format!("federated by {link}"),
+        None => "local user".to_owned(),
+    };
+    let groups: Vec<&str> = user.groups.iter().map(|group| group.path.as_str()).collect();
+    let groups = if groups.is_empty() {
+        "in no group".to_owned()
+    } else {
+        format!("in {}", some(groups.iter().copied(), 8, groups.len()))
+    };
+    format!(
+        "{}   {}   id {}   {enabled}, {origin}, {groups}   connector {}",
+        out.strong(&user.username),
+        known.join(", "),
+        explained.id,
+        explained.connector
+    )
+}
+
+fn target(out: &Out, on: &OnTarget) {
+    out.line(format!("{:<13} {}", out.strong(&on.target), account(out, on)));
+    for field in &on.fields {
+        out.line(format!("  {:<12}  {:<22} ← {:<24} {}", field.about, field.wanted, field.from, field.there));
+    }
+    if on.trouble.is_none() {
+        let nothing = ["nothing".to_owned()];
+        let to_do = if on.to_do.is_empty() { &nothing[..] } else { &on.to_do[..] };
+        for (at, line) in to_do.iter().enumerate() {
+            out.line(format!("  {:<12}  {line}", if at == 0 { "to do" } else { "" }));
+        }
+    }
+    if let Some(state) = on.state.filter(|state| *state != PairState::InService) {
+        let text =
+            format!("this target is not in service for the connector yet ({})", crate::cli::app::state_word(state));
+        out.line(format!("  {:<12}  {text}: usersync status", "note"));
+    }
+    if let Some(task) = &on.task {
+        let state = match &task.state {
+            TaskState::Dead => "dead letter: usersync dead replay".to_owned() + &format!(" {}", task.subject),
+            TaskState::Waiting { on } => format!("waits for {on}"),
+            TaskState::Ready if task.not_before > out.now => format!("tried again {}", out.when(task.not_before)),
+            TaskState::Ready => "due now".to_owned(),
+        };
+        let error = task.error.as_ref().map(|(_, text)| format!("; last error: {text}")).unwrap_or_default();
+        out.line(format!("  {:<12}  {state}, raised {}{error}", "open task", out.ago(task.since)));
+    }
+    for (set, item) in &on.held {
+        let state = match item.state {
+            HeldItemState::Rejected => "rejected; not done until the state in Keycloak changes".to_owned(),
+            HeldItemState::Approved => "approved, not done yet".to_owned(),
+            _ => format!("usersync held approve {set} --item {}", item.id),
+        };
+        out.line(format!("  {:<12}  {}: {state}", "held", item.item.what));
+    }
+    for (at, past) in on.changes.iter().enumerate() {
+        out.line(format!("  {:<12}  {}", if at == 0 { "last" } else { "" }, last(out, past)));
+    }
+}
+
+fn account(out: &Out, on: &OnTarget) -> String {
+    if let Some(trouble) = &on.trouble {
+        return format!("could not be read: {trouble}");
+    }
+    match (&on.link, &on.account) {
+        (Some(link), Some(account)) => {
+            let origin = if link.adopted { "was there before and was adopted" } else { "made by usersync" };
+            let state = match (account.active, link.deactivated_by_us) {
+                (true, _) => "active",
+                (false, true) => "inactive, deactivated by usersync",
+                (false, false) => "inactive, but not deactivated by usersync",
+            };
+            let seen = link.seen_alive.map(|at| format!(", last seen alive {}", out.when(at))).unwrap_or_default();
+            format!("account \"{}\", linked, {origin}, {state}{seen}", account.name)
+        }
+        (Some(link), None) => format!("account \"{}\" was linked, but is not there any more", link.name),
+        (None, _) => "no account is linked".to_owned(),
+    }
+}
+
+fn last(out: &Out, past: &Past) -> String {
+    let change = &past.change;
+    let after = change
+        .caused_at
+        .map(|at| format!(" ({} after its cause)", took(change.at.duration_since(at))))
+        .unwrap_or_default();
+    format!(
+        "{}  {}: {}{after}  because of {}",
+        out.when(change.at),
+        changes::sentence(change),
+        changes::outcome(&change.outcome),
+        past.because
+    )
+}

@@ -1,0 +1,328 @@
+//! A person on one target.
+
+use serde::Serialize;
+
+use crate::{
+    cli::{app::Sides, changes, exit::Failure, held},
+    config::Config,
+    model::{
+        Account, AdoptRule, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, Pair, Subject, TaskRecord,
+        UserId, UserState,
+    },
+    plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
+    policy,
+    store::{ChangeFilter, EventFilter, PairState, Store, TaskFilter},
+    target::{Target, TargetError, TargetInfo},
+};
+
+/// Changes that are shown.
+const CHANGES: usize = 5;
+
+/// What a field, or a membership, should be, and what it is.
+#[derive(Serialize)]
+pub(super) struct Field {
+    pub about: &'static str,
+    pub wanted: String,
+    /// Where that comes from.
+    pub from: String,
+    /// `as it is there`, or what is there.
+    pub there: String,
+}
+
+/// A change with its cause in words.
+#[derive(Serialize)]
+pub(super) struct Past {
+    #[serde(flatten)]
+    pub change: Change,
+    pub because: String,
+}
+
+/// A person on one target.
+#[derive(Default, Serialize)]
+pub(super) struct OnTarget {
+    pub target: String,
+    pub link: Option<Link>,
+    pub account: Option<Account>,
+    pub fields: Vec<Field>,
+    /// What would be done now, in words; empty: nothing.
+    pub to_do: Vec<String>,
+    /// Why the target could not be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Whether tasks of the pair are worked at all.
+    pub state: Option<PairState>,
+    pub task: Option<TaskRecord>,
+    pub held: Vec<(i64, HeldItem)>,
+    pub changes: Vec<Past>,
+}
+
+/// What was read at the target.
+struct There {
+    info: TargetInfo,
+    account: Option<Account>,
+    holder: NameHolder,
+}
+
+pub(super) async fn look(
+    config: &Config,
+    sides: &Sides,
+    store: &dyn Store,
+    pair: &Pair,
+    id: &UserId,
+    user: Option<&UserState>,
+) -> Result<OnTarget, Failure> {
+    let subject = Subject::User(id.clone());
+    let state = store.pair_state(pair).await?;
+    let link = store.link(pair, id).await?;
+    let mut on = OnTarget {
+        target: pair.target.to_string(),
+        state: Some(state),
+        task: task(store, pair, &subject).await?,
+        held: items(store, pair, &subject).await?,
+        changes: past(store, pair, &subject).await?,
+        ..OnTarget::default()
+    };
+    let Some(target) = sides.targets.get(&pair.target) else { return Ok(on) };
+    let presence = user.map_or(Presence::Gone, |user| Presence::Present(user.clone()));
+    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence).await? {
+        Ok(there) => there,
+        Err(error) => {
+            (on.trouble, on.link) = (Some(error.text), link);
+            return Ok(on);
+        }
+    };
+    let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
+    let always =
+        config.connectors.iter().any(|one| one.name == pair.connector && one.policy.adopt == AdoptRule::Always);
+    let decision = plan::decide(&Situation {
+        pair,
+        capabilities: &there.info.capabilities,
+        presence: &presence,
+        link: link.as_ref(),
+        account: there.account.as_ref(),
+        holder: &there.holder,
+        groups: &groups,
+        adopt_freely: always || state != PairState::InService,
+        wanted_by_other: false,
+        in_ring: false,
+        own_login: &there.info.signed_in_as,
+    });
+    on.to_do = words(&decision);
+    if let Some(user) = user {
+        on.fields = fields(user, link.as_ref(), &there, &groups);
+    }
+    (on.account, on.link) = (there.account, link);
+    Ok(on)
+}
+
+/// Reads the account, and who holds the login that the user should have.
+async fn read(
+    store: &dyn Store,
+    target: &dyn Target,
+    pair: &Pair,
+    link: Option<&Link>,
+    presence: &Presence,
+) -> Result<Result<There, TargetError>, Failure> {
+    let told = async {
+        let info = target.probe().await?;
+        let account = match link {
+            Some(link) => target.account(&link.account).await?,
+            None => None,
+        };
+        let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities);
+        let found = match &wanted {
+            Some(name) => target.account_named(name).await?,
+            None => None,
+        };
+        Ok((info, account, wanted, found))
+    };
+    let (info, account, wanted, found) = match told.await {
+        Ok(told) => told,
+        Err(error) => return Ok(Err(error)),
+    };
+    let holder = match (wanted, found) {
+        (None, _) => NameHolder::NotAsked,
+        (Some(_), None) => NameHolder::Free,
+        (Some(_), Some(found)) if link.is_some_and(|link| link.account == found.id) => NameHolder::Own,
+        (Some(_), Some(found)) => holder(store, pair, found).await?,
+    };
+    Ok(Ok(There { info, account, holder }))
+}
+
+async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHolder, Failure> {
+    let links = store.links(pair).await?;
+    if let Some(link) = links.into_iter().find(|link| link.account == found.id) {
+        return Ok(NameHolder::Ours { account: found, user: link.user, standing: None });
+    }
+    if store.linked_elsewhere(pair).await?.contains(&found.id) {
+        return Ok(NameHolder::Theirs("another connector".into()));
+    }
+    Ok(NameHolder::Unlinked(found))
+}
+
+fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTable) -> Vec<Field> {
+    const AS_THERE: &str = "as it is there";
+    if policy::out_of_scope(user).is_some() {
+        return Vec::new();
+    }
+    let capabilities = &there.info.capabilities;
+    let desired = policy::desired_user(user, capabilities);
+    let account = there.account.as_ref();
+    let compare = |wanted: &str, present: Option<Option<&str>>| match present {
+        None => "no account yet".to_owned(),
+        Some(Some(present)) if present == wanted => AS_THERE.to_owned(),
+        Some(Some(present)) => format!("there: {present}"),
+        Some(None) => "there: nothing".to_owned(),
+    };
+    let mut fields = vec![
+        Field {
+            about: "login",
+            from: "username".to_owned(),
+            there: compare(&desired.login, account.map(|account| Some(account.name.as_str()))),
+            wanted: desired.login,
+        },
+        Field {
+            about: "display name",
+            from: "first and last name".to_owned(),
+            there: compare(&desired.display_name, account.map(|account| Some(account.display_name.as_str()))),
+            wanted: desired.display_name,
+        },
+    ];
+    let present = if capabilities.reads_email {
+        account.map(|account| account.email.as_deref())
+    } else {
+        link.map(|link| link.written.email.as_deref())
+    };
+    fields.push(match desired.email {
+        Some(email) => {
+            Field { about: "e-mail", there: compare(&email, present), from: "email".to_owned(), wanted: email }
+        }
+        None => Field {
+            about: "e-mail",
+            wanted: "none".to_owned(),
+            from: "email".to_owned(),
+            there: "what is there stays".to_owned(),
+        },
+    });
+    fields.extend(user.groups.iter().map(|group| {
+        let (wanted, there) = match groups.mapping(&group.id) {
+            Some(GroupMapping::Managed { group: id, name }) => {
+                let present = account.and_then(|account| account.groups.as_ref());
+                let there = match present {
+                    Some(present) if present.contains(id) => AS_THERE,
+                    Some(_) => "not a member there",
+                    None => "no account yet",
+                };
+                (groups.managed(id).map_or_else(|| name.clone(), |managed| managed.name.clone()), there.to_owned())
+            }
+            Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("not possible: {why}")),
+            None => (policy::group_name(group, capabilities.group_case), "the group is not there yet".to_owned()),
+        };
+        Field { about: "group", wanted, from: group.path.clone(), there }
+    }));
+    let wanted = groups.resolve(&user.groups).wanted;
+    let present = account.and_then(|account| account.groups.as_ref()).into_iter().flatten();
+    fields.extend(present.filter(|group| !wanted.contains_key(*group)).map(|group| {
+        let given = link.is_some_and(|link| link.given.contains(group));
+        let managed = groups.managed(group);
+        let there = match (given, managed) {
+            (true, _) => "given by usersync; not wanted any more",
+            (false, Some(_)) => "not known to Keycloak",
+            (false, None) => "not managed by usersync: left as it is",
+        };
+        Field {
+            about: "group",
+            wanted: managed.map_or_else(|| group.to_string(), |managed| managed.name.clone()),
+            from: "nothing".to_owned(),
+            there: there.to_owned(),
+        }
+    }));
+    fields
+}
+
+/// What would be done, in words.
+fn words(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::Plan(planned) => plan_words(planned),
+        Decision::Adopt(account) => vec![format!("adopt the account {}, which was there before", account.name)],
+        Decision::TakeOver(from, account) => {
+            vec![format!("take the account {} over from user {from}, who was the same person", account.name)]
+        }
+        Decision::LookAt(owner) => {
+            vec![format!("find out whether user {owner}, whose account holds this login, is still there")]
+        }
+        Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account gives this login up first")],
+        Decision::Later => vec!["look again shortly: the account may be another's that is just being made".to_owned()],
+        Decision::Unlink => vec!["give the link up, because the linked account is gone; then look again".to_owned()],
+        Decision::Conflict(text) => vec![format!("conflict, a person has to decide: {text}")],
+    }
+}
+
+fn plan_words(planned: &Planned) -> Vec<String> {
+    let mut words: Vec<String> = planned.operations.iter().map(ToString::to_string).collect();
+    words.extend(planned.joins_after_create.values().map(|group| format!("then join it to {group}")));
+    words.extend(planned.missing_groups.iter().map(|group| format!("make or rename the group of group:{group} first")));
+    words.extend(planned.holds.iter().map(|hold| {
+        let what = match &hold.then {
+            Then::Do(operation) => operation.to_string(),
+            Then::Adopt(account) => format!("adopt the account {}", account.name),
+        };
+        format!("wait for a person ({}): {what}", held::why(hold.kind))
+    }));
+    words.extend(planned.findings.protected.clone());
+    words.extend(planned.findings.not_possible.iter().map(|why| format!("not possible: {why}")));
+    words.extend(planned.findings.doubts.iter().map(|why| format!("not believed: {why}")));
+    words
+}
+
+async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Option<TaskRecord>, Failure> {
+    let filter = TaskFilter {
+        connector: Some(pair.connector.clone()),
+        target: Some(pair.target.clone()),
+        subject: Some(subject.clone()),
+        limit: 1,
+        ..TaskFilter::default()
+    };
+    Ok(store.tasks(&filter).await?.pop())
+}
+
+/// What waits for a person, or was rejected by one, each with its set.
+async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, HeldItem)>, Failure> {
+    let mut found = Vec::new();
+    for set in store.held_sets(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {
+        let (_, items) = store.held_set(set.id).await?;
+        let stands = |item: &HeldItem| {
+            item.subject == *subject
+                && matches!(item.state, HeldItemState::Open | HeldItemState::Approved | HeldItemState::Rejected)
+        };
+        found.extend(items.into_iter().filter(stands).map(|item| (set.id, item)));
+    }
+    Ok(found)
+}
+
+async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<Past>, Failure> {
+    let filter = ChangeFilter {
+        connector: Some(pair.connector.clone()),
+        target: Some(pair.target.clone()),
+        subject: Some(subject.clone()),
+        limit: CHANGES,
+        ..ChangeFilter::default()
+    };
+    let mut past = Vec::new();
+    for change in store.changes(&filter).await? {
+        let mut because = changes::because(&change.cause);
+        if let Cause::Event { id } = &change.cause {
+            let filter = EventFilter {
+                connector: Some(pair.connector.clone()),
+                id: Some(id.clone()),
+                limit: 1,
+                ..EventFilter::default()
+            };
+            if let Some(event) = store.events(&filter).await?.pop() {
+                because = format!("{} {} ({because})", event.kind, event.about);
+            }
+        }
+        past.push(Past { change, because });
+    }
+    Ok(past)
+}

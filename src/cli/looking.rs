@@ -1,0 +1,179 @@
+//! A store that is only read, for a plan beside a running server: what a dry run would note of itself is left out.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::{
+    model::{
+        AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
+    },
+    store::{
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
+        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
+        Waiting,
+    },
+};
+
+/// See the module.
+pub(super) struct Looking {
+    store: Arc<dyn Store>,
+    looks: AtomicI64,
+    /// Connectors and targets that were met before, so that their identities are pinned.
+    connectors: BTreeSet<ConnectorName>,
+    targets: BTreeSet<TargetName>,
+}
+
+impl Looking {
+    /// Over this store, for a look at these pairs.
+    pub async fn new(store: Arc<dyn Store>, pairs: &[Pair]) -> StoreResult<Self> {
+        let (mut connectors, mut targets) = (BTreeSet::new(), BTreeSet::new());
+        for pair in pairs {
+            if !store.runs(Some(pair), 1).await?.is_empty() {
+                connectors.insert(pair.connector.clone());
+                targets.insert(pair.target.clone());
+            }
+        }
+        Ok(Self { store, looks: AtomicI64::new(0), connectors, targets })
+    }
+}
+
+/// Most of a store's methods are the same: those that read are handed on, those that write are refused.
+macro_rules! looking {
+    (
+        read { $(fn $read:ident(&$it:ident $(, $given:ident: $kind:ty)*) -> $found:ty;)* }
+        refuse { $(fn $refuse:ident(&$me:ident $(, $unused:ident: $other:ty)*) -> $none:ty;)* }
+        $($own:tt)*
+    ) => {
+        #[async_trait]
+        impl Store for Looking {
+            $(async fn $read(&$it $(, $given: $kind)*) -> StoreResult<$found> {
+                $it.store.$read($($given),*).await
+            })*
+            $(async fn $refuse(&$me $(, $unused: $other)*) -> StoreResult<$none> {
+                $(let _ = $unused;)*
+                Err(StoreError::Failed(concat!("a plan only looks: ", stringify!($refuse)).to_owned()))
+            })*
+            $($own)*
+        }
+    };
+}
+
+looking! {
+    read {
+        fn events(&self, filter: &EventFilter) -> Vec<EventRecord>;
+        fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> Option<Timestamp>;
+        fn holder(&self, token: Token, account: &AccountId, name: &str) -> Holder;
+        fn still_held(&self, token: Token) -> bool;
+        fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
+        fn links(&self, pair: &Pair) -> Vec<Link>;
+        fn linked_elsewhere(&self, pair: &Pair) -> BTreeSet<AccountId>;
+        fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;
+        fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
+        fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;
+        fn managed_groups(&self, target: &TargetName) -> Vec<ManagedGroup>;
+        fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
+        fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
+        fn not_possible(&self, pair: &Pair) -> Vec<NotPossible>;
+        fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
+        fn pair_state(&self, pair: &Pair) -> PairState;
+        fn paused(&self) -> BTreeSet<ConnectorName>;
+        fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
+        fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
+        fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
+        fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
+        fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
+        fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
+        fn event_counts(&self, connector: &ConnectorName) -> (u64, u64, Option<Timestamp>);
+        fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
+        fn check(&self) -> ();
+    }
+    refuse {
+        fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
+        fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
+        fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;
+        fn open_intents(&self, token: Token) -> Vec<OpenIntent>;
+        fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> Adopted;
+        fn step(&self, token: Token, step: Step, now: Timestamp) -> Stepped;
+        fn complete(&self, token: Token, held: Vec<NewHeldItem>, settle_at: Timestamp, now: Timestamp) -> ();
+        fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> ();
+        fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> ();
+        fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;
+        fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
+        fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
+        fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
+        fn remember_hooks(&self, connectors: &[(ConnectorName, serde_json::Value)]) -> Vec<(ConnectorName, serde_json::Value)>;
+        fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
+        fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
+        fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
+        fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
+        fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();
+        fn take_requests(&self) -> Vec<Request>;
+        fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);
+        fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> usize;
+        fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> usize;
+        fn prune(&self, before: Timestamp, limit: usize) -> usize;
+    }
+
+    async fn woken(&self) {
+        self.store.woken().await;
+    }
+
+    async fn woken_after(&self, seen: u64) -> u64 {
+        self.store.woken_after(seen).await
+    }
+
+    async fn next_look(&self) -> StoreResult<Look> {
+        Ok(Look(self.looks.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    async fn begin_run(&self, _: &Pair, _: RunTrigger, _: RunMode, _: Timestamp) -> StoreResult<RunId> {
+        Ok(RunId(0))
+    }
+
+    async fn progress_run(&self, _: RunId, _: serde_json::Value) -> StoreResult<()> {
+        Ok(())
+    }
+
+    async fn end_run(&self, _: RunId, _: RunOutcome, _: serde_json::Value, _: Timestamp) -> StoreResult<()> {
+        Ok(())
+    }
+
+    async fn set_pair_state(&self, _: &Pair, _: PairState, _: Timestamp) -> StoreResult<()> {
+        Ok(())
+    }
+
+    async fn pin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+    ) -> StoreResult<SourceIdentity> {
+        if self.connectors.contains(connector) {
+            return self.store.pin_source(connector, identity).await;
+        }
+        Ok(identity.clone())
+    }
+
+    async fn pin_target(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
+        if self.targets.contains(target) {
+            return self.store.pin_target(target, identity).await;
+        }
+        Ok((identity.clone(), None))
+    }
+}

@@ -1,0 +1,84 @@
+//! Finding the person that somebody means: by login, e-mail address or Keycloak id.
+
+use std::collections::BTreeMap;
+
+use super::{app::Sides, exit::Failure};
+use crate::{
+    keycloak::Source,
+    model::{ConnectorName, UserId, UserState},
+    store::Store,
+};
+
+/// Somebody who goes by that name.
+pub(super) struct Person {
+    pub connector: ConnectorName,
+    pub id: UserId,
+    /// As the source shows them; `None`: they are gone there, or it could not be read.
+    pub user: Option<UserState>,
+    /// Why the source could not be read, if so.
+    pub trouble: Option<String>,
+}
+
+/// Everybody of these connectors who goes by that name, by what is linked and by what the source says.
+pub(super) async fn find(
+    store: &dyn Store,
+    sides: &Sides,
+    connectors: &[ConnectorName],
+    name: &str,
+) -> Result<Vec<Person>, Failure> {
+    let linked = store.links_named(name).await?;
+    let mut people = Vec::new();
+    for connector in connectors {
+        let Some(source) = sides.sources.get(connector) else { continue };
+        let mut trouble = None;
+        let mut ids: BTreeMap<UserId, Option<UserState>> = linked
+            .iter()
+            .filter(|(pair, _)| pair.connector == *connector)
+            .map(|(_, link)| (link.user.clone(), None))
+            .collect();
+        match source.users_called(name).await {
+            Ok(found) => ids.extend(found.into_iter().map(|id| (id, None))),
+            Err(error) => trouble = Some(error.text),
+        }
+        // Keycloak's ids, and those that others give their imported users.
+        let as_id = UserId::from(name);
+        if trouble.is_none() && !ids.contains_key(&as_id) && looks_like_id(name) {
+            match source.user(&as_id).await {
+                Ok(Some(user)) => {
+                    ids.insert(as_id, Some(user));
+                }
+                Ok(None) => {}
+                Err(error) => trouble = Some(error.text),
+            }
+        }
+        for (id, user) in ids {
+            let user = match (user, &trouble) {
+                (Some(user), _) => Some(user),
+                (None, Some(_)) => None,
+                (None, None) => match source.user(&id).await {
+                    Ok(user) => user,
+                    Err(error) => {
+                        trouble = Some(error.text);
+                        None
+                    }
+                },
+            };
+            people.push(Person { connector: connector.clone(), id, user, trouble: trouble.clone() });
+        }
+        if let (Some(text), false) = (trouble, people.iter().any(|person| person.connector == *connector)) {
+            return Err(Failure::unreachable(text));
+        }
+    }
+    if people.is_empty() {
+        let realms = connectors.iter().map(ConnectorName::as_str).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!(
+            "{name}: nobody has this login, e-mail address or Keycloak id, neither in the realm of {realms} nor among the \
+             linked accounts"
+        )));
+    }
+    Ok(people)
+}
+
+fn looks_like_id(name: &str) -> bool {
+    uuid::Uuid::try_parse(name).is_ok()
+}

@@ -1,0 +1,146 @@
+//! `usersync plan`: what a run would do. Nothing is written, neither to a target nor to the store.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Context,
+    app::{self, Sides},
+    exit::{Exit, Failure, Outcome},
+    looking::Looking,
+    progress::Shown,
+    report,
+    words::thin,
+};
+use crate::{
+    engine::{Report, RunOptions},
+    model::{ConnectorName, Pair, RunTrigger, TargetName},
+    store::{PairState, Store},
+};
+
+/// Show what a full run would do, and do none of it
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Show what a full run would do, and do none of it.
+
+Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target
+nor to the store, so it may be called at any time, beside a running server too. Exit code 3 says that a run would hold
+something back at the safety gate.",
+    after_help = "\
+Examples:
+  usersync plan
+  usersync plan --connector acme --target jira-prod --list
+  usersync plan --json | jq '.plans[].report.planned'"
+)]
+pub(super) struct PlanArgs {
+    /// Only this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// Show every operation, one a line
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    pair: Pair,
+    /// Whether this would be the pair's first run, which waits for approval.
+    first_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl PlanArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let opened = app::look(context, &config).await?;
+        let store: Arc<dyn Store> = opened.store;
+        let engine = Sides::new(&config)?.engine(&config, Arc::new(Looking::new(Arc::clone(&store), &pairs).await?));
+        let mut exit = Exit::Done;
+        let mut plans = Vec::new();
+        for pair in pairs {
+            let first_run =
+                matches!(store.pair_state(&pair).await?, PairState::New | PairState::Held | PairState::Approved);
+            let shown = Shown::new(&context.out, pair.to_string());
+            let options = RunOptions {
+                first: first_run,
+                progress: Some(shown.sender.clone()),
+                ..RunOptions::dry(RunTrigger::Person)
+            };
+            let planned = engine.run(&pair, &options).await;
+            drop(shown);
+            let mut plan = Planned { pair, first_run, report: None, error: None };
+            match planned {
+                Ok((_, report)) => {
+                    exit = exit.and(exit_of(&report));
+                    if !context.out.json {
+                        self.show(context, &plan, &report);
+                    }
+                    plan.report = Some(report);
+                }
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    exit = exit.and(failure.exit);
+                    context.out.error(format!("{}: {failure}", plan.pair));
+                    plan.error = Some(failure.text);
+                }
+            }
+            plans.push(plan);
+        }
+        if context.out.json {
+            context.out.document(&serde_json::json!({ "plans": plans }));
+        }
+        Ok(exit)
+    }
+
+    fn show(&self, context: &Context, plan: &Planned, report: &Report) {
+        let out = &context.out;
+        report::head(out, &plan.pair, report);
+        if self.list {
+            for line in &report.lines {
+                let why = line.why.as_ref().map(|why| format!("    {why}")).unwrap_or_default();
+                out.line(format!("  {}{why}", line.operation));
+            }
+        }
+        report::counts(out, &report.planned, &report.lines);
+        if report.held > 0 {
+            out.line(format!("  {:<12} {:<20} these wait for a person", "hold", thin(report.held)));
+        }
+        report::findings(out, report, self.list);
+        if let Some(why) = report::why_nothing(report) {
+            out.line(why);
+        }
+        out.line(format!(
+            "unchanged {}.  Protected {}.  {}",
+            thin(report.unchanged),
+            thin(report.protected),
+            report::gate(report)
+        ));
+        if plan.first_run {
+            out.say("This would be the first run: sync plans it and holds it until it is approved.");
+        }
+        if report.planned_total() > 0 {
+            out.say("Show them: --list   As JSON: --json   Do it: usersync sync");
+        }
+    }
+}
+
+fn exit_of(report: &Report) -> Exit {
+    if report.has_problems() {
+        Exit::Problems
+    } else if report.held_kinds.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Held
+    }
+}

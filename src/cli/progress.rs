@@ -1,0 +1,111 @@
+//! One line of progress on a terminal, a line every ten seconds elsewhere; always on standard error.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::SignedDuration;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    out::Out,
+    words::{count, span, thin},
+};
+use crate::engine::Progress;
+
+/// How often a line is written where there is no terminal.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often the line on a terminal is drawn.
+const DRAWN: Duration = Duration::from_millis(100);
+
+/// Shows how far a run is until it is dropped.
+pub(super) struct Shown {
+    pub sender: watch::Sender<Progress>,
+    task: JoinHandle<()>,
+    bar: ProgressBar,
+}
+
+impl Shown {
+    pub fn new(out: &Out, what: String) -> Self {
+        let (sender, receiver) = watch::channel(Progress::default());
+        let terminal = std::io::stderr().is_terminal() && !out.quiet;
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        );
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        let task = tokio::spawn(follow(receiver, bar.clone(), what, terminal, out.clone()));
+        Self { sender, task, bar }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn follow(receiver: watch::Receiver<Progress>, bar: ProgressBar, what: String, terminal: bool, out: Out) {
+    let mut ticks = tokio::time::interval(if terminal { DRAWN } else { EVERY });
+    // The first tick is at once: a run of a moment needs no line.
+    ticks.tick().await;
+    let mut phase = ("", Instant::now(), 0);
+    loop {
+        ticks.tick().await;
+        let progress = receiver.borrow().clone();
+        if progress.phase != phase.0 {
+            phase = (progress.phase, Instant::now(), progress.done);
+        }
+        let line =
+            format!("{what}  {}", describe(&progress, progress.done - phase.2.min(progress.done), phase.1.elapsed()));
+        if terminal {
+            bar.set_message(line);
+        } else {
+            out.note(line);
+        }
+    }
+}
+
+/// Phase, done of total, rate, time left, errors so far.
+fn describe(progress: &Progress, done: usize, within: Duration) -> String {
+    let phase = if progress.phase.is_empty() { "beginning" } else { progress.phase };
+    let mut parts = vec![phase.to_owned()];
+    if progress.total > 0 {
+        parts.push(format!("{} of {}", thin(progress.done), thin(progress.total)));
+    }
+    let seconds = within.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    if done > 0 && seconds >= 1.0 {
+        let rate = done as f64 / seconds;
+        parts.push(format!("{rate:.0}/s"));
+        let left = progress.total.saturating_sub(progress.done) as f64 / rate;
+        if left.is_finite() && left >= 1.0 {
+            parts.push(format!("{} left", span(SignedDuration::from_secs_f64(left.min(1e9)))));
+        }
+    }
+    if progress.errors > 0 {
+        parts.push(count(progress.errors, "error", "errors"));
+    }
+    parts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_phase_counts_rate_time_left_and_errors() {
+        let progress = Progress { phase: "applying", done: 300, total: 1_500, errors: 2 };
+        assert_eq!(
+            describe(&progress, 300, Duration::from_secs(10)),
+            "applying  300 of 1\u{2009}500  30/s  40 s left  2 errors"
+        );
+        let reading = Progress { phase: "reading the source", ..Progress::default() };
+        assert_eq!(describe(&reading, 0, Duration::from_secs(10)), "reading the source");
+    }
+}

@@ -1,0 +1,193 @@
+//! `usersync runs`: the full reconciles that were.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Context, app,
+    exit::{Exit, Failure, Outcome},
+    out::Out,
+    report,
+    words::{span, thin},
+};
+use crate::{
+    engine::{Counts, Report},
+    model::{ConnectorName, Pair, RunMode, RunOutcome, RunRecord, RunTrigger, TargetName},
+    store::Store,
+};
+
+/// Show the full reconciles that were made
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  usersync runs
+  usersync runs --connector acme --target jira-prod --limit 5
+  usersync runs show 17"
+)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show runs, the newest first (as without a subcommand)
+    #[command(after_help = "Example:\n  usersync runs list --limit 5")]
+    List(ListArgs),
+    /// Show one run: what was read, planned, done
+    #[command(after_help = "Example:\n  usersync runs show 17")]
+    Show {
+        /// Its id
+        id: i64,
+        /// Show every operation that is kept of it, one a line
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only on this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// At most so many of each connector on each target, the newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+}
+
+impl RunsArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            None => list(context, self.list).await,
+            Some(Command::List(args)) => list(context, args).await,
+            Some(Command::Show { id, list }) => show(context, id, list).await,
+        }
+    }
+}
+
+async fn list(context: &Context, args: ListArgs) -> Outcome {
+    let config = context.config()?;
+    let pairs: Vec<Pair> = app::pairs(&config, args.connector.as_ref(), args.target.as_ref())?;
+    let opened = app::look(context, &config).await?;
+    let mut runs = Vec::new();
+    for pair in &pairs {
+        runs.extend(opened.store.runs(Some(pair), args.limit).await?);
+    }
+    runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "runs": runs }));
+    } else if runs.is_empty() {
+        out.say("0 runs: none was made yet. Make one: usersync sync");
+    } else {
+        let rows = runs.iter().map(|run| {
+            let report = serde_json::from_value::<Report>(run.report.clone()).ok();
+            vec![
+                run.id.to_string(),
+                out.exact(run.started_at),
+                out.ago(run.started_at),
+                run.pair.to_string(),
+                trigger(&run.trigger).to_owned(),
+                outcome(&run.outcome),
+                run.ended_at.map(|end| span(end.duration_since(run.started_at))).unwrap_or_default(),
+                report.map(|report| did(run, &report)).unwrap_or_default(),
+            ]
+        });
+        out.table(&["id", "began", "", "where", "because", "outcome", "took", "what it did"], &[0, 6], rows.collect());
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(context: &Context, id: i64, list: bool) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let runs = opened.store.runs(None, 0).await?;
+    let Some(run) = runs.into_iter().find(|run| run.id.0 == id) else {
+        return Err(Failure::usage(format!("{id}: there is no such run. The newest: usersync runs")));
+    };
+    let out = &context.out;
+    if out.json {
+        out.document(&serde_json::json!({ "run": run }));
+    } else {
+        whole(out, &run, list);
+    }
+    Ok(Exit::Done)
+}
+
+fn whole(out: &Out, run: &RunRecord, list: bool) {
+    let dry = if run.mode == RunMode::DryRun { ", dry run" } else { "" };
+    out.line(format!(
+        "run {}    {}{dry}    began {}    {}",
+        run.id,
+        trigger(&run.trigger),
+        out.when(run.started_at),
+        outcome(&run.outcome)
+    ));
+    let Ok(report) = serde_json::from_value::<Report>(run.report.clone()) else {
+        out.line("No report was kept: the run has not ended, or could not begin.");
+        return;
+    };
+    report::head(out, &run.pair, &report);
+    if list {
+        out.lines(report.lines.iter().map(|line| format!("  {}", line.operation)));
+    }
+    let counts = if run.mode == RunMode::DryRun { &report.planned } else { &report.done };
+    report::counts(out, counts, &report.lines);
+    report::findings(out, &report, list);
+    if counts.is_empty() {
+        out.line(report::why_nothing(&report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+    }
+    out.line(format!(
+        "unchanged {}.  Protected {}.  {}",
+        thin(report.unchanged),
+        thin(report.protected),
+        report::gate(&report)
+    ));
+    out.say(format!("Its changes: usersync changes --run {}", run.id));
+}
+
+/// What made it begin, in words.
+pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
+    match trigger {
+        RunTrigger::Schedule => "schedule",
+        RunTrigger::Missed => "a scheduled one was missed",
+        RunTrigger::Person => "a person asked",
+        RunTrigger::Event => "an event asked",
+        RunTrigger::First => "first plan",
+        RunTrigger::Approved => "first run, approved",
+    }
+}
+
+/// How it ended, in words.
+pub(super) fn outcome(outcome: &RunOutcome) -> String {
+    match outcome {
+        RunOutcome::Running => "under way".to_owned(),
+        RunOutcome::Done => "done".to_owned(),
+        RunOutcome::Problems => "done, with problems".to_owned(),
+        RunOutcome::Held => "something is held".to_owned(),
+        RunOutcome::Failed { why } => format!("given up: {why}"),
+        RunOutcome::Stopped => "stopped".to_owned(),
+    }
+}
+
+/// `create 14, join 41`; for a dry run what it planned.
+pub(super) fn did(run: &RunRecord, report: &Report) -> String {
+    let told = |counts: &Counts| {
+        let parts = counts.iter().map(|(verb, number)| format!("{} {}", verb.replace('_', " "), thin(*number)));
+        parts.collect::<Vec<_>>().join(", ")
+    };
+    match run.mode {
+        RunMode::DryRun if report.planned.is_empty() => "planned nothing".to_owned(),
+        RunMode::DryRun => format!("planned {}", told(&report.planned)),
+        RunMode::Apply if report.done.is_empty() => {
+            format!("nothing: {} of {} in order", thin(report.unchanged), thin(report.in_scope))
+        }
+        RunMode::Apply => told(&report.done),
+    }
+}

@@ -1,0 +1,102 @@
+//! `usersync sync`: a full run, or one person, now. Beside a running server it asks the server; without one it does the
+//! work itself.
+
+mod asked;
+mod one;
+mod own;
+
+use clap::Args;
+
+use super::{
+    Context,
+    app::{self, Sides},
+    exit::{Exit, Failure, Outcome},
+};
+use crate::{
+    config::Config,
+    model::{ConnectorName, Pair, TargetName},
+    store::{PairState, Store},
+};
+
+/// Run a full reconcile now, or bring one person in step
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Run a full reconcile now, or bring one person in step.
+
+Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server
+runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a
+target is planned and held: look at it with `usersync held show`, then approve it, and call sync again.
+
+Ctrl-C stops cleanly, between two people.",
+    after_help = "\
+Examples:
+  usersync sync
+  usersync sync --connector acme --target jira-prod
+  usersync sync alice             one person, by login, e-mail address or Keycloak id
+  usersync sync --no-wait         ask the running server and return"
+)]
+pub(super) struct SyncArgs {
+    /// Only this person: login, e-mail address or Keycloak id
+    #[arg(value_name = "USER")]
+    user: Option<String>,
+    /// Only this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// Do not wait for the running server to finish
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl SyncArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
+        let sides = Sides::new(&config)?;
+        let opened = app::work(context, &config).await?;
+        let work = Work { context, config: &config, sides: &sides, opened: &opened };
+        let ended = match (&self.user, &opened.server) {
+            (Some(user), _) => one::sync(&work, &pairs, user, self.no_wait).await,
+            (None, Some(pid)) => asked::sync(&work, &pairs, pid, self.no_wait).await,
+            (None, None) => own::sync(&work, &pairs).await,
+        };
+        opened.store.close().await;
+        ended
+    }
+}
+
+/// What the parts of this command work with.
+struct Work<'a> {
+    context: &'a Context,
+    config: &'a Config,
+    sides: &'a Sides,
+    opened: &'a app::Opened,
+}
+
+/// Why a pair is not worked now, if so, and how that ends the command.
+async fn kept_from(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
+    let store = &work.opened.store;
+    let off = work.config.connectors.iter().any(|one| one.name == pair.connector && !one.enabled);
+    if off {
+        let text = format!("{pair}: connector {} is switched off by the configuration: enabled = true", pair.connector);
+        return Ok(Some(Failure::problem(text)));
+    }
+    if store.paused().await?.contains(&pair.connector) {
+        let name = &pair.connector;
+        return Ok(Some(Failure::problem(format!(
+            "{pair}: connector {name} is paused. Go on: usersync connector resume {name}"
+        ))));
+    }
+    if store.pair_state(pair).await? == PairState::Stopped {
+        let text = format!(
+            "{pair}: stopped, because another server or realm was found behind the same settings. If that is intended: \
+             usersync target confirm {} or usersync connector confirm {}",
+            pair.target, pair.connector
+        );
+        return Ok(Some(Failure { exit: Exit::Held, text }));
+    }
+    Ok(None)
+}

@@ -1,0 +1,140 @@
+//! A full run that a running server is asked for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Work, kept_from};
+use crate::{
+    cli::{
+        exit::{Exit, Outcome},
+        out::Out,
+        progress::Shown,
+        report, stop,
+        words::count,
+    },
+    engine::{Progress, Report},
+    model::{Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    store::{PairState, Request, Store},
+};
+
+/// How often the server's runs are looked at.
+const EVERY: Duration = Duration::from_millis(300);
+/// How long a run may take to begin before the command says so and goes.
+const BEGINS_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bool) -> Outcome {
+    let out = &work.context.out;
+    let store = &work.opened.store;
+    let mut exit = Exit::Done;
+    let mut asked: BTreeMap<Pair, Option<RunId>> = BTreeMap::new();
+    for pair in pairs {
+        if let Some(failure) = kept_from(work, pair).await? {
+            out.error(&failure);
+            exit = exit.and(failure.exit);
+            continue;
+        }
+        if store.pair_state(pair).await? == PairState::Held {
+            let sets = store.held_sets(true).await?;
+            let set = sets.iter().find(|set| set.pair == *pair).map_or_else(String::new, |set| format!(" {}", set.id));
+            out.error(format!("{pair}: its first run waits for approval: usersync held approve{set}"));
+            exit = exit.and(Exit::Held);
+            continue;
+        }
+        let before = store.runs(Some(pair), 1).await?.first().map(|run| run.id);
+        let (connector, target) = (pair.connector.clone(), Some(pair.target.clone()));
+        let request = Request::Run { connector, target, trigger: RunTrigger::Person };
+        store.request(&request, &work.context.by(), out.now).await?;
+        asked.insert(pair.clone(), before);
+    }
+    if asked.is_empty() {
+        return Ok(exit);
+    }
+    out.say(format!("Asked the running server (pid {pid}) for {}.", count(asked.len(), "run", "runs")));
+    let mut runs = Vec::new();
+    if no_wait {
+        out.say("See how it goes: usersync runs");
+    } else {
+        for (pair, before) in &asked {
+            let Some(run) = follow(work, pair, *before).await? else {
+                exit = exit.and(Exit::Problems);
+                break;
+            };
+            exit = exit.and(exit_of(&run.outcome));
+            if !out.json {
+                show(out, &run);
+            }
+            runs.push(run);
+        }
+    }
+    if out.json {
+        let asked: Vec<&Pair> = asked.keys().collect();
+        out.document(&serde_json::json!({ "asked": asked, "server": pid, "runs": runs }));
+    }
+    Ok(exit)
+}
+
+/// The run that came of asking, once it has ended.
+async fn follow(
+    work: &Work<'_>,
+    pair: &Pair,
+    before: Option<RunId>,
+) -> Result<Option<RunRecord>, crate::cli::exit::Failure> {
+    let out = &work.context.out;
+    let cancel = stop::on_ctrl_c(out);
+    let shown = Shown::new(out, pair.to_string());
+    let began = std::time::Instant::now();
+    loop {
+        let runs = work.opened.store.runs(Some(pair), 5).await?;
+        let mut newer = runs.into_iter().filter(|run| before.is_none_or(|before| run.id > before));
+        let run = newer.rfind(|run| run.mode == RunMode::Apply);
+        match run {
+            Some(run) if run.outcome != RunOutcome::Running => return Ok(Some(run)),
+            Some(run) => {
+                shown.sender.send_replace(progress(&run));
+            }
+            None if began.elapsed() > BEGINS_WITHIN => {
+                out.error(format!("{pair}: the server has not begun yet; it does when it can: usersync status"));
+                return Ok(None);
+            }
+            None => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = cancel.cancelled() => {
+                out.error(format!("{pair}: the run goes on in the server: usersync runs"));
+                return Ok(None);
+            }
+        }
+    }
+}
+
+fn progress(run: &RunRecord) -> Progress {
+    let number = |name: &str| run.report.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let of = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
+    Progress { phase: "the server runs", done: of("done"), total: of("of"), errors: 0 }
+}
+
+fn exit_of(outcome: &RunOutcome) -> Exit {
+    match outcome {
+        RunOutcome::Done | RunOutcome::Running => Exit::Done,
+        RunOutcome::Held => Exit::Held,
+        RunOutcome::Problems | RunOutcome::Failed { .. } | RunOutcome::Stopped => Exit::Problems,
+    }
+}
+
+fn show(out: &Out, run: &RunRecord) {
+    match &run.outcome {
+        RunOutcome::Failed { why } => out.error(format!("{}: run {} was given up: {why}", run.pair, run.id)),
+        RunOutcome::Stopped => out.error(format!("{}: run {} was stopped", run.pair, run.id)),
+        _ => {}
+    }
+    if let Ok(report) = serde_json::from_value::<Report>(run.report.clone())
+        && !out.quiet
+    {
+        report::head(out, &run.pair, &report);
+        report::counts(out, &report.done, &report.lines);
+        report::findings(out, &report, false);
+        if report.done.is_empty() {
+            out.line(report::why_nothing(&report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+        }
+    }
+}

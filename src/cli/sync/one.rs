@@ -1,0 +1,207 @@
+//! One person, now.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Work, kept_from};
+use crate::{
+    cli::{
+        exit::{Exit, Failure, Outcome},
+        people, stop,
+    },
+    model::{Cause, Change, ChangeOutcome, ConnectorName, Pair, Priority, Subject, TaskRecord, TaskState},
+    store::{ChangeFilter, PairState, Store, TaskFilter},
+};
+
+/// How often a running server's work is looked at, and how long it is waited for.
+const EVERY: Duration = Duration::from_millis(150);
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What became of one person on one target.
+#[derive(Serialize)]
+struct Worked {
+    #[serde(flatten)]
+    pair: Pair,
+    subject: Subject,
+    login: Option<String>,
+    changes: Vec<Change>,
+    /// What is left to do, if anything is.
+    task: Option<TaskRecord>,
+    held: i64,
+}
+
+pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: bool) -> Outcome {
+    let out = &work.context.out;
+    let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
+    let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
+    let people = people::find(work.opened.store.as_ref(), work.sides, &connectors, name).await?;
+    if let Some(trouble) = people.iter().find_map(|person| person.trouble.clone()) {
+        return Err(Failure::unreachable(trouble));
+    }
+    let cancel = stop::on_ctrl_c(out);
+    let mut exit = Exit::Done;
+    let mut all = Vec::new();
+    for pair in pairs {
+        for person in people.iter().filter(|person| person.connector == pair.connector) {
+            if let Some(failure) = not_now(work, pair).await? {
+                out.error(&failure);
+                exit = exit.and(failure.exit);
+                break;
+            }
+            let subject = Subject::User(person.id.clone());
+            let login = person.user.as_ref().map(|user| user.username.clone());
+            let newest = newest_change(work, pair, &subject).await?;
+            let cause = Cause::Other { what: format!("asked for by {}", work.context.by()) };
+            let store = &work.opened.store;
+            store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &cause, Timestamp::now()).await?;
+            if work.opened.server.is_none() {
+                let engine = work.sides.engine(work.config, store.clone());
+                engine.work_until(pair, &subject, &cancel).await?;
+            } else if no_wait {
+                out.say(format!("{pair}: asked the running server to look at {name}. See: usersync explain {name}"));
+                continue;
+            } else {
+                wait(work, pair, &subject, &cancel).await?;
+            }
+            let worked = Worked {
+                changes: changes_since(work, pair, &subject, newest).await?,
+                task: task(work, pair, &subject).await?,
+                held: held(work, pair, &subject).await?,
+                pair: pair.clone(),
+                subject,
+                login,
+            };
+            exit = exit.and(exit_of(&worked));
+            if !out.json {
+                show(work, name, &worked);
+            }
+            all.push(worked);
+        }
+    }
+    if out.json {
+        out.document(&serde_json::json!({ "people": all }));
+    }
+    Ok(exit)
+}
+
+/// Why nobody of this pair is worked now.
+async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
+    if let Some(failure) = kept_from(work, pair).await? {
+        return Ok(Some(failure));
+    }
+    if work.opened.store.pair_state(pair).await? == PairState::InService {
+        return Ok(None);
+    }
+    let text = format!("{pair}: its first run has to be approved and done first: usersync sync, usersync held list");
+    Ok(Some(Failure { exit: Exit::Held, text }))
+}
+
+fn of(pair: &Pair, subject: &Subject) -> ChangeFilter {
+    ChangeFilter {
+        connector: Some(pair.connector.clone()),
+        target: Some(pair.target.clone()),
+        subject: Some(subject.clone()),
+        ..ChangeFilter::default()
+    }
+}
+
+async fn newest_change(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<i64, Failure> {
+    let filter = ChangeFilter { limit: 1, ..of(pair, subject) };
+    Ok(work.opened.store.changes(&filter).await?.first().map_or(0, |change| change.id))
+}
+
+async fn changes_since(work: &Work<'_>, pair: &Pair, subject: &Subject, id: i64) -> Result<Vec<Change>, Failure> {
+    let filter = ChangeFilter { limit: 100, ..of(pair, subject) };
+    let mut changes = work.opened.store.changes(&filter).await?;
+    changes.retain(|change| change.id > id);
+    changes.reverse();
+    Ok(changes)
+}
+
+async fn task(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Option<TaskRecord>, Failure> {
+    let filter = TaskFilter {
+        connector: Some(pair.connector.clone()),
+        target: Some(pair.target.clone()),
+        subject: Some(subject.clone()),
+        limit: 1,
+        ..TaskFilter::default()
+    };
+    Ok(work.opened.store.tasks(&filter).await?.pop())
+}
+
+/// Open held items of the subject.
+async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<i64, Failure> {
+    let mut open = 0;
+    let store = &work.opened.store;
+    for set in store.held_sets(true).await?.into_iter().filter(|set| set.pair == *pair) {
+        let (_, items) = store.held_set(set.id).await?;
+        let ours =
+            items.iter().filter(|item| item.subject == *subject && item.state == crate::model::HeldItemState::Open);
+        open += i64::try_from(ours.count()).unwrap_or(i64::MAX);
+    }
+    Ok(open)
+}
+
+/// Until the server has worked the task, it failed, or patience ends.
+async fn wait(
+    work: &Work<'_>,
+    pair: &Pair,
+    subject: &Subject,
+    cancel: &tokio_util::sync::CancellationToken,
+) -> Result<(), Failure> {
+    let began = std::time::Instant::now();
+    while began.elapsed() < WAIT && !cancel.is_cancelled() {
+        match task(work, pair, subject).await? {
+            None => return Ok(()),
+            Some(task) if task.error.is_some() && task.not_before > Timestamp::now() => return Ok(()),
+            Some(task) if task.state == TaskState::Dead => return Ok(()),
+            Some(_) => tokio::time::sleep(EVERY).await,
+        }
+    }
+    Ok(())
+}
+
+fn exit_of(worked: &Worked) -> Exit {
+    let refused = worked.changes.iter().any(|change| matches!(change.outcome, ChangeOutcome::Refused { .. }));
+    if worked.task.is_some() || refused {
+        Exit::Problems
+    } else if worked.held > 0 {
+        Exit::Held
+    } else {
+        Exit::Done
+    }
+}
+
+fn show(work: &Work<'_>, name: &str, worked: &Worked) {
+    let out = &work.context.out;
+    let who = worked.login.as_deref().unwrap_or(name);
+    let pair = &worked.pair;
+    for change in &worked.changes {
+        let refused = match &change.outcome {
+            ChangeOutcome::Refused { why } => format!(": refused: {why}"),
+            _ => String::new(),
+        };
+        out.line(format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));
+    }
+    match &worked.task {
+        Some(TaskRecord { error: Some((class, text)), not_before, .. }) => {
+            let again = out.when(*not_before);
+            out.error(format!("{pair}: {who}: {} ({}); tried again {again}", text, class.as_str()));
+        }
+        Some(TaskRecord { state: TaskState::Waiting { on }, .. }) => {
+            out.error(format!("{pair}: {who} waits for {on}: usersync tasks"));
+        }
+        Some(task) => {
+            out.error(format!("{pair}: {who} is not done yet; looked at again {}", out.when(task.not_before)));
+        }
+        None if worked.changes.is_empty() && worked.held == 0 => {
+            out.say(format!("{pair}: {who} is in step; nothing was to be done."));
+        }
+        None => {}
+    }
+    if worked.held > 0 {
+        out.error(format!("{pair}: {who}: something waits for a person: usersync held list"));
+    }
+}

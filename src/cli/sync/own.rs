@@ -1,0 +1,164 @@
+//! A full run where no server runs.
+
+use serde::Serialize;
+
+use super::{Work, kept_from};
+use crate::{
+    cli::{
+        exit::{Exit, Failure, Outcome},
+        out::Out,
+        progress::Shown,
+        report, stop,
+        words::{count, thin},
+    },
+    engine::{Drained, Engine, Report, RunOptions},
+    model::{FirstRun, Pair, RunId, RunTrigger},
+    store::PairState,
+};
+
+/// What became of one pair.
+#[derive(Default, Serialize)]
+struct Ended {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+    /// The held set of a first run that waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_set: Option<i64>,
+    /// Tasks that were worked beside the run.
+    tasks_done: usize,
+    tasks_failed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Synced<'a> {
+    #[serde(flatten)]
+    pair: &'a Pair,
+    #[serde(flatten)]
+    ended: Ended,
+}
+
+pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
+    let out = &work.context.out;
+    let engine = work.sides.engine(work.config, work.opened.store.clone());
+    engine.store().ensure_pairs(&engine.pairs(), out.now).await?;
+    let cancel = stop::on_ctrl_c(out);
+    let mut exit = Exit::Done;
+    let mut all = Vec::new();
+    for pair in pairs {
+        let shown = Shown::new(out, pair.to_string());
+        let options = RunOptions {
+            progress: Some(shown.sender.clone()),
+            cancel: cancel.clone(),
+            ..RunOptions::apply(RunTrigger::Person)
+        };
+        let mut ended = Ended::default();
+        let result = one_pair(work, &engine, pair, options, &mut ended).await;
+        drop(shown);
+        if !out.json {
+            show(out, pair, &ended);
+        }
+        match result {
+            Ok(one) => exit = exit.and(one),
+            Err(failure) => {
+                exit = exit.and(failure.exit);
+                out.error(&failure);
+                ended.error = Some(failure.text);
+            }
+        }
+        all.push(Synced { pair, ended });
+        if cancel.is_cancelled() {
+            out.error("Stopped. What is left is done by the next run: usersync sync");
+            exit = exit.and(Exit::Problems);
+            break;
+        }
+    }
+    if out.json {
+        out.document(&serde_json::json!({ "runs": all }));
+    }
+    Ok(exit)
+}
+
+async fn one_pair(
+    work: &Work<'_>,
+    engine: &Engine,
+    pair: &Pair,
+    options: RunOptions,
+    ended: &mut Ended,
+) -> Result<Exit, Failure> {
+    if let Some(failure) = kept_from(work, pair).await? {
+        return Err(failure);
+    }
+    let store = engine.store();
+    let mut state = store.pair_state(pair).await?;
+    if matches!(state, PairState::New | PairState::Held) {
+        if engine.connector(&pair.connector)?.policy.first_run == FirstRun::Hold {
+            let options = RunOptions { first: true, mode: crate::model::RunMode::DryRun, ..options };
+            let (set, report) =
+                engine.plan_first_run(pair, &RunOptions { trigger: RunTrigger::First, ..options }).await?;
+            (ended.held_set, ended.report) = (Some(set), Some(report));
+            return Ok(Exit::Held);
+        }
+        store.set_pair_state(pair, PairState::Approved, work.context.out.now).await?;
+        state = PairState::Approved;
+    }
+    let cancel = options.cancel.clone();
+    let (run, report) = if state == PairState::Approved {
+        let options = RunOptions { first: true, trigger: RunTrigger::Approved, ..options };
+        engine.do_first_run(pair, &options).await?
+    } else {
+        engine.run(pair, &options).await?
+    };
+    let mut exit = match () {
+        () if report.has_problems() => Exit::Problems,
+        () if report.held > 0 => Exit::Held,
+        () => Exit::Done,
+    };
+    (ended.run, ended.report) = (Some(run), Some(report));
+    if store.pair_state(pair).await? == PairState::InService {
+        let Drained { done, failed } = engine.work_due(pair, &cancel).await?;
+        (ended.tasks_done, ended.tasks_failed) = (done, failed);
+        if failed > 0 {
+            exit = exit.and(Exit::Problems);
+        }
+    }
+    Ok(exit)
+}
+
+fn show(out: &Out, pair: &Pair, ended: &Ended) {
+    let Some(report) = &ended.report else { return };
+    if out.quiet && ended.held_set.is_none() && !report.has_problems() && report.held == 0 {
+        return;
+    }
+    report::head(out, pair, report);
+    if let Some(set) = ended.held_set {
+        report::counts(out, &report.planned, &report.lines);
+        report::findings(out, report, false);
+        out.line(format!(
+            "Planned, and held: the first run waits for approval, {}. Nothing was changed.",
+            count(report.planned_total(), "operation", "operations")
+        ));
+        out.line(format!("Look: usersync held show {set}   Do it: usersync held approve {set}, then usersync sync"));
+        return;
+    }
+    report::counts(out, &report.done, &report.lines);
+    report::findings(out, report, false);
+    if report.done.is_empty() {
+        out.line(report::why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+    }
+    if report.held > 0 {
+        let held = count(report.held, "operation waits", "operations wait");
+        out.line(format!("{held} for a person: usersync held list"));
+    }
+    if ended.tasks_done + ended.tasks_failed > 0 {
+        let failed = match ended.tasks_failed {
+            0 => String::new(),
+            failed => format!(", {} failed and are tried again (usersync tasks)", thin(failed)),
+        };
+        out.line(format!("Worked besides: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
+    }
+    out.line(format!("unchanged {}.  Protected {}.", thin(report.unchanged), thin(report.protected)));
+}

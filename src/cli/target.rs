@@ -1,0 +1,99 @@
+//! `usersync target`: list, confirm.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Context, app,
+    exit::{Exit, Outcome},
+};
+use crate::{config::TargetKind, model::TargetName, store::Store};
+
+/// Show targets, confirm another server
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usersync target list
+  usersync target confirm jira-prod    yes, this is another server now")]
+pub(super) struct TargetArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the targets of the configuration and where each stands
+    #[command(after_help = "Example:\n  usersync target list --json")]
+    List,
+    /// Confirm that another server than before is meant; its first runs are planned and held anew
+    #[command(after_help = "Example:\n  usersync target confirm jira-prod")]
+    Confirm {
+        /// Which
+        name: TargetName,
+    },
+}
+
+impl TargetArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            Command::List => list(context).await,
+            Command::Confirm { name } => confirm(context, name).await,
+        }
+    }
+}
+
+async fn list(context: &Context) -> Outcome {
+    let config = context.config()?;
+    let opened = app::look(context, &config).await?;
+    let out = &context.out;
+    let (mut documents, mut rows) = (Vec::new(), Vec::new());
+    for target in &config.targets {
+        let mut filled = Vec::new();
+        for connector in config.connectors.iter().filter(|one| one.targets.contains(&target.name)) {
+            let pair = crate::model::Pair { connector: connector.name.clone(), target: target.name.clone() };
+            let state = opened.store.pair_state(&pair).await?;
+            let counts = opened.store.counts(&pair, out.now).await?;
+            filled.push((pair.connector, state, counts));
+        }
+        let kind = match target.kind {
+            TargetKind::Jira => "jira",
+        };
+        documents.push(json!({
+            "name": target.name, "kind": kind, "url": target.url,
+            "filled_by": filled.iter().map(|(connector, state, counts)| json!({
+                "connector": connector, "state": state, "links": counts.links, "managed_groups": counts.managed_groups,
+            })).collect::<Vec<_>>(),
+        }));
+        let by: Vec<String> =
+            filled.iter().map(|(connector, state, _)| format!("{connector} ({})", app::state_word(*state))).collect();
+        let links: u64 = filled.iter().map(|(_, _, counts)| counts.links).sum();
+        let groups: u64 = filled.iter().map(|(_, _, counts)| counts.managed_groups).sum();
+        rows.push(vec![
+            target.name.to_string(),
+            kind.to_owned(),
+            target.url.to_string(),
+            if by.is_empty() { "no connector fills it".to_owned() } else { by.join(", ") },
+            super::words::thin(links),
+            super::words::thin(groups),
+        ]);
+    }
+    if out.json {
+        out.document(&json!({ "targets": documents }));
+    } else if rows.is_empty() {
+        out.say("0 targets: the configuration has none. See: usersync config example");
+    } else {
+        out.table(&["target", "kind", "address", "filled by", "links", "groups"], &[4, 5], rows);
+    }
+    Ok(Exit::Done)
+}
+
+async fn confirm(context: &Context, name: TargetName) -> Outcome {
+    let config = context.config()?;
+    app::known_target(&config, &name)?;
+    let pairs = app::pairs(&config, None, Some(&name))?;
+    let opened = app::intend(context, &config).await?;
+    opened.store.confirm_identity(None, Some(&name), &context.by(), context.out.now).await?;
+    opened.store.close().await;
+    app::confirmed(&context.out, &format!("target {name}"), "server", &pairs);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,98 @@
+//! `usersync tasks`: who is to be looked at, and what keeps it.
+
+use clap::Args;
+
+use super::{
+    Context, app, args,
+    exit::{Exit, Outcome},
+    out::Out,
+};
+use crate::{
+    model::{ConnectorName, Priority, TargetName, TaskRecord, TaskState},
+    store::{Store, TaskFilter},
+};
+
+/// Show what waits to be worked
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Show what waits to be worked: one line for each subject on each target, the most urgent first.
+
+What has used up its attempts is a dead letter: usersync dead list",
+    after_help = "\
+Examples:
+  usersync tasks
+  usersync tasks --target jira-prod
+  usersync tasks --subject alice --json"
+)]
+pub(super) struct TasksArgs {
+    /// Only of this connector
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// Only on this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<TargetName>,
+    /// Only this subject: user:ID, group:ID, or the login of a linked account
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// At most so many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl TasksArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let opened = app::look(context, &config).await?;
+        let filter = TaskFilter {
+            connector: self.connector,
+            target: self.target,
+            subject: args::subject(opened.store.as_ref(), self.subject.as_deref()).await?,
+            dead: Some(false),
+            limit: self.limit,
+            ..TaskFilter::default()
+        };
+        let tasks = opened.store.tasks(&filter).await?;
+        let out = &context.out;
+        if out.json {
+            out.document(&serde_json::json!({ "tasks": tasks }));
+        } else if tasks.is_empty() {
+            out.say("0 tasks: nothing waits to be worked.");
+        } else {
+            table(out, &tasks);
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Tasks as people read them.
+pub(super) fn table(out: &Out, tasks: &[TaskRecord]) {
+    let rows = tasks.iter().map(|task| {
+        let error = task.error.as_ref().map(|(class, text)| format!("{}: {text}", class.as_str()));
+        vec![
+            task.subject.to_string(),
+            task.pair.to_string(),
+            state(out, task),
+            out.ago(task.since),
+            task.attempts.to_string(),
+            error.unwrap_or_else(|| super::changes::because(&task.cause)),
+        ]
+    });
+    out.table(
+        &["subject", "where", "state", "since", "failed", "last error, or why it was raised"],
+        &[4],
+        rows.collect(),
+    );
+}
+
+fn state(out: &Out, task: &TaskRecord) -> String {
+    match &task.state {
+        TaskState::Dead => "dead".to_owned(),
+        TaskState::Waiting { on } => format!("waits for {on}"),
+        TaskState::Ready if task.not_before > out.now => format!("again {}", out.ago(task.not_before)),
+        TaskState::Ready => match task.priority {
+            Priority::Event => "due, first".to_owned(),
+            Priority::Retry | Priority::FanOut | Priority::Run => "due".to_owned(),
+        },
+    }
+}

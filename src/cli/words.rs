@@ -1,0 +1,134 @@
+//! Numbers, times and counts as people read them.
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+/// A number with thin spaces between its thousands.
+pub(super) fn thin(number: impl TryInto<i64>) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "−" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 user`, `2 users`, `0 users`.
+pub(super) fn count(number: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
+    format!("{} {}", thin(number), if number == 1 { one } else { many })
+}
+
+/// A span in the unit that says enough: `3 s`, `38 min`, `5 h`, `3 days`.
+pub(super) fn span(span: SignedDuration) -> String {
+    let seconds = span.unsigned_abs().as_secs();
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5_400 => format!("{} min", (seconds + 30) / 60),
+        5_400..172_800 => format!("{} h", (seconds + 1_800) / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How long something took: `41 ms`, `5.1 s`, `12 min`.
+pub(super) fn took(span_of: SignedDuration) -> String {
+    match span_of.as_millis() {
+        millis @ ..1_000 => format!("{} ms", millis.max(0)),
+        1_000..90_000 => format!("{:.1} s", span_of.as_secs_f64()),
+        _ => span(span_of),
+    }
+}
+
+/// `3 s ago`, `in 38 min`.
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
+    let since = now.duration_since(time);
+    if since.is_negative() { format!("in {}", span(since)) } else { format!("{} ago", span(since)) }
+}
+
+/// The exact time in the reader's zone; the day only where it is not today.
+pub(super) fn exact(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (at, today) = (time.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let form = if at.date() == today.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    at.strftime(form).to_string()
+}
+
+/// `14:00:03 (3 s ago)`.
+pub(super) fn when(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    format!("{} ({})", exact(time, now, zone), ago(time, now))
+}
+
+/// Breaks a text into lines of at most `width` characters; longer words stay whole.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// Some names of so many, and how many more there are.
+pub(super) fn some<'a>(names: impl Iterator<Item = &'a str>, most: usize, all: usize) -> String {
+    let shown: Vec<&str> = names.take(most).collect();
+    match all.saturating_sub(shown.len()) {
+        _ if shown.is_empty() => String::new(),
+        0 => shown.join(", "),
+        more => format!("{} and {} more", shown.join(", "), thin(more)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_counts() {
+        assert_eq!(thin(0), "0");
+        assert_eq!(thin(10_412), "10\u{2009}412");
+        assert_eq!(thin(-1_234), "−1\u{2009}234");
+        assert_eq!(thin(u64::MAX), thin(i64::MAX));
+        assert_eq!(count(1, "user", "users"), "1 user");
+        assert_eq!(count(0, "user", "users"), "0 users");
+    }
+
+    #[test]
+    fn spans_and_times() {
+        for (seconds, text) in
+            [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (7_200, "2 h"), (172_800, "2 days")]
+        {
+            assert_eq!(span(SignedDuration::from_secs(seconds)), text);
+        }
+        let now: Timestamp = "2026-10-02T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        assert_eq!(when("2026-10-02T11:59:57Z".parse().unwrap(), now, &zone), "13:59:57 (3 s ago)");
+        assert_eq!(when("2026-10-02T12:38:00Z".parse().unwrap(), now, &zone), "14:38:00 (in 38 min)");
+        assert_eq!(exact("2026-10-01T21:59:59Z".parse().unwrap(), now, &zone), "2026-10-01 23:59:59");
+        assert_eq!(took(SignedDuration::from_millis(41)), "41 ms");
+        assert_eq!(took(SignedDuration::from_millis(5_100)), "5.1 s");
+    }
+
+    #[test]
+    fn texts_are_broken_between_words() {
+        assert_eq!(wrap("a bb ccc", 4), ["a bb", "ccc"]);
+        assert_eq!(wrap("abcdefgh i", 3), ["abcdefgh", "i"]);
+        assert_eq!(wrap("", 3), [""]);
+    }
+
+    #[test]
+    fn names_are_cut_off_with_their_number() {
+        assert_eq!(some(["a", "b", "c"].into_iter(), 3, 3), "a, b, c");
+        assert_eq!(some(["a", "b", "c"].into_iter(), 2, 3), "a, b and 1 more");
+        assert_eq!(some([].into_iter(), 2, 3), "");
+    }
+}

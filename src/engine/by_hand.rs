@@ -1,0 +1,114 @@
+//! What a server does by itself, for whoever works without one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    breaker::Breaker,
+    error::WorkError,
+    ports::Engine,
+    run::{Report, RunOptions},
+};
+use crate::{
+    model::{Pair, RunId, Subject},
+    store::{Claimed, PairState, StoreError, TaskFilter},
+};
+
+/// What working the queue came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Tasks that were worked to their end.
+    pub done: usize,
+    /// Tasks that failed; they are tried again later.
+    pub failed: usize,
+}
+
+impl Engine {
+    /// Plans the first run of a pair and holds it for a person. Returns the held set and the plan.
+    pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(i64, Report), WorkError> {
+        let (_, report) = self.run(pair, options).await?;
+        let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;
+        self.store.set_pair_state(pair, PairState::Held, self.clock.now()).await?;
+        Ok((set, report))
+    }
+
+    /// Does the approved first run of a pair, after which the pair is in service, unless it was ended early.
+    pub async fn do_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
+        let done = self.run(pair, options).await?;
+        if !options.cancel.is_cancelled() {
+            self.store.set_pair_state(pair, PairState::InService, self.clock.now()).await?;
+            tracing::info!(%pair, "in service");
+        }
+        Ok(done)
+    }
+
+    /// Works the tasks of a pair whose time has come, side by side, until none is left or one of both sides keeps work
+    /// away.
+    pub async fn work_due(&self, pair: &Pair, cancel: &CancellationToken) -> Result<Drained, WorkError> {
+        let port = self.target(&pair.target)?;
+        let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (done, failed) = (&done, &failed);
+        let claims = stream::unfold(true, |go_on| async move {
+            if !go_on || !self.may_work(pair, cancel) {
+                return None;
+            }
+            let claim = self.claim_of(pair).await.transpose()?;
+            let go_on = claim.is_ok();
+            Some((claim, go_on))
+        });
+        let worked = claims.map(|claim| async move {
+            match self.work(claim?).await {
+                Ok(_) => done.fetch_add(1, Ordering::Relaxed),
+                Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+            };
+            Ok::<(), StoreError>(())
+        });
+        let results: Vec<_> = worked.buffer_unordered(port.parallel.max(1)).collect().await;
+        results.into_iter().collect::<Result<(), _>>()?;
+        Ok(Drained { done: done.load(Ordering::Relaxed), failed: failed.load(Ordering::Relaxed) })
+    }
+
+    /// Works due tasks of a pair one by one, until this subject's is done or has failed, or none is left that could be
+    /// worked now. What is more urgent, or what it waits for, is worked on the way.
+    pub async fn work_until(
+        &self,
+        pair: &Pair,
+        subject: &Subject,
+        cancel: &CancellationToken,
+    ) -> Result<Drained, WorkError> {
+        let mut drained = Drained::default();
+        let filter = TaskFilter {
+            connector: Some(pair.connector.clone()),
+            target: Some(pair.target.clone()),
+            subject: Some(subject.clone()),
+            limit: 1,
+            ..TaskFilter::default()
+        };
+        while self.may_work(pair, cancel) {
+            let Some(claim) = self.claim_of(pair).await? else { break };
+            let ours = claim.subject == *subject;
+            match self.work(claim).await {
+                Ok(_) => drained.done += 1,
+                Err(_) => drained.failed += 1,
+            }
+            let task = self.store.tasks(&filter).await?.pop();
+            if task.is_none_or(|task| ours && task.error.is_some()) {
+                break;
+            }
+        }
+        Ok(drained)
+    }
+
+    fn may_work(&self, pair: &Pair, cancel: &CancellationToken) -> bool {
+        let well = |breaker: &Breaker| breaker.open().is_none();
+        !cancel.is_cancelled()
+            && self.connector(&pair.connector).is_ok_and(|connector| well(&connector.breaker))
+            && self.target(&pair.target).is_ok_and(|port| well(&port.breaker))
+    }
+
+    async fn claim_of(&self, pair: &Pair) -> Result<Option<Claimed>, StoreError> {
+        self.store.claim(&pair.target, std::slice::from_ref(&pair.connector), self.clock.now()).await
+    }
+}

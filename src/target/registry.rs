@@ -1,0 +1,13 @@
+//! From the configuration to a client: one line for each kind of target.
+
+use std::sync::Arc;
+
+use super::{Target, TargetError, jira};
+use crate::config::{TargetConfig, TargetKind};
+
+/// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
+pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
+    Ok(match config.kind {
+        TargetKind::Jira => Arc::new(jira::JiraTarget::new(jira::JiraSettings::from(config))?),
+    })
+}

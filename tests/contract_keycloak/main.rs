@@ -1,0 +1,173 @@
+//! One list of expectations for the sandbox Keycloak and for a real one.
+//!
+//! The sandbox is always tested. A real Keycloak is tested where `USERSYNC_TEST_KEYCLOAK_URL` names one (with
+//! `USERSYNC_TEST_KEYCLOAK_USER` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, both `admin` if not set); every case makes
+//! and deletes a realm of its own there.
+
+mod access;
+mod addresses;
+mod events;
+mod groups;
+#[path = "../support/keycloak.rs"]
+mod keycloak;
+mod users;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use keycloak::{Answer, Keycloak};
+use serde_json::{Map, Value, json};
+
+/// One case's realm.
+struct Case {
+    keycloak: Arc<Keycloak>,
+    realm: String,
+    token: String,
+}
+
+impl Case {
+    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.ask_as(&self.token, method, path, body).await
+    }
+
+    async fn ask_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.keycloak.call(token, method, &format!("/admin/realms/{}{path}", self.realm), body).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self.ask("GET", path, None).await;
+        assert_eq!(answer.status, 200, "GET {path}: {}", answer.body);
+        answer.json()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> String {
+        self.ask("POST", path, Some(body)).await.id()
+    }
+
+    /// Expects a status with a JSON body, or with none (`Null`).
+    async fn expect(&self, method: &str, path: &str, body: Option<Value>, status: u16, answer: Value) {
+        let got = self.ask(method, path, body).await;
+        assert_eq!(got.status, status, "{method} {path}: {}", got.body);
+        let text = if got.body.is_empty() { Value::Null } else { got.json() };
+        assert_eq!(text, answer, "{method} {path}");
+    }
+
+    async fn names(&self, path: &str, field: &str) -> Vec<String> {
+        let list = self.get(path).await;
+        list.as_array().expect("a list").iter().map(|one| one[field].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The admin events since the last call of this, oldest first: operation, type, path, representation, details.
+    async fn events(&self) -> Vec<Value> {
+        let events = self.get("/admin-events?direction=asc&max=1000").await;
+        self.ask("DELETE", "/admin-events", None).await;
+        let shown = |event: &Value| {
+            let text = event["representation"].as_str();
+            let representation: Value = text.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"));
+            json!([
+                event["operationType"],
+                event["resourceType"],
+                event["resourcePath"],
+                representation,
+                event["details"]
+            ])
+        };
+        events.as_array().expect("a list").iter().map(shown).collect()
+    }
+
+    /// A client with a service account that holds these rights; gives its token.
+    async fn client_with(&self, roles: &[&str]) -> String {
+        let name = format!("c-{}", roles.join("-"));
+        let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
+        let id = self.post("/clients", client).await;
+        let account = self.get(&format!("/clients/{id}/service-account-user")).await;
+        let account = account["id"].as_str().expect("an id");
+        let management = self.get("/clients?clientId=realm-management").await[0]["id"].as_str().expect("id").to_owned();
+        let mut held = Vec::new();
+        for role in roles {
+            held.push(self.get(&format!("/clients/{management}/roles/{role}")).await);
+        }
+        if !held.is_empty() {
+            let path = format!("/users/{account}/role-mappings/clients/{management}");
+            assert_eq!(self.ask("POST", &path, Some(json!(held))).await.status, 204);
+        }
+        self.keycloak.client_token(&self.realm, &name, "s").await
+    }
+}
+
+fn error(text: &str) -> Value {
+    json!({ "error": text })
+}
+
+fn message(text: &str) -> Value {
+    json!({ "errorMessage": text })
+}
+
+fn keys(value: &Value) -> Vec<String> {
+    let mut keys: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
+    keys.sort();
+    keys
+}
+
+fn broke() -> Value {
+    json!({ "error": "unknown_error", "error_description": "For more on this error consult the server log." })
+}
+
+type Run = fn(Arc<Case>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! cases {
+    ($($name:path),* $(,)?) => {
+        &[$((stringify!($name), (|case| Box::pin($name(case))) as Run)),*]
+    };
+}
+
+const CASES: &[(&str, Run)] = cases![
+    addresses::tokens,
+    addresses::addresses,
+    addresses::clients,
+    addresses::realm_gone,
+    addresses::client_in_master,
+    users::users,
+    users::changing_users,
+    users::attributes,
+    users::searching,
+    groups::groups,
+    groups::pages,
+    groups::memberships,
+    groups::group_events,
+    events::other_events,
+    events::partial_imports,
+    events::event_store,
+    access::roles,
+    access::rights,
+];
+
+/// Runs all cases, each in a realm of its own, and tells of all that failed.
+async fn run(keycloak: Keycloak) {
+    let keycloak = Arc::new(keycloak);
+    let mut failed = Map::new();
+    for (name, work) in CASES {
+        let realm = keycloak.new_realm().await;
+        let token = keycloak.admin_token().await;
+        let case = Arc::new(Case { keycloak: Arc::clone(&keycloak), realm: realm.clone(), token });
+        if let Err(error) = tokio::spawn(work(case)).await {
+            failed.insert((*name).to_owned(), json!(error.to_string()));
+        }
+        keycloak.call(&keycloak.admin_token().await, "DELETE", &format!("/admin/realms/{realm}"), None).await;
+    }
+    assert!(failed.is_empty(), "{} of {} cases failed: {failed:#?}", failed.len(), CASES.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_keeps_the_contract() {
+    run(Keycloak::sandbox().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_keycloak_keeps_the_contract() {
+    match Keycloak::real() {
+        Some(keycloak) => run(keycloak).await,
+        None => eprintln!("skipped: USERSYNC_TEST_KEYCLOAK_URL is not set"),
+    }
+}

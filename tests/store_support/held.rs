@@ -1,0 +1,197 @@
+//! The safety gate, held sets, decisions.
+
+use usersync::{model::*, store::*};
+
+use crate::world::*;
+
+/// Writes down an operation that is limited.
+async fn gated(store: &World, token: Token, operation: Operation, limit: u32, now: jiff::Timestamp) -> Stepped {
+    let next = NewIntent { limit: Some(limit), ..intent(operation, later(now, 10)) };
+    store.step(token, Step { next: Some(next), ..Step::default() }, now).await.unwrap()
+}
+
+async fn approve(store: &World, set: i64, items: Vec<i64>, approve: bool, now: jiff::Timestamp) -> usize {
+    let decision = Decision { set, items, approve, by: "eve".into(), note: Some("fine".into()) };
+    store.decide(&decision, now).await.unwrap()
+}
+
+pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World) {
+    store.linked("ann", "a1", at(0)).await;
+    let ann = store.work(&user("ann"), at(1)).await;
+    let out = deactivate("a1", "ann");
+    let done = async |now| store.done_in_last_hour(&pair(), Limited::Deactivate, now).await.unwrap();
+    let Stepped::Send(first) = gated(&store, ann.token, out.clone(), 2, at(1)).await else { panic!("sent") };
+    // What is under way counts; what was not done does not.
+    assert_eq!(done(at(1)).await, 1);
+    store.settle(ann.token, first, ChangeOutcome::FoundNotDone, at(2)).await;
+    assert_eq!(done(at(2)).await, 0);
+    for outcome in [ChangeOutcome::Done, ChangeOutcome::FoundDone] {
+        let Stepped::Send(id) = gated(&store, ann.token, out.clone(), 2, at(3)).await else { panic!("sent") };
+        store.settle(ann.token, id, outcome, at(3)).await;
+    }
+    assert_eq!(done(at(4)).await, 2);
+    let step = Step {
+        link: Some(LinkWrite::Put(link("ann", "a1").named("anna"))),
+        next: Some(NewIntent { limit: Some(2), ..intent(out.clone(), at(9)) }),
+        ..Step::default()
+    };
+    assert_eq!(store.step(ann.token, step, at(4)).await.unwrap(), Stepped::PastLimit { done: 2 });
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap().unwrap().name, "anna");
+    assert!(store.open_intents(ann.token).await.unwrap().is_empty());
+    // Other kinds, other pairs and no limit are none of its business.
+    let other = gated(&store, ann.token, rename("a1", "anna", "ann"), 1, at(4)).await;
+    assert!(matches!(other, Stepped::Send(_)));
+    assert_eq!(store.done_in_last_hour(&Pair::new("corp", "wiki"), Limited::Deactivate, at(4)).await.unwrap(), 0);
+    let Stepped::Send(_) = gated(&store, ann.token, create("x"), 0, at(4)).await else { panic!("is not limited") };
+    // An hour later there is room again.
+    assert_eq!(done(at(3_604)).await, 0);
+    assert!(matches!(gated(&store, ann.token, out, 2, at(3_604)).await, Stepped::Send(_)));
+}
+
+pub async fn what_is_held_waits_for_a_decision(store: World) {
+    let gate = HeldKind::Gate(Limited::Deactivate);
+    let mut set = 0;
+    for name in ["ann", "bob"] {
+        let claimed = store.work(&user(name), at(1)).await;
+        let held = vec![hold(gate, "deactivate", "f1"), hold(HeldKind::Adoption, "adopt", "f1")];
+        store.complete(claimed.token, held, at(9), at(1)).await.unwrap();
+        assert!(store.is_held(&pair(), gate).await.unwrap());
+    }
+    // One open set of each kind; later ones join it.
+    let sets = store.held_sets(true).await.unwrap();
+    assert_eq!(sets.len(), 2);
+    for one in &sets {
+        assert_eq!((one.pair.clone(), one.open, one.open_items, one.items), (pair(), true, 2, 2));
+        if one.kind == gate {
+            set = one.id;
+        }
+    }
+    assert!(!store.is_held(&pair(), HeldKind::Gate(Limited::Leave)).await.unwrap());
+    assert_eq!(store.counts(&pair(), at(1)).await.unwrap().held, 4);
+    // The same again changes nothing; what is needed no more is withdrawn.
+    let ann = store.work(&user("ann"), at(2)).await;
+    assert!(ann.decided.is_empty());
+    store.complete(ann.token, vec![hold(gate, "deactivate", "f2")], at(9), at(2)).await.unwrap();
+    let (one, items) = store.held_set(set).await.unwrap();
+    assert_eq!((one.open_items, items.len()), (2, 2));
+    assert_eq!((items[0].subject.clone(), items[0].item.fingerprint.as_str()), (user("ann"), "f2"));
+
+    // One by one, once.
+    assert_eq!(approve(&store, set, vec![items[0].id], true, at(3)).await, 1);
+    assert_eq!(approve(&store, set, vec![items[0].id], false, at(3)).await, 0);
+    assert_eq!(approve(&store, set, vec![4711], true, at(3)).await, 0);
+    let (one, again) = store.held_set(set).await.unwrap();
+    assert!(one.open && again[0].subject == user("bob"), "open ones come first");
+    assert!(one.decision.unwrap().contains("approved (1 of 2) by eve"));
+    // An approval raises the task; it may be used once, and counts for no limit.
+    let ann = store.claims(&user("ann"), at(3)).await;
+    assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Retry);
+    assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Approved));
+    let approved = |item| NewIntent { approved_by: Some(item), ..intent(deactivate("a1", "ann"), at(9)) };
+    let wrong = Step { next: Some(approved(items[1].id)), ..Step::default() };
+    assert!(matches!(store.step(ann.token, wrong, at(3)).await, Err(StoreError::NotFound(_))));
+    let step = Step { next: Some(approved(items[0].id)), ..Step::default() };
+    let Stepped::Send(id) = store.step(ann.token, step.clone(), at(3)).await.unwrap() else { panic!("sent") };
+    assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(3)).await.unwrap(), 0);
+    assert!(matches!(store.step(ann.token, step, at(3)).await, Err(StoreError::NotFound(_))));
+    store.settle(ann.token, id, ChangeOutcome::Done, at(4)).await;
+    assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(4)).await.unwrap(), 0);
+    assert!(store.changes(&ChangeFilter::default()).await.unwrap()[0].approved);
+    store.done(ann.token, at(4)).await;
+
+    // The rest at once; a set in which nothing waits is closed, and a later item opens another.
+    assert_eq!(approve(&store, set, vec![], false, at(5)).await, 1);
+    assert!(!store.held_set(set).await.unwrap().0.open);
+    assert!(!store.is_held(&pair(), gate).await.unwrap());
+    assert_eq!(approve(&store, set, vec![], true, at(5)).await, 0);
+    assert!(store.claim_one(at(5)).await.is_none(), "a rejection raises nothing");
+    let states: Vec<_> = store.held_set(set).await.unwrap().1.iter().map(|item| item.state).collect();
+    assert_eq!(states, [HeldItemState::Done, HeldItemState::Rejected]);
+    assert!(matches!(store.held_set(99).await, Err(StoreError::NotFound(_))));
+    let nothing = Decision { set: 99, items: vec![], approve: true, by: "eve".into(), note: None };
+    assert!(matches!(store.decide(&nothing, at(5)).await, Err(StoreError::NotFound(_))));
+}
+
+pub async fn a_rejection_stands_until_the_fingerprint_differs(store: World) {
+    let kind = HeldKind::Adoption;
+    let ann = store.work(&user("ann"), at(1)).await;
+    store.complete(ann.token, vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();
+    let set = store.held_sets(true).await.unwrap()[0].id;
+    assert_eq!(approve(&store, set, vec![], false, at(2)).await, 1);
+    for held in [vec![], vec![hold(kind, "adopt", "f1")]] {
+        let ann = store.work(&user("ann"), at(3)).await;
+        assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Rejected));
+        store.complete(ann.token, held, at(9), at(3)).await.unwrap();
+        assert!(store.held_sets(true).await.unwrap().is_empty());
+    }
+    let ann = store.work(&user("ann"), at(4)).await;
+    store.complete(ann.token, vec![hold(kind, "adopt", "f2")], at(9), at(4)).await.unwrap();
+    let open = store.held_sets(true).await.unwrap();
+    assert_eq!((open.len(), open[0].open_items), (1, 1));
+    assert_ne!(open[0].id, set);
+    assert!(store.work(&user("ann"), at(5)).await.decided.is_empty());
+}
+
+pub async fn an_approval_that_is_needed_no_more_is_withdrawn(store: World) {
+    let ann = store.work(&user("ann"), at(1)).await;
+    store.complete(ann.token, vec![hold(HeldKind::Activation, "activate", "f1")], at(9), at(1)).await.unwrap();
+    let set = store.held_sets(true).await.unwrap()[0].id;
+    assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
+    let ann = store.claims(&user("ann"), at(2)).await;
+    assert_eq!(ann.decided[0].state, HeldItemState::Approved);
+    store.done(ann.token, at(2)).await;
+    assert!(store.work(&user("ann"), at(3)).await.decided.is_empty());
+    assert_eq!(store.held_set(set).await.unwrap().1[0].state, HeldItemState::Withdrawn);
+}
+
+pub async fn a_first_run_waits_for_approval(store: World) {
+    store.ensure_pairs(&[pair()], at(0)).await.unwrap();
+    let first = store.hold_first_run(&pair(), serde_json::json!({"create": 3}), at(1)).await.unwrap();
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Held);
+    let again = store.hold_first_run(&pair(), serde_json::json!({"create": 4}), at(2)).await.unwrap();
+    assert_eq!(first, again);
+    let (set, items) = store.held_set(first).await.unwrap();
+    assert_eq!((set.kind, set.summary, items.len()), (HeldKind::FirstRun, serde_json::json!({"create": 4}), 0));
+    // Other decisions leave it open.
+    let ann = store.work(&user("ann"), at(2)).await;
+    store.complete(ann.token, vec![hold(HeldKind::Adoption, "adopt", "f")], at(9), at(2)).await.unwrap();
+    let other = store.held_sets(true).await.unwrap()[0].id;
+    assert_eq!(approve(&store, other, vec![], true, at(3)).await, 1);
+    assert!(store.held_set(first).await.unwrap().0.open);
+    assert_eq!(approve(&store, first, vec![], true, at(4)).await, 1);
+    assert_eq!(approve(&store, first, vec![], true, at(4)).await, 0);
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Approved);
+    assert!(store.held_sets(true).await.unwrap().is_empty());
+    assert_eq!(store.held_sets(false).await.unwrap().len(), 2);
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("approved: fine"));
+    // Rejected, it stays held; the next plan opens another set.
+    store.set_pair_state(&pair(), PairState::Held, at(5)).await.unwrap();
+    let next = store.hold_first_run(&pair(), serde_json::Value::Null, at(5)).await.unwrap();
+    assert_eq!(approve(&store, next, vec![], false, at(6)).await, 1);
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Held);
+    assert!(store.hold_first_run(&pair(), serde_json::Value::Null, at(7)).await.unwrap() > next);
+}
+
+pub async fn an_approved_adopted_group_may_lose_members(store: World) {
+    let group = Subject::group("g1");
+    let claimed = store.work(&group, at(1)).await;
+    let managed =
+        ManagedGroup { id: "t1".into(), name: "devs".into(), adopted: true, removals_approved: false, sources: vec![] };
+    let manage = GroupWrite::Manage { source: "g1".into(), name: "devs".into(), group: managed };
+    store.step(claimed.token, Step { group: Some(manage.clone()), ..Step::default() }, at(1)).await.unwrap();
+    store.done(claimed.token, at(1)).await;
+    let ann = store.work(&user("ann"), at(2)).await;
+    store.complete(ann.token, vec![hold(HeldKind::AdoptedGroup, "leave:t1", "f")], at(9), at(2)).await.unwrap();
+    let set = store.held_sets(true).await.unwrap()[0].id;
+    assert!(!store.managed_groups(&target()).await.unwrap()[0].removals_approved);
+    assert_eq!(approve(&store, set, vec![], true, at(3)).await, 1);
+    assert!(store.managed_groups(&target()).await.unwrap()[0].removals_approved);
+    // An older reading of the group does not take it back.
+    let claimed = {
+        let ann = store.claims(&user("ann"), at(3)).await;
+        store.done(ann.token, at(3)).await;
+        store.work(&group, at(3)).await
+    };
+    store.step(claimed.token, Step { group: Some(manage), ..Step::default() }, at(3)).await.unwrap();
+    assert!(store.managed_groups(&target()).await.unwrap()[0].removals_approved);
+}

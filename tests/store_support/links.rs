@@ -1,0 +1,191 @@
+//! Links, groups, memberships.
+
+use std::collections::BTreeSet;
+
+use usersync::{model::*, store::*};
+
+use crate::world::*;
+
+async fn put(store: &World, pair: &Pair, link: Link) {
+    let subject = Subject::User(link.user.clone());
+    store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &because("x"), at(0)).await.unwrap();
+    let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), at(0)).await.unwrap().unwrap();
+    assert_eq!(claimed.subject, subject);
+    let step = Step { link: Some(LinkWrite::Put(link)), ..Step::default() };
+    assert_eq!(store.step(claimed.token, step, at(0)).await.unwrap(), Stepped::Written);
+    store.done(claimed.token, at(0)).await;
+}
+
+fn groups(range: std::ops::Range<i64>) -> BTreeSet<TargetGroupId> {
+    range.map(|nth| TargetGroupId::from(format!("group-{nth}"))).collect()
+}
+
+pub async fn a_link_comes_back_as_it_was_written(store: World) {
+    let full = Link {
+        federation_link: Some("ldap".into()),
+        seen_alive: Some(at(7)),
+        written: Written { name: Some("ann".into()), display_name: Some("Ann".into()), email: None },
+        deactivated_by_us: true,
+        given: groups(0..300),
+        adopted: true,
+        ..link("ann", "a1").named("Ann")
+    };
+    put(&store, &pair(), full.clone()).await;
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(full.clone()));
+    assert_eq!(store.link(&pair(), &"bob".into()).await.unwrap(), None);
+    assert_eq!(store.link(&Pair::new("corp", "wiki"), &"ann".into()).await.unwrap(), None);
+    // The worker sees the same.
+    assert_eq!(store.work(&user("ann"), at(1)).await.link, Some(full));
+}
+
+pub async fn links_are_listed_and_found(store: World) {
+    let other = Pair::new("other", "jira");
+    let wiki = Pair::new("corp", "wiki");
+    put(&store, &pair(), Link { given: groups(0..3), ..link("ann", "a1").named("Ann") }).await;
+    put(&store, &pair(), Link { given: groups(2..4), deactivated_by_us: true, ..link("bob", "a2") }).await;
+    put(&store, &other, link("zoe", "a3").named("ann")).await;
+    put(&store, &wiki, link("ann", "w1").named("ann")).await;
+    assert_eq!(store.links(&pair()).await.unwrap().len(), 2);
+    assert_eq!(store.linked_elsewhere(&pair()).await.unwrap(), ["a3".into()].into());
+    assert_eq!(store.linked_elsewhere(&other).await.unwrap(), ["a1".into(), "a2".into()].into());
+    assert_eq!(store.linked_elsewhere(&Pair::new("new", "wiki")).await.unwrap(), ["w1".into()].into());
+    let named = async |text: &str| -> Vec<Pair> {
+        store.links_named(text).await.unwrap().into_iter().map(|(pair, _)| pair).collect()
+    };
+    assert_eq!(named("ANN").await, [pair(), wiki.clone(), other.clone()]);
+    assert_eq!(named("zoe").await, [other]);
+    assert!(named("nobody").await.is_empty());
+    assert_eq!(store.given(&pair(), &"group-2".into()).await.unwrap(), ["ann".into(), "bob".into()]);
+    assert_eq!(store.given(&pair(), &"group-0".into()).await.unwrap(), ["ann".into()]);
+    assert!(store.given(&pair(), &"group-9".into()).await.unwrap().is_empty());
+    assert!(store.given(&wiki, &"group-0".into()).await.unwrap().is_empty());
+
+    let counts = store.counts(&pair(), at(1)).await.unwrap();
+    assert_eq!((counts.links, counts.active_links, counts.memberships), (2, 1, 5));
+    put(&store, &pair(), Link { given: groups(0..1), ..link("bob", "a2") }).await;
+    let counts = store.counts(&pair(), at(1)).await.unwrap();
+    assert_eq!((counts.links, counts.active_links, counts.memberships), (2, 2, 4));
+    let ann = store.work(&user("ann"), at(1)).await;
+    store.step(ann.token, Step { link: Some(LinkWrite::Remove), ..Step::default() }, at(1)).await.unwrap();
+    let counts = store.counts(&pair(), at(1)).await.unwrap();
+    assert_eq!((counts.links, counts.active_links, counts.memberships), (1, 1, 1));
+    assert_eq!(store.counts(&Pair::new("no", "body"), at(1)).await.unwrap(), PairCounts::default());
+}
+
+pub async fn a_link_may_go_to_another_account(store: World) {
+    put(&store, &pair(), link("ann", "a1")).await;
+    put(&store, &pair(), link("ann", "a2")).await;
+    assert_eq!(store.links(&pair()).await.unwrap(), [link("ann", "a2")]);
+    put(&store, &pair(), link("bob", "a1")).await;
+}
+
+pub async fn who_was_seen_alive_is_remembered(store: World) {
+    for (name, account) in [("ann", "a1"), ("bob", "a2"), ("cid", "a3"), ("never", "a4")] {
+        put(&store, &pair(), link(name, account)).await;
+    }
+    let saw = async |names: &[&str], federation: Option<&str>, now| {
+        let seen = names.iter().map(|name| (UserId::from(*name), federation.map(ToOwned::to_owned))).collect();
+        store.saw_alive(&pair(), seen, now).await.unwrap();
+    };
+    saw(&["ann"], None, at(10)).await;
+    saw(&["cid", "unlinked"], Some("ldap"), at(30)).await;
+    saw(&["bob"], None, at(20)).await;
+    let alive = async |limit| store.seen_alive(&pair(), &"bob".into(), limit).await.unwrap();
+    assert_eq!(alive(9).await, ["cid".into(), "ann".into()]);
+    assert_eq!(alive(1).await, ["cid".into()]);
+    let cid = store.link(&pair(), &"cid".into()).await.unwrap().unwrap();
+    assert_eq!((cid.seen_alive, cid.federation_link.as_deref()), (Some(at(30)), Some("ldap")));
+    // To the hour; another federation at once.
+    saw(&["ann"], None, at(3_000)).await;
+    saw(&["bob"], Some("ldap"), at(3_000)).await;
+    let seen = async |name: &str| store.link(&pair(), &name.into()).await.unwrap().unwrap();
+    assert_eq!((seen("ann").await.seen_alive, seen("bob").await.seen_alive), (Some(at(10)), Some(at(3_000))));
+    saw(&["ann"], None, at(3_610)).await;
+    assert_eq!(seen("ann").await.seen_alive, Some(at(3_610)));
+    assert_eq!(seen("never").await.seen_alive, None);
+}
+
+pub async fn a_managed_group_knows_what_feeds_it(store: World) {
+    let write = async |pair: &Pair, source: &str, group: GroupWrite| {
+        let subject = Subject::group(source);
+        store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &because("x"), at(0)).await.unwrap();
+        let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), at(0)).await.unwrap().unwrap();
+        let step = Step { group: Some(group), ..Step::default() };
+        assert_eq!(store.step(claimed.token, step, at(0)).await.unwrap(), Stepped::Written);
+        store.done(claimed.token, at(0)).await;
+    };
+    let manage = |source: &str, id: &str, name: &str| GroupWrite::Manage {
+        source: source.into(),
+        name: name.into(),
+        group: ManagedGroup {
+            id: id.into(),
+            name: name.into(),
+            adopted: false,
+            removals_approved: false,
+            sources: vec![("ignored".into(), "ignored".into())],
+        },
+    };
+    let other = Pair::new("other", "jira");
+    write(&pair(), "g1", manage("g1", "t1", "devs")).await;
+    write(&pair(), "g2", manage("g2", "t1", "devs")).await;
+    write(&other, "h1", manage("h1", "t1", "Devs")).await;
+    let managed = store.managed_groups(&target()).await.unwrap();
+    assert_eq!(managed.len(), 1);
+    assert_eq!((managed[0].id.as_str(), managed[0].name.as_str()), ("t1", "Devs"));
+    let corp = |group: &str| (connector(), GroupId::from(group));
+    assert_eq!(managed[0].sources, [corp("g1"), corp("g2"), ("other".into(), "h1".into())]);
+    assert!(store.managed_groups(&"wiki".into()).await.unwrap().is_empty());
+    assert_eq!(store.counts(&pair(), at(0)).await.unwrap().managed_groups, 1);
+
+    // To another group, to none, gone: the managed one loses it as a source.
+    write(&pair(), "g1", manage("g1", "t2", "ops")).await;
+    let why = GroupWrite::Unmap { source: "g2".into(), name: "devs".into(), why: "two of that name".into() };
+    write(&pair(), "g2", why).await;
+    write(&other, "h1", GroupWrite::Forget { source: "h1".into() }).await;
+    let managed = store.managed_groups(&target()).await.unwrap();
+    assert_eq!(managed.len(), 2, "it stays managed");
+    assert!(managed[0].sources.is_empty());
+    assert_eq!(managed[1].sources, [corp("g1")]);
+    let mappings = store.group_mappings(&pair()).await.unwrap();
+    let expected = [
+        ("g1".into(), GroupMapping::Managed { group: "t2".into(), name: "ops".into() }),
+        ("g2".into(), GroupMapping::Unmapped { name: "devs".into(), why: "two of that name".into() }),
+    ];
+    assert_eq!(mappings, expected);
+    assert!(store.group_mappings(&other).await.unwrap().is_empty());
+
+    // A group that was deleted is managed no more.
+    let subject = Subject::group("g1");
+    let claimed = store.work(&subject, at(1)).await;
+    let delete = Operation::DeleteGroup { group: "t2".into(), name: "ops".into() };
+    let id = store.intend(claimed.token, delete, at(9), at(1)).await;
+    assert_eq!(store.open_intents(claimed.token).await.unwrap().len(), 1);
+    store.settle(claimed.token, id, ChangeOutcome::Done, at(1)).await;
+    let left: Vec<_> = store.managed_groups(&target()).await.unwrap().into_iter().map(|group| group.id).collect();
+    assert_eq!(left, ["t1".into()]);
+    assert_eq!(store.group_mappings(&pair()).await.unwrap().len(), 1);
+}
+
+pub async fn a_group_with_an_intent_under_way_waits(store: World) {
+    let mapped = async |source: &str| {
+        let claimed = store.work(&Subject::group(source), at(1)).await;
+        let group = ManagedGroup {
+            id: "t1".into(),
+            name: "devs".into(),
+            adopted: false,
+            removals_approved: false,
+            sources: vec![],
+        };
+        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group };
+        store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
+        claimed.token
+    };
+    let first = mapped("g1").await;
+    let second = mapped("g2").await;
+    store.defer(second, at(2), at(1)).await.unwrap();
+    let delete = Operation::DeleteGroup { group: "t1".into(), name: "devs".into() };
+    store.intend(first, delete, at(30), at(1)).await;
+    // Another source of the same group: not before that cannot arrive.
+    assert!(store.claim_one(at(29)).await.is_none());
+    assert_eq!(store.claims(&Subject::group("g2"), at(30)).await.intents.len(), 1);
+}

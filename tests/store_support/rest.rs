@@ -1,0 +1,191 @@
+//! Runs, pairs, identities, requests, changes, housekeeping.
+
+use usersync::{model::*, store::*};
+
+use crate::world::*;
+
+pub async fn hooks_of_removed_connectors_are_remembered(store: World) {
+    let signs = |file: &str| serde_json::json!({ "file": file });
+    let both = [("acme".into(), signs("a")), ("partners".into(), signs("p"))];
+    assert_eq!(store.remember_hooks(&both).await.unwrap(), []);
+    let kept = [("acme".into(), signs("a2"))];
+    assert_eq!(store.remember_hooks(&kept).await.unwrap(), [("partners".into(), signs("p"))]);
+    assert_eq!(
+        store.remember_hooks(&[]).await.unwrap(),
+        [("acme".into(), signs("a2")), ("partners".into(), signs("p"))]
+    );
+}
+
+pub async fn a_run_is_written_down(store: World) {
+    let other = Pair::new("corp", "wiki");
+    let first = store.begin_run(&pair(), RunTrigger::First, RunMode::DryRun, at(1)).await.unwrap();
+    let second = store.begin_run(&other, RunTrigger::Schedule, RunMode::Apply, at(2)).await.unwrap();
+    assert!(second > first);
+    store.progress_run(first, serde_json::json!({"read": 10})).await.unwrap();
+    let runs = store.runs(None, 9).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [second, first]);
+    let expected = RunRecord {
+        id: first,
+        pair: pair(),
+        trigger: RunTrigger::First,
+        mode: RunMode::DryRun,
+        started_at: at(1),
+        ended_at: None,
+        outcome: RunOutcome::Running,
+        report: serde_json::json!({"read": 10}),
+    };
+    assert_eq!(runs[1], expected);
+    let failed = RunOutcome::Failed { why: "no rights".into() };
+    store.end_run(first, failed.clone(), serde_json::json!({"read": 11}), at(3)).await.unwrap();
+    let runs = store.runs(Some(&pair()), 9).await.unwrap();
+    assert_eq!((runs.len(), runs[0].outcome.clone(), runs[0].ended_at), (1, failed, Some(at(3))));
+    // What has ended stays as it is.
+    let late = store.end_run(first, RunOutcome::Done, serde_json::Value::Null, at(4)).await;
+    assert!(matches!(late, Err(StoreError::NotFound(_))));
+    assert!(matches!(store.progress_run(first, serde_json::Value::Null).await, Err(StoreError::NotFound(_))));
+    // The end of the process stops the other.
+    store.crash(at(5)).await;
+    assert_eq!(store.runs(None, 1).await.unwrap()[0].outcome, RunOutcome::Stopped);
+    assert!(store.runs(Some(&Pair::new("no", "body")), 9).await.unwrap().is_empty());
+}
+
+pub async fn a_pair_begins_as_new_and_keeps_its_state(store: World) {
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::New);
+    let made = store.ensure_pairs(&[pair()], at(1)).await.unwrap();
+    assert_eq!(made, [PairRecord { pair: pair(), state: PairState::New, since: at(1) }]);
+    store.set_pair_state(&pair(), PairState::InService, at(2)).await.unwrap();
+    let other = Pair::new("corp", "wiki");
+    let again = store.ensure_pairs(&[other.clone(), pair()], at(3)).await.unwrap();
+    assert_eq!(again[0], PairRecord { pair: other, state: PairState::New, since: at(3) });
+    assert_eq!(again[1], PairRecord { pair: pair(), state: PairState::InService, since: at(2) });
+    for state in [PairState::Held, PairState::Approved, PairState::Stopped] {
+        store.set_pair_state(&pair(), state, at(4)).await.unwrap();
+        assert_eq!(store.pair_state(&pair()).await.unwrap(), state);
+    }
+}
+
+pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
+    let source =
+        |account: &str| SourceIdentity { issuer: "https://kc/realms/a".into(), service_account: account.into() };
+    let server = |id: &str| TargetIdentity(id.into());
+    let wiki = TargetName::from("wiki");
+    let both = [pair(), Pair::new("corp", "wiki")];
+    store.ensure_pairs(&both, at(0)).await.unwrap();
+    for pair in &both {
+        store.set_pair_state(pair, PairState::InService, at(1)).await.unwrap();
+    }
+    assert_eq!(store.pin_source(&connector(), &source("1")).await.unwrap(), source("1"));
+    assert_eq!(store.pin_source(&connector(), &source("2")).await.unwrap(), source("1"));
+    assert_eq!(store.pin_target(&target(), &server("A")).await.unwrap(), (server("A"), None));
+    assert_eq!(store.pin_target(&target(), &server("B")).await.unwrap(), (server("A"), None));
+    // The same server under two names.
+    assert_eq!(store.pin_target(&wiki, &server("A")).await.unwrap(), (server("A"), Some(target())));
+
+    store.confirm_identity(None, Some(&target()), "eve", at(2)).await.unwrap();
+    assert_eq!(store.pin_target(&target(), &server("B")).await.unwrap(), (server("B"), None));
+    assert_eq!(store.pair_state(&both[0]).await.unwrap(), PairState::New);
+    assert_eq!(store.pair_state(&both[1]).await.unwrap(), PairState::InService);
+    store.confirm_identity(Some(&connector()), None, "eve", at(3)).await.unwrap();
+    assert_eq!(store.pair_state(&both[1]).await.unwrap(), PairState::New);
+    assert_eq!(store.pin_source(&connector(), &source("2")).await.unwrap(), source("2"));
+    let audit = store.audit(None, 9).await.unwrap();
+    assert_eq!((audit.len(), audit[0].by.as_str(), audit[0].at), (2, "eve", at(3)));
+    assert_eq!(store.audit(Some(audit[0].id), 9).await.unwrap(), audit[1..]);
+}
+
+pub async fn a_pause_stays(store: World) {
+    assert!(store.paused().await.unwrap().is_empty());
+    store.set_paused(&connector(), true, "eve", at(1)).await.unwrap();
+    store.set_paused(&"other".into(), true, "eve", at(1)).await.unwrap();
+    store.set_paused(&"other".into(), false, "eve", at(2)).await.unwrap();
+    store.crash(at(3)).await;
+    assert_eq!(store.paused().await.unwrap(), [connector()].into());
+}
+
+pub async fn each_request_is_taken_once(store: World) {
+    let run = |target: Option<&str>| Request::Run {
+        connector: connector(),
+        target: target.map(TargetName::from),
+        trigger: RunTrigger::Person,
+    };
+    for request in [run(None), run(Some("jira")), run(None)] {
+        store.request(&request, "eve", at(1)).await.unwrap();
+    }
+    assert_eq!(store.take_requests().await.unwrap(), [run(None), run(Some("jira"))]);
+    assert!(store.take_requests().await.unwrap().is_empty());
+    store.request(&run(None), "eve", at(2)).await.unwrap();
+    assert_eq!(store.take_requests().await.unwrap(), [run(None)]);
+}
+
+pub async fn changes_are_filtered_and_paged(store: World) {
+    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    for nth in 0..6 {
+        let name = format!("u{}", nth % 3);
+        let look = store.next_look().await.unwrap();
+        let claimed = if nth < 3 {
+            store.work(&user(&name), at(nth)).await
+        } else {
+            store.claim_planned(&pair(), run, planned(&user(&name), look, None), at(nth)).await.unwrap().unwrap()
+        };
+        let id = store.intend(claimed.token, create(&name), at(nth + 9), at(nth)).await;
+        store.settle(claimed.token, id, ChangeOutcome::Refused { why: format!("no {nth}") }, at(nth)).await;
+        store.done(claimed.token, at(nth)).await;
+    }
+    let why = async |filter: ChangeFilter| -> Vec<String> {
+        let changes = store.changes(&filter).await.unwrap();
+        changes
+            .into_iter()
+            .map(|change| match change.outcome {
+                ChangeOutcome::Refused { why } => why,
+                other => format!("{other:?}"),
+            })
+            .collect()
+    };
+    let all = ChangeFilter::default();
+    assert_eq!(why(all.clone()).await, ["no 5", "no 4", "no 3", "no 2", "no 1", "no 0"]);
+    assert_eq!(why(ChangeFilter { subject: Some(user("u1")), ..all.clone() }).await, ["no 4", "no 1"]);
+    assert_eq!(why(ChangeFilter { name: Some("u2".into()), limit: 1, ..all.clone() }).await, ["no 5"]);
+    assert_eq!(why(ChangeFilter { run: Some(run), ..all.clone() }).await, ["no 5", "no 4", "no 3"]);
+    assert_eq!(why(ChangeFilter { from: Some(at(1)), to: Some(at(3)), ..all.clone() }).await, ["no 2", "no 1"]);
+    assert!(why(ChangeFilter { target: Some("wiki".into()), ..all.clone() }).await.is_empty());
+    assert_eq!(why(ChangeFilter { connector: Some(connector()), ..all.clone() }).await.len(), 6);
+    let page = store.changes(&ChangeFilter { limit: 2, ..all.clone() }).await.unwrap();
+    assert_eq!(why(ChangeFilter { before: Some(page[1].id), limit: 2, ..all }).await, ["no 3", "no 2"]);
+    assert_eq!(store.counts(&pair(), at(9)).await.unwrap().last_change, Some(at(5)));
+}
+
+pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
+    for nth in 0..5 {
+        store.event(&format!("e{nth}"), &[], at(nth)).await;
+    }
+    let old = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    store.end_run(old, RunOutcome::Done, serde_json::Value::Null, at(1)).await.unwrap();
+    store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
+    let ann = store.work(&user("ann"), at(0)).await;
+    let id = store.intend(ann.token, create("ann"), at(9), at(0)).await;
+    store.settle(ann.token, id, ChangeOutcome::Done, at(1)).await;
+    store.intend(ann.token, create("ann"), at(9), at(1)).await;
+    let held = vec![hold(HeldKind::Adoption, "a", "f"), hold(HeldKind::Adoption, "b", "f")];
+    store.complete(ann.token, held, at(1), at(1)).await.unwrap();
+    let (set, items) = store.held_set(store.held_sets(true).await.unwrap()[0].id).await.unwrap();
+    let reject = Decision { set: set.id, items: vec![items[0].id], approve: false, by: "eve".into(), note: None };
+    store.decide(&reject, at(1)).await.unwrap();
+
+    // Two events, then one more; a change, a run and a line of the audit with the first.
+    assert_eq!(store.prune(at(3), 2).await.unwrap(), 5);
+    assert_eq!(store.prune(at(3), 2).await.unwrap(), 1);
+    assert_eq!(store.prune(at(3), 2).await.unwrap(), 0);
+    assert_eq!(store.events(&EventFilter::default()).await.unwrap().len(), 2);
+    assert!(store.changes(&ChangeFilter::default()).await.unwrap().is_empty());
+    assert_eq!(store.runs(None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.prune(at(1_000), 100).await.unwrap(), 2);
+    let (set, items) = store.held_set(set.id).await.unwrap();
+    assert_eq!((set.open, items.len()), (true, 2));
+    assert_eq!(store.claims(&user("ann"), at(9)).await.intents.len(), 1);
+    // An event that is gone may come again.
+    assert_eq!(store.event("e0", &[], at(5)).await.stored, 1);
+}
+
+pub async fn it_says_that_it_works(store: World) {
+    store.check().await.unwrap();
+}
