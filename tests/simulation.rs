@@ -213,6 +213,13 @@ scenarios! {
             ],
             budget: Budget { change: 4, ..NONE },
         };
+    namesakes_fault: 80, "the same with a full run and faults",
+        TWO {
+            groups: &[("g0", "staff"), ("g1", "crew")],
+            group_names: &["staff", "crew"],
+            kinds: &[GroupName("g0"), GroupName("g1"), GroupDelete("g0"), Member("u1", "g1"), Member("u0", "g0")],
+            budget: Budget { change: 4, run: 1, ..FAULTS },
+        };
     spelling: 40, "a group's name changes its case",
         ONE {
             group_names: &["staff", "Staff"],
