@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Sent, Worked},
+    case::{Case, RunRules, Sent, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
 };
@@ -108,6 +108,7 @@ impl Case<'_> {
             group = self.connector.source.group(id).await?;
         }
         self.connector.breaker.succeeded();
+        self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(None).await?;
         }

@@ -5,6 +5,8 @@ use crate::place::Place;
 /// Every command, by the words that name it.
 pub const COMMANDS: &[&[&str]] = &[
     &[],
+    &["serve"],
+    &["demo"],
     &["check"],
     &["plan"],
     &["sync"],
@@ -40,6 +42,10 @@ pub const COMMANDS: &[&[&str]] = &[
     &["config", "example"],
     &["config", "path"],
     &["config", "reference"],
+    &["keycloak"],
+    &["keycloak", "setup"],
+    &["keycloak", "remove"],
+    &["keycloak", "test-event"],
 ];
 
 #[tokio::test]

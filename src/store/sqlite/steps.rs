@@ -64,6 +64,9 @@ impl Tx {
             };
             self.raise(claim.no, &raise, Priority::FanOut, &cause, now).await?;
         }
+        if let Some(all) = &step.not_possible {
+            self.keep_not_possible(claim.no, &claim.subject, all).await?;
+        }
         let Some(next) = step.next else { return Ok(Stepped::Written) };
         if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {
             let done = self.done_in_last_hour(claim.no, kind, now).await?;
