@@ -71,7 +71,7 @@ Examples, in the order of a first day:
   usersync config example > usersync.toml    a configuration to fill in
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
-  usersync serve                             plans the first run, holds it for approval, then keeps all in step
+  usersync serve                             plans the first run and holds it; then keeps in step
   usersync held approve 1                    lets it go on
 
 {}",
