@@ -64,7 +64,7 @@ fn main() {
     let (rows, targets) = (number("ROWS", 100_000), number("TARGETS", 2));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let folder = tempfile::tempdir_in(".").expect("a folder");
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let durable = number("DURABLE", 1) == 1;
         let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
         let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"), options).await.expect("a store"));

@@ -21,15 +21,6 @@ use crate::{
     telemetry::metrics::Peer,
 };
 
-/// How long one call at a target may take.
-const CALL: SignedDuration = SignedDuration::from_secs(30);
-/// How much later than its deadline a request may still arrive.
-const MARGIN: SignedDuration = SignedDuration::from_secs(5);
-/// When the second look is due that closes the race with a sender that fires before the commit.
-const SETTLE: SignedDuration = SignedDuration::from_secs(5);
-/// How long a task waits for another one before it looks for itself.
-const WAIT_AT_MOST: SignedDuration = SignedDuration::from_secs(60);
-
 /// What is different for a subject that a run works.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunRules {
@@ -188,12 +179,13 @@ impl<'e> Case<'e> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
-        let deadline = self.engine.clock.now() + CALL;
+        let deadline = self.engine.clock.now() + self.engine.times.call;
+        let arrives_until = deadline + self.engine.times.margin;
         let mut step = std::mem::take(&mut self.step);
         step.next = Some(NewIntent {
             operation: operation.clone(),
             before: before(operation, account),
-            arrives_until: deadline + MARGIN,
+            arrives_until,
             limit,
             approved_by,
         });
@@ -224,7 +216,7 @@ impl<'e> Case<'e> {
                 Ok(Sent::Done(applied))
             }
             Err(error @ TargetError { kind: TargetErrorKind::Unanswered, .. }) => {
-                Err(WorkError::Unanswered { error, until: deadline + MARGIN })
+                Err(WorkError::Unanswered { error, until: arrives_until })
             }
             Err(error) => {
                 self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
@@ -332,7 +324,8 @@ impl<'e> Case<'e> {
             self.flush().await?;
             self.worked.held = self.held.len();
             let now = self.engine.clock.now();
-            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), now + SETTLE, now).await?;
+            let settle_at = now + self.engine.times.settle;
+            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), settle_at, now).await?;
             Ok(())
         };
         match written.await {
@@ -353,8 +346,8 @@ impl<'e> Case<'e> {
     pub async fn wait_for(&mut self, others: &[Subject], ring_ends_it: bool) -> Result<bool, WorkError> {
         self.flush().await?;
         let now = self.engine.clock.now();
-        let waiting =
-            self.engine.store.wait_for(self.claim.token, others, ring_ends_it, now + WAIT_AT_MOST, now).await?;
+        let at_latest = now + self.engine.times.wait_at_most;
+        let waiting = self.engine.store.wait_for(self.claim.token, others, ring_ends_it, at_latest, now).await?;
         self.worked.later = waiting == Waiting::Waits;
         Ok(self.worked.later)
     }
@@ -384,14 +377,14 @@ impl Engine {
             WorkError::Unanswered { until, .. } => Some(until.duration_since(now)),
             _ => None,
         };
-        let wait = retry::wait(failed, asked, &self.dice);
+        let wait = retry::wait(&self.times.retries, failed, asked, &self.dice);
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
             ErrorClass::Credentials | ErrorClass::Throttled => {
-                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(5)), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
-                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(30)), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.refused), now).await
             }
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);

@@ -11,6 +11,7 @@ use super::{
     breaker::Breaker,
     clock::{Clock, Dice},
     error::WorkError,
+    times::EngineTimes,
 };
 use crate::{
     keycloak::{Source, SourceError},
@@ -98,6 +99,7 @@ pub struct Engine {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dice: Dice,
+    pub(super) times: EngineTimes,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
@@ -117,6 +119,7 @@ impl Engine {
             store,
             clock,
             dice,
+            times: EngineTimes::default(),
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
@@ -128,6 +131,13 @@ impl Engine {
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same with other waits.
+    #[must_use]
+    pub fn with_times(mut self, times: EngineTimes) -> Self {
+        self.times = times;
+        self
     }
 
     /// Its store.
@@ -272,7 +282,7 @@ impl Engine {
     /// Notes how a call of a task ended, for the breakers of both sides.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
         let now = self.clock.now();
-        let refused = SignedDuration::from_secs(30);
+        let refused = self.times.refused;
         match error {
             WorkError::Source(SourceError { class, text, retry_after }) => match class {
                 ErrorClass::Credentials | ErrorClass::Forbidden => connector.breaker.stop(text, now, refused),

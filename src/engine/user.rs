@@ -16,8 +16,6 @@ use crate::{
 
 /// Rounds of deciding and doing in one piece of work; more means that somebody changes it under our hands.
 const ROUNDS: usize = 12;
-/// How long a subject steps back when its account may be another's that is just being made.
-const STEP_BACK: SignedDuration = SignedDuration::from_secs(2);
 /// How old the note may grow that a user was seen alive, before it is renewed without other cause.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -184,7 +182,7 @@ impl Case<'_> {
                 Ok(if released { Round::Released } else { Round::Again })
             }
             Decision::Later => {
-                self.defer(STEP_BACK).await?;
+                self.defer(self.engine.times.step_back).await?;
                 Ok(Round::Released)
             }
             Decision::Unlink => {

@@ -1,22 +1,30 @@
 //! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
 //! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
     JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
-    agree::{Agreement, agree},
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
-    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
+    engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
     store::{PairState, Store, TaskFilter, sqlite},
-    target::jira::{Credentials, JiraSettings, JiraTarget},
+    target::{
+        http::SecretProvider,
+        jira::{Credentials, JiraSettings, JiraTarget},
+    },
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
@@ -45,6 +53,12 @@ pub struct HouseOptions {
     pub schedule: Option<Schedule>,
     /// The largest body that the hook takes.
     pub body_limit: usize,
+    /// What the p2 form is signed with, where it is accepted.
+    pub p2_secret: Option<String>,
+    /// How long the engine waits for what.
+    pub times: EngineTimes,
+    /// How long a read may take, on both sides.
+    pub patience: Duration,
 }
 
 impl Default for HouseOptions {
@@ -56,6 +70,9 @@ impl Default for HouseOptions {
             store: None,
             schedule: None,
             body_limit: 1 << 20,
+            p2_secret: None,
+            times: EngineTimes::default(),
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -74,6 +91,24 @@ pub struct Grounds {
     /// The Jira.
     pub jira: JiraSandbox,
     options: HouseOptions,
+    client_secret: Kept,
+    jira_token: Kept,
+}
+
+/// A secret as it is kept for usersync; read anew for each use.
+type Kept = Arc<RwLock<String>>;
+
+fn keep(secret: &str) -> Kept {
+    Arc::new(RwLock::new(secret.to_owned()))
+}
+
+fn set(kept: &Kept, secret: &str) {
+    secret.clone_into(&mut kept.write().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn read(kept: &Kept) -> SecretProvider {
+    let kept = Arc::clone(kept);
+    Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
 }
 
 /// Where a house stands: what it reads, what it writes, and what it is told.
@@ -116,19 +151,34 @@ impl Grounds {
         let realm = keycloak.add_realm(CONNECTOR);
         realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
         let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
-        Ok(Self { keycloak, realm, jira, options })
+        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
+        Ok(Self { keycloak, realm, jira, options, client_secret, jira_token })
+    }
+
+    /// Gives usersync another client secret for Keycloak.
+    pub fn give_client_secret(&self, secret: &str) {
+        set(&self.client_secret, secret);
+    }
+
+    /// Gives usersync another token for Jira.
+    pub fn give_jira_token(&self, token: &str) {
+        set(&self.jira_token, token);
     }
 
     /// Where a house between them stands.
     pub fn site(&self) -> Result<Site, HouseError> {
         let keycloak = Url::parse(&self.keycloak.url()).map_err(fault)?;
         let jira = Url::parse(&self.jira.url()).map_err(fault)?;
-        let token = self.options.jira.token.clone();
-        let secret = Arc::new(|| Ok(CLIENT_SECRET.to_owned().into()));
+        let patience = self.options.patience;
+        let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
+        source.connection.time_outs.call = patience;
+        source.connection.time_outs.long = patience;
+        let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
+        target.http.call_timeout = patience;
         Ok(Site {
-            source: KeycloakSettings::new(keycloak, CONNECTOR, "usersync", secret),
-            target: JiraSettings::new(jira, Credentials::Token(Arc::new(move || Ok(token.clone().into())))),
-            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
+            source,
+            target,
+            hook_secret: read(&keep(HOOK_SECRET)),
             listen: ([127, 0, 0, 1], 0).into(),
             options: self.options.clone(),
         })
@@ -165,7 +215,8 @@ impl Site {
         let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
         let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
         let port = TargetPort::new(TARGET.into(), Arc::new(target));
-        Ok(Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]))
+        let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]);
+        Ok(engine.with_times(self.options.times.clone()))
     }
 
     /// Opens the store, listens, and sets the engine to work.
@@ -196,7 +247,10 @@ impl Site {
             name: CONNECTOR.into(),
             realm: self.source.realm.clone(),
             targets: vec![TARGET.into()],
-            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], None)),
+            secrets: Arc::new(HookSecrets::new(
+                vec![Arc::clone(&self.hook_secret)],
+                self.options.p2_secret.as_deref().map(keep).as_ref().map(read),
+            )),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);
@@ -214,13 +268,6 @@ impl House {
     /// Where it listens, as a URL without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
-    }
-
-    /// Whether the imitations agree, read off their bare state; only accounts that are linked count as ours.
-    pub async fn agreement(&self, grounds: &Grounds) -> Result<Agreement, HouseError> {
-        let links = self.store.links(&Self::pair()).await.map_err(fault)?;
-        let ours = links.into_iter().map(|link| link.account.to_string()).collect();
-        Ok(agree(&grounds.realm.snapshot(), &grounds.jira.snapshot(), &ours))
     }
 
     /// Waits until the pair is in service.

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Case, error, keys, message};
 
+/// The fields of a form.
+type Form = &'static [(&'static str, &'static str)];
+
 pub(crate) async fn tokens(case: Arc<Case>) {
     let (keycloak, realm) = (&case.keycloak, case.realm.as_str());
     case.client_with(&["view-users"]).await;
@@ -43,7 +46,7 @@ pub(crate) async fn tokens(case: Arc<Case>) {
 
     let oauth = |error: &str, text: &str| json!({ "error": error, "error_description": text });
     let invalid = "Invalid client or Invalid client credentials";
-    let table: &[(&[(&str, &str)], u16, Value)] = &[
+    let table: &[(Form, u16, Value)] = &[
         (
             &[("grant_type", "client_credentials"), ("client_id", "c-view-users"), ("client_secret", "no")],
             401,

@@ -132,7 +132,13 @@ impl Drop for Told<'_> {
 
 impl<'s> Simulation<'s> {
     /// The `number`-th simulation on this store: other simulations on it have other names, and so nothing in common.
-    pub async fn new(scenario: &'s Scenario, sabotage: Sabotage, store: Arc<SqliteStore>, number: u64, seed: u64) -> Self {
+    pub async fn new(
+        scenario: &'s Scenario,
+        sabotage: Sabotage,
+        store: Arc<SqliteStore>,
+        number: u64,
+        seed: u64,
+    ) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let weights = Weights::draw(&mut rng);
         let shared = Arc::new(Shared::new(World::new(scenario.begin(), scenario.by_name)));
@@ -744,7 +750,9 @@ impl<'s> Simulation<'s> {
         if let Some(limit) = self.scenario.safety {
             let hour = SignedDuration::from_hours(1);
             let at = &world.deactivated_at;
-            let most = at.iter().map(|end| at.iter().filter(|time| **time <= *end && end.duration_since(**time) < hour).count());
+            let most = at
+                .iter()
+                .map(|end| at.iter().filter(|time| **time <= *end && end.duration_since(**time) < hour).count());
             if most.max().unwrap_or(0) > limit as usize {
                 wrong.push(format!("the safety gate let more than {limit} through in an hour: {at:?}"));
             }
@@ -769,8 +777,7 @@ fn engine(
     let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
-        let mut connector =
-            Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);
+        let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);
         connector.page_size = 2;
         connector.parallel = 2;
         connector

@@ -100,8 +100,11 @@ pub const NOBODY: Scenario = Scenario { people: &[], ..ONE };
 pub const TWO: Scenario = Scenario { people: &[("u0", "x", &["g0"]), ("u1", "y", &[])], ..ONE };
 
 /// Three users.
-pub const THREE: Scenario =
-    Scenario { people: &[("u0", "x", &["g0"]), ("u1", "y", &[]), ("u2", "z", &["g0"])], logins: &["x", "y", "z"], ..ONE };
+pub const THREE: Scenario = Scenario {
+    people: &[("u0", "x", &["g0"]), ("u1", "y", &[]), ("u2", "z", &["g0"])],
+    logins: &["x", "y", "z"],
+    ..ONE
+};
 
 /// A change that the source can make now.
 #[derive(Clone, Debug)]
@@ -193,7 +196,9 @@ impl Scenario {
             Kind::Swap(one, other) => logins_move(realms, &[one, other]),
             Kind::Ring(one, two, three) => logins_move(realms, &[one, two, three]),
             Kind::GroupBorn(id) if born.contains(id) => Vec::new(),
-            Kind::GroupBorn(id) => self.group_names.iter().map(|name| named_group(realms, id, name, "made as")).collect(),
+            Kind::GroupBorn(id) => {
+                self.group_names.iter().map(|name| named_group(realms, id, name, "made as")).collect()
+            }
             Kind::GroupName(id) => match realms[realm_of(id)].groups.get(&id.into()) {
                 Some(old) => {
                     let other = self.group_names.iter().filter(|name| *name != old);

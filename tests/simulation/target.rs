@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
-    target::{
-        Applied, Capabilities, CaseRule, Page, Target, TargetError, TargetErrorKind, TargetInfo,
-    },
+    target::{Applied, Capabilities, CaseRule, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 
 use crate::{

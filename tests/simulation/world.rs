@@ -162,8 +162,7 @@ impl World {
     pub fn become_realms(&mut self, realms: Vec<Realm>) {
         self.realms = realms;
         let realms = &self.realms;
-        self.never_off
-            .retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(|person| person.enabled)));
+        self.never_off.retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(|person| person.enabled)));
     }
 
     /// A change that was announced before it is there, is there.
@@ -261,7 +260,9 @@ impl World {
             self.violated("S3", format!("{operation} is sent without an intent"));
         }
         let same = |request: &&Request| {
-            request.sender.is_some() && operation.account().is_some() && request.operation.account() == operation.account()
+            request.sender.is_some()
+                && operation.account().is_some()
+                && request.operation.account() == operation.account()
         };
         if let Some(other) = self.requests.values().find(same) {
             let text = format!("{operation} and {} are under way at once for one account", other.operation);

@@ -38,8 +38,6 @@ use crate::{
     target::TargetInfo,
 };
 
-/// Between the two readings that must both say "gone".
-const GONE_TWICE: SignedDuration = SignedDuration::from_secs(5);
 /// How old the note may grow that a linked user was seen alive.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
 /// Subjects in one transaction of verdicts.
@@ -213,7 +211,7 @@ impl Run<'_> {
         self.apply(items, &rules).await?;
         if !leavers.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
-            engine.clock.sleep(GONE_TWICE).await;
+            engine.clock.sleep(engine.times.gone_twice).await;
             self.apply(leavers, &rules).await?;
         }
         self.close(&source, &target, in_order).await?;

@@ -171,7 +171,9 @@ impl JiraSandbox {
 
     /// Drift: changes an account's display name.
     pub fn set_display_name(&self, name: &str, display_name: &str) {
-        self.profile(name, |profile| display_name.clone_into(&mut profile.display_name));
+        self.profile(name, |profile| {
+            display_name.clone_into(&mut profile.display_name);
+        });
     }
 
     /// Drift: changes an account's e-mail address.

@@ -19,12 +19,15 @@ impl Refused {
 
     /// `{"errorMessages": [], "errors": {field: text}}`
     pub(crate) fn field(field: &str, text: &str) -> Self {
-        Self::fields(Map::from_iter([(field.to_owned(), json!(text))]))
+        Self::fields(&Map::from_iter([(field.to_owned(), json!(text))]))
     }
 
     /// Several fields at once.
-    pub(crate) fn fields(errors: Map<String, Value>) -> Self {
-        Self { status: 400, body: Some(json!({ "errorMessages": [], "errors": errors })) }
+    pub(crate) fn fields(errors: &Map<String, Value>) -> Self {
+        Self {
+            status: 400,
+            body: Some(json!({ "errorMessages": [], "errors": errors })),
+        }
     }
 
     pub(crate) fn no_user(name: &str) -> Self {

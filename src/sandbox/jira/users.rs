@@ -44,10 +44,14 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
         }),
         (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
         (None, None) => {
-            return Err(Refused::message(
-                400,
-                "Either the 'username' or the 'key' query parameters need to be provided",
-            ));
+            // The description knows no 400 for reading.
+            let status = if call.request.method == "GET" {
+                404
+            } else {
+                400
+            };
+            let text = "Either the 'username' or the 'key' query parameters need to be provided";
+            return Err(Refused::message(status, text));
         }
     };
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))
@@ -174,7 +178,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         errors.insert("fullname".into(), json!("You must specify a full name."));
     }
     if !errors.is_empty() {
-        return Err(Refused::fields(errors));
+        return Err(Refused::fields(&errors));
     }
     // No keys means the applications that new users get by default; an empty list means none.
     let applications: Vec<&Application> = match &sent.application_keys {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Tx, about, text};
-use super::event::{Subject, now};
+use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
-use super::state::{Client, Group, Id, Role, User, new_id};
+use super::state::{Client, Group, Id, Role, User};
 use super::users_change::insert_user;
 use crate::sandbox::roster::Roster;
 
@@ -23,11 +23,32 @@ impl Tx<'_> {
         if self.realm.roles.contains_key(name) {
             return Err(Refused::message(409, format!("Role with name {name} already exists")));
         }
-        let id = new_id();
-        let shown = format!("{{\"id\":{},\"name\":{},\"composite\":false}}", json!(*id), json!(name));
-        let subject = Subject { resource_id: Some(id.to_string()), ..Subject::default() };
-        self.realm.roles.insert(name.to_owned(), Role { id, name: name.to_owned(), description: None, composites });
-        self.admin("CREATE", "REALM_ROLE", Some(format!("roles/{name}")), Some(shown), subject);
+        let id = self.id();
+        let shown = format!(
+            "{{\"id\":{},\"name\":{},\"composite\":false}}",
+            json!(*id),
+            json!(name)
+        );
+        let subject = Subject {
+            resource_id: Some(id.to_string()),
+            ..Subject::default()
+        };
+        self.realm.roles.insert(
+            name.to_owned(),
+            Role {
+                id,
+                name: name.to_owned(),
+                description: None,
+                composites,
+            },
+        );
+        self.admin(
+            "CREATE",
+            "REALM_ROLE",
+            Some(format!("roles/{name}")),
+            Some(shown),
+            subject,
+        );
         Ok(())
     }
 
@@ -82,7 +103,7 @@ impl Tx<'_> {
         if self.realm.clients.contains_key(&name) {
             return Err(Refused::message(409, format!("Client {name} already exists")));
         }
-        let id = new_id();
+        let id = self.id();
         let mut shown = sent.clone();
         shown.insert("id".into(), json!(*id));
         if shown.contains_key("secret") {
@@ -92,10 +113,11 @@ impl Tx<'_> {
         let public = sent.get("publicClient").and_then(Value::as_bool).unwrap_or(false);
         let with_account = sent.remove("serviceAccountsEnabled").and_then(|on| on.as_bool()).unwrap_or(false);
         sent.remove("id");
+        let drawn = self.id();
         let client = Client {
             id: Arc::clone(&id),
-            client_id: name.clone(),
-            secret: secret.or_else(|| (!public).then(|| uuid::Uuid::new_v4().simple().to_string())),
+            name: name.clone(),
+            secret: secret.or_else(|| (!public).then(|| drawn.replace('-', ""))),
             service_account: None,
             roles: BTreeMap::new(),
             extra: sent,
@@ -129,12 +151,13 @@ impl Tx<'_> {
 
     fn add_service_account(&mut self, client: &str) {
         let default_role = self.realm.default_role();
+        let (id, now) = (self.id(), self.now());
         let Some(client) = self.realm.client_mut(client) else {
             return;
         };
         let user = User {
-            id: new_id(),
-            username: format!("service-account-{}", client.client_id.to_lowercase()),
+            id,
+            username: format!("service-account-{}", client.name.to_lowercase()),
             email: None,
             first_name: None,
             last_name: None,
@@ -142,7 +165,7 @@ impl Tx<'_> {
             email_verified: false,
             attributes: Attributes::new(),
             federation_link: None,
-            created: now(),
+            created: now,
             not_before: 0,
             required_actions: Vec::new(),
             groups: BTreeSet::new(),
@@ -215,7 +238,12 @@ impl Tx<'_> {
         Ok(json!({ "overwritten": overwritten, "added": added, "skipped": skipped, "results": results }))
     }
 
-    fn check_import(&self, policy: &str, users: &[UserRep], groups: &[GroupImport]) -> Result<(), Refused> {
+    fn check_import(
+        &mut self,
+        policy: &str,
+        users: &[UserRep],
+        groups: &[GroupImport],
+    ) -> Result<(), Refused> {
         let mut names = BTreeSet::new();
         for rep in users {
             let name = rep.username.clone().unwrap_or_default().to_lowercase();
@@ -248,7 +276,7 @@ impl Tx<'_> {
     }
 
     fn import_group(&mut self, parent: Option<&Id>, rep: &GroupImport) -> Id {
-        let id = new_id();
+        let id = self.id();
         let group = Group {
             id: Arc::clone(&id),
             name: rep.name.clone(),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::RealmCell;
-use super::change::{Actor, Tx};
+use super::change::{Actor, Draws, Tx};
 use super::event::now;
 use super::refused::Refused;
 use super::rep::{GroupRep, UserRep};
@@ -201,7 +201,11 @@ pub struct RealmHandle {
 
 impl RealmHandle {
     pub(crate) fn new(cell: Arc<RealmCell>, admin_id: &str) -> Self {
-        let actor = Actor { realm_id: cell.id.clone(), client_id: new_id().to_string(), user_id: admin_id.to_owned() };
+        let actor = Actor {
+            realm: cell.id.clone(),
+            client: new_id().to_string(),
+            user: admin_id.to_owned(),
+        };
         Self { cell, actor }
     }
 
@@ -215,7 +219,10 @@ impl RealmHandle {
         &self.cell.id
     }
 
-    async fn change<R>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refused>) -> Result<R, Refused> {
+    async fn change<R>(
+        &self,
+        work: impl Fn(&mut Tx<'_>) -> Result<R, Refused>,
+    ) -> Result<R, Refused> {
         self.cell.change(&self.actor, work).await
     }
 
@@ -225,7 +232,7 @@ impl RealmHandle {
             let on = (realm.settings.admin_events, realm.settings.user_events);
             realm.settings.admin_events = false;
             realm.settings.user_events = false;
-            let result = work(&mut Tx::new(realm, &self.actor));
+            let result = work(&mut Tx::new(realm, &self.actor, &mut Draws::new()));
             (realm.settings.admin_events, realm.settings.user_events) = on;
             result
         })
@@ -308,8 +315,9 @@ impl RealmHandle {
 
     /// Creates a realm role that brings these roles along.
     pub async fn create_role(&self, name: &str, composites: &[&str]) -> Result<(), Refused> {
-        let composites = composites.iter().map(|&name| name.to_owned()).collect();
-        self.change(|tx| tx.create_role(name, composites)).await
+        let composites: BTreeSet<String> = composites.iter().map(|&name| name.to_owned()).collect();
+        self.change(|tx| tx.create_role(name, composites.clone()))
+            .await
     }
 
     /// Gives a realm role to a user, or takes it.

@@ -31,7 +31,7 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::json;
 
-use self::change::{Actor, Tx};
+use self::change::{Actor, Draws, Tx};
 use self::refused::Refused as Refusal;
 use self::rights::demand;
 use self::state::{Realm, management_client, new_id};
@@ -72,7 +72,7 @@ impl Default for KeycloakOptions {
             version: "26.7.0".into(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token_life: Duration::from_secs(300),
+            token_life: Duration::from_mins(5),
             journal: true,
             history: 0,
         }
@@ -87,8 +87,6 @@ pub(crate) struct RealmCell {
     pub(crate) versions: Versions<Realm>,
     pub(crate) sender: webhook::Sender,
     gone: AtomicBool,
-    /// Changes follow one another, so that a change that is posted first is not overtaken.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl RealmCell {
@@ -99,7 +97,6 @@ impl RealmCell {
             versions: Versions::new(realm, history),
             sender: webhook::Sender::start(),
             gone: AtomicBool::new(false),
-            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -107,21 +104,26 @@ impl RealmCell {
     pub(crate) async fn change<R>(
         &self,
         actor: &Actor,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refusal>,
+        work: impl Fn(&mut Tx<'_>) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
-        let _turn = self.turn.lock().await;
+        let mut draws = Draws::new();
         if let Some(wait) = self.sender.pre_commit() {
             let mut draft = self.versions.draft();
-            let mut tx = Tx::new(&mut draft, actor);
-            let result = work(&mut tx)?;
+            let mut tx = Tx::new(&mut draft, actor, &mut draws);
+            work(&mut tx)?;
             let events = self.sender.prepare(&self.id, &self.name, &tx.out);
-            self.sender.post(events).await;
-            tokio::time::sleep(wait).await;
-            self.versions.commit(draft);
-            return Ok(result);
+            if !events.is_empty() {
+                self.sender.post(events).await;
+                tokio::time::sleep(wait).await;
+            }
+            draws.again();
+            // What was posted may be refused by now: then it was a phantom.
+            return self
+                .versions
+                .write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
         }
         let (result, events) = self.versions.write(|realm| {
-            let mut tx = Tx::new(realm, actor);
+            let mut tx = Tx::new(realm, actor, &mut draws);
             let result = work(&mut tx)?;
             let events = self.sender.prepare(&self.id, &self.name, &tx.out);
             Ok((result, events))
@@ -161,7 +163,7 @@ impl Keycloak {
         if let Some(master) = realms.get("master") {
             let client = management_client(&format!("{name}-realm"));
             let added: Result<(), Refusal> = master.versions.write(|master| {
-                master.clients.insert(client.client_id.clone(), client);
+                master.clients.insert(client.name.clone(), client);
                 Ok(())
             });
             debug_assert!(added.is_ok());
