@@ -7,6 +7,8 @@ mod alone;
 mod beside;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/realm.rs"]
+mod realm;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

@@ -211,6 +211,12 @@ scenarios! {
             ],
             budget: Budget { change: 4, ..NONE },
         };
+    spelling: 40, "a group's name changes its case",
+        ONE {
+            group_names: &["staff", "Staff"],
+            kinds: &[GroupName("g0"), Member("u0", "g0"), Toggle("u0")],
+            budget: Budget { change: 3, run: 1, crash: 1, ..NONE },
+        };
     two_realms: 80, "two connectors fill one target, and one group of it; a full run; faults",
         ONE {
             people: &[("u0", "x", &["g0"]), ("v0", "y", &["h0"])],
@@ -228,4 +234,58 @@ scenarios! {
             kinds: &[Toggle("u0"), Toggle("u1"), Toggle("u2"), Delete("u3"), Delete("u4")],
             budget: Budget { change: 6, run: 2, timeout: 2, ..FAULTS },
         };
+}
+
+/// A lie of the store is noticed by one of these scenarios.
+fn is_noticed(sabotage: Sabotage, scenarios: &[Scenario]) {
+    let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
+    let noticed = scenarios.iter().find_map(|scenario| {
+        let failure = simulate(scenario, sabotage, first, 400)?;
+        Some((scenario.name, failure.seed, failure.wrong))
+    });
+    let (name, seed, wrong) = noticed.unwrap_or_else(|| panic!("nobody notices {sabotage:?}"));
+    println!("{sabotage:?} is noticed by {name}, seed {seed}: {}", wrong[0]);
+}
+
+#[test]
+fn sabotage_a_claim_that_does_not_wait_for_old_requests_is_noticed() {
+    is_noticed(Sabotage::ClaimsDoNotWait, &[all::toggle_fault, all::swap_fault]);
+}
+
+#[test]
+fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
+    is_noticed(Sabotage::VerdictsStand, &[all::run, all::run_mix]);
+}
+
+#[test]
+fn sabotage_an_old_look_that_wins_is_noticed() {
+    is_noticed(Sabotage::OldLooksWin, &[all::run, all::run_fault, all::run_mix]);
+}
+
+#[test]
+fn sabotage_no_second_look_after_an_early_event_is_noticed() {
+    is_noticed(Sabotage::NoSecondLook, &[all::early]);
+}
+
+#[test]
+fn sabotage_a_ring_that_nobody_finds_is_noticed() {
+    is_noticed(Sabotage::NoRings, &[all::swap, all::ring]);
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let story = |seed| {
+        let scenario = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
+            let mut simulation = Simulation::new(&scenario, Sabotage::None, Arc::new(store), 1, seed).await;
+            simulation.run().await;
+            simulation.shared.world().trace.clone()
+        })
+    };
+    for seed in 1..=20 {
+        assert_eq!(story(seed), story(seed));
+    }
+    assert_ne!(story(1), story(2));
 }

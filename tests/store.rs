@@ -103,6 +103,7 @@ macro_rules! every_expectation {
                 random_histories_agree_with_the_reference,
             }
             rest: {
+                hooks_of_removed_connectors_are_remembered,
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,

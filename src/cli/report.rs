@@ -117,13 +117,11 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
 fn tell(out: &Out, state: State, about: &str, texts: &[String], all: bool) {
     let most = if all { usize::MAX } else { FINDINGS };
     for text in texts.iter().take(most) {
-        for line in out.noted(state, about, text) {
-            out.line(line);
-        }
+        out.lines(out.noted(state, about, text));
     }
     if texts.len() > most {
         let text = format!("and {} more; all of them: --list or --json", thin(texts.len() - most));
-        out.noted(state, about, &text).into_iter().for_each(|line| out.line(line));
+        out.lines(out.noted(state, about, &text));
     }
 }
 
@@ -134,16 +132,14 @@ pub(super) fn gate(report: &Report) -> String {
         parts.map(|(kind, (planned, limit))| format!("{} of {} {}", thin(*planned), thin(*limit), limited(*kind)))
     };
     let (past, within): (Vec<String>, Vec<String>) = (told(true).collect(), told(false).collect());
-    let mut text = String::new();
+    let mut parts = Vec::new();
     if !past.is_empty() {
-        text = format!("Past the safety gate, so held whole for approval: {}.", past.join(", "));
-    } else if within.is_empty() {
-        text.push_str("Nothing that the safety gate limits.");
+        parts.push(format!("Past the safety gate, so held whole for approval: {}.", past.join(", ")));
     }
     if !within.is_empty() {
-        text = format!("{text}  Within the safety gate ({}).", within.join(", ")).trim_start().to_owned();
+        parts.push(format!("Within the safety gate ({}).", within.join(", ")));
     }
-    text
+    if parts.is_empty() { "Nothing that the safety gate limits.".to_owned() } else { parts.join("  ") }
 }
 
 /// Why there is nothing to do, where that is so.

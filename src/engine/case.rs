@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     model::{
-        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, Operation, Subject,
+        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation,
+        Subject,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, NewIntent, Settled, Step, Stepped, StoreError, Waiting},
@@ -139,6 +140,9 @@ impl<'e> Case<'e> {
         if self.set_aside.contains(&key) {
             return Ok(Sent::Held);
         }
+        if self.was_not_possible(&key) {
+            return Ok(Sent::NotPossible);
+        }
         let kind = operation.limited().map(HeldKind::Gate);
         let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
         let mut limit = None;
@@ -165,6 +169,7 @@ impl<'e> Case<'e> {
         }
         match self.decision(kind, &key, HeldItemState::Approved) {
             Some(item) => self.send_within(operation, account, None, Some(item)).await,
+            None if self.was_not_possible(&key) => Ok(Sent::NotPossible),
             None => {
                 self.hold(kind, &key, operation.to_string());
                 Ok(Sent::Held)
@@ -220,6 +225,9 @@ impl<'e> Case<'e> {
             }
             Err(error) => {
                 self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
+                if error.kind == TargetErrorKind::NotPossible {
+                    self.keep_not_possible(held_key(operation), error.text.clone());
+                }
                 self.flush().await?;
                 match error.kind {
                     TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
@@ -241,6 +249,31 @@ impl<'e> Case<'e> {
         if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
             metrics.written(&self.port.name, self.claim.caused_at, now);
         }
+    }
+
+    /// Keeps what the subject's state at the source is by now; what was not possible in another one may be so in this.
+    pub fn know_state(&mut self, fingerprint: String) {
+        self.fingerprint = fingerprint;
+        let known = self.claim.not_possible.len();
+        self.claim.not_possible.retain(|one| one.fingerprint == self.fingerprint);
+        if self.claim.not_possible.len() < known {
+            self.step.not_possible = Some(self.claim.not_possible.clone());
+        }
+    }
+
+    /// Whether the target is known to be unable to do this; then that is told again, and nothing is sent.
+    fn was_not_possible(&mut self, key: &str) -> bool {
+        let Some(known) = self.claim.not_possible.iter().find(|one| one.key == key) else { return false };
+        self.worked.findings.not_possible.push(known.why.clone());
+        self.set_aside.insert(key.to_owned());
+        true
+    }
+
+    fn keep_not_possible(&mut self, key: String, why: String) {
+        let (subject, fingerprint) = (self.claim.subject.clone(), self.fingerprint.clone());
+        self.claim.not_possible.retain(|one| one.key != key);
+        self.claim.not_possible.push(NotPossible { subject, key, fingerprint, why });
+        self.step.not_possible = Some(self.claim.not_possible.clone());
     }
 
     /// What an operation that took effect changes in the link.

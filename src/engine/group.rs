@@ -1,10 +1,10 @@
 //! Reconcile one group on one target: makes it, adopts it, or lets it go. Its members are their own users' business; the
 //! group only raises the tasks of those whose memberships differ.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Sent, Worked},
+    case::{Case, RunRules, Sent, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
 };
@@ -106,6 +106,7 @@ impl Case<'_> {
             group = self.connector.source.group(id).await?;
         }
         self.connector.breaker.succeeded();
+        self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(None).await?;
         }
@@ -170,8 +171,9 @@ impl Case<'_> {
         {
             let managed = table.managed(target).cloned();
             if let Some(managed) = managed {
-                self.step.group =
-                    Some(GroupWrite::Manage { source: group.id.clone(), group: ManagedGroup { name, ..managed } });
+                let (source, spelled) = (group.id.clone(), group.name.clone());
+                let group = ManagedGroup { name, ..managed };
+                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group });
                 self.flush().await?;
             }
         }
@@ -266,7 +268,8 @@ impl Case<'_> {
             sources: vec![(self.claim.pair.connector.clone(), group.id.clone())],
         };
         self.step.raise = concerned;
-        self.step.group = Some(GroupWrite::Manage { source: group.id.clone(), group: managed });
+        let (source, name) = (group.id.clone(), group.name.clone());
+        self.step.group = Some(GroupWrite::Manage { source, name, group: managed });
         self.flush().await
     }
 
@@ -297,21 +300,16 @@ impl Case<'_> {
         self.flush().await
     }
 
-    /// Whom a changed mapping concerns: the members, those who were given the former group, and groups that could not
-    /// have the name that is free now. They are raised with the change itself. A run works all users itself, after the
-    /// groups; but who is to lose a group may be known by nothing else, should the run end early.
+    /// Whom a changed mapping concerns: the members, and groups that could not have the name that is free now. They are
+    /// raised with the change itself; the store adds who was given the former group. A run works all users itself, after
+    /// the groups; but who is to get another group may be known by nothing else, should the run end early.
     pub(super) async fn concerned(
         &self,
         id: &GroupId,
         former: Option<&GroupMapping>,
     ) -> Result<Vec<Subject>, WorkError> {
-        let mut users = BTreeSet::new();
-        if let Some(GroupMapping::Managed { group, .. }) = former {
-            users.extend(self.engine.store.given(&self.claim.pair, group).await?);
-        }
-        if !self.rules.in_run || !users.is_empty() {
-            users.extend(self.members(id).await?);
-        }
+        let moved = matches!(former, Some(GroupMapping::Managed { .. }));
+        let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
         let mut concerned: Vec<Subject> = users.into_iter().map(Subject::User).collect();
         let Some(former) = former else { return Ok(concerned) };
         let case = self.info.capabilities.group_case;

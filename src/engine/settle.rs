@@ -83,7 +83,7 @@ impl Case<'_> {
             };
             let former = self.engine.group_table(&self.claim.pair).await?.mapping(source).cloned();
             self.step.raise = self.concerned(source, former.as_ref()).await?;
-            self.step.group = Some(GroupWrite::Manage { source: source.clone(), group });
+            self.step.group = Some(GroupWrite::Manage { source: source.clone(), name: name.to_owned(), group });
         }
         Ok(true)
     }

@@ -66,10 +66,7 @@ impl Case<'_> {
         };
         let mut in_ring = false;
         for _ in 0..ROUNDS {
-            self.fingerprint = match &view.presence {
-                Presence::Present(user) => fingerprint(user),
-                Presence::Gone => "gone".to_owned(),
-            };
+            self.know_state(fingerprint_of(&view.presence));
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let decision = plan::decide(&Situation {
@@ -116,12 +113,17 @@ impl Case<'_> {
                 // Before a link is given up: is this still the server that we knew?
                 self.engine.probe(&self.port).await?;
             }
-            Some(account) if account.name != link.name => {
-                if let Some(link) = self.link.as_mut() {
-                    link.name.clone_from(&account.name);
+            Some(account) => {
+                let known = (&link.name, link.deactivated_by_us);
+                if known != (&account.name, link.deactivated_by_us && !account.active) {
+                    if let Some(link) = self.link.as_mut() {
+                        link.name.clone_from(&account.name);
+                        // Somebody activated it: whoever deactivates it next, it was not us.
+                        link.deactivated_by_us &= !account.active;
+                    }
+                    self.keep_link();
                 }
             }
-            Some(_) => {}
         }
         self.port.breaker.succeeded();
         Ok(account)
@@ -332,6 +334,14 @@ impl Case<'_> {
         self.link = Some(link);
         self.keep_link();
         self.note_seen(presence);
+    }
+}
+
+/// A fingerprint of a user's state at the source.
+pub(super) fn fingerprint_of(presence: &Presence) -> String {
+    match presence {
+        Presence::Present(user) => fingerprint(user),
+        Presence::Gone => "gone".to_owned(),
     }
 }
 

@@ -169,16 +169,15 @@ impl Grounds {
     pub fn site(&self) -> Result<Site, HouseError> {
         let keycloak = Url::parse(&self.keycloak.url()).map_err(fault)?;
         let jira = Url::parse(&self.jira.url()).map_err(fault)?;
-        let patience = self.options.patience;
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
-        source.connection.time_outs.call = patience;
-        source.connection.time_outs.long = patience;
+        source.connection.time_outs.call = self.options.patience;
+        source.connection.time_outs.long = self.options.patience;
         let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
-        target.http.call_timeout = patience;
+        target.http.call_timeout = self.options.patience;
         Ok(Site {
             source,
             target,
-            hook_secret: read(&keep(HOOK_SECRET)),
+            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
             listen: ([127, 0, 0, 1], 0).into(),
             options: self.options.clone(),
         })
@@ -243,14 +242,12 @@ impl Site {
             retention: SignedDuration::from_hours(24 * 30),
         };
         let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;
+        let p2 = self.options.p2_secret.as_deref().map(keep).as_ref().map(read);
         let connector = HookConnector {
             name: CONNECTOR.into(),
             realm: self.source.realm.clone(),
             targets: vec![TARGET.into()],
-            secrets: Arc::new(HookSecrets::new(
-                vec![Arc::clone(&self.hook_secret)],
-                self.options.p2_secret.as_deref().map(keep).as_ref().map(read),
-            )),
+            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Store>, vec![connector]);

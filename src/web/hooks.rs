@@ -49,6 +49,7 @@ pub struct HookConnector {
 /// tries again: a closed port would lose its events.
 pub struct Hooks {
     body_limit: usize,
+    waiting: usize,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     health: Health,
@@ -117,13 +118,20 @@ impl IntoResponse for Refused {
 impl Hooks {
     /// A hook that is not open yet.
     pub fn new(body_limit: usize, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, health: Health) -> Self {
-        Self { body_limit, clock, metrics, health, open: OnceLock::new() }
+        Self { body_limit, waiting: WAITING, clock, metrics, health, open: OnceLock::new() }
+    }
+
+    /// The same with another number of requests of one connector that may wait at the same time.
+    #[must_use]
+    pub fn with_waiting(self, waiting: usize) -> Self {
+        Self { waiting, ..self }
     }
 
     /// Opens it; once.
     pub fn open(&self, store: Arc<dyn Store>, connectors: Vec<HookConnector>) {
-        let place =
-            |connector: HookConnector| (connector.name.clone(), Place { connector, waiting: Semaphore::new(WAITING) });
+        let place = |connector: HookConnector| {
+            (connector.name.clone(), Place { connector, waiting: Semaphore::new(self.waiting) })
+        };
         let open = Open {
             store,
             connectors: connectors.into_iter().map(place).collect(),
@@ -167,6 +175,7 @@ impl Hooks {
                 }
                 Refused::Unavailable
             })?;
+        self.health.ok("store");
         let stored = (appended.stored as u64).saturating_sub(ignored);
         for (fate, count) in [
             (EventFate::Stored, stored),

@@ -40,6 +40,10 @@ pub const COMMANDS: &[&[&str]] = &[
     &["config", "example"],
     &["config", "path"],
     &["config", "reference"],
+    &["keycloak"],
+    &["keycloak", "setup"],
+    &["keycloak", "remove"],
+    &["keycloak", "test-event"],
 ];
 
 #[tokio::test]

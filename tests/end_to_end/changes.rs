@@ -49,10 +49,14 @@ pub async fn users(place: &mut Place) {
     put(place, "a user is enabled", &path, json!({"enabled": true})).await;
     place
         .idle_step("a password is reset", async |realm| {
-            realm.put(&format!("{path}/reset-password"), &json!({"type": "password", "value": "alicia-1-Alicia"})).await;
+            realm
+                .put(&format!("{path}/reset-password"), &json!({"type": "password", "value": "alicia-1-Alicia"}))
+                .await;
         })
         .await;
-    place.idle_step("a user is signed out", async |realm| realm.post(&format!("{path}/logout"), &json!({})).await).await;
+    place
+        .idle_step("a user is signed out", async |realm| realm.post(&format!("{path}/logout"), &json!({})).await)
+        .await;
     let taken = json!({"username": "carl", "enabled": true, "email": "alicia@example.org"});
     let answer = place
         .idle_step("a change that is rolled back", async |realm| realm.ask(Method::POST, "users", Some(&taken)).await)
@@ -93,9 +97,17 @@ pub async fn groups(place: &mut Place) {
         })
         .await;
     let same = json!({"name": "platform"});
-    place.idle_step("a second group of one name", async |realm| realm.post(&format!("groups/{engineering}/children"), &same).await).await;
+    place
+        .idle_step("a second group of one name", async |realm| {
+            realm.post(&format!("groups/{engineering}/children"), &same).await
+        })
+        .await;
     let second = child(&place.realm, &engineering, "platform").await;
-    place.step("the second group is renamed", async |realm| realm.put(&format!("groups/{second}"), &json!({"name": "platform2"})).await).await;
+    place
+        .step("the second group is renamed", async |realm| {
+            realm.put(&format!("groups/{second}"), &json!({"name": "platform2"})).await
+        })
+        .await;
     put(place, "a user joins a group and its sub-group", &join(&jira_users), Value::Null).await;
     delete(place, "a group with children and members is deleted", &format!("groups/{jira_users}")).await;
 

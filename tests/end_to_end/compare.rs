@@ -61,9 +61,11 @@ fn memberships(
         wanted.entry(leaf).or_default().push(members.map(|person| person.login.to_lowercase()).collect());
     }
     let active = |name: &String| jira.account(name).is_some_and(|account| account.active);
-    let found: BTreeMap<String, BTreeSet<String>> = jira.groups.iter().map(|(group, members)| {
-        (group.to_lowercase(), members.iter().filter(|name| active(name)).cloned().collect())
-    }).collect();
+    let found: BTreeMap<String, BTreeSet<String>> = jira
+        .groups
+        .iter()
+        .map(|(group, members)| (group.to_lowercase(), members.iter().filter(|name| active(name)).cloned().collect()))
+        .collect();
     let mut lines = Vec::new();
     let nobody = BTreeSet::new();
     for (group, sources) in &wanted {

@@ -209,7 +209,8 @@ impl Realm {
         let query = format!("client_id=web&response_type=code&scope=openid&redirect_uri={}/done", self.url);
         let url = format!("{}/realms/{}/protocol/openid-connect/registrations?{query}", self.url, self.name);
         let page = self.http.get(url).send().await.expect("Keycloak answers");
-        let cookies: Vec<_> = page.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()).collect();
+        let cookies: Vec<_> =
+            page.headers().get_all("set-cookie").iter().filter_map(|line| line.to_str().ok()).collect();
         let cookies: Vec<_> = cookies.iter().filter_map(|line| line.split(';').next()).collect();
         let cookies = cookies.join("; ");
         let page = page.text().await.expect("a page");

@@ -167,7 +167,10 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if let Err(error) = self.house().quiet(HORIZON).await {
-            panic!("{error}: {:#?}", self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await);
+            panic!(
+                "{error}: {:#?}",
+                self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await
+            );
         }
     }
 

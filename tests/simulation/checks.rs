@@ -80,7 +80,7 @@ impl Known {
             let namesakes: Vec<&GroupId> =
                 realm.groups.iter().filter(|(_, other)| *other == name).map(|(id, _)| id).collect();
             match (self.fed(id), namesakes.len()) {
-                (Some(fed), _) if fed.as_str() != name || !world.groups.contains_key(&fed) => {
+                (Some(fed), _) if fed.as_str() != name.to_lowercase() || !world.groups.contains_key(&fed) => {
                     wrong.push(format!("group {id} is called {name}, but feeds {fed}"));
                 }
                 (None, 1) => wrong.push(format!("group {id}, called {name}, feeds none")),

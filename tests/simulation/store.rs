@@ -9,9 +9,9 @@ use tokio::sync::Mutex;
 use usersync::{
     model::{
         AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Pair, Priority, RunId, RunMode, RunOutcome,
-        RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token,
-        UserId,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
@@ -351,12 +351,23 @@ impl Store for WatchedStore {
         self.gated("asks for stale intents", self.inner.stale_intents(pair, now)).await
     }
 
+    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
+        self.quietly(self.inner.not_possible(pair)).await
+    }
+
     async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>> {
         self.quietly(self.inner.runs(pair, limit)).await
     }
 
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
         self.quietly(self.inner.ensure_pairs(pairs, now)).await
+    }
+
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        self.quietly(self.inner.remember_hooks(connectors)).await
     }
 
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {

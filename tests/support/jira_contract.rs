@@ -17,16 +17,9 @@ pub fn check(entries: &[Entry], base_path: &str) -> (Vec<String>, Vec<String>) {
     let mut contract = Contract::load();
     let mut problems = Vec::new();
     // What a fault answered, or nobody, says nothing about either side.
-    for entry in entries
-        .iter()
-        .filter(|entry| !entry.faulted && entry.status.is_some())
-    {
+    for entry in entries.iter().filter(|entry| !entry.faulted && entry.status.is_some()) {
         let found = contract.check(entry, base_path);
-        problems.extend(
-            found
-                .into_iter()
-                .map(|text| format!("{} {}: {text}", entry.method, entry.target())),
-        );
+        problems.extend(found.into_iter().map(|text| format!("{} {}: {text}", entry.method, entry.target())));
     }
     (problems, contract.unused())
 }
@@ -39,50 +32,36 @@ struct Contract {
 
 impl Contract {
     fn load() -> Self {
-        let mut description: Value =
-            serde_json::from_str(DESCRIPTION).expect("the description is JSON");
+        let mut description: Value = serde_json::from_str(DESCRIPTION).expect("the description is JSON");
         close(&mut description["components"]["schemas"]);
         let deviations = serde_json::from_str(DEVIATIONS).expect("the deviations are JSON");
-        Self {
-            description,
-            deviations,
-            used: BTreeSet::new(),
-        }
+        Self { description, deviations, used: BTreeSet::new() }
     }
 
     fn unused(&self) -> Vec<String> {
-        let all = self
-            .deviations
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !self.used.contains(at));
-        all.map(|(_, one)| format!("{} {}", one["operation"], one["what"]))
-            .collect()
+        let all = self.deviations.iter().enumerate().filter(|(at, _)| !self.used.contains(at));
+        all.map(|(_, one)| format!("{} {}", one["operation"], one["what"])).collect()
     }
 
     /// The deviation for this, now used.
     fn deviation(&mut self, operation: &str, what: &str) -> Option<Value> {
-        let at = self.deviations.iter().position(|one| {
-            (one["operation"] == operation || one["operation"] == "*") && one["what"] == what
-        })?;
+        let at = self
+            .deviations
+            .iter()
+            .position(|one| (one["operation"] == operation || one["operation"] == "*") && one["what"] == what)?;
         self.used.insert(at);
         Some(self.deviations[at].clone())
     }
 
     fn check(&mut self, entry: &Entry, base_path: &str) -> Vec<String> {
-        let Some(path) = entry
-            .path
-            .strip_prefix(base_path)
-            .and_then(|path| path.strip_prefix("/rest"))
-        else {
+        let Some(path) = entry.path.strip_prefix(base_path).and_then(|path| path.strip_prefix("/rest")) else {
             return vec!["is not below /rest".into()];
         };
         let path = path.replacen("/api/latest/", "/api/2/", 1);
         let method = entry.method.to_lowercase();
         let template = self.template(&path, &method);
         let operation = format!("{} {}", entry.method, template.as_deref().unwrap_or(&path));
-        let described =
-            template.map(|template| self.description["paths"][&template][&method].clone());
+        let described = template.map(|template| self.description["paths"][&template][&method].clone());
         let Some(described) = described else {
             return match self.deviation(&operation, "operation") {
                 Some(_) => Vec::new(),
@@ -99,41 +78,22 @@ impl Contract {
     fn template(&self, path: &str, method: &str) -> Option<String> {
         let paths = self.description["paths"].as_object()?;
         let fits = |template: &str| {
-            let (template, path): (Vec<&str>, Vec<&str>) =
-                (template.split('/').collect(), path.split('/').collect());
+            let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
             template.len() == path.len()
-                && template
-                    .iter()
-                    .zip(&path)
-                    .all(|(part, given)| part == given || part.starts_with('{'))
+                && template.iter().zip(&path).all(|(part, given)| part == given || part.starts_with('{'))
         };
-        let described =
-            |template: &&String| fits(template) && paths[*template].get(method).is_some();
-        paths
-            .keys()
-            .filter(described)
-            .min_by_key(|template| template.matches('{').count())
-            .cloned()
+        let described = |template: &&String| fits(template) && paths[*template].get(method).is_some();
+        paths.keys().filter(described).min_by_key(|template| template.matches('{').count()).cloned()
     }
 
     fn check_query(&mut self, operation: &str, described: &Value, entry: &Entry) -> Vec<String> {
         let mut problems = Vec::new();
-        let sent: Vec<(String, String)> = url::form_urlencoded::parse(entry.query.as_bytes())
-            .into_owned()
-            .collect();
-        let declared: Vec<Value> = described["parameters"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let sent: Vec<(String, String)> = url::form_urlencoded::parse(entry.query.as_bytes()).into_owned().collect();
+        let declared: Vec<Value> = described["parameters"].as_array().cloned().unwrap_or_default();
         for (name, value) in &sent {
-            let found = declared
-                .iter()
-                .find(|one| one["name"] == name.as_str() && one["in"] == "query");
+            let found = declared.iter().find(|one| one["name"] == name.as_str() && one["in"] == "query");
             let Some(found) = found else {
-                if self
-                    .deviation(operation, &format!("query {name}"))
-                    .is_none()
-                {
+                if self.deviation(operation, &format!("query {name}")).is_none() {
                     problems.push(format!("query parameter {name} is not described"));
                 }
                 continue;
@@ -144,17 +104,11 @@ impl Contract {
                 _ => true,
             };
             if !fits {
-                problems.push(format!(
-                    "query parameter {name} is no {}",
-                    found["schema"]["type"]
-                ));
+                problems.push(format!("query parameter {name} is no {}", found["schema"]["type"]));
             }
         }
         let refused = entry.status.is_some_and(|status| status >= 400);
-        for one in declared
-            .iter()
-            .filter(|one| one["required"] == true && one["in"] == "query")
-        {
+        for one in declared.iter().filter(|one| one["required"] == true && one["in"] == "query") {
             if !refused && !sent.iter().any(|(name, _)| one["name"] == name.as_str()) {
                 problems.push(format!("query parameter {} is missing", one["name"]));
             }
@@ -167,11 +121,7 @@ impl Contract {
         if entry.body.is_empty() {
             let required = described["requestBody"]["required"] == true;
             let taken = entry.status.is_some_and(|status| status < 400);
-            return if required && taken {
-                vec!["a body is missing".into()]
-            } else {
-                Vec::new()
-            };
+            return if required && taken { vec!["a body is missing".into()] } else { Vec::new() };
         }
         if schema.is_null() {
             return vec!["a body is sent where none is described".into()];
@@ -209,22 +159,11 @@ impl Contract {
             }
             return vec!["an answer where none is described".into()];
         }
-        self.validate(
-            operation,
-            &format!("response {status}"),
-            &schema,
-            &entry.answer_json(),
-        )
+        self.validate(operation, &format!("response {status}"), &schema, &entry.answer_json())
     }
 
     /// Validates against the description, then against a deviation from it.
-    fn validate(
-        &mut self,
-        operation: &str,
-        what: &str,
-        schema: &Value,
-        value: &Value,
-    ) -> Vec<String> {
+    fn validate(&mut self, operation: &str, what: &str, schema: &Value, value: &Value) -> Vec<String> {
         let problems = self.errors(schema, value);
         if problems.is_empty() {
             return problems;
@@ -242,10 +181,7 @@ impl Contract {
     fn errors(&self, schema: &Value, value: &Value) -> Vec<String> {
         let root = json!({ "allOf": [schema], "components": self.description["components"] });
         let validator = jsonschema::validator_for(&root).expect("a schema");
-        validator
-            .iter_errors(value)
-            .map(|error| format!("{error} at {}", error.instance_path()))
-            .collect()
+        validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect()
     }
 }
 
@@ -253,9 +189,7 @@ impl Contract {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            if fields.get("properties").is_some_and(Value::is_object)
-                && !fields.contains_key("additionalProperties")
-            {
+            if fields.get("properties").is_some_and(Value::is_object) && !fields.contains_key("additionalProperties") {
                 fields.insert("additionalProperties".into(), json!(false));
             }
             close_all(fields);

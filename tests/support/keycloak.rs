@@ -51,17 +51,8 @@ impl Keycloak {
     }
 
     fn at(url: String, admin: (String, String), sandbox: Option<KeycloakSandbox>) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_mins(1))
-            .build()
-            .expect("a client");
-        Self {
-            url,
-            admin,
-            http,
-            _sandbox: sandbox,
-        }
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
+        Self { url, admin, http, _sandbox: sandbox }
     }
 
     /// Posts a form to a realm's token endpoint.

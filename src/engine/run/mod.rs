@@ -5,7 +5,7 @@ mod report;
 mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,11 +21,11 @@ pub use report::{Counts, Line, Report};
 use walk::{SourceWalk, TargetWalk};
 
 use super::{
-    case::{RunRules, Worked},
+    case::{RunRules, Worked, fingerprint},
     error::WorkError,
     group::{Intended, intend},
     ports::{Connector, Engine, TargetPort},
-    user::View,
+    user::{View, fingerprint_of},
 };
 use crate::{
     model::{
@@ -100,6 +100,8 @@ struct Run<'e> {
     info: Arc<TargetInfo>,
     id: RunId,
     options: &'e RunOptions,
+    /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
+    planned: HashSet<TargetGroupId>,
     report: Report,
 }
 
@@ -131,6 +133,7 @@ impl Engine {
         let took = now.duration_since(began);
         match outcome {
             Ok(mut report) => {
+                report.tell_once();
                 report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
                 let ended = if options.cancel.is_cancelled() {
                     RunOutcome::Stopped
@@ -170,6 +173,7 @@ impl Engine {
             info,
             id,
             options,
+            planned: HashSet::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -196,8 +200,8 @@ impl Run<'_> {
             })
         });
 
-        let rules = RunRules { in_run: true, first: self.options.first, hold: std::collections::HashSet::new() };
-        let groups = self.groups(&source, &rules).await?;
+        let rules = RunRules { in_run: true, first: self.options.first, hold: HashSet::new() };
+        let groups = self.groups(&source, &target, &rules).await?;
         let absent = engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         let groups = self.restore_groups(absent, groups, &rules).await?;
@@ -219,7 +223,12 @@ impl Run<'_> {
     }
 
     /// Brings the groups in order, or models what that would come to; returns the table that users are planned with.
-    async fn groups(&mut self, source: &SourceWalk, rules: &RunRules) -> Result<GroupTable, WorkError> {
+    async fn groups(
+        &mut self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        rules: &RunRules,
+    ) -> Result<GroupTable, WorkError> {
         let engine = self.engine;
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
@@ -251,7 +260,7 @@ impl Run<'_> {
                         table.assume(self.pair, group, managed);
                     }
                 }
-                Intended::Make(name) => self.model_group(&mut table, group, name).await?,
+                Intended::Make(name) => self.model_group(&mut table, target, group, name).await?,
                 Intended::Ask(other) => {
                     // The one that holds the name has another by now, and will let go of it.
                     if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
@@ -279,6 +288,7 @@ impl Run<'_> {
     async fn model_group(
         &mut self,
         table: &mut GroupTable,
+        target: &TargetWalk,
         group: &crate::model::GroupState,
         name: String,
     ) -> Result<(), WorkError> {
@@ -305,8 +315,15 @@ impl Run<'_> {
                 return Ok(());
             }
             None => {
-                self.report.plan(&subject, &Operation::CreateGroup { name: name.clone() });
-                (TargetGroupId::from(self.info.capabilities.group_case.fold(&name)), name, false)
+                let make = Operation::CreateGroup { name: name.clone() };
+                if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
+                    self.model_unmapped(table, group, why);
+                    return Ok(());
+                }
+                self.report.plan(&subject, &make);
+                let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
+                self.planned.insert(id.clone());
+                (id, name, false)
             }
         };
         let managed = ManagedGroup { id, name, adopted, removals_approved: false, sources: Vec::new() };
@@ -356,13 +373,19 @@ impl Run<'_> {
         table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
-        let sources = absent.iter().filter_map(|group| table.managed(group)).flat_map(|group| group.sources.clone());
-        let sources: Vec<Subject> = sources
-            .filter(|(connector, source)| {
+        let mut sources: Vec<Subject> = Vec::new();
+        for group in absent.iter().filter_map(|group| table.managed(group)) {
+            let ours = group.sources.iter().filter(|(connector, source)| {
                 *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
-            })
-            .map(|(_, source)| Subject::Group(source))
-            .collect();
+            });
+            let ours: Vec<Subject> = ours.map(|(_, source)| Subject::Group(source.clone())).collect();
+            if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
+                && !self.planned.contains(&group.id)
+            {
+                self.report.plan(first, &Operation::CreateGroup { name: group.name.clone() });
+            }
+            sources.extend(ours);
+        }
         if self.options.mode == RunMode::DryRun || sources.is_empty() {
             return Ok(table);
         }
@@ -409,7 +432,8 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
         let read = source.ids();
-        let absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        let mut absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
             if !absent.is_empty() {
@@ -467,6 +491,8 @@ impl Run<'_> {
         let report = &mut self.report;
         match decision {
             Decision::Plan(mut planned) => {
+                let known = forgo_impossible(&mut planned, target, presence, subject);
+                planned.findings.not_possible.extend(known);
                 if report.doubt.is_some() {
                     planned.operations.retain(|operation| !operation.removes());
                     planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
@@ -484,6 +510,13 @@ impl Run<'_> {
                 report.doubts.append(&mut planned.findings.doubts);
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
+                // Somebody activated an account that we had deactivated: that is to be noted.
+                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
+                    && account.is_some_and(|account| account.active)
+                    && self.options.mode == RunMode::Apply;
+                if nothing && forgotten {
+                    return Verdict::LookAgain;
+                }
                 if nothing {
                     report.unchanged += usize::from(!told && planned.findings.protected.is_none());
                     return Verdict::InOrder;
@@ -710,6 +743,33 @@ fn sum_up(report: &mut Report, worked: Worked) {
     Report::count(&mut report.done, "adopt", u64::from(worked.adopted));
     report.held += worked.held;
     report.raised += usize::from(worked.later);
+    report.not_possible.extend(worked.findings.not_possible);
+    report.doubts.extend(worked.findings.doubts);
+}
+
+/// Takes out of a plan what is known to be impossible; gives the reasons.
+fn forgo_impossible(
+    planned: &mut plan::Planned,
+    target: &TargetWalk,
+    presence: &Presence,
+    subject: &Subject,
+) -> Vec<String> {
+    if target.not_possible.is_empty() {
+        return Vec::new();
+    }
+    let fingerprint = fingerprint_of(presence);
+    let mut reasons = Vec::new();
+    let mut possible = |operation: &Operation| {
+        let why = target.why_not(subject, operation, &fingerprint);
+        reasons.extend(why.clone());
+        why.is_none()
+    };
+    planned.operations.retain(&mut possible);
+    planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if !possible(operation)));
+    if planned.operations.is_empty() && planned.holds.is_empty() {
+        planned.joins_after_create.clear();
+    }
+    reasons
 }
 
 fn absorb(report: &mut Report, part: Report) {
@@ -719,4 +779,6 @@ fn absorb(report: &mut Report, part: Report) {
     report.held += part.held;
     report.raised += part.raised;
     report.errors.extend(part.errors);
+    report.not_possible.extend(part.not_possible);
+    report.doubts.extend(part.doubts);
 }

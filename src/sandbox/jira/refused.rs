@@ -24,10 +24,7 @@ impl Refused {
 
     /// Several fields at once.
     pub(crate) fn fields(errors: &Map<String, Value>) -> Self {
-        Self {
-            status: 400,
-            body: Some(json!({ "errorMessages": [], "errors": errors })),
-        }
+        Self { status: 400, body: Some(json!({ "errorMessages": [], "errors": errors })) }
     }
 
     pub(crate) fn no_user(name: &str) -> Self {

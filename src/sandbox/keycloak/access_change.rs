@@ -11,7 +11,7 @@ use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
 use super::state::{Client, Group, Id, Role, User};
-use super::users_change::insert_user;
+use super::users_change::{check_profile, insert_user};
 use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
@@ -24,31 +24,10 @@ impl Tx<'_> {
             return Err(Refused::message(409, format!("Role with name {name} already exists")));
         }
         let id = self.id();
-        let shown = format!(
-            "{{\"id\":{},\"name\":{},\"composite\":false}}",
-            json!(*id),
-            json!(name)
-        );
-        let subject = Subject {
-            resource_id: Some(id.to_string()),
-            ..Subject::default()
-        };
-        self.realm.roles.insert(
-            name.to_owned(),
-            Role {
-                id,
-                name: name.to_owned(),
-                description: None,
-                composites,
-            },
-        );
-        self.admin(
-            "CREATE",
-            "REALM_ROLE",
-            Some(format!("roles/{name}")),
-            Some(shown),
-            subject,
-        );
+        let shown = format!("{{\"id\":{},\"name\":{},\"composite\":false}}", json!(*id), json!(name));
+        let subject = Subject { resource_id: Some(id.to_string()), ..Subject::default() };
+        self.realm.roles.insert(name.to_owned(), Role { id, name: name.to_owned(), description: None, composites });
+        self.admin("CREATE", "REALM_ROLE", Some(format!("roles/{name}")), Some(shown), subject);
         Ok(())
     }
 
@@ -149,6 +128,33 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Deletes a client with its service account.
+    pub(crate) fn delete_client(&mut self, id: &str) -> Result<(), Refused> {
+        let missing = || Refused::error(404, "Could not find client");
+        let client = self.realm.client(id).cloned().ok_or_else(missing)?;
+        if let Some(account) = client
+            .service_account
+            .as_ref()
+            .and_then(|id| self.realm.users.get(id))
+            .cloned()
+        {
+            self.remove_user(&account);
+        }
+        self.realm.clients.remove(&client.name);
+        let subject = Subject {
+            resource_id: Some(id.into()),
+            ..Subject::default()
+        };
+        self.admin(
+            "DELETE",
+            "CLIENT",
+            Some(format!("clients/{id}")),
+            None,
+            subject,
+        );
+        Ok(())
+    }
+
     fn add_service_account(&mut self, client: &str) {
         let default_role = self.realm.default_role();
         let (id, now) = (self.id(), self.now());
@@ -238,12 +244,7 @@ impl Tx<'_> {
         Ok(json!({ "overwritten": overwritten, "added": added, "skipped": skipped, "results": results }))
     }
 
-    fn check_import(
-        &mut self,
-        policy: &str,
-        users: &[UserRep],
-        groups: &[GroupImport],
-    ) -> Result<(), Refused> {
+    fn check_import(&mut self, policy: &str, users: &[UserRep], groups: &[GroupImport]) -> Result<(), Refused> {
         let mut names = BTreeSet::new();
         for rep in users {
             let name = rep.username.clone().unwrap_or_default().to_lowercase();
@@ -260,6 +261,10 @@ impl Tx<'_> {
             if email_taken || !names.insert(name.clone()) {
                 return Err(Refused::message(409, "Duplicate resource error"));
             }
+            check_profile(
+                &name,
+                rep.email.as_deref().filter(|email| !email.is_empty()),
+            )?;
             if existing.is_none() {
                 self.prepare_user(rep)?;
             } else if rep.groups.iter().flatten().any(|path| self.realm.group_at(path).is_none()) {

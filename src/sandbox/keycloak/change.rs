@@ -39,11 +39,7 @@ pub(crate) struct Draws {
 
 impl Draws {
     pub(crate) fn new() -> Self {
-        Self {
-            now: now(),
-            ids: Vec::new(),
-            next: 0,
-        }
+        Self { now: now(), ids: Vec::new(), next: 0 }
     }
 
     /// From here on the same ids come again.
@@ -62,12 +58,7 @@ impl Draws {
 
 impl<'a> Tx<'a> {
     pub(crate) fn new(realm: &'a mut Realm, actor: &'a Actor, draws: &'a mut Draws) -> Self {
-        Self {
-            realm,
-            actor,
-            out: Vec::new(),
-            draws,
-        }
+        Self { realm, actor, out: Vec::new(), draws }
     }
 
     /// A new id.
@@ -120,10 +111,7 @@ impl<'a> Tx<'a> {
         };
         let event = Arc::new(event);
         if self.realm.settings.admin_events {
-            let at = self
-                .realm
-                .admin_events
-                .partition_point(|one| one.time <= event.time);
+            let at = self.realm.admin_events.partition_point(|one| one.time <= event.time);
             self.realm.admin_events.insert(at, Arc::clone(&event));
         }
         self.out.push(Happening::Admin(event, subject));
@@ -156,10 +144,7 @@ impl<'a> Tx<'a> {
             types.contains(kind)
         };
         if self.realm.settings.user_events && stored {
-            let at = self
-                .realm
-                .user_events
-                .partition_point(|one| one.time <= event.time);
+            let at = self.realm.user_events.partition_point(|one| one.time <= event.time);
             self.realm.user_events.insert(at, Arc::clone(&event));
         }
         self.out.push(Happening::User(event));

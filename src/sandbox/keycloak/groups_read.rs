@@ -109,20 +109,10 @@ fn branch(
     parent: Option<&Id>,
     depth: GroupDepth,
 ) -> Vec<Value> {
-    let children = below
-        .get(&parent.cloned())
-        .into_iter()
-        .flat_map(BTreeMap::values);
+    let children = below.get(&parent.cloned()).into_iter().flat_map(BTreeMap::values);
     children
         .filter_map(|id| realm.groups.get(id))
-        .map(|group| {
-            render::group(
-                realm,
-                group,
-                depth,
-                branch(realm, below, Some(&group.id), depth),
-            )
-        })
+        .map(|group| render::group(realm, group, depth, branch(realm, below, Some(&group.id), depth)))
         .collect()
 }
 

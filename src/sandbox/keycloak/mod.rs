@@ -19,6 +19,7 @@ mod state;
 mod token;
 mod users_change;
 mod users_read;
+mod values;
 mod webhook;
 mod write;
 
@@ -42,8 +43,9 @@ use super::journal::Journal;
 use super::server::Server;
 use super::versions::Versions;
 
-pub use handle::{GroupState, NewUser, RealmHandle, RealmSnapshot, UserChange, UserState};
+pub use handle::RealmHandle;
 pub use refused::Refused;
+pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, Timing, Webhook};
 
 /// How a sandbox Keycloak is set up.
@@ -118,9 +120,7 @@ impl RealmCell {
             }
             draws.again();
             // What was posted may be refused by now: then it was a phantom.
-            return self
-                .versions
-                .write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
+            return self.versions.write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
         }
         let (result, events) = self.versions.write(|realm| {
             let mut tx = Tx::new(realm, actor, &mut draws);
@@ -172,12 +172,23 @@ impl Keycloak {
         true
     }
 
-    /// The token's grant, if its realm is still the one that gave it.
+    /// The token's grant, if its realm is still the one that gave it, and its account is still there.
     fn authenticate(&self, request: &Request) -> Result<Grant, Refusal> {
         let grant = self.tokens.check(request)?;
-        match self.cell(&grant.realm) {
-            Some(cell) if cell.id == grant.realm_id => Ok(grant),
-            _ => Err(Refusal::unauthorized()),
+        let cell = self
+            .cell(&grant.realm)
+            .filter(|cell| cell.id == grant.realm_id);
+        let account = &grant.actor.user;
+        let alive = cell.is_some_and(|cell| {
+            grant.is_administrator()
+                || cell
+                    .versions
+                    .read(None, |realm| realm.users.contains_key(account.as_str()))
+        });
+        if alive {
+            Ok(grant)
+        } else {
+            Err(Refusal::unauthorized())
         }
     }
 

@@ -112,12 +112,8 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
         }
         let wanted = request.param("clientId");
         let fits = |client: &&Client| wanted.as_ref().is_none_or(|wanted| *wanted == client.name);
-        let shown: Vec<Value> = realm
-            .clients
-            .values()
-            .filter(fits)
-            .map(|client| render::client(client, manage))
-            .collect();
+        let shown: Vec<Value> =
+            realm.clients.values().filter(fits).map(|client| render::client(client, manage)).collect();
         return Ok(ok(&shown));
     };
     demand(rights.query_clients())?;
@@ -130,14 +126,8 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
             Ok(ok(&json!({ "type": "secret", "value": client.secret })))
         }
         ["service-account-user"] => {
-            let text = format!(
-                "Service account not enabled for the client '{}'",
-                client.name
-            );
-            let user = client
-                .service_account
-                .as_ref()
-                .and_then(|id| realm.users.get(id));
+            let text = format!("Service account not enabled for the client '{}'", client.name);
+            let user = client.service_account.as_ref().and_then(|id| realm.users.get(id));
             let user = user.ok_or_else(|| Refused::error(400, &text))?;
             Ok(ok(&render::user(realm, user, Depth::Full, None)))
         }

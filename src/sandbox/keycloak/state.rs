@@ -146,14 +146,7 @@ pub(crate) fn management_client(client_id: &str) -> Client {
     let mut extra = Map::new();
     extra.insert("name".into(), Value::String(format!("${{client_{client_id}}}")));
     extra.insert("bearerOnly".into(), Value::Bool(true));
-    Client {
-        id: new_id(),
-        name: client_id.into(),
-        secret: None,
-        service_account: None,
-        roles,
-        extra,
-    }
+    Client { id: new_id(), name: client_id.into(), secret: None, service_account: None, roles, extra }
 }
 
 fn role(name: &str, composites: &[&str]) -> Role {

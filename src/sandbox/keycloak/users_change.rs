@@ -25,19 +25,9 @@ impl Tx<'_> {
 
     /// Checks a new user and makes it, without storing it.
     pub(crate) fn prepare_user(&mut self, rep: &UserRep) -> Result<User, Refused> {
-        let username = rep
-            .username
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let username = username
-            .ok_or_else(|| Refused::message(400, "User name is missing"))?
-            .to_lowercase();
-        let email = rep
-            .email
-            .as_deref()
-            .filter(|email| !email.is_empty())
-            .map(str::to_lowercase);
+        let username = rep.username.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        let username = username.ok_or_else(|| Refused::message(400, "User name is missing"))?.to_lowercase();
+        let email = rep.email.as_deref().filter(|email| !email.is_empty()).map(str::to_lowercase);
         check_free(self.realm, &username, email.as_deref(), None)?;
         check_profile(&username, email.as_deref())?;
         let mut groups = BTreeSet::new();
@@ -349,7 +339,7 @@ fn check_free(realm: &Realm, username: &str, email: Option<&str>, own: Option<&s
 }
 
 /// The checks of Keycloak's default user profile, as far as a sync can meet them.
-fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
+pub(crate) fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
     let length = username.chars().count();
     if !(3..=255).contains(&length) {
         return Err(Refused::field("username", "error-invalid-length", &[json!(3), json!(255)]));

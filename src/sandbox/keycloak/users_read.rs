@@ -19,10 +19,7 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
         [] => list(realm, rights, request),
         ["count"] => {
             demand(rights.query_users())?;
-            Ok(ok(&Filter::of(request)
-                .map_or(realm.people.len(), |filter| {
-                    filter.pick(realm).len()
-                })))
+            Ok(ok(&Filter::of(request).map_or(realm.people.len(), |filter| filter.pick(realm).len())))
         }
         ["profile"] => {
             demand(rights.query_users() || rights.view_realm())?;
@@ -77,11 +74,7 @@ pub(crate) fn shown<'a>(
 fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {
     // An unreachable federation provider takes the groups that it maps with it.
     let no_groups = BTreeSet::default();
-    let groups = if realm.is_cut_off(user) {
-        &no_groups
-    } else {
-        &user.groups
-    };
+    let groups = if realm.is_cut_off(user) { &no_groups } else { &user.groups };
     match rest {
         [] => {
             let access = render::user_access(rights.manage_users());
@@ -126,12 +119,7 @@ struct Filter {
 impl Filter {
     /// `None` where nothing narrows: only then service accounts are left out by their own list.
     fn of(request: &Request) -> Option<Self> {
-        let text = |name: &str| {
-            request
-                .param(name)
-                .filter(|value| !value.is_empty())
-                .map(|value| value.to_lowercase())
-        };
+        let text = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(|value| value.to_lowercase());
         let flag = |name: &str| request.param(name).and_then(|value| value.parse().ok());
         let attributes = request.param("q").unwrap_or_default();
         let attributes = attributes.split_whitespace().filter_map(|pair| pair.split_once(':'));

@@ -162,11 +162,7 @@ impl Sender {
             setup: Mutex::default(),
         });
         tokio::spawn(work(Arc::clone(&shared), events));
-        Self {
-            queue,
-            shared,
-            held: Mutex::default(),
-        }
+        Self { queue, shared, held: Mutex::default() }
     }
 
     pub(crate) fn set(&self, webhook: Option<Webhook>) {
@@ -197,12 +193,7 @@ impl Sender {
     }
 
     /// What of a change's events is posted, in the form asked for.
-    pub(crate) fn prepare(
-        &self,
-        realm_id: &str,
-        realm_name: &str,
-        happenings: &[Happening],
-    ) -> Vec<Value> {
+    pub(crate) fn prepare(&self, realm_id: &str, realm_name: &str, happenings: &[Happening]) -> Vec<Value> {
         let setup = self.shared.setup();
         let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
             return Vec::new();
@@ -290,11 +281,7 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
                 let secret = webhook.secrets.first().map(String::as_bytes).unwrap_or_default();
                 let signature = hex::encode(hmac(secret, bytes.as_bytes()));
                 attempt(shared, webhook, &id, &event, |_| {
-                    shared
-                        .client()
-                        .post(&webhook.url)
-                        .body(bytes.clone())
-                        .header("X-Keycloak-Signature", &signature)
+                    shared.client().post(&webhook.url).body(bytes.clone()).header("X-Keycloak-Signature", &signature)
                 })
                 .await;
             }

@@ -149,7 +149,8 @@ impl Tx {
     /// Puts dead letters back to work with fresh attempts.
     pub(super) async fn replay_dead(&mut self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
         let filter = TaskFilter { dead: Some(true), ..filter.clone() };
-        let cause = codec::to_json(&Cause::Other { what: format!("replayed by {by}") })?;
+        let replayed = Cause::Other { what: format!("replayed by {by}") };
+        let cause = codec::to_json(&replayed)?;
         let mut query = QueryBuilder::new(
             "UPDATE task SET dead = 0, attempts = 0, generation = generation + 1, blocked_by = NULL, priority = ",
         );
@@ -161,9 +162,25 @@ impl Tx {
         conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
+        let count = count + self.replay_not_possible(&filter, &replayed, now).await?;
         self.wake |= count > 0;
         self.audit(by, &format!("replayed {count} dead letters"), now).await?;
         Ok(count)
+    }
+
+    /// Ends the dead letters of subjects that are in order by now.
+    pub(super) async fn end_dead<'a>(
+        &mut self,
+        no: PairNo,
+        subjects: impl IntoIterator<Item = &'a Subject>,
+    ) -> StoreResult<()> {
+        let subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
+        sqlx::query("DELETE FROM task WHERE pair = ?1 AND dead = 1 AND subject IN (SELECT value FROM json_each(?2))")
+            .bind(no.pair)
+            .bind(codec::to_json(&subjects)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
     }
 
     /// Ends the pause of tasks whose last error has this class.
