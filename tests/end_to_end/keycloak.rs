@@ -39,11 +39,6 @@ impl Server {
         let hook_port = port.parse().expect("USERSYNC_TEST_HOOK_PORT is a port");
         Some(Self { url: url.trim_end_matches('/').to_owned(), version, hook_secret, hook_port })
     }
-
-    /// Whether it is one of those that tell less: see `keycloak-spi-notes/README.md`.
-    pub fn tells_less(&self) -> bool {
-        self.version.starts_with("26.0.")
-    }
 }
 
 /// A realm of one test.
