@@ -185,7 +185,10 @@ pub fn main() -> ExitCode {
     };
     let Global { config, json, quiet, no_color } = cli.global;
     let context = Context { told: config, env: Env::Process, out: Out::new(json, quiet, no_color) };
-    if let Err(error) = logs() {
+    // The server logs as its configuration says.
+    if !matches!(cli.command, Command::Serve(_))
+        && let Err(error) = logs()
+    {
         context.out.error(format!("usersync: {error}"));
         return Exit::Usage.into();
     }

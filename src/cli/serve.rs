@@ -44,7 +44,6 @@ Examples:
 pub(super) struct ServeArgs {}
 
 impl ServeArgs {
-    #[expect(clippy::unused_self, reason = "as all commands are run")]
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
         match logs::init(config.log.format, config.log.level) {

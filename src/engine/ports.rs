@@ -211,6 +211,10 @@ impl Engine {
     }
 
     async fn stop_target(&self, port: &TargetPort, text: String) -> Result<WorkError, WorkError> {
+        // Nobody goes on by what was known of it.
+        if let Ok(mut slot) = port.info.lock() {
+            *slot = None;
+        }
         let mut stopped = None;
         for pair in self.pairs().into_iter().filter(|pair| pair.target == port.name) {
             self.store.set_pair_state(&pair, PairState::Stopped, self.clock.now()).await?;

@@ -90,6 +90,13 @@ pub struct Grounds {
     pub realm: RealmHandle,
     /// The Jira.
     pub jira: JiraSandbox,
+    place: Place,
+}
+
+/// Where the two imitations are, as much as a usersync needs to know; they may be another process's.
+pub struct Place {
+    keycloak: String,
+    jira: String,
     options: HouseOptions,
     client_secret: Kept,
     jira_token: Kept,
@@ -151,24 +158,45 @@ impl Grounds {
         let realm = keycloak.add_realm(CONNECTOR);
         realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
         let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
-        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
-        Ok(Self { keycloak, realm, jira, options, client_secret, jira_token })
+        let place = Place::new(keycloak.url(), jira.url(), options);
+        Ok(Self { keycloak, realm, jira, place })
     }
 
     /// Gives usersync another client secret for Keycloak.
     pub fn give_client_secret(&self, secret: &str) {
-        set(&self.client_secret, secret);
+        set(&self.place.client_secret, secret);
     }
 
     /// Gives usersync another token for Jira.
     pub fn give_jira_token(&self, token: &str) {
-        set(&self.jira_token, token);
+        set(&self.place.jira_token, token);
+    }
+
+    /// Where they are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sets a usersync to work here, and tells the imitated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let house = self.place.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
+        Ok(house)
+    }
+}
+
+impl Place {
+    /// Imitations at these addresses.
+    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: HouseOptions) -> Self {
+        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
+        Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
     }
 
     /// Where a house between them stands.
     pub fn site(&self) -> Result<Site, HouseError> {
-        let keycloak = Url::parse(&self.keycloak.url()).map_err(fault)?;
-        let jira = Url::parse(&self.jira.url()).map_err(fault)?;
+        let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
+        let jira = Url::parse(&self.jira).map_err(fault)?;
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
         source.connection.time_outs.call = self.options.patience;
         source.connection.time_outs.long = self.options.patience;
@@ -198,12 +226,9 @@ impl Grounds {
         self.site()?.engine(store)
     }
 
-    /// Opens the store, listens, sets the engine to work, and tells the imitated Keycloak where to send its events.
+    /// Sets a usersync to work here.
     pub async fn build(&self) -> Result<House, HouseError> {
-        let house = self.site()?.build().await?;
-        let address = format!("{}/hooks/{CONNECTOR}", house.url());
-        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
-        Ok(house)
+        self.site()?.build().await
     }
 }
 

@@ -142,7 +142,7 @@ pub enum GroupWrite {
     Manage {
         /// The source group.
         source: GroupId,
-        /// Its name at the source.
+        /// Its name at the source, which the target may spell otherwise.
         name: String,
         /// The target's group; `sources` is ignored.
         group: ManagedGroup,

@@ -301,3 +301,21 @@ async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day(
     w.settled().await;
     w.agrees();
 }
+
+#[tokio::test]
+async fn a_group_that_jira_spells_otherwise_is_filled_and_comes_to_rest() {
+    let grounds = grounds(options()).await;
+    grounds.jira.set_fold_groups(true);
+    let w = on(grounds).await;
+    let group = w.realm().create_group(None, "Engineering").await.unwrap();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("engineering"), ["staff1"]);
+    w.realm().rename_group(&group, "ENGINEERING").await.unwrap();
+    w.settled().await;
+    let again = w.written_by(async {
+        assert_eq!(w.run().await.raised, 0);
+    });
+    assert_eq!(again.await, Vec::<String>::new());
+    w.agrees();
+}

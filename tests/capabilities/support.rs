@@ -93,7 +93,9 @@ impl World {
     /// All events delivered, all that is due done; whatever came of it.
     pub async fn calm(&self) {
         self.realm().webhook_idle().await;
-        self.house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+        if let Err(error) = self.house.quiet(SignedDuration::from_secs(3)).await {
+            panic!("{error}: {:#?}", self.tasks().await.into_iter().take(5).collect::<Vec<_>>());
+        }
     }
 
     /// The same, and nothing went wrong.

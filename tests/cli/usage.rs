@@ -5,6 +5,8 @@ use crate::place::Place;
 /// Every command, by the words that name it.
 pub const COMMANDS: &[&[&str]] = &[
     &[],
+    &["serve"],
+    &["demo"],
     &["check"],
     &["plan"],
     &["sync"],

@@ -200,68 +200,27 @@ pub(crate) async fn realm_gone(case: Arc<Case>) {
 }
 
 pub(crate) async fn client_in_master(case: Arc<Case>) {
-    let user = case
-        .post("/users", json!({ "username": "alice", "enabled": true }))
-        .await;
+    let user = case.post("/users", json!({ "username": "alice", "enabled": true })).await;
     let keycloak = &case.keycloak;
     let master = async |method: &str, path: &str, body| {
-        keycloak
-            .call(
-                &case.token,
-                method,
-                &format!("/admin/realms/master{path}"),
-                body,
-            )
-            .await
+        keycloak.call(&case.token, method, &format!("/admin/realms/master{path}"), body).await
     };
     let name = format!("outside-{}", case.realm);
     let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
     let id = master("POST", "/clients", Some(client)).await.id();
-    let account = master("GET", &format!("/clients/{id}/service-account-user"), None)
-        .await
-        .json();
+    let account = master("GET", &format!("/clients/{id}/service-account-user"), None).await.json();
     let account = account["id"].as_str().expect("an id").to_owned();
-    let rights = master(
-        "GET",
-        &format!("/clients?clientId={}-realm", case.realm),
-        None,
-    )
-    .await
-    .json();
+    let rights = master("GET", &format!("/clients?clientId={}-realm", case.realm), None).await.json();
     let rights = rights[0]["id"].as_str().expect("an id").to_owned();
-    let role = master("GET", &format!("/clients/{rights}/roles/view-users"), None)
-        .await
-        .json();
+    let role = master("GET", &format!("/clients/{rights}/roles/view-users"), None).await.json();
     let path = format!("/users/{account}/role-mappings/clients/{rights}");
     assert_eq!(master("POST", &path, Some(json!([role]))).await.status, 204);
     let token = keycloak.client_token("master", &name, "s").await;
-    assert_eq!(
-        case.ask_as(&token, "GET", &format!("/users/{user}"), None)
-            .await
-            .status,
-        200
-    );
+    assert_eq!(case.ask_as(&token, "GET", &format!("/users/{user}"), None).await.status, 200);
     assert_eq!(case.ask_as(&token, "GET", "/roles", None).await.status, 403);
-    assert_eq!(
-        keycloak
-            .call(&token, "GET", "/admin/realms/master/users", None)
-            .await
-            .status,
-        403
-    );
-    assert_eq!(
-        master("DELETE", &format!("/clients/{id}"), None)
-            .await
-            .status,
-        204
-    );
-    assert_eq!(
-        master("GET", &format!("/users/{account}"), None)
-            .await
-            .status,
-        404,
-        "its account goes with it"
-    );
+    assert_eq!(keycloak.call(&token, "GET", "/admin/realms/master/users", None).await.status, 403);
+    assert_eq!(master("DELETE", &format!("/clients/{id}"), None).await.status, 204);
+    assert_eq!(master("GET", &format!("/users/{account}"), None).await.status, 404, "its account goes with it");
     let last = case.ask_as(&token, "GET", "/users", None).await.status;
     assert_eq!(last, 401, "and so do its tokens");
 }

@@ -54,14 +54,8 @@ pub(crate) async fn partial_imports(case: Arc<Case>) {
     let result = json!({ "action": "SKIPPED", "resourceType": "USER", "resourceName": "alice", "id": old });
     assert_eq!(skipped, json!({ "overwritten": 0, "added": 0, "skipped": 1, "results": [result] }));
     let both = json!([alice, { "username": "zed", "enabled": true }]);
-    let done = case
-        .ask("POST", "/partialImport", import("OVERWRITE", both))
-        .await
-        .json();
-    assert_eq!(
-        (&done["overwritten"], &done["added"]),
-        (&json!(1), &json!(1))
-    );
+    let done = case.ask("POST", "/partialImport", import("OVERWRITE", both)).await.json();
+    assert_eq!((&done["overwritten"], &done["added"]), (&json!(1), &json!(1)));
     // The results come in no order.
     let id_of = |name: &str| {
         let results = done["results"].as_array().expect("a list");
@@ -81,26 +75,8 @@ pub(crate) async fn partial_imports(case: Arc<Case>) {
     let zed = zed.as_str().expect("an id");
     let events = case.events().await;
     assert_eq!(events.len(), 2, "none for the id that is gone");
-    assert!(
-        events.contains(&json!([
-            "UPDATE",
-            "REALM",
-            format!("users/{new}"),
-            shown,
-            null
-        ])),
-        "{events:?}"
-    );
-    assert!(
-        events.contains(&json!([
-            "CREATE",
-            "REALM",
-            format!("users/{zed}"),
-            added,
-            null
-        ])),
-        "{events:?}"
-    );
+    assert!(events.contains(&json!(["UPDATE", "REALM", format!("users/{new}"), shown, null])), "{events:?}");
+    assert!(events.contains(&json!(["CREATE", "REALM", format!("users/{zed}"), added, null])), "{events:?}");
 }
 
 pub(crate) async fn event_store(case: Arc<Case>) {

@@ -20,6 +20,7 @@ const PASSWORD: &str = "KEYCLOAK_ADMIN_PASSWORD";
 const TOKEN: &str = "KEYCLOAK_ADMIN_TOKEN";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "named as the options are")]
 pub(super) struct Realm {
     /// The realm of this connector of the configuration
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "realm", "client_id", "client_realm"])]

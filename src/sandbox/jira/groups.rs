@@ -54,11 +54,7 @@ pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, 
     let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
     let mut shown = render::group(&call.api, group);
     if call.request.params("expand").join(",").contains("users") {
-        let members = group
-            .members
-            .ids()
-            .iter()
-            .filter_map(|key| world.accounts.get(key));
+        let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
         let items: Vec<_> = members
             .filter(|account| account.active())
             .take(PAGE)
@@ -104,20 +100,12 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
     let max = call.number("maxResults")?.unwrap_or(PAGE).clamp(1, PAGE);
     let inactive = call.request.flag("includeInactiveUsers");
     let ids = group.members.ids();
-    let active = |key: &&Id| {
-        world
-            .accounts
-            .get(*key)
-            .is_some_and(|account| account.active())
-    };
+    let active = |key: &&Id| world.accounts.get(*key).is_some_and(|account| account.active());
     // With the inactive ones a page is a slice; without, everybody must be looked at for the total.
     let (total, page): (usize, Vec<&Id>) = if inactive {
         (ids.len(), ids.iter().skip(start).take(max).collect())
     } else {
-        (
-            ids.iter().filter(active).count(),
-            ids.iter().filter(active).skip(start).take(max).collect(),
-        )
+        (ids.iter().filter(active).count(), ids.iter().filter(active).skip(start).take(max).collect())
     };
     let values: Vec<_> = page
         .into_iter()

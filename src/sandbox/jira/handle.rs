@@ -101,10 +101,7 @@ impl JiraSandbox {
     pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
         self.change(|world| {
             let directory = world.writable().unwrap_or(0);
-            accounts
-                .into_iter()
-                .map(|account| seed(world, directory, account))
-                .collect()
+            accounts.into_iter().map(|account| seed(world, directory, account)).collect()
         })
     }
 
@@ -395,22 +392,12 @@ impl JiraSandbox {
 /// knows gets one more profile.
 fn seed(world: &mut World, directory: usize, account: NewAccount) -> String {
     let active = !account.inactive;
-    let profile = Profile {
-        directory,
-        display_name: account.display_name,
-        email: account.email,
-        active,
-    };
-    let known = world
-        .named(&account.name)
-        .map(|known| Arc::clone(&known.key));
+    let profile = Profile { directory, display_name: account.display_name, email: account.email, active };
+    let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
     let key = match known {
         Some(key) => {
             if let Some(account) = world.account_mut(&key)
-                && account
-                    .profiles
-                    .iter()
-                    .all(|profile| profile.directory != directory)
+                && account.profiles.iter().all(|profile| profile.directory != directory)
             {
                 account.profiles.push(profile);
                 account.profiles.sort_by_key(|profile| profile.directory);

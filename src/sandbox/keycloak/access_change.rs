@@ -132,26 +132,12 @@ impl Tx<'_> {
     pub(crate) fn delete_client(&mut self, id: &str) -> Result<(), Refused> {
         let missing = || Refused::error(404, "Could not find client");
         let client = self.realm.client(id).cloned().ok_or_else(missing)?;
-        if let Some(account) = client
-            .service_account
-            .as_ref()
-            .and_then(|id| self.realm.users.get(id))
-            .cloned()
-        {
+        if let Some(account) = client.service_account.as_ref().and_then(|id| self.realm.users.get(id)).cloned() {
             self.remove_user(&account);
         }
         self.realm.clients.remove(&client.name);
-        let subject = Subject {
-            resource_id: Some(id.into()),
-            ..Subject::default()
-        };
-        self.admin(
-            "DELETE",
-            "CLIENT",
-            Some(format!("clients/{id}")),
-            None,
-            subject,
-        );
+        let subject = Subject { resource_id: Some(id.into()), ..Subject::default() };
+        self.admin("DELETE", "CLIENT", Some(format!("clients/{id}")), None, subject);
         Ok(())
     }
 
@@ -261,10 +247,7 @@ impl Tx<'_> {
             if email_taken || !names.insert(name.clone()) {
                 return Err(Refused::message(409, "Duplicate resource error"));
             }
-            check_profile(
-                &name,
-                rep.email.as_deref().filter(|email| !email.is_empty()),
-            )?;
+            check_profile(&name, rep.email.as_deref().filter(|email| !email.is_empty()))?;
             if existing.is_none() {
                 self.prepare_user(rep)?;
             } else if rep.groups.iter().flatten().any(|path| self.realm.group_at(path).is_none()) {

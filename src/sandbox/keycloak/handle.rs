@@ -212,9 +212,7 @@ impl RealmHandle {
     pub fn import_memberships<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
         self.quietly(|tx| {
             for (user, group) in pairs {
-                let group = tx
-                    .group_id(group)
-                    .ok_or_else(|| Refused::error(404, "Group not found"))?;
+                let group = tx.group_id(group).ok_or_else(|| Refused::error(404, "Group not found"))?;
                 let member = tx.user_mut(user)?;
                 member.groups.insert(Arc::clone(&group));
                 let (name, id) = (member.username.clone(), Arc::clone(&member.id));
@@ -366,10 +364,7 @@ impl RealmHandle {
     /// The realm as it is now, LDAP trouble or not.
     pub fn snapshot(&self) -> RealmSnapshot {
         self.cell.versions.read(None, |realm| {
-            let users = realm
-                .users
-                .values()
-                .map(|user| (user.id.to_string(), UserState::from(&**user)));
+            let users = realm.users.values().map(|user| (user.id.to_string(), UserState::from(&**user)));
             let groups = realm.groups.values().map(|group| {
                 let state = GroupState {
                     id: group.id.to_string(),

@@ -175,21 +175,12 @@ impl Keycloak {
     /// The token's grant, if its realm is still the one that gave it, and its account is still there.
     fn authenticate(&self, request: &Request) -> Result<Grant, Refusal> {
         let grant = self.tokens.check(request)?;
-        let cell = self
-            .cell(&grant.realm)
-            .filter(|cell| cell.id == grant.realm_id);
+        let cell = self.cell(&grant.realm).filter(|cell| cell.id == grant.realm_id);
         let account = &grant.actor.user;
         let alive = cell.is_some_and(|cell| {
-            grant.is_administrator()
-                || cell
-                    .versions
-                    .read(None, |realm| realm.users.contains_key(account.as_str()))
+            grant.is_administrator() || cell.versions.read(None, |realm| realm.users.contains_key(account.as_str()))
         });
-        if alive {
-            Ok(grant)
-        } else {
-            Err(Refusal::unauthorized())
-        }
+        if alive { Ok(grant) } else { Err(Refusal::unauthorized()) }
     }
 
     async fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refusal> {

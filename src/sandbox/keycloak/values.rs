@@ -51,10 +51,7 @@ impl NewUser {
     /// The same with one more attribute.
     #[must_use]
     pub fn attribute(mut self, name: &str, value: &str) -> Self {
-        self.attributes
-            .entry(name.to_owned())
-            .or_default()
-            .push(value.to_owned());
+        self.attributes.entry(name.to_owned()).or_default().push(value.to_owned());
         self
     }
 
@@ -99,26 +96,17 @@ pub struct UserChange {
 impl UserChange {
     /// Enables or disables.
     pub fn enabled(on: bool) -> Self {
-        Self {
-            enabled: Some(on),
-            ..Self::default()
-        }
+        Self { enabled: Some(on), ..Self::default() }
     }
 
     /// A new login.
     pub fn username(name: impl Into<String>) -> Self {
-        Self {
-            username: Some(name.into()),
-            ..Self::default()
-        }
+        Self { username: Some(name.into()), ..Self::default() }
     }
 
     /// A new e-mail address.
     pub fn email(email: impl Into<String>) -> Self {
-        Self {
-            email: Some(email.into()),
-            ..Self::default()
-        }
+        Self { email: Some(email.into()), ..Self::default() }
     }
 
     pub(crate) fn rep(&self) -> UserRep {
