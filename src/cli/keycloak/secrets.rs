@@ -25,10 +25,7 @@ impl Files {
         let default = |ending: &str| PathBuf::from(format!("{}-{ending}.secret", known.name));
         let client = client.or_else(|| configured(connector.map(|connector| &connector.client_secret)));
         let hook = hook.or_else(|| configured(connector.and_then(|connector| connector.hook.secret.as_ref())));
-        Self {
-            client: client.unwrap_or_else(|| default("client")),
-            hook: hook.unwrap_or_else(|| default("hook")),
-        }
+        Self { client: client.unwrap_or_else(|| default("client")), hook: hook.unwrap_or_else(|| default("hook")) }
     }
 
     /// The secret that events are signed with, if there is one already; Keycloak has been given it then.
