@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use usersync::sandbox::{JiraOptions, JiraSandbox};
@@ -105,6 +104,7 @@ fn private(file: &Path, content: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
 }
 
+/// As the README says: the realm is set up, then the configuration is written.
 async fn prepare(server: &Server, port: u16) -> Place {
     let realm = Realm::fresh(server, "e2e-binary").await;
     hire(&realm).await;
@@ -136,18 +136,20 @@ targets = ["jira"]
         server.url,
         realm.name
     );
-    private(&folder.path().join("usersync.toml"), &text);
-    Place { realm, jira, folder, server: None }
+    let place = Place { realm, jira, folder, server: None };
+    let address = format!("http://127.0.0.1:{port}/hooks/acme");
+    let files = ["--client-secret-file", "client.secret", "--hook-secret-file", "hook.secret"];
+    let of = ["keycloak", "setup", "--url", &server.url, "--realm", &place.realm.name, "--address", &address];
+    let done = place.run(&[&of[..], &files].concat(), 0).await;
+    assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
+    private(&place.folder.path().join("usersync.toml"), &text);
+    let again = place.run(&["keycloak", "setup", "--connector", "acme", "--address", &address], 0).await;
+    assert!(again.contains("Nothing to do: all is as it should be."), "{again}");
+    place
 }
 
 pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     let mut place = prepare(server, port).await;
-    let address = format!("http://127.0.0.1:{port}");
-    let setup = ["keycloak", "setup", "--connector", "acme", "--address", &address];
-    let done = place.run(&setup, 0).await;
-    assert!(done.contains("create client usersync"), "{done}");
-    let again = place.run(&setup, 0).await;
-    assert!(again.contains("Nothing to do: all is as it should be."), "{again}");
     place.run(&["check"], 0).await;
     let plan = place.run(&["plan"], 0).await;
     assert!(plan.contains("100"), "the plan has all the staff: {plan}");
@@ -182,5 +184,5 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     assert!(events.contains("CREATE USER"), "{events}");
     let log = place.log();
     assert!(!log.contains("ERROR") && !log.contains(server.hook_secret.trim()), "{log}");
-    place.realm.ask(Method::DELETE, "", None).await;
+    place.realm.leave().await;
 }

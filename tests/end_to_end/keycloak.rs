@@ -156,6 +156,19 @@ impl Realm {
         self.must(Method::DELETE, path, Some(body)).await;
     }
 
+    /// Sets the realm's listeners; usersync's is `usersync`.
+    pub async fn listeners(&self, listeners: &[&str]) {
+        let mut config = self.get("events/config").await;
+        config["eventsListeners"] = json!(listeners);
+        self.put("events/config", &config).await;
+    }
+
+    /// Takes the realm away, without telling: the listener would wait for whoever comes to this port next.
+    pub async fn leave(&self) {
+        self.listeners(&["jboss-logging"]).await;
+        self.delete("").await;
+    }
+
     /// A user by login.
     pub async fn user(&self, login: &str) -> String {
         let found = self.get(&format!("users?username={login}&exact=true")).await;

@@ -43,7 +43,11 @@ impl Latencies {
             let mut all: Vec<_> = self.steps.iter().map(|step| of(step).as_millis()).collect();
             all.sort_unstable();
             if let (Some(p50), Some(max)) = (all.get(all.len() / 2), all.last()) {
-                println!("latency to the {which} write, {}: p50 {p50} ms, max {max} ms, {} changes", self.title, all.len());
+                println!(
+                    "latency to the {which} write, {}: p50 {p50} ms, max {max} ms, {} changes",
+                    self.title,
+                    all.len()
+                );
             }
         }
     }
