@@ -47,7 +47,7 @@ fn simulate(scenario: &Scenario, sabotage: Sabotage, first: u64, runs: u64) -> O
         let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
         let store = Arc::new(store);
         for seed in first..first + runs {
-            let mut simulation = Simulation::new(scenario, sabotage, Arc::clone(&store), seed, seed).await;
+            let mut simulation = Simulation::new(scenario, sabotage, Arc::clone(&store), seed, seed);
             let wrong = simulation.run().await;
             if !wrong.is_empty() {
                 let trace = simulation.shared.world().trace.clone();
@@ -152,6 +152,8 @@ scenarios! {
         };
     run: 80, "one user and a full run; an event is lost",
         ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 1, ..NONE } };
+    run_verdict: 60, "a change and its undoing, of which one event is lost, with a full run",
+        ONE { workers: 1, kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
     run_login: 80, "a new user is renamed, with a full run; events are lost",
         NOBODY {
             logins: &["x", "y", "z"],
@@ -211,6 +213,13 @@ scenarios! {
             ],
             budget: Budget { change: 4, ..NONE },
         };
+    namesakes_fault: 80, "the same with a full run and faults",
+        TWO {
+            groups: &[("g0", "staff"), ("g1", "crew")],
+            group_names: &["staff", "crew"],
+            kinds: &[GroupName("g0"), GroupName("g1"), GroupDelete("g0"), Member("u1", "g1"), Member("u0", "g0")],
+            budget: Budget { change: 4, run: 1, ..FAULTS },
+        };
     spelling: 40, "a group's name changes its case",
         ONE {
             group_names: &["staff", "Staff"],
@@ -240,7 +249,7 @@ scenarios! {
 fn is_noticed(sabotage: Sabotage, scenarios: &[Scenario]) {
     let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
     let noticed = scenarios.iter().find_map(|scenario| {
-        let failure = simulate(scenario, sabotage, first, 400)?;
+        let failure = simulate(scenario, sabotage, first, 2_000)?;
         Some((scenario.name, failure.seed, failure.wrong))
     });
     let (name, seed, wrong) = noticed.unwrap_or_else(|| panic!("nobody notices {sabotage:?}"));
@@ -253,8 +262,9 @@ fn sabotage_a_claim_that_does_not_wait_for_old_requests_is_noticed() {
 }
 
 #[test]
+#[ignore = "the interleaving that it takes is rare: a minute or two"]
 fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
-    is_noticed(Sabotage::VerdictsStand, &[all::run, all::run_mix]);
+    is_noticed(Sabotage::VerdictsStand, &[all::run_verdict]);
 }
 
 #[test]
@@ -269,7 +279,7 @@ fn sabotage_no_second_look_after_an_early_event_is_noticed() {
 
 #[test]
 fn sabotage_a_ring_that_nobody_finds_is_noticed() {
-    is_noticed(Sabotage::NoRings, &[all::swap, all::ring]);
+    is_noticed(Sabotage::NoRings, &[all::ring]);
 }
 
 #[test]
@@ -279,7 +289,7 @@ fn the_same_seed_tells_the_same_story() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
-            let mut simulation = Simulation::new(&scenario, Sabotage::None, Arc::new(store), 1, seed).await;
+            let mut simulation = Simulation::new(&scenario, Sabotage::None, Arc::new(store), 1, seed);
             simulation.run().await;
             simulation.shared.world().trace.clone()
         })

@@ -50,11 +50,6 @@ pub(super) fn intend(
         return Intended::None(why);
     }
     let name = policy::group_name(group, case);
-    if let Some(GroupMapping::Managed { group: id, name: mapped }) = table.mapping(&group.id)
-        && case.fold(mapped) == case.fold(&group.name)
-    {
-        return Intended::InOrder(id.clone());
-    }
     let held_by = table.sources().find_map(|(other, mapping)| match mapping {
         GroupMapping::Managed { group: id, name: mapped }
             if *other != group.id && case.fold(mapped) == case.fold(&group.name) =>
@@ -64,9 +59,16 @@ pub(super) fn intend(
         _ => None,
     });
     match held_by {
-        Some(_) if other_stands => Intended::None(two_paths(&group.name)),
-        Some((other, _)) => Intended::Ask(other.clone()),
-        None => {
+        Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
+        // Also for one that has the name itself: two may have taken it at once.
+        Some((other, _)) => return Intended::Ask(other.clone()),
+        None => {}
+    }
+    match table.mapping(&group.id) {
+        Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(&group.name) => {
+            Intended::InOrder(id.clone())
+        }
+        _ => {
             let managed = table.all_managed().find(|managed| case.fold(&managed.name) == case.fold(&name));
             managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
         }
@@ -134,8 +136,13 @@ impl Case<'_> {
                 // It has another name by now, or is gone: its own task finds that out.
                 self.raise(vec![Subject::Group(other.clone())], Priority::Event).await?;
             }
-            intended = match table.mapping(other) {
-                Some(GroupMapping::Managed { group: id, .. }) if !stands => Intended::Join(id.clone()),
+            intended = match (table.mapping(other), table.mapping(&group.id)) {
+                (Some(GroupMapping::Managed { group: id, .. }), Some(GroupMapping::Managed { group: own, name }))
+                    if !stands && id == own && case.fold(name) == case.fold(&group.name) =>
+                {
+                    Intended::InOrder(id.clone())
+                }
+                (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Join(id.clone()),
                 _ => intend(group, &table, case, why_not, true),
             };
         }
@@ -197,18 +204,15 @@ impl Case<'_> {
         let mut namesakes = self.connector.source.groups_named(&group.name).await?;
         namesakes.retain(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
         if !namesakes.is_empty() {
-            // One that is not known by this name yet goes first: only then do we hear when it lets go of it.
             let table = self.engine.group_table(&self.claim.pair).await?;
             let known = |other: &GroupState| {
                 table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
             };
-            let first: Vec<Subject> =
+            let unknown: Vec<Subject> =
                 namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
-            if !first.is_empty() && self.wait_for(&first, true).await? {
-                return Ok(false);
-            }
             self.unmap(group, two_paths(&group.name), former).await?;
-            return Ok(true);
+            // Only one who is known by this name tells us when it lets go of it: till then we look again after it.
+            return Ok(unknown.is_empty() || !self.wait_for(&unknown, true).await?);
         }
         if let Some(found) = self.port.target.group_named(&name).await? {
             self.adopt_group(group, found, former).await?;

@@ -29,7 +29,7 @@ use crate::{
 /// The place of the first realm's run among the actors; the second's is the next.
 const RUN: Actor = 10;
 /// More steps than any simulation needs.
-const MOST_STEPS: usize = 20_000;
+const MOST_STEPS: usize = 5_000;
 /// A change that is told early is there after this at the latest, before the second look.
 const COMMITS_WITHIN: SignedDuration = SignedDuration::from_secs(4);
 
@@ -43,7 +43,7 @@ enum Ended {
     /// A worker who found nothing that was due at that time.
     Idle(Timestamp),
     /// A run.
-    Ran(Option<Report>),
+    Ran(Option<Box<Report>>),
 }
 
 type Acting = Pin<Box<dyn Future<Output = Ended>>>;
@@ -76,6 +76,9 @@ struct Weights {
     arrive: u32,
     fault: u32,
     advance: u32,
+    run: u32,
+    /// Whether runs begin only after the last change, so that all has to be as desired after them.
+    runs_come_last: bool,
 }
 
 impl Weights {
@@ -87,8 +90,10 @@ impl Weights {
             change: one_of(&[1, 3, 10]),
             deliver: one_of(&[2, 8, 20]),
             arrive: one_of(&[2, 8, 20]),
-            fault: one_of(&[1, 1, 3]),
+            fault: one_of(&[1, 1, 3, 10]),
             advance: one_of(&[0, 1, 1, 4]),
+            run: one_of(&[2, 10, 40]),
+            runs_come_last: one_of(&[0, 1]) == 1,
         }
     }
 }
@@ -132,13 +137,7 @@ impl Drop for Told<'_> {
 
 impl<'s> Simulation<'s> {
     /// The `number`-th simulation on this store: other simulations on it have other names, and so nothing in common.
-    pub async fn new(
-        scenario: &'s Scenario,
-        sabotage: Sabotage,
-        store: Arc<SqliteStore>,
-        number: u64,
-        seed: u64,
-    ) -> Self {
+    pub fn new(scenario: &'s Scenario, sabotage: Sabotage, store: Arc<SqliteStore>, number: u64, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let weights = Weights::draw(&mut rng);
         let shared = Arc::new(Shared::new(World::new(scenario.begin(), scenario.by_name)));
@@ -208,7 +207,7 @@ impl<'s> Simulation<'s> {
     }
 
     /// A whole run while nothing else happens.
-    async fn run_alone(&mut self, realm: usize, options: RunOptions) -> Option<Report> {
+    async fn run_alone(&mut self, realm: usize, options: RunOptions) -> Option<Box<Report>> {
         self.start_run(realm, options);
         loop {
             for gate in self.shared.gates.waiting() {
@@ -352,13 +351,13 @@ impl<'s> Simulation<'s> {
     fn may_happen(&self, busy: bool) -> Vec<(u32, Next)> {
         let mut choices = Vec::new();
         let world = self.shared.world();
-        let Weights { change, fault, .. } = self.weights;
+        let Weights { change, fault, run, runs_come_last, .. } = self.weights;
         if self.left.change > 0 && world.pending.is_none() {
             choices.push((change, Next::Change));
         }
-        if self.left.run > 0 {
+        if self.left.run > 0 && (self.left.change == 0 || !runs_come_last) {
             let free = (0..self.pairs.len()).filter(|realm| !self.actors.contains_key(&(RUN + realm)));
-            choices.extend(free.map(|realm| (2, Next::StartRun(realm))));
+            choices.extend(free.map(|realm| (run, Next::StartRun(realm))));
         }
         if self.left.drift > 0 {
             choices.push((2, Next::Drift));
@@ -485,7 +484,7 @@ impl<'s> Simulation<'s> {
         let pair = self.pairs[realm].clone();
         let acting = async move {
             match engine.run(&pair, &options).await {
-                Ok((_, report)) => Ended::Ran(Some(report)),
+                Ok((_, report)) => Ended::Ran(Some(Box::new(report))),
                 Err(error) => {
                     shared.world().say(format!("    the run fails: {error}"));
                     Ended::Ran(None)

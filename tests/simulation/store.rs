@@ -137,7 +137,9 @@ impl Store for WatchedStore {
         now: Timestamp,
     ) -> StoreResult<Appended> {
         if self.sabotage == Sabotage::NoSecondLook {
-            events.iter_mut().for_each(|event| event.settle = false);
+            for event in &mut events {
+                event.settle = false;
+            }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
     }
