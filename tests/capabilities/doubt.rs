@@ -4,7 +4,7 @@ use usersync::{
     model::HeldKind,
     sandbox::{
         Fault,
-        house::{CLIENT_SECRET, House},
+        house::{CLIENT_SECRET, CONNECTOR, House},
         keycloak::{NewUser, UserChange},
     },
     store::{PairState, Store},
@@ -153,16 +153,21 @@ async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
 async fn another_realm_behind_the_same_address_stops_the_connector() {
     let w = world().await;
     let before = w.jira().snapshot();
-    // The same names, other people: the client's account is another one, as after a realm was made anew.
-    w.realm().delete_user(&w.id("service-account-usersync")).await.ok();
-    let known = w.realm().snapshot().user("service-account-usersync").cloned();
-    let other = w.grounds.keycloak.add_realm("elsewhere");
-    other.add_service_client("usersync", CLIENT_SECRET, &["view-users"]);
-    let account = other.snapshot().user("service-account-usersync").cloned();
-    assert_ne!(known.map(|user| user.id), account.map(|user| user.id));
-    w.calm().await;
-    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
-    assert_eq!(w.jira().snapshot(), before);
+    let keycloak = &w.grounds.keycloak;
+    // The realm is made anew under its old name, client and secret included, with other people in it.
+    let client = reqwest::Client::new();
+    let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin"), ("password", "admin")];
+    let token = format!("{}/realms/master/protocol/openid-connect/token", keycloak.url());
+    let given: serde_json::Value = client.post(token).form(&form).send().await.unwrap().json().await.unwrap();
+    let realm = client.delete(format!("{}/admin/realms/{CONNECTOR}", keycloak.url()));
+    let answer = realm.bearer_auth(given["access_token"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(answer.status(), 204);
+    let anew = keycloak.add_realm(CONNECTOR);
+    anew.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
+    anew.import_users([NewUser::named("somebody")]).unwrap();
+    assert!(w.try_run().await.is_err());
+    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    assert_eq!(w.jira().snapshot(), before, "nothing is written");
 }
 
 #[tokio::test]

@@ -104,7 +104,9 @@ async fn all_that_is_ever_sent_is_described() {
         for (operation, ..) in writes() {
             jira.apply(&operation, soon()).await.expect("all goes well");
         }
-        for seen in server.journal() {
+        // The manifest for application links belongs to another interface, which has no description.
+        let described = server.journal().into_iter().filter(|seen| !seen.path.starts_with("/rest/applinks/"));
+        for seen in described {
             let wrong = contract.complaints(&seen);
             assert!(wrong.is_empty(), "{} {}: {wrong:?}", seen.method, seen.path);
             kinds.insert((seen.method, seen.path));
