@@ -29,10 +29,11 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     let local = |time: civil::DateTime| time.to_zoned(now.time_zone().clone()).map(|zoned| zoned.timestamp());
     let found = if let Ok(span) = text.parse::<jiff::Span>() {
         now.checked_sub(span.abs()).map(|zoned| zoned.timestamp())
-    } else if let Ok(time) = text.parse::<civil::Time>() {
-        local(now.date().to_datetime(time))
     } else if let Ok(time) = text.parse::<civil::DateTime>() {
         local(time)
+    } else if let Ok(time) = text.parse::<civil::Time>() {
+        // After the form with a date: of that it would read the time alone.
+        local(now.date().to_datetime(time))
     } else {
         return Err("write it as 14:30, 2026-10-02, \"2026-10-02 14:30\", or as 2h or 30m for so long ago".to_owned());
     };

@@ -29,7 +29,7 @@ const RUNS: usize = 3;
     long_about = "\
 Try every source and target, and say what is missing and how to mend it.
 
-Signs in everywhere, reads a little, compares rights, clocks and settings. Nothing is changed. Each line begins with how
+Signs in everywhere, reads a little, compares rights, clocks and settings. Nothing is changed. Each line begins with how \
 it stands: ok, note (worth knowing), wait (something is still to come), no (a problem).",
     after_help = "\
 Examples:

@@ -19,7 +19,7 @@ use crate::{
     long_about = "\
 Show dead letters, and put them back to work.
 
-A dead letter is a task whose attempts are used up (about three days of trying), or that the target refused for good. It
+A dead letter is a task whose attempts are used up (about three days of trying), or that the target refused for good. It \
 waits for a replay, which gives it fresh attempts.",
     after_help = "\
 Examples:

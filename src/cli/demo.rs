@@ -28,11 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Play the whole product on built-in imitations of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and
+Play the whole product on built-in imitations of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and \
 leaves nothing behind.
 
-People join, change name and login, change groups, leave; one change is made while the listener is switched off, and the
-full run finds it; one call fails and is replayed. Each step is shown with its time from the change in Keycloak to the
+People join, change name and login, change groups, leave; one change is made while the listener is switched off, and the \
+full run finds it; one call fails and is replayed. Each step is shown with its time from the change in Keycloak to the \
 change in Jira. In the end both sides are compared from their bare state.",
     after_help = "\
 Examples:

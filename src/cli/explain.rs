@@ -25,7 +25,7 @@ use side::OnTarget;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show one person on both sides: whether they are in scope, their account, what it should hold and what it does hold, what
+Show one person on both sides: whether they are in scope, their account, what it should hold and what it does hold, what \
 would be done, what waits, and the last changes with their causes.
 
 Both sides are read now; nothing is changed. Works beside a running server.",

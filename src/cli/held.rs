@@ -25,9 +25,9 @@ const SHOWN: usize = 50;
     long_about = "\
 Show what waits for a person, and decide.
 
-Held are: a connector's first run on a target, whatever goes past a limit of the safety gate, accounts and groups that
-were there before, inactive accounts, administrators who left. Everything else goes on meanwhile. An approval is good
-once, and what it sets free is planned anew from a fresh look; a rejection stands until the person's state in Keycloak
+Held are: a connector's first run on a target, whatever goes past a limit of the safety gate, accounts and groups that \
+were there before, inactive accounts, administrators who left. Everything else goes on meanwhile. An approval is good \
+once, and what it sets free is planned anew from a fresh look; a rejection stands until the person's state in Keycloak \
 changes.",
     after_help = "\
 Examples:

@@ -32,8 +32,8 @@ const EVERY: Duration = Duration::from_millis(200);
     long_about = "\
 Set a realm up for usersync, take usersync out of it, see an event arrive.
 
-These commands act as an administrator of Keycloak, whom usersync needs for nothing else. The login is given with --admin;
-the password is asked for, or taken from KEYCLOAK_ADMIN_PASSWORD; a token that you have already, from
+These commands act as an administrator of Keycloak, whom usersync needs for nothing else. The login is given with --admin; \
+the password is asked for, or taken from KEYCLOAK_ADMIN_PASSWORD; a token that you have already, from \
 KEYCLOAK_ADMIN_TOKEN. Neither is kept, and neither can be given as an argument.",
     after_help = "\
 Examples:
@@ -54,7 +54,7 @@ enum Command {
         long_about = "\
 Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
 
-What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed
+What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed \
 with, are written to files that only you may read; they are never shown.",
         after_help = "\
 Examples:

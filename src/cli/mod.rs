@@ -48,8 +48,8 @@ use crate::config::{Config, Drawing, Env};
     long_about = "\
 Keeps users and groups of Keycloak realms in step in Jira, driven by Keycloak's own events.
 
-A change in Keycloak reaches the targets within a second; a full reconcile on a schedule finds whatever the events
-missed; whatever failed can be looked at, understood and replayed. Nothing is changed in a target before a person has
+A change in Keycloak reaches the targets within a second; a full reconcile on a schedule finds whatever the events \
+missed; whatever failed can be looked at, understood and replayed. Nothing is changed in a target before a person has \
 seen the first plan and approved it.",
     after_help = exit::HELP,
     after_long_help = concat_help(),
@@ -71,7 +71,7 @@ Examples, in the order of a first day:
   usersync config example > usersync.toml    a configuration to fill in
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
-  usersync serve                             plans the first run, holds it for approval, then keeps all in step
+  usersync serve                             plans the first run and holds it; then keeps in step
   usersync held approve 1                    lets it go on
 
 {}",
@@ -80,6 +80,7 @@ Examples, in the order of a first day:
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     #[arg(
         long,

@@ -26,8 +26,8 @@ use crate::{
     long_about = "\
 Show what a full run would do, and do none of it.
 
-Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target
-nor to the store, so it may be called at any time, beside a running server too. Exit code 3 says that a run would hold
+Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target \
+nor to the store, so it may be called at any time, beside a running server too. Exit code 3 says that a run would hold \
 something back at the safety gate.",
     after_help = "\
 Examples:
@@ -130,7 +130,8 @@ impl PlanArgs {
             out.say("This would be the first run: sync plans it and holds it until it is approved.");
         }
         if report.planned_total() > 0 {
-            out.say("Show them: --list   As JSON: --json   Do it: usersync sync");
+            let show = if self.list { "" } else { "Show them: --list   " };
+            out.say(format!("{show}As JSON: --json   Do it: usersync sync"));
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     exit::{Exit, Failure, Outcome},
     out::Out,
     report,
-    words::{span, thin},
+    words::{thin, took},
 };
 use crate::{
     engine::{Counts, Report},
@@ -95,7 +95,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
                 run.pair.to_string(),
                 trigger(&run.trigger).to_owned(),
                 outcome(&run.outcome),
-                run.ended_at.map(|end| span(end.duration_since(run.started_at))).unwrap_or_default(),
+                run.ended_at.map(|end| took(end.duration_since(run.started_at))).unwrap_or_default(),
                 report.map(|report| did(run, &report)).unwrap_or_default(),
             ]
         });

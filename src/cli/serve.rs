@@ -32,8 +32,8 @@ const REQUESTS_END: Duration = Duration::from_secs(5);
     long_about = "\
 Listen for Keycloak's events and keep the targets in step, until told to stop (Ctrl-C or SIGTERM).
 
-Events are stored before they are acknowledged, and applied at once; full runs are made on each connector's schedule, and
-at start if one was missed. The first run of a connector on a target is planned and held for approval. /healthz, /readyz
+Events are stored before they are acknowledged, and applied at once; full runs are made on each connector's schedule, and \
+at start if one was missed. The first run of a connector on a target is planned and held for approval. /healthz, /readyz \
 and /metrics are served beside /hooks/CONNECTOR.",
     after_help = "\
 Examples:

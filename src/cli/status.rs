@@ -30,7 +30,7 @@ const TASKS: usize = 200;
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show how it stands: a sentence for each connector on each target, what to do where something is wrong, and the proof of
+Show how it stands: a sentence for each connector on each target, what to do where something is wrong, and the proof of \
 life: the last event, change and run, and the next run.
 
 Exit code 0: all in step or working; 1: something is wrong; 3: something waits for a person.",

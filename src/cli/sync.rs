@@ -24,8 +24,8 @@ use crate::{
     long_about = "\
 Run a full reconcile now, or bring one person in step.
 
-Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server
-runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a
+Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server \
+runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a \
 target is planned and held: look at it with `usersync held show`, then approve it, and call sync again.
 
 Ctrl-C stops cleanly, between two people.",

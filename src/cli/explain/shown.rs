@@ -123,7 +123,7 @@ fn last(out: &Out, past: &Past) -> String {
         .map(|at| format!(" ({} after its cause)", took(change.at.duration_since(at))))
         .unwrap_or_default();
     format!(
-        "{}  {}: {}{after}  because of {}",
+        "{}  {}: {}{after}  because: {}",
         out.when(change.at),
         changes::sentence(change),
         changes::outcome(&change.outcome),
