@@ -1,7 +1,10 @@
 //! What a real Keycloak's event store said about each change, and what is made of it. The files are recorded anew by
 //! `scripts/record-captures URL FILE`.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -189,4 +192,54 @@ fn what_is_recorded_anew_has_the_shapes_that_are_known() {
             assert_eq!(shapes, *before, "{}: {} in {file}, not as in Keycloak {version}", step.did, capture.keycloak);
         }
     }
+}
+
+/// The names of all fields within, an element of a list counting as one; `representation` is JSON in a text.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let text = value.as_str().filter(|_| path == ".representation").and_then(|text| serde_json::from_str(text).ok());
+    match text.as_ref().unwrap_or(value) {
+        Value::Object(members) => {
+            members.iter().for_each(|(name, value)| fields(value, &format!("{path}.{name}"), found))
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, &format!("{path}[]"), found)),
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+/// What a step left, ids and times left out: a kind, a path and the fields of each event.
+fn tells(step: &Step) -> BTreeSet<String> {
+    let tell = |event: &Value| {
+        let mut found = BTreeSet::new();
+        fields(event, "", &mut found);
+        let found: Vec<_> = found.into_iter().collect();
+        let about = decoded(std::slice::from_ref(event)).iter().map(shape).collect::<String>();
+        format!("{about} with {}", found.join(" "))
+    };
+    step.events.iter().map(tell).collect()
+}
+
+/// A version that is not among the recorded ones is compared with the newest of them.
+#[test]
+fn a_real_keycloak_still_tells_what_was_recorded() {
+    let Ok(file) = std::env::var("USERSYNC_TEST_CAPTURE") else {
+        eprintln!("NOT RUN: it needs what scripts/record-captures recorded just now, in USERSYNC_TEST_CAPTURE");
+        return;
+    };
+    let now: Capture = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let recorded: Vec<_> = files().into_iter().filter(|file| file.starts_with("recorded-")).collect();
+    let same = recorded.iter().find(|file| **file == format!("recorded-{}.json", now.keycloak));
+    let file = same.or(recorded.last()).unwrap();
+    let before = capture(file);
+    let did = |capture: &Capture| capture.steps.iter().map(|step| step.did.clone()).collect::<Vec<_>>();
+    assert_eq!(did(&now), did(&before), "the steps are others than in {file}: record them anew");
+    let differences: Vec<_> = now
+        .steps
+        .iter()
+        .zip(&before.steps)
+        .filter(|(now, before)| tells(now) != tells(before))
+        .map(|(now, before)| format!("{}: {:#?}, in {file} {:#?}", now.did, tells(now), tells(before)))
+        .collect();
+    assert!(differences.is_empty(), "Keycloak {} tells something else: {}", now.keycloak, differences.join("\n"));
 }

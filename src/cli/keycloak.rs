@@ -116,8 +116,8 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let mut options = args.realm.options(context, &known)?;
     options.view_realm = args.view_realm;
     options.address = args.address.map(|address| hook_address(address, &known.hook_name()));
-    options.webhook_secret = known.webhook_secret()?;
     let files = secrets::Files::new(&known, args.client_secret_file, args.hook_secret_file);
+    options.webhook_secret = files.webhook_secret(&known)?;
     let session = connect(options).await?;
     let plan = session.plan().await?;
     let (lines, notes) = (plan.lines(), plan.notes.clone());

@@ -322,14 +322,13 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
         Presence::Present(user) if policy::out_of_scope(user).is_none() => {
             let login = policy::desired_user(user, situation.capabilities).login;
             match rename(situation, account, &login) {
-                Rename::None => {}
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
                 Rename::NotPossible(why) => planned.findings.not_possible.push(why),
                 // Somebody who may not sign in waits for his name after he was kept out.
                 Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
                     return decision;
                 }
-                Rename::Instead(_) => {}
+                Rename::None | Rename::Instead(_) => {}
             }
         }
         _ => {}

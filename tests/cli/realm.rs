@@ -50,6 +50,13 @@ async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }
+    let hook = std::fs::read(place.file("fresh-hook.secret")).expect("written");
+    administer(&place, &setup).await.ended(0).says("Nothing to do: all is as it should be.");
+    assert_eq!(
+        std::fs::read(place.file("fresh-hook.secret")).expect("there"),
+        hook,
+        "Keycloak holds that secret by now"
+    );
     let (remove, again) = ([&["keycloak", "remove"][..], &of].concat(), [&["keycloak", "setup"][..], &of].concat());
     administer(&place, &again).await.ended(0).says("Nothing to do: all is as it should be.");
     administer(&place, &[&remove[..], &["--dry-run"]].concat())

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use usersync::sandbox::{JiraOptions, JiraSandbox};
@@ -16,7 +15,7 @@ use super::{
     changes::user,
     compare::differences,
     keycloak::{Realm, Server},
-    place::{hire, set_up},
+    place::hire,
 };
 
 /// How long both sides may take to be in step.
@@ -32,18 +31,24 @@ struct Place {
 impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usersync"));
-        command.args(args).current_dir(self.folder.path()).env_clear().env("USER", "tester").stdin(Stdio::null());
+        command.args(args).current_dir(self.folder.path()).env_clear().env("USER", "tester");
+        command.env("KEYCLOAK_ADMIN_PASSWORD", "admin").stdin(Stdio::null());
         command
     }
 
     /// Runs it to its end, and gives what it says.
     async fn run(&self, args: &[&str], code: i32) -> String {
+        let (ended, said) = self.ended(args).await;
+        assert_eq!(ended, Some(code), "usersync {args:?}\n{said}");
+        said
+    }
+
+    async fn ended(&self, args: &[&str]) -> (Option<i32>, String) {
         let mut command = self.command(args);
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (said(&output.stdout), said(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "usersync {args:?}\n{out}\n{err}");
-        out
+        (output.status.code(), format!("{out}{err}"))
     }
 
     fn log(&self) -> String {
@@ -99,15 +104,13 @@ fn private(file: &Path, content: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
 }
 
+/// As the README says: the realm is set up, then the configuration is written.
 async fn prepare(server: &Server, port: u16) -> Place {
     let realm = Realm::fresh(server, "e2e-binary").await;
-    let client_secret = set_up(server, &realm, port).await;
     hire(&realm).await;
     let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, content) in
-        [("client.secret", client_secret.as_str()), ("hook.secret", &server.hook_secret), ("jira.token", jira.token())]
-    {
+    for (name, content) in [("hook.secret", server.hook_secret.as_str()), ("jira.token", jira.token())] {
         private(&folder.path().join(name), content);
     }
     let text = format!(
@@ -133,8 +136,16 @@ targets = ["jira"]
         server.url,
         realm.name
     );
-    private(&folder.path().join("usersync.toml"), &text);
-    Place { realm, jira, folder, server: None }
+    let place = Place { realm, jira, folder, server: None };
+    let address = format!("http://127.0.0.1:{port}/hooks/acme");
+    let files = ["--client-secret-file", "client.secret", "--hook-secret-file", "hook.secret"];
+    let of = ["keycloak", "setup", "--url", &server.url, "--realm", &place.realm.name, "--address", &address];
+    let done = place.run(&[&of[..], &files].concat(), 0).await;
+    assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
+    private(&place.folder.path().join("usersync.toml"), &text);
+    let again = place.run(&["keycloak", "setup", "--connector", "acme", "--address", &address], 0).await;
+    assert!(again.contains("Nothing to do: all is as it should be."), "{again}");
+    place
 }
 
 pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
@@ -147,15 +158,17 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     place.serve();
     let held = place
         .until("the first run is held", async || {
-            let sets: Value = serde_json::from_str(&place.run(&["held", "list", "--json"], 0).await).expect("JSON");
-            let id = first_id(&sets);
-            id.ok_or_else(|| sets.to_string())
+            let (_, said) = place.ended(&["held", "list", "--json"]).await;
+            let sets: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
+            sets["held"][0]["id"].as_i64().ok_or(said)
         })
-        .await;
+        .await
+        .to_string();
     assert_eq!(place.jira.snapshot().accounts.len(), 1, "nothing is written before the approval");
     let early = place.realm.post("users", &user("early")).await;
     place.run(&["held", "approve", &held, "--note", "looked at"], 0).await;
     place.in_step("the approved first run").await;
+    place.run(&["keycloak", "test-event", "--connector", "acme"], 0).await;
 
     place.realm.put(&format!("users/{early}"), &json!({"username": "later"})).await;
     place.in_step("a change while it serves").await;
@@ -171,10 +184,5 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     assert!(events.contains("CREATE USER"), "{events}");
     let log = place.log();
     assert!(!log.contains("ERROR") && !log.contains(server.hook_secret.trim()), "{log}");
-    place.realm.ask(Method::DELETE, "", None).await;
-}
-
-fn first_id(sets: &Value) -> Option<String> {
-    let list = sets.as_array().or_else(|| sets.as_object()?.values().find_map(Value::as_array))?;
-    Some(list.first()?["id"].to_string())
+    place.realm.leave().await;
 }

@@ -39,11 +39,6 @@ impl Server {
         let hook_port = port.parse().expect("USERSYNC_TEST_HOOK_PORT is a port");
         Some(Self { url: url.trim_end_matches('/').to_owned(), version, hook_secret, hook_port })
     }
-
-    /// Whether it is one of those that tell less: see `keycloak-spi-notes/README.md`.
-    pub fn tells_less(&self) -> bool {
-        self.version.starts_with("26.0.")
-    }
 }
 
 /// A realm of one test.
@@ -159,6 +154,19 @@ impl Realm {
 
     pub async fn delete_with(&self, path: &str, body: &Value) {
         self.must(Method::DELETE, path, Some(body)).await;
+    }
+
+    /// Sets the realm's listeners; usersync's is `usersync`.
+    pub async fn listeners(&self, listeners: &[&str]) {
+        let mut config = self.get("events/config").await;
+        config["eventsListeners"] = json!(listeners);
+        self.put("events/config", &config).await;
+    }
+
+    /// Takes the realm away, without telling: the listener would wait for whoever comes to this port next.
+    pub async fn leave(&self) {
+        self.listeners(&["jboss-logging"]).await;
+        self.delete("").await;
     }
 
     /// A user by login.

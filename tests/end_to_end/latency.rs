@@ -22,10 +22,13 @@ impl Latencies {
         Self { title: format!("Keycloak {version}, {realm}"), steps: Vec::new() }
     }
 
-    /// A write before the answer counts as one at once.
+    /// A write before the answer counts as one at once; where all were before, the change itself waited for them.
     pub fn note(&mut self, what: &str, answered: SystemTime, writes: &[Entry]) {
         let after = |entry: &Entry| entry.at.duration_since(answered).unwrap_or_default();
         let (Some(first), Some(last)) = (writes.first(), writes.last()) else { return };
+        if last.at <= answered {
+            return;
+        }
         let (first, last) = (after(first), after(last));
         self.steps.push(Step { what: what.to_owned(), writes: writes.len(), first, last });
     }
@@ -36,10 +39,16 @@ impl Latencies {
             let Step { what, writes, first, last } = step;
             println!("  {:>6} {:>6}  {what} ({writes})", first.as_millis(), last.as_millis());
         }
-        let mut firsts: Vec<_> = self.steps.iter().map(|step| step.first.as_millis()).collect();
-        firsts.sort_unstable();
-        if let (Some(p50), Some(max)) = (firsts.get(firsts.len() / 2), firsts.last()) {
-            println!("latency of {}: p50 {p50} ms, max {max} ms, {} changes", self.title, firsts.len());
+        for (which, of) in [("first", (|step| step.first) as fn(&Step) -> Duration), ("last", |step| step.last)] {
+            let mut all: Vec<_> = self.steps.iter().map(|step| of(step).as_millis()).collect();
+            all.sort_unstable();
+            if let (Some(p50), Some(max)) = (all.get(all.len() / 2), all.last()) {
+                println!(
+                    "latency to the {which} write, {}: p50 {p50} ms, max {max} ms, {} changes",
+                    self.title,
+                    all.len()
+                );
+            }
         }
     }
 }

@@ -12,13 +12,13 @@ use super::{
 
 /// A change while the listener is switched off is told by nobody; the full run finds it.
 pub async fn deaf(place: &mut Place) {
-    place.listeners(&["jboss-logging"]).await;
+    place.realm.listeners(&["jboss-logging"]).await;
     let kim = place.realm.post("users", &user("kim")).await;
     let group = place.realm.post("groups", &json!({"name": "kims"})).await;
     place.realm.put(&format!("users/{kim}/groups/{group}"), &Value::Null).await;
     let staff = place.realm.user("staff7").await;
     place.realm.delete(&format!("users/{staff}")).await;
-    place.listeners(&["jboss-logging", "usersync"]).await;
+    place.realm.listeners(&["jboss-logging", "usersync"]).await;
     place.quiet().await;
     assert!(place.jira.snapshot().account("kim").is_none(), "somebody told of kim");
     let store = Arc::clone(&place.house().store);

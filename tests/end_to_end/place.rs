@@ -7,7 +7,6 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -197,18 +196,11 @@ impl Place {
         panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
     }
 
-    /// Sets the realm's listeners; usersync's is `usersync`.
-    pub async fn listeners(&self, listeners: &[&str]) {
-        let mut config = self.realm.get("events/config").await;
-        config["eventsListeners"] = json!(listeners);
-        self.realm.put("events/config", &config).await;
-    }
-
     /// Prints how long it took, stops, and takes the realm away.
     pub async fn leave(mut self) {
         self.latencies.print();
+        self.realm.leave().await;
         self.stop().await;
-        self.realm.ask(Method::DELETE, "", None).await;
     }
 }
 

@@ -58,12 +58,6 @@ impl Known {
     pub fn hook_name(&self) -> String {
         self.connector.as_ref().map_or_else(|| self.name.clone(), |connector| connector.name.to_string())
     }
-
-    /// The secret that events are signed with, if one is configured.
-    pub fn webhook_secret(&self) -> Result<Option<SecretString>, Failure> {
-        let secret = self.connector.as_ref().and_then(|connector| connector.hook.secret.as_ref());
-        secret.map(|secret| secret.read().map_err(|error| Failure::usage(error.to_string()))).transpose()
-    }
 }
 
 impl Realm {

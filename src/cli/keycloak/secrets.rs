@@ -9,7 +9,7 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::realm::Known;
-use crate::{cli::exit::Failure, keycloak::setup::Done};
+use crate::{cli::exit::Failure, config::Secret, keycloak::setup::Done};
 
 /// Where secrets are kept.
 pub(super) struct Files {
@@ -21,12 +21,22 @@ impl Files {
     /// As told, else where the configuration looks for them, else beside us under the realm's name.
     pub fn new(known: &Known, client: Option<PathBuf>, hook: Option<PathBuf>) -> Self {
         let connector = known.connector.as_ref();
-        let configured = connector.and_then(|connector| connector.client_secret.path()).map(Path::to_path_buf);
+        let configured = |secret: Option<&Secret>| secret.and_then(Secret::path).map(Path::to_path_buf);
         let default = |ending: &str| PathBuf::from(format!("{}-{ending}.secret", known.name));
-        Self {
-            client: client.or(configured).unwrap_or_else(|| default("client")),
-            hook: hook.unwrap_or_else(|| default("hook")),
-        }
+        let client = client.or_else(|| configured(connector.map(|connector| &connector.client_secret)));
+        let hook = hook.or_else(|| configured(connector.and_then(|connector| connector.hook.secret.as_ref())));
+        Self { client: client.unwrap_or_else(|| default("client")), hook: hook.unwrap_or_else(|| default("hook")) }
+    }
+
+    /// The secret that events are signed with, if there is one already; Keycloak has been given it then.
+    pub fn webhook_secret(&self, known: &Known) -> Result<Option<SecretString>, Failure> {
+        let configured = known.connector.as_ref().and_then(|connector| connector.hook.secret.clone());
+        let secret = match configured {
+            Some(secret) if secret.path().is_none() => secret,
+            _ if self.hook.exists() => Secret::file(&self.hook),
+            _ => return Ok(None),
+        };
+        secret.read().map(Some).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Whether they can be written, before anything is made that would be lost.

@@ -417,7 +417,7 @@ impl Run<'_> {
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => in_order.push(planned),
                 Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { user: user.id.clone(), planned, view: Some(view) }),
+                Verdict::FromWalk(view) => items.push(Item { user: user.id.clone(), planned, view: Some(*view) }),
                 Verdict::LookAgain => items.push(Item { user: user.id.clone(), planned, view: None }),
             }
         }
@@ -525,15 +525,15 @@ impl Run<'_> {
                 if removes || !planned.missing_groups.is_empty() {
                     Verdict::LookAgain
                 } else {
-                    Verdict::FromWalk(view())
+                    Verdict::FromWalk(Box::new(view()))
                 }
             }
             Decision::Adopt(account) => {
                 Report::count(&mut report.planned, "adopt", 1);
                 if self.options.mode == RunMode::DryRun {
-                    self.plan_adopted(presence, subject, account, target, groups);
+                    self.plan_adopted(presence, subject, &account, target, groups);
                 }
-                Verdict::FromWalk(view())
+                Verdict::FromWalk(Box::new(view()))
             }
             Decision::Conflict(text) => {
                 report.conflicts.push(text);
@@ -557,7 +557,7 @@ impl Run<'_> {
         &mut self,
         presence: &Presence,
         subject: &Subject,
-        account: crate::model::Account,
+        account: &crate::model::Account,
         target: &TargetWalk,
         groups: &GroupTable,
     ) {
@@ -568,7 +568,7 @@ impl Run<'_> {
             capabilities: &self.info.capabilities,
             presence,
             link: Some(&link),
-            account: Some(target.accounts.get(&account.id).unwrap_or(&account)),
+            account: Some(target.accounts.get(&account.id).unwrap_or(account)),
             holder: &NameHolder::Own,
             groups,
             adopt_freely: true,
@@ -715,7 +715,7 @@ impl Run<'_> {
 enum Verdict {
     InOrder,
     Nothing,
-    FromWalk(View),
+    FromWalk(Box<View>),
     LookAgain,
 }
 
