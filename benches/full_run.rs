@@ -23,9 +23,7 @@ use usersync::{
     engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
-    sandbox::{
-        JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser,
-    },
+    sandbox::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser},
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -294,7 +292,10 @@ async fn compare(size: Size) {
     let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let began = Instant::now();
     let (_, report) = engine.run(&pair, &first).await.expect("the first run ends well");
-    assert!(!report.has_problems() && report.done.get("adopt") == Some(&((size.users + size.groups) as u64)), "{report:#?}");
+    assert!(
+        !report.has_problems() && report.done.get("adopt") == Some(&((size.users + size.groups) as u64)),
+        "{report:#?}"
+    );
     println!("full_run_idle: the first run adopted {} accounts in {:.1} s", size.users, began.elapsed().as_secs_f64());
 
     let mut sides = support::Sides::default();

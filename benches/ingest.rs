@@ -298,7 +298,9 @@ fn main() {
         match support::after("load").as_deref() {
             Some([address, numbers @ ..]) => {
                 let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
-                let [round, connections, requests] = numbers[..] else { panic!("load ADDRESS ROUND CONNECTIONS REQUESTS") };
+                let [round, connections, requests] = numbers[..] else {
+                    panic!("load ADDRESS ROUND CONNECTIONS REQUESTS")
+                };
                 load(address, round, connections, requests).await;
             }
             _ => compare(Size::get()).await,

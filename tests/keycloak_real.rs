@@ -72,6 +72,11 @@ async fn a_realm_is_set_up_read_and_left_as_it_was() {
     assert!(again.new_webhook_secret.is_none());
     let admin_events = realm.get("admin-events?max=1000").await.to_string();
     assert!(!admin_events.contains(key.expose_secret()), "the key is kept in an admin event");
+    let attributes = realm.get("").await["attributes"].to_string();
+    assert!(
+        !attributes.contains(key.expose_secret()),
+        "the key is kept in the realm, where its administrators read it"
+    );
 
     let source = source(&realm, None, "usersync", &done.client_secret, 500);
     let info = source.identify().await.unwrap();

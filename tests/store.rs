@@ -48,7 +48,7 @@ macro_rules! every_expectation {
                 replayed_events_put_their_subjects_back_to_work,
             }
             tasks: {
-                a_hint_raises_the_generation_instead_of_adding_a_row,
+                a_hint_adds_no_second_row,
                 an_earlier_time_and_a_higher_priority_win,
                 claims_go_by_priority_then_time,
                 only_these_connectors_on_this_target_are_claimed,
@@ -103,6 +103,7 @@ macro_rules! every_expectation {
                 random_histories_agree_with_the_reference,
             }
             rest: {
+                hooks_of_removed_connectors_are_remembered,
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,

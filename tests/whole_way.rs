@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use usersync::{
     sandbox::{
+        agree::agree,
         house::{Grounds, House, HouseOptions},
         keycloak::{NewUser, UserChange},
     },
@@ -27,8 +28,8 @@ async fn settled(grounds: &Grounds, house: &House) {
     let tasks = house.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
     let troubled: Vec<_> = tasks.iter().filter(|task| task.error.is_some()).collect();
     assert!(troubled.is_empty(), "{troubled:#?}");
-    let agreement = house.agreement(grounds).await.expect("comparable");
-    assert_eq!(agreement.differences, Vec::<String>::new());
+    let agreement = agree(grounds);
+    assert!(agreement.holds(), "{agreement}");
 }
 
 #[tokio::test]

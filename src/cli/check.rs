@@ -50,7 +50,8 @@ pub(super) struct CheckArgs {
 /// One thing that was checked.
 #[derive(Serialize)]
 struct Part {
-    part: &'static str,
+    #[serde(rename = "part")]
+    kind: &'static str,
     name: String,
     address: String,
     /// Product, version, who we are there.
@@ -106,7 +107,7 @@ fn tell(out: &Out, parts: &[Part]) -> Exit {
             let head = [out.strong(&part.name), part.address.clone(), part.what.clone()];
             out.line(head.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("    "));
             for note in notes {
-                out.noted(State::from(note.state), &note.about, &note.text).into_iter().for_each(|line| out.line(line));
+                out.lines(out.noted(State::from(note.state), &note.about, &note.text));
             }
         }
         let waits = match waits {
@@ -148,7 +149,7 @@ fn configuration(config: &Config) -> Part {
         note(NoteState::Note, "warning", format!("{place}{}{advice}", warning.message()))
     }));
     Part {
-        part: "configuration",
+        kind: "configuration",
         name: "configuration".to_owned(),
         address: config.path.display().to_string(),
         what: String::new(),
@@ -173,7 +174,7 @@ async fn store(config: &Config, now: Timestamp) -> Part {
         None => note(NoteState::Note, "lock", "free: no server runs, so no event is taken and no schedule is kept"),
     });
     Part {
-        part: "store",
+        kind: "store",
         name: "store".to_owned(),
         address: path.display().to_string(),
         what: String::new(),
@@ -206,7 +207,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, out: &Out)
         _ => String::new(),
     };
     Part {
-        part: "source",
+        kind: "source",
         name: connector.name.to_string(),
         address,
         what: format!("Keycloak{version}, realm {}{added}", connector.realm),
@@ -231,7 +232,7 @@ fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
 
 async fn probe(config: &TargetConfig, client: &dyn Target) -> Part {
     let mut part = Part {
-        part: "target",
+        kind: "target",
         name: config.name.to_string(),
         address: config.url.to_string().trim_end_matches('/').to_owned(),
         what: String::new(),

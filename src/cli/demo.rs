@@ -13,6 +13,7 @@ use crate::{
     model::RunTrigger,
     sandbox::{
         Fault,
+        agree::agree,
         house::{CONNECTOR, Grounds, House, HouseError, HouseOptions, TARGET},
         jira::JiraSnapshot,
         keycloak::{NewUser, Refused, UserChange},
@@ -107,11 +108,7 @@ impl Demo {
 
     /// Where the three servers listen, for a person who wants to look around.
     fn addresses(&self) -> [(&'static str, String); 3] {
-        [
-            ("Keycloak", self.grounds.keycloak.url()),
-            ("Jira", self.grounds.jira.url()),
-            ("usersync", self.house.url()),
-        ]
+        [("Keycloak", self.grounds.keycloak.url()), ("Jira", self.grounds.jira.url()), ("usersync", self.house.url())]
     }
 
     /// Plays the story; each line is told as it happens.
@@ -133,7 +130,8 @@ impl Demo {
 
         let began = Instant::now();
         realm.join(&alice, &admins).await?;
-        self.when(tell, began, "alice joins release-managers", |jira| member(jira, "release-managers", "alice")).await?;
+        self.when(tell, began, "alice joins release-managers", |jira| member(jira, "release-managers", "alice"))
+            .await?;
 
         let began = Instant::now();
         let change = UserChange { first_name: Some("Alicia".into()), ..UserChange::default() };
@@ -172,7 +170,8 @@ impl Demo {
         tell("The listener is switched off, and bob joins: no event arrives.".to_owned());
         realm.switch_webhook(true);
         let began = Instant::now();
-        let request = Request::Run { connector: CONNECTOR.into(), target: Some(TARGET.into()), trigger: RunTrigger::Person };
+        let request =
+            Request::Run { connector: CONNECTOR.into(), target: Some(TARGET.into()), trigger: RunTrigger::Person };
         self.house.store.request(&request, "demo", jiff::Timestamp::now()).await?;
         self.when(tell, began, "the full run finds bob", |jira| member(jira, "engineering", "bob")).await
     }
@@ -205,8 +204,8 @@ impl Demo {
     async fn compare(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         self.grounds.realm.webhook_idle().await;
         self.house.quiet(jiff::SignedDuration::from_secs(1)).await?;
-        let agreement = self.house.agreement(&self.grounds).await?;
-        if !agreement.differences.is_empty() {
+        let agreement = agree(&self.grounds);
+        if !agreement.holds() {
             return Err(DemoError::Differ(agreement.differences.join("\n")));
         }
         tell(format!(

@@ -177,7 +177,7 @@ pub(super) fn outcome(event: &EventRecord) -> String {
         EventOutcome::Accepted if event.hints.is_empty() => "accepted".to_owned(),
         EventOutcome::Accepted => {
             let hints: Vec<String> = event.hints.iter().map(Subject::to_string).collect();
-            format!("look at {}", some(hints.iter().map(String::as_str), 2))
+            format!("look at {}", some(hints.iter().map(String::as_str), 2, hints.len()))
         }
     }
 }
@@ -207,7 +207,9 @@ async fn show(context: &Context, id: String) -> Outcome {
     if out.json {
         out.document(&serde_json::json!({ "events": events.iter().map(document).collect::<Vec<_>>() }));
     } else {
-        events.iter().for_each(|event| whole(out, event));
+        for event in &events {
+            whole(out, event);
+        }
     }
     Ok(Exit::Done)
 }
@@ -226,7 +228,7 @@ fn whole(out: &Out, event: &EventRecord) {
     let body = serde_json::from_str::<serde_json::Value>(&event.body)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| event.body.clone());
-    body.lines().for_each(|line| out.line(format!("  {line}")));
+    out.lines(body.lines().map(|line| format!("  {line}")));
 }
 
 async fn replay(context: &Context, filter: EventFilter, ids: Vec<String>) -> Outcome {

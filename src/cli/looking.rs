@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use crate::{
     model::{
         AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Pair, Priority, RunId, RunMode, RunOutcome,
-        RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token,
-        UserId,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
@@ -84,6 +84,7 @@ looking! {
         fn managed_groups(&self, target: &TargetName) -> Vec<ManagedGroup>;
         fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
+        fn not_possible(&self, pair: &Pair) -> Vec<NotPossible>;
         fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
         fn pair_state(&self, pair: &Pair) -> PairState;
         fn paused(&self) -> BTreeSet<ConnectorName>;
@@ -112,6 +113,7 @@ looking! {
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
         fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
         fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> ();
+        fn remember_hooks(&self, connectors: &[(ConnectorName, serde_json::Value)]) -> Vec<(ConnectorName, serde_json::Value)>;
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();

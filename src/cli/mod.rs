@@ -13,6 +13,7 @@ mod events;
 mod exit;
 mod explain;
 mod held;
+mod keycloak;
 mod looking;
 mod out;
 mod people;
@@ -80,8 +81,12 @@ Examples, in the order of a first day:
 
 #[derive(Debug, Args)]
 struct Global {
-    /// The configuration file; without it USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help = "The configuration file; without it USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml"
+    )]
     config: Option<PathBuf>,
     /// Write the result as one JSON document
     #[arg(long, global = true)]
@@ -89,8 +94,7 @@ struct Global {
     /// Say only what was asked for, and what is wrong
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// No colours; so does NO_COLOR, and any output that is not a terminal
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help = "No colours; so does NO_COLOR, and any output that is not a terminal")]
     no_color: bool,
 }
 
@@ -112,6 +116,7 @@ enum Command {
     Connector(connector::ConnectorArgs),
     Target(target::TargetArgs),
     Config(config::ConfigArgs),
+    Keycloak(keycloak::KeycloakArgs),
 }
 
 /// What every command is given.
@@ -162,6 +167,7 @@ impl Command {
             Self::Connector(args) => args.run(context).await,
             Self::Target(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
+            Self::Keycloak(args) => args.run(context).await,
         }
     }
 }
@@ -179,7 +185,10 @@ pub fn main() -> ExitCode {
     };
     let Global { config, json, quiet, no_color } = cli.global;
     let context = Context { told: config, env: Env::Process, out: Out::new(json, quiet, no_color) };
-    if let Err(error) = logs() {
+    // The server logs as its configuration says.
+    if !matches!(cli.command, Command::Serve(_))
+        && let Err(error) = logs()
+    {
         context.out.error(format!("usersync: {error}"));
         return Exit::Usage.into();
     }

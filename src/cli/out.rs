@@ -59,6 +59,7 @@ impl From<NoteState> for State {
 
 /// How a command speaks.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Out {
     pub json: bool,
     pub quiet: bool,
@@ -79,6 +80,13 @@ impl Out {
     #[allow(clippy::unused_self, reason = "as its neighbours, which need it")]
     pub fn line(&self, text: impl Display) {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    /// Some lines of the result.
+    pub fn lines<T: Display>(&self, lines: impl IntoIterator<Item = T>) {
+        for line in lines {
+            self.line(line);
+        }
     }
 
     /// A result that is told only where nobody asked for quiet.

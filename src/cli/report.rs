@@ -64,12 +64,12 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
     for (verb, one, many) in VERBS {
         let Some(number) = counts.get(verb).filter(|number| **number > 0) else { continue };
         let what = format!("{} {}", thin(*number), if *number == 1 { one } else { many });
-        let names = names(verb, lines);
+        let names = names(verb, lines, usize::try_from(*number).unwrap_or(usize::MAX));
         out.line(format!("  {:<12} {what:<20} {names}", verb.replace('_', " ")).trim_end());
     }
 }
 
-fn names(verb: &str, lines: &[Line]) -> String {
+fn names(verb: &str, lines: &[Line], all: usize) -> String {
     let of_verb: Vec<&Operation> = lines.iter().map(|line| &line.operation).filter(|o| o.verb() == verb).collect();
     if verb == "update" {
         let (mut display_names, mut emails) = (0, 0);
@@ -84,7 +84,7 @@ fn names(verb: &str, lines: &[Line]) -> String {
         return parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect::<Vec<_>>().join(", ");
     }
     let names: Vec<String> = of_verb.into_iter().map(short).collect();
-    some(names.iter().map(String::as_str), NAMES)
+    some(names.iter().map(String::as_str), NAMES, all)
 }
 
 /// The operation without its verb.
@@ -117,13 +117,11 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
 fn tell(out: &Out, state: State, about: &str, texts: &[String], all: bool) {
     let most = if all { usize::MAX } else { FINDINGS };
     for text in texts.iter().take(most) {
-        for line in out.noted(state, about, text) {
-            out.line(line);
-        }
+        out.lines(out.noted(state, about, text));
     }
     if texts.len() > most {
         let text = format!("and {} more; all of them: --list or --json", thin(texts.len() - most));
-        out.noted(state, about, &text).into_iter().for_each(|line| out.line(line));
+        out.lines(out.noted(state, about, &text));
     }
 }
 
@@ -134,16 +132,14 @@ pub(super) fn gate(report: &Report) -> String {
         parts.map(|(kind, (planned, limit))| format!("{} of {} {}", thin(*planned), thin(*limit), limited(*kind)))
     };
     let (past, within): (Vec<String>, Vec<String>) = (told(true).collect(), told(false).collect());
-    let mut text = String::new();
+    let mut parts = Vec::new();
     if !past.is_empty() {
-        text = format!("Past the safety gate, so held whole for approval: {}.", past.join(", "));
-    } else if within.is_empty() {
-        text.push_str("Nothing that the safety gate limits.");
+        parts.push(format!("Past the safety gate, so held whole for approval: {}.", past.join(", ")));
     }
     if !within.is_empty() {
-        text = format!("{text}  Within the safety gate ({}).", within.join(", ")).trim_start().to_owned();
+        parts.push(format!("Within the safety gate ({}).", within.join(", ")));
     }
-    text
+    if parts.is_empty() { "Nothing that the safety gate limits.".to_owned() } else { parts.join("  ") }
 }
 
 /// Why there is nothing to do, where that is so.
@@ -186,7 +182,7 @@ mod tests {
         let operation = Operation::CreateGroup { name: "eng".into() };
         assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()));
         assert_eq!(
-            names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation, why: None }]),
+            names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation, why: None }], 1),
             "eng"
         );
     }

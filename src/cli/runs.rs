@@ -135,7 +135,7 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
     };
     report::head(out, &run.pair, &report);
     if list {
-        report.lines.iter().for_each(|line| out.line(format!("  {}", line.operation)));
+        out.lines(report.lines.iter().map(|line| format!("  {}", line.operation)));
     }
     let counts = if run.mode == RunMode::DryRun { &report.planned } else { &report.done };
     report::counts(out, counts, &report.lines);

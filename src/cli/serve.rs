@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Context,
@@ -10,7 +11,7 @@ use super::{
     exit::{Exit, Failure, Outcome},
 };
 use crate::{
-    config::{Config, ConnectorConfig, Secret},
+    config::{Config, ConnectorConfig, Secret, SecretReference},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
         Inbox, Store, StoreError,
@@ -43,7 +44,6 @@ Examples:
 pub(super) struct ServeArgs {}
 
 impl ServeArgs {
-    #[expect(clippy::unused_self, reason = "as all commands are run")]
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
         match logs::init(config.log.format, config.log.level) {
@@ -68,7 +68,9 @@ impl ServeArgs {
         let store = Arc::new(SqliteStore::open(&config.store.path, OpenOptions::new(context.out.now)).await?);
         let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn Store>).with_metrics(metrics);
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
-        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, config.connectors.iter().map(hook).collect());
+        let mut connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
+        connectors.extend(removed(&config, store.as_ref()).await?);
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, connectors);
         health.ok("store");
         tracing::info!(connectors = config.connectors.len(), targets = config.targets.len(), "at work");
 
@@ -144,6 +146,36 @@ fn hook(connector: &ConnectorConfig) -> HookConnector {
         secrets: Arc::new(HookSecrets::new(standard, p2)),
         removed: false,
     }
+}
+
+/// How a connector's senders sign, without secrets: kept so that they can be told to stop once it is removed.
+#[derive(Default, Serialize, Deserialize)]
+struct HookDocument {
+    realm: String,
+    standard: Vec<SecretReference>,
+    p2: Option<SecretReference>,
+}
+
+/// Connectors that were there once: senders that still sign well are answered 410.
+async fn removed(config: &Config, store: &dyn Store) -> Result<Vec<HookConnector>, Failure> {
+    let document = |connector: &ConnectorConfig| HookDocument {
+        realm: connector.realm.clone(),
+        standard: connector.hook.secrets().filter_map(Secret::reference).collect(),
+        p2: connector.hook.p2.as_ref().and_then(Secret::reference),
+    };
+    let documents = config.connectors.iter().map(|connector| {
+        let document = serde_json::to_value(document(connector)).unwrap_or_default();
+        (connector.name.clone(), document)
+    });
+    let removed = store.remember_hooks(&documents.collect::<Vec<_>>()).await?;
+    let place = |(name, document)| {
+        let document: HookDocument = serde_json::from_value(document).unwrap_or_default();
+        let standard = document.standard.into_iter().map(|reference| reader(&reference.into())).collect();
+        let p2 = document.p2.map(|reference| reader(&reference.into()));
+        let secrets = Arc::new(HookSecrets::new(standard, p2));
+        HookConnector { name, realm: document.realm, targets: Vec::new(), secrets, removed: true }
+    };
+    Ok(removed.into_iter().map(place).collect())
 }
 
 fn reader(secret: &Secret) -> ReadSecret {

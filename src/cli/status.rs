@@ -287,12 +287,10 @@ fn in_service(known: &Known<'_>) -> (Standing, String, Exit) {
         (true, None) => "no full run is scheduled".to_owned(),
         (false, _) => "no full run is due while no server runs".to_owned(),
     };
-    let state = if known.last_run.as_ref().and_then(last_run_trouble).is_some() {
+    if known.last_run.as_ref().and_then(last_run_trouble).is_some() {
         return (Standing::Degraded, format!("In step as far as it can be. {change}, {next}."), Exit::Problems);
-    } else {
-        Standing::InStep
-    };
-    (state, format!("In step. {change}, {next}."), Exit::Done)
+    }
+    (Standing::InStep, format!("In step. {change}, {next}."), Exit::Done)
 }
 
 fn show(out: &Out, told: &[Told], server: Option<&str>) {
@@ -308,7 +306,7 @@ fn show(out: &Out, told: &[Told], server: Option<&str>) {
             continue;
         }
         out.line(format!("{}  {}    {}", out.state(state), out.strong(&told.pair.to_string()), told.sentence));
-        told.more.iter().for_each(|more| out.line(format!("      {more}")));
+        out.lines(told.more.iter().map(|more| format!("      {more}")));
         if !out.quiet {
             proof_of_life(out, told);
         }

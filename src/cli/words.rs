@@ -78,11 +78,11 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Some names, and how many more there are.
-pub(super) fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
-    let all = names.len();
+/// Some names of so many, and how many more there are.
+pub(super) fn some<'a>(names: impl Iterator<Item = &'a str>, most: usize, all: usize) -> String {
     let shown: Vec<&str> = names.take(most).collect();
     match all.saturating_sub(shown.len()) {
+        _ if shown.is_empty() => String::new(),
         0 => shown.join(", "),
         more => format!("{} and {} more", shown.join(", "), thin(more)),
     }
@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn names_are_cut_off_with_their_number() {
-        assert_eq!(some(["a", "b", "c"].into_iter(), 3), "a, b, c");
-        assert_eq!(some(["a", "b", "c"].into_iter(), 2), "a, b and 1 more");
+        assert_eq!(some(["a", "b", "c"].into_iter(), 3, 3), "a, b, c");
+        assert_eq!(some(["a", "b", "c"].into_iter(), 2, 3), "a, b and 1 more");
+        assert_eq!(some([].into_iter(), 2, 3), "");
     }
 }

@@ -35,7 +35,7 @@ pub use example::EXAMPLE;
 pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
-pub use secret::{Secret, SecretError};
+pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{
     Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig, TargetAuth,
     TargetConfig, TargetKind, TlsConfig,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use serde::{Deserialize, Serialize};
 
 use super::Env;
 
@@ -23,6 +24,25 @@ enum Origin {
     Inline(SecretString),
     File(PathBuf),
     Variable { name: String, env: Env },
+}
+
+/// Where a secret is found, to be kept where secrets must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretReference {
+    /// In this file.
+    File(PathBuf),
+    /// In this environment variable.
+    Variable(String),
+}
+
+impl From<SecretReference> for Secret {
+    fn from(reference: SecretReference) -> Self {
+        match reference {
+            SecretReference::File(path) => Self::file(path),
+            SecretReference::Variable(name) => Self::variable(name, Env::Process),
+        }
+    }
 }
 
 /// Why a secret could not be had; names the place, never the value.
@@ -57,6 +77,15 @@ impl Secret {
             Origin::Inline(_) => "the configuration file".to_owned(),
             Origin::File(path) => format!("file {}", path.display()),
             Origin::Variable { name, .. } => format!("environment variable {name}"),
+        }
+    }
+
+    /// Where it is found, if it is not in the configuration itself.
+    pub fn reference(&self) -> Option<SecretReference> {
+        match &self.0 {
+            Origin::Inline(_) => None,
+            Origin::File(path) => Some(SecretReference::File(path.clone())),
+            Origin::Variable { name, .. } => Some(SecretReference::Variable(name.clone())),
         }
     }
 

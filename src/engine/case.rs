@@ -13,22 +13,14 @@ use super::{
 };
 use crate::{
     model::{
-        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, Operation, Subject,
+        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation,
+        Subject,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, NewIntent, Settled, Step, Stepped, StoreError, Waiting},
     target::{Applied, TargetError, TargetErrorKind, TargetInfo},
     telemetry::metrics::Peer,
 };
-
-/// How long one call at a target may take.
-const CALL: SignedDuration = SignedDuration::from_secs(30);
-/// How much later than its deadline a request may still arrive.
-const MARGIN: SignedDuration = SignedDuration::from_secs(5);
-/// When the second look is due that closes the race with a sender that fires before the commit.
-const SETTLE: SignedDuration = SignedDuration::from_secs(5);
-/// How long a task waits for another one before it looks for itself.
-const WAIT_AT_MOST: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is different for a subject that a run works.
 #[derive(Clone, Debug, Default)]
@@ -128,11 +120,9 @@ impl<'e> Case<'e> {
     }
 
     async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
-        let groups = step.group.is_some();
+        let writing = step.group.is_some().then(|| self.engine.writing_group());
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
-        if groups {
-            self.engine.forget_groups();
-        }
+        drop(writing);
         if stepped == Stepped::AccountTaken {
             return Err(WorkError::Unsteady(self.claim.subject.to_string()));
         }
@@ -149,6 +139,9 @@ impl<'e> Case<'e> {
         let key = held_key(operation);
         if self.set_aside.contains(&key) {
             return Ok(Sent::Held);
+        }
+        if self.was_not_possible(&key) {
+            return Ok(Sent::NotPossible);
         }
         let kind = operation.limited().map(HeldKind::Gate);
         let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
@@ -176,6 +169,7 @@ impl<'e> Case<'e> {
         }
         match self.decision(kind, &key, HeldItemState::Approved) {
             Some(item) => self.send_within(operation, account, None, Some(item)).await,
+            None if self.was_not_possible(&key) => Ok(Sent::NotPossible),
             None => {
                 self.hold(kind, &key, operation.to_string());
                 Ok(Sent::Held)
@@ -190,12 +184,13 @@ impl<'e> Case<'e> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
-        let deadline = self.engine.clock.now() + CALL;
+        let deadline = self.engine.clock.now() + self.engine.times.call;
+        let arrives_until = deadline + self.engine.times.margin;
         let mut step = std::mem::take(&mut self.step);
         step.next = Some(NewIntent {
             operation: operation.clone(),
             before: before(operation, account),
-            arrives_until: deadline + MARGIN,
+            arrives_until,
             limit,
             approved_by,
         });
@@ -226,10 +221,13 @@ impl<'e> Case<'e> {
                 Ok(Sent::Done(applied))
             }
             Err(error @ TargetError { kind: TargetErrorKind::Unanswered, .. }) => {
-                Err(WorkError::Unanswered { error, until: deadline + MARGIN })
+                Err(WorkError::Unanswered { error, until: arrives_until })
             }
             Err(error) => {
                 self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
+                if error.kind == TargetErrorKind::NotPossible {
+                    self.keep_not_possible(held_key(operation), error.text.clone());
+                }
                 self.flush().await?;
                 match error.kind {
                     TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
@@ -251,6 +249,31 @@ impl<'e> Case<'e> {
         if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
             metrics.written(&self.port.name, self.claim.caused_at, now);
         }
+    }
+
+    /// Keeps what the subject's state at the source is by now; what was not possible in another one may be so in this.
+    pub fn know_state(&mut self, fingerprint: String) {
+        self.fingerprint = fingerprint;
+        let known = self.claim.not_possible.len();
+        self.claim.not_possible.retain(|one| one.fingerprint == self.fingerprint);
+        if self.claim.not_possible.len() < known {
+            self.step.not_possible = Some(self.claim.not_possible.clone());
+        }
+    }
+
+    /// Whether the target is known to be unable to do this; then that is told again, and nothing is sent.
+    fn was_not_possible(&mut self, key: &str) -> bool {
+        let Some(known) = self.claim.not_possible.iter().find(|one| one.key == key) else { return false };
+        self.worked.findings.not_possible.push(known.why.clone());
+        self.set_aside.insert(key.to_owned());
+        true
+    }
+
+    fn keep_not_possible(&mut self, key: String, why: String) {
+        let (subject, fingerprint) = (self.claim.subject.clone(), self.fingerprint.clone());
+        self.claim.not_possible.retain(|one| one.key != key);
+        self.claim.not_possible.push(NotPossible { subject, key, fingerprint, why });
+        self.step.not_possible = Some(self.claim.not_possible.clone());
     }
 
     /// What an operation that took effect changes in the link.
@@ -334,7 +357,8 @@ impl<'e> Case<'e> {
             self.flush().await?;
             self.worked.held = self.held.len();
             let now = self.engine.clock.now();
-            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), now + SETTLE, now).await?;
+            let settle_at = now + self.engine.times.settle;
+            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), settle_at, now).await?;
             Ok(())
         };
         match written.await {
@@ -355,8 +379,8 @@ impl<'e> Case<'e> {
     pub async fn wait_for(&mut self, others: &[Subject], ring_ends_it: bool) -> Result<bool, WorkError> {
         self.flush().await?;
         let now = self.engine.clock.now();
-        let waiting =
-            self.engine.store.wait_for(self.claim.token, others, ring_ends_it, now + WAIT_AT_MOST, now).await?;
+        let at_latest = now + self.engine.times.wait_at_most;
+        let waiting = self.engine.store.wait_for(self.claim.token, others, ring_ends_it, at_latest, now).await?;
         self.worked.later = waiting == Waiting::Waits;
         Ok(self.worked.later)
     }
@@ -386,14 +410,14 @@ impl Engine {
             WorkError::Unanswered { until, .. } => Some(until.duration_since(now)),
             _ => None,
         };
-        let wait = retry::wait(failed, asked, &self.dice);
+        let wait = retry::wait(&self.times.retries, failed, asked, &self.dice);
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
             ErrorClass::Credentials | ErrorClass::Throttled => {
-                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(5)), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
-                self.store.defer(claim.token, now + wait.max(SignedDuration::from_secs(30)), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.refused), now).await
             }
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);

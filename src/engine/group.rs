@@ -1,10 +1,10 @@
 //! Reconcile one group on one target: makes it, adopts it, or lets it go. Its members are their own users' business; the
 //! group only raises the tasks of those whose memberships differ.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Sent, Worked},
+    case::{Case, RunRules, Sent, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
 };
@@ -87,7 +87,8 @@ impl Engine {
     ) -> Result<Worked, (Claimed, WorkError)> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
-            Ok(()) => case.complete().await,
+            Ok(true) => case.complete().await,
+            Ok(false) => Ok(case.worked),
             Err(error) => {
                 let _ = case.flush().await;
                 Err((case.claim, error))
@@ -97,13 +98,15 @@ impl Engine {
 }
 
 impl Case<'_> {
-    async fn reconcile_group(&mut self, id: &GroupId) -> Result<(), WorkError> {
+    /// `true`: all is done and the claim is to be completed; `false`: it was given back.
+    async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
         if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
             group = self.connector.source.group(id).await?;
         }
         self.connector.breaker.succeeded();
+        self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(None).await?;
         }
@@ -111,7 +114,7 @@ impl Case<'_> {
         let former = table.mapping(id).cloned();
         match group {
             Some(group) => self.reconcile_present_group(&group, former).await,
-            None => self.let_go(id, former).await,
+            None => self.let_go(id, former).await.map(|()| true),
         }
     }
 
@@ -119,7 +122,7 @@ impl Case<'_> {
         &mut self,
         group: &GroupState,
         former: Option<GroupMapping>,
-    ) -> Result<(), WorkError> {
+    ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
         let why_not = policy::impossible_group(&policy::group_name(group, case), &self.info.capabilities);
         let table = self.engine.group_table(&self.claim.pair).await?;
@@ -137,16 +140,18 @@ impl Case<'_> {
             };
         }
         match intended {
-            Intended::InOrder(target) => self.check_managed(group, &target, &table).await,
+            Intended::InOrder(target) => return self.check_managed(group, &target, &table).await,
             Intended::Join(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
-                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, former).await
+                let concerned = self.concerned(&group.id, former.as_ref()).await?;
+                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, concerned).await
             }
-            Intended::Make(name) => self.make(group, name, former).await,
+            Intended::Make(name) => return self.make(group, name, former).await,
             Intended::None(why) => self.unmap(group, why, former).await,
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
-        }
+        }?;
+        Ok(true)
     }
 
     /// The mapping stands: the group has to be there still, and its members may have changed.
@@ -155,7 +160,7 @@ impl Case<'_> {
         group: &GroupState,
         target: &TargetGroupId,
         table: &GroupTable,
-    ) -> Result<(), WorkError> {
+    ) -> Result<bool, WorkError> {
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         if self.port.target.group_named(&name).await?.is_none() {
             // Somebody deleted it behind our back.
@@ -166,8 +171,9 @@ impl Case<'_> {
         {
             let managed = table.managed(target).cloned();
             if let Some(managed) = managed {
-                self.step.group =
-                    Some(GroupWrite::Manage { source: group.id.clone(), group: ManagedGroup { name, ..managed } });
+                let (source, spelled) = (group.id.clone(), group.name.clone());
+                let group = ManagedGroup { name, ..managed };
+                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group });
                 self.flush().await?;
             }
         }
@@ -176,23 +182,42 @@ impl Case<'_> {
         let differ =
             members.iter().filter(|id| !given.contains(*id)).chain(given.iter().filter(|id| !members.contains(*id)));
         let differ = differ.cloned().map(Subject::User).collect();
-        self.raise(differ, Priority::FanOut).await
+        self.raise(differ, Priority::FanOut).await?;
+        Ok(true)
     }
 
     /// Makes the group, or adopts the one that is there.
-    async fn make(&mut self, group: &GroupState, name: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
+    async fn make(
+        &mut self,
+        group: &GroupState,
+        name: String,
+        former: Option<GroupMapping>,
+    ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
-        let namesakes = self.connector.source.groups_named(&group.name).await?;
-        let others =
-            namesakes.iter().filter(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
-        if others.count() > 0 {
-            return self.unmap(group, two_paths(&group.name), former).await;
+        let mut namesakes = self.connector.source.groups_named(&group.name).await?;
+        namesakes.retain(|other| other.id != group.id && case.fold(&other.name) == case.fold(&group.name));
+        if !namesakes.is_empty() {
+            // One that is not known by this name yet goes first: only then do we hear when it lets go of it.
+            let table = self.engine.group_table(&self.claim.pair).await?;
+            let known = |other: &GroupState| {
+                table.mapping(&other.id).is_some_and(|mapping| case.fold(mapping.name()) == case.fold(&other.name))
+            };
+            let first: Vec<Subject> =
+                namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
+            if !first.is_empty() && self.wait_for(&first, true).await? {
+                return Ok(false);
+            }
+            self.unmap(group, two_paths(&group.name), former).await?;
+            return Ok(true);
         }
         if let Some(found) = self.port.target.group_named(&name).await? {
-            return self.adopt_group(group, found, former).await;
+            self.adopt_group(group, found, former).await?;
+            return Ok(true);
         }
+        // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
+        let concerned = self.concerned(&group.id, former.as_ref()).await?;
         match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
-            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, former).await,
+            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, concerned).await,
             Sent::LookAgain => match self.port.target.group_named(&name).await? {
                 Some(found) => self.adopt_group(group, found, former).await,
                 None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
@@ -202,7 +227,8 @@ impl Case<'_> {
                 let why = self.worked.findings.not_possible.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
             }
-        }
+        }?;
+        Ok(true)
     }
 
     async fn adopt_group(
@@ -218,7 +244,8 @@ impl Case<'_> {
         let key = format!("adopt:{}", found.id);
         if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
             self.worked.adopted += 1;
-            return self.manage(group, found, true, former).await;
+            let concerned = self.concerned(&group.id, former.as_ref()).await?;
+            return self.manage(group, found, true, concerned).await;
         }
         self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
@@ -231,7 +258,7 @@ impl Case<'_> {
         group: &GroupState,
         target: TargetGroup,
         adopted: bool,
-        former: Option<GroupMapping>,
+        concerned: Vec<Subject>,
     ) -> Result<(), WorkError> {
         let managed = ManagedGroup {
             id: target.id,
@@ -240,17 +267,18 @@ impl Case<'_> {
             removals_approved: false,
             sources: vec![(self.claim.pair.connector.clone(), group.id.clone())],
         };
-        self.step.group = Some(GroupWrite::Manage { source: group.id.clone(), group: managed });
-        self.flush().await?;
-        self.raise_after_change(&group.id, former).await
+        self.step.raise = concerned;
+        let (source, name) = (group.id.clone(), group.name.clone());
+        self.step.group = Some(GroupWrite::Manage { source, name, group: managed });
+        self.flush().await
     }
 
     async fn unmap(&mut self, group: &GroupState, why: String, former: Option<GroupMapping>) -> Result<(), WorkError> {
         if former != Some(GroupMapping::Unmapped { name: group.name.clone(), why: why.clone() }) {
             let (source, name) = (group.id.clone(), group.name.clone());
+            self.step.raise = self.concerned(&source, former.as_ref()).await?;
             self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
             self.flush().await?;
-            self.raise_after_change(&group.id, former).await?;
         }
         self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
         Ok(())
@@ -261,34 +289,37 @@ impl Case<'_> {
         if former.is_none() {
             return Ok(());
         }
-        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
-        self.flush().await?;
+        let mut concerned = self.concerned(id, former.as_ref()).await?;
         let present: HashSet<GroupId> =
             self.connector.source.groups().await?.items.into_iter().map(|group| group.id).collect();
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let absent = table.sources().filter(|(source, _)| !present.contains(*source));
-        let absent = absent.map(|(source, _)| Subject::Group(source.clone())).collect();
-        self.raise(absent, Priority::FanOut).await?;
-        self.raise_after_change(id, former).await
+        let absent = table.sources().filter(|(source, _)| *source != id && !present.contains(*source));
+        concerned.extend(absent.map(|(source, _)| Subject::Group(source.clone())));
+        self.step.raise = concerned;
+        self.step.group = Some(GroupWrite::Forget { source: id.clone() });
+        self.flush().await
     }
 
-    /// Raises the tasks of all whom a changed mapping concerns: the members, those who were given the former group, and
-    /// groups that could not have the name that is free now.
-    async fn raise_after_change(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
-        let mut users: BTreeSet<UserId> = self.members(id).await?.into_iter().collect();
-        if let Some(GroupMapping::Managed { group, .. }) = &former {
-            users.extend(self.engine.store.given(&self.claim.pair, group).await?);
-        }
-        self.raise(users.into_iter().map(Subject::User).collect(), Priority::FanOut).await?;
-        let Some(former) = former else { return Ok(()) };
+    /// Whom a changed mapping concerns: the members, and groups that could not have the name that is free now. They are
+    /// raised with the change itself; the store adds who was given the former group. A run works all users itself, after
+    /// the groups; but who is to get another group may be known by nothing else, should the run end early.
+    pub(super) async fn concerned(
+        &self,
+        id: &GroupId,
+        former: Option<&GroupMapping>,
+    ) -> Result<Vec<Subject>, WorkError> {
+        let moved = matches!(former, Some(GroupMapping::Managed { .. }));
+        let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
+        let mut concerned: Vec<Subject> = users.into_iter().map(Subject::User).collect();
+        let Some(former) = former else { return Ok(concerned) };
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
         let waiting = table.sources().filter(|(source, mapping)| {
             *source != id
                 && matches!(mapping, GroupMapping::Unmapped { name, .. } if case.fold(name) == case.fold(former.name()))
         });
-        let waiting = waiting.map(|(source, _)| Subject::Group(source.clone())).collect();
-        self.raise(waiting, Priority::FanOut).await
+        concerned.extend(waiting.map(|(source, _)| Subject::Group(source.clone())));
+        Ok(concerned)
     }
 
     /// All direct members; none for a group that is gone.

@@ -17,6 +17,7 @@ mod retry;
 mod run;
 mod service;
 mod settle;
+mod times;
 mod user;
 
 pub use by_hand::Drained;
@@ -27,3 +28,4 @@ pub use ports::{Connector, Engine, TargetPort};
 pub use retry::ATTEMPTS;
 pub use run::{Counts, Line, Progress, Report, RunOptions};
 pub use service::{Schedule, Service, ServiceOptions};
+pub use times::EngineTimes;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::SignedDuration;
@@ -11,6 +11,7 @@ use super::{
     breaker::Breaker,
     clock::{Clock, Dice},
     error::WorkError,
+    times::EngineTimes,
 };
 use crate::{
     keycloak::{Source, SourceError},
@@ -72,14 +73,36 @@ impl TargetPort {
     }
 }
 
+/// What is kept of the groups of each pair.
+#[derive(Default)]
+struct GroupTables {
+    kept: HashMap<Pair, Arc<GroupTable>>,
+    /// Groups that are being written.
+    writing: usize,
+    /// Groups ever written.
+    written: u64,
+}
+
+/// See [`Engine::writing_group`].
+pub(super) struct WritingGroup<'e>(&'e Engine);
+
+impl Drop for WritingGroup<'_> {
+    fn drop(&mut self) {
+        let mut tables = self.0.group_tables();
+        tables.writing -= 1;
+        tables.written += 1;
+    }
+}
+
 /// Brings subjects in step. Holds no state that a crash could harm: all that matters is in the store.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) dice: Dice,
+    pub(super) times: EngineTimes,
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
-    groups: Mutex<HashMap<Pair, Arc<GroupTable>>>,
+    groups: Mutex<GroupTables>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -96,6 +119,7 @@ impl Engine {
             store,
             clock,
             dice,
+            times: EngineTimes::default(),
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
@@ -107,6 +131,13 @@ impl Engine {
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same with other waits.
+    #[must_use]
+    pub fn with_times(mut self, times: EngineTimes) -> Self {
+        self.times = times;
+        self
     }
 
     /// Its store.
@@ -180,6 +211,10 @@ impl Engine {
     }
 
     async fn stop_target(&self, port: &TargetPort, text: String) -> Result<WorkError, WorkError> {
+        // Nobody goes on by what was known of it.
+        if let Ok(mut slot) = port.info.lock() {
+            *slot = None;
+        }
         let mut stopped = None;
         for pair in self.pairs().into_iter().filter(|pair| pair.target == port.name) {
             self.store.set_pair_state(&pair, PairState::Stopped, self.clock.now()).await?;
@@ -218,31 +253,40 @@ impl Engine {
 
     /// The groups of a pair; kept until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
-        let known = self.groups.lock().ok().and_then(|tables| tables.get(pair).cloned());
+        let (known, written) = {
+            let tables = self.group_tables();
+            (tables.kept.get(pair).cloned(), tables.written)
+        };
         if let Some(table) = known {
             return Ok(table);
         }
-        // Read before it is kept: a write in between empties the place again, see `forget_groups`.
         let managed = self.store.managed_groups(&pair.target).await?;
         let mappings = self.store.group_mappings(pair).await?;
         let table = Arc::new(GroupTable::new(managed, mappings));
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.insert(pair.clone(), Arc::clone(&table));
+        let mut tables = self.group_tables();
+        if tables.writing == 0 && tables.written == written {
+            tables.kept.insert(pair.clone(), Arc::clone(&table));
         }
         Ok(table)
     }
 
-    /// Forgets what is known of the groups of a target; after each write of a group.
-    pub(super) fn forget_groups(&self) {
-        if let Ok(mut tables) = self.groups.lock() {
-            tables.clear();
-        }
+    /// Until the guard goes, a group is written, and no table is kept: neither one that was read before nor one that
+    /// is read meanwhile.
+    pub(super) fn writing_group(&self) -> WritingGroup<'_> {
+        let mut tables = self.group_tables();
+        tables.writing += 1;
+        tables.kept.clear();
+        WritingGroup(self)
+    }
+
+    fn group_tables(&self) -> MutexGuard<'_, GroupTables> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how a call of a task ended, for the breakers of both sides.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
         let now = self.clock.now();
-        let refused = SignedDuration::from_secs(30);
+        let refused = self.times.refused;
         match error {
             WorkError::Source(SourceError { class, text, retry_after }) => match class {
                 ErrorClass::Credentials | ErrorClass::Forbidden => connector.breaker.stop(text, now, refused),

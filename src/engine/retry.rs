@@ -4,18 +4,7 @@ use jiff::SignedDuration;
 
 use super::clock::Dice;
 
-/// Waits before the second, third, … attempt; the last one counts for all that follow.
-const WAITS: [SignedDuration; 7] = [
-    SignedDuration::from_secs(1),
-    SignedDuration::from_secs(5),
-    SignedDuration::from_secs(30),
-    SignedDuration::from_mins(2),
-    SignedDuration::from_mins(10),
-    SignedDuration::from_hours(1),
-    SignedDuration::from_hours(6),
-];
-
-/// Attempts before a task becomes a dead letter: with these waits, after about three days.
+/// Attempts before a task becomes a dead letter: with the usual waits, after about three days.
 pub const ATTEMPTS: u32 = 18;
 
 /// The longest that a `Retry-After` is obeyed.
@@ -23,15 +12,20 @@ const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long to wait after that many failed attempts: the schedule with jitter over its upper half, and never less than
 /// the other side asked for.
-pub fn wait(failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
-    let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS.len() - 1);
-    let planned = WAITS[index].mul_f64(0.5 + dice.fraction() / 2.0);
+pub fn wait(waits: &[SignedDuration], failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
+    let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
+    let planned = waits.get(index).or(waits.last()).copied().unwrap_or_default().mul_f64(0.5 + dice.fraction() / 2.0);
     planned.max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineTimes;
+
+    fn wait(failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
+        super::wait(&EngineTimes::default().retries, failed, asked, dice)
+    }
 
     #[test]
     fn waits_grow_with_jitter_over_the_upper_half() {

@@ -28,8 +28,6 @@ pub type Schedule = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 
 /// How often what other processes may have changed is looked at, at the latest.
 const LOOK_AROUND: Duration = Duration::from_millis(250);
-/// How long to wait after a first plan, or a watch, that failed.
-const AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(30);
 /// How often old events, changes and runs are removed, and how many in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
@@ -317,7 +315,7 @@ impl Shared {
         let now = self.engine.clock.now();
         match error.class() {
             ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict => {
-                breaker.stop(&error.to_string(), now, AFTER_FAILURE);
+                breaker.stop(&error.to_string(), now, self.engine.times.refused);
             }
             _ => breaker.failed(&error.to_string(), now, None),
         }
@@ -353,7 +351,7 @@ impl Shared {
             };
             if let Err(error) = result {
                 tracing::error!(%pair, "{error}");
-                self.sleep(AFTER_FAILURE).await;
+                self.sleep(self.engine.times.after_failure).await;
             }
             if next.is_none() {
                 next = self.next_after(&pair, self.engine.clock.now());

@@ -81,7 +81,9 @@ impl Case<'_> {
                 removals_approved: false,
                 sources: vec![],
             };
-            self.step.group = Some(GroupWrite::Manage { source: source.clone(), group });
+            let former = self.engine.group_table(&self.claim.pair).await?.mapping(source).cloned();
+            self.step.raise = self.concerned(source, former.as_ref()).await?;
+            self.step.group = Some(GroupWrite::Manage { source: source.clone(), name: name.to_owned(), group });
         }
         Ok(true)
     }

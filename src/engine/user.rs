@@ -16,8 +16,6 @@ use crate::{
 
 /// Rounds of deciding and doing in one piece of work; more means that somebody changes it under our hands.
 const ROUNDS: usize = 12;
-/// How long a subject steps back when its account may be another's that is just being made.
-const STEP_BACK: SignedDuration = SignedDuration::from_secs(2);
 /// How old the note may grow that a user was seen alive, before it is renewed without other cause.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -68,10 +66,7 @@ impl Case<'_> {
         };
         let mut in_ring = false;
         for _ in 0..ROUNDS {
-            self.fingerprint = match &view.presence {
-                Presence::Present(user) => fingerprint(user),
-                Presence::Gone => "gone".to_owned(),
-            };
+            self.know_state(fingerprint_of(&view.presence));
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let decision = plan::decide(&Situation {
@@ -118,12 +113,17 @@ impl Case<'_> {
                 // Before a link is given up: is this still the server that we knew?
                 self.engine.probe(&self.port).await?;
             }
-            Some(account) if account.name != link.name => {
-                if let Some(link) = self.link.as_mut() {
-                    link.name.clone_from(&account.name);
+            Some(account) => {
+                let known = (&link.name, link.deactivated_by_us);
+                if known != (&account.name, link.deactivated_by_us && !account.active) {
+                    if let Some(link) = self.link.as_mut() {
+                        link.name.clone_from(&account.name);
+                        // Somebody activated it: whoever deactivates it next, it was not us.
+                        link.deactivated_by_us &= !account.active;
+                    }
+                    self.keep_link();
                 }
             }
-            Some(_) => {}
         }
         self.port.breaker.succeeded();
         Ok(account)
@@ -184,7 +184,7 @@ impl Case<'_> {
                 Ok(if released { Round::Released } else { Round::Again })
             }
             Decision::Later => {
-                self.defer(STEP_BACK).await?;
+                self.defer(self.engine.times.step_back).await?;
                 Ok(Round::Released)
             }
             Decision::Unlink => {
@@ -334,6 +334,14 @@ impl Case<'_> {
         self.link = Some(link);
         self.keep_link();
         self.note_seen(presence);
+    }
+}
+
+/// A fingerprint of a user's state at the source.
+pub(super) fn fingerprint_of(presence: &Presence) -> String {
+    match presence {
+        Presence::Present(user) => fingerprint(user),
+        Presence::Gone => "gone".to_owned(),
     }
 }
 

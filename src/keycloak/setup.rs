@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{Connection, SourceError, settings::rights_client, signature::WebhookSecret};
-use crate::target::Note;
+use crate::target::{Note, NoteState};
 use admin::Admin;
 use plan::Step;
 use present::Present;
@@ -26,7 +26,8 @@ pub const LISTENER: &str = "usersync";
 /// The realm attribute that tells the listener where usersync is.
 pub const ADDRESS_ATTRIBUTE: &str = "usersync.address";
 
-/// The realm attribute that holds the key that the listener signs with.
+/// The realm attribute that names the key that the listener signs with, where the realm may use several. Only the name:
+/// whoever administers the realm reads its attributes.
 pub const KEY_ATTRIBUTE: &str = "usersync.key";
 
 /// The realm attribute in which the event settings are kept as they were before.
@@ -68,6 +69,8 @@ pub struct SetupOptions {
     pub view_realm: bool,
     /// Where the listener finds usersync; without it the realm's attributes stay as they are.
     pub address: Option<Url>,
+    /// The name of the listener's key, where the realm may use several.
+    pub key: Option<String>,
     /// The webhook secret that is there already; without it one is made.
     pub webhook_secret: Option<SecretString>,
     /// How long events are kept at least.
@@ -90,6 +93,7 @@ impl SetupOptions {
             sign_in,
             view_realm: false,
             address: None,
+            key: None,
             webhook_secret: None,
             expiry: Duration::from_hours(7 * 24),
         }
@@ -164,13 +168,15 @@ impl Setup {
     /// What must be made or repaired.
     pub async fn plan(&self) -> Result<Plan, SourceError> {
         let present = Present::read(&self.admin, &self.options).await?;
-        let new_key = match (&self.options.address, &self.options.webhook_secret) {
-            (Some(_), None) => Some(WebhookSecret::generate()),
+        let (steps, mut notes) = plan::plan(&self.options, &present);
+        let webhook_secret = match (&self.options.address, &self.options.webhook_secret) {
+            (Some(address), None) => {
+                notes.push(give_to_keycloak(&self.options, address));
+                Some(WebhookSecret::generate())
+            }
             _ => None,
         };
-        let key = self.options.webhook_secret.as_ref().or(new_key.as_ref());
-        let (steps, notes) = plan::plan(&self.options, &present, key);
-        Ok(Plan { steps, notes, webhook_secret: new_key })
+        Ok(Plan { steps, notes, webhook_secret })
     }
 
     /// Does what was planned.
@@ -181,4 +187,17 @@ impl Setup {
         let client_secret = present::client_secret(&self.admin, &self.options).await?;
         Ok(Done { client_secret, new_webhook_secret: plan.webhook_secret })
     }
+}
+
+/// A secret in the realm's attributes would be everybody's who administers the realm, so the listener takes none from
+/// there.
+fn give_to_keycloak(options: &SetupOptions, address: &Url) -> Note {
+    let key = options.key.as_deref().unwrap_or("usersync");
+    let text = format!(
+        "a webhook secret is made, and Keycloak has to be given it too: store it in a file there and start Keycloak with \
+         --spi-events-listener--usersync--keys={key} --spi-events-listener--usersync--key-{key}-secret-file=FILE \
+         --spi-events-listener--usersync--key-{key}-realms={} --spi-events-listener--usersync--key-{key}-addresses={address}",
+        options.realm
+    );
+    Note { state: NoteState::Wait, about: "webhook secret".into(), text }
 }

@@ -70,6 +70,20 @@ pub struct HeldItem {
     pub since: Timestamp,
 }
 
+/// An operation that the target cannot do: told once, and not sent again while the subject's state at the source is
+/// the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPossible {
+    /// Whose.
+    pub subject: Subject,
+    /// Which of its operations, as for a held one.
+    pub key: String,
+    /// The fingerprint of the subject's state at the source.
+    pub fingerprint: String,
+    /// Why not, and what a person can do.
+    pub why: String,
+}
+
 /// A held set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldSet {

@@ -17,7 +17,7 @@ pub use account::{Account, TargetGroup, TargetIdentity};
 pub use change::{Cause, Change, ChangeOutcome};
 pub use connector::{AdoptRule, FirstRun, Policy, Safety};
 pub use event::{EventOutcome, EventRecord, NewEvent};
-pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem};
+pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible};
 pub use ids::{
     AccountId, ConnectorName, GroupId, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token, UserId,
 };

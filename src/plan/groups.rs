@@ -1,14 +1,14 @@
 //! Which target group a source group feeds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{GroupId, GroupMapping, GroupState, ManagedGroup, Pair, TargetGroupId};
 
 /// What is known of the groups of one connector on one target.
 #[derive(Clone, Debug, Default)]
 pub struct GroupTable {
-    mappings: HashMap<GroupId, GroupMapping>,
-    managed: HashMap<TargetGroupId, ManagedGroup>,
+    mappings: BTreeMap<GroupId, GroupMapping>,
+    managed: BTreeMap<TargetGroupId, ManagedGroup>,
 }
 
 /// A user's source groups as target groups.

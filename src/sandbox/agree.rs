@@ -1,161 +1,154 @@
-//! Whether source and target agree, read off the bare state of the two imitations. Shares nothing with policy and plan,
-//! so that it finds their mistakes, too.
+//! Whether a Keycloak and a Jira hold the same people, groups and memberships: compared by their bare states, with
+//! nothing of what usersync itself decides by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use super::{jira::JiraSnapshot, keycloak::RealmSnapshot};
+use super::{
+    house::Grounds,
+    jira::{AccountState, JiraSnapshot},
+    keycloak::{GroupState, RealmSnapshot, UserState},
+};
 
-/// What was compared, and what differs.
+/// Groups that a Jira brings along.
+const JIRAS_OWN: [&str; 2] = ["jira-administrators", "jira-software-users"];
+
+/// What a comparison came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
-    /// Enabled users who have their active account.
+    /// Enabled users who have their account.
     pub users: usize,
     /// Groups that are there on both sides.
     pub groups: usize,
-    /// Memberships that are there on both sides.
+    /// Memberships of these users in these groups that are there on both sides.
     pub memberships: usize,
-    /// What differs, each in words.
+    /// What differs, in words.
     pub differences: Vec<String>,
 }
 
-/// Compares a realm with a Jira by the default rules: each enabled user with an e-mail address has an active account of
-/// the same login, name and address; nobody else's account that `ours` names is active; each group has a namesake with
-/// just the same people of ours. Accounts and groups that are strangers to the realm are left out of it.
-pub fn agree(realm: &RealmSnapshot, jira: &JiraSnapshot, ours: &BTreeSet<String>) -> Agreement {
+impl Agreement {
+    /// Whether nothing differs.
+    pub fn holds(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { users, groups, memberships, differences } = self;
+        write!(f, "{users} users, {groups} groups and {memberships} memberships agree")?;
+        differences.iter().try_for_each(|difference| write!(f, "\n  {difference}"))
+    }
+}
+
+/// Compares the two sides as they are now.
+pub fn agree(grounds: &Grounds) -> Agreement {
+    agree_but_for(grounds, &[])
+}
+
+/// The same, where accounts with these logins are nobody's in Keycloak.
+pub fn agree_but_for(grounds: &Grounds, strangers: &[&str]) -> Agreement {
+    compare(&grounds.realm.snapshot(), &grounds.jira.snapshot(), strangers)
+}
+
+fn compare(realm: &RealmSnapshot, jira: &JiraSnapshot, strangers: &[&str]) -> Agreement {
     let mut agreement = Agreement::default();
-    let mut enabled: BTreeMap<&str, &str> = BTreeMap::new();
-    for user in realm.users.values().filter(|user| !user.service_account && user.enabled && user.email.is_some()) {
-        enabled.insert(&user.id, &user.username);
-        match jira.accounts.values().find(|account| account.name == user.username) {
-            None => agreement.differences.push(format!("{} has no account", user.username)),
-            Some(account) => {
-                let name = [user.first_name.as_deref(), user.last_name.as_deref()];
-                let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
-                if !account.active {
-                    agreement.differences.push(format!("the account {} is not active", account.name));
-                } else if account.display_name != name && !name.is_empty() {
-                    let text = format!("the account {} is called {}, not {name}", account.name, account.display_name);
-                    agreement.differences.push(text);
-                } else if Some(&account.email) != user.email.as_ref() {
-                    agreement.differences.push(format!("the account {} has another e-mail address", account.name));
-                } else {
-                    agreement.users += 1;
-                }
+    let accounts: BTreeMap<&str, &AccountState> =
+        jira.accounts.values().map(|account| (account.name.as_str(), account)).collect();
+    let administrators = jira.groups.get(JIRAS_OWN[0]).cloned().unwrap_or_default();
+    let people: Vec<&UserState> = realm.users.values().filter(|user| !user.service_account).collect();
+    let known: BTreeSet<String> = people.iter().map(|user| user.username.to_lowercase()).collect();
+    let mut present = BTreeMap::new();
+    for user in people {
+        let login = user.username.to_lowercase();
+        let account = accounts.get(login.as_str()).copied();
+        if administrators.contains(&login) {
+            continue;
+        }
+        match account {
+            Some(account) if user.enabled => {
+                agreement.differences.extend(account_differs(user, account));
+                agreement.users += 1;
+                present.insert(user.id.as_str(), login);
             }
+            Some(account) if account.active => {
+                agreement.differences.push(format!("{login} is disabled in Keycloak, but active in Jira"));
+            }
+            // Without an address Jira takes nobody.
+            None if user.enabled && user.email.as_deref().is_some_and(|email| !email.trim().is_empty()) => {
+                agreement.differences.push(format!("{login} has no account in Jira"));
+            }
+            _ => {}
         }
     }
-    let logins: BTreeSet<&str> = enabled.values().copied().collect();
-    for account in jira.accounts.values().filter(|account| ours.contains(&account.key) && account.active) {
-        if !logins.contains(account.name.as_str()) {
-            agreement.differences.push(format!("the account {} is active, but nobody's", account.name));
+    for account in jira.accounts.values().filter(|account| account.active) {
+        let name = account.name.as_str();
+        if !known.contains(name) && !administrators.contains(name) && !strangers.contains(&name) {
+            agreement.differences.push(format!("{name} is active in Jira, but not in Keycloak"));
         }
     }
-    compare_groups(realm, jira, ours, &enabled, &mut agreement);
+    compare_groups(realm, jira, &present, &mut agreement);
     agreement
 }
 
+fn account_differs(user: &UserState, account: &AccountState) -> Vec<String> {
+    let mut differences = Vec::new();
+    let login = &account.name;
+    if !account.active {
+        differences.push(format!("{login} is enabled in Keycloak, but not active in Jira"));
+    }
+    let names = [&user.first_name, &user.last_name];
+    let names: Vec<&str> =
+        names.into_iter().flatten().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    let shown = if names.is_empty() { user.username.clone() } else { names.join(" ") };
+    if account.display_name != shown {
+        differences.push(format!("{login} is called \"{shown}\" in Keycloak, \"{}\" in Jira", account.display_name));
+    }
+    let email = user.email.as_deref().map(str::trim).filter(|email| !email.is_empty());
+    if email.is_some_and(|email| email != account.email) {
+        differences.push(format!("{login} has another e-mail address in Keycloak than in Jira"));
+    }
+    differences
+}
+
+/// Groups by the name that both sides know them by; those that two paths lead to are nobody's.
 fn compare_groups(
     realm: &RealmSnapshot,
     jira: &JiraSnapshot,
-    ours: &BTreeSet<String>,
-    enabled: &BTreeMap<&str, &str>,
+    present: &BTreeMap<&str, String>,
     agreement: &mut Agreement,
 ) {
-    let our_logins: BTreeSet<&str> = jira
-        .accounts
-        .values()
-        .filter(|account| ours.contains(&account.key) && account.active)
-        .map(|account| account.name.as_str())
-        .collect();
+    let mut by_name: BTreeMap<String, Vec<&GroupState>> = BTreeMap::new();
     for group in realm.groups.values() {
-        let namesake = jira.groups.iter().find(|(name, _)| name.to_lowercase() == group.name.to_lowercase());
-        let Some((name, members)) = namesake else {
-            agreement.differences.push(format!("the group {} is not there", group.name));
+        by_name.entry(group.name.trim().to_lowercase()).or_default().push(group);
+    }
+    let there: BTreeMap<String, &BTreeSet<String>> =
+        jira.groups.iter().map(|(name, members)| (name.to_lowercase(), members)).collect();
+    let logins: BTreeSet<&String> = present.values().collect();
+    for (name, groups) in &by_name {
+        let [group] = groups.as_slice() else { continue };
+        if JIRAS_OWN.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(members) = there.get(name) else {
+            agreement.differences.push(format!("group {} is not there in Jira", group.path));
             continue;
         };
         agreement.groups += 1;
-        let wanted: BTreeSet<&str> = group.members.iter().filter_map(|id| enabled.get(id.as_str()).copied()).collect();
-        let present: BTreeSet<&str> =
-            members.iter().map(String::as_str).filter(|name| our_logins.contains(name)).collect();
-        agreement.memberships += wanted.intersection(&present).count();
-        for missing in wanted.difference(&present) {
-            agreement.differences.push(format!("{missing} is not in {name}"));
+        let wanted: BTreeSet<&String> = group.members.iter().filter_map(|id| present.get(id.as_str())).collect();
+        let found: BTreeSet<&String> = members.iter().filter(|login| logins.contains(login)).collect();
+        agreement.memberships += wanted.intersection(&found).count();
+        let lacks = wanted.difference(&found).map(|login| format!("{login} is not in group {name} in Jira"));
+        agreement.differences.extend(lacks);
+        let more = found.difference(&wanted).map(|login| format!("{login} is in group {name} in Jira only"));
+        agreement.differences.extend(more);
+    }
+    for (name, members) in there.iter().filter(|(name, _)| !by_name.contains_key(*name)) {
+        if !JIRAS_OWN.contains(&name.as_str()) {
+            let left = members.iter().filter(|login| logins.contains(login));
+            agreement.differences.extend(left.map(|login| format!("{login} is still in group {name} in Jira")));
         }
-        for extra in present.difference(&wanted) {
-            agreement.differences.push(format!("{extra} is in {name}, but not in Keycloak"));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::{
-        jira::AccountState,
-        keycloak::{GroupState, UserState},
-    };
-
-    fn world() -> (RealmSnapshot, JiraSnapshot, BTreeSet<String>) {
-        let user = UserState {
-            id: "1".into(),
-            username: "alice".into(),
-            email: Some("alice@example.org".into()),
-            first_name: Some("Alice".into()),
-            last_name: Some("Ng".into()),
-            enabled: true,
-            attributes: BTreeMap::new(),
-            federation_link: None,
-            service_account: false,
-            groups: BTreeSet::from(["g".into()]),
-        };
-        let group = GroupState {
-            id: "g".into(),
-            name: "Eng".into(),
-            path: "/Eng".into(),
-            parent: None,
-            members: BTreeSet::from(["1".into()]),
-        };
-        let account = AccountState {
-            key: "JIRAUSER1".into(),
-            name: "alice".into(),
-            display_name: "Alice Ng".into(),
-            email: "alice@example.org".into(),
-            active: true,
-            directory: "internal".into(),
-            groups: BTreeSet::from(["eng".into()]),
-        };
-        let realm = RealmSnapshot {
-            users: BTreeMap::from([("1".into(), user)]),
-            groups: BTreeMap::from([("g".into(), group)]),
-        };
-        let jira = JiraSnapshot {
-            accounts: BTreeMap::from([("JIRAUSER1".into(), account)]),
-            groups: BTreeMap::from([("eng".into(), BTreeSet::from(["alice".into(), "stranger".into()]))]),
-        };
-        (realm, jira, BTreeSet::from(["JIRAUSER1".into()]))
-    }
-
-    #[test]
-    fn what_is_the_same_on_both_sides_is_counted_and_strangers_are_left_out() {
-        let (realm, jira, ours) = world();
-        let agreement = agree(&realm, &jira, &ours);
-        assert_eq!(agreement, Agreement { users: 1, groups: 1, memberships: 1, differences: vec![] });
-    }
-
-    #[test]
-    fn each_difference_is_told() {
-        let (mut realm, jira, ours) = world();
-        realm.groups.get_mut("g").expect("there").members.clear();
-        assert_eq!(agree(&realm, &jira, &ours).differences, ["alice is in eng, but not in Keycloak"]);
-        let (mut realm, jira, ours) = world();
-        realm.users.get_mut("1").expect("there").enabled = false;
-        let told = agree(&realm, &jira, &ours).differences;
-        assert_eq!(told, ["the account alice is active, but nobody's", "alice is in eng, but not in Keycloak"]);
-        let (realm, mut jira, ours) = world();
-        jira.accounts.clear();
-        assert_eq!(agree(&realm, &jira, &ours).differences, ["alice has no account", "alice is not in eng"]);
-        let (realm, mut jira, ours) = world();
-        jira.accounts.get_mut("JIRAUSER1").expect("there").display_name = "A".into();
-        assert_eq!(agree(&realm, &jira, &ours).differences, ["the account alice is called A, not Alice Ng"]);
     }
 }

@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
@@ -240,7 +241,13 @@ fn broken(mut reply: Reply, bytes: usize) -> Response<Body> {
     let start = std::mem::take(&mut reply.body);
     let mut response = respond(reply);
     let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut by a fault");
-    *response.body_mut() = Body::from_stream(futures::stream::iter([Ok(start), Err(broken)]));
+    let rest = async move {
+        // Gives the connection the time to send what came before.
+        tokio::task::yield_now().await;
+        Err(broken)
+    };
+    let chunks = stream::once(async move { Ok(start) }).chain(stream::once(rest));
+    *response.body_mut() = Body::from_stream(chunks);
     response
 }
 

@@ -1,24 +1,32 @@
 //! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
-//! tests and for benchmarks.
+//! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{
     JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
-    agree::{Agreement, agree},
     keycloak::{RealmHandle, Webhook},
 };
 use crate::{
-    engine::{Connector, Dice, Engine, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
+    engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
-    target::jira::{Credentials, JiraSettings, JiraTarget},
+    target::{
+        http::SecretProvider,
+        jira::{Credentials, JiraSettings, JiraTarget},
+    },
     telemetry::{Health, Metrics},
-    web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
+    web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
 
 /// The connector's name, and its realm's.
@@ -45,6 +53,12 @@ pub struct HouseOptions {
     pub schedule: Option<Schedule>,
     /// The largest body that the hook takes.
     pub body_limit: usize,
+    /// What the p2 form is signed with, where it is accepted.
+    pub p2_secret: Option<String>,
+    /// How long the engine waits for what.
+    pub times: EngineTimes,
+    /// How long a read may take, on both sides.
+    pub patience: Duration,
 }
 
 impl Default for HouseOptions {
@@ -56,6 +70,9 @@ impl Default for HouseOptions {
             store: None,
             schedule: None,
             body_limit: 1 << 20,
+            p2_secret: None,
+            times: EngineTimes::default(),
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -73,7 +90,46 @@ pub struct Grounds {
     pub realm: RealmHandle,
     /// The Jira.
     pub jira: JiraSandbox,
+    place: Place,
+}
+
+/// Where the two imitations are, as much as a usersync needs to know; they may be another process's.
+pub struct Place {
+    keycloak: String,
+    jira: String,
     options: HouseOptions,
+    client_secret: Kept,
+    jira_token: Kept,
+}
+
+/// A secret as it is kept for usersync; read anew for each use.
+type Kept = Arc<RwLock<String>>;
+
+fn keep(secret: &str) -> Kept {
+    Arc::new(RwLock::new(secret.to_owned()))
+}
+
+fn set(kept: &Kept, secret: &str) {
+    secret.clone_into(&mut kept.write().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn read(kept: &Kept) -> SecretProvider {
+    let kept = Arc::clone(kept);
+    Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
+}
+
+/// Where a house stands: what it reads, what it writes, and what it is told.
+pub struct Site {
+    /// The realm that it reads.
+    pub source: KeycloakSettings,
+    /// The Jira that it writes.
+    pub target: JiraSettings,
+    /// What the realm's listener signs with.
+    pub hook_secret: ReadSecret,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it is built; the imitations' parts say nothing here.
+    pub options: HouseOptions,
 }
 
 /// A usersync at work on its grounds.
@@ -102,39 +158,98 @@ impl Grounds {
         let realm = keycloak.add_realm(CONNECTOR);
         realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
         let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
-        Ok(Self { keycloak, realm, jira, options })
+        let place = Place::new(keycloak.url(), jira.url(), options);
+        Ok(Self { keycloak, realm, jira, place })
+    }
+
+    /// Gives usersync another client secret for Keycloak.
+    pub fn give_client_secret(&self, secret: &str) {
+        set(&self.place.client_secret, secret);
+    }
+
+    /// Gives usersync another token for Jira.
+    pub fn give_jira_token(&self, token: &str) {
+        set(&self.place.jira_token, token);
+    }
+
+    /// Where they are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sets a usersync to work here, and tells the imitated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let house = self.place.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
+        Ok(house)
+    }
+}
+
+impl Place {
+    /// Imitations at these addresses.
+    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: HouseOptions) -> Self {
+        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
+        Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
+    }
+
+    /// Where a house between them stands.
+    pub fn site(&self) -> Result<Site, HouseError> {
+        let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
+        let jira = Url::parse(&self.jira).map_err(fault)?;
+        let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
+        source.connection.time_outs.call = self.options.patience;
+        source.connection.time_outs.long = self.options.patience;
+        let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
+        target.http.call_timeout = self.options.patience;
+        Ok(Site {
+            source,
+            target,
+            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
+            listen: ([127, 0, 0, 1], 0).into(),
+            options: self.options.clone(),
+        })
     }
 
     /// The source that reads the realm.
     pub fn source(&self) -> Result<KeycloakSource, HouseError> {
-        let url = Url::parse(&self.keycloak.url()).map_err(fault)?;
-        let secret = Arc::new(|| Ok(CLIENT_SECRET.to_owned().into()));
-        KeycloakSource::new(KeycloakSettings::new(url, CONNECTOR, "usersync", secret)).map_err(fault)
+        KeycloakSource::new(self.site()?.source).map_err(fault)
     }
 
     /// The target that writes the Jira.
     pub fn target(&self) -> Result<JiraTarget, HouseError> {
-        let url = Url::parse(&self.jira.url()).map_err(fault)?;
-        let token = self.options.jira.token.clone();
-        let settings = JiraSettings::new(url, Credentials::Token(Arc::new(move || Ok(token.clone().into()))));
-        JiraTarget::new(settings).map_err(fault)
+        JiraTarget::new(self.site()?.target).map_err(fault)
     }
 
     /// An engine between them, over this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
-        let source = Arc::new(self.source()?);
-        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
-        let port = TargetPort::new(TARGET.into(), Arc::new(self.target()?));
-        Ok(Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]))
+        self.site()?.engine(store)
     }
 
-    /// Opens the store, listens, sets the engine to work, and tells the imitated Keycloak where to send its events.
+    /// Sets a usersync to work here.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        self.site()?.build().await
+    }
+}
+
+impl Site {
+    /// An engine between source and target, over this store.
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+        let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
+        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
+        let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
+        let port = TargetPort::new(TARGET.into(), Arc::new(target));
+        let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]);
+        Ok(engine.with_times(self.options.times.clone()))
+    }
+
+    /// Opens the store, listens, and sets the engine to work.
     pub async fn build(&self) -> Result<House, HouseError> {
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]);
         let hooks =
             Arc::new(Hooks::new(self.options.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
-        let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
+        let settings = ServerSettings { listen: self.listen, tls: None };
         let server =
             Server::start(&settings, Arc::clone(&hooks), Arc::clone(&metrics), health.clone()).await.map_err(fault)?;
         let open = sqlite::OpenOptions::new(Timestamp::now());
@@ -152,18 +267,16 @@ impl Grounds {
             retention: SignedDuration::from_hours(24 * 30),
         };
         let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;
-        let secrets = HookSecrets::new(vec![Arc::new(|| Ok(HOOK_SECRET.to_owned().into()))], None);
+        let p2 = self.options.p2_secret.as_deref().map(keep).as_ref().map(read);
         let connector = HookConnector {
             name: CONNECTOR.into(),
-            realm: CONNECTOR.to_owned(),
+            realm: self.source.realm.clone(),
             targets: vec![TARGET.into()],
-            secrets: Arc::new(secrets),
+            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
         health.ok("store");
-        let address = server.address();
-        self.realm.set_webhook(Some(Webhook::listener(format!("http://{address}/hooks/{CONNECTOR}"), HOOK_SECRET)));
         Ok(House { store, engine, metrics, health, server, service: Some(service) })
     }
 }
@@ -177,13 +290,6 @@ impl House {
     /// Where it listens, as a URL without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
-    }
-
-    /// Whether the imitations agree, read off their bare state; only accounts that are linked count as ours.
-    pub async fn agreement(&self, grounds: &Grounds) -> Result<Agreement, HouseError> {
-        let links = self.store.links(&Self::pair()).await.map_err(fault)?;
-        let ours = links.into_iter().map(|link| link.account.to_string()).collect();
-        Ok(agree(&grounds.realm.snapshot(), &grounds.jira.snapshot(), &ours))
     }
 
     /// Waits until the pair is in service.

@@ -58,17 +58,9 @@ impl<W: Clone> Versions<W> {
         Ok(result)
     }
 
-    /// A copy of the present version, to be changed and then committed.
+    /// A copy of the present version, to try a change on.
     pub(crate) fn draft(&self) -> W {
         W::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Makes a draft the present version.
-    pub(crate) fn commit(&self, draft: W) {
-        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *now, Arc::new(draft));
-        past.push(before);
     }
 
     /// Keeps the present version for [`Stale::Frozen`] reads.

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem,
-    HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Operation, Pair, Priority,
-    RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
-    TargetName, TaskRecord, Token, UserId,
+    HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Operation,
+    Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
+    TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -71,6 +71,8 @@ pub struct Claimed {
     /// Held items of the subject that a person decided: approved ones may be done once, rejected ones stand while the
     /// fingerprint is the same.
     pub decided: Vec<HeldItem>,
+    /// What is known to be impossible for it: not sent again while its state at the source is the same.
+    pub not_possible: Vec<NotPossible>,
     /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
     pub wanted: bool,
 }
@@ -140,6 +142,8 @@ pub enum GroupWrite {
     Manage {
         /// The source group.
         source: GroupId,
+        /// Its name at the source, which the target may spell otherwise.
+        name: String,
         /// The target's group; `sources` is ignored.
         group: ManagedGroup,
     },
@@ -159,6 +163,15 @@ pub enum GroupWrite {
     },
 }
 
+impl GroupWrite {
+    /// The source group.
+    pub fn source(&self) -> &GroupId {
+        match self {
+            Self::Manage { source, .. } | Self::Unmap { source, .. } | Self::Forget { source } => source,
+        }
+    }
+}
+
 /// One step of a worker: settles what was answered, writes what it learnt, writes down what it sends next; all or
 /// nothing, and only while the claim is held. [6]
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -168,8 +181,13 @@ pub struct Step {
     pub settled: Vec<Settled>,
     /// The user's link.
     pub link: Option<LinkWrite>,
-    /// The group.
+    /// The group. The tasks of users who were given the group that its source fed before, and of all subjects of the
+    /// pair that are claimed, are raised with it: their claims may have planned with what was before.
     pub group: Option<GroupWrite>,
+    /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
+    pub raise: Vec<Subject>,
+    /// What is known to be impossible for the subject becomes exactly this.
+    pub not_possible: Option<Vec<NotPossible>>,
     /// What is sent next.
     pub next: Option<NewIntent>,
 }
@@ -465,8 +483,8 @@ pub trait Store: Send + Sync {
 
     // --- tasks ---
 
-    /// Makes sure that a task is there for each subject and raises its generation; an earlier time and a higher
-    /// priority win. A dead letter is brought back to life. Returns how many.
+    /// Makes sure that a task is there for each subject, and that work on it which is under way does not end it (its
+    /// generation is raised); an earlier time and a higher priority win. A dead letter is brought back to life. Returns how many.
     async fn raise(
         &self,
         pair: &Pair,
@@ -575,6 +593,9 @@ pub trait Store: Send + Sync {
     /// What became of the source's groups on a target.
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
 
+    /// What is known to be impossible on a pair; forgotten when a person replays the subject's events or dead letters.
+    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>>;
+
     // --- runs ---
 
     /// Writes down that a run began.
@@ -620,6 +641,13 @@ pub trait Store: Send + Sync {
     /// The pairs that are configured; new ones begin as [`PairState::New`]. Pairs that are no longer configured keep
     /// their links.
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
+
+    /// Remembers how the senders of these connectors sign, as a document without secrets; returns those that were
+    /// remembered before and are not among them any more, so that their senders can be told to stop.
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
 
     /// Where a pair stands.
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
@@ -693,7 +721,7 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<(usize, usize)>;
 
-    /// Puts dead letters back to work with fresh attempts. Returns how many.
+    /// Puts dead letters, and what was not possible, back to work with fresh attempts. Returns how many.
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
 
     /// Ends the pause of tasks of a pair whose time has not come, so that they are worked at once (a secret changed).

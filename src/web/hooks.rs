@@ -49,6 +49,7 @@ pub struct HookConnector {
 /// tries again: a closed port would lose its events.
 pub struct Hooks {
     body_limit: usize,
+    waiting: usize,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     health: Health,
@@ -117,13 +118,20 @@ impl IntoResponse for Refused {
 impl Hooks {
     /// A hook that is not open yet.
     pub fn new(body_limit: usize, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, health: Health) -> Self {
-        Self { body_limit, clock, metrics, health, open: OnceLock::new() }
+        Self { body_limit, waiting: WAITING, clock, metrics, health, open: OnceLock::new() }
+    }
+
+    /// The same with another number of requests of one connector that may wait at the same time.
+    #[must_use]
+    pub fn with_waiting(self, waiting: usize) -> Self {
+        Self { waiting, ..self }
     }
 
     /// Opens it; once.
     pub fn open(&self, inbox: Arc<dyn Inbox>, connectors: Vec<HookConnector>) {
-        let place =
-            |connector: HookConnector| (connector.name.clone(), Place { connector, waiting: Semaphore::new(WAITING) });
+        let place = |connector: HookConnector| {
+            (connector.name.clone(), Place { connector, waiting: Semaphore::new(self.waiting) })
+        };
         let open = Open {
             inbox,
             connectors: connectors.into_iter().map(place).collect(),
@@ -159,14 +167,14 @@ impl Hooks {
         let events =
             decode(*verified, &DecodeContext::new(&place.connector.realm, now)).map_err(Refused::NotAnEvent)?;
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
-        let appended =
-            open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
-                tracing::error!(connector = %name, "events could not be stored: {error}");
-                if let StoreError::Unavailable(why) = &error {
-                    self.health.down("store", why.clone());
-                }
-                Refused::Unavailable
-            })?;
+        let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
+            tracing::error!(connector = %name, "events could not be stored: {error}");
+            if let StoreError::Unavailable(why) = &error {
+                self.health.down("store", why.clone());
+            }
+            Refused::Unavailable
+        })?;
+        self.health.ok("store");
         let stored = (appended.stored as u64).saturating_sub(ignored);
         for (fate, count) in [
             (EventFate::Stored, stored),

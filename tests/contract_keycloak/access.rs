@@ -22,7 +22,7 @@ pub(crate) async fn roles(case: Arc<Case>) {
         assert!(all.iter().any(|one| one == name), "{name} in {all:?}");
     }
     let path = format!("/users/{bob}/role-mappings/realm");
-    assert_eq!(case.names(&path, "name").await, [default.clone()]);
+    assert_eq!(case.names(&path, "name").await, std::slice::from_ref(&default));
     case.expect("POST", &path, Some(json!([role])), 204, Value::Null).await;
     let sorted = |mut names: Vec<String>| {
         names.sort();

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Case, error, keys, message};
 
+/// The fields of a form.
+type Form = &'static [(&'static str, &'static str)];
+
 pub(crate) async fn tokens(case: Arc<Case>) {
     let (keycloak, realm) = (&case.keycloak, case.realm.as_str());
     case.client_with(&["view-users"]).await;
@@ -43,7 +46,7 @@ pub(crate) async fn tokens(case: Arc<Case>) {
 
     let oauth = |error: &str, text: &str| json!({ "error": error, "error_description": text });
     let invalid = "Invalid client or Invalid client credentials";
-    let table: &[(&[(&str, &str)], u16, Value)] = &[
+    let table: &[(Form, u16, Value)] = &[
         (
             &[("grant_type", "client_credentials"), ("client_id", "c-view-users"), ("client_secret", "no")],
             401,
@@ -194,4 +197,30 @@ pub(crate) async fn realm_gone(case: Arc<Case>) {
     let made = case.keycloak.call(&case.keycloak.admin_token().await, "POST", "/admin/realms", Some(again)).await;
     assert_eq!(made.status, 201);
     assert_eq!(case.ask_as(&token, "GET", "/users", None).await.status, 401, "another realm of the same name");
+}
+
+pub(crate) async fn client_in_master(case: Arc<Case>) {
+    let user = case.post("/users", json!({ "username": "alice", "enabled": true })).await;
+    let keycloak = &case.keycloak;
+    let master = async |method: &str, path: &str, body| {
+        keycloak.call(&case.token, method, &format!("/admin/realms/master{path}"), body).await
+    };
+    let name = format!("outside-{}", case.realm);
+    let client = json!({ "clientId": name, "secret": "s", "serviceAccountsEnabled": true, "publicClient": false });
+    let id = master("POST", "/clients", Some(client)).await.id();
+    let account = master("GET", &format!("/clients/{id}/service-account-user"), None).await.json();
+    let account = account["id"].as_str().expect("an id").to_owned();
+    let rights = master("GET", &format!("/clients?clientId={}-realm", case.realm), None).await.json();
+    let rights = rights[0]["id"].as_str().expect("an id").to_owned();
+    let role = master("GET", &format!("/clients/{rights}/roles/view-users"), None).await.json();
+    let path = format!("/users/{account}/role-mappings/clients/{rights}");
+    assert_eq!(master("POST", &path, Some(json!([role]))).await.status, 204);
+    let token = keycloak.client_token("master", &name, "s").await;
+    assert_eq!(case.ask_as(&token, "GET", &format!("/users/{user}"), None).await.status, 200);
+    assert_eq!(case.ask_as(&token, "GET", "/roles", None).await.status, 403);
+    assert_eq!(keycloak.call(&token, "GET", "/admin/realms/master/users", None).await.status, 403);
+    assert_eq!(master("DELETE", &format!("/clients/{id}"), None).await.status, 204);
+    assert_eq!(master("GET", &format!("/users/{account}"), None).await.status, 404, "its account goes with it");
+    let last = case.ask_as(&token, "GET", "/users", None).await.status;
+    assert_eq!(last, 401, "and so do its tokens");
 }

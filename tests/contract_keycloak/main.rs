@@ -127,6 +127,7 @@ const CASES: &[(&str, Run)] = cases![
     addresses::addresses,
     addresses::clients,
     addresses::realm_gone,
+    addresses::client_in_master,
     users::users,
     users::changing_users,
     users::attributes,

@@ -47,9 +47,8 @@ fn world(store: SqliteStore) -> World {
     World { inner: Arc::clone(&store) as _, store, crash: |_, _| Box::pin(async {}) }
 }
 
-/// The program that is killed: appends events for ever, and says which were acknowledged.
+/// The program that the next test starts and kills: appends events for ever, and says which were acknowledged.
 #[tokio::test]
-#[ignore = "run by what_was_acknowledged_survives_a_kill"]
 async fn append_until_killed() {
     let Some(file) = std::env::var_os("USERSYNC_TEST_STORE") else { return };
     let store = open(Path::new(&file)).await.unwrap();
@@ -68,7 +67,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let mut acknowledged = Vec::new();
     for round in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "embedded::append_until_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "embedded::append_until_killed", "--nocapture"])
             .env("USERSYNC_TEST_STORE", &file)
             .env("USERSYNC_TEST_ROUND", round.to_string())
             .stdout(Stdio::piped())

@@ -116,6 +116,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     };
     let manage = |source: &str, id: &str, name: &str| GroupWrite::Manage {
         source: source.into(),
+        name: name.into(),
         group: ManagedGroup {
             id: id.into(),
             name: name.into(),
@@ -175,7 +176,7 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
             removals_approved: false,
             sources: vec![],
         };
-        let write = GroupWrite::Manage { source: source.into(), group };
+        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group };
         store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
         claimed.token
     };

@@ -4,6 +4,18 @@ use usersync::{model::*, store::*};
 
 use crate::world::*;
 
+pub async fn hooks_of_removed_connectors_are_remembered(store: World) {
+    let signs = |file: &str| serde_json::json!({ "file": file });
+    let both = [("acme".into(), signs("a")), ("partners".into(), signs("p"))];
+    assert_eq!(store.remember_hooks(&both).await.unwrap(), []);
+    let kept = [("acme".into(), signs("a2"))];
+    assert_eq!(store.remember_hooks(&kept).await.unwrap(), [("partners".into(), signs("p"))]);
+    assert_eq!(
+        store.remember_hooks(&[]).await.unwrap(),
+        [("acme".into(), signs("a2")), ("partners".into(), signs("p"))]
+    );
+}
+
 pub async fn a_run_is_written_down(store: World) {
     let other = Pair::new("corp", "wiki");
     let first = store.begin_run(&pair(), RunTrigger::First, RunMode::DryRun, at(1)).await.unwrap();

@@ -51,7 +51,7 @@ impl Keycloak {
     }
 
     fn at(url: String, admin: (String, String), sandbox: Option<KeycloakSandbox>) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
         Self { url, admin, http, _sandbox: sandbox }
     }
 

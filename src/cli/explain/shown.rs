@@ -42,8 +42,11 @@ fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
         None => "local user".to_owned(),
     };
     let groups: Vec<&str> = user.groups.iter().map(|group| group.path.as_str()).collect();
-    let groups =
-        if groups.is_empty() { "in no group".to_owned() } else { format!("in {}", some(groups.into_iter(), 8)) };
+    let groups = if groups.is_empty() {
+        "in no group".to_owned()
+    } else {
+        format!("in {}", some(groups.iter().copied(), 8, groups.len()))
+    };
     format!(
         "{}   {}   id {}   {enabled}, {origin}, {groups}   connector {}",
         out.strong(&user.username),

@@ -84,8 +84,8 @@ async fn follow(
     let began = std::time::Instant::now();
     loop {
         let runs = work.opened.store.runs(Some(pair), 5).await?;
-        let newer = runs.into_iter().filter(|run| before.is_none_or(|before| run.id > before));
-        let run = newer.filter(|run| run.mode == RunMode::Apply).last();
+        let mut newer = runs.into_iter().filter(|run| before.is_none_or(|before| run.id > before));
+        let run = newer.rfind(|run| run.mode == RunMode::Apply);
         match run {
             Some(run) if run.outcome != RunOutcome::Running => return Ok(Some(run)),
             Some(run) => {

@@ -194,10 +194,10 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
             out.error(format!("{pair}: {who} waits for {on}: usersync tasks"));
         }
         Some(task) => {
-            out.error(format!("{pair}: {who} is not done yet; looked at again {}", out.when(task.not_before)))
+            out.error(format!("{pair}: {who} is not done yet; looked at again {}", out.when(task.not_before)));
         }
         None if worked.changes.is_empty() && worked.held == 0 => {
-            out.say(format!("{pair}: {who} is in step; nothing was to be done."))
+            out.say(format!("{pair}: {who} is in step; nothing was to be done."));
         }
         None => {}
     }

@@ -5,7 +5,7 @@ mod report;
 mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,11 +21,11 @@ pub use report::{Counts, Line, Report};
 use walk::{SourceWalk, TargetWalk};
 
 use super::{
-    case::{RunRules, Worked},
+    case::{RunRules, Worked, fingerprint},
     error::WorkError,
     group::{Intended, intend},
     ports::{Connector, Engine, TargetPort},
-    user::View,
+    user::{View, fingerprint_of},
 };
 use crate::{
     model::{
@@ -38,8 +38,6 @@ use crate::{
     target::TargetInfo,
 };
 
-/// Between the two readings that must both say "gone".
-const GONE_TWICE: SignedDuration = SignedDuration::from_secs(5);
 /// How old the note may grow that a linked user was seen alive.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
 /// Subjects in one transaction of verdicts.
@@ -102,6 +100,8 @@ struct Run<'e> {
     info: Arc<TargetInfo>,
     id: RunId,
     options: &'e RunOptions,
+    /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
+    planned: HashSet<TargetGroupId>,
     report: Report,
 }
 
@@ -133,6 +133,7 @@ impl Engine {
         let took = now.duration_since(began);
         match outcome {
             Ok(mut report) => {
+                report.tell_once();
                 report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
                 let ended = if options.cancel.is_cancelled() {
                     RunOutcome::Stopped
@@ -172,6 +173,7 @@ impl Engine {
             info,
             id,
             options,
+            planned: HashSet::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -182,7 +184,7 @@ impl Run<'_> {
     async fn go(mut self) -> Result<Report, WorkError> {
         let engine = self.engine;
         self.options.tell("reading the source", 0, 0, 0);
-        let source = engine.walk_source(&self.connector).await?;
+        let mut source = engine.walk_source(&self.connector).await?;
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
         self.options.tell("reading the target", 0, 0, 0);
@@ -198,13 +200,13 @@ impl Run<'_> {
             })
         });
 
-        let rules = RunRules { in_run: true, first: self.options.first, hold: std::collections::HashSet::new() };
-        let groups = self.groups(&source, &rules).await?;
+        let rules = RunRules { in_run: true, first: self.options.first, hold: HashSet::new() };
+        let groups = self.groups(&source, &target, &rules).await?;
         let absent = engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         let groups = self.restore_groups(absent, groups, &rules).await?;
 
-        let (items, in_order) = self.plan_users(&source, &target, &groups);
+        let (items, in_order) = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;
         let rules = self.gate(rules).await?;
         if self.options.mode == RunMode::DryRun {
@@ -213,7 +215,7 @@ impl Run<'_> {
         self.apply(items, &rules).await?;
         if !leavers.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
-            engine.clock.sleep(GONE_TWICE).await;
+            engine.clock.sleep(engine.times.gone_twice).await;
             self.apply(leavers, &rules).await?;
         }
         self.close(&source, &target, in_order).await?;
@@ -221,7 +223,12 @@ impl Run<'_> {
     }
 
     /// Brings the groups in order, or models what that would come to; returns the table that users are planned with.
-    async fn groups(&mut self, source: &SourceWalk, rules: &RunRules) -> Result<GroupTable, WorkError> {
+    async fn groups(
+        &mut self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        rules: &RunRules,
+    ) -> Result<GroupTable, WorkError> {
         let engine = self.engine;
         let case = self.info.capabilities.group_case;
         let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
@@ -253,7 +260,7 @@ impl Run<'_> {
                         table.assume(self.pair, group, managed);
                     }
                 }
-                Intended::Make(name) => self.model_group(&mut table, group, name).await?,
+                Intended::Make(name) => self.model_group(&mut table, target, group, name).await?,
                 Intended::Ask(other) => {
                     // The one that holds the name has another by now, and will let go of it.
                     if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
@@ -281,6 +288,7 @@ impl Run<'_> {
     async fn model_group(
         &mut self,
         table: &mut GroupTable,
+        target: &TargetWalk,
         group: &crate::model::GroupState,
         name: String,
     ) -> Result<(), WorkError> {
@@ -307,8 +315,15 @@ impl Run<'_> {
                 return Ok(());
             }
             None => {
-                self.report.plan(&subject, &Operation::CreateGroup { name: name.clone() });
-                (TargetGroupId::from(self.info.capabilities.group_case.fold(&name)), name, false)
+                let make = Operation::CreateGroup { name: name.clone() };
+                if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
+                    self.model_unmapped(table, group, why);
+                    return Ok(());
+                }
+                self.report.plan(&subject, &make);
+                let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
+                self.planned.insert(id.clone());
+                (id, name, false)
             }
         };
         let managed = ManagedGroup { id, name, adopted, removals_approved: false, sources: Vec::new() };
@@ -358,13 +373,19 @@ impl Run<'_> {
         table: GroupTable,
         rules: &RunRules,
     ) -> Result<GroupTable, WorkError> {
-        let sources = absent.iter().filter_map(|group| table.managed(group)).flat_map(|group| group.sources.clone());
-        let sources: Vec<Subject> = sources
-            .filter(|(connector, source)| {
+        let mut sources: Vec<Subject> = Vec::new();
+        for group in absent.iter().filter_map(|group| table.managed(group)) {
+            let ours = group.sources.iter().filter(|(connector, source)| {
                 *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
-            })
-            .map(|(_, source)| Subject::Group(source))
-            .collect();
+            });
+            let ours: Vec<Subject> = ours.map(|(_, source)| Subject::Group(source.clone())).collect();
+            if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
+                && !self.planned.contains(&group.id)
+            {
+                self.report.plan(first, &Operation::CreateGroup { name: group.name.clone() });
+            }
+            sources.extend(ours);
+        }
         if self.options.mode == RunMode::DryRun || sources.is_empty() {
             return Ok(table);
         }
@@ -376,28 +397,34 @@ impl Run<'_> {
     /// Decides for each user who was read; returns those with something to do, and those in order.
     fn plan_users(
         &mut self,
-        source: &SourceWalk,
+        source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> (Vec<Item>, Vec<Planned>) {
         let mut items = Vec::new();
         let mut in_order = Vec::new();
-        for (user, look) in &source.users {
-            if policy::out_of_scope(user).is_none() {
+        let users = Vec::with_capacity(source.users.len());
+        for (user, look) in std::mem::replace(&mut source.users, users) {
+            if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
             }
             let link = target.links.get(&user.id);
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
-                look: (*look).min(target.look),
+                look: look.min(target.look),
                 account: link.map(|link| link.account.clone()),
             };
-            let presence = Presence::Present(user.clone());
+            let id = user.id.clone();
+            let presence = Presence::Present(user);
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => in_order.push(planned),
                 Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { user: user.id.clone(), planned, view: Some(view) }),
-                Verdict::LookAgain => items.push(Item { user: user.id.clone(), planned, view: None }),
+                Verdict::FromWalk(view) => items.push(Item { user: id, planned, view: Some(view) }),
+                Verdict::LookAgain => items.push(Item { user: id, planned, view: None }),
+            }
+            // Put back, as it is read again later and a copy of each would cost as much as deciding.
+            if let Presence::Present(user) = presence {
+                source.users.push((user, look));
             }
         }
         (items, in_order)
@@ -411,7 +438,8 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
         let read = source.ids();
-        let absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        let mut absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
             if !absent.is_empty() {
@@ -469,6 +497,8 @@ impl Run<'_> {
         let report = &mut self.report;
         match decision {
             Decision::Plan(mut planned) => {
+                let known = forgo_impossible(&mut planned, target, presence, subject);
+                planned.findings.not_possible.extend(known);
                 if report.doubt.is_some() {
                     planned.operations.retain(|operation| !operation.removes());
                     planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
@@ -486,6 +516,13 @@ impl Run<'_> {
                 report.doubts.append(&mut planned.findings.doubts);
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
+                // Somebody activated an account that we had deactivated: that is to be noted.
+                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
+                    && account.is_some_and(|account| account.active)
+                    && self.options.mode == RunMode::Apply;
+                if nothing && forgotten {
+                    return Verdict::LookAgain;
+                }
                 if nothing {
                     report.unchanged += usize::from(!told && planned.findings.protected.is_none());
                     return Verdict::InOrder;
@@ -712,6 +749,33 @@ fn sum_up(report: &mut Report, worked: Worked) {
     Report::count(&mut report.done, "adopt", u64::from(worked.adopted));
     report.held += worked.held;
     report.raised += usize::from(worked.later);
+    report.not_possible.extend(worked.findings.not_possible);
+    report.doubts.extend(worked.findings.doubts);
+}
+
+/// Takes out of a plan what is known to be impossible; gives the reasons.
+fn forgo_impossible(
+    planned: &mut plan::Planned,
+    target: &TargetWalk,
+    presence: &Presence,
+    subject: &Subject,
+) -> Vec<String> {
+    if target.not_possible.is_empty() {
+        return Vec::new();
+    }
+    let fingerprint = fingerprint_of(presence);
+    let mut reasons = Vec::new();
+    let mut possible = |operation: &Operation| {
+        let why = target.why_not(subject, operation, &fingerprint);
+        reasons.extend(why.clone());
+        why.is_none()
+    };
+    planned.operations.retain(&mut possible);
+    planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if !possible(operation)));
+    if planned.operations.is_empty() && planned.holds.is_empty() {
+        planned.joins_after_create.clear();
+    }
+    reasons
 }
 
 fn absorb(report: &mut Report, part: Report) {
@@ -721,4 +785,6 @@ fn absorb(report: &mut Report, part: Report) {
     report.held += part.held;
     report.raised += part.raised;
     report.errors.extend(part.errors);
+    report.not_possible.extend(part.not_possible);
+    report.doubts.extend(part.doubts);
 }

@@ -1,6 +1,6 @@
 //! What a run tells of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,14 @@ impl Report {
     pub(super) fn count(counts: &mut Counts, verb: &str, more: u64) {
         if more > 0 {
             *counts.entry(verb.to_owned()).or_default() += more;
+        }
+    }
+
+    /// What walk and work both found is told once.
+    pub(super) fn tell_once(&mut self) {
+        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts] {
+            let mut seen = HashSet::new();
+            told.retain(|text| seen.insert(text.clone()));
         }
     }
 

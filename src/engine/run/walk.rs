@@ -6,10 +6,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     engine::{
+        case::held_key,
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
     },
-    model::{Account, AccountId, GroupId, GroupState, Link, Look, Pair, TargetGroupId, UserId, UserState},
+    model::{
+        Account, AccountId, GroupId, GroupState, Link, Look, NotPossible, Operation, Pair, Subject, TargetGroupId,
+        UserId, UserState,
+    },
     plan::GroupTable,
     target::CaseRule,
 };
@@ -34,6 +38,8 @@ pub(super) struct TargetWalk {
     pub elsewhere: BTreeSet<AccountId>,
     pub accounts: HashMap<AccountId, Account>,
     pub by_name: HashMap<String, AccountId>,
+    /// What is known to be impossible, by subject and key.
+    pub not_possible: HashMap<(Subject, String), NotPossible>,
     pub doubt: Option<String>,
 }
 
@@ -132,6 +138,8 @@ impl Engine {
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
         let owners = links.values().map(|link| (link.account.clone(), link.user.clone())).collect();
         let elsewhere = self.store.linked_elsewhere(pair).await?;
+        let known = self.store.not_possible(pair).await?;
+        let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = HashMap::new();
         let mut by_name = HashMap::new();
         let mut doubt = None;
@@ -149,7 +157,7 @@ impl Engine {
                 None => break,
             }
         }
-        Ok(TargetWalk { look, links, owners, elsewhere, accounts, by_name, doubt })
+        Ok(TargetWalk { look, links, owners, elsewhere, accounts, by_name, not_possible, doubt })
     }
 
     /// Adds to the accounts who is a member of the groups that matter. Returns the groups that are not there.
@@ -208,6 +216,14 @@ async fn walk_target_members(port: &TargetPort, group: TargetGroupId) -> Result<
             Some(next) => cursor = Some(next),
             None => return Ok((group, Some(members), doubt)),
         }
+    }
+}
+
+impl TargetWalk {
+    /// Why an operation is known to be impossible in this state of its subject at the source, if it is.
+    pub fn why_not(&self, subject: &Subject, operation: &Operation, fingerprint: &str) -> Option<String> {
+        let known = self.not_possible.get(&(subject.clone(), held_key(operation)))?;
+        (known.fingerprint == fingerprint).then(|| known.why.clone())
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fmt};
 
 use reqwest::Method;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -143,7 +142,7 @@ fn new_client(client_id: &str) -> Raw {
 }
 
 /// The steps that lead to what is wanted, and what is worth knowing.
-pub(super) fn plan(options: &SetupOptions, present: &Present, key: Option<&SecretString>) -> (Vec<Step>, Vec<Note>) {
+pub(super) fn plan(options: &SetupOptions, present: &Present) -> (Vec<Step>, Vec<Note>) {
     let (mut steps, mut notes) = (Vec::new(), Vec::new());
     client_steps(options, present.client.as_ref(), &mut steps, &mut notes);
     let mut attributes = present.attributes.clone();
@@ -155,14 +154,13 @@ pub(super) fn plan(options: &SetupOptions, present: &Present, key: Option<&Secre
         attributes.insert(BEFORE_ATTRIBUTE.into(), text);
         words.push(format!("{BEFORE_ATTRIBUTE} (the event settings as they were)"));
     }
-    if let (Some(address), Some(key)) = (&options.address, key) {
-        for (name, value) in [(ADDRESS_ATTRIBUTE, address.as_str()), (KEY_ATTRIBUTE, key.expose_secret().trim())] {
-            if attributes.insert(name.into(), value.into()).as_deref() != Some(value) {
-                words.push(name.to_owned());
-            }
+    let address = options.address.as_ref().map(url::Url::as_str);
+    for (name, value) in [(ADDRESS_ATTRIBUTE, address), (KEY_ATTRIBUTE, options.key.as_deref())] {
+        let Some(value) = value else { continue };
+        if attributes.insert(name.into(), value.into()).as_deref() != Some(value) {
+            words.push(name.to_owned());
         }
     }
-    // Before the events: else an admin event would keep the key.
     if !words.is_empty() {
         steps.push(Step::Attributes { words, all: attributes });
     }

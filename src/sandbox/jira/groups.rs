@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::refused::Refused;
 use super::render::{self, answer};
 use super::state::{World, fold};
-use super::users;
 use super::{Call, Jira};
 use crate::sandbox::front::Reply;
+use crate::sandbox::roster::Id;
 
 /// No page of members is larger.
 const PAGE: usize = 50;
@@ -54,8 +54,12 @@ pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, 
     let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
     let mut shown = render::group(&call.api, group);
     if call.request.params("expand").join(",").contains("users") {
-        let members = users::page(world, group.members.ids(), false);
-        let items: Vec<_> = members.iter().take(PAGE).map(|account| render::listed(&call.api, account)).collect();
+        let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
+        let items: Vec<_> = members
+            .filter(|account| account.active())
+            .take(PAGE)
+            .map(|account| render::listed(&call.api, account))
+            .collect();
         shown["users"]["items"] = json!(items);
     }
     Ok(answer(200, &shown))
@@ -95,9 +99,20 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
     let start = call.number("startAt")?.unwrap_or(0);
     let max = call.number("maxResults")?.unwrap_or(PAGE).clamp(1, PAGE);
     let inactive = call.request.flag("includeInactiveUsers");
-    let all = users::page(world, group.members.ids(), inactive);
-    let values: Vec<_> = all.iter().skip(start).take(max).map(|account| render::listed(&call.api, account)).collect();
-    let last = start.saturating_add(values.len()) >= all.len();
+    let ids = group.members.ids();
+    let active = |key: &&Id| world.accounts.get(*key).is_some_and(|account| account.active());
+    // With the inactive ones a page is a slice; without, everybody must be looked at for the total.
+    let (total, page): (usize, Vec<&Id>) = if inactive {
+        (ids.len(), ids.iter().skip(start).take(max).collect())
+    } else {
+        (ids.iter().filter(active).count(), ids.iter().filter(active).skip(start).take(max).collect())
+    };
+    let values: Vec<_> = page
+        .into_iter()
+        .filter_map(|key| world.accounts.get(key))
+        .map(|account| render::listed(&call.api, account))
+        .collect();
+    let last = start.saturating_add(values.len()) >= total;
     let link = |start: usize| {
         let name: String = url::form_urlencoded::byte_serialize(group.name.as_bytes()).collect();
         format!(
@@ -106,7 +121,7 @@ pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> 
         )
     };
     let mut shown = json!({
-        "self": link(start), "maxResults": max, "startAt": start, "total": all.len(), "isLast": last, "values": values,
+        "self": link(start), "maxResults": max, "startAt": start, "total": total, "isLast": last, "values": values,
     });
     if !last {
         shown["nextPage"] = json!(link(start + max));

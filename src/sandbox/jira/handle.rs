@@ -92,7 +92,7 @@ impl JiraSandbox {
         work(&mut self.jira.switches.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Seeds an account; gives its key. One that is there already only gets the groups.
+    /// Seeds an account into the first writable directory; gives its key. One that is there already only gets the groups.
     pub fn add_account(&self, account: NewAccount) -> String {
         self.add_accounts([account]).pop().unwrap_or_default()
     }
@@ -100,23 +100,8 @@ impl JiraSandbox {
     /// Seeds many accounts at once; gives their keys.
     pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
         self.change(|world| {
-            let seed = |account: NewAccount| {
-                let directory = world.writable().unwrap_or(0);
-                let profile = Profile {
-                    directory,
-                    display_name: account.display_name,
-                    email: account.email,
-                    active: !account.inactive,
-                };
-                let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
-                let key = known.unwrap_or_else(|| world.add(&account.name, profile));
-                for group in &account.groups {
-                    world.add_group(group);
-                    world.join(&key, group);
-                }
-                key.to_string()
-            };
-            accounts.into_iter().map(seed).collect()
+            let directory = world.writable().unwrap_or(0);
+            accounts.into_iter().map(|account| seed(world, directory, account)).collect()
         })
     }
 
@@ -171,7 +156,9 @@ impl JiraSandbox {
 
     /// Drift: changes an account's display name.
     pub fn set_display_name(&self, name: &str, display_name: &str) {
-        self.profile(name, |profile| display_name.clone_into(&mut profile.display_name));
+        self.profile(name, |profile| {
+            display_name.clone_into(&mut profile.display_name);
+        });
     }
 
     /// Drift: changes an account's e-mail address.
@@ -244,30 +231,7 @@ impl JiraSandbox {
     /// Seeds an account into a certain directory. Where the name is known in an earlier directory, that one shadows
     /// it; where in a later one, it shadows that.
     pub fn add_account_in(&self, directory: usize, account: NewAccount) -> String {
-        self.change(|world| {
-            let profile = Profile {
-                directory,
-                display_name: account.display_name,
-                email: account.email,
-                active: !account.inactive,
-            };
-            let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
-            let key = match known {
-                Some(key) => {
-                    if let Some(account) = world.account_mut(&key) {
-                        account.profiles.push(profile);
-                        account.profiles.sort_by_key(|profile| profile.directory);
-                    }
-                    key
-                }
-                None => world.add(&account.name, profile),
-            };
-            for group in &account.groups {
-                world.add_group(group);
-                world.join(&key, group);
-            }
-            key.to_string()
-        })
+        self.change(|world| seed(world, directory, account))
     }
 
     /// Adds or replaces an application: its licensed groups (made if missing; the first is the default one) and seats.
@@ -422,4 +386,29 @@ impl JiraSandbox {
             JiraSnapshot { accounts: accounts.collect(), groups: groups.collect() }
         })
     }
+}
+
+/// Seeds an account into a directory: a name that the directory knows only gets the groups, one that another directory
+/// knows gets one more profile.
+fn seed(world: &mut World, directory: usize, account: NewAccount) -> String {
+    let active = !account.inactive;
+    let profile = Profile { directory, display_name: account.display_name, email: account.email, active };
+    let known = world.named(&account.name).map(|known| Arc::clone(&known.key));
+    let key = match known {
+        Some(key) => {
+            if let Some(account) = world.account_mut(&key)
+                && account.profiles.iter().all(|profile| profile.directory != directory)
+            {
+                account.profiles.push(profile);
+                account.profiles.sort_by_key(|profile| profile.directory);
+            }
+            key
+        }
+        None => world.add(&account.name, profile),
+    };
+    for group in &account.groups {
+        world.add_group(group);
+        world.join(&key, group);
+    }
+    key.to_string()
 }

@@ -238,7 +238,7 @@ impl Jira {
                 Ok(answer(200, &render::application(world, found)))
             }
             ["groups", "picker"] => groups::picker(self, world, call),
-            ["user", ..] | ["group", ..] => {
+            ["user" | "group", ..] => {
                 call.demand_user(world)?;
                 match rest {
                     ["user"] => users::get(world, call),

@@ -19,11 +19,11 @@ impl Refused {
 
     /// `{"errorMessages": [], "errors": {field: text}}`
     pub(crate) fn field(field: &str, text: &str) -> Self {
-        Self::fields(Map::from_iter([(field.to_owned(), json!(text))]))
+        Self::fields(&Map::from_iter([(field.to_owned(), json!(text))]))
     }
 
     /// Several fields at once.
-    pub(crate) fn fields(errors: Map<String, Value>) -> Self {
+    pub(crate) fn fields(errors: &Map<String, Value>) -> Self {
         Self { status: 400, body: Some(json!({ "errorMessages": [], "errors": errors })) }
     }
 

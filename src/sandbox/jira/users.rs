@@ -10,7 +10,6 @@ use super::render::{self, answer};
 use super::state::{Account, Application, Profile, World, fold};
 use super::{Call, Jira};
 use crate::sandbox::front::Reply;
-use crate::sandbox::roster::Id;
 
 const DUPLICATE: &str = "A user with that username already exists.";
 const FULL: &str = "There are no seats left in the licence of";
@@ -44,10 +43,10 @@ fn find<'a>(world: &'a World, call: &Call<'_>, deleted: bool) -> Result<&'a Arc<
         }),
         (None, Some(key)) => world.accounts.get(key.as_str()).filter(|account| deleted || !account.deleted),
         (None, None) => {
-            return Err(Refused::message(
-                400,
-                "Either the 'username' or the 'key' query parameters need to be provided",
-            ));
+            // The description knows no 400 for reading.
+            let status = if call.request.method == "GET" { 404 } else { 400 };
+            let text = "Either the 'username' or the 'key' query parameters need to be provided";
+            return Err(Refused::message(status, text));
         }
     };
     found.ok_or_else(|| Refused::no_user(&name.or(key).unwrap_or_default()))
@@ -174,7 +173,7 @@ pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<
         errors.insert("fullname".into(), json!("You must specify a full name."));
     }
     if !errors.is_empty() {
-        return Err(Refused::fields(errors));
+        return Err(Refused::fields(&errors));
     }
     // No keys means the applications that new users get by default; an empty list means none.
     let applications: Vec<&Application> = match &sent.application_keys {
@@ -318,10 +317,4 @@ pub(crate) fn end_session(jira: &Jira, world: &World, call: &Call<'_>, name: &st
     }
     call.demand_admin(world)?;
     world.named(name).map(|_| Reply::empty(200)).ok_or_else(|| Refused::no_user(name))
-}
-
-/// The keys of these accounts that are shown in a page.
-pub(crate) fn page(world: &World, keys: &[Id], inactive: bool) -> Vec<Arc<Account>> {
-    let accounts = keys.iter().filter_map(|key| world.accounts.get(key));
-    accounts.filter(|account| inactive || account.active()).cloned().collect()
 }

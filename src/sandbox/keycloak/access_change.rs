@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::change::{Tx, about, text};
-use super::event::{Subject, now};
+use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::{Attributes, UserRep};
-use super::state::{Client, Group, Id, Role, User, new_id};
-use super::users_change::insert_user;
+use super::state::{Client, Group, Id, Role, User};
+use super::users_change::{check_profile, insert_user};
 use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
@@ -23,7 +23,7 @@ impl Tx<'_> {
         if self.realm.roles.contains_key(name) {
             return Err(Refused::message(409, format!("Role with name {name} already exists")));
         }
-        let id = new_id();
+        let id = self.id();
         let shown = format!("{{\"id\":{},\"name\":{},\"composite\":false}}", json!(*id), json!(name));
         let subject = Subject { resource_id: Some(id.to_string()), ..Subject::default() };
         self.realm.roles.insert(name.to_owned(), Role { id, name: name.to_owned(), description: None, composites });
@@ -82,7 +82,7 @@ impl Tx<'_> {
         if self.realm.clients.contains_key(&name) {
             return Err(Refused::message(409, format!("Client {name} already exists")));
         }
-        let id = new_id();
+        let id = self.id();
         let mut shown = sent.clone();
         shown.insert("id".into(), json!(*id));
         if shown.contains_key("secret") {
@@ -92,10 +92,11 @@ impl Tx<'_> {
         let public = sent.get("publicClient").and_then(Value::as_bool).unwrap_or(false);
         let with_account = sent.remove("serviceAccountsEnabled").and_then(|on| on.as_bool()).unwrap_or(false);
         sent.remove("id");
+        let drawn = self.id();
         let client = Client {
             id: Arc::clone(&id),
-            client_id: name.clone(),
-            secret: secret.or_else(|| (!public).then(|| uuid::Uuid::new_v4().simple().to_string())),
+            name: name.clone(),
+            secret: secret.or_else(|| (!public).then(|| drawn.replace('-', ""))),
             service_account: None,
             roles: BTreeMap::new(),
             extra: sent,
@@ -127,14 +128,28 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Deletes a client with its service account.
+    pub(crate) fn delete_client(&mut self, id: &str) -> Result<(), Refused> {
+        let missing = || Refused::error(404, "Could not find client");
+        let client = self.realm.client(id).cloned().ok_or_else(missing)?;
+        if let Some(account) = client.service_account.as_ref().and_then(|id| self.realm.users.get(id)).cloned() {
+            self.remove_user(&account);
+        }
+        self.realm.clients.remove(&client.name);
+        let subject = Subject { resource_id: Some(id.into()), ..Subject::default() };
+        self.admin("DELETE", "CLIENT", Some(format!("clients/{id}")), None, subject);
+        Ok(())
+    }
+
     fn add_service_account(&mut self, client: &str) {
         let default_role = self.realm.default_role();
+        let (id, now) = (self.id(), self.now());
         let Some(client) = self.realm.client_mut(client) else {
             return;
         };
         let user = User {
-            id: new_id(),
-            username: format!("service-account-{}", client.client_id.to_lowercase()),
+            id,
+            username: format!("service-account-{}", client.name.to_lowercase()),
             email: None,
             first_name: None,
             last_name: None,
@@ -142,7 +157,7 @@ impl Tx<'_> {
             email_verified: false,
             attributes: Attributes::new(),
             federation_link: None,
-            created: now(),
+            created: now,
             not_before: 0,
             required_actions: Vec::new(),
             groups: BTreeSet::new(),
@@ -215,7 +230,7 @@ impl Tx<'_> {
         Ok(json!({ "overwritten": overwritten, "added": added, "skipped": skipped, "results": results }))
     }
 
-    fn check_import(&self, policy: &str, users: &[UserRep], groups: &[GroupImport]) -> Result<(), Refused> {
+    fn check_import(&mut self, policy: &str, users: &[UserRep], groups: &[GroupImport]) -> Result<(), Refused> {
         let mut names = BTreeSet::new();
         for rep in users {
             let name = rep.username.clone().unwrap_or_default().to_lowercase();
@@ -232,6 +247,7 @@ impl Tx<'_> {
             if email_taken || !names.insert(name.clone()) {
                 return Err(Refused::message(409, "Duplicate resource error"));
             }
+            check_profile(&name, rep.email.as_deref().filter(|email| !email.is_empty()))?;
             if existing.is_none() {
                 self.prepare_user(rep)?;
             } else if rep.groups.iter().flatten().any(|path| self.realm.group_at(path).is_none()) {
@@ -248,7 +264,7 @@ impl Tx<'_> {
     }
 
     fn import_group(&mut self, parent: Option<&Id>, rep: &GroupImport) -> Id {
-        let id = new_id();
+        let id = self.id();
         let group = Group {
             id: Arc::clone(&id),
             name: rep.name.clone(),

@@ -12,9 +12,12 @@ use super::state::{Id, Realm, User, new_id};
 /// Who changes something.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
-    pub(crate) realm_id: String,
-    pub(crate) client_id: String,
-    pub(crate) user_id: String,
+    /// The id of the realm that they signed in to.
+    pub(crate) realm: String,
+    /// The internal id of the client that they came through.
+    pub(crate) client: String,
+    /// Their own id.
+    pub(crate) user: String,
 }
 
 /// A change in the making. What refuses must refuse before it changes anything: there is no way back.
@@ -22,11 +25,50 @@ pub(crate) struct Tx<'a> {
     pub(crate) realm: &'a mut Realm,
     actor: &'a Actor,
     pub(crate) out: Vec<Happening>,
+    draws: &'a mut Draws,
+}
+
+/// The time of a change and the ids that it draws. A change that is told of before it is committed runs twice, on a
+/// draft and then in earnest, and must come to the same ids.
+#[derive(Debug)]
+pub(crate) struct Draws {
+    now: i64,
+    ids: Vec<Id>,
+    next: usize,
+}
+
+impl Draws {
+    pub(crate) fn new() -> Self {
+        Self { now: now(), ids: Vec::new(), next: 0 }
+    }
+
+    /// From here on the same ids come again.
+    pub(crate) fn again(&mut self) {
+        self.next = 0;
+    }
+
+    fn id(&mut self) -> Id {
+        if self.next == self.ids.len() {
+            self.ids.push(new_id());
+        }
+        self.next += 1;
+        Arc::clone(&self.ids[self.next - 1])
+    }
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(realm: &'a mut Realm, actor: &'a Actor) -> Self {
-        Self { realm, actor, out: Vec::new() }
+    pub(crate) fn new(realm: &'a mut Realm, actor: &'a Actor, draws: &'a mut Draws) -> Self {
+        Self { realm, actor, out: Vec::new(), draws }
+    }
+
+    /// A new id.
+    pub(crate) fn id(&mut self) -> Id {
+        self.draws.id()
+    }
+
+    /// The time of this change.
+    pub(crate) fn now(&self) -> i64 {
+        self.draws.now
     }
 
     /// Records an administrator's change.
@@ -52,13 +94,13 @@ impl<'a> Tx<'a> {
         details: Option<BTreeMap<&'static str, String>>,
     ) {
         let event = AdminEvent {
-            id: new_id().to_string(),
-            time: now(),
+            id: self.id().to_string(),
+            time: self.now(),
             realm_id: self.realm.id.to_string(),
             auth_details: AuthDetails {
-                realm_id: self.actor.realm_id.clone(),
-                client_id: self.actor.client_id.clone(),
-                user_id: self.actor.user_id.clone(),
+                realm_id: self.actor.realm.clone(),
+                client_id: self.actor.client.clone(),
+                user_id: self.actor.user.clone(),
                 ip_address: "127.0.0.1".into(),
             },
             operation_type: operation,
@@ -69,7 +111,8 @@ impl<'a> Tx<'a> {
         };
         let event = Arc::new(event);
         if self.realm.settings.admin_events {
-            self.realm.admin_events.push(Arc::clone(&event));
+            let at = self.realm.admin_events.partition_point(|one| one.time <= event.time);
+            self.realm.admin_events.insert(at, Arc::clone(&event));
         }
         self.out.push(Happening::Admin(event, subject));
     }
@@ -84,8 +127,8 @@ impl<'a> Tx<'a> {
         details: BTreeMap<String, String>,
     ) {
         let event = Arc::new(UserEvent {
-            id: new_id().to_string(),
-            time: now(),
+            id: self.id().to_string(),
+            time: self.now(),
             kind: kind.into(),
             realm_id: self.realm.id.to_string(),
             client_id: client.map(Into::into),
@@ -101,7 +144,8 @@ impl<'a> Tx<'a> {
             types.contains(kind)
         };
         if self.realm.settings.user_events && stored {
-            self.realm.user_events.push(Arc::clone(&event));
+            let at = self.realm.user_events.partition_point(|one| one.time <= event.time);
+            self.realm.user_events.insert(at, Arc::clone(&event));
         }
         self.out.push(Happening::User(event));
     }
@@ -115,30 +159,32 @@ impl<'a> Tx<'a> {
         about: &str,
         user: &User,
     ) {
-        self.out.push(Happening::Model(ModelEvent {
-            id: new_id().to_string(),
-            time: now(),
+        let event = Happening::Model(ModelEvent {
+            id: self.id().to_string(),
+            time: self.now(),
             kind,
             resource_type: resource,
             resource_path: path,
             resource_id: about.into(),
             user_id: Some(user.id.to_string()),
             username: Some(user.username.clone()),
-        }));
+        });
+        self.out.push(event);
     }
 
     /// Records a change of the model about a group.
     pub(crate) fn model_group(&mut self, kind: &'static str, id: &str) {
-        self.out.push(Happening::Model(ModelEvent {
-            id: new_id().to_string(),
-            time: now(),
+        let event = Happening::Model(ModelEvent {
+            id: self.id().to_string(),
+            time: self.now(),
             kind,
             resource_type: "GROUP",
             resource_path: format!("groups/{id}"),
             resource_id: id.into(),
             user_id: None,
             username: None,
-        }));
+        });
+        self.out.push(event);
     }
 
     /// The user with this id.

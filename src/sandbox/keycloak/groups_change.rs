@@ -8,7 +8,7 @@ use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::GroupRep;
-use super::state::{Group, Id, new_id};
+use super::state::{Group, Id};
 use crate::sandbox::roster::Roster;
 
 impl Tx<'_> {
@@ -17,7 +17,7 @@ impl Tx<'_> {
         let name = rep.named()?;
         let parent = parent.map(|id| self.group_id(id).ok_or_else(Refused::no_group)).transpose()?;
         self.check_sibling(parent.as_ref(), name, None)?;
-        let id = new_id();
+        let id = self.id();
         let group = Group {
             id: Arc::clone(&id),
             name: name.to_owned(),

@@ -106,13 +106,13 @@ fn hierarchy(realm: &Realm, hits: &[&Arc<Group>], depth: GroupDepth) -> Vec<Valu
 fn branch(
     realm: &Realm,
     below: &BTreeMap<Option<Id>, BTreeMap<String, Id>>,
-    parent: Option<Id>,
+    parent: Option<&Id>,
     depth: GroupDepth,
 ) -> Vec<Value> {
-    let children = below.get(&parent).into_iter().flat_map(BTreeMap::values);
+    let children = below.get(&parent.cloned()).into_iter().flat_map(BTreeMap::values);
     children
         .filter_map(|id| realm.groups.get(id))
-        .map(|group| render::group(realm, group, depth, branch(realm, below, Some(Arc::clone(&group.id)), depth)))
+        .map(|group| render::group(realm, group, depth, branch(realm, below, Some(&group.id), depth)))
         .collect()
 }
 

@@ -19,6 +19,7 @@ mod state;
 mod token;
 mod users_change;
 mod users_read;
+mod values;
 mod webhook;
 mod write;
 
@@ -31,7 +32,7 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::json;
 
-use self::change::{Actor, Tx};
+use self::change::{Actor, Draws, Tx};
 use self::refused::Refused as Refusal;
 use self::rights::demand;
 use self::state::{Realm, management_client, new_id};
@@ -42,8 +43,9 @@ use super::journal::Journal;
 use super::server::Server;
 use super::versions::Versions;
 
-pub use handle::{GroupState, NewUser, RealmHandle, RealmSnapshot, UserChange, UserState};
+pub use handle::RealmHandle;
 pub use refused::Refused;
+pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, Timing, Webhook};
 
 /// How a sandbox Keycloak is set up.
@@ -72,7 +74,7 @@ impl Default for KeycloakOptions {
             version: "26.7.0".into(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token_life: Duration::from_secs(300),
+            token_life: Duration::from_mins(5),
             journal: true,
             history: 0,
         }
@@ -87,8 +89,6 @@ pub(crate) struct RealmCell {
     pub(crate) versions: Versions<Realm>,
     pub(crate) sender: webhook::Sender,
     gone: AtomicBool,
-    /// Changes follow one another, so that a change that is posted first is not overtaken.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl RealmCell {
@@ -99,7 +99,6 @@ impl RealmCell {
             versions: Versions::new(realm, history),
             sender: webhook::Sender::start(),
             gone: AtomicBool::new(false),
-            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -107,21 +106,24 @@ impl RealmCell {
     pub(crate) async fn change<R>(
         &self,
         actor: &Actor,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<R, Refusal>,
+        work: impl Fn(&mut Tx<'_>) -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
-        let _turn = self.turn.lock().await;
+        let mut draws = Draws::new();
         if let Some(wait) = self.sender.pre_commit() {
             let mut draft = self.versions.draft();
-            let mut tx = Tx::new(&mut draft, actor);
-            let result = work(&mut tx)?;
+            let mut tx = Tx::new(&mut draft, actor, &mut draws);
+            work(&mut tx)?;
             let events = self.sender.prepare(&self.id, &self.name, &tx.out);
-            self.sender.post(events).await;
-            tokio::time::sleep(wait).await;
-            self.versions.commit(draft);
-            return Ok(result);
+            if !events.is_empty() {
+                self.sender.post(events).await;
+                tokio::time::sleep(wait).await;
+            }
+            draws.again();
+            // What was posted may be refused by now: then it was a phantom.
+            return self.versions.write(|realm| work(&mut Tx::new(realm, actor, &mut draws)));
         }
         let (result, events) = self.versions.write(|realm| {
-            let mut tx = Tx::new(realm, actor);
+            let mut tx = Tx::new(realm, actor, &mut draws);
             let result = work(&mut tx)?;
             let events = self.sender.prepare(&self.id, &self.name, &tx.out);
             Ok((result, events))
@@ -161,7 +163,7 @@ impl Keycloak {
         if let Some(master) = realms.get("master") {
             let client = management_client(&format!("{name}-realm"));
             let added: Result<(), Refusal> = master.versions.write(|master| {
-                master.clients.insert(client.client_id.clone(), client);
+                master.clients.insert(client.name.clone(), client);
                 Ok(())
             });
             debug_assert!(added.is_ok());
@@ -170,13 +172,15 @@ impl Keycloak {
         true
     }
 
-    /// The token's grant, if its realm is still the one that gave it.
+    /// The token's grant, if its realm is still the one that gave it, and its account is still there.
     fn authenticate(&self, request: &Request) -> Result<Grant, Refusal> {
         let grant = self.tokens.check(request)?;
-        match self.cell(&grant.realm) {
-            Some(cell) if cell.id == grant.realm_id => Ok(grant),
-            _ => Err(Refusal::unauthorized()),
-        }
+        let cell = self.cell(&grant.realm).filter(|cell| cell.id == grant.realm_id);
+        let account = &grant.actor.user;
+        let alive = cell.is_some_and(|cell| {
+            grant.is_administrator() || cell.versions.read(None, |realm| realm.users.contains_key(account.as_str()))
+        });
+        if alive { Ok(grant) } else { Err(Refusal::unauthorized()) }
     }
 
     async fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refusal> {

@@ -38,8 +38,8 @@ pub(crate) fn user_mappings(realm: &Realm, user: &User, rest: &[&str]) -> Result
             for (id, names) in user.client_roles.iter().filter(|(_, names)| !names.is_empty()) {
                 if let Some(client) = realm.client(id) {
                     let mappings = shown_client_roles(client, names);
-                    shown["clientMappings"][&client.client_id] =
-                        json!({ "id": *client.id, "client": client.client_id, "mappings": mappings });
+                    shown["clientMappings"][&client.name] =
+                        json!({ "id": *client.id, "client": client.name, "mappings": mappings });
                 }
             }
             Ok(ok(&shown))
@@ -111,7 +111,7 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
             return Ok(ok(&json!([])));
         }
         let wanted = request.param("clientId");
-        let fits = |client: &&Client| wanted.as_ref().is_none_or(|wanted| *wanted == client.client_id);
+        let fits = |client: &&Client| wanted.as_ref().is_none_or(|wanted| *wanted == client.name);
         let shown: Vec<Value> =
             realm.clients.values().filter(fits).map(|client| render::client(client, manage)).collect();
         return Ok(ok(&shown));
@@ -126,7 +126,7 @@ pub(crate) fn clients(realm: &Realm, rights: &Rights, request: &Request, rest: &
             Ok(ok(&json!({ "type": "secret", "value": client.secret })))
         }
         ["service-account-user"] => {
-            let text = format!("Service account not enabled for the client '{}'", client.client_id);
+            let text = format!("Service account not enabled for the client '{}'", client.name);
             let user = client.service_account.as_ref().and_then(|id| realm.users.get(id));
             let user = user.ok_or_else(|| Refused::error(400, &text))?;
             Ok(ok(&render::user(realm, user, Depth::Full, None)))

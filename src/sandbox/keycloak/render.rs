@@ -196,7 +196,7 @@ pub(crate) fn client_roles(client: &Client, names: &[String]) -> Result<String, 
 /// A client.
 pub(crate) fn client(client: &Client, manage: bool) -> Value {
     let mut shown = json!({
-        "id": *client.id, "clientId": client.client_id, "enabled": true, "surrogateAuthRequired": false,
+        "id": *client.id, "clientId": client.name, "enabled": true, "surrogateAuthRequired": false,
         "clientAuthenticatorType": "client-secret", "bearerOnly": false, "publicClient": false,
         "standardFlowEnabled": true, "directAccessGrantsEnabled": false, "fullScopeAllowed": true,
         "protocol": "openid-connect", "attributes": {}, "redirectUris": [], "webOrigins": [],

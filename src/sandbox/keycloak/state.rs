@@ -61,7 +61,8 @@ pub(crate) struct Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) id: Id,
-    pub(crate) client_id: String,
+    /// What it is called `clientId` by.
+    pub(crate) name: String,
     pub(crate) secret: Option<String>,
     pub(crate) service_account: Option<Id>,
     pub(crate) roles: BTreeMap<String, Role>,
@@ -145,7 +146,7 @@ pub(crate) fn management_client(client_id: &str) -> Client {
     let mut extra = Map::new();
     extra.insert("name".into(), Value::String(format!("${{client_{client_id}}}")));
     extra.insert("bearerOnly".into(), Value::Bool(true));
-    Client { id: new_id(), client_id: client_id.into(), secret: None, service_account: None, roles, extra }
+    Client { id: new_id(), name: client_id.into(), secret: None, service_account: None, roles, extra }
 }
 
 fn role(name: &str, composites: &[&str]) -> Role {
@@ -179,7 +180,7 @@ impl Realm {
         cli.insert("publicClient".into(), Value::Bool(true));
         let admin_cli = Client {
             id: new_id(),
-            client_id: "admin-cli".into(),
+            name: "admin-cli".into(),
             secret: None,
             service_account: None,
             roles: BTreeMap::new(),

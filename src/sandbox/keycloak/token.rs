@@ -114,8 +114,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
             let user = account.and_then(|id| cell.versions.read(None, |realm| realm.users.get(id).cloned()));
             let text = "Client not enabled to retrieve service account";
             let user = user.ok_or_else(|| oauth(401, "unauthorized_client", text))?;
-            let actor =
-                Actor { realm_id: cell.id.clone(), client_id: client.id.to_string(), user_id: user.id.to_string() };
+            let actor = Actor { realm: cell.id.clone(), client: client.id.to_string(), user: user.id.to_string() };
             let issued = issue(keycloak, cell, request, actor.clone(), &user, &client_id);
             let details = BTreeMap::from([
                 ("grant_type".to_owned(), "client_credentials".to_owned()),
@@ -125,7 +124,7 @@ async fn grant(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Resu
             ]);
             // Stored like any user event: a poller that asks for all types reads itself.
             let stored = cell.change(&actor, |tx| {
-                tx.user_event("CLIENT_LOGIN", Some(&client_id), Some(&user.id), None, details);
+                tx.user_event("CLIENT_LOGIN", Some(&client_id), Some(&user.id), None, details.clone());
                 Ok(())
             });
             stored.await?;
@@ -161,7 +160,7 @@ fn issue(keycloak: &Keycloak, cell: &RealmCell, request: &Request, actor: Actor,
         let mut roles: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (id, held) in &user.client_roles {
             if let Some(client) = realm.client(id) {
-                roles.insert(client.client_id.clone(), client.expand(held).into_iter().collect());
+                roles.insert(client.name.clone(), client.expand(held).into_iter().collect());
             }
         }
         (roles, realm.effective_roles(user))
@@ -173,7 +172,7 @@ fn issue(keycloak: &Keycloak, cell: &RealmCell, request: &Request, actor: Actor,
         .collect();
     let claims = json!({
         "aud": access.keys().collect::<Vec<_>>(),
-        "sub": actor.user_id,
+        "sub": actor.user,
         "azp": client,
         "client_id": client,
         "acr": "1",
@@ -197,8 +196,8 @@ fn issue_admin(keycloak: &Keycloak, cell: &RealmCell, request: &Request) -> Valu
     let client_id = cell
         .versions
         .read(None, |realm| realm.clients.get("admin-cli").map(|client| client.id.to_string()).unwrap_or_default());
-    let life = Duration::from_secs(60);
-    let actor = Actor { realm_id: cell.id.clone(), client_id, user_id: keycloak.admin_id.clone() };
+    let life = Duration::from_mins(1);
+    let actor = Actor { realm: cell.id.clone(), client: client_id, user: keycloak.admin_id.clone() };
     let grant = Grant {
         realm: cell.name.clone(),
         realm_id: cell.id.clone(),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::change::{Tx, about, text};
-use super::event::{Subject, now};
+use super::event::Subject;
 use super::refused::Refused;
 use super::render;
 use super::rep::UserRep;
-use super::state::{Id, Realm, User, new_id};
+use super::state::{Id, Realm, User};
 
 impl Tx<'_> {
     /// Creates a user as an administrator does.
@@ -24,7 +24,7 @@ impl Tx<'_> {
     }
 
     /// Checks a new user and makes it, without storing it.
-    pub(crate) fn prepare_user(&self, rep: &UserRep) -> Result<User, Refused> {
+    pub(crate) fn prepare_user(&mut self, rep: &UserRep) -> Result<User, Refused> {
         let username = rep.username.as_deref().map(str::trim).filter(|name| !name.is_empty());
         let username = username.ok_or_else(|| Refused::message(400, "User name is missing"))?.to_lowercase();
         let email = rep.email.as_deref().filter(|email| !email.is_empty()).map(str::to_lowercase);
@@ -35,7 +35,7 @@ impl Tx<'_> {
             // Keycloak breaks on a group that is not there, instead of saying so.
             groups.insert(Arc::clone(&self.realm.group_at(path).ok_or_else(Refused::broke)?.id));
         }
-        let id = rep.id.as_deref().map_or_else(new_id, Into::into);
+        let id = rep.id.as_deref().map_or_else(|| self.id(), Into::into);
         if self.realm.users.contains_key(&id) {
             return Err(Refused::message(409, "User exists with same id"));
         }
@@ -53,7 +53,7 @@ impl Tx<'_> {
             email_verified: rep.email_verified.unwrap_or(false),
             attributes,
             federation_link: rep.federation_link.clone(),
-            created: now(),
+            created: self.now(),
             not_before: 0,
             required_actions: rep.required_actions.clone().unwrap_or_default(),
             groups,
@@ -278,8 +278,9 @@ impl Tx<'_> {
     /// An administrator's action on a user that changes nothing that a sync reads.
     pub(crate) fn user_action(&mut self, id: &str, action: &str) -> Result<(), Refused> {
         let user = self.user(id)?;
+        let now = self.now();
         if action == "logout" {
-            self.user_mut(id)?.not_before = now() / 1000;
+            self.user_mut(id)?.not_before = now / 1000;
         }
         self.admin("ACTION", "USER", Some(format!("users/{id}/{action}")), None, about(&user));
         Ok(())
@@ -338,7 +339,7 @@ fn check_free(realm: &Realm, username: &str, email: Option<&str>, own: Option<&s
 }
 
 /// The checks of Keycloak's default user profile, as far as a sync can meet them.
-fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
+pub(crate) fn check_profile(username: &str, email: Option<&str>) -> Result<(), Refused> {
     let length = username.chars().count();
     if !(3..=255).contains(&length) {
         return Err(Refused::field("username", "error-invalid-length", &[json!(3), json!(255)]));

@@ -1,7 +1,7 @@
 //! The listener inside Keycloak that posts events to an address, signed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -120,7 +120,6 @@ struct Setup {
 /// The sender of one realm.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    setup: Mutex<Setup>,
     queue: UnboundedSender<Vec<Value>>,
     shared: Arc<Shared>,
     held: Mutex<Vec<Value>>,
@@ -128,10 +127,28 @@ pub(crate) struct Sender {
 
 #[derive(Debug)]
 struct Shared {
-    client: reqwest::Client,
+    // Made at the first delivery: setting up TLS takes longer than starting a server.
+    client: OnceLock<reqwest::Client>,
     open: AtomicUsize,
     deliveries: Mutex<Vec<Delivery>>,
-    webhook: Mutex<Option<Webhook>>,
+    setup: Mutex<Setup>,
+}
+
+impl Shared {
+    fn client(&self) -> &reqwest::Client {
+        self.client.get_or_init(|| {
+            reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(10))
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap_or_default()
+        })
+    }
+
+    fn setup(&self) -> MutexGuard<'_, Setup> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sender {
@@ -139,33 +156,27 @@ impl Sender {
     pub(crate) fn start() -> Self {
         let (queue, events) = unbounded_channel();
         let shared = Arc::new(Shared {
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(Duration::from_secs(10))
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .unwrap_or_default(),
+            client: OnceLock::new(),
             open: AtomicUsize::new(0),
             deliveries: Mutex::default(),
-            webhook: Mutex::default(),
+            setup: Mutex::default(),
         });
         tokio::spawn(work(Arc::clone(&shared), events));
-        Self { setup: Mutex::default(), queue, shared, held: Mutex::default() }
+        Self { queue, shared, held: Mutex::default() }
     }
 
     pub(crate) fn set(&self, webhook: Option<Webhook>) {
-        *self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner) = webhook.clone();
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner).webhook = webhook;
+        self.shared.setup().webhook = webhook;
     }
 
     /// Off: events are lost, as they are while Keycloak restarts.
     pub(crate) fn switch(&self, on: bool) {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = if on { Mode::On } else { Mode::Off };
+        self.shared.setup().mode = if on { Mode::On } else { Mode::Off };
     }
 
     /// Events are kept back until they are sent by hand.
     pub(crate) fn hold(&self) {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner).mode = Mode::Held;
+        self.shared.setup().mode = Mode::Held;
     }
 
     pub(crate) fn take_held(&self) -> Vec<Value> {
@@ -174,7 +185,7 @@ impl Sender {
 
     /// The wait between post and commit, where the webhook posts first.
     pub(crate) fn pre_commit(&self) -> Option<Duration> {
-        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        let setup = self.shared.setup();
         match (setup.mode, &setup.webhook) {
             (Mode::On, Some(Webhook { timing: Timing::PreCommit(wait), .. })) => Some(*wait),
             _ => None,
@@ -183,7 +194,7 @@ impl Sender {
 
     /// What of a change's events is posted, in the form asked for.
     pub(crate) fn prepare(&self, realm_id: &str, realm_name: &str, happenings: &[Happening]) -> Vec<Value> {
-        let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        let setup = self.shared.setup();
         let Some(webhook) = setup.webhook.as_ref().filter(|_| setup.mode != Mode::Off) else {
             return Vec::new();
         };
@@ -212,7 +223,7 @@ impl Sender {
 
     /// Posts events and returns when they were answered, or the attempts used up.
     pub(crate) async fn post(&self, events: Vec<Value>) {
-        let webhook = self.shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let webhook = self.shared.setup().webhook.clone();
         if let Some(webhook) = webhook.filter(|_| !events.is_empty()) {
             deliver(&self.shared, &webhook, events).await;
         }
@@ -239,7 +250,7 @@ async fn work(shared: Arc<Shared>, mut events: UnboundedReceiver<Vec<Value>>) {
             batch.extend(more);
             taken += 1;
         }
-        let webhook = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let webhook = shared.setup().webhook.clone();
         if let Some(webhook) = webhook {
             deliver(&shared, &webhook, batch).await;
         }
@@ -255,7 +266,7 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
             let bytes = body.to_string();
             attempt(shared, webhook, &id, &body, |at| {
                 let signed = standard_signatures(&webhook.secrets, &id, at, &bytes);
-                let request = shared.client.post(&webhook.url).body(bytes.clone());
+                let request = shared.client().post(&webhook.url).body(bytes.clone());
                 request
                     .header("webhook-id", &id)
                     .header("webhook-timestamp", at.to_string())
@@ -270,7 +281,7 @@ async fn deliver(shared: &Shared, webhook: &Webhook, events: Vec<Value>) {
                 let secret = webhook.secrets.first().map(String::as_bytes).unwrap_or_default();
                 let signature = hex::encode(hmac(secret, bytes.as_bytes()));
                 attempt(shared, webhook, &id, &event, |_| {
-                    shared.client.post(&webhook.url).body(bytes.clone()).header("X-Keycloak-Signature", &signature)
+                    shared.client().post(&webhook.url).body(bytes.clone()).header("X-Keycloak-Signature", &signature)
                 })
                 .await;
             }

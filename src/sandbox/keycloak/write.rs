@@ -262,18 +262,22 @@ impl Call<'_> {
         match (method, rest) {
             ("POST", ["clients"]) => {
                 let sent: Map<String, Value> = read(&self.request.body)?;
-                let id = cell.change(actor, |tx| tx.create_client(sent)).await?;
+                let id = cell.change(actor, |tx| tx.create_client(sent.clone())).await?;
                 Ok(self.created(&format!("clients/{id}")))
             }
             ("PUT", ["clients", id]) => {
                 let sent: Map<String, Value> = read(&self.request.body)?;
-                cell.change(actor, |tx| tx.update_client(id, sent)).await?;
+                cell.change(actor, |tx| tx.update_client(id, sent.clone())).await?;
+                Ok(Reply::empty(204))
+            }
+            ("DELETE", ["clients", id]) => {
+                cell.change(actor, |tx| tx.delete_client(id)).await?;
                 Ok(Reply::empty(204))
             }
             ("POST", ["clients", id, "client-secret"]) => {
                 let secret = uuid::Uuid::new_v4().simple().to_string();
                 let sent = Map::from_iter([("secret".to_owned(), json!(secret))]);
-                cell.change(actor, |tx| tx.update_client(id, sent)).await?;
+                cell.change(actor, |tx| tx.update_client(id, sent.clone())).await?;
                 Ok(ok(&json!({ "type": "secret", "value": secret })))
             }
             (_, ["clients"] | ["clients", _]) => Err(Refused::no_method()),
@@ -328,8 +332,8 @@ impl Call<'_> {
         let shown = text(&sent);
         self.cell
             .change(self.actor, |tx| {
-                apply_settings(tx.realm, sent);
-                tx.realm_event(path, shown);
+                apply_settings(tx.realm, sent.clone());
+                tx.realm_event(path.clone(), shown.clone());
                 Ok(())
             })
             .await?;

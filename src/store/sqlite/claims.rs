@@ -127,6 +127,7 @@ impl Tx {
                 .await?;
         }
         let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
+        let not_possible = self.not_possible(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
         let token = self.take(Claim {
@@ -150,6 +151,7 @@ impl Tx {
             link,
             intents,
             decided,
+            not_possible,
             wanted,
         }))
     }
@@ -197,6 +199,7 @@ impl Tx {
             .fetch_one(&mut self.conn)
             .await?;
         let decided = self.decided(no, subject).await?;
+        let not_possible = self.not_possible(no, subject).await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -218,6 +221,7 @@ impl Tx {
             link,
             intents: Vec::new(),
             decided,
+            not_possible,
             wanted,
         }))
     }
@@ -238,6 +242,7 @@ impl Tx {
             .bind(no.target)
             .fetch_all(&mut self.conn)
             .await?;
+        self.end_dead(no, found.iter().map(|one| &one.subject)).await?;
         let mut again: HashSet<Subject> = since.iter().map(|text| codec::parse(text)).collect::<Result<_, _>>()?;
         for one in found {
             let claimed = self.memory.holds_subject(no, &one.subject).is_some()
@@ -333,6 +338,7 @@ impl Tx {
             Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
         };
         self.put_link(no, &link).await?;
+        self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);
         self.undo_with(undo);
         Ok(Adopted::Linked)

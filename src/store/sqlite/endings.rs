@@ -49,7 +49,12 @@ impl Tx {
         self.record_look(&claim).await?;
         self.hold(&claim, held, now).await?;
         self.wake_waiting(claim.no, &claim.subject, now).await?;
-        if self.raise_for_intents(&claim, now).await? || claim.generation == 0 {
+        if self.raise_for_intents(&claim, now).await? {
+            self.wake = true;
+            return Ok(());
+        }
+        if claim.generation == 0 {
+            self.end_dead(claim.no, [&claim.subject]).await?;
             self.wake = true;
             return Ok(());
         }

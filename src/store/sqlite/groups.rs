@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-use super::{memory::Claim, names::PairNo, writer::Tx};
+use super::{links, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
-    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, TargetGroupId, TargetName},
+    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, Subject, TargetGroupId, TargetName},
     store::{GroupWrite, StoreResult},
 };
 
@@ -23,10 +23,22 @@ impl Tx {
         Ok(id.map(TargetGroupId::from))
     }
 
+    /// Whom a change of what this source group feeds concerns, by what is known before it: who was given the group that
+    /// it feeds, and who is being worked, perhaps by what was known until now.
+    pub(super) async fn concerned(&mut self, claim: &Claim, source: &GroupId) -> StoreResult<Vec<Subject>> {
+        let mut concerned = self.memory.busy(claim.no.pair);
+        concerned.retain(|subject| *subject != claim.subject);
+        if let Some(group) = self.fed_by(claim.no, source).await? {
+            let given = links::given(&mut self.conn, claim.no.pair, &group).await?;
+            concerned.extend(given.into_iter().map(Subject::User));
+        }
+        Ok(concerned)
+    }
+
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<()> {
         let no = claim.no;
         match write {
-            GroupWrite::Manage { source, group } => {
+            GroupWrite::Manage { source, name, group } => {
                 let number = self.group_number(no.target, &group.id).await?;
                 sqlx::query(
                     "INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -40,7 +52,7 @@ impl Tx {
                 .bind(group.removals_approved)
                 .execute(&mut self.conn)
                 .await?;
-                self.map_group(no, &source, &group.name, Some(number), None).await
+                self.map_group(no, &source, &name, Some(number), None).await
             }
             GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await,
             GroupWrite::Forget { source } => {

@@ -115,6 +115,17 @@ impl Tx {
         Ok(all)
     }
 
+    /// An account's open intents go with it: who claims it now looks after them, and nobody else.
+    pub(super) async fn hand_over(&mut self, claim: &Claim, account: &AccountId) -> StoreResult<()> {
+        sqlx::query("UPDATE intent SET subject = ?3 WHERE pair = ?1 AND object = ?2")
+            .bind(claim.no.pair)
+            .bind(account_object(account))
+            .bind(claim.subject.to_string())
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
     /// Until when a request on this account can still arrive, if one can.
     pub(super) async fn arrives_at(
         &mut self,
@@ -165,7 +176,7 @@ impl Tx {
             cause: cause.clone(),
         };
         let raises: Vec<Raise> = open.into_iter().map(raise).collect();
-        self.raise_all(&raises).await
+        self.raise_all(raises).await
     }
 
     /// Writes an intent down.

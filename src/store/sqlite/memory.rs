@@ -1,7 +1,7 @@
 //! Claims, which live as long as the process, and the two sequences that are never given twice.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -47,15 +47,22 @@ struct Claims {
 /// Shared by the writer and those who only ask whether a claim is held.
 pub(super) struct Memory {
     claims: Mutex<Claims>,
+    /// Whether claims are given here.
+    engine: bool,
     looks: AtomicI64,
     tokens: AtomicI64,
 }
 
 impl Memory {
-    /// For the store's `opened`-th opening.
+    /// For the store's `opened`-th opening; 0: beside a server.
     pub(super) fn new(opened: i64) -> Self {
         let first = opened << WITHIN;
-        Self { claims: Mutex::default(), looks: AtomicI64::new(first), tokens: AtomicI64::new(first) }
+        Self {
+            claims: Mutex::default(),
+            engine: opened > 0,
+            looks: AtomicI64::new(first),
+            tokens: AtomicI64::new(first),
+        }
     }
 
     // Nothing is half done when a holder of this lock panics: each change is a few map operations.
@@ -87,6 +94,12 @@ impl Memory {
     /// Who holds the account.
     pub(super) fn holds_account(&self, target: i64, account: &AccountId) -> Option<Token> {
         self.claims().accounts.get(&(target, account.clone())).copied()
+    }
+
+    /// All claimed subjects, each with its pair; `None` beside a server, which does not tell.
+    pub(super) fn claimed(&self) -> Option<HashSet<(i64, String)>> {
+        let claims = self.claims();
+        self.engine.then(|| claims.subjects.keys().map(|(pair, subject)| (*pair, subject.to_string())).collect())
     }
 
     /// Claimed subjects of a pair.

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod groups;
 mod held;
+mod impossible;
 mod intents;
 mod links;
 mod memory;
@@ -50,9 +51,9 @@ use self::{
 use crate::{
     model::{
         AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, Pair, Priority, RunId, RunMode, RunOutcome,
-        RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token,
-        UserId,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
@@ -411,6 +412,10 @@ impl Store for SqliteStore {
         self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
     }
 
+    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| impossible::of_pair(conn, no))
+    }
+
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
         of_pair!(self, pair, Vec::new(), |conn, no| groups::mappings(conn, no))
     }
@@ -465,6 +470,13 @@ impl Store for SqliteStore {
             Some(pair) => of_pair!(self, pair, Vec::new(), |conn, no| runs::read(conn, Some(no), limit(at_most))),
             None => self.read(move |conn| Box::pin(runs::read(conn, None, limit(at_most)))).await,
         }
+    }
+
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        job!(self, [connectors], |tx| tx.remember_hooks(&connectors))
     }
 
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {

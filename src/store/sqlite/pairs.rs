@@ -35,6 +35,27 @@ impl Tx {
         Ok(records)
     }
 
+    pub(super) async fn remember_hooks(
+        &mut self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        for (name, hook) in connectors {
+            let no = self.connector(name).await?;
+            sqlx::query("UPDATE connector SET hook = ?2 WHERE no = ?1")
+                .bind(no)
+                .bind(hook.to_string())
+                .execute(&mut self.conn)
+                .await?;
+        }
+        let remembered: Vec<(String, String)> =
+            sqlx::query_as("SELECT name, hook FROM connector WHERE hook IS NOT NULL ORDER BY name")
+                .fetch_all(&mut self.conn)
+                .await?;
+        let removed =
+            remembered.into_iter().filter(|(name, _)| connectors.iter().all(|(kept, _)| kept.as_str() != name));
+        removed.map(|(name, hook)| Ok((name.into(), codec::from_json(&hook)?))).collect()
+    }
+
     pub(super) async fn set_pair_state(&mut self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
         let no = self.pair(pair).await?;
         sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state <> ?2")

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{memory::Claim, writer::Tx};
 use crate::{
-    model::{ChangeOutcome, Operation, Token},
+    model::{Cause, ChangeOutcome, Operation, Priority, Token},
     store::{LinkWrite, Step, Stepped, StoreError, StoreResult},
 };
 
@@ -52,8 +52,20 @@ impl Tx {
             self.record_look(&claim).await?;
         }
         self.write_link(&claim, step.link).await?;
+        let mut raise = step.raise;
         if let Some(group) = step.group {
+            raise.extend(self.concerned(&claim, group.source()).await?);
             self.write_group(&claim, group).await?;
+        }
+        if !raise.is_empty() {
+            let cause = match claim.cause.clone() {
+                Cause::Other { .. } => Cause::Other { what: format!("a change of {}", claim.subject) },
+                known => known,
+            };
+            self.raise(claim.no, &raise, Priority::FanOut, &cause, now).await?;
+        }
+        if let Some(all) = &step.not_possible {
+            self.keep_not_possible(claim.no, &claim.subject, all).await?;
         }
         let Some(next) = step.next else { return Ok(Stepped::Written) };
         if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {

@@ -3,14 +3,17 @@
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{codec, codec::millis, events::limit, names::PairNo, writer::Tx};
+use super::{
+    codec,
+    codec::millis,
+    events::{chunk, limit},
+    names::PairNo,
+    writer::Tx,
+};
 use crate::{
     model::{Cause, ErrorClass, Pair, Priority, Subject, TaskRecord, TaskState},
     store::{StoreResult, TaskFilter},
 };
-
-/// How many rows one upsert takes, see `events`.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// "Look at this subject again."
 pub(super) struct Raise {
@@ -25,8 +28,9 @@ pub(super) struct Raise {
 
 /// What a task row is given; the parameters of one raise, in the order of [`VALUE`].
 const INTO: &str = "INSERT INTO task \
-    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) VALUES ";
-const VALUE: &str = "(?,?,?,?,?,?,?,?,?,?)";
+    (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) \
+    SELECT column1, column2, column3, column4, column5, column4, column6, column4, column6, column4 FROM (VALUES ";
+const VALUE: &str = "(?,?,?,?,?,?)";
 
 /// Whether a raise only has to add to the generation: the row is as urgent as it asks already.
 const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
@@ -64,36 +68,46 @@ fn priority(rank: i64) -> Priority {
 
 impl Tx {
     /// Makes sure that there is a task for each of these, which name no subject of a pair twice.
-    pub(super) async fn raise_all(&mut self, raises: &[Raise]) -> StoreResult<()> {
+    ///
+    /// A generation only tells its holder that something came after the claim. Where nobody holds one, a row that is as
+    /// urgent already is left as it is: most of a burst of events writes no task at all. A command beside the server
+    /// does not know who holds what, and bumps always.
+    pub(super) async fn raise_all(&mut self, raises: Vec<Raise>) -> StoreResult<()> {
+        self.wake |= !raises.is_empty();
+        let claimed = self.memory.claimed();
+        let (worked, idle): (Vec<Raise>, Vec<Raise>) = raises.into_iter().partition(|raise| {
+            claimed.as_ref().is_none_or(|claimed| claimed.contains(&(raise.pair, raise.subject.clone())))
+        });
+        // Whatever was bumped is as urgent as asked, so that the second statement leaves it alone.
+        if self.upsert_all(&worked, BUMP).await? < worked.len() as u64 {
+            self.upsert_all(&worked, HASTEN).await?;
+        }
+        self.upsert_all(&idle, HASTEN).await?;
+        Ok(())
+    }
+
+    async fn upsert_all(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
+        let mut written = 0;
         let mut rest = raises;
-        while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
+        while let Some(size) = chunk(rest.len()) {
             let (chunk, tail) = rest.split_at(size);
-            // Whatever the first statement wrote is as urgent as asked, so that the second leaves it alone.
-            if self.upsert(chunk, BUMP).await? < chunk.len() as u64 {
-                self.upsert(chunk, HASTEN).await?;
-            }
+            written += self.upsert(chunk, on_conflict).await?;
             rest = tail;
         }
-        self.wake |= !raises.is_empty();
-        Ok(())
+        Ok(written)
     }
 
     async fn upsert(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
         let values = vec![VALUE; raises.len()].join(",");
-        let mut query = sqlx::query(AssertSqlSafe(format!("{INTO}{values}{on_conflict}({AS_URGENT})")));
+        let mut query = sqlx::query(AssertSqlSafe(format!("{INTO}{values}) WHERE true{on_conflict}({AS_URGENT})")));
         for raise in raises {
-            let at = millis(raise.at);
             query = query
                 .bind(raise.pair)
                 .bind(raise.subject.as_str())
                 .bind(rank(raise.priority))
-                .bind(at)
+                .bind(millis(raise.at))
                 .bind(raise.settle)
-                .bind(at)
-                .bind(raise.cause.as_str())
-                .bind(at)
-                .bind(raise.cause.as_str())
-                .bind(at);
+                .bind(raise.cause.as_str());
         }
         Ok(query.execute(&mut self.conn).await?.rows_affected())
     }
@@ -115,8 +129,9 @@ impl Tx {
             .into_iter()
             .map(|subject| Raise { pair: no.pair, subject, priority, at: now, settle: false, cause: cause.clone() })
             .collect();
-        self.raise_all(&raises).await?;
-        Ok(raises.len())
+        let count = raises.len();
+        self.raise_all(raises).await?;
+        Ok(count)
     }
 
     /// Makes those ready that wait for this subject.
@@ -137,7 +152,8 @@ impl Tx {
     /// Puts dead letters back to work with fresh attempts.
     pub(super) async fn replay_dead(&mut self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
         let filter = TaskFilter { dead: Some(true), ..filter.clone() };
-        let cause = codec::to_json(&Cause::Other { what: format!("replayed by {by}") })?;
+        let replayed = Cause::Other { what: format!("replayed by {by}") };
+        let cause = codec::to_json(&replayed)?;
         let mut query = QueryBuilder::new(
             "UPDATE task SET dead = 0, attempts = 0, generation = generation + 1, blocked_by = NULL, priority = ",
         );
@@ -149,9 +165,25 @@ impl Tx {
         conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
+        let count = count + self.replay_not_possible(&filter, &replayed, now).await?;
         self.wake |= count > 0;
         self.audit(by, &format!("replayed {count} dead letters"), now).await?;
         Ok(count)
+    }
+
+    /// Ends the dead letters of subjects that are in order by now.
+    pub(super) async fn end_dead<'a>(
+        &mut self,
+        no: PairNo,
+        subjects: impl IntoIterator<Item = &'a Subject>,
+    ) -> StoreResult<()> {
+        let subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
+        sqlx::query("DELETE FROM task WHERE pair = ?1 AND dead = 1 AND subject IN (SELECT value FROM json_each(?2))")
+            .bind(no.pair)
+            .bind(codec::to_json(&subjects)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
     }
 
     /// Ends the pause of tasks whose last error has this class.

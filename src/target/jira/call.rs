@@ -29,6 +29,7 @@ pub(super) struct Ask<'a> {
     /// The login that it is about.
     pub login: Option<&'a str>,
     method: Method,
+    api: &'static str,
     path: &'static str,
     query: Vec<(&'static str, &'a str)>,
     body: Option<Bytes>,
@@ -38,7 +39,17 @@ pub(super) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub(super) fn new(method: Method, path: &'static str, what: &'a str) -> Self {
-        Self { what, login: None, method, path, query: Vec::new(), body: None, deadline: None, anonymous: false }
+        Self {
+            what,
+            login: None,
+            method,
+            api: "/rest/api/2",
+            path,
+            query: Vec::new(),
+            body: None,
+            deadline: None,
+            anonymous: false,
+        }
     }
 
     pub(super) fn get(path: &'static str, what: &'a str) -> Self {
@@ -69,6 +80,12 @@ impl<'a> Ask<'a> {
         Ok(self)
     }
 
+    /// Below another part of Jira's REST interfaces.
+    pub(super) fn below(mut self, api: &'static str) -> Self {
+        self.api = api;
+        self
+    }
+
     /// Without credentials, for what Jira tells everybody.
     pub(super) fn anonymous(mut self) -> Self {
         self.anonymous = true;
@@ -85,7 +102,7 @@ impl JiraTarget {
     /// 409).
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/rest/api/2{}", self.base.path().trim_end_matches('/'), ask.path));
+        url.set_path(&format!("{}{}{}", self.base.path().trim_end_matches('/'), ask.api, ask.path));
         if !ask.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&ask.query);
         }

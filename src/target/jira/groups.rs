@@ -49,10 +49,11 @@ impl JiraTarget {
         Ok(self.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), false)))
     }
 
-    /// One page of a group's members; the cursor is the position, stepped by what came.
+    /// One page of a group's members, `inactive` ones included or not; the cursor is the position, stepped by what came.
     pub(super) async fn members_page(
         &self,
         group: &str,
+        inactive: bool,
         cursor: Option<&str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
@@ -63,7 +64,7 @@ impl JiraTarget {
             .map_err(|_| not_done(ErrorClass::Bug, format!("{what}: {start} is not a position in a list.")))?;
         let ask = Ask::get("/group/member", &what)
             .query("groupname", group)
-            .query("includeInactiveUsers", "true")
+            .query("includeInactiveUsers", if inactive { "true" } else { "false" })
             .query("startAt", start)
             .query("maxResults", PAGE)
             .deadline(deadline);
@@ -195,7 +196,7 @@ impl JiraTarget {
         // Jira cut the list of groups off, so the group's side tells.
         let mut cursor = None;
         loop {
-            let Some(page) = self.members_page(group, cursor.as_deref(), Some(deadline)).await? else {
+            let Some(page) = self.members_page(group, true, cursor.as_deref(), Some(deadline)).await? else {
                 return Ok(None);
             };
             if page.items.contains(account) {

@@ -118,11 +118,12 @@ impl Target for JiraTarget {
         group: &TargetGroupId,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
-        self.members_page(group.as_str(), cursor, None).await
+        self.members_page(group.as_str(), true, cursor, None).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         self.refuse_own_end(operation)?;
+        self.refuse_last_administrators_end(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,

@@ -7,7 +7,7 @@ use super::{
     JiraTarget,
     call::{Ask, parse},
     errors::not_done,
-    wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
+    wire::{ApplicationRole, DuplicatedCount, Manifest, MyPermissions, ServerInfo},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
@@ -88,6 +88,17 @@ impl JiraTarget {
         Ok((info, version, answer))
     }
 
+    /// The server's own id, which a Jira tells everybody in the manifest for application links; `None` where that is
+    /// closed. What may be otherwise the next time is an error: another id is taken for another server.
+    async fn server_id(&self) -> Result<Option<String>, TargetError> {
+        let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
+        match self.ask(&ask).await {
+            Ok(answer) => Ok(serde_json::from_slice::<Manifest>(&answer.body).ok().map(|manifest| manifest.id)),
+            Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
@@ -155,7 +166,11 @@ impl JiraTarget {
         notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
 
         let address = info.base_url.unwrap_or_else(|| self.base.to_string());
-        let identity = info.server_id.filter(|id| !id.is_empty());
+        let identity = match info.server_id {
+            Some(id) => Some(id),
+            None => self.server_id().await?,
+        };
+        let identity = identity.filter(|id| !id.is_empty());
         Ok(TargetInfo {
             identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
             product: format!("Jira Data Center {}", version.text),

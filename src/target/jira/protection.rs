@@ -14,7 +14,7 @@ use super::{
     call::Ask,
     errors::{doubt, not_possible},
     fold,
-    wire::{DirectoryAccount, Suggestions, User},
+    wire::{DirectoryAccount, Duplicates, Suggestions, User},
 };
 use crate::{
     model::{Account, AccountId, Operation, TargetGroupId},
@@ -37,6 +37,8 @@ pub(super) struct Protection {
     pub own_key: String,
     /// Folded names of the groups whose members are administrators, those that Jira marks so among them.
     pub groups: HashSet<String>,
+    /// Of these, those that Jira itself marks.
+    marked: HashSet<String>,
     /// Keys of those groups' members, members of sub-groups among them.
     members: HashSet<String>,
     /// Folded logins that settings name.
@@ -105,6 +107,40 @@ impl JiraTarget {
         Ok(())
     }
 
+    /// The last administrator who can still sign in, beside us, is never taken from a Jira, whoever approved it.
+    pub(super) async fn refuse_last_administrators_end(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let (Operation::DeactivateUser { account, .. } | Operation::DeleteUser { account, .. }) = operation else {
+            return Ok(());
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        if !protection.members.contains(account.as_str()) {
+            return Ok(());
+        }
+        let mut active = HashSet::new();
+        for group in &protection.marked {
+            let mut cursor = None;
+            while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
+                active.extend(page.items);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        let others = active.iter().any(|other| other != account && other.as_str() != protection.own_key);
+        if !active.contains(account) || others {
+            return Ok(());
+        }
+        Err(not_possible(format!(
+            "{operation}: this is the last active administrator beside usersync's own account. Make somebody else an \
+             administrator in Jira first, then: usersync dead replay"
+        )))
+    }
+
     /// Our own account.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let me: User = self.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
@@ -117,12 +153,13 @@ impl JiraTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_key = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
-        groups.extend(self.marked_groups(deadline).await?);
+        let marked = self.marked_groups(deadline).await?;
+        groups.extend(marked.iter().cloned());
         let mut members = HashSet::new();
         for group in &groups {
             let mut cursor = None;
             // A default name that this Jira does not have protects nobody.
-            while let Some(page) = self.members_page(group, cursor.as_deref(), deadline).await? {
+            while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
                 if let Some(why) = page.doubt {
                     return Err(doubt(format!("reading the protected group {group}: {why}.")));
                 }
@@ -135,7 +172,7 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_key, groups, members, users, duplicates })
+        Ok(Protection { own_key, groups, marked, members, users, duplicates })
     }
 
     /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so
@@ -168,12 +205,12 @@ impl JiraTarget {
             return Err(self.unexpected(&ask, &answer));
         }
         // Entries of another shape are passed over: what is not understood here only loses a warning.
-        let all: HashMap<String, serde_json::Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let all: Duplicates = serde_json::from_slice(&answer.body).unwrap_or_default();
         let entry = |(name, directories): (String, serde_json::Value)| {
             let directories: Vec<DirectoryAccount> = serde_json::from_value(directories).ok()?;
             let names: Vec<_> = directories.into_iter().filter_map(|directory| directory.directory_name).collect();
             (!names.is_empty()).then(|| (fold(&name), names.join(", ")))
         };
-        Ok(all.into_iter().filter_map(entry).collect())
+        Ok(all.by_login().into_iter().filter_map(entry).collect())
     }
 }

@@ -258,7 +258,7 @@ impl JiraTarget {
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
                 return Err(not_possible(format!(
                     "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
-                     then: usersync sync"
+                     then: usersync dead replay"
                 )));
             }
             if body.active == Some(true) && said.licence_full() {

@@ -128,6 +128,12 @@ pub(super) struct ServerInfo {
     pub server_id: Option<String>,
 }
 
+/// The manifest for application links.
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub id: String,
+}
+
 /// `GET /mypermissions`.
 #[derive(Debug, Deserialize)]
 pub(super) struct MyPermissions {
@@ -170,11 +176,44 @@ pub(super) struct DuplicatedCount {
     pub count: Option<u64>,
 }
 
-/// One directory's account in `GET /user/duplicated/list`, which maps logins to these.
+/// `GET /user/duplicated/list`, whose description is wrong: logins with their accounts, as a map or as a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Duplicates {
+    Map(HashMap<String, serde_json::Value>),
+    List(Vec<DuplicateUser>),
+}
+
+/// One login of the list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DuplicateUser {
+    #[serde(alias = "username", alias = "name")]
+    pub user_name: String,
+    pub directories: serde_json::Value,
+}
+
+/// One directory's account of such a login.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DirectoryAccount {
+    #[serde(alias = "name")]
     pub directory_name: Option<String>,
+}
+
+impl Default for Duplicates {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl Duplicates {
+    pub(super) fn by_login(self) -> HashMap<String, serde_json::Value> {
+        match self {
+            Self::Map(map) => map,
+            Self::List(list) => list.into_iter().map(|one| (one.user_name, one.directories)).collect(),
+        }
+    }
 }
 
 /// What Jira says when it refuses.

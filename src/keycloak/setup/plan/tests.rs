@@ -29,19 +29,15 @@ fn fresh() -> Present {
     }
 }
 
-fn key() -> SecretString {
-    "whsec_secret".into()
-}
-
 fn lines(present: &Present) -> (Vec<String>, Vec<Note>) {
-    let (steps, notes) = plan(&options(), present, Some(&key()));
+    let (steps, notes) = plan(&options(), present);
     (steps.iter().map(ToString::to_string).collect(), notes)
 }
 
 /// What Keycloak holds once the steps are done.
 fn done(present: &Present) -> Present {
     let mut present = present.clone();
-    for step in plan(&options(), &present, Some(&key())).0 {
+    for step in plan(&options(), &present).0 {
         match step {
             Step::CreateClient { client_id, .. } => {
                 present.client = Some(Client { raw: new_client(&client_id), ..Client::default() });
@@ -70,7 +66,7 @@ fn a_fresh_realm_gets_everything_and_then_nothing() {
         [
             "create client usersync in realm acme: confidential, service account, no sign-in of people",
             "give the service account of usersync: view-users, view-events",
-            "realm attributes: admin events for 7 days, usersync.before (the event settings as they were), usersync.address, usersync.key",
+            "realm attributes: admin events for 7 days, usersync.before (the event settings as they were), usersync.address",
             "realm events: keep admin events, with details, keep user events, user events for 7 days, listener usersync",
         ]
     );
@@ -144,7 +140,7 @@ fn a_listener_that_is_not_installed_is_never_asked_for() {
 
 #[test]
 fn no_step_shows_a_secret() {
-    let (steps, _) = plan(&options(), &fresh(), Some(&key()));
+    let (steps, _) = plan(&options(), &fresh());
     assert!(!format!("{steps:?}").contains("whsec_"));
 }
 

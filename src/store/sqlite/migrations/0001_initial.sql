@@ -8,9 +8,11 @@ CREATE TABLE meta (
 -- Counts openings of the store; looks and tokens begin with it, so that none is given twice.
 INSERT INTO meta VALUES ('opened', 0);
 
+-- hook: how its senders sign (references to secrets, never secrets), so that they are told to stop once it is removed.
 CREATE TABLE connector (
     no              INTEGER PRIMARY KEY,
     name            TEXT NOT NULL UNIQUE,
+    hook            TEXT,
     issuer          TEXT,
     service_account TEXT,
     paused          INTEGER NOT NULL DEFAULT 0,

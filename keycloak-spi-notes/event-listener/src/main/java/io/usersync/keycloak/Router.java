@@ -62,6 +62,10 @@ final class Router {
     private SigningKey key(String realm, String wanted) {
         List<SigningKey> usable = keys.stream().filter(key -> key.isFor(realm)).toList();
         if (wanted != null && !wanted.isBlank()) {
+            if (!Settings.isName(wanted.trim())) {
+                // Not repeated: somebody may have put a secret there.
+                throw new IllegalArgumentException("its attribute " + KEY + " is not the name of a key");
+            }
             return usable.stream().filter(key -> key.name().equals(wanted.trim())).findFirst()
                     .orElseThrow(() -> new IllegalArgumentException("its attribute " + KEY + " names " + wanted
                             + ", and no usable key of that name has this realm in its option key-" + wanted

@@ -91,8 +91,12 @@ record Settings(
                 .add();
     }
 
+    static boolean isName(String text) {
+        return text.matches(NAME);
+    }
+
     private static SigningKey key(Config.Scope options, String name) {
-        if (!name.matches(NAME)) {
+        if (!isName(name)) {
             throw new IllegalArgumentException("a name has lower-case letters, digits and single hyphens only");
         }
         String option = "key-" + name + "-";

@@ -39,6 +39,7 @@ class RouterTest {
         assertEquals(Optional.of(HOOKS + "x"), route(router, Router.KEY, "a", Router.ADDRESS, HOOKS + "x"));
         assertEquals(Optional.empty(), route(router, Router.KEY, "b", Router.ADDRESS, HOOKS + "x"));
         assertEquals(Optional.empty(), route(router, Router.KEY, "unknown"));
+        assertEquals(Optional.empty(), route(router, Router.KEY, "whsec_bm90IGEgbmFtZSBidXQgYSBzZWNyZXQ="));
     }
 
     @Test

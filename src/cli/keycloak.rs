@@ -1,0 +1,271 @@
+//! `usersync keycloak`: set a realm up, take usersync out of it, see an event arrive.
+
+mod realm;
+mod secrets;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Context, app,
+    exit::{Exit, Failure, Outcome},
+    out::{Out, State},
+    words::{count, took},
+};
+use crate::{
+    keycloak::setup::{Plan, Setup, SetupOptions, TestEvent},
+    model::ConnectorName,
+    store::{EventFilter, Store},
+    target::Note,
+};
+use realm::Realm;
+
+/// How long a test event may take to arrive, and how often it is looked for.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Set a realm up for usersync, take usersync out of it, see an event arrive
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Set a realm up for usersync, take usersync out of it, see an event arrive.
+
+These commands act as an administrator of Keycloak, whom usersync needs for nothing else. The login is given with --admin;
+the password is asked for, or taken from KEYCLOAK_ADMIN_PASSWORD; a token that you have already, from
+KEYCLOAK_ADMIN_TOKEN. Neither is kept, and neither can be given as an argument.",
+    after_help = "\
+Examples:
+  usersync keycloak setup --url https://sso.example.org --realm acme --dry-run
+  usersync keycloak setup --connector acme --address https://usersync.example.org
+  usersync keycloak test-event --connector acme
+  usersync keycloak remove --connector acme"
+)]
+pub(super) struct KeycloakArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make client, roles and event settings; what is there already stays
+    #[command(
+        long_about = "\
+Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
+
+What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed
+with, are written to files that only you may read; they are never shown.",
+        after_help = "\
+Examples:
+  usersync keycloak setup --url https://sso.example.org --realm acme --dry-run
+  usersync keycloak setup --connector acme --admin alice --address https://usersync.example.org"
+    )]
+    Setup(SetupArgs),
+    /// Take the client, the listener and its settings away; events settings become what they were
+    #[command(after_help = "Example:\n  usersync keycloak remove --connector acme --dry-run")]
+    Remove {
+        #[command(flatten)]
+        realm: Realm,
+        /// Show what would be done, and do none of it
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Cause an event that changes nothing, and wait until it arrives
+    #[command(after_help = "Example:\n  usersync keycloak test-event --connector acme")]
+    TestEvent {
+        #[command(flatten)]
+        realm: Realm,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SetupArgs {
+    #[command(flatten)]
+    realm: Realm,
+    /// Where Keycloak reaches usersync, as <https://usersync.example.org>; turns the listener on
+    #[arg(long, value_name = "URL")]
+    address: Option<url::Url>,
+    /// Let the client read roles too
+    #[arg(long)]
+    view_realm: bool,
+    /// The file for the client's secret
+    #[arg(long, value_name = "FILE")]
+    client_secret_file: Option<PathBuf>,
+    /// The file for the secret that events are signed with
+    #[arg(long, value_name = "FILE")]
+    hook_secret_file: Option<PathBuf>,
+    /// Show what would be done, and do none of it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl KeycloakArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            Command::Setup(args) => setup(context, args).await,
+            Command::Remove { realm, dry_run } => remove(context, &realm, dry_run).await,
+            Command::TestEvent { realm } => test_event(context, &realm).await,
+        }
+    }
+}
+
+async fn setup(context: &Context, args: SetupArgs) -> Outcome {
+    let out = &context.out;
+    let known = args.realm.known(context)?;
+    let mut options = args.realm.options(context, &known)?;
+    options.view_realm = args.view_realm;
+    options.address = args.address.map(|address| hook_address(address, &known.hook_name()));
+    options.webhook_secret = known.webhook_secret()?;
+    let files = secrets::Files::new(&known, args.client_secret_file, args.hook_secret_file);
+    let session = connect(options).await?;
+    let plan = session.plan().await?;
+    let (lines, notes) = (plan.lines(), plan.notes.clone());
+    if args.dry_run {
+        tell(out, &session.base_url(), &lines, &notes, true);
+        if out.json {
+            out.document(&json!({ "would_do": lines, "notes": notes }));
+        }
+        return Ok(Exit::Done);
+    }
+    // Before anything is made: a secret that cannot be kept is lost.
+    files.check()?;
+    let done = session.apply(plan).await?;
+    let written = files.write(&done)?;
+    tell(out, &session.base_url(), &lines, &notes, false);
+    if out.json {
+        let files: Vec<_> = written.iter().map(|(what, path)| json!({ "secret": what, "file": path })).collect();
+        out.document(&json!({ "done": lines, "notes": notes, "files": files }));
+        return Ok(Exit::Done);
+    }
+    for (what, path) in &written {
+        out.say(format!("{what} is in {} (only you may read it)", path.display()));
+    }
+    if known.connector.is_none() {
+        out.say(
+            "Name the files in the connector: client_secret_file and hook_secret_file. See: usersync config example",
+        );
+    }
+    out.say("Is everything there that is needed? usersync check   Does an event arrive? usersync keycloak test-event");
+    Ok(Exit::Done)
+}
+
+async fn remove(context: &Context, realm: &Realm, dry_run: bool) -> Outcome {
+    let out = &context.out;
+    let known = realm.known(context)?;
+    let session = connect(realm.options(context, &known)?).await?;
+    let plan: Plan = session.plan_removal().await?;
+    let (lines, notes) = (plan.lines(), plan.notes.clone());
+    if !dry_run {
+        session.remove(&plan).await?;
+    }
+    tell(out, &session.base_url(), &lines, &notes, dry_run);
+    if out.json {
+        let verb = if dry_run { "would_do" } else { "done" };
+        out.document(&json!({ verb: lines, "notes": notes }));
+    } else if !dry_run {
+        out.say("Accounts, groups and memberships in the targets stay as they are.");
+    }
+    Ok(Exit::Done)
+}
+
+async fn connect(options: SetupOptions) -> Result<Setup, Failure> {
+    Ok(Setup::connect(options).await?)
+}
+
+/// What was, or would be, done; one line for each thing.
+fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) {
+    if out.json {
+        return;
+    }
+    let verb = if dry_run { "would do" } else { "done" };
+    out.say(out.strong(base));
+    for line in lines {
+        out.say(format!("  {verb:<10} {line}"));
+    }
+    for note in notes {
+        out.lines(out.noted(State::from(note.state), &note.about, &note.text));
+    }
+    match (lines.len(), dry_run) {
+        (0, _) => out.say("Nothing to do: all is as it should be."),
+        (number, true) => out.say(format!("{}. Nothing was changed.", count(number, "thing to do", "things to do"))),
+        (number, false) => out.say(format!("{} done.", count(number, "thing", "things"))),
+    }
+}
+
+/// The address that the listener posts to.
+fn hook_address(mut address: url::Url, connector: &str) -> url::Url {
+    if !address.path().contains("/hooks/") {
+        let path = format!("{}/hooks/{connector}", address.path().trim_end_matches('/'));
+        address.set_path(&path);
+    }
+    address
+}
+
+async fn test_event(context: &Context, realm: &Realm) -> Outcome {
+    let out = &context.out;
+    let known = realm.known(context)?;
+    let (Some(config), Some(connector)) = (&known.config, &known.connector) else {
+        return Err(Failure::usage("Which connector? Its events are looked for in the store: --connector NAME"));
+    };
+    let opened = app::look(context, config).await?;
+    let Some(pid) = opened.server else {
+        return Err(Failure::problem("No server runs, so no event can arrive. Start it, then try again."));
+    };
+    let session = connect(realm.options(context, &known)?).await?;
+    let event = session.test_event().await?;
+    out.note(format!("Caused {} {}; waiting for it to arrive at the server (pid {pid}).", event.kind, event.about));
+    let arrived = arrival(opened.store.as_ref(), &connector.name, &event).await?;
+    if out.json {
+        out.document(&json!({
+            "kind": event.kind, "about": event.about, "caused_at": event.caused_at, "arrived_at": arrived,
+        }));
+    }
+    match arrived {
+        Some(at) => {
+            let after = at.duration_since(event.caused_at);
+            out.say(format!("It arrived after {}. Events come in.", took(after.max(jiff::SignedDuration::ZERO))));
+            Ok(Exit::Done)
+        }
+        None => Err(Failure::problem(format!(
+            "It did not arrive within {} s. Is the listener turned on, and does it reach usersync? usersync check, and \
+             Keycloak's log",
+            ARRIVES_WITHIN.as_secs()
+        ))),
+    }
+}
+
+async fn arrival(
+    store: &dyn Store,
+    connector: &ConnectorName,
+    event: &TestEvent,
+) -> Result<Option<jiff::Timestamp>, Failure> {
+    let filter = EventFilter {
+        connector: Some(connector.clone()),
+        from: Some(event.caused_at),
+        limit: 100,
+        ..EventFilter::default()
+    };
+    let began = std::time::Instant::now();
+    while began.elapsed() < ARRIVES_WITHIN {
+        let events = store.events(&filter).await?;
+        if let Some(found) = events.iter().find(|found| found.about == event.about) {
+            return Ok(Some(found.received_at));
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_is_added_to_the_address_once() {
+        let hook = |text: &str| hook_address(text.parse().unwrap(), "acme").to_string();
+        assert_eq!(hook("https://usersync.example.org"), "https://usersync.example.org/hooks/acme");
+        assert_eq!(hook("https://example.org/usersync/"), "https://example.org/usersync/hooks/acme");
+        assert_eq!(hook("https://example.org/hooks/other"), "https://example.org/hooks/other");
+    }
+}

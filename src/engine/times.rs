@@ -1,0 +1,72 @@
+//! How long the engine waits for what.
+
+use jiff::SignedDuration;
+
+/// How long the engine waits for what; the defaults are the product's, tests take shorter ones.
+#[derive(Clone, Debug)]
+pub struct EngineTimes {
+    /// How long one call that writes at a target may take.
+    pub call: SignedDuration,
+    /// How much later than its deadline such a call may still arrive.
+    pub margin: SignedDuration,
+    /// When the second look is due that closes the race with a sender that fires before the commit.
+    pub settle: SignedDuration,
+    /// Between the two readings of a run that must both say "gone".
+    pub gone_twice: SignedDuration,
+    /// How long a subject steps back when its account may be another's that is just being made.
+    pub step_back: SignedDuration,
+    /// How long a task waits for another one before it looks for itself.
+    pub wait_at_most: SignedDuration,
+    /// Before the second, third, … attempt; the last one counts for all that follow.
+    pub retries: Vec<SignedDuration>,
+    /// How long tasks rest, at the least, when the other side asked to slow down.
+    pub throttled: SignedDuration,
+    /// How long a side is left alone that refused our credentials or rights, or was another than before.
+    pub refused: SignedDuration,
+    /// After a run that failed.
+    pub after_failure: SignedDuration,
+}
+
+impl Default for EngineTimes {
+    fn default() -> Self {
+        Self {
+            call: SignedDuration::from_secs(30),
+            margin: SignedDuration::from_secs(5),
+            settle: SignedDuration::from_secs(5),
+            gone_twice: SignedDuration::from_secs(5),
+            step_back: SignedDuration::from_secs(2),
+            wait_at_most: SignedDuration::from_secs(60),
+            retries: vec![
+                SignedDuration::from_secs(1),
+                SignedDuration::from_secs(5),
+                SignedDuration::from_secs(30),
+                SignedDuration::from_mins(2),
+                SignedDuration::from_mins(10),
+                SignedDuration::from_hours(1),
+                SignedDuration::from_hours(6),
+            ],
+            throttled: SignedDuration::from_secs(5),
+            refused: SignedDuration::from_secs(30),
+            after_failure: SignedDuration::from_secs(30),
+        }
+    }
+}
+
+impl EngineTimes {
+    /// A few milliseconds each, for imitations on the same machine.
+    pub fn hasty() -> Self {
+        let short = SignedDuration::from_millis(50);
+        Self {
+            call: SignedDuration::from_millis(600),
+            margin: short,
+            settle: SignedDuration::from_millis(300),
+            gone_twice: short,
+            step_back: short,
+            wait_at_most: SignedDuration::from_millis(500),
+            retries: vec![short, SignedDuration::from_millis(200)],
+            throttled: short,
+            refused: SignedDuration::from_millis(300),
+            after_failure: SignedDuration::from_millis(300),
+        }
+    }
+}

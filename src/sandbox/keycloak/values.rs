@@ -1,0 +1,200 @@
+//! What callers of the Rust side give and get.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rep::UserRep;
+use super::state::User;
+
+/// A user to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// The id; a random one if none is given.
+    pub id: Option<String>,
+    /// The login; stored in lower case.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+    /// Disabled from the start.
+    pub disabled: bool,
+    /// Further attributes.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The component id of the federation that the user comes from.
+    pub federation_link: Option<String>,
+    /// Paths of the groups to be in.
+    pub groups: Vec<String>,
+}
+
+impl NewUser {
+    /// An enabled user `username` with names and an address made from it.
+    pub fn named(username: impl Into<String>) -> Self {
+        let username = username.into();
+        Self {
+            email: Some(format!("{username}@example.org")),
+            first_name: Some(username.clone()),
+            last_name: Some("Example".into()),
+            username,
+            ..Self::default()
+        }
+    }
+
+    /// The same in these groups, given by path.
+    #[must_use]
+    pub fn in_groups(mut self, paths: &[&str]) -> Self {
+        self.groups = paths.iter().map(|&path| path.to_owned()).collect();
+        self
+    }
+
+    /// The same with one more attribute.
+    #[must_use]
+    pub fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.attributes.entry(name.to_owned()).or_default().push(value.to_owned());
+        self
+    }
+
+    /// The same, coming from this federation.
+    #[must_use]
+    pub fn federated(mut self, component: &str) -> Self {
+        self.federation_link = Some(component.to_owned());
+        self
+    }
+
+    pub(crate) fn rep(&self) -> UserRep {
+        UserRep {
+            id: self.id.clone(),
+            username: Some(self.username.clone()),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            email: self.email.clone(),
+            enabled: Some(!self.disabled),
+            attributes: (!self.attributes.is_empty()).then(|| self.attributes.clone()),
+            federation_link: self.federation_link.clone(),
+            groups: (!self.groups.is_empty()).then(|| self.groups.clone()),
+            ..UserRep::default()
+        }
+    }
+}
+
+/// What is changed of a user; what is `None` stays. An empty text removes an e-mail or a name.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// The new login.
+    pub username: Option<String>,
+    /// The new e-mail address.
+    pub email: Option<String>,
+    /// The new first name.
+    pub first_name: Option<String>,
+    /// The new last name.
+    pub last_name: Option<String>,
+    /// Enabled or disabled.
+    pub enabled: Option<bool>,
+}
+
+impl UserChange {
+    /// Enables or disables.
+    pub fn enabled(on: bool) -> Self {
+        Self { enabled: Some(on), ..Self::default() }
+    }
+
+    /// A new login.
+    pub fn username(name: impl Into<String>) -> Self {
+        Self { username: Some(name.into()), ..Self::default() }
+    }
+
+    /// A new e-mail address.
+    pub fn email(email: impl Into<String>) -> Self {
+        Self { email: Some(email.into()), ..Self::default() }
+    }
+
+    pub(crate) fn rep(&self) -> UserRep {
+        UserRep {
+            username: self.username.clone(),
+            email: self.email.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            enabled: self.enabled,
+            ..UserRep::default()
+        }
+    }
+}
+
+/// A user as it is, whatever the switches show of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserState {
+    /// The id.
+    pub id: String,
+    /// The login.
+    pub username: String,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The first name.
+    pub first_name: Option<String>,
+    /// The last name.
+    pub last_name: Option<String>,
+    /// Enabled.
+    pub enabled: bool,
+    /// Attributes.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// The federation that it comes from.
+    pub federation_link: Option<String>,
+    /// A client's own account.
+    pub service_account: bool,
+    /// Ids of the groups that it is a direct member of.
+    pub groups: BTreeSet<String>,
+}
+
+/// A group as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupState {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The path.
+    pub path: String,
+    /// The group above.
+    pub parent: Option<String>,
+    /// Ids of the direct members.
+    pub members: BTreeSet<String>,
+}
+
+/// A realm as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealmSnapshot {
+    /// Users by id, service accounts too.
+    pub users: BTreeMap<String, UserState>,
+    /// Groups by id.
+    pub groups: BTreeMap<String, GroupState>,
+}
+
+impl RealmSnapshot {
+    /// The user with this login.
+    pub fn user(&self, username: &str) -> Option<&UserState> {
+        self.users.values().find(|user| user.username == username)
+    }
+
+    /// The group at this path.
+    pub fn group(&self, path: &str) -> Option<&GroupState> {
+        self.groups.values().find(|group| group.path == path)
+    }
+}
+
+impl From<&User> for UserState {
+    fn from(user: &User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            username: user.username.clone(),
+            email: user.email.clone(),
+            first_name: user.first_name.clone(),
+            last_name: user.last_name.clone(),
+            enabled: user.enabled,
+            attributes: user.attributes.clone(),
+            federation_link: user.federation_link.clone(),
+            service_account: user.service_account_of.is_some(),
+            groups: user.groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a target cannot do: kept, so that it is told once and not sent again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::{codec, names::PairNo, writer::Tx};
+use crate::{
+    model::{Cause, ErrorClass, NotPossible, Priority, Subject},
+    store::{StoreResult, TaskFilter},
+};
+
+type Row = (String, String, String, String);
+
+fn not_possible((subject, key, fingerprint, why): Row) -> StoreResult<NotPossible> {
+    Ok(NotPossible { subject: codec::parse(&subject)?, key, fingerprint, why })
+}
+
+impl Tx {
+    /// What is known to be impossible for a subject.
+    pub(super) async fn not_possible(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<NotPossible>> {
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT subject, key, fingerprint, why FROM not_possible WHERE pair = ?1 AND subject = ?2")
+                .bind(no.pair)
+                .bind(subject.to_string())
+                .fetch_all(&mut self.conn)
+                .await?;
+        rows.into_iter().map(not_possible).collect()
+    }
+
+    /// Makes exactly this what is known to be impossible for a subject.
+    pub(super) async fn keep_not_possible(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        all: &[NotPossible],
+    ) -> StoreResult<()> {
+        self.forget_not_possible(no, [subject]).await?;
+        for one in all {
+            sqlx::query("INSERT INTO not_possible (pair, subject, key, fingerprint, why) VALUES (?1, ?2, ?3, ?4, ?5)")
+                .bind(no.pair)
+                .bind(subject.to_string())
+                .bind(one.key.as_str())
+                .bind(one.fingerprint.as_str())
+                .bind(one.why.as_str())
+                .execute(&mut self.conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn forget_not_possible<'a>(
+        &mut self,
+        no: PairNo,
+        subjects: impl IntoIterator<Item = &'a Subject>,
+    ) -> StoreResult<()> {
+        let subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
+        sqlx::query("DELETE FROM not_possible WHERE pair = ?1 AND subject IN (SELECT value FROM json_each(?2))")
+            .bind(no.pair)
+            .bind(codec::to_json(&subjects)?)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets what a person who replays dead letters means, and puts those subjects back to work. Returns how many.
+    pub(super) async fn replay_not_possible(
+        &mut self,
+        filter: &TaskFilter,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        if filter.class.is_some_and(|class| class != ErrorClass::Permanent) {
+            return Ok(0);
+        }
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT DISTINCT p.no, p.connector, p.target, n.subject FROM not_possible n JOIN pair p ON p.no = n.pair \
+             JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE true",
+        );
+        if let Some(connector) = &filter.connector {
+            query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
+        }
+        if let Some(target) = &filter.target {
+            query.push(" AND g.name = ").push_bind(target.as_str().to_owned());
+        }
+        if let Some(subject) = &filter.subject {
+            query.push(" AND n.subject = ").push_bind(subject.to_string());
+        }
+        if let Some(reason) = &filter.reason {
+            query.push(" AND instr(lower(n.why), ").push_bind(reason.to_lowercase()).push(") > 0");
+        }
+        let rows: Vec<(i64, i64, i64, String)> = query.build_query_as().fetch_all(&mut self.conn).await?;
+        let mut meant: BTreeMap<(i64, i64, i64), Vec<Subject>> = BTreeMap::new();
+        for (pair, connector, target, subject) in rows {
+            meant.entry((pair, connector, target)).or_default().push(codec::parse(&subject)?);
+        }
+        let mut count = 0;
+        for ((pair, connector, target), subjects) in meant {
+            let no = PairNo { pair, connector, target };
+            self.forget_not_possible(no, &subjects).await?;
+            count += self.raise(no, &subjects, Priority::Retry, cause, now).await?;
+        }
+        Ok(count)
+    }
+}
+
+/// All that is known to be impossible on a pair.
+pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<NotPossible>> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT subject, key, fingerprint, why FROM not_possible WHERE pair = ?1")
+        .bind(pair)
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter().map(not_possible).collect()
+}

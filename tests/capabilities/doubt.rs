@@ -1,0 +1,194 @@
+//! Nothing is removed on doubt: whatever Keycloak answers while it is not well, nobody loses anything.
+
+use usersync::{
+    model::HeldKind,
+    sandbox::{
+        Fault,
+        house::{CLIENT_SECRET, House},
+        keycloak::{NewUser, UserChange},
+    },
+    store::{PairState, Store},
+};
+
+use crate::support::{STAFF, World, grounds, on, options, world};
+
+/// Runs while Keycloak answers like this; nothing may be taken from anybody, and all is well again afterwards.
+async fn nothing_is_taken(w: &World, fault: Fault) {
+    let before = w.jira().snapshot();
+    let fault = w.grounds.keycloak.faults.add(fault);
+    let outcome = w.try_run().await;
+    w.calm().await;
+    assert!(w.grounds.keycloak.faults.hits(fault) > 0, "the fault was met");
+    w.grounds.keycloak.faults.remove(fault);
+    assert_eq!(w.jira().snapshot(), before, "{outcome:?}");
+    if let Ok(report) = outcome {
+        assert!(report.has_problems(), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn listings_that_are_empty_short_cut_or_pages_for_people_take_nothing_from_anybody() {
+    let w = world().await;
+    let empty = || Fault::status(200, "[]").header("content-type", "application/json");
+    nothing_is_taken(&w, empty().path("/users?")).await;
+    nothing_is_taken(&w, empty().path("/groups?")).await;
+    nothing_is_taken(&w, Fault::status(200, "3").header("content-type", "application/json").path("/users/count")).await;
+    nothing_is_taken(&w, Fault::truncate(300).path("/users?")).await;
+    nothing_is_taken(&w, Fault::html(200, "<html>Sign in</html>").path("/users?")).await;
+    nothing_is_taken(&w, Fault::html(200, "<html>Sign in</html>").path("/members")).await;
+    nothing_is_taken(&w, Fault::unavailable().path("/users?")).await;
+    nothing_is_taken(&w, Fault::html(404, "<html>Not here</html>").path("/users?")).await;
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_page_that_lacks_people_takes_nothing_from_them() {
+    let w = world().await;
+    w.grounds.keycloak.freeze();
+    w.realm().switch_webhook(false);
+    let late: Vec<NewUser> =
+        (0..3).map(|number| NewUser::named(format!("late{number}")).in_groups(&["/staff"])).collect();
+    w.realm().import_users(late).unwrap();
+    w.run().await;
+    w.agrees();
+    let before = w.jira().snapshot();
+    // The pages come from before, the count is of now.
+    let stale = w.grounds.keycloak.faults.add(Fault::stale(usersync::sandbox::fault::Stale::Frozen).path("/users?"));
+    let report = w.run().await;
+    assert!(report.doubt.is_some(), "{report:?}");
+    assert_eq!(w.jira().snapshot(), before);
+    w.grounds.keycloak.faults.remove(stale);
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_404_that_is_not_keycloaks_own_means_nothing() {
+    let w = world().await;
+    let before = w.jira().snapshot();
+    let id = w.id("staff1");
+    for body in ["{\"error\":\"HTTP 404 Not Found\"}", "{\"error\":\"Realm not found.\"}", "<html>404</html>"] {
+        let fault = w.grounds.keycloak.faults.add(Fault::status(404, body).path(id.clone()));
+        w.realm().user_action(&id, "logout").await.unwrap();
+        let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
+        w.realm().update_user(&id, update).await.unwrap();
+        w.realm().webhook_idle().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert_eq!(w.jira().snapshot(), before, "{body}");
+        w.grounds.keycloak.faults.remove(fault);
+        w.realm()
+            .update_user(&id, UserChange { first_name: Some("staff1".into()), ..UserChange::default() })
+            .await
+            .unwrap();
+        w.calm().await;
+    }
+    w.agrees();
+}
+
+#[tokio::test]
+async fn when_everybody_is_gone_nobody_is_believed_to_be() {
+    let w = world().await;
+    let before = w.jira().snapshot();
+    w.grounds.keycloak.faults.add(
+        Fault::status(404, "{\"error\":\"User not found\"}").header("content-type", "application/json").path("/users/"),
+    );
+    let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
+    w.realm().update_user(&w.id("staff1"), update).await.unwrap();
+    w.realm().webhook_idle().await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(w.jira().snapshot(), before);
+    w.grounds.keycloak.faults.clear();
+    w.calm().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn rights_that_show_an_empty_realm_stop_the_run() {
+    let w = world().await;
+    let before = w.jira().snapshot();
+    w.realm().set_client_roles("usersync", &["query-users", "query-groups"]);
+    w.grounds.keycloak.revoke_tokens();
+    assert!(w.try_run().await.is_err());
+    assert_eq!(w.jira().snapshot(), before);
+    w.realm().set_client_roles("usersync", &["view-users"]);
+    w.grounds.keycloak.revoke_tokens();
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.calm().await;
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
+    let grounds = grounds(options()).await;
+    let federated =
+        (0..4).map(|number| NewUser::named(format!("ldap{number}")).in_groups(&["/staff"]).federated("ldap"));
+    grounds.realm.import_users(federated).unwrap();
+    let w = on(grounds).await;
+    let before = w.jira().snapshot();
+    w.realm().set_ldap_down("ldap", true);
+    let report = w.run().await;
+    assert_eq!(w.jira().snapshot(), before);
+    for number in 0..4 {
+        assert!(report.doubts.iter().any(|doubt| doubt.contains(&format!("ldap{number}"))), "{:?}", report.doubts);
+    }
+    w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
+    w.realm().user_action(&w.id("ldap1"), "logout").await.unwrap();
+    w.settled().await;
+    assert!(w.account("ldap1").active);
+    assert_eq!(w.account("staff1").email, "one@example.com", "those of Keycloak itself are served meanwhile");
+
+    w.realm().set_ldap_down("ldap", false);
+    let group = w.realm().create_group(None, "new").await.unwrap();
+    w.realm().join(&w.id("ldap1"), &group).await.unwrap();
+    w.realm().update_user(&w.id("ldap2"), UserChange::email("two@example.com")).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("new"), ["ldap1"]);
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn another_realm_behind_the_same_address_stops_the_connector() {
+    let w = world().await;
+    let before = w.jira().snapshot();
+    // The same names, other people: the client's account is another one, as after a realm was made anew.
+    w.realm().delete_user(&w.id("service-account-usersync")).await.ok();
+    let known = w.realm().snapshot().user("service-account-usersync").cloned();
+    let other = w.grounds.keycloak.add_realm("elsewhere");
+    other.add_service_client("usersync", CLIENT_SECRET, &["view-users"]);
+    let account = other.snapshot().user("service-account-usersync").cloned();
+    assert_ne!(known.map(|user| user.id), account.map(|user| user.id));
+    w.calm().await;
+    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+    assert_eq!(w.jira().snapshot(), before);
+}
+
+#[tokio::test]
+async fn another_jira_behind_the_same_address_stops_the_target() {
+    let w = world().await;
+    w.jira().set_identity("another-server", "Another");
+    let before = w.writes().len();
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    assert!(w.try_run().await.is_err());
+    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    w.realm().switch_webhook(true);
+    w.realm().create_user(NewUser::named("bob")).await.unwrap();
+    w.realm().webhook_idle().await;
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert_eq!(w.writes().len(), before, "nothing is written to it");
+    assert_eq!(w.tasks().await.len(), 1, "but events are kept");
+}
+
+#[tokio::test]
+async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
+    let w = world().await;
+    let id = w.id("staff1");
+    w.realm().vanish_user(&id).unwrap();
+    w.run().await;
+    assert!(!w.account("staff1").active);
+    assert_eq!(w.waiting(HeldKind::ProtectedLeaver).await.len(), 0);
+    assert_eq!(w.agrees().users, STAFF - 1);
+}

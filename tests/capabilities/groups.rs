@@ -1,0 +1,321 @@
+//! The lives of groups: made, renamed, moved, adopted, let go.
+
+use usersync::{
+    model::HeldKind,
+    sandbox::{jira::NewAccount, keycloak::NewUser},
+};
+
+use crate::support::{grounds, on, options, world};
+
+#[tokio::test]
+async fn a_group_is_made_when_it_appears_with_its_members() {
+    let w = world().await;
+    let group = w.realm().create_group(None, "Engineering & Co").await.unwrap();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("Engineering & Co"), ["staff1"]);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn an_empty_group_is_made_too_and_a_sub_group_by_its_leaf_name() {
+    let w = world().await;
+    let parent = w.realm().create_group(None, "parent").await.unwrap();
+    let child = w.realm().create_group(Some(&parent), "child").await.unwrap();
+    w.settled().await;
+    assert!(w.jira().snapshot().groups.contains_key("child"));
+    w.realm().join(&w.id("staff1"), &child).await.unwrap();
+    w.settled().await;
+    // Moving it leaves its leaf name as it is.
+    let written = w.written_by(async {
+        w.realm().move_group(&child, None).await.unwrap();
+        w.settled().await;
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_old_one() {
+    for by_run in [false, true] {
+        let w = world().await;
+        let group = w.realm().snapshot().group("/staff").unwrap().id.clone();
+        w.realm().switch_webhook(!by_run);
+        let before = w.writes().len();
+        w.realm().rename_group(&group, "crew").await.unwrap();
+        if by_run {
+            w.run().await;
+        }
+        w.settled().await;
+        assert_eq!(w.members("crew").len(), crate::support::STAFF);
+        let writes = w.writes().split_off(before);
+        let made = writes.iter().position(|one| one.method == "POST" && one.path.ends_with("/group")).unwrap();
+        for (at, leave) in writes.iter().enumerate().filter(|(_, one)| one.method == "DELETE") {
+            let login = leave.query.split("username=").nth(1).unwrap().split('&').next().unwrap();
+            let joined = writes.iter().position(|one| one.method == "POST" && one.json()["name"] == login);
+            assert!(joined.is_some_and(|joined| made < joined && joined < at), "{login} was in neither for a while");
+        }
+        // As many as the safety gate lets go; the others wait for a person.
+        let waiting = w.waiting(HeldKind::Gate(usersync::model::Limited::Leave)).await.len();
+        assert_eq!(w.members("staff").len(), waiting);
+        if waiting > 0 {
+            w.decide(HeldKind::Gate(usersync::model::Limited::Leave), true).await;
+        }
+        w.agrees();
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_group_loses_the_memberships_that_we_gave_and_stays() {
+    for by_run in [false, true] {
+        let w = world().await;
+        let group = w.realm().create_group(None, "brief").await.unwrap();
+        for login in ["staff1", "staff2"] {
+            w.realm().join(&w.id(login), &group).await.unwrap();
+        }
+        w.settled().await;
+        w.jira().add_account(NewAccount::named("stranger").in_groups(&["brief"]));
+        w.realm().switch_webhook(!by_run);
+        w.realm().delete_group(&group).await.unwrap();
+        if by_run {
+            w.run().await;
+        }
+        w.settled().await;
+        assert_eq!(w.members("brief"), ["stranger"]);
+        w.agrees_but_for(&["stranger"]);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_parent_takes_its_children_along() {
+    for by_run in [false, true] {
+        let w = world().await;
+        let parent = w.realm().create_group(None, "parent").await.unwrap();
+        let child = w.realm().create_group(Some(&parent), "child").await.unwrap();
+        let grandchild = w.realm().create_group(Some(&child), "grandchild").await.unwrap();
+        w.realm().join(&w.id("staff1"), &child).await.unwrap();
+        w.realm().join(&w.id("staff2"), &grandchild).await.unwrap();
+        w.settled().await;
+        assert_eq!((w.members("child"), w.members("grandchild")), (vec!["staff1".into()], vec!["staff2".into()]));
+        w.realm().switch_webhook(!by_run);
+        w.realm().delete_group(&parent).await.unwrap();
+        if by_run {
+            w.run().await;
+        }
+        w.settled().await;
+        assert_eq!((w.members("child"), w.members("grandchild")), (vec![], vec![]));
+        w.agrees();
+    }
+}
+
+#[tokio::test]
+async fn two_paths_with_one_name_are_a_conflict_that_is_told_and_ends_with_a_rename() {
+    let w = world().await;
+    let one = w.realm().create_group(None, "one").await.unwrap();
+    let other = w.realm().create_group(None, "other").await.unwrap();
+    let first = w.realm().create_group(Some(&one), "team").await.unwrap();
+    w.realm().join(&w.id("staff1"), &first).await.unwrap();
+    w.settled().await;
+    let second = w.realm().create_group(Some(&other), "Team").await.unwrap();
+    w.realm().join(&w.id("staff2"), &second).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("team"), ["staff1"], "who has the name keeps it");
+    for _ in 0..2 {
+        let report = w.run().await;
+        assert!(report.not_possible.iter().any(|why| why.contains("/other/Team") && why.contains("two groups")));
+    }
+    w.realm().rename_group(&second, "squad").await.unwrap();
+    w.settled().await;
+    assert_eq!((w.members("team"), w.members("squad")), (vec!["staff1".into()], vec!["staff2".into()]));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn of_two_paths_with_one_name_the_second_has_it_once_the_first_is_gone() {
+    let w = world().await;
+    let one = w.realm().create_group(None, "one").await.unwrap();
+    let first = w.realm().create_group(Some(&one), "team").await.unwrap();
+    w.realm().join(&w.id("staff1"), &first).await.unwrap();
+    w.settled().await;
+    let second = w.realm().create_group(None, "team").await.unwrap();
+    w.realm().join(&w.id("staff2"), &second).await.unwrap();
+    w.settled().await;
+    w.realm().delete_group(&first).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    w.settled().await;
+    assert_eq!(w.members("team"), ["staff2"]);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
+    let grounds = grounds(options()).await;
+    grounds.jira.add_accounts(["staff1", "stranger"].map(NewAccount::named));
+    grounds.jira.add_group("old");
+    for name in ["staff1", "stranger"] {
+        grounds.jira.add_member("old", name);
+    }
+    grounds.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
+    let w = on(grounds).await;
+    w.settled().await;
+    assert_eq!(w.members("old"), ["newcomer", "staff1", "stranger"]);
+    w.run().await;
+    assert_eq!(w.waiting(HeldKind::AdoptedGroup).await, ["take staff1 out of old"]);
+    w.decide(HeldKind::AdoptedGroup, true).await;
+    assert_eq!(w.members("old"), ["newcomer", "stranger"], "strangers are kept");
+    w.run().await;
+    w.agrees_but_for(&["stranger"]);
+}
+
+#[tokio::test]
+async fn after_the_first_run_a_group_that_was_there_is_adopted_by_a_person_only() {
+    let w = world().await;
+    w.jira().add_account(NewAccount::named("stranger").in_groups(&["old"]));
+    let group = w.realm().create_group(None, "old").await.unwrap();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.members("old"), ["stranger"]);
+    assert_eq!(w.waiting(HeldKind::Adoption).await, ["adopt the group old"]);
+    w.decide(HeldKind::Adoption, true).await;
+    assert_eq!(w.members("old"), ["staff1", "stranger"]);
+    w.agrees_but_for(&["stranger"]);
+}
+
+#[tokio::test]
+async fn a_stranger_in_a_managed_group_is_kept() {
+    let w = world().await;
+    w.jira().add_account(NewAccount::named("stranger").in_groups(&["staff"]));
+    w.run().await;
+    assert!(w.members("staff").contains(&"stranger".to_owned()));
+    w.agrees_but_for(&["stranger"]);
+}
+
+#[tokio::test]
+async fn a_group_deleted_in_jira_is_restored_with_its_members() {
+    let w = world().await;
+    w.jira().remove_group("staff");
+    w.run().await;
+    w.settled().await;
+    assert_eq!(w.members("staff").len(), crate::support::STAFF);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_protected_group_is_never_touched() {
+    let grounds = grounds(options()).await;
+    let people = [NewUser::named("eve").in_groups(&["/jira-administrators"])];
+    grounds.realm.import_users(people).unwrap();
+    let w = on(grounds).await;
+    assert_eq!(w.members("jira-administrators"), ["admin"]);
+    let report = w.run().await;
+    assert!(report.not_possible.iter().any(|why| why.contains("jira-administrators")), "{report:?}");
+    let group = w.realm().snapshot().group("/jira-administrators").unwrap().id.clone();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.settled().await;
+    w.realm().delete_group(&group).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("jira-administrators"), ["admin"]);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_realm_without_groups_is_kept_in_step() {
+    let grounds = usersync::sandbox::house::Grounds::prepare(options()).await.unwrap();
+    grounds.realm.import_users((0..5).map(|number| NewUser::named(format!("lone{number}")))).unwrap();
+    let w = on(grounds).await;
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.agrees().users, 6);
+}
+
+#[tokio::test]
+async fn a_group_of_hundreds_is_filled_by_one_event() {
+    let w = world().await;
+    let many: Vec<NewUser> = (0..120).map(|number| NewUser::named(format!("many{number}"))).collect();
+    let ids = w.realm().import_users(many).unwrap();
+    w.run().await;
+    w.settled().await;
+    let before = w.changes().await.len();
+    let group = w.realm().create_group(None, "crowd").await.unwrap();
+    w.settled().await;
+    w.realm().import_memberships(ids.iter().map(|id| (id.as_str(), group.as_str()))).unwrap();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.realm().rename_group(&group, "Crowd").await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("crowd").len(), 121);
+    assert_eq!(w.changes().await.len() - before, 122, "the group, and each member once");
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_group_in_a_read_only_directory_is_told_once() {
+    let w = world().await;
+    w.jira().set_external_management(true);
+    w.jira().add_group("fixed");
+    w.jira().set_group_read_only("staff", true);
+    let newcomer = w.realm().snapshot().group("/staff").unwrap().id.clone();
+    w.jira().set_external_management(false);
+    let first = w.written_by(async {
+        w.realm().leave(&w.id("staff1"), &newcomer).await.unwrap();
+        w.settled().await;
+    });
+    assert_eq!(first.await.len(), 1);
+    let later = w.written_by(async {
+        for _ in 0..2 {
+            let report = w.run().await;
+            assert!(report.not_possible.iter().any(|why| why.contains("staff1")), "{report:?}");
+        }
+    });
+    assert_eq!(later.await, Vec::<String>::new());
+    w.jira().set_group_read_only("staff", false);
+    w.replay_dead().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn who_is_made_with_groups_that_are_not_there_yet_is_in_them_at_the_end() {
+    let w = world().await;
+    for name in ["one", "two", "three"] {
+        w.realm().create_group(None, name).await.unwrap();
+    }
+    w.realm().create_user(NewUser::named("alice").in_groups(&["/one", "/two", "/three"])).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.agrees().memberships, crate::support::STAFF + 3);
+}
+
+#[tokio::test]
+async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day() {
+    let w = world().await;
+    let id = w.id("staff1");
+    let group = w.realm().create_group(None, "new").await.unwrap();
+    w.realm().update_user(&id, usersync::sandbox::keycloak::UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
+    assert!(w.account("staff1").groups.contains("staff"));
+    w.realm().join(&id, &group).await.unwrap();
+    w.realm().leave(&id, &w.realm().snapshot().group("/staff").unwrap().id).await.unwrap();
+    w.settled().await;
+    w.realm().update_user(&id, usersync::sandbox::keycloak::UserChange::enabled(true)).await.unwrap();
+    w.settled().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_group_that_jira_spells_otherwise_is_filled_and_comes_to_rest() {
+    let grounds = grounds(options()).await;
+    grounds.jira.set_fold_groups(true);
+    let w = on(grounds).await;
+    let group = w.realm().create_group(None, "Engineering").await.unwrap();
+    w.realm().join(&w.id("staff1"), &group).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("engineering"), ["staff1"]);
+    w.realm().rename_group(&group, "ENGINEERING").await.unwrap();
+    w.settled().await;
+    let again = w.written_by(async {
+        assert_eq!(w.run().await.raised, 0);
+    });
+    assert_eq!(again.await, Vec::<String>::new());
+    w.agrees();
+}

@@ -1,0 +1,338 @@
+//! The listener: what it takes, what it refuses and how, and that nothing secret ever leaves it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use usersync::{
+    engine::SystemClock,
+    keycloak::signature::WebhookSecret,
+    model::EventOutcome,
+    sandbox::house::HOOK_SECRET,
+    store::{EventFilter, Store, TaskFilter, sqlite},
+    telemetry::{Health, Metrics},
+    web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
+};
+
+const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const P2_SECRET: &str = "a-p2-secret-that-is-long-enough";
+
+/// A hook, its store, and nothing else.
+struct Listener {
+    hooks: Arc<Hooks>,
+    store: Arc<sqlite::SqliteStore>,
+    health: Health,
+    server: Server,
+    file: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+fn reads(secret: &str) -> ReadSecret {
+    let secret = secret.to_owned();
+    Arc::new(move || Ok(secret.clone().into()))
+}
+
+fn connector(name: &str, removed: bool, secrets: &[&str], p2: Option<&str>) -> HookConnector {
+    HookConnector {
+        name: name.into(),
+        realm: "acme".to_owned(),
+        targets: vec!["jira".into()],
+        secrets: Arc::new(HookSecrets::new(secrets.iter().map(|one| reads(one)).collect(), p2.map(reads))),
+        removed,
+    }
+}
+
+impl Listener {
+    /// One that is not open yet.
+    async fn closed() -> Self {
+        let health = Health::of(&["store"]);
+        let metrics = Arc::new(Metrics::new());
+        let hooks =
+            Arc::new(Hooks::new(4096, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()).with_waiting(2));
+        let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
+        let server = Server::start(&settings, Arc::clone(&hooks), metrics, health.clone()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("usersync.db");
+        let options = sqlite::OpenOptions::new(Timestamp::now());
+        let store = Arc::new(sqlite::SqliteStore::open(&file, options).await.unwrap());
+        Self { hooks, store, health, server, file, _folder: folder }
+    }
+
+    async fn open() -> Self {
+        let listener = Self::closed().await;
+        let connectors = vec![
+            connector("acme", false, &[HOOK_SECRET, OTHER_SECRET], None),
+            connector("gone", true, &[HOOK_SECRET], None),
+            connector("p2", false, &[HOOK_SECRET], Some(P2_SECRET)),
+        ];
+        listener.hooks.open(Arc::clone(&listener.store) as Arc<dyn Inbox>, connectors);
+        listener.health.ok("store");
+        listener
+    }
+
+    fn url(&self, connector: &str) -> String {
+        format!("http://{}/hooks/{connector}", self.server.address())
+    }
+
+    async fn post(&self, connector: &str, secret: &str, body: &Value) -> Response {
+        self.post_at(connector, secret, Timestamp::now(), body.to_string()).await
+    }
+
+    async fn post_at(&self, connector: &str, secret: &str, at: Timestamp, body: String) -> Response {
+        let signature = WebhookSecret::parse(&secret.into()).unwrap().sign("msg_1", at, body.as_bytes()).unwrap();
+        let request = reqwest::Client::new().post(self.url(connector)).body(body);
+        let request = request.header("content-type", "application/json").header("webhook-id", "msg_1");
+        let request = request.header("webhook-timestamp", at.as_second().to_string());
+        request.header("webhook-signature", signature).send().await.unwrap()
+    }
+
+    async fn post_p2(&self, connector: &str, secret: &str, body: &Value) -> Response {
+        let body = body.to_string();
+        let tag = WebhookSecret::parse(&secret.into()).unwrap().sign_p2(body.as_bytes()).unwrap();
+        let request = reqwest::Client::new().post(self.url(connector)).body(body);
+        let request = request.header("content-type", "application/json").header("X-Keycloak-Signature", tag);
+        request.send().await.unwrap()
+    }
+
+    async fn events(&self) -> Vec<usersync::model::EventRecord> {
+        self.store.events(&EventFilter { limit: 100, ..EventFilter::default() }).await.unwrap()
+    }
+
+    async fn tasks(&self) -> usize {
+        self.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.unwrap().len()
+    }
+}
+
+fn event(id: u32) -> Value {
+    json!({
+        "id": format!("00000000-0000-4000-8000-{id:012}"), "time": Timestamp::now().as_millisecond(), "realmName": "acme",
+        "operationType": "UPDATE", "resourceType": "USER", "resourcePath": format!("users/11111111-0000-4000-8000-{id:012}"),
+        "authDetails": { "ipAddress": "192.0.2.7" }
+    })
+}
+
+#[tokio::test]
+async fn one_event_an_array_and_an_object_of_events_are_taken_and_told_apart_from_duplicates() {
+    let l = Listener::open().await;
+    let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "stored": 1, "duplicates": 0 }));
+    let answer = l.post("acme", HOOK_SECRET, &json!([event(1), event(2)])).await;
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "stored": 1, "duplicates": 1 }));
+    let answer = l.post("acme", OTHER_SECRET, &json!({ "events": [event(2), event(3), event(3)] })).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED, "each of several secrets is good");
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "stored": 1, "duplicates": 2 }));
+    let answer = l.post("acme", HOOK_SECRET, &json!({ "events": [] })).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!((l.events().await.len(), l.tasks().await), (3, 3));
+    assert!(l.events().await.iter().all(|event| !event.body.contains("192.0.2.7")), "no address is kept");
+}
+
+#[tokio::test]
+async fn events_of_another_realm_and_unknown_ones_are_stored_as_ignored() {
+    let l = Listener::open().await;
+    let mut foreign = event(1);
+    foreign["realmName"] = json!("other");
+    let mut unknown = event(2);
+    unknown["resourceType"] = json!("SOMETHING_NEW");
+    unknown["resourcePath"] = json!("something/new");
+    let answer = l.post("acme", HOOK_SECRET, &json!([foreign, unknown])).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let events = l.events().await;
+    assert_eq!(events.len(), 2);
+    assert!(events.iter().all(|event| matches!(event.outcome, EventOutcome::Ignored(_))), "{events:#?}");
+    assert_eq!(l.tasks().await, 0);
+}
+
+#[tokio::test]
+async fn the_p2_form_is_taken_only_where_it_is_configured() {
+    let l = Listener::open().await;
+    let body = json!({
+        "uid": "22222222-0000-4000-8000-000000000001", "time": Timestamp::now().as_millisecond(), "realmId": "acme", "realmName": "acme",
+        "type": "admin.USER-UPDATE", "operationType": "UPDATE", "resourceType": "USER",
+        "resourcePath": "users/11111111-0000-4000-8000-000000000001"
+    });
+    assert_eq!(l.post_p2("p2", P2_SECRET, &body).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(l.post_p2("p2", HOOK_SECRET, &body).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(l.post_p2("acme", P2_SECRET, &body).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(l.post_p2("acme", HOOK_SECRET, &body).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(l.tasks().await, 1);
+}
+
+#[tokio::test]
+async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
+    let l = Listener::open().await;
+    let body = event(1).to_string();
+    let now = Timestamp::now();
+    let long = SignedDuration::from_mins(6);
+    let client = reqwest::Client::new();
+    let bare = client.post(l.url("acme")).header("content-type", "application/json").body(body.clone());
+    let answers = [
+        ("a wrong secret", l.post_at("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", now, body.clone()).await),
+        ("no signature", bare.send().await.unwrap()),
+        ("an unknown connector", l.post_at("nobody", HOOK_SECRET, now, body.clone()).await),
+        ("a replay", l.post_at("acme", HOOK_SECRET, now - long, body.clone()).await),
+        ("a time to come", l.post_at("acme", HOOK_SECRET, now + long, body.clone()).await),
+        ("a removed connector without its secret", l.post_at("gone", OTHER_SECRET, now, body.clone()).await),
+    ];
+    let mut told = Vec::new();
+    for (who, answer) in answers {
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{who}");
+        told.push((answer.headers().get("content-type").cloned(), answer.bytes().await.unwrap()));
+    }
+    assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
+    assert_eq!(l.events().await.len(), 0);
+    // Clocks a few minutes apart are none of that.
+    for skew in [SignedDuration::from_mins(4), SignedDuration::from_mins(-4)] {
+        assert_eq!(l.post_at("acme", HOOK_SECRET, now + skew, body.clone()).await.status(), StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn a_removed_connector_tells_its_own_sender_to_stop() {
+    let l = Listener::open().await;
+    assert_eq!(l.post("gone", HOOK_SECRET, &event(1)).await.status(), StatusCode::GONE);
+    assert_eq!(l.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn bad_requests_get_their_own_answer() {
+    let l = Listener::open().await;
+    let now = Timestamp::now();
+    assert_eq!(reqwest::get(l.url("acme")).await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+    let answer = l.post_at("acme", HOOK_SECRET, now, "{\"a\":\n  nonsense".into()).await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("line 2"), "{text}");
+    for body in ["42", "{}", "[{\"a\":1}]"] {
+        let answer = l.post_at("acme", HOOK_SECRET, now, body.into()).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    let body = event(1).to_string();
+    let signature = WebhookSecret::parse(&HOOK_SECRET.into()).unwrap().sign("msg_1", now, body.as_bytes()).unwrap();
+    let request = reqwest::Client::new().post(l.url("acme")).header("content-type", "text/plain");
+    let request = request.header("webhook-id", "msg_1").header("webhook-timestamp", now.as_second().to_string());
+    let answer = request.header("webhook-signature", signature).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(l.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn too_large_a_body_is_refused_whether_its_length_is_told_or_not() {
+    let l = Listener::open().await;
+    let large = format!("[{}1]", "1,".repeat(4096));
+    let answer = l.post_at("acme", HOOK_SECRET, Timestamp::now(), large.clone()).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let chunks = futures::stream::iter(large.into_bytes().chunks(1000).map(<[u8]>::to_vec).collect::<Vec<_>>());
+    let chunks = futures::StreamExt::map(chunks, Ok::<_, std::io::Error>);
+    let request = reqwest::Client::new().post(l.url("acme")).header("content-type", "application/json");
+    let answer = request.body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn who_sends_too_much_at_once_is_asked_to_slow_down() {
+    let l = Listener::open().await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(l.server.address()).await.unwrap();
+        let head =
+            "POST /hooks/acme HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let mut answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    for _ in 0..100 {
+        if answer.status() != StatusCode::ACCEPTED {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    }
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(answer.headers().contains_key("retry-after"));
+    for mut stream in slow {
+        stream.shutdown().await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await;
+    }
+    assert_eq!(l.post("acme", HOOK_SECRET, &event(1)).await.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn before_it_is_open_and_while_it_drains_senders_are_asked_to_come_back() {
+    let l = Listener::closed().await;
+    let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    let l = Listener::open().await;
+    l.health.drain();
+    let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(l.events().await.len(), 0);
+}
+
+#[tokio::test]
+async fn while_the_store_cannot_be_written_nothing_is_acknowledged_and_afterwards_all_is_well_again() {
+    let l = Listener::open().await;
+    let mut other = SqliteConnectOptions::new().filename(&l.file).connect().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    let ready = format!("http://{}/readyz", l.server.address());
+    assert_eq!(reqwest::get(&ready).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    assert_eq!(l.post("acme", HOOK_SECRET, &event(1)).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(reqwest::get(&ready).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(l.events().await.len(), 1);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_an_answer_or_in_the_log() {
+    let log = Log::default();
+    let written = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || written.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let l = Listener::open().await;
+    let mut told = String::new();
+    for (connector, secret) in
+        [("acme", HOOK_SECRET), ("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), ("gone", HOOK_SECRET)]
+    {
+        told += &l.post(connector, secret, &event(1)).await.text().await.unwrap();
+        told += &l.post_at(connector, secret, Timestamp::now(), "nonsense".into()).await.text().await.unwrap();
+    }
+    told += &l.post_p2("p2", P2_SECRET, &json!({})).await.text().await.unwrap();
+    told += &reqwest::get(format!("http://{}/metrics", l.server.address())).await.unwrap().text().await.unwrap();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("refused"), "the log is caught: {log}");
+    for secret in [HOOK_SECRET, OTHER_SECRET, P2_SECRET] {
+        let bare = secret.trim_start_matches("whsec_");
+        assert!(!told.contains(bare) && !log.contains(bare));
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole product between its imitations: one module a capability.
+#![allow(missing_docs)]
+
+mod doubt;
+mod faults;
+mod groups;
+mod hook;
+mod people;
+mod restart;
+mod runs;
+mod support;

@@ -1,0 +1,466 @@
+//! The lives of users: they come, change, swap names, leave and come back.
+
+use jiff::SignedDuration;
+use usersync::{
+    model::HeldKind,
+    sandbox::{
+        jira::NewAccount,
+        keycloak::{NewUser, UserChange},
+    },
+};
+
+use crate::support::{grounds, on, options, policy, world, world_with};
+
+#[tokio::test]
+async fn a_user_is_made_with_name_and_address_and_a_case_change_is_no_change() {
+    let w = world().await;
+    let id = w.realm().create_user(NewUser { last_name: Some("Ng".into()), ..NewUser::named("alice") }).await.unwrap();
+    w.settled().await;
+    let account = w.account("alice");
+    assert_eq!((account.display_name.as_str(), account.email.as_str()), ("alice Ng", "alice@example.org"));
+    let written = w.written_by(async {
+        w.realm().update_user(&id, UserChange::username("ALICE")).await.unwrap();
+        w.settled().await;
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn who_has_no_address_is_not_possible_told_by_each_run_and_never_retried() {
+    let w = world().await;
+    let id = w.realm().create_user(NewUser { email: None, ..NewUser::named("alice") }).await.unwrap();
+    w.settled().await;
+    assert!(!w.has_account("alice"));
+    assert!(w.tasks().await.is_empty(), "nothing is left to be tried again");
+    let report = w.run().await;
+    assert!(report.not_possible.iter().any(|why| why.contains("alice") && why.contains("e-mail")), "{report:?}");
+    w.realm().update_user(&id, UserChange::email("alice@example.org")).await.unwrap();
+    w.settled().await;
+    assert!(w.account("alice").active);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_rename_keeps_the_account() {
+    let w = world().await;
+    let key = w.account("staff1").key;
+    w.realm().update_user(&w.id("staff1"), UserChange::username("chief")).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.account("chief").key, key);
+    assert!(!w.has_account("staff1"));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_free() {
+    let w = world().await;
+    w.jira().add_account(NewAccount::named("chief"));
+    let id = w.id("staff1");
+    w.realm().update_user(&id, UserChange::username("chief")).await.unwrap();
+    w.calm().await;
+    assert!(w.dead().await.iter().any(|why| why.contains("stranger")), "{:?}", w.dead().await);
+    assert!(w.account("staff1").active, "nothing was written");
+    w.jira().rename_account("chief", "boss");
+    w.run().await;
+    w.settled().await;
+    w.agrees_but_for(&["boss"]);
+}
+
+/// `left` and `right` have each other's login afterwards.
+async fn swap(w: &crate::support::World, left: &str, right: &str) {
+    w.realm().update_user(left, UserChange::username("between")).await.unwrap();
+    w.realm().update_user(right, UserChange::username("staff1")).await.unwrap();
+    w.realm().update_user(left, UserChange::username("staff2")).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_who_swap_logins_keep_their_accounts() {
+    let w = world().await;
+    let (one, two) = (w.account("staff1").key, w.account("staff2").key);
+    swap(&w, &w.id("staff1"), &w.id("staff2")).await;
+    w.settled().await;
+    assert_eq!((w.account("staff2").key, w.account("staff1").key), (one, two));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn two_who_swap_logins_do_so_when_only_one_event_arrives() {
+    let w = world().await;
+    let (one, two) = (w.account("staff1").key, w.account("staff2").key);
+    w.realm().hold_webhook();
+    swap(&w, &w.id("staff1"), &w.id("staff2")).await;
+    let events = w.realm().take_held();
+    w.realm().post_events(vec![events[0].clone()]).await;
+    w.settled().await;
+    assert_eq!((w.account("staff2").key, w.account("staff1").key), (one, two));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn two_who_swap_logins_do_so_by_a_full_run() {
+    let w = world().await;
+    let (one, two) = (w.account("staff1").key, w.account("staff2").key);
+    w.realm().switch_webhook(false);
+    swap(&w, &w.id("staff1"), &w.id("staff2")).await;
+    w.run().await;
+    w.settled().await;
+    assert_eq!((w.account("staff2").key, w.account("staff1").key), (one, two));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_ring_of_three_logins_turns() {
+    for by_run in [false, true] {
+        let w = world().await;
+        let keys = [1, 2, 3].map(|number| w.account(&format!("staff{number}")).key);
+        let ids = [1, 2, 3].map(|number| w.id(&format!("staff{number}")));
+        w.realm().switch_webhook(!by_run);
+        w.realm().update_user(&ids[0], UserChange::username("between")).await.unwrap();
+        w.realm().update_user(&ids[2], UserChange::username("staff1")).await.unwrap();
+        w.realm().update_user(&ids[1], UserChange::username("staff3")).await.unwrap();
+        w.realm().update_user(&ids[0], UserChange::username("staff2")).await.unwrap();
+        if by_run {
+            w.run().await;
+        }
+        w.settled().await;
+        assert_eq!([2, 3, 1].map(|number| w.account(&format!("staff{number}")).key), keys);
+        w.agrees();
+    }
+}
+
+#[tokio::test]
+async fn a_login_freed_by_a_deletion_goes_to_whom_it_is_given() {
+    for by_run in [false, true] {
+        let w = world().await;
+        let (gone, heir) = (w.account("staff1").key, w.account("staff2").key);
+        w.realm().switch_webhook(!by_run);
+        w.realm().delete_user(&w.id("staff1")).await.unwrap();
+        w.realm().update_user(&w.id("staff2"), UserChange::username("staff1")).await.unwrap();
+        if by_run {
+            w.run().await;
+        }
+        w.settled().await;
+        assert_eq!(w.account("staff1").key, heir);
+        let jira = w.jira().snapshot();
+        assert!(!jira.accounts[&gone].active, "{:?}", jira.accounts[&gone]);
+        w.agrees();
+    }
+}
+
+#[tokio::test]
+async fn deleted_and_created_again_with_the_same_login_is_the_same_person() {
+    let w = world().await;
+    let key = w.account("staff1").key;
+    w.realm().delete_user(&w.id("staff1")).await.unwrap();
+    w.settled().await;
+    assert!(!w.account("staff1").active);
+    w.realm().create_user(NewUser::named("staff1").in_groups(&["/staff"])).await.unwrap();
+    w.settled().await;
+    let account = w.account("staff1");
+    assert!(account.active);
+    assert_eq!(account.key, key);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn created_again_long_after_it_was_seen_alive_is_a_conflict() {
+    let w = world_with(policy(|policy| policy.same_person_within = SignedDuration::ZERO)).await;
+    w.realm().delete_user(&w.id("staff1")).await.unwrap();
+    w.settled().await;
+    w.realm().create_user(NewUser::named("staff1")).await.unwrap();
+    w.calm().await;
+    assert!(w.dead().await.iter().any(|why| why.contains("deleted user")), "{:?}", w.dead().await);
+    assert!(!w.account("staff1").active, "an old account is not given to somebody new");
+}
+
+#[tokio::test]
+async fn an_overwriting_import_changes_the_id_and_not_the_account() {
+    let w = world().await;
+    let key = w.account("staff1").key;
+    let old = w.id("staff1");
+    w.realm().overwriting_import(&[NewUser::named("staff1").in_groups(&["/staff"])]).await.unwrap();
+    w.settled().await;
+    assert_ne!(w.id("staff1"), old);
+    assert_eq!(w.account("staff1").key, key);
+    w.run().await;
+    w.settled().await;
+    assert!(w.account("staff1").active);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn who_is_disabled_and_has_no_account_gets_none() {
+    let w = world().await;
+    w.realm().create_user(NewUser { disabled: true, ..NewUser::named("alice") }).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert!(!w.has_account("alice"));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_service_account_is_matched_to_nobody() {
+    let grounds = grounds(options()).await;
+    grounds.jira.add_account(NewAccount::named("service-account-usersync"));
+    let before = grounds.jira.snapshot().account("service-account-usersync").cloned();
+    let w = on(grounds).await;
+    let service = w.id("service-account-usersync");
+    w.realm().update_user(&service, UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.jira().snapshot().account("service-account-usersync").cloned(), before);
+}
+
+#[tokio::test]
+async fn logins_of_all_kinds_arrive() {
+    let w = world().await;
+    let long = "l".repeat(255);
+    let logins = ["müller.öz", "Upper.Case", "x+y@example.org", long.as_str()];
+    for (number, login) in logins.into_iter().enumerate() {
+        let user = NewUser { email: Some(format!("somebody{number}@example.org")), ..NewUser::named(login) };
+        w.realm().create_user(user).await.unwrap();
+    }
+    w.settled().await;
+    for login in ["müller.öz", "upper.case", "x+y@example.org", long.as_str()] {
+        assert!(w.account(login).active, "{login}");
+    }
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn what_somebody_changed_in_jira_is_mended_by_the_run() {
+    let w = world().await;
+    let jira = w.jira();
+    jira.set_display_name("staff1", "Somebody Else");
+    jira.set_email("staff2", "else@example.org");
+    jira.rename_account("staff3", "renamed");
+    jira.remove_member("staff", "staff4");
+    w.realm().import_group("/other").unwrap();
+    w.run().await;
+    jira.add_member("other", "staff5");
+    w.run().await;
+    w.settled().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn an_account_deleted_in_jira_is_made_anew() {
+    let w = world().await;
+    let key = w.account("staff1").key;
+    w.jira().remove_account("staff1");
+    w.run().await;
+    w.settled().await;
+    assert_ne!(w.account("staff1").key, key);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn whom_somebody_else_deactivated_is_activated_only_by_a_person() {
+    let w = world().await;
+    w.jira().set_active("staff1", false);
+    w.run().await;
+    w.realm().update_user(&w.id("staff1"), UserChange::email("new@example.org")).await.unwrap();
+    w.settled().await;
+    assert!(!w.account("staff1").active);
+    assert_eq!(w.waiting(HeldKind::Activation).await, ["activate staff1"]);
+    w.decide(HeldKind::Activation, true).await;
+    assert!(w.account("staff1").active);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody_else() {
+    let w = world().await;
+    let id = w.id("staff1");
+    w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
+    // Both sides are enabled again behind our back.
+    w.realm().change_quietly(&id, &UserChange::enabled(true)).unwrap();
+    w.jira().set_active("staff1", true);
+    w.run().await;
+    w.jira().set_active("staff1", false);
+    w.run().await;
+    assert!(!w.account("staff1").active);
+    assert_eq!(w.waiting(HeldKind::Activation).await, ["activate staff1"]);
+}
+
+#[tokio::test]
+async fn the_first_run_adopts_and_later_a_person_decides() {
+    let grounds = grounds(options()).await;
+    let key = grounds.jira.add_account(NewAccount::named("staff1"));
+    grounds.jira.add_account(NewAccount::named("staff2").inactive());
+    let w = on(grounds).await;
+    assert_eq!(w.account("staff1").key, key);
+    assert_eq!(w.account("staff1").display_name, "staff1 Example");
+    assert!(!w.account("staff2").active, "an inactive account is adopted by a person only");
+    assert_eq!(w.waiting(HeldKind::Adoption).await, ["adopt the account staff2, which is inactive"]);
+
+    w.jira().add_account(NewAccount { display_name: "Al".into(), ..NewAccount::named("alice") });
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.account("alice").display_name, "Al");
+    assert_eq!(w.waiting(HeldKind::Adoption).await.len(), 2);
+    let (set, items) = w.held(HeldKind::Adoption).await.unwrap();
+    let alice = items.iter().find(|item| item.item.what.contains("alice")).unwrap().id;
+    w.decide_items(set.id, vec![alice], true).await;
+    assert_eq!(w.account("alice").display_name, "alice Example");
+    assert_eq!(w.waiting(HeldKind::Adoption).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
+    let grounds = grounds(options()).await;
+    grounds.realm.import_users([NewUser::named("root").in_groups(&["/staff"]), NewUser::named("toor")]).unwrap();
+    for name in ["root", "toor"] {
+        let account = NewAccount { display_name: "The Boss".into(), ..NewAccount::named(name) };
+        grounds.jira.add_account(account.in_groups(&["jira-administrators"]));
+    }
+    let w = on(grounds).await;
+    let before = w.account("root");
+    w.realm().update_user(&w.id("root"), UserChange::email("root@example.com")).await.unwrap();
+    w.settled().await;
+    let report = w.run().await;
+    assert_eq!(report.protected, 2);
+    assert_eq!(w.account("root"), before, "not even joined to a group");
+
+    w.realm().delete_user(&w.id("root")).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.account("root"), before);
+    assert_eq!(w.waiting(HeldKind::ProtectedLeaver).await, ["deactivate root"]);
+    w.decide(HeldKind::ProtectedLeaver, true).await;
+    assert!(!w.account("root").active);
+    assert_eq!(w.account("root").groups, before.groups);
+}
+
+#[tokio::test]
+async fn the_last_active_administrator_beside_us_is_never_deactivated() {
+    let grounds = grounds(options()).await;
+    grounds.realm.import_users([NewUser::named("root")]).unwrap();
+    grounds.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
+    grounds.jira.add_account(NewAccount::named("former").inactive().in_groups(&["jira-administrators"]));
+    let w = on(grounds).await;
+    w.realm().delete_user(&w.id("root")).await.unwrap();
+    w.settled().await;
+    w.decide(HeldKind::ProtectedLeaver, true).await;
+    assert!(w.account("root").active);
+    let refused = w.changes().await.into_iter().rfind(|change| change.name == "root").expect("it was refused");
+    let why = format!("{:?}", refused.outcome);
+    assert!(why.contains("last active administrator"), "{why}");
+}
+
+#[tokio::test]
+async fn usersyncs_own_account_is_never_touched() {
+    let grounds = grounds(options()).await;
+    let before = grounds.jira.snapshot().account("admin").cloned();
+    grounds.realm.import_users([NewUser::named("admin").in_groups(&["/staff"])]).unwrap();
+    let w = on(grounds).await;
+    w.realm().update_user(&w.id("admin"), UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
+    w.realm().delete_user(&w.id("admin")).await.unwrap();
+    w.settled().await;
+    w.run().await;
+    assert_eq!(w.jira().snapshot().account("admin").cloned(), before);
+}
+
+#[tokio::test]
+async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() {
+    let w = world().await;
+    w.jira().set_read_only(true);
+    let id = w.id("staff1");
+    let first = w.written_by(async {
+        w.realm().update_user(&id, UserChange::email("one@example.org")).await.unwrap();
+        w.settled().await;
+    });
+    assert_eq!(first.await.len(), 1);
+    let later = w.written_by(async {
+        w.realm().user_action(&id, "logout").await.unwrap();
+        w.settled().await;
+        for _ in 0..2 {
+            let report = w.run().await;
+            assert_eq!(report.not_possible.len(), 1, "{report:?}");
+            assert!(report.not_possible[0].contains("staff1"), "{report:?}");
+            assert_eq!(report.planned_total(), 0, "{report:?}");
+        }
+        let plan = w.dry_run().await;
+        assert_eq!((plan.not_possible.len(), plan.planned_total()), (1, 0));
+    });
+    assert_eq!(later.await, Vec::<String>::new());
+    // A change at the source deserves another try.
+    let changed = w.written_by(async {
+        w.realm().update_user(&id, UserChange::email("two@example.org")).await.unwrap();
+        w.settled().await;
+    });
+    assert_eq!(changed.await.len(), 1);
+    // So does a person who put it right.
+    w.jira().set_read_only(false);
+    w.run().await;
+    assert_eq!(w.account("staff1").email, "staff1@example.org");
+    w.replay_dead().await;
+    assert_eq!(w.account("staff1").email, "two@example.org");
+    assert_eq!(w.run().await.not_possible, Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_shadowed_account_is_not_possible_and_left_alone() {
+    let grounds = grounds(options()).await;
+    let later = grounds.jira.add_directory("LDAP", true);
+    grounds.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
+    grounds.jira.add_account_in(later, NewAccount::named("staff1"));
+    let w = on(grounds).await;
+    let before = w.account("staff1");
+    let written = w.written_by(async {
+        w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.org")).await.unwrap();
+        w.settled().await;
+        let report = w.run().await;
+        assert!(report.not_possible.iter().any(|why| why.contains("several user directories")), "{report:?}");
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    assert_eq!(w.account("staff1"), before);
+}
+
+#[tokio::test]
+async fn a_project_lead_cannot_be_deactivated_which_is_told_until_a_person_puts_it_right() {
+    let w = world().await;
+    w.jira().set_lead("staff1", true);
+    w.realm().delete_user(&w.id("staff1")).await.unwrap();
+    w.settled().await;
+    assert!(w.account("staff1").active);
+    let written = w.written_by(async {
+        let report = w.run().await;
+        assert!(report.not_possible.iter().any(|why| why.contains("staff1")), "{report:?}");
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    w.jira().set_lead("staff1", false);
+    w.replay_dead().await;
+    assert!(!w.account("staff1").active);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn who_loses_the_address_keeps_the_account_and_the_old_one() {
+    let w = world().await;
+    let written = w.written_by(async {
+        w.realm().update_user(&w.id("staff1"), UserChange::email("")).await.unwrap();
+        w.settled().await;
+        w.run().await;
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    assert_eq!(w.account("staff1").email, "staff1@example.org");
+}
+
+#[tokio::test]
+async fn who_is_disabled_and_renamed_at_once_loses_the_access_and_the_name() {
+    let w = world().await;
+    let key = w.account("staff1").key;
+    let change = UserChange { username: Some("left".into()), enabled: Some(false), ..UserChange::default() };
+    w.realm().update_user(&w.id("staff1"), change).await.unwrap();
+    w.settled().await;
+    let account = w.account("left");
+    assert_eq!((account.active, account.key), (false, key));
+    w.agrees();
+}

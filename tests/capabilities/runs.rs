@@ -1,0 +1,369 @@
+//! The full run: finds what was missed, tells beforehand what it will do, does nothing twice, holds what could hurt.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use usersync::{
+    model::{FirstRun, HeldKind, Limited, RunOutcome, RunTrigger},
+    sandbox::{
+        Fault,
+        house::House,
+        jira::NewAccount,
+        keycloak::{NewUser, UserChange},
+    },
+    store::{PairState, Store},
+};
+
+use crate::support::{World, grounds, on, options, policy, world, world_with};
+
+/// All kinds of changes at once, none of which is told by an event.
+async fn change_much(w: &World) {
+    let realm = w.realm();
+    realm.switch_webhook(false);
+    let group = realm.create_group(None, "new").await.unwrap();
+    let staff = realm.snapshot().group("/staff").unwrap().id.clone();
+    realm.create_user(NewUser::named("alice").in_groups(&["/staff"])).await.unwrap();
+    realm.create_user(NewUser::named("bob")).await.unwrap();
+    realm.update_user(&w.id("staff0"), UserChange::username("chief")).await.unwrap();
+    realm.update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
+    realm.update_user(&w.id("staff2"), UserChange::enabled(false)).await.unwrap();
+    realm.delete_user(&w.id("staff3")).await.unwrap();
+    realm.join(&w.id("staff4"), &group).await.unwrap();
+    realm.leave(&w.id("staff5"), &staff).await.unwrap();
+    realm
+        .update_user(&w.id("staff6"), UserChange { first_name: Some("Six".into()), ..UserChange::default() })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_run_finds_what_was_missed_while_nobody_listened_and_a_second_one_does_nothing() {
+    let w = world().await;
+    change_much(&w).await;
+    w.run().await;
+    w.settled().await;
+    w.agrees();
+    let again = w.written_by(async {
+        let report = w.run().await;
+        assert_eq!((report.planned_total(), report.raised, report.done.len()), (0, 0, 0), "{report:?}");
+    });
+    assert_eq!(again.await, Vec::<String>::new());
+    assert!(w.tasks().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_writes_nothing_and_applying_does_exactly_what_it_shows() {
+    let w = world().await;
+    change_much(&w).await;
+    w.jira().remove_member("staff", "staff7");
+    w.jira().set_display_name("staff8", "Nobody");
+    let mut planned = BTreeMap::new();
+    let written = w.written_by(async {
+        let plan = w.dry_run().await;
+        planned = plan.planned;
+        let mut lines: Vec<String> =
+            plan.lines.iter().map(|line| format!("{}: {}", line.subject, line.operation)).collect();
+        lines.sort();
+        lines
+    });
+    let before = w.changes().await.len();
+    assert_eq!(written.await, Vec::<String>::new());
+    let plan = w.dry_run().await;
+    w.run().await;
+    w.settled().await;
+    let done: Vec<_> = w.changes().await.split_off(before);
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for change in &done {
+        *counts.entry(change.verb.clone()).or_default() += 1;
+    }
+    assert_eq!(planned, counts);
+    // Who has no account yet cannot be shown with it; those joins are counted only.
+    let shown: Vec<_> =
+        plan.lines.iter().map(|line| (line.subject.clone(), serde_json::to_value(&line.operation).unwrap())).collect();
+    for line in &shown {
+        assert!(
+            done.iter().any(|change| (&change.subject, &change.after) == (&line.0, &line.1)),
+            "{line:?} was not done"
+        );
+    }
+    for change in done.iter().filter(|change| change.verb != "join") {
+        let line = (change.subject.clone(), change.after.clone());
+        assert!(shown.contains(&line), "{line:?} was not shown");
+    }
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_plan_shows_groups_that_somebody_deleted_in_jira() {
+    let w = world().await;
+    w.jira().remove_group("staff");
+    let plan = w.dry_run().await;
+    let before = w.changes().await.len();
+    w.run().await;
+    w.settled().await;
+    let done = w.changes().await.split_off(before);
+    let count = |verb: &str| done.iter().filter(|change| change.verb == verb).count() as u64;
+    assert_eq!(plan.planned.get("create_group").copied().unwrap_or(0), count("create_group"));
+    assert_eq!(plan.planned.get("join").copied().unwrap_or(0), count("join"));
+}
+
+#[tokio::test]
+async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
+    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    grounds.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
+    grounds.jira.add_group("staff");
+    let house = grounds.build().await.unwrap();
+    let w = World { grounds, house };
+    let set = waits_for_approval(&w).await;
+    let (summary, _) = w.house.store.held_set(set).await.unwrap();
+    assert_eq!(w.writes().len(), 0, "nothing is written before approval");
+    let planned: BTreeMap<String, u64> = serde_json::from_value(summary.summary["planned"].clone()).unwrap();
+    w.decide_items(set, Vec::new(), true).await;
+    w.house.in_service().await.unwrap();
+    w.settled().await;
+    let mut done: BTreeMap<String, u64> = BTreeMap::new();
+    for change in w.changes().await {
+        *done.entry(change.verb).or_default() += 1;
+    }
+    done.insert("adopt".into(), 1);
+    done.insert("adopt_group".into(), 1);
+    assert_eq!(planned, done);
+    w.agrees();
+}
+
+/// Waits until the first run is planned; gives the held set.
+async fn waits_for_approval(w: &World) -> i64 {
+    for _ in 0..600 {
+        if w.house.store.pair_state(&House::pair()).await.unwrap() == PairState::Held {
+            return w.held(HeldKind::FirstRun).await.expect("a set").0.id;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the first run was not planned");
+}
+
+#[tokio::test]
+async fn until_the_first_run_is_approved_events_are_stored_and_tasks_wait() {
+    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    let house = grounds.build().await.unwrap();
+    let w = World { grounds, house };
+    let set = waits_for_approval(&w).await;
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.realm().webhook_idle().await;
+    let (stored, ..) = w.house.store.event_counts(&"acme".into()).await.unwrap();
+    assert!(stored > 0);
+    assert_eq!(w.tasks().await.len(), 1);
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert_eq!((w.writes().len(), w.tasks().await.len()), (0, 1));
+    w.decide_items(set, Vec::new(), true).await;
+    w.house.in_service().await.unwrap();
+    w.settled().await;
+    assert_eq!(w.agrees().users, crate::support::STAFF + 1);
+}
+
+#[tokio::test]
+async fn a_paused_connector_stores_events_and_goes_on_when_it_is_resumed() {
+    let w = world().await;
+    let store = &w.house.store;
+    store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.realm().webhook_idle().await;
+    assert!(w.realm().deliveries().iter().all(|delivery| delivery.status == Some(202)));
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert!(!w.has_account("alice"));
+    assert_eq!(w.tasks().await.len(), 1);
+    store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
+    w.settled().await;
+    assert!(w.has_account("alice"));
+    w.agrees();
+}
+
+#[tokio::test]
+async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.realm().update_user(&w.id("staff8"), UserChange::email("eight@example.com")).await.unwrap();
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    let report = w.run().await;
+    assert_eq!(report.held_kinds, [Limited::Deactivate]);
+    assert_eq!(report.gate[&Limited::Deactivate], (6, 5));
+    let kind = HeldKind::Gate(Limited::Deactivate);
+    assert_eq!(w.waiting(kind).await.len(), 6);
+    assert!((0..6).all(|number| w.account(&format!("staff{number}")).active));
+    assert_eq!(w.account("staff8").email, "eight@example.com");
+    assert!(w.has_account("alice"));
+
+    // Events hold from there on, and join the set.
+    w.realm().switch_webhook(true);
+    w.realm().update_user(&w.id("staff9"), UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.waiting(kind).await.len(), 7);
+
+    // One of them, once.
+    let (set, items) = w.held(kind).await.unwrap();
+    let one = items.iter().find(|item| item.item.what.contains("staff3")).unwrap().id;
+    w.decide_items(set.id, vec![one], true).await;
+    assert!(!w.account("staff3").active);
+    assert_eq!(w.waiting(kind).await.len(), 6);
+    w.run().await;
+    assert_eq!(w.waiting(kind).await.len(), 6);
+
+    // Who is back at the source does not wait any more.
+    w.realm().update_user(&w.id("staff4"), UserChange::enabled(true)).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.waiting(kind).await.len(), 5);
+
+    // The rest as a whole.
+    w.decide(kind, true).await;
+    assert_eq!(w.waiting(kind).await, Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_rejection_stands_until_the_state_at_the_source_changes() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.run().await;
+    let kind = HeldKind::Gate(Limited::Deactivate);
+    w.decide(kind, false).await;
+    let written = w.written_by(async {
+        w.run().await;
+        w.run().await;
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    assert_eq!(w.waiting(kind).await, Vec::<String>::new(), "what was rejected is not asked again");
+    assert!(w.account("staff0").active);
+    w.realm().switch_webhook(true);
+    w.realm().update_user(&w.id("staff0"), UserChange::email("zero@example.com")).await.unwrap();
+    w.settled().await;
+    assert!(!w.account("staff0").active, "alone it is within the limit");
+    assert!(w.account("staff1").active);
+}
+
+#[tokio::test]
+async fn events_and_runs_share_the_rolling_hour() {
+    let w = world().await;
+    for number in 0..4 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.settled().await;
+    assert!((0..4).all(|number| !w.account(&format!("staff{number}")).active));
+    w.realm().switch_webhook(false);
+    for number in 4..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    let report = w.run().await;
+    assert_eq!(report.held_kinds, [Limited::Deactivate], "{report:?}");
+    assert!(w.account("staff4").active && w.account("staff5").active);
+}
+
+#[tokio::test]
+async fn a_flood_of_events_stops_at_the_limit() {
+    let w = world().await;
+    for number in 0..9 {
+        w.realm().delete_user(&w.id(&format!("staff{number}"))).await.unwrap();
+    }
+    w.settled().await;
+    let gone = (0..9).filter(|number| !w.account(&format!("staff{number}")).active).count();
+    assert!(gone <= 5, "{gone} were deactivated");
+    assert_eq!(w.waiting(HeldKind::Gate(Limited::Deactivate)).await.len(), 9 - gone);
+    w.decide(HeldKind::Gate(Limited::Deactivate), true).await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_removal_is_read_again_right_before_it_is_sent() {
+    let w = world().await;
+    let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
+    w.realm().switch_webhook(false);
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    w.realm().leave(&w.id("staff2"), &staff).await.unwrap();
+    w.grounds.keycloak.freeze();
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(true)).await.unwrap();
+    w.realm().join(&w.id("staff2"), &staff).await.unwrap();
+    // The walk's pages come from an hour ago; what is read by id is of now.
+    let stale = || Fault::stale(usersync::sandbox::fault::Stale::Frozen);
+    w.grounds.keycloak.faults.add(stale().path("users?"));
+    w.grounds.keycloak.faults.add(stale().path("/members"));
+    let written = w.written_by(async {
+        w.run().await;
+    });
+    assert_eq!(written.await, Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
+    let mut options = options();
+    let folder = tempfile::tempdir().unwrap();
+    options.store = Some(folder.path().join("usersync.db"));
+    let w = world_with(options).await;
+    change_much(&w).await;
+    w.jira().faults.set_latency(std::time::Duration::from_millis(30));
+    let ask = usersync::store::Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    let before = w.writes().len();
+    for _ in 0..500 {
+        if w.writes().len() > before {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let World { grounds, house } = w;
+    house.stop().await;
+    grounds.jira.faults.set_latency(std::time::Duration::ZERO);
+    let w = on(grounds).await;
+    w.realm().switch_webhook(false);
+    for _ in 0..300 {
+        let runs = w.house.store.runs(Some(&House::pair()), 5).await.unwrap();
+        if runs[0].trigger == RunTrigger::Missed && runs[0].outcome != RunOutcome::Running {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    w.settled().await;
+    let runs = w.house.store.runs(Some(&House::pair()), 5).await.unwrap();
+    assert_eq!(runs[1].outcome, RunOutcome::Stopped, "{runs:?}");
+    assert_eq!(runs[0].trigger, RunTrigger::Missed);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn what_a_person_asks_for_is_run_at_once() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    let ask = usersync::store::Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    for _ in 0..300 {
+        if w.has_account("alice") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(w.has_account("alice"));
+    w.settled().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_dead_letter_ends_when_a_run_finds_its_subject_in_order() {
+    let w = world().await;
+    w.jira().add_account(NewAccount::named("chief"));
+    let id = w.id("staff1");
+    w.realm().update_user(&id, UserChange::username("chief")).await.unwrap();
+    w.calm().await;
+    assert_eq!(w.dead().await.len(), 1);
+    w.realm().switch_webhook(false);
+    w.realm().update_user(&id, UserChange::username("staff1")).await.unwrap();
+    let report = w.run().await;
+    assert_eq!(report.conflicts, Vec::<String>::new());
+    assert_eq!(w.dead().await, Vec::<String>::new());
+}

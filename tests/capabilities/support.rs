@@ -1,0 +1,212 @@
+//! A usersync between its imitations, and words for what tests do with it.
+
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    engine::{EngineTimes, Report, RunOptions},
+    model::{Change, HeldItem, HeldKind, HeldSet, Policy, RunTrigger, Subject, TaskRecord},
+    sandbox::{
+        agree::{Agreement, agree_but_for},
+        house::{Grounds, House, HouseOptions},
+        journal::Entry,
+        keycloak::{NewUser, RealmHandle},
+    },
+    store::{ChangeFilter, Decision, Store, TaskFilter},
+};
+
+/// How many people a realm has from the start, all of them in the group `staff`: so many that one more or less is
+/// nothing that the safety gate would hold.
+pub const STAFF: usize = 10;
+
+pub struct World {
+    pub grounds: Grounds,
+    pub house: House,
+}
+
+/// A house that waits for nothing longer than it must.
+pub fn options() -> HouseOptions {
+    HouseOptions { times: EngineTimes::hasty(), patience: std::time::Duration::from_secs(2), ..HouseOptions::default() }
+}
+
+pub fn policy(change: impl FnOnce(&mut Policy)) -> HouseOptions {
+    let mut options = options();
+    change(&mut options.policy);
+    options
+}
+
+pub fn staff() -> impl Iterator<Item = NewUser> {
+    (0..STAFF).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]))
+}
+
+/// Grounds with staff, nothing in Jira yet.
+pub async fn grounds(options: HouseOptions) -> Grounds {
+    let grounds = Grounds::prepare(options).await.expect("the imitations start");
+    grounds.realm.import_users(staff()).expect("imported");
+    grounds
+}
+
+/// A house in service on these grounds.
+pub async fn on(grounds: Grounds) -> World {
+    let house = grounds.build().await.expect("the house stands");
+    house.in_service().await.expect("the first run ends");
+    World { grounds, house }
+}
+
+pub async fn world() -> World {
+    on(grounds(options()).await).await
+}
+
+pub async fn world_with(options: HouseOptions) -> World {
+    on(grounds(options).await).await
+}
+
+pub fn id_of(realm: &RealmHandle, login: &str) -> String {
+    realm.snapshot().user(login).unwrap_or_else(|| panic!("{login} is in Keycloak")).id.clone()
+}
+
+impl World {
+    pub fn realm(&self) -> &RealmHandle {
+        &self.grounds.realm
+    }
+
+    pub fn jira(&self) -> &usersync::sandbox::JiraSandbox {
+        &self.grounds.jira
+    }
+
+    pub fn id(&self, login: &str) -> String {
+        id_of(self.realm(), login)
+    }
+
+    pub fn account(&self, login: &str) -> usersync::sandbox::jira::AccountState {
+        let jira = self.jira().snapshot();
+        jira.account(login).unwrap_or_else(|| panic!("{login} has an account")).clone()
+    }
+
+    pub fn has_account(&self, login: &str) -> bool {
+        self.jira().snapshot().account(login).is_some()
+    }
+
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let jira = self.jira().snapshot();
+        jira.groups.get(group).map(|members| members.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// All events delivered, all that is due done; whatever came of it.
+    pub async fn calm(&self) {
+        self.realm().webhook_idle().await;
+        if let Err(error) = self.house.quiet(SignedDuration::from_secs(3)).await {
+            panic!("{error}: {:#?}", self.tasks().await.into_iter().take(5).collect::<Vec<_>>());
+        }
+    }
+
+    /// The same, and nothing went wrong.
+    pub async fn settled(&self) {
+        self.calm().await;
+        let troubled: Vec<_> = self.tasks().await.into_iter().filter(|task| task.error.is_some()).collect();
+        assert!(troubled.is_empty(), "{troubled:#?}");
+    }
+
+    pub async fn tasks(&self) -> Vec<TaskRecord> {
+        let all = TaskFilter { limit: 10_000, ..TaskFilter::default() };
+        self.house.store.tasks(&all).await.expect("readable")
+    }
+
+    /// The texts of dead letters.
+    pub async fn dead(&self) -> Vec<String> {
+        let dead = TaskFilter { dead: Some(true), limit: 1_000, ..TaskFilter::default() };
+        let tasks = self.house.store.tasks(&dead).await.expect("readable");
+        tasks.into_iter().map(|task| task.error.map(|(_, text)| text).unwrap_or_default()).collect()
+    }
+
+    /// A full run as the schedule makes one, and the tasks that it raised.
+    pub async fn run(&self) -> Report {
+        let report = self.try_run().await.expect("the run ends well");
+        self.calm().await;
+        report
+    }
+
+    pub async fn try_run(&self) -> Result<Report, usersync::engine::WorkError> {
+        let options = RunOptions::apply(RunTrigger::Schedule);
+        self.house.engine.run(&House::pair(), &options).await.map(|(_, report)| report)
+    }
+
+    pub async fn dry_run(&self) -> Report {
+        let options = RunOptions::dry(RunTrigger::Person);
+        self.house.engine.run(&House::pair(), &options).await.expect("the plan is made").1
+    }
+
+    /// What Keycloak has, Jira has.
+    pub fn agrees(&self) -> Agreement {
+        self.agrees_but_for(&[])
+    }
+
+    pub fn agrees_but_for(&self, strangers: &[&str]) -> Agreement {
+        let agreement = agree_but_for(&self.grounds, strangers);
+        assert!(agreement.holds(), "{agreement}");
+        agreement
+    }
+
+    /// The writes that Jira was asked for and did, or answered at all.
+    pub fn writes(&self) -> Vec<Entry> {
+        self.jira().journal.writes()
+    }
+
+    /// Does this and gives what was written at Jira meanwhile, as `METHOD path?query`.
+    pub async fn written_by<T>(&self, work: impl Future<Output = T>) -> Vec<String> {
+        let before = self.writes().len();
+        work.await;
+        self.writes().split_off(before).iter().map(|one| format!("{} {}", one.method, one.target())).collect()
+    }
+
+    pub async fn changes(&self) -> Vec<Change> {
+        let all = ChangeFilter { limit: 100_000, ..ChangeFilter::default() };
+        let mut changes = self.house.store.changes(&all).await.expect("readable");
+        changes.reverse();
+        changes
+    }
+
+    pub async fn changes_of(&self, id: &str) -> Vec<Change> {
+        let subject = Subject::user(id);
+        self.changes().await.into_iter().filter(|change| change.subject == subject).collect()
+    }
+
+    /// The open held set of this kind, and what waits in it.
+    pub async fn held(&self, kind: HeldKind) -> Option<(HeldSet, Vec<HeldItem>)> {
+        let sets = self.house.store.held_sets(true).await.expect("readable");
+        let set = sets.into_iter().find(|set| set.kind == kind)?;
+        let (set, items) = self.house.store.held_set(set.id).await.expect("readable");
+        Some((set, items))
+    }
+
+    /// What waits in the open set of this kind, in words.
+    pub async fn waiting(&self, kind: HeldKind) -> Vec<String> {
+        let mut waiting: Vec<String> = match self.held(kind).await {
+            Some((_, items)) => items
+                .into_iter()
+                .filter(|item| item.state == usersync::model::HeldItemState::Open)
+                .map(|item| item.item.what)
+                .collect(),
+            None => Vec::new(),
+        };
+        waiting.sort();
+        waiting
+    }
+
+    /// A person decides all of the open set of this kind.
+    pub async fn decide(&self, kind: HeldKind, approve: bool) {
+        let (set, _) = self.held(kind).await.expect("something waits");
+        self.decide_items(set.id, Vec::new(), approve).await;
+    }
+
+    pub async fn decide_items(&self, set: i64, items: Vec<i64>, approve: bool) {
+        let decision = Decision { set, items, approve, by: "ann".to_owned(), note: None };
+        self.house.store.decide(&decision, Timestamp::now()).await.expect("decided");
+        self.calm().await;
+    }
+
+    /// A person puts back to work what was given up or not possible.
+    pub async fn replay_dead(&self) {
+        let all = TaskFilter { limit: 10_000, ..TaskFilter::default() };
+        self.house.store.replay_dead(&all, "ann", Timestamp::now()).await.expect("replayed");
+        self.calm().await;
+    }
+}

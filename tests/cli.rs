@@ -1,0 +1,15 @@
+//! The command line, as a person or a script meets it: the built binary against a store file, beside a running server,
+//! and against imitated servers.
+
+#[path = "cli/alone.rs"]
+mod alone;
+#[path = "cli/beside.rs"]
+mod beside;
+#[path = "cli/place.rs"]
+mod place;
+#[path = "cli/realm.rs"]
+mod realm;
+#[path = "cli/usage.rs"]
+mod usage;
+#[path = "cli/whole.rs"]
+mod whole;

@@ -1,0 +1,92 @@
+//! Beside a running server: commands write intentions, which it finds at once.
+
+use usersync::{
+    model::{FirstRun, Policy},
+    sandbox::{
+        house::{Grounds, House, HouseOptions},
+        keycloak::NewUser,
+    },
+    store::{Store, sqlite::SqliteStore},
+};
+
+use crate::place::Place;
+
+/// Imitations, a place, and a server that works with its store in this process.
+async fn running(policy: Policy) -> (Grounds, Place, House) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Some(folder.path().join("usersync.db"));
+    let options = HouseOptions { policy, store, ..HouseOptions::default() };
+    let grounds = Grounds::prepare(options).await.expect("the imitations start");
+    let place = Place::within(folder, &grounds);
+    grounds.realm.import_group("/engineering").expect("made");
+    let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
+    grounds.realm.import_users(staff).expect("imported");
+    let house = grounds.build().await.expect("the server starts");
+    (grounds, place, house)
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_is_seen_and_respected() {
+    let place = Place::nowhere();
+    let store = place.store().await;
+    let pid = std::process::id().to_string();
+    assert_eq!(SqliteStore::worked_by(place.store_file()), Some(pid.clone()));
+    place.run(&["status"]).await.ended(0).says(&format!("The server runs (pid {pid})."));
+    place.run(&["check"]).await.ended(4).says(&format!("held by the running server (pid {pid})"));
+    place.run(&["connector", "pause", "acme"]).await.ended(0);
+    assert!(store.paused().await.expect("readable").contains(&"acme".into()));
+    store.close().await;
+    assert_eq!(SqliteStore::worked_by(place.store_file()), None);
+}
+
+#[tokio::test]
+async fn commands_ask_the_running_server_and_see_what_it_did() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    place.run(&["status"]).await.ended(0).says("In step.").says("The server runs");
+
+    // A change that no event tells of.
+    grounds.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
+    let planned = place.run(&["plan", "--list"]).await;
+    planned.ended(0).says("create").says("  create alice").says("(complete)");
+    assert!(grounds.jira.snapshot().account("alice").is_none(), "a plan writes nothing");
+
+    let alice = place.run(&["sync", "alice"]).await;
+    alice.ended(0).says("create alice").says("join alice to engineering");
+    assert!(grounds.jira.snapshot().groups["engineering"].contains("alice"));
+    place.run(&["sync", "alice"]).await.ended(0).says("in step; nothing was to be done");
+
+    grounds.realm.import_users([NewUser::named("bob")]).expect("imported");
+    let ran = place.run(&["sync"]).await;
+    ran.ended(0).says("Asked the running server").says("create").says("1 user");
+    assert!(grounds.jira.snapshot().account("bob").is_some());
+    place.run(&["sync", "--no-wait"]).await.ended(0).says("usersync runs");
+    let (code, explained) = place.json(&["explain", "bob"]).await;
+    assert_eq!((code, &explained["people"][0]["in_scope"]), (0, &serde_json::json!(true)));
+    let status = place.run(&["status"]).await;
+    status.says("last change").says("next run     ");
+    house.stop().await;
+    place.run(&["status"]).await.ended(0).says("No server runs");
+}
+
+#[tokio::test]
+async fn a_first_run_waits_and_is_approved_beside_the_server() {
+    let (grounds, place, house) = running(Policy::default()).await;
+    for _ in 0..200 {
+        if place.run(&["held", "list"]).await.code == 3 {
+            break;
+        }
+    }
+    place.run(&["held", "list"]).await.ended(3).says("first run");
+    let status = place.run(&["status"]).await;
+    status.ended(3).says("Waits for its first run's approval:").says("usersync held approve 1");
+    place.run(&["held", "show", "1"]).await.ended(3).says("60 users");
+    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 1");
+    place.run(&["sync", "staff1"]).await.ended(3).complains("has to be approved");
+    assert!(grounds.jira.snapshot().account("staff1").is_none());
+    let approved = place.run(&["held", "approve", "1", "--note", "looks right"]).await;
+    approved.ended(0).says("the first run of acme → jira").says("The running server");
+    house.in_service().await.expect("in service");
+    assert!(grounds.jira.snapshot().account("staff1").is_some());
+    house.stop().await;
+}

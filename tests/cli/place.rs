@@ -1,0 +1,163 @@
+//! A folder with a configuration, a store and the binary.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use usersync::{
+    sandbox::house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, TARGET},
+    store::sqlite::{OpenOptions, SqliteStore},
+};
+
+/// Secrets of a place that reaches nothing.
+pub const TOKEN: &str = "very-secret-token-of-jira";
+
+/// A folder that a person works in.
+pub struct Place {
+    folder: TempDir,
+    /// Every secret that must never be shown.
+    pub secrets: Vec<String>,
+}
+
+/// What came of a command.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    /// With a configuration whose servers are nowhere.
+    pub fn nowhere() -> Self {
+        // A port that nobody listens on: the discard service's.
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::of(folder, "http://127.0.0.1:9", "http://127.0.0.1:9", TOKEN)
+    }
+
+    /// With a configuration of these imitations.
+    pub fn at(grounds: &Grounds) -> Self {
+        Self::within(tempfile::tempdir().expect("a folder"), grounds)
+    }
+
+    /// The same in this folder.
+    pub fn within(folder: TempDir, grounds: &Grounds) -> Self {
+        Self::of(folder, &grounds.keycloak.url(), &grounds.jira.url(), grounds.jira.token())
+    }
+
+    fn of(folder: TempDir, keycloak: &str, jira: &str, token: &str) -> Self {
+        let text = format!(
+            r#"
+[store]
+path = "usersync.db"
+
+[[target]]
+name = "{TARGET}"
+kind = "jira"
+url = "{jira}"
+token = "{token}"
+
+[[connector]]
+name = "{CONNECTOR}"
+url = "{keycloak}"
+realm = "{CONNECTOR}"
+client_secret = "{CLIENT_SECRET}"
+hook_secret = "{HOOK_SECRET}"
+targets = ["{TARGET}"]
+time_zone = "Europe/Berlin"
+"#
+        );
+        let file = folder.path().join("usersync.toml");
+        std::fs::write(&file, text).expect("written");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("private");
+        }
+        Self { folder, secrets: vec![token.to_owned(), CLIENT_SECRET.to_owned(), HOOK_SECRET.to_owned()] }
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn store_file(&self) -> PathBuf {
+        self.file("usersync.db")
+    }
+
+    /// The store as a server would have it.
+    pub async fn store(&self) -> SqliteStore {
+        SqliteStore::open(self.store_file(), OpenOptions::new(Timestamp::now())).await.expect("opens")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_usersync"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("USER", "tester")
+            .env("TZ", "Europe/Berlin")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end; no secret may be in what it says.
+    pub async fn run(&self, args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
+        self.read(args, &output)
+    }
+
+    pub fn read(&self, args: &[&str], output: &Output) -> Ran {
+        let ran = Ran {
+            code: output.status.code().expect("not killed"),
+            out: String::from_utf8(output.stdout.clone()).expect("text"),
+            err: String::from_utf8(output.stderr.clone()).expect("text"),
+        };
+        for secret in &self.secrets {
+            assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{args:?} shows a secret: {ran}");
+        }
+        assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{args:?} writes colours to a pipe: {ran}");
+        ran
+    }
+
+    /// Runs it with `--json` and reads the one document.
+    pub async fn json(&self, args: &[&str]) -> (i32, serde_json::Value) {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        let ran = self.run(&args).await;
+        let document = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}: {ran}"));
+        (ran.code, document)
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}\n--- out\n{}\n--- err\n{}", self.code, self.out, self.err)
+    }
+}
+
+impl Ran {
+    /// It ended like this.
+    #[track_caller]
+    pub fn ended(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// It says this on standard output.
+    #[track_caller]
+    pub fn says(&self, text: &str) -> &Self {
+        assert!(self.out.contains(text), "no `{text}` in {self}");
+        self
+    }
+
+    /// It says this on standard error.
+    #[track_caller]
+    pub fn complains(&self, text: &str) -> &Self {
+        assert!(self.err.contains(text), "no `{text}` in {self}");
+        self
+    }
+}

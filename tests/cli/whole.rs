@@ -1,0 +1,197 @@
+//! A first day without a server, against imitated Keycloak and Jira.
+
+use std::time::Duration;
+
+use usersync::sandbox::{
+    Fault,
+    house::{Grounds, HouseOptions},
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
+};
+
+use crate::place::Place;
+
+async fn grounds() -> (Grounds, Place) {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the imitations start");
+    grounds.realm.import_group("/engineering").expect("made");
+    let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
+    grounds.realm.import_users(staff).expect("imported");
+    grounds.jira.add_account(NewAccount::named("staff7"));
+    let place = Place::at(&grounds);
+    (grounds, place)
+}
+
+#[tokio::test]
+async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
+    let (grounds, place) = grounds().await;
+    let before = grounds.jira.snapshot().accounts.len();
+    let check = place.run(&["check"]).await;
+    check
+        .says("acme    http://127.0.0.1")
+        .says("realm acme")
+        .says("  ok    sign-in          client usersync")
+        .says("  ok    schedule         0 0 * * * ?  next: ")
+        .says("Europe/Berlin")
+        .says("Jira Data Center")
+        .says("  ok    rights")
+        .says("  note  lock             free: no server runs")
+        .says("Nothing was changed.");
+    let (code, document) = place.json(&["check"]).await;
+    assert_eq!(code, check.code);
+    let parts: Vec<&str> =
+        document["parts"].as_array().expect("parts").iter().filter_map(|p| p["part"].as_str()).collect();
+    assert_eq!(parts, ["configuration", "store", "source", "target"]);
+    assert_eq!(grounds.jira.snapshot().accounts.len(), before);
+    assert!(!place.store_file().exists());
+
+    grounds.realm.set_client_roles("usersync", &["view-users"]);
+    grounds.keycloak.revoke_tokens();
+    place
+        .run(&["check", "--connector", "acme"])
+        .await
+        .ended(1)
+        .says("  no    read events      role view-events is missing");
+    let quiet = place.run(&["check", "--quiet"]).await;
+    assert!(!quiet.ended(1).out.contains("  ok  "), "{quiet}");
+    grounds.jira.revoke_token(grounds.jira.token());
+    place.run(&["check", "--target", "jira"]).await.ended(4).says("  no    sign-in");
+}
+
+#[tokio::test]
+async fn a_first_day_from_plan_to_in_step() {
+    let (grounds, place) = grounds().await;
+    let plan = place.run(&["plan"]).await;
+    plan.ended(0)
+        .says("acme → jira    source: 60 users, 1 group (complete)")
+        .says("in scope 60 of 60")
+        .says("  create       59 users")
+        .says("  adopt        1 account")
+        .says("staff7 to engineering and 59 more")
+        .says("  create group 1 group")
+        .says("This would be the first run")
+        .says("Show them: --list");
+    assert!(!place.store_file().exists(), "a plan leaves nothing behind");
+    let (_, document) = place.json(&["plan"]).await;
+    assert_eq!(document["plans"][0]["report"]["planned"]["create"], 59);
+    assert_eq!(document["plans"][0]["first_run"], true);
+
+    place.run(&["sync"]).await.ended(3).says("the first run waits for approval").says("usersync held approve 1");
+    assert_eq!(grounds.jira.snapshot().accounts.len(), 2, "nothing was written");
+    place
+        .run(&["status"])
+        .await
+        .ended(3)
+        .says("Waits for its first run's approval: 121 operations. usersync held approve 1");
+    place.run(&["held", "approve", "1"]).await.ended(0).says("by: usersync sync");
+    place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
+    place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
+    assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+    place.run(&["status"]).await.ended(0).says("In step. Last change").says("60 accounts (60 active)");
+    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
+    place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
+
+    // One leaver, found by a run; one mover, brought in step alone.
+    let staff = |name: &str| grounds.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
+    grounds.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
+    let change = UserChange { first_name: Some("Second".into()), ..UserChange::default() };
+    grounds.realm.change_quietly(&staff("staff2"), &change).expect("changed");
+    place.run(&["explain", "staff2"]).await.ended(0).says("there: staff2 Example").says("update staff2: display name");
+    place.run(&["sync", "staff2@example.org"]).await.ended(0).says("update staff2: display name");
+    assert!(grounds.jira.snapshot().account("staff1").is_some_and(|account| account.active));
+    place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety gate (1 of 20 deactivations).");
+    place.run(&["sync"]).await.ended(0).says("deactivate   1 user");
+    place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("run ");
+    place.run(&["explain", "staff1"]).await.ended(0).says("inactive, deactivated by usersync").says("nothing");
+}
+
+#[tokio::test]
+async fn explain_tells_both_sides_and_why() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    let explained = place.run(&["explain", "staff3"]).await;
+    explained
+        .ended(0)
+        .says("staff3   staff3 Example, staff3@example.org   id ")
+        .says("enabled, local user, in /engineering")
+        .says("in scope      yes: all users of the realm are")
+        .says("account \"staff3\", linked, made by usersync, active")
+        .says("← first and last name      as it is there")
+        .says("← /engineering             as it is there")
+        .says("to do         nothing")
+        .says("join staff3 to engineering: done");
+    place.run(&["explain", "staff7"]).await.ended(0).says("was there before and was adopted");
+    place.run(&["explain", "nobody"]).await.ended(2).complains("nobody has this login, e-mail address or Keycloak id");
+    place
+        .run(&["explain", "service-account-usersync"])
+        .await
+        .ended(0)
+        .says("in scope      no: it is the service account");
+    grounds.jira.faults.add(Fault::unavailable());
+    place.run(&["explain", "staff3"]).await.ended(4).says("could not be read").says("staff3 Example");
+}
+
+#[tokio::test]
+async fn what_hurts_is_held_and_nothing_else_stops() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    for number in 0..30 {
+        let id = grounds.realm.snapshot().user(&format!("staff{number}")).map(|user| user.id.clone()).expect("there");
+        grounds.realm.change_quietly(&id, &UserChange::enabled(false)).expect("disabled");
+    }
+    grounds.realm.import_users([NewUser::named("newcomer")]).expect("imported");
+    place
+        .run(&["plan"])
+        .await
+        .ended(3)
+        .says("Past the safety gate, so held whole for approval: 30 of 20 deactivations.");
+    place
+        .run(&["sync"])
+        .await
+        .ended(3)
+        .says("  create       1 user")
+        .says("30 operations wait for a person: usersync held list");
+    place.run(&["held", "list"]).await.ended(3).says("past the safety gate: deactivations").says("30 operations");
+    place.run(&["status"]).await.ended(3).says("Held: 30 operations");
+    place.run(&["held", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
+    place.run(&["sync"]).await.ended(0);
+    let inactive = grounds.jira.snapshot().accounts.values().filter(|account| !account.active).count();
+    assert_eq!(inactive, 30);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    grounds.jira.faults.set_latency(Duration::from_millis(40));
+    let child = place
+        .command(&["sync"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let jira = &grounds.jira;
+    for _ in 0..500 {
+        if jira.snapshot().accounts.len() > 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("signals");
+    assert!(killed.success());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
+    let ran = place.read(&["sync"], &output);
+    ran.ended(1)
+        .complains("Stopping after what is under way")
+        .complains("Stopped. What is left is done by the next run");
+    let reached = grounds.jira.snapshot().accounts.len();
+    assert!(reached > 5 && reached < 61, "{reached}");
+    grounds.jira.faults.set_latency(Duration::ZERO);
+    place.run(&["sync"]).await.ended(0);
+    assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+}

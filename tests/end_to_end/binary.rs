@@ -1,0 +1,180 @@
+//! The binary itself, with a configuration file: checked, planned, served, approved, killed, served again.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use usersync::sandbox::{JiraOptions, JiraSandbox};
+
+use super::{
+    changes::user,
+    compare::differences,
+    keycloak::{Realm, Server},
+    place::{hire, set_up},
+};
+
+/// How long both sides may take to be in step.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+struct Place {
+    realm: Realm,
+    jira: JiraSandbox,
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+impl Place {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_usersync"));
+        command.args(args).current_dir(self.folder.path()).env_clear().env("USER", "tester").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, and gives what it says.
+    async fn run(&self, args: &[&str], code: i32) -> String {
+        let mut command = self.command(args);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (said(&output.stdout), said(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "usersync {args:?}\n{out}\n{err}");
+        out
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("usersync.log")).unwrap_or_default()
+    }
+
+    fn serve(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("usersync.log"));
+        let log = log.expect("a file");
+        let mut command = self.command(&["serve"]);
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        self.server = Some(command.spawn().expect("it starts"));
+    }
+
+    fn kill(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        server.kill().expect("killed");
+        server.wait().expect("gone");
+    }
+
+    /// Waits until something is so.
+    async fn until<T>(&self, what: &str, found: impl AsyncFn() -> Result<T, String>) -> T {
+        let began = Instant::now();
+        loop {
+            match found().await {
+                Ok(found) => return found,
+                Err(why) => assert!(began.elapsed() < PATIENCE, "{what}: {why}\n{}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn in_step(&self, what: &str) {
+        self.until(what, async || {
+            let differences = differences(&self.realm, &self.jira.snapshot()).await;
+            if differences.is_empty() { Ok(()) } else { Err(format!("{differences:#?}")) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+fn private(file: &Path, content: &str) {
+    std::fs::write(file, content).expect("written");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
+}
+
+async fn prepare(server: &Server, port: u16) -> Place {
+    let realm = Realm::fresh(server, "e2e-binary").await;
+    let client_secret = set_up(server, &realm, port).await;
+    hire(&realm).await;
+    let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content) in
+        [("client.secret", client_secret.as_str()), ("hook.secret", &server.hook_secret), ("jira.token", jira.token())]
+    {
+        private(&folder.path().join(name), content);
+    }
+    let text = format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+
+[[target]]
+name = "jira"
+kind = "jira"
+url = "{}"
+token_file = "jira.token"
+
+[[connector]]
+name = "acme"
+url = "{}"
+realm = "{}"
+client_secret_file = "client.secret"
+hook_secret_file = "hook.secret"
+targets = ["jira"]
+"#,
+        jira.url(),
+        server.url,
+        realm.name
+    );
+    private(&folder.path().join("usersync.toml"), &text);
+    Place { realm, jira, folder, server: None }
+}
+
+pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
+    let mut place = prepare(server, port).await;
+    place.run(&["check"], 0).await;
+    let plan = place.run(&["plan"], 0).await;
+    assert!(plan.contains("100"), "the plan has all the staff: {plan}");
+    assert_eq!(place.jira.snapshot().accounts.len(), 1, "a plan writes nothing");
+
+    place.serve();
+    let held = place
+        .until("the first run is held", async || {
+            let sets: Value = serde_json::from_str(&place.run(&["held", "list", "--json"], 0).await).expect("JSON");
+            let id = first_id(&sets);
+            id.ok_or_else(|| sets.to_string())
+        })
+        .await;
+    assert_eq!(place.jira.snapshot().accounts.len(), 1, "nothing is written before the approval");
+    let early = place.realm.post("users", &user("early")).await;
+    place.run(&["held", "approve", &held, "--note", "looked at"], 0).await;
+    place.in_step("the approved first run").await;
+
+    place.realm.put(&format!("users/{early}"), &json!({"username": "later"})).await;
+    place.in_step("a change while it serves").await;
+    place.kill();
+    place.realm.delete(&format!("users/{early}")).await;
+    place.realm.post("users", &user("newest")).await;
+    place.serve();
+    place.in_step("changes while it was killed").await;
+    let status = place.run(&["status"], 0).await;
+    assert!(status.contains("In step."), "{status}");
+    place.run(&["explain", "newest"], 0).await;
+    let events = place.run(&["events"], 0).await;
+    assert!(events.contains("CREATE USER"), "{events}");
+    let log = place.log();
+    assert!(!log.contains("ERROR") && !log.contains(server.hook_secret.trim()), "{log}");
+    place.realm.ask(Method::DELETE, "", None).await;
+}
+
+fn first_id(sets: &Value) -> Option<String> {
+    let list = sets.as_array().or_else(|| sets.as_object()?.values().find_map(Value::as_array))?;
+    Some(list.first()?["id"].to_string())
+}

@@ -1,0 +1,257 @@
+//! A realm of the real Keycloak, set up by usersync itself, a sandbox Jira, and a usersync that serves between them.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::SignedDuration;
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use usersync::{
+    keycloak::{
+        Connection, KeycloakSettings,
+        setup::{Setup, SetupOptions, SignIn},
+    },
+    model::{FirstRun, Policy, RunTrigger, Safety},
+    sandbox::{
+        JiraOptions, JiraSandbox,
+        house::{CONNECTOR, House, HouseOptions, Site},
+    },
+    store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
+    target::jira::{Credentials, JiraSettings},
+};
+
+use super::{
+    compare::differences,
+    keycloak::{Realm, Server},
+    latency::Latencies,
+};
+
+/// How long the listener may take to deliver, its own waiting after a failed attempt included.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+/// Retries that are due sooner than this are waited for.
+const HORIZON: SignedDuration = SignedDuration::from_secs(10);
+/// So many users are there from the start, so that one person more or less is nothing that the safety gate would hold.
+const STAFF: usize = 100;
+
+/// All of it.
+pub struct Place {
+    pub server: Server,
+    pub realm: Arc<Realm>,
+    pub jira: JiraSandbox,
+    /// The usersync, while it runs.
+    house: Option<House>,
+    client_secret: String,
+    port: u16,
+    files: TempDir,
+    fences: usize,
+    latencies: Latencies,
+}
+
+/// The options of `usersync keycloak setup` for a realm.
+pub fn setup_options(server: &Server, realm: &str, port: u16) -> SetupOptions {
+    let sign_in =
+        SignIn::Password { realm: "master".into(), username: "admin".into(), password: "admin".to_owned().into() };
+    SetupOptions {
+        address: Some(format!("http://127.0.0.1:{port}/hooks/{CONNECTOR}").parse().expect("an address")),
+        webhook_secret: Some(server.hook_secret.clone().into()),
+        ..SetupOptions::new(Connection::new(server.url.parse().expect("a URL")), realm, "usersync", sign_in)
+    }
+}
+
+impl Place {
+    /// A fresh realm with its staff, set up, and a usersync in service; `None` where no Keycloak is named. Each test has
+    /// a realm and a port of its own among those that the listener is told of.
+    pub async fn prepare(realm: &str, port: u16) -> Option<Self> {
+        let server = Server::named()?;
+        let port = server.hook_port + port;
+        let realm = Realm::fresh(&server, realm).await;
+        let client_secret = set_up(&server, &realm, port).await;
+        hire(&realm).await;
+        let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let files = tempfile::tempdir().expect("a folder");
+        let latencies = Latencies::new(&realm.name, &server.version);
+        let realm = Arc::new(realm);
+        let mut place = Self { server, realm, jira, house: None, client_secret, port, files, fences: 0, latencies };
+        place.start().await;
+        place.house().in_service().await.expect("the first run ends");
+        place.quiet().await;
+        place.compare("the first run").await;
+        Some(place)
+    }
+
+    fn site(&self) -> Site {
+        let (client_secret, hook_secret) = (self.client_secret.clone(), self.server.hook_secret.clone());
+        let token = self.jira.token().to_owned();
+        let store: PathBuf = self.files.path().join("usersync.db");
+        Site {
+            source: KeycloakSettings::new(
+                self.server.url.parse().expect("a URL"),
+                &self.realm.name,
+                "usersync",
+                Arc::new(move || Ok(client_secret.clone().into())),
+            ),
+            target: JiraSettings::new(
+                self.jira.url().parse().expect("a URL"),
+                Credentials::Token(Arc::new(move || Ok(token.clone().into()))),
+            ),
+            hook_secret: Arc::new(move || Ok(hook_secret.clone().into())),
+            listen: ([127, 0, 0, 1], self.port).into(),
+            options: HouseOptions {
+                policy: Policy {
+                    first_run: FirstRun::Apply,
+                    safety: Safety { count: 1_000, ..Safety::default() },
+                    ..Policy::default()
+                },
+                store: Some(store),
+                ..HouseOptions::default()
+            },
+        }
+    }
+
+    /// Starts usersync, over the store that it left.
+    pub async fn start(&mut self) {
+        assert!(self.house.is_none(), "it runs");
+        self.house = Some(self.site().build().await.expect("usersync starts"));
+    }
+
+    /// Stops usersync in order; Keycloak and Jira go on.
+    pub async fn stop(&mut self) {
+        self.house.take().expect("it runs").stop().await;
+    }
+
+    pub fn house(&self) -> &House {
+        self.house.as_ref().expect("it runs")
+    }
+
+    /// Makes a change that has to show in Jira, and sees that it does.
+    pub async fn step<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> T {
+        let (made, writes) = self.change(what, change).await;
+        assert!(writes > 0, "{what}: nothing was written, {}", self.told().await);
+        made
+    }
+
+    /// Makes a change that leaves Jira as it is.
+    pub async fn idle_step<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> T {
+        let (made, writes) = self.change(what, change).await;
+        let written: Vec<_> = self.jira.journal.writes().into_iter().rev().take(writes).collect();
+        assert_eq!(writes, 0, "{what}: nothing was to be written, but {written:#?}");
+        made
+    }
+
+    async fn change<T>(&mut self, what: &str, change: impl AsyncFnOnce(&Realm) -> T) -> (T, usize) {
+        let before = self.jira.journal.writes().len();
+        let made = change(&self.realm).await;
+        let answered = SystemTime::now();
+        self.quiet().await;
+        let writes = self.jira.journal.writes().split_off(before);
+        self.latencies.note(what, answered, &writes);
+        self.compare(what).await;
+        (made, writes.len())
+    }
+
+    /// Waits until all that the listener had to send has come, and all work is done.
+    pub async fn quiet(&mut self) {
+        self.fences += 1;
+        let fence = format!("fence-{}", self.fences);
+        self.realm.post("roles", &json!({"name": fence})).await;
+        let about = format!("roles/{fence}");
+        // The listener sends in order, so what was before the fence has come when the fence has.
+        let began = Instant::now();
+        while !self.events(20).await.iter().any(|event| event.1 == about) {
+            assert!(began.elapsed() < DELIVERED_WITHIN, "{about} did not come, {}", self.told().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Err(error) = self.house().quiet(HORIZON).await {
+            panic!(
+                "{error}: {:#?}",
+                self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await
+            );
+        }
+    }
+
+    /// Kind and object of the events that came last, the newest first.
+    pub async fn events(&self, limit: usize) -> Vec<(String, String)> {
+        let filter = EventFilter { limit, ..EventFilter::default() };
+        let events = self.house().store.events(&filter).await.expect("readable");
+        events.into_iter().map(|event| (event.kind, event.about)).collect()
+    }
+
+    /// What was told lately, for a failure's message.
+    async fn told(&self) -> String {
+        format!("the last events are {:#?}", self.events(10).await)
+    }
+
+    /// Both sides as they are, side by side.
+    pub async fn compare(&self, what: &str) {
+        let differences = differences(&self.realm, &self.jira.snapshot()).await;
+        if differences.is_empty() {
+            return;
+        }
+        let tasks = self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await;
+        let held = self.house().store.held_sets(true).await;
+        panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
+    }
+
+    /// Sets the realm's listeners; usersync's is `usersync`.
+    pub async fn listeners(&self, listeners: &[&str]) {
+        let mut config = self.realm.get("events/config").await;
+        config["eventsListeners"] = json!(listeners);
+        self.realm.put("events/config", &config).await;
+    }
+
+    /// Prints how long it took, stops, and takes the realm away.
+    pub async fn leave(mut self) {
+        self.latencies.print();
+        self.stop().await;
+        self.realm.ask(Method::DELETE, "", None).await;
+    }
+}
+
+/// Sets the realm up as `usersync keycloak setup` does, and sees that doing it again changes nothing. Gives the client's
+/// secret.
+pub async fn set_up(server: &Server, realm: &Realm, port: u16) -> String {
+    let setup = Setup::connect(setup_options(server, &realm.name, port)).await.expect("the administrator signs in");
+    let plan = setup.plan().await.expect("the realm is readable");
+    assert!(!plan.is_empty(), "a fresh realm is set up already");
+    let done = setup.apply(plan).await.expect("the realm can be set up");
+    let again = setup.plan().await.expect("the realm is readable");
+    assert_eq!(again.lines(), Vec::<String>::new(), "setting up again is to change nothing");
+    let config = realm.get("events/config").await;
+    let listeners = config["eventsListeners"].as_array().expect("a list");
+    assert!(listeners.contains(&json!("usersync")), "the listener is not switched on: {config:#}");
+    done.client_secret.expose_secret().to_owned()
+}
+
+/// People, all in one group, by one import.
+pub async fn hire(realm: &Realm) {
+    realm.post("groups", &json!({"name": "everybody"})).await;
+    let users: Vec<Value> = (0..STAFF)
+        .map(|number| {
+            json!({"username": format!("staff{number}"), "enabled": true, "firstName": "Staff",
+                "lastName": number.to_string(), "email": format!("staff{number}@example.org"), "groups": ["/everybody"]})
+        })
+        .collect();
+    realm.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": users})).await;
+}
+
+/// A full run that a person asked for, to its end.
+pub async fn full_run(store: &SqliteStore) {
+    let pair = House::pair();
+    let ended = async || {
+        let runs = store.runs(Some(&pair), 100).await.expect("readable");
+        runs.iter().filter(|run| run.trigger == RunTrigger::Person && run.ended_at.is_some()).count()
+    };
+    let before = ended().await;
+    let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
+    store.request(&request, "tester", jiff::Timestamp::now()).await.expect("asked for");
+    let began = Instant::now();
+    while ended().await == before {
+        assert!(began.elapsed() < DELIVERED_WITHIN, "the run did not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

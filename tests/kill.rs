@@ -1,0 +1,184 @@
+//! Killed at any instant: what was acknowledged is in the store, what was written has its change, and in the end both
+//! sides agree. This binary runs itself again as the process that is killed.
+//!
+//! `USERSYNC_KILLS=50` kills more often, `USERSYNC_SEED=7` at the same instants again.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+use usersync::{
+    engine::EngineTimes,
+    model::ChangeOutcome,
+    sandbox::{
+        agree::agree,
+        house::{CONNECTOR, Grounds, HOOK_SECRET, House, HouseOptions, Place},
+        keycloak::{NewUser, UserChange, Webhook},
+    },
+    store::{ChangeFilter, Decision, EventFilter, Store, sqlite},
+};
+
+const CHILD: &str = "USERSYNC_KILL_CHILD";
+
+fn options(store: &Path) -> HouseOptions {
+    HouseOptions {
+        times: EngineTimes::hasty(),
+        patience: Duration::from_secs(2),
+        store: Some(store.to_owned()),
+        ..HouseOptions::default()
+    }
+}
+
+fn main() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    match std::env::var(CHILD) {
+        Ok(place) => runtime.block_on(live(&place)),
+        // As the test harness is asked by tools that list tests.
+        Err(_) if std::env::args().any(|argument| argument == "--list") => println!("kill: test"),
+        Err(_) => runtime.block_on(kill_again_and_again()),
+    }
+}
+
+/// The process that is killed: says where it listens, and works until then.
+async fn live(place: &str) {
+    let (keycloak, rest) = place.split_once(' ').expect("a place");
+    let (jira, store) = rest.split_once(' ').expect("a place");
+    let place = Place::new(keycloak, jira, options(Path::new(store)));
+    let house = place.build().await.expect("the house stands");
+    println!("{}", house.url());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+/// Starts the process and waits until it listens.
+async fn start(grounds: &Grounds, store: &Path) -> Child {
+    let place = format!("{} {} {}", grounds.keycloak.url(), grounds.jira.url(), store.display());
+    let mut child = Command::new(std::env::current_exe().expect("a path"))
+        .env(CHILD, place)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let url = lines.next_line().await.expect("readable").expect("it says where it listens");
+    grounds.realm.set_webhook(Some(Webhook::listener(format!("{url}/hooks/{CONNECTOR}"), HOOK_SECRET)));
+    child
+}
+
+/// One change of somebody, by chance.
+async fn change_something(grounds: &Grounds, dice: &mut SmallRng, number: usize) {
+    let realm = &grounds.realm;
+    let snapshot = realm.snapshot();
+    let people: Vec<_> = snapshot.users.values().filter(|user| !user.service_account).collect();
+    let groups: Vec<_> = snapshot.groups.values().collect();
+    let person = &people[dice.random_range(0..people.len())];
+    let group = &groups[dice.random_range(0..groups.len())];
+    match dice.random_range(0..7) {
+        0 | 1 => {
+            realm.create_user(NewUser::named(format!("new{number}"))).await.expect("made");
+        }
+        2 => realm.join(&person.id, &group.id).await.expect("joined"),
+        3 => realm.leave(&person.id, &group.id).await.expect("left"),
+        4 => realm.update_user(&person.id, UserChange::username(format!("name{number}"))).await.expect("renamed"),
+        5 => {
+            let name = UserChange { first_name: Some(format!("First {number}")), ..UserChange::default() };
+            realm.update_user(&person.id, name).await.expect("changed");
+        }
+        _ => {
+            realm.create_group(None, &format!("group{number}")).await.expect("made");
+        }
+    }
+}
+
+/// Each event that was answered with 202 is in the store.
+async fn nothing_acknowledged_is_lost(grounds: &Grounds, store: &sqlite::SqliteStore) {
+    let all = EventFilter { limit: 1_000_000, ..EventFilter::default() };
+    let stored = store.events(&all).await.expect("readable");
+    let known: std::collections::HashSet<&str> = stored.iter().map(|event| event.id.as_str()).collect();
+    for delivery in grounds.realm.deliveries().iter().filter(|delivery| delivery.status == Some(202)) {
+        for event in delivery.body["events"].as_array().into_iter().flatten() {
+            let id = event["id"].as_str().unwrap_or_default();
+            assert!(known.contains(id), "{event} was acknowledged and is not stored");
+        }
+    }
+}
+
+async fn kill_again_and_again() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let kills = number("USERSYNC_KILLS").unwrap_or(10);
+    let seed =
+        number("USERSYNC_SEED").unwrap_or_else(|| Timestamp::now().as_nanosecond().unsigned_abs() as u64 % 100_000);
+    println!("{kills} kills, seed {seed}");
+    let mut dice = SmallRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("usersync.db");
+    let grounds = Grounds::prepare(options(&store)).await.expect("the imitations start");
+    let staff = (0..40).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]));
+    grounds.realm.import_users(staff).expect("imported");
+    grounds.jira.faults.set_latency(Duration::from_millis(3));
+    let mut changed = 0;
+    for _ in 0..kills {
+        let mut child = start(&grounds, &store).await;
+        let lives = Duration::from_millis(dice.random_range(100..1_500));
+        let began = Instant::now();
+        while began.elapsed() < lives {
+            change_something(&grounds, &mut dice, changed).await;
+            changed += 1;
+            tokio::time::sleep(Duration::from_millis(dice.random_range(5..60))).await;
+        }
+        child.kill().await.expect("killed");
+        let beside = sqlite::SqliteStore::open_beside(&store, sqlite::OpenOptions::new(Timestamp::now())).await;
+        let beside = beside.expect("what is left can be opened");
+        nothing_acknowledged_is_lost(&grounds, &beside).await;
+        beside.close().await;
+    }
+
+    let house = grounds.build().await.expect("the house stands");
+    house.in_service().await.expect("the first run ends");
+    grounds.realm.webhook_idle().await;
+    house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+    // What was posted while nobody listened, and given up, a run finds.
+    let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Person);
+    house.engine.run(&House::pair(), &options).await.expect("the run ends well");
+    house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+    nothing_acknowledged_is_lost(&grounds, &house.store).await;
+    // So many changes are past the safety gate's limits; a person lets them pass.
+    for _ in 0..10 {
+        for set in house.store.held_sets(true).await.expect("readable") {
+            let decision = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };
+            house.store.decide(&decision, Timestamp::now()).await.expect("decided");
+        }
+        house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+    }
+    let agreement = agree(&grounds);
+    assert!(agreement.holds(), "seed {seed}: {agreement}");
+    let all = ChangeFilter { limit: 1_000_000, ..ChangeFilter::default() };
+    let changes = house.store.changes(&all).await.expect("readable");
+    let done = |verb: &str, name: &str| {
+        changes.iter().any(|change| {
+            let took_effect = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+            took_effect && change.verb == verb && (change.name == name || change.after["to"] == name)
+        })
+    };
+    for write in grounds.jira.journal.matching(|one| one.is_write() && one.status.is_some_and(|status| status < 300)) {
+        let name = write.json()["name"].as_str().unwrap_or_default().to_owned();
+        let known = match (write.method.as_str(), write.path.rsplit('/').next()) {
+            ("POST", Some("user")) if write.path.ends_with("/group/user") => done("join", &name),
+            ("POST", Some("user")) => done("create", &name),
+            ("POST", Some("group")) => done("create_group", &name),
+            ("PUT", Some("user")) if !name.is_empty() => done("rename", &name),
+            _ => true,
+        };
+        assert!(known, "seed {seed}: {} {} {} has no change", write.method, write.target(), write.json());
+    }
+    println!("{changed} changes in Keycloak, {} writes in Jira; {agreement}", changes.len());
+    house.stop().await.expect("stops");
+}

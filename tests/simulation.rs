@@ -1,0 +1,291 @@
+//! Simulations: the real engine and the real store between imitations of a source and a target, under thousands of
+//! interleavings of workers, runs, changes, events, crashes, late requests and time. A seed decides all of one
+//! interleaving; a failure tells its seed and every step in words.
+//!
+//! `USERSYNC_SIM_RUNS=1000` simulates each scenario that often; `USERSYNC_SIM_SEED=17` begins with that seed, and with
+//! `USERSYNC_SIM_RUNS=1` repeats exactly what it told.
+
+#[path = "simulation/checks.rs"]
+mod checks;
+#[path = "simulation/driver.rs"]
+mod driver;
+#[path = "simulation/gates.rs"]
+mod gates;
+#[path = "simulation/scenario.rs"]
+mod scenario;
+#[path = "simulation/source.rs"]
+mod source;
+#[path = "simulation/store.rs"]
+mod store;
+#[path = "simulation/target.rs"]
+mod target;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::{sync::Arc, time::Instant};
+
+use driver::Simulation;
+use scenario::{Budget, Kind::*, NOBODY, ONE, Scenario, THREE, TWO};
+use store::Sabotage;
+use usersync::store::sqlite::{OpenOptions, SqliteStore};
+
+/// What a simulation that failed tells.
+struct Failure {
+    seed: u64,
+    wrong: Vec<String>,
+    trace: Vec<String>,
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+/// Simulates `runs` interleavings, beginning with seed `first`, up to the first that fails.
+fn simulate(scenario: &Scenario, sabotage: Sabotage, first: u64, runs: u64) -> Option<Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
+        let store = Arc::new(store);
+        for seed in first..first + runs {
+            let mut simulation = Simulation::new(scenario, sabotage, Arc::clone(&store), seed, seed).await;
+            let wrong = simulation.run().await;
+            if !wrong.is_empty() {
+                let trace = simulation.shared.world().trace.clone();
+                return Some(Failure { seed, wrong, trace });
+            }
+        }
+        store.close().await;
+        None
+    })
+}
+
+/// Simulates a scenario and fails with all that a person needs to see why.
+fn holds(scenario: &Scenario, runs: u64) {
+    let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
+    let runs = number("USERSYNC_SIM_RUNS").unwrap_or(runs);
+    let began = Instant::now();
+    if let Some(Failure { seed, wrong, trace }) = simulate(scenario, Sabotage::None, first, runs) {
+        panic!(
+            "scenario {} ({}), seed {seed}:\n{}\n\n{}\n\nOnce more: USERSYNC_SIM_SEED={seed} USERSYNC_SIM_RUNS=1",
+            scenario.name,
+            scenario.what,
+            trace.join("\n"),
+            wrong.join("\n"),
+        );
+    }
+    println!("{}: {runs} interleavings from seed {first} on, {:.1?}", scenario.name, began.elapsed());
+}
+
+/// Each scenario is a test of its own, so that they run side by side.
+macro_rules! scenarios {
+    ($($name:ident: $runs:literal, $what:literal, $base:ident { $($field:ident: $value:expr),* $(,)? };)*) => {
+        /// All scenarios, for the sabotages.
+        mod all {
+            use super::*;
+            $(#[allow(non_upper_case_globals, reason = "named as its test")]
+            pub const $name: Scenario =
+                Scenario { name: stringify!($name), what: $what, $($field: $value,)* ..$base };)*
+        }
+        $(#[test]
+        fn $name() {
+            holds(&all::$name, $runs);
+        })*
+    };
+}
+
+/// Nothing goes wrong, and nothing is left to happen.
+const NONE: Budget =
+    Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 };
+/// The process dies once, one request is left unanswered, one reading fails.
+const FAULTS: Budget = Budget { crash: 1, timeout: 1, fault: 1, ..NONE };
+
+scenarios! {
+    toggle: 60, "one user off, on, in and out of the group; an event comes twice",
+        ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, double: 1, ..NONE } };
+    toggle_fault: 100, "the same with faults",
+        ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, double: 1, ..FAULTS } };
+    early: 60, "events that come before the change that they tell of",
+        ONE {
+            kinds: &[Toggle("u0"), Member("u0", "g0"), Delete("u0")],
+            budget: Budget { change: 2, early: 2, double: 1, ..NONE },
+        };
+    recreate: 60, "a user is deleted and made anew with the same login",
+        ONE {
+            logins: &["x"],
+            kinds: &[Delete("u0"), Born("u1"), Toggle("u1"), Member("u1", "g0")],
+            budget: Budget { change: 4, double: 1, ..NONE },
+        };
+    recreate_fault: 100, "the same with faults",
+        ONE {
+            logins: &["x"],
+            kinds: &[Toggle("u0"), Delete("u0"), Born("u1"), Member("u1", "g0")],
+            budget: Budget { change: 3, ..FAULTS },
+        };
+    create: 80, "a new user is renamed before he is made; faults",
+        NOBODY { kinds: &[Born("u0"), Login("u0"), Toggle("u0")], budget: Budget { change: 3, ..FAULTS } };
+    create_two: 80, "a new user is renamed, another one takes his first login; faults",
+        NOBODY { kinds: &[Born("u0"), Login("u0"), Born("u1"), Login("u1")], budget: Budget { change: 4, ..FAULTS } };
+    swap: 60, "two users swap their logins, twice",
+        TWO { kinds: &[Swap("u0", "u1")], budget: Budget { change: 2, ..NONE } };
+    swap_fault: 100, "the same with faults, and one is switched off and on; the target is addressed by login",
+        TWO {
+            by_name: true,
+            kinds: &[Swap("u0", "u1"), Toggle("u0")],
+            budget: Budget { change: 3, timeout: 2, ..FAULTS },
+        };
+    freed: 60, "a login is freed by a deletion and taken by another user; a crash",
+        TWO { kinds: &[Delete("u0"), Login("u1")], budget: Budget { change: 3, crash: 1, ..NONE } };
+    ring: 60, "three logins go round; faults",
+        THREE { kinds: &[Ring("u0", "u1", "u2")], budget: Budget { change: 2, ..FAULTS } };
+    mix: 80, "two users and a new one: deleted, renamed, born",
+        TWO {
+            logins: &["x", "y", "z"],
+            kinds: &[Delete("u0"), Login("u0"), Login("u1"), Born("u2")],
+            budget: Budget { change: 4, ..NONE },
+        };
+    mix_fault: 100, "the same with faults; the target is addressed by login",
+        TWO {
+            by_name: true,
+            logins: &["x", "y", "z"],
+            kinds: &[Delete("u0"), Login("u0"), Login("u1"), Born("u2"), Toggle("u1")],
+            budget: Budget { change: 4, timeout: 2, ..FAULTS },
+        };
+    run: 80, "one user and a full run; an event is lost",
+        ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 1, ..NONE } };
+    run_login: 80, "a new user is renamed, with a full run; events are lost",
+        NOBODY {
+            logins: &["x", "y", "z"],
+            kinds: &[Born("u0"), Login("u0")],
+            budget: Budget { change: 3, lose: 2, run: 1, ..NONE },
+        };
+    run_fault: 100, "one user and two full runs; an event is lost; faults",
+        ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 2, ..FAULTS } };
+    run_recreate: 100, "deleted and made anew, with a full run; an event is lost; faults",
+        ONE {
+            logins: &["x"],
+            kinds: &[Delete("u0"), Born("u1"), Member("u0", "g0"), Member("u1", "g0")],
+            budget: Budget { change: 3, lose: 1, run: 1, ..FAULTS },
+        };
+    run_login_2: 100, "a new user is renamed twice, with two full runs; an event is lost; faults",
+        NOBODY {
+            logins: &["x", "y", "z"],
+            kinds: &[Born("u0"), Login("u0")],
+            budget: Budget { change: 3, lose: 1, run: 2, ..FAULTS },
+        };
+    run_swap: 80, "logins are swapped, with a full run; an event is lost",
+        TWO { kinds: &[Swap("u0", "u1")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
+    run_mix: 100, "anything, with two full runs; events are lost; faults",
+        TWO {
+            logins: &["x", "y", "z"],
+            kinds: &[
+                Delete("u0"), Login("u0"), Login("u1"), Born("u2"), Toggle("u1"), Swap("u0", "u1"), Member("u1", "g0"),
+            ],
+            budget: Budget { change: 5, lose: 2, double: 1, run: 2, timeout: 2, ..FAULTS },
+        };
+    run_drift: 60, "somebody changes the target, with a full run",
+        ONE { kinds: &[Toggle("u0")], budget: Budget { change: 2, drift: 2, run: 1, ..NONE } };
+    run_two: 80, "one user, two workers, a full run; an event is lost; a crash",
+        ONE { kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, crash: 1, ..NONE } };
+    groups: 80, "a group is made, renamed, deleted while users join and leave",
+        TWO {
+            group_names: &["staff", "crew"],
+            kinds: &[
+                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
+            ],
+            budget: Budget { change: 4, ..NONE },
+        };
+    groups_fault: 100, "the same with a full run and faults",
+        TWO {
+            group_names: &["staff", "crew"],
+            kinds: &[
+                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
+            ],
+            budget: Budget { change: 4, lose: 1, run: 1, ..FAULTS },
+        };
+    namesakes: 80, "two groups come to have one name, and part again",
+        TWO {
+            groups: &[("g0", "staff"), ("g1", "crew")],
+            group_names: &["staff", "crew"],
+            kinds: &[
+                GroupName("g0"), GroupName("g1"), GroupDelete("g0"), GroupDelete("g1"), Member("u1", "g1"),
+            ],
+            budget: Budget { change: 4, ..NONE },
+        };
+    spelling: 40, "a group's name changes its case",
+        ONE {
+            group_names: &["staff", "Staff"],
+            kinds: &[GroupName("g0"), Member("u0", "g0"), Toggle("u0")],
+            budget: Budget { change: 3, run: 1, crash: 1, ..NONE },
+        };
+    two_realms: 80, "two connectors fill one target, and one group of it; a full run; faults",
+        ONE {
+            people: &[("u0", "x", &["g0"]), ("v0", "y", &["h0"])],
+            groups: &[("g0", "staff"), ("h0", "staff")],
+            logins: &["x", "z"],
+            kinds: &[
+                Toggle("u0"), Member("u0", "g0"), Toggle("v0"), Member("v0", "h0"), GroupDelete("h0"), Login("u0"),
+            ],
+            budget: Budget { change: 4, run: 1, ..FAULTS },
+        };
+    gate: 60, "more leave than the safety gate lets through in an hour; full runs; faults",
+        ONE {
+            people: &[("u0", "x", &[]), ("u1", "y", &[]), ("u2", "z", &[]), ("u3", "w", &[]), ("u4", "v", &[])],
+            safety: Some(2),
+            kinds: &[Toggle("u0"), Toggle("u1"), Toggle("u2"), Delete("u3"), Delete("u4")],
+            budget: Budget { change: 6, run: 2, timeout: 2, ..FAULTS },
+        };
+}
+
+/// A lie of the store is noticed by one of these scenarios.
+fn is_noticed(sabotage: Sabotage, scenarios: &[Scenario]) {
+    let first = number("USERSYNC_SIM_SEED").unwrap_or(1);
+    let noticed = scenarios.iter().find_map(|scenario| {
+        let failure = simulate(scenario, sabotage, first, 400)?;
+        Some((scenario.name, failure.seed, failure.wrong))
+    });
+    let (name, seed, wrong) = noticed.unwrap_or_else(|| panic!("nobody notices {sabotage:?}"));
+    println!("{sabotage:?} is noticed by {name}, seed {seed}: {}", wrong[0]);
+}
+
+#[test]
+fn sabotage_a_claim_that_does_not_wait_for_old_requests_is_noticed() {
+    is_noticed(Sabotage::ClaimsDoNotWait, &[all::toggle_fault, all::swap_fault]);
+}
+
+#[test]
+fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
+    is_noticed(Sabotage::VerdictsStand, &[all::run, all::run_mix]);
+}
+
+#[test]
+fn sabotage_an_old_look_that_wins_is_noticed() {
+    is_noticed(Sabotage::OldLooksWin, &[all::run, all::run_fault, all::run_mix]);
+}
+
+#[test]
+fn sabotage_no_second_look_after_an_early_event_is_noticed() {
+    is_noticed(Sabotage::NoSecondLook, &[all::early]);
+}
+
+#[test]
+fn sabotage_a_ring_that_nobody_finds_is_noticed() {
+    is_noticed(Sabotage::NoRings, &[all::swap, all::ring]);
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    let story = |seed| {
+        let scenario = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
+            let mut simulation = Simulation::new(&scenario, Sabotage::None, Arc::new(store), 1, seed).await;
+            simulation.run().await;
+            simulation.shared.world().trace.clone()
+        })
+    };
+    for seed in 1..=20 {
+        assert_eq!(story(seed), story(seed));
+    }
+    assert_ne!(story(1), story(2));
+}

@@ -1,0 +1,135 @@
+//! What has to be true once all is quiet.
+
+use std::collections::BTreeSet;
+
+use usersync::model::{GroupId, GroupMapping, Link, TargetGroupId, UserId};
+
+use crate::{
+    scenario::BYSTANDERS,
+    world::{Realm, World},
+};
+
+/// The login of somebody in the target whom no realm knows, a member of the first group.
+pub const STRANGER: &str = "stranger";
+
+/// What the store knows of one pair.
+pub struct Known {
+    pub realm: usize,
+    pub links: Vec<Link>,
+    pub mappings: Vec<(GroupId, GroupMapping)>,
+}
+
+impl Known {
+    fn link(&self, user: &UserId) -> Option<&Link> {
+        self.links.iter().find(|link| link.user == *user)
+    }
+
+    /// Where the target is not as the source wants it.
+    pub fn not_as_desired(&self, world: &World) -> Vec<String> {
+        let realm = &world.realms[self.realm];
+        let mut wrong = self.wrong_groups(world, realm);
+        for id in realm.users.keys() {
+            wrong.extend(self.wrong_user(world, realm, id));
+        }
+        for link in self.links.iter().filter(|link| !realm.users.contains_key(&link.user)) {
+            if world.accounts.get(&link.account).is_some_and(|account| account.active) {
+                wrong.push(format!("{} is gone, but {} is active", link.user, link.account));
+            }
+        }
+        wrong
+    }
+
+    fn wrong_user(&self, world: &World, realm: &Realm, id: &UserId) -> Option<String> {
+        let person = &realm.users[id];
+        let Some(link) = self.link(id) else {
+            return person.enabled.then(|| format!("{id} has no account"));
+        };
+        let Some(account) = world.accounts.get(&link.account) else {
+            return Some(format!("{id} is linked to {}, which is not there", link.account));
+        };
+        if account.active != person.enabled {
+            let state = if account.active { "active" } else { "inactive" };
+            return Some(format!("{id}: {} is {state}", account.id));
+        }
+        if account.name != person.login {
+            return Some(format!("{id} is called {}, but {} is {}", person.login, account.id, account.name));
+        }
+        if !person.enabled {
+            return None;
+        }
+        if account.display_name != format!("Person {id}") {
+            return Some(format!("{id}: {} is shown as {}", account.id, account.display_name));
+        }
+        let wanted: BTreeSet<TargetGroupId> = person.groups.iter().filter_map(|group| self.fed(group)).collect();
+        let actual: BTreeSet<TargetGroupId> = world.read_account(account).groups.into_iter().flatten().collect();
+        (wanted != actual).then(|| format!("{id}: {} is in {actual:?}, not in {wanted:?}", account.id))
+    }
+
+    /// The target group that a group feeds.
+    fn fed(&self, group: &GroupId) -> Option<TargetGroupId> {
+        self.mappings.iter().find(|(id, _)| id == group).and_then(|(_, mapping)| match mapping {
+            GroupMapping::Managed { group, .. } => Some(group.clone()),
+            GroupMapping::Unmapped { .. } => None,
+        })
+    }
+
+    /// A group that has its name alone feeds the target's group of that name; of several with one name at most one does.
+    fn wrong_groups(&self, world: &World, realm: &Realm) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (id, name) in &realm.groups {
+            let namesakes: Vec<&GroupId> =
+                realm.groups.iter().filter(|(_, other)| *other == name).map(|(id, _)| id).collect();
+            match (self.fed(id), namesakes.len()) {
+                (Some(fed), _) if fed.as_str() != name.to_lowercase() || !world.groups.contains_key(&fed) => {
+                    wrong.push(format!("group {id} is called {name}, but feeds {fed}"));
+                }
+                (None, 1) => wrong.push(format!("group {id}, called {name}, feeds none")),
+                _ => {}
+            }
+            if namesakes.iter().filter(|id| self.fed(id).is_some()).count() > 1 {
+                wrong.push(format!("more than one group called {name} feeds one"));
+            }
+        }
+        let gone = self.mappings.iter().filter(|(id, _)| !realm.groups.contains_key(id));
+        wrong.extend(gone.map(|(id, _)| format!("group {id} is gone, but still known")));
+        wrong
+    }
+}
+
+/// What must hold in every quiet state, whatever was lost.
+pub fn always(world: &World, known: &[Known]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for id in &world.never_off {
+        let links = known.iter().filter_map(|known| known.link(id));
+        for link in links.filter(|link| world.accounts.get(&link.account).is_some_and(|account| !account.active)) {
+            wrong.push(format!("S1: {id} was enabled throughout, but {} is inactive", link.account));
+        }
+    }
+    for (id, intent) in world.intents.iter().filter(|(_, intent)| intent.outcome.is_none()) {
+        wrong.push(format!("S3q: intent {id} is open: {}", intent.operation));
+    }
+    for subject in world.claims.keys() {
+        wrong.push(format!("S2: {subject:?} is still claimed"));
+    }
+    let stranger = world.account_named(STRANGER);
+    if let Some(stranger) = stranger
+        && (!stranger.active || world.read_account(stranger).groups.is_none_or(|groups| groups.is_empty()))
+    {
+        wrong.push("only what is ours: the stranger was changed".into());
+    }
+    for account in world.accounts.values().filter(|account| account.name != STRANGER) {
+        let links = known.iter().flat_map(|known| &known.links).filter(|link| link.account == account.id).count();
+        if links > 1 {
+            wrong.push(format!("{} has {links} links", account.id));
+        }
+        if links == 0 && account.active {
+            wrong.push(format!("{}, called {}, is active and nobody's", account.id, account.name));
+        }
+    }
+    for id in BYSTANDERS.iter().take(world.realms.len()) {
+        if world.account_named(id).is_none_or(|account| !account.active) {
+            wrong.push(format!("{id} has no active account"));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,794 @@
+//! The driver: owns every actor as a future, and decides alone, by its seed, who goes on and what happens next.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use usersync::{
+    engine::{Connector, Dice, Engine, Report, RunOptions, TargetPort},
+    model::{AdoptRule, ErrorClass, FirstRun, Operation, Pair, Policy, RunTrigger, Safety},
+    store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
+};
+
+use crate::{
+    checks::{self, Known, STRANGER},
+    gates::{Actor, Opens, Waiting},
+    scenario::{Budget, Change, Scenario},
+    source::SimulatedSource,
+    store::{Sabotage, WatchedStore},
+    target::SimulatedTarget,
+    world::{MARGIN, Pending, Shared, World},
+};
+
+/// The place of the first realm's run among the actors; the second's is the next.
+const RUN: Actor = 10;
+/// More steps than any simulation needs.
+const MOST_STEPS: usize = 20_000;
+/// A change that is told early is there after this at the latest, before the second look.
+const COMMITS_WITHIN: SignedDuration = SignedDuration::from_secs(4);
+
+/// What every actor stands before first.
+const BEGINS: &str = "begins";
+
+/// How an actor ended.
+enum Ended {
+    /// A worker, who did what there was to do.
+    Worked,
+    /// A worker who found nothing that was due at that time.
+    Idle(Timestamp),
+    /// A run.
+    Ran(Option<Report>),
+}
+
+type Acting = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// What can happen next.
+#[derive(Clone, Debug)]
+enum Next {
+    Pass { gate: Waiting, fails: bool },
+    StartWorker(Actor),
+    StartRun(usize),
+    Change,
+    Commit,
+    Deliver(usize),
+    LoseEvent(usize),
+    DoubleEvent(usize),
+    Arrive(u64),
+    LoseRequest(u64),
+    GiveUpWaiting(u64),
+    Crash,
+    Drift,
+    Advance,
+}
+
+/// How likely each thing is; drawn anew for each seed, so that some seeds switch often and others hardly ever.
+struct Weights {
+    same_actor: u32,
+    start: u32,
+    change: u32,
+    deliver: u32,
+    arrive: u32,
+    fault: u32,
+    advance: u32,
+}
+
+impl Weights {
+    fn draw(rng: &mut SmallRng) -> Self {
+        let mut one_of = |choices: &[u32]| choices[rng.random_range(0..choices.len())];
+        Self {
+            same_actor: one_of(&[1, 1, 4, 20]),
+            start: one_of(&[2, 8, 20]),
+            change: one_of(&[1, 3, 10]),
+            deliver: one_of(&[2, 8, 20]),
+            arrive: one_of(&[2, 8, 20]),
+            fault: one_of(&[1, 1, 3]),
+            advance: one_of(&[0, 1, 1, 4]),
+        }
+    }
+}
+
+/// One simulation.
+pub struct Simulation<'s> {
+    scenario: &'s Scenario,
+    sabotage: Sabotage,
+    seed: u64,
+    rng: SmallRng,
+    weights: Weights,
+    pub shared: Arc<Shared>,
+    store: Arc<SqliteStore>,
+    pairs: Vec<Pair>,
+    engine: Arc<Engine>,
+    actors: BTreeMap<Actor, Acting>,
+    last_actor: Actor,
+    /// Workers that found nothing to do since anything happened.
+    idle: BTreeSet<Actor>,
+    left: Budget,
+    born: BTreeSet<String>,
+    /// Whether something happened that no event told.
+    lost: bool,
+    /// Realms whose run began after the last change, and ended well.
+    run_since: BTreeSet<usize>,
+    /// Realms whose run under way began after the last change.
+    running_since: BTreeSet<usize>,
+    steps: usize,
+}
+
+/// Adds how far a simulation came to the words of a panic.
+struct Told<'t>(&'t Scenario, u64, Arc<Shared>);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("scenario {}, seed {}:\n{}", self.0.name, self.1, self.2.world().trace.join("\n"));
+        }
+    }
+}
+
+impl<'s> Simulation<'s> {
+    /// The `number`-th simulation on this store: other simulations on it have other names, and so nothing in common.
+    pub async fn new(
+        scenario: &'s Scenario,
+        sabotage: Sabotage,
+        store: Arc<SqliteStore>,
+        number: u64,
+        seed: u64,
+    ) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let weights = Weights::draw(&mut rng);
+        let shared = Arc::new(Shared::new(World::new(scenario.begin(), scenario.by_name)));
+        let pairs: Vec<Pair> = (0..scenario.realms())
+            .map(|realm| Pair::new(format!("connector-{number}-{realm}"), format!("target-{number}")))
+            .collect();
+        let engine = engine(scenario, sabotage, &shared, &store, &pairs, seed);
+        let people = scenario.people.iter().map(|(id, ..)| (*id).to_owned());
+        let groups = scenario.groups.iter().map(|(id, _)| (*id).to_owned());
+        Self {
+            scenario,
+            sabotage,
+            seed,
+            rng,
+            weights,
+            shared,
+            store,
+            pairs,
+            engine,
+            actors: BTreeMap::new(),
+            last_actor: 0,
+            idle: BTreeSet::new(),
+            left: scenario.budget,
+            born: people.chain(groups).collect(),
+            lost: false,
+            run_since: BTreeSet::new(),
+            running_since: BTreeSet::new(),
+            steps: 0,
+        }
+    }
+
+    /// Simulates; what is wrong in the end, in words.
+    pub async fn run(&mut self) -> Vec<String> {
+        let _told = Told(self.scenario, self.seed, Arc::clone(&self.shared));
+        self.begin().await;
+        self.interleave().await;
+        let mut wrong = self.check(self.scenario.safety.is_none()).await;
+        // Where nothing was lost, all is as desired already: looking at a few is enough.
+        let worth_while = self.lost || self.seed.is_multiple_of(4);
+        if wrong.is_empty() && self.scenario.safety.is_none() && worth_while {
+            wrong = self.check_runs().await;
+        }
+        wrong
+    }
+
+    // --- beginning and end, one step after the other ---
+
+    /// The first run links everybody; then a stranger comes.
+    async fn begin(&mut self) {
+        self.store.ensure_pairs(&self.pairs, self.now()).await.expect("the store answers");
+        for realm in 0..self.pairs.len() {
+            self.run_alone(realm, RunOptions { first: true, ..RunOptions::apply(RunTrigger::Approved) }).await;
+            let set = self.store.set_pair_state(&self.pairs[realm], PairState::InService, self.now());
+            set.await.expect("the store answers");
+        }
+        let mut world = self.shared.world();
+        let stranger = world.make_account(STRANGER, "a stranger").id;
+        if let Some((_, members)) = world.groups.values_mut().next() {
+            members.insert(stranger);
+        } else {
+            world.groups.insert("old".into(), ("old".into(), BTreeSet::from([stranger])));
+        }
+        world.begin_to_watch();
+        let shown = world.show();
+        world.trace.clear();
+        world.say(format!("begin: {shown}"));
+    }
+
+    /// A whole run while nothing else happens.
+    async fn run_alone(&mut self, realm: usize, options: RunOptions) -> Option<Report> {
+        self.start_run(realm, options);
+        loop {
+            for gate in self.shared.gates.waiting() {
+                match gate.opens {
+                    Opens::Chosen | Opens::Reading => {}
+                    Opens::At(time) => {
+                        let mut world = self.shared.world();
+                        world.now = world.now.max(time);
+                    }
+                    Opens::Answered(request) => self.shared.world().arrive(request),
+                }
+                if let Some(Ended::Ran(report)) = self.go_on(&gate).await {
+                    return report;
+                }
+            }
+        }
+    }
+
+    /// Works all that is due while nothing else happens.
+    async fn work_alone(&mut self) {
+        while let Some(due) = self.next_due().await {
+            {
+                let mut world = self.shared.world();
+                world.now = world.now.max(due);
+            }
+            self.start_worker(0);
+            while !self.actors.is_empty() {
+                let Some(gate) = self.shared.gates.waiting().into_iter().next() else { return };
+                match gate.opens {
+                    Opens::Answered(request) => self.shared.world().arrive(request),
+                    Opens::At(time) => self.shared.world().now = time,
+                    Opens::Chosen | Opens::Reading => {}
+                }
+                self.go_on(&gate).await;
+            }
+            self.steps += 1;
+            if self.steps > MOST_STEPS {
+                return;
+            }
+        }
+    }
+
+    /// After a full run all is as desired; then another finds nothing to do, and neither does a plan.
+    async fn check_runs(&mut self) -> Vec<String> {
+        self.shared.world().say("--- a full run while nothing else happens");
+        for realm in 0..self.pairs.len() {
+            self.run_alone(realm, RunOptions::apply(RunTrigger::Schedule)).await;
+            self.work_alone().await;
+        }
+        self.lost = false;
+        let mut wrong = self.check(true).await;
+        let sent = self.shared.world().sent;
+        for realm in 0..self.pairs.len() {
+            for options in [RunOptions::dry(RunTrigger::Person), RunOptions::apply(RunTrigger::Schedule)] {
+                self.shared.world().say(format!("--- once more: {:?}", options.mode));
+                let mode = options.mode;
+                match self.run_alone(realm, options).await {
+                    None => wrong.push(format!("a run that should find nothing to do failed ({mode:?})")),
+                    Some(report) if report.planned_total() > 0 || report.raised > 0 || report.has_problems() => {
+                        wrong.push(format!("a run that should find nothing to do ({mode:?}): {report:?}"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        if self.shared.world().sent != sent {
+            wrong.push("a run that should find nothing to do wrote something".into());
+        }
+        wrong
+    }
+
+    // --- the interleaving ---
+
+    /// Lets things happen until all is quiet and nothing is left to happen.
+    async fn interleave(&mut self) {
+        loop {
+            self.steps += 1;
+            let next = self.choose().await;
+            let Some(next) = next else { return };
+            if self.steps > MOST_STEPS {
+                self.shared.world().violated("L", format!("not quiet after {MOST_STEPS} steps; next: {next:?}"));
+                return;
+            }
+            self.happen(next).await;
+        }
+    }
+
+    async fn choose(&mut self) -> Option<Next> {
+        let mut choices = self.must_happen();
+        let busy = !choices.is_empty();
+        if !busy && self.may_advance().await {
+            choices.push((8, Next::Advance));
+        } else if busy {
+            choices.push((self.weights.advance, Next::Advance));
+        }
+        choices.extend(self.may_happen(!choices.is_empty()));
+        let total: u32 = choices.iter().map(|(weight, _)| weight).sum();
+        if total == 0 {
+            self.stuck().await;
+            return None;
+        }
+        let mut left = self.rng.random_range(0..total);
+        for (weight, next) in choices {
+            if left < weight {
+                return Some(next);
+            }
+            left -= weight;
+        }
+        None
+    }
+
+    /// Steps that lead on, one of which comes in the end.
+    fn must_happen(&self) -> Vec<(u32, Next)> {
+        let mut choices = Vec::new();
+        let world = self.shared.world();
+        for gate in self.shared.gates.waiting() {
+            let open = match gate.opens {
+                Opens::Chosen | Opens::Reading => true,
+                Opens::At(time) => time <= world.now,
+                Opens::Answered(request) => world.answers.contains_key(&request),
+            };
+            if open {
+                let weight = if gate.actor == self.last_actor { 8 * self.weights.same_actor } else { 8 };
+                choices.push((weight, Next::Pass { gate, fails: false }));
+            }
+        }
+        for worker in (0..self.scenario.workers).filter(|worker| !self.actors.contains_key(worker)) {
+            if !self.idle.contains(&worker) {
+                choices.push((self.weights.start, Next::StartWorker(worker)));
+            }
+        }
+        choices.extend((0..world.events.len()).map(|event| (self.weights.deliver, Next::Deliver(event))));
+        choices.extend(world.requests.keys().map(|request| (self.weights.arrive, Next::Arrive(*request))));
+        if world.pending.is_some() {
+            choices.push((self.weights.change + 2, Next::Commit));
+        }
+        choices
+    }
+
+    /// Steps that need not come: changes, runs, and what goes wrong.
+    fn may_happen(&self, busy: bool) -> Vec<(u32, Next)> {
+        let mut choices = Vec::new();
+        let world = self.shared.world();
+        let Weights { change, fault, .. } = self.weights;
+        if self.left.change > 0 && world.pending.is_none() {
+            choices.push((change, Next::Change));
+        }
+        if self.left.run > 0 {
+            let free = (0..self.pairs.len()).filter(|realm| !self.actors.contains_key(&(RUN + realm)));
+            choices.extend(free.map(|realm| (2, Next::StartRun(realm))));
+        }
+        if self.left.drift > 0 {
+            choices.push((2, Next::Drift));
+        }
+        if !busy {
+            return choices;
+        }
+        for event in 0..world.events.len() {
+            if self.left.lose > 0 {
+                choices.push((fault, Next::LoseEvent(event)));
+            }
+            if self.left.double > 0 {
+                choices.push((fault, Next::DoubleEvent(event)));
+            }
+        }
+        for (number, request) in &world.requests {
+            if request.sender.is_none() {
+                choices.push((fault, Next::LoseRequest(*number)));
+            } else if self.left.timeout > 0 {
+                choices.push((fault, Next::GiveUpWaiting(*number)));
+            }
+        }
+        if self.left.timeout > 0 {
+            choices.extend(world.answers.keys().map(|number| (fault, Next::GiveUpWaiting(*number))));
+        }
+        if self.left.fault > 0 {
+            let readings = self.shared.gates.waiting().into_iter().filter(|gate| gate.opens == Opens::Reading);
+            choices.extend(readings.map(|gate| (fault, Next::Pass { gate, fails: true })));
+        }
+        if self.left.crash > 0 && !self.actors.is_empty() {
+            choices.push((fault, Next::Crash));
+        }
+        choices
+    }
+
+    async fn happen(&mut self, next: Next) {
+        let mut stirs = true;
+        match next {
+            Next::Pass { gate, fails } => {
+                self.left.fault -= u32::from(fails);
+                stirs = gate.what != BEGINS;
+                self.shared.world().fail_reading = fails;
+                match self.go_on(&gate).await {
+                    Some(Ended::Idle(time)) => {
+                        stirs = false;
+                        if time == self.now() {
+                            self.idle.insert(gate.actor);
+                        }
+                    }
+                    Some(Ended::Ran(Some(report))) => {
+                        let realm = gate.actor - RUN;
+                        if self.running_since.remove(&realm) && report.doubt.is_none() {
+                            self.run_since.insert(realm);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            Next::StartWorker(worker) => {
+                stirs = false;
+                self.start_worker(worker);
+            }
+            Next::StartRun(realm) => {
+                self.left.run -= 1;
+                self.shared.world().say(format!("run {realm} begins"));
+                self.running_since.insert(realm);
+                self.start_run(realm, RunOptions::apply(RunTrigger::Schedule));
+            }
+            Next::Change => self.change(),
+            Next::Commit => self.shared.world().commit(),
+            Next::Deliver(event) => self.deliver(event).await,
+            Next::LoseEvent(event) => {
+                self.left.lose -= 1;
+                self.lost = true;
+                let mut world = self.shared.world();
+                let lost = world.events.remove(event);
+                world.say(format!("event of {} is lost", lost.event.about));
+            }
+            Next::DoubleEvent(event) => {
+                self.left.double -= 1;
+                self.shared.world().double_event(event);
+            }
+            Next::Arrive(request) => self.arrive(request).await,
+            Next::LoseRequest(request) => self.shared.world().lose(request),
+            Next::GiveUpWaiting(request) => {
+                self.left.timeout -= 1;
+                self.shared.world().give_up_waiting(request);
+            }
+            Next::Crash => self.crash().await,
+            Next::Drift => self.drift(),
+            Next::Advance => self.advance().await,
+        }
+        if stirs {
+            self.idle.clear();
+        }
+    }
+
+    // --- what happens ---
+
+    fn now(&self) -> Timestamp {
+        self.shared.world().now
+    }
+
+    fn start_worker(&mut self, worker: Actor) {
+        let engine = Arc::clone(&self.engine);
+        let shared = Arc::clone(&self.shared);
+        let target = self.pairs[0].target.clone();
+        let connectors: Vec<_> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
+        let acting = async move {
+            let now = shared.world().now;
+            let claim = engine.store().claim(&target, &connectors, now).await.expect("the store answers");
+            let Some(claim) = claim else { return Ended::Idle(now) };
+            if let Err(error) = engine.work(claim).await {
+                shared.world().say(format!("    {error}"));
+            }
+            Ended::Worked
+        };
+        self.act(worker, Box::pin(acting));
+    }
+
+    fn start_run(&mut self, realm: usize, options: RunOptions) {
+        let engine = Arc::clone(&self.engine);
+        let shared = Arc::clone(&self.shared);
+        let pair = self.pairs[realm].clone();
+        let acting = async move {
+            match engine.run(&pair, &options).await {
+                Ok((_, report)) => Ended::Ran(Some(report)),
+                Err(error) => {
+                    shared.world().say(format!("    the run fails: {error}"));
+                    Ended::Ran(None)
+                }
+            }
+        };
+        self.act(RUN + realm, Box::pin(acting));
+    }
+
+    /// An actor begins by standing before a gate of the driver's.
+    fn act(&mut self, actor: Actor, acting: Acting) {
+        let shared = Arc::clone(&self.shared);
+        let acting = async move {
+            shared.gates.pass(BEGINS, Opens::Chosen).await;
+            acting.await
+        };
+        let mut acting: Acting = Box::pin(acting);
+        self.shared.gates.turn_to(actor);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(acting.as_mut().poll(&mut context).is_pending(), "it stands before its first gate");
+        self.actors.insert(actor, acting);
+    }
+
+    /// Opens a gate and polls its actor until it stands before the next one, or has ended.
+    async fn go_on(&mut self, gate: &Waiting) -> Option<Ended> {
+        let actor = gate.actor;
+        let gates = &self.shared.gates;
+        if gate.what != BEGINS {
+            let who = if actor < RUN { format!("W{}", actor + 1) } else { format!("run {}", actor - RUN) };
+            self.shared.world().say(format!("{who} {}", gate.what));
+        }
+        self.last_actor = actor;
+        gates.turn_to(actor);
+        gates.open(gate.gate);
+        let acting = self.actors.get_mut(&actor).expect("who waits is there");
+        let ended = poll_fn(|context| match acting.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if gates.stands(actor) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        if ended.is_some() {
+            self.actors.remove(&actor);
+        }
+        ended
+    }
+
+    fn change(&mut self) {
+        let changes = self.scenario.changes(&self.shared.world().realms, &self.born);
+        self.left.change -= 1;
+        if changes.is_empty() {
+            return;
+        }
+        let Change { what, after, hints } = changes[self.rng.random_range(0..changes.len())].clone();
+        let early = self.left.early > 0 && self.rng.random_bool(0.5);
+        self.left.early -= u32::from(early);
+        for realm in &after {
+            self.born.extend(realm.users.keys().map(ToString::to_string));
+            self.born.extend(realm.groups.keys().map(ToString::to_string));
+        }
+        self.run_since.clear();
+        self.running_since.clear();
+        let mut world = self.shared.world();
+        if early {
+            world.say(format!("source: it will be that {what}, an event tells it already"));
+            world.pending = Some(Pending { what, realms: after, by: world.now + COMMITS_WITHIN });
+        } else {
+            world.become_realms(after);
+            let shown = world.show();
+            world.say(format!("source: {what}: {shown}"));
+        }
+        for (realm, subject) in hints {
+            world.send_event(realm, subject, early);
+        }
+    }
+
+    async fn deliver(&mut self, event: usize) {
+        let sent = self.shared.world().events.remove(event);
+        let now = self.now();
+        self.shared.world().say(format!("event of {} is stored", sent.event.about));
+        let pair = &self.pairs[sent.realm];
+        let targets = [pair.target.clone()];
+        // Through the engine's own store, which may be one that lies.
+        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event], now).await;
+        stored.expect("the store answers");
+    }
+
+    async fn arrive(&mut self, request: u64) {
+        self.expect_nobody_harmed(request).await;
+        self.shared.world().arrive(request);
+    }
+
+    /// Nobody who was enabled throughout is deactivated, not even for a moment.
+    async fn expect_nobody_harmed(&self, request: u64) {
+        let hit = {
+            let world = self.shared.world();
+            let operation = world.requests.get(&request).map(|request| &request.operation);
+            match operation {
+                Some(operation @ Operation::DeactivateUser { account, .. }) => world.addressed(account, operation).ok(),
+                _ => None,
+            }
+        };
+        let Some(hit) = hit else { return };
+        for pair in &self.pairs {
+            let links = self.store.links(pair).await.expect("the store answers");
+            let Some(link) = links.into_iter().find(|link| link.account == hit) else { continue };
+            let mut world = self.shared.world();
+            if world.never_off.contains(&link.user) {
+                world.violated("S1t", format!("{} was enabled throughout and is deactivated", link.user));
+            }
+        }
+    }
+
+    /// The process dies and begins anew: all that was in memory is gone, requests under way are not.
+    async fn crash(&mut self) {
+        self.left.crash -= 1;
+        self.shared.world().say("crash");
+        self.actors.clear();
+        self.running_since.clear();
+        self.shared.world().claims.clear();
+        self.store.crash(self.now()).await.expect("the store answers");
+        self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
+    }
+
+    /// Somebody changes something in the target.
+    fn drift(&mut self) {
+        self.left.drift -= 1;
+        self.lost = true;
+        self.run_since.clear();
+        self.running_since.clear();
+        let mut world = self.shared.world();
+        let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
+        let groups: Vec<_> = world.groups.keys().cloned().collect();
+        let account = &accounts[self.rng.random_range(0..accounts.len())];
+        if self.rng.random_bool(0.5) {
+            let group = &groups[self.rng.random_range(0..groups.len())];
+            if let Some((_, members)) = world.groups.get_mut(group)
+                && !members.remove(&account.id)
+            {
+                members.insert(account.id.clone());
+            }
+        } else if let Some(account) = world.accounts.get_mut(&account.id) {
+            account.display_name = "Somebody else".into();
+        }
+        let shown = world.show();
+        world.say(format!("drift in the target: {shown}"));
+    }
+
+    // --- time ---
+
+    async fn next_due(&self) -> Option<Timestamp> {
+        let connectors: Vec<_> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
+        self.store.next_due(&self.pairs[0].target, &connectors).await.expect("the store answers")
+    }
+
+    /// When something comes that only time brings.
+    async fn times(&self) -> Vec<Timestamp> {
+        let due = self.next_due().await;
+        let world = self.shared.world();
+        let mut times: Vec<Timestamp> = due.into_iter().collect();
+        times.extend(self.shared.gates.waiting().into_iter().filter_map(|gate| match gate.opens {
+            Opens::At(time) => Some(time),
+            _ => None,
+        }));
+        for request in world.requests.values() {
+            times.push(if request.sender.is_some() { past(request.deadline) } else { request.deadline + MARGIN });
+        }
+        times.extend(world.pending.as_ref().map(|pending| pending.by));
+        times.retain(|time| *time > world.now);
+        times.sort();
+        times
+    }
+
+    async fn may_advance(&self) -> bool {
+        !self.times().await.is_empty()
+    }
+
+    /// Time goes on, mostly to the next thing that it brings.
+    async fn advance(&mut self) {
+        let times = self.times().await;
+        let Some(first) = times.first() else { return };
+        let time = if self.rng.random_bool(0.7) { *first } else { times[self.rng.random_range(0..times.len())] };
+        let requests: Vec<u64> = self.shared.world().requests.keys().copied().collect();
+        for number in requests {
+            let Some(request) = self.shared.world().requests.get(&number).cloned() else { continue };
+            if request.sender.is_some() && request.deadline < time {
+                if self.left.timeout > 0 && self.rng.random_bool(0.7) {
+                    self.left.timeout -= 1;
+                    self.shared.world().give_up_waiting(number);
+                } else {
+                    self.arrive(number).await;
+                }
+            }
+            let orphan = self.shared.world().requests.get(&number).is_some_and(|request| request.sender.is_none());
+            if orphan && request.deadline + MARGIN <= time {
+                if self.rng.random_bool(0.7) {
+                    self.arrive(number).await;
+                } else {
+                    self.shared.world().lose(number);
+                }
+            }
+        }
+        let mut world = self.shared.world();
+        if world.pending.as_ref().is_some_and(|pending| pending.by <= time) {
+            world.commit();
+        }
+        world.now = time;
+        let since = time.duration_since(crate::world::BEGIN);
+        world.say(format!("time: {since:#}"));
+    }
+
+    /// Nothing can happen any more: that has to be because all is done.
+    async fn stuck(&mut self) {
+        let due = self.next_due().await;
+        let mut world = self.shared.world();
+        if !self.actors.is_empty() || due.is_some() {
+            let text = format!("nothing can happen, but {} work, due: {due:?}", self.actors.len());
+            world.violated("L", text);
+        }
+    }
+
+    // --- what has to be true ---
+
+    async fn known(&self) -> Vec<Known> {
+        let mut known = Vec::new();
+        for (realm, pair) in self.pairs.iter().enumerate() {
+            let links = self.store.links(pair).await.expect("the store answers");
+            let mappings = self.store.group_mappings(pair).await.expect("the store answers");
+            known.push(Known { realm, links, mappings });
+        }
+        known
+    }
+
+    /// What is wrong now that all is quiet.
+    async fn check(&self, in_step: bool) -> Vec<String> {
+        let known = self.known().await;
+        let mut wrong = self.shared.world().violations.clone();
+        if wrong.iter().any(|violation| violation.starts_with("L:")) {
+            return wrong;
+        }
+        wrong.extend(checks::always(&self.shared.world(), &known));
+        let mut recorded = 0;
+        for pair in &self.pairs {
+            let filter = TaskFilter { connector: Some(pair.connector.clone()), limit: 100, ..TaskFilter::default() };
+            for task in self.store.tasks(&filter).await.expect("the store answers") {
+                let property = match &task.error {
+                    Some((ErrorClass::Conflict, _)) => "K",
+                    _ => "L",
+                };
+                wrong.push(format!("{property}: the task of {} is left: {:?}", task.subject, task.error));
+            }
+            let connector = Some(pair.connector.clone());
+            let filter = ChangeFilter { connector, limit: 10_000, ..ChangeFilter::default() };
+            recorded += self.store.changes(&filter).await.expect("the store answers").len();
+        }
+        let world = self.shared.world();
+        if recorded != world.intents.len() {
+            wrong.push(format!("seen: {} intents left {recorded} changes", world.intents.len()));
+        }
+        for known in known.iter().filter(|known| in_step && (!self.lost || self.run_since.contains(&known.realm))) {
+            let property = if self.lost { "C" } else { "C2" };
+            wrong.extend(known.not_as_desired(&world).into_iter().map(|text| format!("{property}: {text}")));
+        }
+        if let Some(limit) = self.scenario.safety {
+            let hour = SignedDuration::from_hours(1);
+            let at = &world.deactivated_at;
+            let most = at
+                .iter()
+                .map(|end| at.iter().filter(|time| **time <= *end && end.duration_since(**time) < hour).count());
+            if most.max().unwrap_or(0) > limit as usize {
+                wrong.push(format!("the safety gate let more than {limit} through in an hour: {at:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+fn past(deadline: Timestamp) -> Timestamp {
+    deadline + SignedDuration::from_millis(1)
+}
+
+fn engine(
+    scenario: &Scenario,
+    sabotage: Sabotage,
+    shared: &Arc<Shared>,
+    store: &Arc<SqliteStore>,
+    pairs: &[Pair],
+    seed: u64,
+) -> Arc<Engine> {
+    let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, leave_percent: 0.0 };
+    let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
+    let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
+        let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
+        let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);
+        connector.page_size = 2;
+        connector.parallel = 2;
+        connector
+    });
+    let target = pairs[0].target.clone();
+    let identity = format!("https://{target}.example");
+    let mut port = TargetPort::new(target, Arc::new(SimulatedTarget { shared: Arc::clone(shared), identity }));
+    port.parallel = 2;
+    let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());
+    let clock = Arc::clone(shared);
+    Arc::new(Engine::new(Arc::new(watched), clock, Dice::seeded(seed), connectors.collect(), vec![port]))
+}

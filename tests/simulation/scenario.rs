@@ -1,0 +1,265 @@
+//! What may happen in a simulation: who is there, which changes the source makes, which faults there are.
+
+use std::collections::BTreeSet;
+
+use usersync::model::{GroupId, Subject, UserId};
+
+use crate::world::{Person, Realm};
+
+/// A kind of change at the source. Users and groups whose ids begin with `v` or `h` are those of the second realm.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A user is disabled or enabled.
+    Toggle(&'static str),
+    /// A user joins or leaves a group.
+    Member(&'static str, &'static str),
+    /// A user is deleted; the id never comes back.
+    Delete(&'static str),
+    /// A user is born, with any login that is free.
+    Born(&'static str),
+    /// A user gets any login that is free.
+    Login(&'static str),
+    /// Two users swap their logins.
+    Swap(&'static str, &'static str),
+    /// Three logins go round.
+    Ring(&'static str, &'static str, &'static str),
+    /// A group is made, with any name.
+    GroupBorn(&'static str),
+    /// A group gets any other name.
+    GroupName(&'static str),
+    /// A group is deleted, and with it its memberships.
+    GroupDelete(&'static str),
+}
+
+/// How often each thing may happen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// Changes at the source.
+    pub change: u32,
+    /// Of these, those that are told before they are there.
+    pub early: u32,
+    /// Events that are lost.
+    pub lose: u32,
+    /// Events that come twice.
+    pub double: u32,
+    /// The process dies.
+    pub crash: u32,
+    /// A call at the target gets no answer in time.
+    pub timeout: u32,
+    /// A reading fails.
+    pub fault: u32,
+    /// Full runs.
+    pub run: u32,
+    /// Somebody changes something in the target.
+    pub drift: u32,
+}
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Users who are linked from the beginning: id, login, groups.
+    pub people: &'static [(&'static str, &'static str, &'static [&'static str])],
+    /// Groups that are there from the beginning: id, name.
+    pub groups: &'static [(&'static str, &'static str)],
+    /// What the source may do.
+    pub kinds: &'static [Kind],
+    /// Logins that are given.
+    pub logins: &'static [&'static str],
+    /// Names that groups are given.
+    pub group_names: &'static [&'static str],
+    /// Workers, side by side.
+    pub workers: usize,
+    /// Whether the target is addressed by login.
+    pub by_name: bool,
+    /// How many removals of a kind the safety gate lets through in an hour, if it is to matter.
+    pub safety: Option<u32>,
+    pub budget: Budget,
+}
+
+/// One user, `u0`, whose login is `x`, in group `g0`.
+pub const ONE: Scenario = Scenario {
+    name: "",
+    what: "",
+    people: &[("u0", "x", &["g0"])],
+    groups: &[("g0", "staff")],
+    kinds: &[],
+    logins: &["x", "y"],
+    group_names: &[],
+    workers: 2,
+    by_name: false,
+    safety: None,
+    budget: Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 },
+};
+
+/// Nobody but the bystander.
+pub const NOBODY: Scenario = Scenario { people: &[], ..ONE };
+
+/// Two users.
+pub const TWO: Scenario = Scenario { people: &[("u0", "x", &["g0"]), ("u1", "y", &[])], ..ONE };
+
+/// Three users.
+pub const THREE: Scenario = Scenario {
+    people: &[("u0", "x", &["g0"]), ("u1", "y", &[]), ("u2", "z", &["g0"])],
+    logins: &["x", "y", "z"],
+    ..ONE
+};
+
+/// A change that the source can make now.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub what: String,
+    pub after: Vec<Realm>,
+    pub hints: Vec<(usize, Subject)>,
+}
+
+/// Which realm a user or group belongs to.
+pub fn realm_of(id: &str) -> usize {
+    usize::from(id.starts_with(['v', 'h']))
+}
+
+/// Who is in each realm from the beginning to the end, so that there is somebody to be seen alive.
+pub const BYSTANDERS: [&str; 2] = ["bystander", "vbystander"];
+
+impl Scenario {
+    /// How many realms there are.
+    pub fn realms(&self) -> usize {
+        self.people.iter().map(|(id, ..)| realm_of(id)).max().unwrap_or(0) + 1
+    }
+
+    /// The realms as they begin.
+    pub fn begin(&self) -> Vec<Realm> {
+        let mut realms = vec![Realm::default(); self.realms()];
+        for (id, name) in self.groups {
+            realms[realm_of(id)].groups.insert((*id).into(), (*name).into());
+        }
+        for (id, login, groups) in self.people {
+            let groups = groups.iter().map(|group| GroupId::from(*group)).collect();
+            let person = Person { login: (*login).into(), enabled: true, groups };
+            realms[realm_of(id)].users.insert((*id).into(), person);
+        }
+        for (realm, id) in realms.iter_mut().zip(BYSTANDERS) {
+            let person = Person { login: id.into(), enabled: true, groups: BTreeSet::new() };
+            realm.users.insert(id.into(), person);
+        }
+        realms
+    }
+
+    /// All changes that the source can make now. `born`: ids that were there at some time.
+    pub fn changes(&self, realms: &[Realm], born: &BTreeSet<String>) -> Vec<Change> {
+        self.kinds.iter().flat_map(|kind| self.changes_of(*kind, realms, born)).collect()
+    }
+
+    fn changes_of(&self, kind: Kind, realms: &[Realm], born: &BTreeSet<String>) -> Vec<Change> {
+        match kind {
+            Kind::Toggle(id) => one_user(realms, id, |person| {
+                person.enabled = !person.enabled;
+                format!("{id} is {}", if person.enabled { "enabled" } else { "disabled" })
+            }),
+            Kind::Member(id, group) if realms[realm_of(id)].groups.contains_key(&group.into()) => {
+                one_user(realms, id, |person| {
+                    let left = person.groups.remove(&group.into());
+                    if !left {
+                        person.groups.insert(group.into());
+                    }
+                    format!("{id} {} {group}", if left { "leaves" } else { "joins" })
+                })
+            }
+            Kind::Member(..) => Vec::new(),
+            Kind::Delete(id) => {
+                let mut after = realms.to_vec();
+                if after[realm_of(id)].users.remove(&id.into()).is_none() {
+                    return Vec::new();
+                }
+                vec![Change { what: format!("{id} is deleted"), after, hints: hint_users(&[id]) }]
+            }
+            Kind::Born(id) if born.contains(id) => Vec::new(),
+            Kind::Born(id) => self
+                .free_logins(realms, id)
+                .map(|login| {
+                    let mut after = realms.to_vec();
+                    let person = Person { login: login.into(), enabled: true, groups: BTreeSet::new() };
+                    after[realm_of(id)].users.insert(id.into(), person);
+                    Change { what: format!("{id} is born as {login}"), after, hints: hint_users(&[id]) }
+                })
+                .collect(),
+            Kind::Login(id) => self
+                .free_logins(realms, id)
+                .flat_map(|login| {
+                    one_user(realms, id, |person| {
+                        person.login = login.into();
+                        format!("{id} is called {login} now")
+                    })
+                })
+                .collect(),
+            Kind::Swap(one, other) => logins_move(realms, &[one, other]),
+            Kind::Ring(one, two, three) => logins_move(realms, &[one, two, three]),
+            Kind::GroupBorn(id) if born.contains(id) => Vec::new(),
+            Kind::GroupBorn(id) => {
+                self.group_names.iter().map(|name| named_group(realms, id, name, "made as")).collect()
+            }
+            Kind::GroupName(id) => match realms[realm_of(id)].groups.get(&id.into()) {
+                Some(old) => {
+                    let other = self.group_names.iter().filter(|name| *name != old);
+                    other.map(|name| named_group(realms, id, name, "called")).collect()
+                }
+                None => Vec::new(),
+            },
+            Kind::GroupDelete(id) => {
+                let mut after = realms.to_vec();
+                let realm = &mut after[realm_of(id)];
+                if realm.groups.remove(&id.into()).is_none() {
+                    return Vec::new();
+                }
+                for person in realm.users.values_mut() {
+                    person.groups.remove(&id.into());
+                }
+                vec![Change { what: format!("group {id} is deleted"), after, hints: hint_group(id) }]
+            }
+        }
+    }
+
+    fn free_logins(&self, realms: &[Realm], id: &str) -> impl Iterator<Item = &'static str> {
+        let users: Vec<String> = realms[realm_of(id)].users.values().map(|person| person.login.clone()).collect();
+        self.logins.iter().copied().filter(move |login| !users.iter().any(|taken| taken == login))
+    }
+}
+
+fn one_user(realms: &[Realm], id: &str, change: impl FnOnce(&mut Person) -> String) -> Vec<Change> {
+    let mut after = realms.to_vec();
+    let Some(person) = after[realm_of(id)].users.get_mut(&id.into()) else { return Vec::new() };
+    let what = change(person);
+    vec![Change { what, after, hints: hint_users(&[id]) }]
+}
+
+/// Each of them gets the next one's login.
+fn logins_move(realms: &[Realm], ids: &[&str]) -> Vec<Change> {
+    let mut after = realms.to_vec();
+    let users = &realms[realm_of(ids[0])].users;
+    let logins: Vec<String> =
+        ids.iter().filter_map(|id| users.get(&UserId::from(*id))).map(|person| person.login.clone()).collect();
+    if logins.len() < ids.len() {
+        return Vec::new();
+    }
+    for (place, id) in ids.iter().enumerate() {
+        if let Some(person) = after[realm_of(id)].users.get_mut(&UserId::from(*id)) {
+            person.login.clone_from(&logins[(place + 1) % ids.len()]);
+        }
+    }
+    vec![Change { what: format!("the logins of {} go round", ids.join(", ")), after, hints: hint_users(ids) }]
+}
+
+fn named_group(realms: &[Realm], id: &str, name: &str, how: &str) -> Change {
+    let mut after = realms.to_vec();
+    after[realm_of(id)].groups.insert(id.into(), name.into());
+    Change { what: format!("group {id} is {how} {name}"), after, hints: hint_group(id) }
+}
+
+fn hint_users(ids: &[&str]) -> Vec<(usize, Subject)> {
+    ids.iter().map(|id| (realm_of(id), Subject::user(*id))).collect()
+}
+
+fn hint_group(id: &str) -> Vec<(usize, Subject)> {
+    vec![(realm_of(id), Subject::group(id))]
+}

@@ -1,0 +1,136 @@
+//! A realm as the engine reads it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use usersync::{
+    keycloak::{Source, SourceError, SourceInfo, Walked},
+    model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState},
+};
+
+use crate::world::{Shared, World};
+
+/// One realm of the world.
+pub struct SimulatedSource {
+    pub shared: Arc<Shared>,
+    pub realm: usize,
+}
+
+impl SimulatedSource {
+    async fn read<T>(&self, what: String, read: impl FnOnce(&mut World) -> T) -> Result<T, SourceError> {
+        let failed = self.shared.reading(format!("reads {what} at the source")).await;
+        let mut world = self.shared.world();
+        if failed {
+            world.say("    which fails");
+            let text = format!("{what}: 503 Service Unavailable");
+            return Err(SourceError { class: ErrorClass::Transient, text, retry_after: None });
+        }
+        Ok(read(&mut world))
+    }
+}
+
+fn describe(user: Option<&UserState>) -> String {
+    let Some(user) = user else { return "    gone".into() };
+    let state = if user.enabled { "enabled" } else { "disabled" };
+    let groups: Vec<&str> = user.groups.iter().map(|group| group.name.as_str()).collect();
+    format!("    {} {state} {}", user.username, groups.join("+"))
+}
+
+#[async_trait]
+impl Source for SimulatedSource {
+    async fn identify(&self) -> Result<SourceInfo, SourceError> {
+        let identity = SourceIdentity {
+            issuer: format!("https://keycloak.example/realms/{}", self.realm),
+            service_account: format!("service-{}", self.realm),
+        };
+        Ok(SourceInfo { identity, base_url: "https://keycloak.example".into() })
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
+        self.read(format!("user {id}"), |world| {
+            let user = world.user_state(self.realm, id);
+            world.say(describe(user.as_ref()));
+            user
+        })
+        .await
+    }
+
+    async fn is_alive(&self, id: &UserId) -> Result<bool, SourceError> {
+        self.read(format!("whether {id} lives"), |world| {
+            world.user_state(self.realm, id).is_some_and(|user| user.enabled)
+        })
+        .await
+    }
+
+    async fn some_users(&self) -> Result<Vec<UserId>, SourceError> {
+        self.read("some users".into(), |world| {
+            let users = world.realms[self.realm].users.iter();
+            users.filter(|(_, person)| person.enabled).map(|(id, _)| id.clone()).take(5).collect()
+        })
+        .await
+    }
+
+    async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
+        self.read(format!("group {id}"), |world| {
+            let group = world.realms[self.realm].group(id);
+            world.say(format!("    {}", group.as_ref().map_or("gone", |group| &group.name)));
+            group
+        })
+        .await
+    }
+
+    async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
+        self.read(format!("groups named {name}"), |world| {
+            let realm = &world.realms[self.realm];
+            let groups = realm.groups.keys().filter_map(|id| realm.group(id));
+            groups.filter(|group| group.name.eq_ignore_ascii_case(name)).collect()
+        })
+        .await
+    }
+
+    async fn users_page(&self, first: usize, max: usize) -> Result<Vec<UserState>, SourceError> {
+        self.read(format!("users from {first} on"), |world| {
+            let mut users: Vec<UserState> = world.realms[self.realm]
+                .users
+                .keys()
+                .filter_map(|id| world.user_state(self.realm, id))
+                .map(|user| UserState { groups: Vec::new(), ..user })
+                .collect();
+            users.sort_by(|one, other| one.username.cmp(&other.username));
+            let page: Vec<UserState> = users.into_iter().skip(first).take(max).collect();
+            for user in &page {
+                world.say(format!("{} ({})", describe(Some(user)), user.id));
+            }
+            page
+        })
+        .await
+    }
+
+    async fn user_count(&self) -> Result<usize, SourceError> {
+        self.read("how many users there are".into(), |world| world.realms[self.realm].users.len()).await
+    }
+
+    async fn groups(&self) -> Result<Walked<GroupState>, SourceError> {
+        self.read("all groups".into(), |world| {
+            let realm = &world.realms[self.realm];
+            Walked { items: realm.groups.keys().filter_map(|id| realm.group(id)).collect(), doubt: None }
+        })
+        .await
+    }
+
+    async fn members_page(
+        &self,
+        group: &GroupId,
+        first: usize,
+        max: usize,
+    ) -> Result<Option<Vec<UserId>>, SourceError> {
+        self.read(format!("members of {group}"), |world| {
+            let realm = &world.realms[self.realm];
+            realm.groups.contains_key(group).then(|| {
+                let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
+                members.map(|(id, _)| id.clone()).skip(first).take(max).collect()
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,492 @@
+//! The real store, watched: a gate before every call that matters, a note of every claim and intent, and, for the
+//! sabotages, a lie here and there.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+use usersync::{
+    model::{
+        AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        TaskRecord, Token, UserId,
+    },
+    store::{
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
+        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreResult, TaskFilter, Waiting,
+        sqlite::SqliteStore,
+    },
+};
+
+use crate::{
+    gates::Opens,
+    world::{Intent, Shared},
+};
+
+/// A lie of the store, which the simulations have to notice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    /// None.
+    #[default]
+    None,
+    /// Subjects are claimed although an old request can still arrive.
+    ClaimsDoNotWait,
+    /// What a run found in order is never doubted.
+    VerdictsStand,
+    /// A run's plan stands whatever was recorded since it looked.
+    OldLooksWin,
+    /// Nobody looks again after an event that may have come before its change.
+    NoSecondLook,
+    /// Who waits for whom is never followed.
+    NoRings,
+}
+
+/// See the module.
+pub struct WatchedStore {
+    pub inner: Arc<SqliteStore>,
+    pub shared: Arc<Shared>,
+    pub sabotage: Sabotage,
+    /// Whether the safety gate counts a realm as small as it is; else one so big that no limit matters.
+    pub gate_matters: bool,
+    /// One call after the other, in the order in which they were made: else threads would decide.
+    turn: Mutex<()>,
+}
+
+impl WatchedStore {
+    pub fn new(inner: Arc<SqliteStore>, shared: Arc<Shared>, sabotage: Sabotage, gate_matters: bool) -> Self {
+        Self { inner, shared, sabotage, gate_matters, turn: Mutex::default() }
+    }
+
+    /// A call that changes nothing for others and rests on nothing that others change.
+    async fn quietly<T>(&self, work: impl Future<Output = T>) -> T {
+        let _busy = self.shared.gates.busy();
+        let _turn = self.turn.lock().await;
+        work.await
+    }
+
+    /// A call with a gate before it.
+    async fn gated<T>(&self, what: impl Into<String>, work: impl Future<Output = T>) -> T {
+        self.shared.gates.pass(what, Opens::Chosen).await;
+        self.quietly(work).await
+    }
+
+    fn realm(pair: &Pair) -> usize {
+        usize::from(pair.connector.as_str().ends_with("-1"))
+    }
+
+    fn claimed(&self, claimed: &Claimed) {
+        let mut world = self.shared.world();
+        world.say(format!("    claimed {}", claimed.subject));
+        let key = (Self::realm(&claimed.pair), claimed.subject.clone());
+        if world.claims.insert(key, claimed.token).is_some() {
+            let text = format!("{} is claimed twice", claimed.subject);
+            world.violated("S2", text);
+        }
+    }
+
+    fn released(&self, token: Token) {
+        self.shared.world().claims.retain(|_, held| *held != token);
+    }
+
+    fn stepped(&self, step: &Step, stepped: Stepped) {
+        let writer = self.shared.gates.actor();
+        let mut world = self.shared.world();
+        for settled in &step.settled {
+            let Some(intent) = world.intents.get_mut(&settled.intent) else {
+                world.violated("S3", format!("intent {} was never written", settled.intent));
+                continue;
+            };
+            let (operation, effect) = (intent.operation.clone(), intent.took_effect);
+            if intent.outcome.replace(settled.outcome.clone()).is_some() {
+                world.violated("S3", format!("{operation} is settled twice"));
+            }
+            let done = settled.outcome.took_effect();
+            world.say(format!("    settled: {operation}: {}", if done { "done" } else { "not done" }));
+            if effect && !done {
+                world.violated("seen", format!("{operation} took effect, but its change says that it did not"));
+            }
+        }
+        if let (Stepped::Send(id), Some(next)) = (stepped, &step.next) {
+            world.say(format!("    intent: {}", next.operation));
+            let operation = next.operation.clone();
+            world.intents.insert(id, Intent { operation, writer, sent: false, took_effect: false, outcome: None });
+        }
+    }
+}
+
+/// Whether an outcome says so.
+trait TookEffect {
+    fn took_effect(&self) -> bool;
+}
+
+impl TookEffect for usersync::model::ChangeOutcome {
+    fn took_effect(&self) -> bool {
+        matches!(self, Self::Done | Self::FoundDone)
+    }
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn append_events(
+        &self,
+        connector: &ConnectorName,
+        targets: &[TargetName],
+        mut events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> StoreResult<Appended> {
+        if self.sabotage == Sabotage::NoSecondLook {
+            events.iter_mut().for_each(|event| event.settle = false);
+        }
+        self.quietly(self.inner.append_events(connector, targets, events, now)).await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
+        self.quietly(self.inner.events(filter)).await
+    }
+
+    async fn raise(
+        &self,
+        pair: &Pair,
+        subjects: &[Subject],
+        priority: Priority,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
+        let what = format!("raises {}", names.join(", "));
+        self.gated(what, self.inner.raise(pair, subjects, priority, cause, now)).await
+    }
+
+    async fn claim(
+        &self,
+        target: &TargetName,
+        connectors: &[ConnectorName],
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        let now = if self.sabotage == Sabotage::ClaimsDoNotWait { now + SignedDuration::from_mins(1) } else { now };
+        let claimed = self.gated("claims a task", self.inner.claim(target, connectors, now)).await?;
+        match &claimed {
+            Some(claimed) => self.claimed(claimed),
+            None => self.shared.world().say("    there is none"),
+        }
+        Ok(claimed)
+    }
+
+    async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>> {
+        self.quietly(self.inner.next_due(target, connectors)).await
+    }
+
+    async fn woken(&self) {
+        self.inner.woken().await;
+    }
+
+    async fn woken_after(&self, seen: u64) -> u64 {
+        self.inner.woken_after(seen).await
+    }
+
+    async fn next_look(&self) -> StoreResult<Look> {
+        self.gated("takes the number of a look", self.inner.next_look()).await
+    }
+
+    async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {
+        self.gated(format!("asks who holds {account}"), self.inner.holder(token, account, name)).await
+    }
+
+    async fn open_intents(&self, token: Token) -> StoreResult<Vec<OpenIntent>> {
+        self.gated("asks for open intents", self.inner.open_intents(token)).await
+    }
+
+    async fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> StoreResult<Adopted> {
+        let what = format!("links {} to {}", link.account, link.user);
+        let adopted = self.gated(what, self.inner.adopt(token, link, from, now)).await?;
+        self.shared.world().say(format!("    {adopted:?}"));
+        Ok(adopted)
+    }
+
+    async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
+        let stepped = self.gated("writes a step", self.inner.step(token, step.clone(), now)).await;
+        match &stepped {
+            Ok(Stepped::AccountTaken) => self.shared.world().say("    the account is taken"),
+            Ok(stepped) => self.stepped(&step, *stepped),
+            Err(error) => self.shared.world().say(format!("    {error}")),
+        }
+        stepped
+    }
+
+    async fn still_held(&self, token: Token) -> StoreResult<bool> {
+        self.quietly(self.inner.still_held(token)).await
+    }
+
+    async fn complete(
+        &self,
+        token: Token,
+        held: Vec<NewHeldItem>,
+        settle_at: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.gated("completes", self.inner.complete(token, held, settle_at, now)).await?;
+        self.released(token);
+        Ok(())
+    }
+
+    async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {
+        let what = format!("fails: {}", failure.text);
+        self.gated(what, self.inner.fail(token, failure, now)).await?;
+        self.released(token);
+        Ok(())
+    }
+
+    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
+        self.gated("puts it off", self.inner.defer(token, until, now)).await?;
+        self.released(token);
+        Ok(())
+    }
+
+    async fn wait_for(
+        &self,
+        token: Token,
+        others: &[Subject],
+        ring_ends_it: bool,
+        at_latest: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<Waiting> {
+        let names: Vec<String> = others.iter().map(ToString::to_string).collect();
+        let ring_ends_it = ring_ends_it && self.sabotage != Sabotage::NoRings;
+        let what = format!("waits for {}", names.join(", "));
+        let waiting = self.gated(what, self.inner.wait_for(token, others, ring_ends_it, at_latest, now)).await?;
+        match waiting {
+            Waiting::Waits => self.released(token),
+            Waiting::Ring => self.shared.world().say("    who waits for whom goes round"),
+        }
+        Ok(waiting)
+    }
+
+    async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
+        self.gated(format!("reads the link of {user}"), self.inner.link(pair, user)).await
+    }
+
+    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        self.gated("reads all links", self.inner.links(pair)).await
+    }
+
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
+        self.gated("reads the links of other connectors", self.inner.linked_elsewhere(pair)).await
+    }
+
+    async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
+        self.quietly(self.inner.links_named(name_or_id)).await
+    }
+
+    async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>> {
+        self.quietly(self.inner.seen_alive(pair, except, limit)).await
+    }
+
+    async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
+        self.gated(format!("asks who was given {group}"), self.inner.given(pair, group)).await
+    }
+
+    async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
+        self.gated("reads the managed groups", self.inner.managed_groups(target)).await
+    }
+
+    async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
+        self.gated("reads what became of groups", self.inner.group_mappings(pair)).await
+    }
+
+    async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId> {
+        self.quietly(self.inner.begin_run(pair, trigger, mode, now)).await
+    }
+
+    async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()> {
+        self.quietly(self.inner.progress_run(run, report)).await
+    }
+
+    async fn end_run(
+        &self,
+        run: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.end_run(run, outcome, report, now)).await
+    }
+
+    async fn claim_planned(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        mut planned: Planned,
+        now: Timestamp,
+    ) -> StoreResult<Option<Claimed>> {
+        if self.sabotage == Sabotage::OldLooksWin {
+            planned.look = Look(i64::MAX);
+        }
+        let what = format!("claims {} from its walk", planned.subject);
+        let claimed = self.gated(what, self.inner.claim_planned(pair, run, planned, now)).await?;
+        match &claimed {
+            Some(claimed) => self.claimed(claimed),
+            None => self.shared.world().say("    not to be had, its task is raised"),
+        }
+        Ok(claimed)
+    }
+
+    async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize> {
+        let names: Vec<String> = found.iter().map(|planned| planned.subject.to_string()).collect();
+        let what = format!("found in order: {}", names.join(", "));
+        if self.sabotage == Sabotage::VerdictsStand {
+            return self.gated(what, async { Ok(0) }).await;
+        }
+        let raised = self.gated(what, self.inner.found_in_order(pair, run, found, now)).await?;
+        self.shared.world().say(format!("    raised {raised} of them"));
+        Ok(raised)
+    }
+
+    async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.saw_alive(pair, seen, now)).await
+    }
+
+    async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
+        self.gated("asks for stale intents", self.inner.stale_intents(pair, now)).await
+    }
+
+    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
+        self.quietly(self.inner.not_possible(pair)).await
+    }
+
+    async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>> {
+        self.quietly(self.inner.runs(pair, limit)).await
+    }
+
+    async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>> {
+        self.quietly(self.inner.ensure_pairs(pairs, now)).await
+    }
+
+    async fn remember_hooks(
+        &self,
+        connectors: &[(ConnectorName, serde_json::Value)],
+    ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>> {
+        self.quietly(self.inner.remember_hooks(connectors)).await
+    }
+
+    async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState> {
+        self.quietly(self.inner.pair_state(pair)).await
+    }
+
+    async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.set_pair_state(pair, state, now)).await
+    }
+
+    async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64> {
+        self.quietly(self.inner.hold_first_run(pair, summary, now)).await
+    }
+
+    async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity> {
+        self.quietly(self.inner.pin_source(connector, identity)).await
+    }
+
+    async fn pin_target(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
+        self.quietly(self.inner.pin_target(target, identity)).await
+    }
+
+    async fn confirm_identity(
+        &self,
+        connector: Option<&ConnectorName>,
+        target: Option<&TargetName>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.confirm_identity(connector, target, by, now)).await
+    }
+
+    async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.set_paused(connector, paused, by, now)).await
+    }
+
+    async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>> {
+        self.quietly(self.inner.paused()).await
+    }
+
+    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>> {
+        self.quietly(self.inner.held_sets(open_only)).await
+    }
+
+    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)> {
+        self.quietly(self.inner.held_set(id)).await
+    }
+
+    async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
+        self.quietly(self.inner.decide(decision, now)).await
+    }
+
+    async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
+        self.quietly(self.inner.done_in_last_hour(pair, kind, now)).await
+    }
+
+    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool> {
+        self.quietly(self.inner.is_held(pair, kind)).await
+    }
+
+    async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.request(request, by, now)).await
+    }
+
+    async fn take_requests(&self) -> StoreResult<Vec<Request>> {
+        self.quietly(self.inner.take_requests()).await
+    }
+
+    async fn replay_events(
+        &self,
+        filter: &EventFilter,
+        targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync),
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<(usize, usize)> {
+        self.quietly(self.inner.replay_events(filter, targets_of, by, now)).await
+    }
+
+    async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
+        self.quietly(self.inner.replay_dead(filter, by, now)).await
+    }
+
+    async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize> {
+        self.quietly(self.inner.hurry(pair, class, now)).await
+    }
+
+    async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
+        self.quietly(self.inner.tasks(filter)).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
+        self.quietly(self.inner.changes(filter)).await
+    }
+
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        if self.gate_matters {
+            return self.gated("counts", self.inner.counts(pair, now)).await;
+        }
+        let many = 1_000_000;
+        Ok(PairCounts { active_links: many, memberships: many, managed_groups: many, ..PairCounts::default() })
+    }
+
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+        self.quietly(self.inner.event_counts(connector)).await
+    }
+
+    async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>> {
+        self.quietly(self.inner.audit(before, limit)).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.quietly(self.inner.prune(before, limit)).await
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        self.quietly(self.inner.check()).await
+    }
+}

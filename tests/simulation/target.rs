@@ -1,0 +1,169 @@
+//! The target as the engine reads and writes it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use usersync::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
+    target::{Applied, Capabilities, CaseRule, Page, Target, TargetError, TargetErrorKind, TargetInfo},
+};
+
+use crate::{
+    gates::Opens,
+    world::{Shared, World, too_late},
+};
+
+/// The one target of the world.
+pub struct SimulatedTarget {
+    pub shared: Arc<Shared>,
+    pub identity: String,
+}
+
+impl SimulatedTarget {
+    async fn read<T>(&self, what: String, read: impl FnOnce(&mut World) -> T) -> Result<T, TargetError> {
+        let failed = self.shared.reading(format!("reads {what} at the target")).await;
+        let mut world = self.shared.world();
+        if failed {
+            world.say("    which fails");
+            let kind = TargetErrorKind::NotDone(ErrorClass::Transient);
+            return Err(TargetError { kind, text: format!("{what}: 503 Service Unavailable"), retry_after: None });
+        }
+        Ok(read(&mut world))
+    }
+}
+
+fn describe(account: Option<&Account>) -> String {
+    let Some(account) = account else { return "    none".into() };
+    let state = if account.active { "active" } else { "inactive" };
+    let groups: Vec<&str> = account.groups.iter().flatten().map(TargetGroupId::as_str).collect();
+    format!("    {}: {} {state} {}", account.id, account.name, groups.join("+"))
+}
+
+/// Two on a page, so that there are pages.
+const PAGE: usize = 3;
+
+fn page<T: Clone>(all: &[T], cursor: Option<&str>) -> Page<T> {
+    let first: usize = cursor.map_or(0, |cursor| cursor.parse().expect("it is one of ours"));
+    let next = first + PAGE;
+    Page {
+        items: all.iter().skip(first).take(PAGE).cloned().collect(),
+        next: (next < all.len()).then(|| next.to_string()),
+        doubt: None,
+    }
+}
+
+/// Ends the wait for an answer when the sender dies.
+struct Sender<'s> {
+    shared: &'s Shared,
+    request: u64,
+}
+
+impl Drop for Sender<'_> {
+    fn drop(&mut self) {
+        self.shared.world().orphan(self.request);
+    }
+}
+
+#[async_trait]
+impl Target for SimulatedTarget {
+    fn kind(&self) -> &'static str {
+        "simulated"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        Ok(TargetInfo {
+            identity: TargetIdentity(self.identity.clone()),
+            product: "Simulated 1.0".into(),
+            signed_in_as: "usersync".into(),
+            capabilities: Capabilities {
+                list_all: true,
+                rename: true,
+                deactivate: true,
+                delete: true,
+                rename_group: false,
+                email_required: false,
+                reads_email: true,
+                login_case: CaseRule::Lower,
+                group_case: CaseRule::Insensitive,
+                login_max: 255,
+                login_forbids: vec![],
+                group_max: 255,
+                group_forbids: vec![],
+            },
+            notes: vec![],
+        })
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.read(format!("account {id}"), |world| {
+            let account = world.accounts.get(id).map(|account| world.read_account(account));
+            world.say(describe(account.as_ref()));
+            account
+        })
+        .await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.read(format!("account named {name}"), |world| {
+            let account = world.account_named(name).map(|account| world.read_account(account));
+            world.say(describe(account.as_ref()));
+            account
+        })
+        .await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.read(format!("accounts from {} on", cursor.unwrap_or("0")), |world| {
+            let all: Vec<Account> =
+                world.accounts.values().map(|account| Account { groups: None, ..account.clone() }).collect();
+            let page = page(&all, cursor);
+            for account in &page.items {
+                world.say(describe(Some(account)));
+            }
+            page
+        })
+        .await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.read(format!("group {name}"), |world| {
+            let id = TargetGroupId::from(name.to_lowercase());
+            let found = world.groups.get(&id).map(|(name, _)| name.clone());
+            world.say(format!("    {}", found.as_deref().unwrap_or("none")));
+            found.map(|name| TargetGroup { id, name, protected: None })
+        })
+        .await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.read(format!("members of {group} from {} on", cursor.unwrap_or("0")), |world| {
+            let (_, members) = world.groups.get(group)?;
+            let page = page(&members.iter().cloned().collect::<Vec<_>>(), cursor);
+            let names: Vec<&str> = page.items.iter().map(AccountId::as_str).collect();
+            let text = format!("    {}", names.join("+"));
+            world.say(text);
+            Some(page)
+        })
+        .await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let gates = &self.shared.gates;
+        let sender = gates.actor();
+        gates.pass(format!("sends: {operation}"), Opens::Chosen).await;
+        if self.shared.world().now > deadline {
+            return Err(too_late(operation));
+        }
+        let request = self.shared.world().send(operation, deadline, sender);
+        let waiting = Sender { shared: &self.shared, request };
+        gates.pass(format!("hears of: {operation}"), Opens::Answered(request)).await;
+        let answer = self.shared.world().answers.remove(&request);
+        drop(waiting);
+        answer.expect("the gate opens once there is an answer")
+    }
+}

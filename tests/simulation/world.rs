@@ -1,0 +1,489 @@
+//! The world outside: realms, a target, requests under way between them, events on their way, and a clock. Nothing here
+//! moves by itself; the driver moves it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    engine::Clock,
+    model::{
+        Account, AccountId, ChangeOutcome, ErrorClass, EventOutcome, GroupId, GroupState, IntentId, NewEvent,
+        Operation, Subject, TargetGroup, TargetGroupId, Token, UserId, UserState,
+    },
+    target::{Applied, TargetError, TargetErrorKind},
+};
+
+use crate::gates::{Actor, Gates, Opens};
+
+/// How much later than its deadline a request may still arrive; the engine's own margin.
+pub const MARGIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// When every simulation begins.
+pub const BEGIN: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+/// Somebody in a realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub login: String,
+    pub enabled: bool,
+    pub groups: BTreeSet<GroupId>,
+}
+
+/// A realm: the users and groups of one source.
+#[derive(Clone, Debug, Default)]
+pub struct Realm {
+    pub users: BTreeMap<UserId, Person>,
+    /// By id, with their names.
+    pub groups: BTreeMap<GroupId, String>,
+}
+
+/// A change of the source that is to come.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub what: String,
+    pub realms: Vec<Realm>,
+    /// It comes before this.
+    pub by: Timestamp,
+}
+
+/// An event on its way to the store.
+#[derive(Clone, Debug)]
+pub struct OnItsWay {
+    pub realm: usize,
+    pub event: NewEvent,
+}
+
+/// A request on its way to the target.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub operation: Operation,
+    pub intent: Option<IntentId>,
+    pub deadline: Timestamp,
+    /// Who waits for the answer; nobody, once the sender has died or given up waiting.
+    pub sender: Option<Actor>,
+}
+
+/// An intent as it was written down.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    pub operation: Operation,
+    pub writer: Actor,
+    pub sent: bool,
+    pub took_effect: bool,
+    pub outcome: Option<ChangeOutcome>,
+}
+
+/// All of it.
+pub struct World {
+    pub now: Timestamp,
+    pub realms: Vec<Realm>,
+    pub pending: Option<Pending>,
+    pub events: Vec<OnItsWay>,
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// The target's groups with their members.
+    pub groups: BTreeMap<TargetGroupId, (String, BTreeSet<AccountId>)>,
+    /// Whether the target is addressed by login, not by stable id.
+    pub by_name: bool,
+    pub requests: BTreeMap<u64, Request>,
+    /// Answers on their way back, by their requests.
+    pub answers: BTreeMap<u64, Result<Applied, TargetError>>,
+    pub intents: BTreeMap<IntentId, Intent>,
+    /// Subjects that are claimed, and by which claim.
+    pub claims: BTreeMap<(usize, Subject), Token>,
+    /// Whether the reading behind the gate that opens next fails.
+    pub fail_reading: bool,
+    /// Users who were there and enabled ever since the beginning.
+    pub never_off: BTreeSet<UserId>,
+    /// When accounts were deactivated.
+    pub deactivated_at: Vec<Timestamp>,
+    /// Requests ever sent.
+    pub sent: u64,
+    /// What happened, in words.
+    pub trace: Vec<String>,
+    /// What must never happen, and did.
+    pub violations: Vec<String>,
+    numbers: u64,
+}
+
+impl World {
+    pub fn new(realms: Vec<Realm>, by_name: bool) -> Self {
+        Self {
+            now: BEGIN,
+            realms,
+            pending: None,
+            events: Vec::new(),
+            accounts: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            by_name,
+            requests: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            fail_reading: false,
+            never_off: BTreeSet::new(),
+            deactivated_at: Vec::new(),
+            sent: 0,
+            trace: Vec::new(),
+            violations: Vec::new(),
+            numbers: 0,
+        }
+    }
+
+    /// Notes what happened.
+    pub fn say(&mut self, what: impl Into<String>) {
+        self.trace.push(what.into());
+    }
+
+    /// Notes what must never happen.
+    pub fn violated(&mut self, property: &str, how: impl AsRef<str>) {
+        let text = format!("{property}: {}", how.as_ref());
+        self.trace.push(format!("!!! {text}"));
+        self.violations.push(text);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    // --- the source ---
+
+    /// Everybody is taken to have been enabled from now on who is.
+    pub fn begin_to_watch(&mut self) {
+        let people = self.realms.iter().flat_map(|realm| &realm.users);
+        self.never_off = people.filter(|(_, person)| person.enabled).map(|(id, _)| id.clone()).collect();
+    }
+
+    /// The realms become these.
+    pub fn become_realms(&mut self, realms: Vec<Realm>) {
+        self.realms = realms;
+        let realms = &self.realms;
+        self.never_off.retain(|id| realms.iter().any(|realm| realm.users.get(id).is_some_and(|person| person.enabled)));
+    }
+
+    /// A change that was announced before it is there, is there.
+    pub fn commit(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.say(format!("source: commits: {}", pending.what));
+            self.become_realms(pending.realms);
+        }
+    }
+
+    /// An event sets out. `settle`: perhaps before the change that it tells of is there.
+    pub fn send_event(&mut self, realm: usize, subject: Subject, settle: bool) {
+        let number = self.number();
+        let event = NewEvent {
+            id: format!("e{number}"),
+            kind: "UPDATE".into(),
+            about: subject.to_string(),
+            occurred_at: Some(self.now),
+            body: "{}".into(),
+            hints: vec![subject],
+            wants_run: false,
+            settle,
+            outcome: EventOutcome::Accepted,
+        };
+        self.events.push(OnItsWay { realm, event });
+    }
+
+    /// The same change told once more, by another sender who gives it an id of his own.
+    pub fn double_event(&mut self, index: usize) {
+        let mut double = self.events[index].clone();
+        double.event.id = format!("{}-again", double.event.id);
+        self.events.push(double);
+    }
+
+    /// How a user reads.
+    pub fn user_state(&self, realm: usize, id: &UserId) -> Option<UserState> {
+        let realm = &self.realms[realm];
+        let person = realm.users.get(id)?;
+        let groups = person.groups.iter().filter_map(|id| group_state(realm, id)).collect();
+        Some(UserState {
+            id: id.clone(),
+            username: person.login.clone(),
+            first_name: Some("Person".into()),
+            last_name: Some(id.to_string()),
+            email: None,
+            enabled: person.enabled,
+            federation_link: None,
+            attributes: BTreeMap::new(),
+            groups,
+        })
+    }
+
+    // --- the target ---
+
+    /// The account of this login.
+    pub fn account_named(&self, name: &str) -> Option<&Account> {
+        self.accounts.values().find(|account| account.name == name)
+    }
+
+    /// An account with its groups.
+    pub fn read_account(&self, account: &Account) -> Account {
+        let groups = self.groups.iter().filter(|(_, (_, members))| members.contains(&account.id));
+        Account { groups: Some(groups.map(|(id, _)| id.clone()).collect()), ..account.clone() }
+    }
+
+    /// Somebody else makes an account.
+    pub fn make_account(&mut self, name: &str, display_name: &str) -> Account {
+        let id = AccountId::from(format!("a{}", self.accounts.len()));
+        let account = Account {
+            id: id.clone(),
+            name: name.into(),
+            display_name: display_name.into(),
+            email: None,
+            active: true,
+            groups: Some(Vec::new()),
+            protected: None,
+            immutable: None,
+        };
+        self.accounts.insert(id, account.clone());
+        account
+    }
+
+    /// A request sets out.
+    pub fn send(&mut self, operation: &Operation, deadline: Timestamp, sender: Actor) -> u64 {
+        let number = self.number();
+        self.sent += 1;
+        let intent = self.intents.iter_mut().rev().find(|(_, intent)| {
+            intent.writer == sender && !intent.sent && intent.outcome.is_none() && intent.operation == *operation
+        });
+        let intent = intent.map(|(id, intent)| {
+            intent.sent = true;
+            *id
+        });
+        if intent.is_none() {
+            self.violated("S3", format!("{operation} is sent without an intent"));
+        }
+        let same = |request: &&Request| {
+            request.sender.is_some()
+                && operation.account().is_some()
+                && request.operation.account() == operation.account()
+        };
+        if let Some(other) = self.requests.values().find(same) {
+            let text = format!("{operation} and {} are under way at once for one account", other.operation);
+            self.violated("S2", text);
+        }
+        let request = Request { operation: operation.clone(), intent, deadline, sender: Some(sender) };
+        self.requests.insert(number, request);
+        number
+    }
+
+    /// A request arrives and takes effect, or is refused.
+    pub fn arrive(&mut self, number: u64) {
+        let Some(request) = self.requests.remove(&number) else { return };
+        let answer = self.take_effect(&request.operation);
+        let late = if request.sender.is_some() { "" } else { ", though nobody waits for it any more" };
+        let outcome = answer.as_ref().map_or_else(|error| format!("refused, {}", error.text), |_| "done".into());
+        self.say(format!("target: {}: {outcome}{late}", request.operation));
+        if answer.is_ok() {
+            match request.intent.and_then(|id| self.intents.get_mut(&id)) {
+                Some(intent) if intent.outcome.is_none() => intent.took_effect = true,
+                _ => {
+                    let text = format!("{} takes effect though its intent is not open", request.operation);
+                    self.violated("S3", text);
+                }
+            }
+        }
+        if request.sender.is_some() {
+            self.answers.insert(number, answer);
+        }
+    }
+
+    /// A request is lost on its way.
+    pub fn lose(&mut self, number: u64) {
+        let Some(request) = self.requests.remove(&number) else { return };
+        self.say(format!("target: {}: never arrives", request.operation));
+        if request.sender.is_some() {
+            self.answers.insert(number, Err(unanswered(&request.operation)));
+        }
+    }
+
+    /// The sender waits no longer. The request may still arrive; if it has, its answer is lost.
+    pub fn give_up_waiting(&mut self, number: u64) {
+        if let Some(request) = self.requests.get_mut(&number) {
+            request.sender = None;
+            let text = format!("target: {}: its sender waits no longer", request.operation);
+            self.answers.insert(number, Err(unanswered(&request.operation)));
+            self.say(text);
+        } else if let Some(answer) = self.answers.get_mut(&number) {
+            *answer = Err(refused(TargetErrorKind::Unanswered, "the answer was lost".into()));
+            self.say("target: an answer is lost");
+        }
+    }
+
+    /// The sender has died.
+    pub fn orphan(&mut self, number: u64) {
+        self.answers.remove(&number);
+        if let Some(request) = self.requests.get_mut(&number) {
+            request.sender = None;
+        }
+    }
+
+    fn take_effect(&mut self, operation: &Operation) -> Result<Applied, TargetError> {
+        let account = match operation.account() {
+            Some(id) => Some(self.addressed(id, operation)?),
+            None => None,
+        };
+        match (operation, account) {
+            (Operation::CreateUser { name, fields }, _) => {
+                if self.account_named(name).is_some() {
+                    return Err(refused(TargetErrorKind::NameTaken, format!("{name} is taken")));
+                }
+                let account = self.make_account(name, fields.display_name.as_deref().unwrap_or_default());
+                return Ok(Applied::Account(account));
+            }
+            (Operation::CreateGroup { name }, _) => {
+                let id = TargetGroupId::from(name.to_lowercase());
+                if self.groups.contains_key(&id) {
+                    return Err(refused(TargetErrorKind::NameTaken, format!("group {name} is taken")));
+                }
+                self.groups.insert(id.clone(), (name.clone(), BTreeSet::new()));
+                return Ok(Applied::Group(TargetGroup { id, name: name.clone(), protected: None }));
+            }
+            (Operation::DeleteGroup { group, .. }, _) => {
+                self.groups.remove(group);
+            }
+            (Operation::RenameUser { to, .. }, Some(id)) => {
+                if self.account_named(to).is_some_and(|other| other.id != id) {
+                    return Err(refused(TargetErrorKind::NameTaken, format!("{to} is taken")));
+                }
+                self.account(&id).name.clone_from(to);
+            }
+            (Operation::UpdateUser { fields, .. }, Some(id)) => {
+                if let Some(name) = &fields.display_name {
+                    self.account(&id).display_name.clone_from(name);
+                }
+            }
+            (Operation::ActivateUser { .. }, Some(id)) => self.account(&id).active = true,
+            (Operation::DeactivateUser { .. }, Some(id)) => {
+                if self.account(&id).active {
+                    self.account(&id).active = false;
+                    self.deactivated_at.push(self.now);
+                }
+            }
+            (Operation::DeleteUser { .. }, Some(id)) => {
+                self.accounts.remove(&id);
+            }
+            (Operation::AddMember { group, .. }, Some(id)) => {
+                self.members(group)?.insert(id);
+            }
+            (Operation::RemoveMember { group, .. }, Some(id)) => {
+                self.members(group)?.remove(&id);
+            }
+            (_, None) => unreachable!("{operation} names an account"),
+        }
+        Ok(Applied::Done)
+    }
+
+    /// The account that an operation reaches.
+    pub fn addressed(&self, id: &AccountId, operation: &Operation) -> Result<AccountId, TargetError> {
+        let name = match operation {
+            Operation::UpdateUser { name, .. }
+            | Operation::RenameUser { name, .. }
+            | Operation::ActivateUser { name, .. }
+            | Operation::DeactivateUser { name, .. }
+            | Operation::DeleteUser { name, .. }
+            | Operation::AddMember { name, .. }
+            | Operation::RemoveMember { name, .. } => name,
+            _ => "",
+        };
+        let found = if self.by_name { self.account_named(name) } else { self.accounts.get(id) };
+        let none = || refused(TargetErrorKind::NotFound, format!("there is no account {name}"));
+        found.map(|account| account.id.clone()).ok_or_else(none)
+    }
+
+    fn account(&mut self, id: &AccountId) -> &mut Account {
+        self.accounts.get_mut(id).expect("it was just found")
+    }
+
+    fn members(&mut self, group: &TargetGroupId) -> Result<&mut BTreeSet<AccountId>, TargetError> {
+        let none = || refused(TargetErrorKind::NotFound, format!("there is no group {group}"));
+        self.groups.get_mut(group).map(|(_, members)| members).ok_or_else(none)
+    }
+
+    /// All that there is, in one line.
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        for realm in &self.realms {
+            for (id, person) in &realm.users {
+                let state = if person.enabled { "" } else { " disabled" };
+                let groups: Vec<&str> =
+                    person.groups.iter().filter_map(|group| realm.groups.get(group)).map(String::as_str).collect();
+                let _ = write!(text, "{id}=[{}{state} {}] ", person.login, groups.join("+"));
+            }
+        }
+        text.push_str("| ");
+        for account in self.accounts.values() {
+            let state = if account.active { "" } else { " inactive" };
+            let groups = self.read_account(account).groups.unwrap_or_default();
+            let groups: Vec<&str> = groups.iter().map(TargetGroupId::as_str).collect();
+            let _ = write!(text, "{}=[{}{state} {}] ", account.id, account.name, groups.join("+"));
+        }
+        text
+    }
+}
+
+fn group_state(realm: &Realm, id: &GroupId) -> Option<GroupState> {
+    let name = realm.groups.get(id)?;
+    Some(GroupState { id: id.clone(), name: name.clone(), path: format!("/{id}/{name}") })
+}
+
+impl Realm {
+    /// A group as it reads.
+    pub fn group(&self, id: &GroupId) -> Option<GroupState> {
+        group_state(self, id)
+    }
+}
+
+fn refused(kind: TargetErrorKind, text: String) -> TargetError {
+    TargetError { kind, text, retry_after: None }
+}
+
+fn unanswered(operation: &Operation) -> TargetError {
+    refused(TargetErrorKind::Unanswered, format!("{operation}: no answer came in time"))
+}
+
+/// What a target says past a deadline: nothing was sent.
+pub fn too_late(operation: &Operation) -> TargetError {
+    refused(TargetErrorKind::NotDone(ErrorClass::Transient), format!("{operation}: it was too late to send it"))
+}
+
+/// The world, and the gates before everything that is done to it.
+pub struct Shared {
+    pub gates: Gates,
+    world: Mutex<World>,
+}
+
+impl Shared {
+    pub fn new(world: World) -> Self {
+        Self { gates: Gates::default(), world: Mutex::new(world) }
+    }
+
+    /// The world; never kept over an `await`.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the driver lets a reading happen, and tells whether it fails.
+    pub async fn reading(&self, what: String) -> bool {
+        self.gates.pass(what, Opens::Reading).await;
+        std::mem::take(&mut self.world().fail_reading)
+    }
+}
+
+#[async_trait::async_trait]
+impl Clock for Shared {
+    fn now(&self) -> Timestamp {
+        self.world().now
+    }
+
+    async fn sleep(&self, duration: SignedDuration) {
+        let until = self.now() + duration;
+        self.gates.pass(format!("sleeps for {duration:#}"), Opens::At(until)).await;
+    }
+}
