@@ -18,7 +18,7 @@ use usersync::{
     keycloak::signature::WebhookSecret,
     model::EventOutcome,
     sandbox::house::HOOK_SECRET,
-    store::{EventFilter, Store, TaskFilter, sqlite},
+    store::{EventFilter, Inbox, Store, TaskFilter, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
