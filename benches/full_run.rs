@@ -292,7 +292,10 @@ async fn compare(size: Size) {
     let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let began = Instant::now();
     let (_, report) = engine.run(&pair, &first).await.expect("the first run ends well");
-    assert!(!report.has_problems() && report.done.get("adopt") == Some(&(size.users as u64)), "{report:#?}");
+    assert!(
+        !report.has_problems() && report.done.get("adopt") == Some(&((size.users + size.groups) as u64)),
+        "{report:#?}"
+    );
     println!("full_run_idle: the first run adopted {} accounts in {:.1} s", size.users, began.elapsed().as_secs_f64());
 
     let mut sides = support::Sides::default();

@@ -93,11 +93,10 @@ fn subject(nth: u64) -> String {
 }
 
 /// One admin event as the listener sends it, with a representation that fills it up.
-fn body(id: Uuid, user: &str) -> String {
+fn body(id: Uuid, user: &str, time: i64) -> String {
     let event = |filling: &str| {
         format!(
-            r#"{{"events":[{{"kind":"admin","id":"{id}","time":{},"realmId":"c9786d8f-b6b4-443c-b343-b1708e633336","realmName":"{CONNECTOR}","operationType":"UPDATE","resourceType":"USER","resourcePath":"users/{user}","userId":"{user}","username":"somebody","representation":"{{\"firstName\":\"{filling}\"}}"}}]}}"#,
-            Timestamp::now().as_millisecond()
+            r#"{{"events":[{{"kind":"admin","id":"{id}","time":{time},"realmId":"c9786d8f-b6b4-443c-b343-b1708e633336","realmName":"{CONNECTOR}","operationType":"UPDATE","resourceType":"USER","resourcePath":"users/{user}","userId":"{user}","username":"somebody","representation":"{{\"firstName\":\"{filling}\"}}"}}]}}"#
         )
     };
     let short = BODY.saturating_sub(event("").len());
@@ -105,8 +104,8 @@ fn body(id: Uuid, user: &str) -> String {
 }
 
 /// A whole signed request.
-fn request(address: &str, secret: &WebhookSecret, id: Uuid, user: &str) -> Vec<u8> {
-    let (body, now) = (body(id, user), Timestamp::now());
+fn request(address: &str, secret: &WebhookSecret, id: Uuid, user: &str, time: i64) -> Vec<u8> {
+    let (body, now) = (body(id, user, time), Timestamp::now());
     let signature = secret.sign(&id.to_string(), now, body.as_bytes()).expect("signed");
     format!(
         "POST /hooks/{CONNECTOR} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\nwebhook-id: {id}\r\n\
@@ -137,13 +136,16 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
 /// latencies, and how many requests of each connection were answered 202.
 async fn load(address: &str, round: usize, connections: usize, requests: usize) {
     let secret = WebhookSecret::parse(&SECRET.to_owned().into()).expect("a good secret");
+    let base = Timestamp::now().as_millisecond();
     let start = Arc::new(Barrier::new(connections + 1));
     let mut tasks = Vec::new();
     for connection in 0..connections {
         let prepared: Vec<_> = (0..WARM + requests)
             .map(|nth| {
                 let user = subject((connection * 7_919 + nth) as u64);
-                request(address, &secret, event_id(round, connection, nth), &user)
+                // Events come about as they happened, whichever connection they take.
+                let time = base + i64::try_from(nth).expect("few");
+                request(address, &secret, event_id(round, connection, nth), &user, time)
             })
             .collect();
         let (address, start) = (address.to_owned(), Arc::clone(&start));
@@ -227,7 +229,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
                 kind: "UPDATE USER".into(),
                 about: format!("users/{user}"),
                 occurred_at: Some(Timestamp::now()),
-                body: body(id, &user),
+                body: body(id, &user, Timestamp::now().as_millisecond()),
                 hints: vec![Subject::user(user)],
                 wants_run: false,
                 settle: false,

@@ -1,6 +1,8 @@
 //! How many single-event appends a second the embedded store takes, durably, from many callers at once. A plain
-//! program: `cargo bench --bench store_append`, with `CALLERS`, `SECONDS`, `ROWS`, `TARGETS` and
+//! program: `cargo bench --bench store_append`, with `CALLERS`, `MILLIS`, `ROWS`, `WAITING`, `TARGETS` and
 //! `DURABLE` in the environment.
+
+mod support;
 
 use std::{
     sync::{
@@ -19,10 +21,6 @@ use usersync::{
     },
 };
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn event(nth: u64) -> NewEvent {
     NewEvent {
         id: uuid::Uuid::new_v4().to_string(),
@@ -38,13 +36,14 @@ fn event(nth: u64) -> NewEvent {
 }
 
 /// How long a claim and its completion take while 100 000 tasks wait.
-async fn claims(store: &SqliteStore) {
+async fn claims(store: &SqliteStore, waiting: u64) {
     let (pair, now) = (Pair::new("corp", "waiting"), Timestamp::now());
-    let subjects: Vec<Subject> = (0..100_000).map(|nth| Subject::user(format!("user-{nth}"))).collect();
+    let subjects: Vec<Subject> = (0..waiting).map(|nth| Subject::user(format!("user-{nth}"))).collect();
     let cause = Cause::Other { what: "measured".into() };
     store.raise(&pair, &subjects, Priority::Event, &cause, now).await.expect("raised");
     let (mut held, mut claiming, mut completing) = (Vec::new(), Duration::ZERO, Duration::ZERO);
-    for _ in 0..2_000 {
+    let times = waiting.min(2_000);
+    for _ in 0..times {
         let began = Instant::now();
         let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await.expect("claimed");
         claiming += began.elapsed();
@@ -56,16 +55,24 @@ async fn claims(store: &SqliteStore) {
             completing += began.elapsed();
         }
     }
-    println!("a claim takes {} us, a completion {} us", claiming.as_micros() / 2_000, completing.as_micros() / 2_000);
+    println!(
+        "a claim takes {} us, a completion {} us",
+        claiming.as_micros() / u128::from(times),
+        completing.as_micros() / u128::from(times)
+    );
 }
 
 fn main() {
-    let (callers, seconds) = (number("CALLERS", 256), number("SECONDS", 5));
-    let (rows, targets) = (number("ROWS", 100_000), number("TARGETS", 2));
+    let smoke = support::is_smoke();
+    let number =
+        |name: &str, usual: usize, smallest: usize| support::number(name, if smoke { smallest } else { usual }) as u64;
+    let (callers, millis) = (number("CALLERS", 256, 8), number("MILLIS", 5_000, 200));
+    let (rows, targets) = (number("ROWS", 100_000, 1_000), number("TARGETS", 2, 2));
+    let waiting = number("WAITING", 100_000, 100);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let durable = number("DURABLE", 1) == 1;
+        let durable = number("DURABLE", 1, 1) == 1;
         let options = OpenOptions { durable, ..OpenOptions::new(Timestamp::now()) };
         let store = Arc::new(SqliteStore::open(folder.path().join("bench.db"), options).await.expect("a store"));
         let connector = ConnectorName::from("corp");
@@ -95,13 +102,13 @@ fn main() {
             }));
         }
         let began = Instant::now();
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         shared.0.store(true, Ordering::Relaxed);
         for task in tasks {
             task.await.expect("a caller");
         }
         let rate = shared.1.load(Ordering::Relaxed) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap_or(1);
-        claims(&store).await;
+        claims(&store, waiting).await;
         println!("{rate} events/s from {callers} callers, slowest {} ms", shared.2.load(Ordering::Relaxed) / 1_000);
         store.close().await;
     });

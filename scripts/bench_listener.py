@@ -9,9 +9,9 @@ Started by bench-listener, which also starts Keycloak. Standard library only.
 
 import collections
 import http.client
-import http.server
 import json
 import os
+import re
 import socket
 import statistics
 import sys
@@ -20,10 +20,11 @@ import time
 import urllib.parse
 import urllib.request
 
-ROUNDS = int(os.environ.get("ROUNDS", "11"))
-USERS = int(os.environ.get("USERS", "240"))
+ROUNDS = int(os.environ.get("ROUNDS", "21"))
+USERS = int(os.environ.get("USERS", "200"))
 CLIENTS = int(os.environ.get("CLIENTS", "8"))
-REALMS = ("off", "answers", "slow", "refuses")
+RECEIVERS = ("answers", "slow", "refuses")
+WARM = 3
 SLOW = 0.2
 
 
@@ -31,35 +32,39 @@ def receive(file):
     """Answers 202, on /slow after a while, and tells on GET how many events came."""
     events = collections.Counter()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            events[self.path] += len(body["events"])
-            if self.path == "/slow":
+    def serve(connection):
+        # As little work as can be: the receiver shares the machine with Keycloak.
+        data = b""
+        while True:
+            while (end := data.find(b"\r\n\r\n")) < 0:
+                more = connection.recv(65536)
+                if not more:
+                    return
+                data += more
+            head, data = data[:end], data[end + 4:]
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            while length and len(data) < int(length[1]):
+                data += connection.recv(65536)
+            body, data = (data[:int(length[1])], data[int(length[1]):]) if length else (b"", data)
+            method, path = head.split(b" ", 2)[:2]
+            if method == b"GET":
+                told = json.dumps(events).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told)
+                continue
+            events[path.decode()] += body.count(b'"kind":')
+            if path == b"/slow":
                 time.sleep(SLOW)
-            self.answer(202, b"")
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
 
-        def do_GET(self):
-            self.answer(200, json.dumps(events).encode())
-
-        def answer(self, status, body):
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = socket.create_server(("127.0.0.1", 0))
     # Bound but never listened on, so that nobody else takes it and connections are refused.
     refuses = socket.socket()
     refuses.bind(("127.0.0.1", 0))
     with open(file, "w", encoding="ascii") as out:
-        out.write(f"{server.server_port} {refuses.getsockname()[1]}\n")
-    server.serve_forever()
+        out.write(f"{server.getsockname()[1]} {refuses.getsockname()[1]}\n")
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
 class Keycloak:
@@ -87,7 +92,7 @@ class Keycloak:
 
     def make_realm(self, name):
         connection = http.client.HTTPConnection(self.host)
-        listeners = ["jboss-logging"] if name == "off" else ["jboss-logging", "usersync"]
+        listeners = ["jboss-logging"] if name.startswith("off-") else ["jboss-logging", "usersync"]
         realm = {"realm": name, "enabled": True, "eventsListeners": listeners}
         self.call(connection, "POST", "", realm, 201)
 
@@ -130,28 +135,24 @@ def received(receiver):
 def measure(base, receiver):
     keycloak = Keycloak(base)
     keycloak.sign_in()
-    for realm in REALMS:
+    # Each has one without the listener beside it, so that both always hold as many users.
+    for realm in RECEIVERS:
         keycloak.make_realm(realm)
-    for number in range(2):
-        for realm in REALMS:
-            keycloak.sign_in()
-            keycloak.make_users(realm, f"warm{number}", USERS)
+        keycloak.make_realm(f"off-{realm}")
 
-    # Each with the listener right after one without it.
-    rates = {realm: [] for realm in REALMS[1:]}
-    for number in range(ROUNDS):
-        for realm in REALMS[1:]:
+    rates = {realm: [] for realm in RECEIVERS}
+    for number in range(WARM + ROUNDS):
+        for realm in RECEIVERS:
             keycloak.sign_in()
-            off = lambda: keycloak.make_users("off", f"r{number}-{realm}", USERS)
-            on = lambda: keycloak.make_users(realm, f"r{number}", USERS)
+            sides = [realm, f"off-{realm}"]
             # Who is first changes, as the second finds a warmer server.
             if number % 2:
-                without, with_listener = off(), on()
-            else:
-                with_listener, without = on(), off()
-            rates[realm].append((with_listener, without))
+                sides.reverse()
+            rate = {side: keycloak.make_users(side, f"r{number}", USERS) for side in sides}
+            if number >= WARM:
+                rates[realm].append((rate[realm], rate[f"off-{realm}"]))
 
-    made = (2 + ROUNDS) * USERS
+    made = (WARM + ROUNDS) * USERS
     for _ in range(60):
         came = received(receiver)
         if min(came.get("/answers", 0), came.get("/slow", 0)) >= made:

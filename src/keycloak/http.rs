@@ -13,6 +13,9 @@ use crate::model::ErrorClass;
 /// An answer larger than this is not read on.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
+/// No more room than this is made for an answer before it is there, whatever length it announces.
+const BELIEVED: usize = 4 << 20;
+
 /// A GET whose connection could not be made or was cut is sent once more at once: it changes nothing.
 const SENT_AT_MOST: usize = 2;
 
@@ -110,7 +113,8 @@ impl Http {
         }
         let mut response = request.timeout(within).send().await.map_err(|error| self.failure(&error, within))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = BytesMut::new();
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BELIEVED));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error, within))? {
             if body.len() + chunk.len() > LARGEST_BODY {
                 return Err(Failure::TooLarge);

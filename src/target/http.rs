@@ -82,6 +82,9 @@ impl From<&Reach> for HttpSettings {
     }
 }
 
+/// No more room than this is made for an answer before it is there, whatever length it announces.
+const BELIEVED: usize = 4 << 20;
+
 /// A provider that reads a configured secret anew each time.
 pub fn provider(secret: &Secret) -> SecretProvider {
     let secret = secret.clone();
@@ -276,7 +279,8 @@ impl Http {
         if response.content_length().is_some_and(|length| length > self.body_max as u64) {
             return Err(too_large());
         }
-        let mut body = BytesMut::new();
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BELIEVED));
         while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error, &server, limit))? {
             if body.len() + chunk.len() > self.body_max {
                 return Err(too_large());

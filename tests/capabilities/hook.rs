@@ -18,7 +18,7 @@ use usersync::{
     keycloak::signature::WebhookSecret,
     model::EventOutcome,
     sandbox::house::HOOK_SECRET,
-    store::{EventFilter, Store, TaskFilter, sqlite},
+    store::{EventFilter, Inbox, Store, TaskFilter, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
 };
@@ -74,7 +74,7 @@ impl Listener {
             connector("gone", true, &[HOOK_SECRET], None),
             connector("p2", false, &[HOOK_SECRET], Some(P2_SECRET)),
         ];
-        listener.hooks.open(Arc::clone(&listener.store) as Arc<dyn Store>, connectors);
+        listener.hooks.open(Arc::clone(&listener.store) as Arc<dyn Inbox>, connectors);
         listener.health.ok("store");
         listener
     }

@@ -184,7 +184,7 @@ impl Run<'_> {
     async fn go(mut self) -> Result<Report, WorkError> {
         let engine = self.engine;
         self.options.tell("reading the source", 0, 0, 0);
-        let source = engine.walk_source(&self.connector).await?;
+        let mut source = engine.walk_source(&self.connector).await?;
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
         self.options.tell("reading the target", 0, 0, 0);
@@ -206,7 +206,7 @@ impl Run<'_> {
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         let groups = self.restore_groups(absent, groups, &rules).await?;
 
-        let (items, in_order) = self.plan_users(&source, &target, &groups);
+        let (items, in_order) = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;
         let rules = self.gate(rules).await?;
         if self.options.mode == RunMode::DryRun {
@@ -397,23 +397,25 @@ impl Run<'_> {
     /// Decides for each user who was read; returns those with something to do, and those in order.
     fn plan_users(
         &mut self,
-        source: &SourceWalk,
+        source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> (Vec<Item>, Vec<Planned>) {
         let mut items = Vec::new();
         let mut in_order = Vec::new();
-        for (user, look) in &source.users {
-            if policy::out_of_scope(user).is_none() {
+        let users = Vec::with_capacity(source.users.len());
+        for (user, look) in std::mem::replace(&mut source.users, users) {
+            if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
             }
             let link = target.links.get(&user.id);
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
-                look: (*look).min(target.look),
+                look: look.min(target.look),
                 account: link.map(|link| link.account.clone()),
             };
-            let presence = Presence::Present(user.clone());
+            let id = user.id.clone();
+            let presence = Presence::Present(user);
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => in_order.push(planned),
                 Verdict::Nothing => {}

@@ -19,8 +19,10 @@ use crate::{
     store::{Appended, EventFilter, Request, StoreResult},
 };
 
-/// How many rows one INSERT takes; a batch is cut into these, so that few texts are prepared and all are kept.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+/// At most so many rows are in one INSERT.
+const MOST_ROWS: usize = 256;
+/// Rows beyond a multiple of this go into an INSERT of their own.
+const STEP: usize = 16;
 
 /// One caller's events.
 pub(super) struct Append {
@@ -29,6 +31,16 @@ pub(super) struct Append {
     pub events: Vec<NewEvent>,
     pub now: Timestamp,
     pub reply: oneshot::Sender<StoreResult<Appended>>,
+}
+
+/// How many of so many rows the next INSERT takes; `None`: nothing is left. Few statements for a batch, as each costs a
+/// way to another thread and back; few sizes, so that all their texts stay prepared.
+pub(super) fn chunk(left: usize) -> Option<usize> {
+    match left {
+        0 => None,
+        few if few < STEP => Some(few),
+        many => Some((many - many % STEP).min(MOST_ROWS)),
+    }
 }
 
 /// The id as it is stored.
@@ -92,13 +104,12 @@ impl Tx {
                 }
             }
         }
-        let before: i64 =
-            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event").fetch_one(&mut self.conn).await?;
+        let before = self.newest_event().await?;
         let mut stored = 0;
         let mut rest = rows.as_slice();
-        while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
-            let (chunk, tail) = rest.split_at(size);
-            stored += self.insert_events(chunk, appends).await?;
+        while let Some(size) = chunk(rest.len()) {
+            let (rows, tail) = rest.split_at(size);
+            stored += self.insert_events(rows, appends).await?;
             rest = tail;
         }
         if stored < rows.len() as u64 {
@@ -146,7 +157,21 @@ impl Tx {
                 })
                 .bind(event.body.as_str());
         }
-        Ok(query.execute(&mut self.conn).await?.rows_affected())
+        let inserted = query.execute(&mut self.conn).await?;
+        if inserted.rows_affected() > 0 {
+            self.newest_event = Some(inserted.last_insert_rowid());
+        }
+        Ok(inserted.rows_affected())
+    }
+
+    /// The sequence number of the newest event; only this writer adds any.
+    async fn newest_event(&mut self) -> StoreResult<i64> {
+        if let Some(seq) = self.newest_event {
+            return Ok(seq);
+        }
+        let seq = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event").fetch_one(&mut self.conn).await?;
+        self.newest_event = Some(seq);
+        Ok(seq)
     }
 
     async fn ids_after(&mut self, seq: i64) -> StoreResult<HashSet<(i64, EventId)>> {

@@ -3,14 +3,17 @@
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{codec, codec::millis, events::limit, names::PairNo, writer::Tx};
+use super::{
+    codec,
+    codec::millis,
+    events::{chunk, limit},
+    names::PairNo,
+    writer::Tx,
+};
 use crate::{
     model::{Cause, ErrorClass, Pair, Priority, Subject, TaskRecord, TaskState},
     store::{StoreResult, TaskFilter},
 };
-
-/// How many rows one upsert takes, see `events`.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// "Look at this subject again."
 pub(super) struct Raise {
@@ -86,7 +89,7 @@ impl Tx {
     async fn upsert_all(&mut self, raises: &[Raise], on_conflict: &str) -> StoreResult<u64> {
         let mut written = 0;
         let mut rest = raises;
-        while let Some(size) = CHUNKS.into_iter().find(|&size| size <= rest.len()) {
+        while let Some(size) = chunk(rest.len()) {
             let (chunk, tail) = rest.split_at(size);
             written += self.upsert(chunk, on_conflict).await?;
             rest = tail;

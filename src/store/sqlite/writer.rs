@@ -26,6 +26,8 @@ pub(super) struct Tx {
     pub conn: SqliteConnection,
     pub memory: Arc<Memory>,
     pub names: Names,
+    /// The sequence number of the newest event, once it is known.
+    pub newest_event: Option<i64>,
     /// Whether something may have become due or been asked for.
     pub wake: bool,
     undo: Vec<Undo>,
@@ -33,7 +35,7 @@ pub(super) struct Tx {
 
 impl Tx {
     pub(super) fn new(conn: SqliteConnection, memory: Arc<Memory>) -> Self {
-        Self { conn, memory, names: Names::default(), wake: false, undo: Vec::new() }
+        Self { conn, memory, names: Names::default(), newest_event: None, wake: false, undo: Vec::new() }
     }
 
     /// Notes how a change of the claims is taken back, should the transaction fail.
@@ -52,6 +54,7 @@ impl Tx {
             self.memory.undo(undo);
         }
         self.names = Names::default();
+        self.newest_event = None;
     }
 }
 
