@@ -419,8 +419,12 @@ impl Run<'_> {
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => in_order.push(planned),
                 Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { user: user.id.clone(), planned, view: Some(*view) }),
-                Verdict::LookAgain => items.push(Item { user: user.id.clone(), planned, view: None }),
+                Verdict::FromWalk(view) => items.push(Item { user: id, planned, view: Some(*view) }),
+                Verdict::LookAgain => items.push(Item { user: id, planned, view: None }),
+            }
+            // Put back, as it is read again later and a copy of each would cost as much as deciding.
+            if let Presence::Present(user) = presence {
+                source.users.push((user, look));
             }
         }
         (items, in_order)
