@@ -199,7 +199,7 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let text = value.as_str().filter(|_| path == ".representation").and_then(|text| serde_json::from_str(text).ok());
     match text.as_ref().unwrap_or(value) {
         Value::Object(members) => {
-            members.iter().for_each(|(name, value)| fields(value, &format!("{path}.{name}"), found))
+            members.iter().for_each(|(name, value)| fields(value, &format!("{path}.{name}"), found));
         }
         Value::Array(items) => items.iter().for_each(|item| fields(item, &format!("{path}[]"), found)),
         _ => {
