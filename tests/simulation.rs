@@ -262,7 +262,6 @@ fn sabotage_a_claim_that_does_not_wait_for_old_requests_is_noticed() {
 }
 
 #[test]
-#[ignore = "the interleaving that it takes is rare: a minute or two"]
 fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
     is_noticed(Sabotage::VerdictsStand, &[all::run_verdict]);
 }

@@ -180,7 +180,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
 
     meddle(
         &file,
-        "INSERT INTO _sqlx_migrations SELECT 999, 'later', installed_on, 1, checksum, 1 FROM _sqlx_migrations",
+        "INSERT INTO _sqlx_migrations SELECT 999, 'later', installed_on, 1, checksum, 1 FROM _sqlx_migrations LIMIT 1",
     )
     .await;
     for opened in [open(&file).await, SqliteStore::open_beside(&file, OpenOptions::new(at(0))).await] {
