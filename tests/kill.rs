@@ -55,7 +55,7 @@ async fn live(place: &str) {
     let place = Place::new(keycloak, jira, options(Path::new(store)));
     let house = place.build().await.expect("the house stands");
     println!("{}", house.url());
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
 }
 
 /// Starts the process and waits until it listens.
@@ -114,8 +114,7 @@ async fn nothing_acknowledged_is_lost(grounds: &Grounds, store: &sqlite::SqliteS
 async fn kill_again_and_again() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("USERSYNC_KILLS").unwrap_or(10);
-    let seed =
-        number("USERSYNC_SEED").unwrap_or_else(|| Timestamp::now().as_nanosecond().unsigned_abs() as u64 % 100_000);
+    let seed = number("USERSYNC_SEED").unwrap_or_else(|| rand::random_range(0..100_000));
     println!("{kills} kills, seed {seed}");
     let mut dice = SmallRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");

@@ -60,7 +60,9 @@ impl Case {
 
     /// The admin events since the last call of this, oldest first: operation, type, path, representation, details.
     async fn events(&self) -> Vec<Value> {
-        let events = self.get("/admin-events?direction=asc&max=1000").await;
+        // Keycloak 26.0 knows no direction: the newest come first.
+        let mut events = self.get("/admin-events?max=1000").await;
+        events.as_array_mut().expect("a list").reverse();
         self.ask("DELETE", "/admin-events", None).await;
         let shown = |event: &Value| {
             let text = event["representation"].as_str();
@@ -143,16 +145,44 @@ const CASES: &[(&str, Run)] = cases![
     access::rights,
 ];
 
-/// Runs all cases, each in a realm of its own, and tells of all that failed.
-async fn run(keycloak: Keycloak) {
+/// What is otherwise in Keycloak 26.0 than in 26.7, which the sandbox imitates: the case, and what its failure says.
+const OTHERWISE_IN_26_0: &[(&str, &str)] = &[
+    // `view-users` opens roles too.
+    ("access::rights", "2222n22222n222ffff22ffnfffnnffff"),
+    ("addresses::client_in_master", r"left: 200\n right: 403"),
+    // A realm of a name that is taken.
+    ("addresses::addresses", "Conflict detected. See logs for details"),
+    // Stored events are read back without their ids.
+    ("events::event_store", r#"left: [\"authDetails\", \"operationType\", \"realmId\""#),
+    // What is deleted is not represented.
+    ("groups::group_events", "nothing for children and members"),
+    ("users::changing_users", r#"left: Array [String(\"DELETE\"), String(\"USER\")"#),
+    // Counts of sub-groups cannot be left away.
+    ("groups::groups", "subGroupsCount=false"),
+    // Members in brief have no time of creation, users no right to be given a password.
+    ("groups::pages", r#"left: [\"emailVerified\""#),
+    (
+        "users::users",
+        r#"right: [\"impersonate\", \"manage\", \"manageGroupMembership\", \"mapRoles\", \"resetPassword\""#,
+    ),
+    // Service accounts are counted with those who are searched for.
+    ("users::searching", "count search=service"),
+];
+
+/// Runs all cases, each in a realm of its own, and tells of all that failed otherwise than is known.
+async fn run(keycloak: Keycloak, known: &[(&str, &str)]) {
     let keycloak = Arc::new(keycloak);
     let mut failed = Map::new();
     for (name, work) in CASES {
         let realm = keycloak.new_realm().await;
         let token = keycloak.admin_token().await;
         let case = Arc::new(Case { keycloak: Arc::clone(&keycloak), realm: realm.clone(), token });
-        if let Err(error) = tokio::spawn(work(case)).await {
-            failed.insert((*name).to_owned(), json!(error.to_string()));
+        let expected = known.iter().find(|(case, _)| case == name).map(|(_, says)| *says);
+        match (tokio::spawn(work(case)).await, expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(says)) if error.to_string().contains(says) => {}
+            (Ok(()), Some(says)) => drop(failed.insert((*name).to_owned(), json!(format!("no longer: {says}")))),
+            (Err(error), _) => drop(failed.insert((*name).to_owned(), json!(error.to_string()))),
         }
         keycloak.call(&keycloak.admin_token().await, "DELETE", &format!("/admin/realms/{realm}"), None).await;
     }
@@ -161,13 +191,16 @@ async fn run(keycloak: Keycloak) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sandbox_keeps_the_contract() {
-    run(Keycloak::sandbox().await).await;
+    run(Keycloak::sandbox().await, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_keycloak_keeps_the_contract() {
-    match Keycloak::real() {
-        Some(keycloak) => run(keycloak).await,
-        None => eprintln!("skipped: USERSYNC_TEST_KEYCLOAK_URL is not set"),
-    }
+    let Some(keycloak) = Keycloak::real() else {
+        eprintln!("NOT RUN: it needs a real Keycloak; name one in USERSYNC_TEST_KEYCLOAK_URL");
+        return;
+    };
+    let info = keycloak.call(&keycloak.admin_token().await, "GET", "/admin/serverinfo", None).await.json();
+    let old = info["systemInfo"]["version"].as_str().expect("a version").starts_with("26.0.");
+    run(keycloak, if old { OTHERWISE_IN_26_0 } else { &[] }).await;
 }

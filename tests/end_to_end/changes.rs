@@ -105,7 +105,7 @@ pub async fn groups(place: &mut Place) {
     let second = child(&place.realm, &engineering, "platform").await;
     place
         .step("the second group is renamed", async |realm| {
-            realm.put(&format!("groups/{second}"), &json!({"name": "platform2"})).await
+            realm.put(&format!("groups/{second}"), &json!({"name": "platform2"})).await;
         })
         .await;
     put(place, "a user joins a group and its sub-group", &join(&jira_users), Value::Null).await;

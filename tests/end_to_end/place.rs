@@ -31,7 +31,7 @@ use super::{
 };
 
 /// How long the listener may take to deliver, its own waiting after a failed attempt included.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+const DELIVERED_WITHIN: Duration = Duration::from_mins(1);
 /// Retries that are due sooner than this are waited for.
 const HORIZON: SignedDuration = SignedDuration::from_secs(10);
 /// So many users are there from the start, so that one person more or less is nothing that the safety gate would hold.
