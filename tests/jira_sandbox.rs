@@ -1,11 +1,15 @@
-//! The Jira client against the sandbox Jira, version by version.
+//! The Jira client against the sandbox Jira, version by version; all that it sends is held against the vendor's
+//! description.
+
+#[path = "support/jira_contract.rs"]
+mod jira_contract;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
-    sandbox::{JiraOptions, JiraSandbox, jira::NewAccount},
+    sandbox::{JiraOptions, JiraSandbox, jira::NewAccount, journal::Entry},
     target::{
         Applied, Target, TargetError,
         TargetErrorKind::{NameTaken, NotDone, NotPossible},
@@ -71,7 +75,7 @@ async fn an_account_lives_its_life_on_every_version() {
         let info = jira.probe().await.expect("a good target");
         assert_eq!(info.product, format!("Jira Data Center {version}"));
         assert_eq!(info.signed_in_as, "admin");
-        assert_eq!(info.identity.0, server.url());
+        assert_eq!(info.identity.0, server.server_id());
         assert_eq!(info.capabilities.list_all, !version.starts_with("10.0"), "{version}");
 
         let Applied::Account(made) = apply(&jira, create("ada")).await.expect("made") else { panic!("an account") };
@@ -126,6 +130,12 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!(jira.account_named("ada").await, Ok(None));
         assert_eq!(jira.group_named("Dev & Ops/EMEA").await, Ok(None));
         assert_eq!(jira.members(&group.id, None).await, Ok(None));
+        assert!(jira.free_seats().await.is_ok());
+        all(&jira).await;
+        // The description is of a version that has this listing; older ones are asked for it, too.
+        let described = |entry: &Entry| !entry.path.ends_with("/user/list") || entry.status != Some(404);
+        let described = server.journal.matching(described);
+        assert_eq!(jira_contract::check(&described, "/jira").0, Vec::<String>::new(), "{version}");
     }
 }
 

@@ -41,6 +41,9 @@ async fn change_back(w: &World) {
     w.calm().await;
 }
 
+/// What goes wrong, in words, and how to make it do so.
+type NamedFault = (&'static str, fn() -> Fault);
+
 /// That many requests asked Jira to make this account.
 fn makings(w: &World, login: &str) -> usize {
     let makes = |one: &usersync::sandbox::journal::Entry| {
@@ -51,7 +54,7 @@ fn makings(w: &World, login: &str) -> usize {
 
 #[tokio::test]
 async fn whatever_jira_answers_to_a_write_all_is_done_once_in_the_end() {
-    let kinds: [(&str, fn() -> Fault); 8] = [
+    let kinds: [NamedFault; 8] = [
         ("503", Fault::unavailable),
         ("429", || Fault::too_many(0)),
         ("500", || Fault::status(500, "{\"errorMessages\":[\"Internal error\"],\"errors\":{}}")),
@@ -81,7 +84,7 @@ async fn whatever_jira_answers_to_a_write_all_is_done_once_in_the_end() {
 
 #[tokio::test]
 async fn whatever_jira_answers_to_a_read_nothing_wrong_is_written() {
-    let kinds: [(&str, fn() -> Fault); 5] = [
+    let kinds: [NamedFault; 5] = [
         ("503", Fault::unavailable),
         ("404 of a proxy", || Fault::html(404, "<html>Not here</html>")),
         ("a page", || Fault::html(200, "<html>Sign in</html>")),
@@ -208,7 +211,7 @@ async fn a_captcha_is_not_tried_again() {
 
 #[tokio::test]
 async fn whatever_keycloak_answers_all_is_in_step_when_it_is_well() {
-    let kinds: [(&str, fn() -> Fault); 7] = [
+    let kinds: [NamedFault; 7] = [
         ("503", Fault::unavailable),
         ("429", || Fault::too_many(0)),
         ("401", || Fault::status(401, "{\"error\":\"HTTP 401 Unauthorized\"}")),

@@ -126,12 +126,12 @@ impl World {
 
     pub async fn try_run(&self) -> Result<Report, usersync::engine::WorkError> {
         let options = RunOptions::apply(RunTrigger::Schedule);
-        self.house.engine.run(&House::pair(), &options).await.map(|(_, report)| report)
+        Box::pin(self.house.engine.run(&House::pair(), &options)).await.map(|(_, report)| report)
     }
 
     pub async fn dry_run(&self) -> Report {
         let options = RunOptions::dry(RunTrigger::Person);
-        self.house.engine.run(&House::pair(), &options).await.expect("the plan is made").1
+        Box::pin(self.house.engine.run(&House::pair(), &options)).await.expect("the plan is made").1
     }
 
     /// What Keycloak has, Jira has.

@@ -1,7 +1,6 @@
 //! The Jira client against a small server that answers, and misbehaves, as told.
 
 mod behaviour;
-mod contract;
 mod credentials;
 mod faults;
 mod listing;

@@ -176,7 +176,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     open(&file).await.unwrap().close().await;
-    assert!(!folder.path().join("usersync.db.before-1").exists(), "there was nothing to copy");
+    assert!(!folder.path().join("usersync.db.before-2").exists(), "there was nothing to copy");
 
     meddle(
         &file,
@@ -199,7 +199,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-1");
+    let copy = folder.path().join("old.db.before-2");
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);

@@ -78,28 +78,36 @@ impl Append {
     }
 }
 
+/// What tells an event from all others; what comes again has its id and its time again.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    connector: i64,
+    at: i64,
+    id: EventId,
+}
+
 /// An event of a batch on its way into the table.
 struct Row0<'a> {
     caller: usize,
-    connector: i64,
-    id: EventId,
+    key: Key,
     event: &'a NewEvent,
 }
 
 impl Tx {
     async fn append(&mut self, appends: &[Append]) -> StoreResult<Vec<Appended>> {
         let mut counts = vec![Appended::default(); appends.len()];
-        let mut again: HashMap<(i64, EventId), i64> = HashMap::new();
+        let mut again: HashMap<Key, i64> = HashMap::new();
         let mut rows = Vec::with_capacity(appends.len());
         let mut seen = HashSet::with_capacity(appends.len());
         for (caller, append) in appends.iter().enumerate() {
             let connector = self.connector(&append.connector).await?;
             for event in &append.events {
                 let id = EventId::new(&event.id);
-                if seen.insert((connector, id.clone())) {
-                    rows.push(Row0 { caller, connector, id, event });
+                let key = Key { connector, at: event.occurred_at.map_or(0, millis), id };
+                if seen.insert(key.clone()) {
+                    rows.push(Row0 { caller, key, event });
                 } else {
-                    *again.entry((connector, id)).or_default() += 1;
+                    *again.entry(key).or_default() += 1;
                     counts[caller].duplicates += 1;
                 }
             }
@@ -115,9 +123,9 @@ impl Tx {
         if stored < rows.len() as u64 {
             let fresh = self.ids_after(before).await?;
             rows.retain(|row| {
-                let new = fresh.contains(&(row.connector, row.id.clone()));
+                let new = fresh.contains(&row.key);
                 if !new {
-                    *again.entry((row.connector, row.id.clone())).or_default() += 1;
+                    *again.entry(row.key.clone()).or_default() += 1;
                     counts[row.caller].duplicates += 1;
                 }
                 new
@@ -136,11 +144,11 @@ impl Tx {
         let values = vec!["(?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO event (connector, id, received_at, occurred_at, kind, about, hints, ignored, body) \
-             VALUES {values} ON CONFLICT (connector, id) DO NOTHING"
+             VALUES {values} ON CONFLICT (connector, coalesce(occurred_at, 0), id) DO NOTHING"
         )));
         for row in rows {
-            query = query.bind(row.connector);
-            query = match &row.id {
+            query = query.bind(row.key.connector);
+            query = match &row.key.id {
                 EventId::Uuid(bytes) => query.bind(bytes.to_vec()),
                 EventId::Text(text) => query.bind(text.clone()),
             };
@@ -174,19 +182,28 @@ impl Tx {
         Ok(seq)
     }
 
-    async fn ids_after(&mut self, seq: i64) -> StoreResult<HashSet<(i64, EventId)>> {
-        let rows = sqlx::query("SELECT connector, typeof(id) = 'blob', id FROM event WHERE seq > ?1")
-            .bind(seq)
-            .fetch_all(&mut self.conn)
-            .await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, EventId::new(&event_id(row, 1)?)))).collect()
+    async fn ids_after(&mut self, seq: i64) -> StoreResult<HashSet<Key>> {
+        let rows = sqlx::query(
+            "SELECT connector, coalesce(occurred_at, 0), typeof(id) = 'blob', id FROM event WHERE seq > ?1",
+        )
+        .bind(seq)
+        .fetch_all(&mut self.conn)
+        .await?;
+        let key = |row: &SqliteRow| {
+            Ok(Key { connector: row.try_get(0)?, at: row.try_get(1)?, id: EventId::new(&event_id(row, 2)?) })
+        };
+        rows.iter().map(key).collect()
     }
 
-    async fn count_duplicates(&mut self, again: HashMap<(i64, EventId), i64>) -> StoreResult<()> {
-        for ((connector, id), times) in again {
-            let query = sqlx::query("UPDATE event SET duplicates = duplicates + ?1 WHERE connector = ?2 AND id = ?3")
-                .bind(times)
-                .bind(connector);
+    async fn count_duplicates(&mut self, again: HashMap<Key, i64>) -> StoreResult<()> {
+        for (Key { connector, at, id }, times) in again {
+            let query = sqlx::query(
+                "UPDATE event SET duplicates = duplicates + ?1 \
+                 WHERE connector = ?2 AND coalesce(occurred_at, 0) = ?3 AND id = ?4",
+            )
+            .bind(times)
+            .bind(connector)
+            .bind(at);
             match id {
                 EventId::Uuid(bytes) => query.bind(bytes.to_vec()),
                 EventId::Text(text) => query.bind(text),
