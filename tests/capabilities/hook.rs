@@ -112,9 +112,10 @@ impl Listener {
     }
 }
 
+/// An event, the same one each time for the same number.
 fn event(id: u32) -> Value {
     json!({
-        "id": format!("00000000-0000-4000-8000-{id:012}"), "time": Timestamp::now().as_millisecond(), "realmName": "acme",
+        "id": format!("00000000-0000-4000-8000-{id:012}"), "time": 1_790_000_000_000_i64 + i64::from(id), "realmName": "acme",
         "operationType": "UPDATE", "resourceType": "USER", "resourcePath": format!("users/11111111-0000-4000-8000-{id:012}"),
         "authDetails": { "ipAddress": "192.0.2.7" }
     })
