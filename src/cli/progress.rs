@@ -105,7 +105,7 @@ mod tests {
             describe(&progress, 300, Duration::from_secs(10)),
             "applying  300 of 1\u{2009}500  30/s  40 s left  2 errors"
         );
-        let reading = Progress { phase: "reading the source", ..Progress::default() };
-        assert_eq!(describe(&reading, 0, Duration::from_secs(10)), "reading the source");
+        let reading = Progress { phase: "reading both sides", ..Progress::default() };
+        assert_eq!(describe(&reading, 0, Duration::from_secs(10)), "reading both sides");
     }
 }

@@ -183,12 +183,19 @@ impl Engine {
 impl Run<'_> {
     async fn go(mut self) -> Result<Report, WorkError> {
         let engine = self.engine;
-        self.options.tell("reading the source", 0, 0, 0);
-        let mut source = engine.walk_source(&self.connector).await?;
+        let reading = async {
+            tokio::try_join!(
+                engine.walk_source(&self.connector, self.options),
+                engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case),
+            )
+        };
+        // Nothing is written yet, so that reading may end anywhere.
+        let Some(read) = self.options.cancel.run_until_cancelled(Box::pin(reading)).await else {
+            return Ok(self.report);
+        };
+        let (mut source, mut target) = read?;
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
-        self.options.tell("reading the target", 0, 0, 0);
-        let mut target = engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case).await?;
         self.report.accounts = target.accounts.len();
         self.report.doubt = source.doubt.clone().or_else(|| {
             (source.users.is_empty() && !target.links.is_empty()).then(|| {
@@ -202,9 +209,9 @@ impl Run<'_> {
 
         let rules = RunRules { in_run: true, first: self.options.first, hold: HashSet::new() };
         let groups = self.groups(&source, &target, &rules).await?;
-        let absent = engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
+        engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
-        let groups = self.restore_groups(absent, groups, &rules).await?;
+        let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         let (items, in_order) = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;

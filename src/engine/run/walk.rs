@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::RunOptions;
 use crate::{
     engine::{
         case::held_key,
@@ -40,17 +41,24 @@ pub(super) struct TargetWalk {
     pub by_name: HashMap<String, AccountId>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
+    /// Groups whose members were asked for, and those of them that are not there.
+    asked: HashSet<TargetGroupId>,
+    pub absent: Vec<TargetGroupId>,
     pub doubt: Option<String>,
 }
 
 impl Engine {
     /// Walks users in pages and groups by their members; never one request a user.
-    pub(super) async fn walk_source(&self, connector: &Connector) -> Result<SourceWalk, WorkError> {
+    pub(super) async fn walk_source(
+        &self,
+        connector: &Connector,
+        options: &RunOptions,
+    ) -> Result<SourceWalk, WorkError> {
         self.identify(connector).await?;
         let mut doubt = None;
         let mut users = Vec::new();
         for _ in 0..TRIES {
-            (users, doubt) = self.walk_users(connector).await?;
+            (users, doubt) = self.walk_users(connector, options).await?;
             if doubt.is_none() {
                 break;
             }
@@ -77,7 +85,11 @@ impl Engine {
         Ok(SourceWalk { users, groups: groups.items, groups_look, doubt })
     }
 
-    async fn walk_users(&self, connector: &Connector) -> Result<(Vec<(UserState, Look)>, Option<String>), WorkError> {
+    async fn walk_users(
+        &self,
+        connector: &Connector,
+        options: &RunOptions,
+    ) -> Result<(Vec<(UserState, Look)>, Option<String>), WorkError> {
         let size = connector.page_size.max(1);
         let before = connector.source.user_count().await?;
         let mut seen = HashSet::new();
@@ -96,6 +108,7 @@ impl Engine {
                     repeated += 1;
                 }
             }
+            options.tell("reading both sides", users.len(), before, 0);
         }
         drop(pages);
         let mut first = (before / size + 1) * size;
@@ -126,7 +139,7 @@ impl Engine {
         Ok((connector.source.users_page(first, max).await?, look))
     }
 
-    /// Walks all accounts; the links are read under the same look.
+    /// Walks all accounts and the members of the groups that matter so far; the links are read under the same look.
     pub(super) async fn walk_target(
         &self,
         pair: &Pair,
@@ -157,26 +170,31 @@ impl Engine {
                 None => break,
             }
         }
-        Ok(TargetWalk { look, links, owners, elsewhere, accounts, by_name, not_possible, doubt })
+        let (asked, absent) = (HashSet::new(), Vec::new());
+        let mut walk =
+            TargetWalk { look, links, owners, elsewhere, accounts, by_name, not_possible, asked, absent, doubt };
+        let groups = self.group_table(pair).await?;
+        self.walk_target_groups(pair, port, &mut walk, &groups).await?;
+        Ok(walk)
     }
 
-    /// Adds to the accounts who is a member of the groups that matter. Returns the groups that are not there.
+    /// Adds to the accounts who is a member of the groups that matter and were not asked for yet.
     pub(super) async fn walk_target_groups(
         &self,
         pair: &Pair,
         port: &TargetPort,
         walk: &mut TargetWalk,
         groups: &GroupTable,
-    ) -> Result<Vec<TargetGroupId>, WorkError> {
+    ) -> Result<(), WorkError> {
         let mut matter: BTreeSet<TargetGroupId> = groups.fed_by(pair).map(|group| group.id.clone()).collect();
         matter.extend(walk.links.values().flat_map(|link| link.given.iter().cloned()));
-        let mut absent = Vec::new();
+        matter.retain(|group| walk.asked.insert(group.clone()));
         let mut walks = stream::iter(matter.into_iter().map(|group| walk_target_members(port, group)))
             .buffered(port.parallel.max(1));
         while let Some((group, members, doubt)) = walks.try_next().await? {
             walk.doubt = walk.doubt.take().or(doubt);
             let Some(members) = members else {
-                absent.push(group);
+                walk.absent.push(group);
                 continue;
             };
             for member in members {
@@ -185,7 +203,7 @@ impl Engine {
                 }
             }
         }
-        Ok(absent)
+        Ok(())
     }
 }
 
