@@ -154,6 +154,8 @@ scenarios! {
         ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 1, ..NONE } };
     run_verdict: 60, "a change and its undoing, of which one event is lost, with a full run",
         ONE { workers: 1, kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
+    run_look: 60, "a new user is switched off, with a full run",
+        NOBODY { workers: 1, kinds: &[Born("u0"), Toggle("u0")], budget: Budget { change: 2, run: 1, ..NONE } };
     run_login: 80, "a new user is renamed, with a full run; events are lost",
         NOBODY {
             logins: &["x", "y", "z"],
@@ -268,7 +270,7 @@ fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
 
 #[test]
 fn sabotage_an_old_look_that_wins_is_noticed() {
-    is_noticed(Sabotage::OldLooksWin, &[all::run, all::run_fault, all::run_mix]);
+    is_noticed(Sabotage::OldLooksWin, &[all::run_look]);
 }
 
 #[test]

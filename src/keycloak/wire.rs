@@ -1,6 +1,6 @@
 //! Keycloak's representations, as far as they are read. What is not known is passed over.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ impl User {
             enabled: self.enabled,
             federation_link: self.federation_link,
             attributes: self.attributes.unwrap_or_default(),
-            groups,
+            groups: groups.into_iter().map(Arc::new).collect(),
         }
     }
 }

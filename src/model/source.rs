@@ -1,6 +1,6 @@
 //! What is read at the source.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub struct UserState {
     /// Custom attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Direct groups, ordered by id.
-    pub groups: Vec<GroupState>,
+    pub groups: Vec<Arc<GroupState>>,
 }
 
 /// A group as Keycloak shows it.

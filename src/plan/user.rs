@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{GroupTable, Resolved};
+use super::GroupTable;
 use crate::{
     model::{
         Account, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields, UserId, UserState,
@@ -171,7 +171,7 @@ pub fn wanted_name(
     if policy::out_of_scope(user).is_some() {
         return None;
     }
-    let login = policy::desired_user(user, capabilities).login;
+    let login = policy::login(user, capabilities);
     match (link, account) {
         (None, _) => user.enabled.then_some(login),
         (Some(_), Some(account)) => (account.name != login).then_some(login),
@@ -203,11 +203,16 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             let resolved = situation.groups.resolve(&user.groups);
             let mut planned = Planned {
                 operations: vec![Operation::CreateUser { name: desired.login, fields }],
-                joins_after_create: joinable(situation, resolved.wanted.clone()),
-                missing_groups: resolved.missing,
+                joins_after_create: resolved
+                    .wanted
+                    .iter()
+                    .filter_map(|group| situation.groups.managed(group))
+                    .map(|group| (group.id.clone(), group.name.clone()))
+                    .collect(),
+                missing_groups: resolved.missing.into_iter().cloned().collect(),
                 ..Planned::default()
             };
-            tell_unmapped(&mut planned.findings, resolved.unmapped);
+            tell_unmapped(&mut planned.findings, &resolved.unmapped);
             Decision::Plan(planned)
         }
         NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(not_possible(format!(
@@ -320,7 +325,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
             planned.operations.push(rename_operation(account, temporary_name(account, situation.capabilities)));
         }
         Presence::Present(user) if policy::out_of_scope(user).is_none() => {
-            let login = policy::desired_user(user, situation.capabilities).login;
+            let login = policy::login(user, situation.capabilities);
             match rename(situation, account, &login) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
                 Rename::NotPossible(why) => planned.findings.not_possible.push(why),
@@ -408,12 +413,6 @@ fn changed_fields(
     }
 }
 
-/// Groups that nobody may join: protected ones, and none that the account is in already.
-fn joinable(situation: &Situation<'_>, mut wanted: BTreeMap<TargetGroupId, String>) -> BTreeMap<TargetGroupId, String> {
-    wanted.retain(|group, _| situation.groups.managed(group).is_some());
-    wanted
-}
-
 fn plan_memberships(
     situation: &Situation<'_>,
     link: &Link,
@@ -421,23 +420,27 @@ fn plan_memberships(
     user: &UserState,
     planned: &mut Planned,
 ) {
-    let Resolved { wanted, missing, keep, unmapped } = situation.groups.resolve(&user.groups);
-    tell_unmapped(&mut planned.findings, unmapped);
-    planned.missing_groups = missing;
+    let resolved = situation.groups.resolve(&user.groups);
+    tell_unmapped(&mut planned.findings, &resolved.unmapped);
+    planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
     // A reading that did not tell the groups is no reading of an account without groups.
     let Some(present) = &account.groups else { return };
-    for (group, group_name) in joinable(situation, wanted.clone()) {
-        if !present.contains(&group) {
-            let (account, name) = (account.id.clone(), account.name.clone());
-            planned.operations.push(Operation::AddMember { group, group_name, account, name });
-        }
+    // Most memberships are in order, so that is asked first.
+    let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
+    for group in absent.filter_map(|group| situation.groups.managed(group)) {
+        planned.operations.push(Operation::AddMember {
+            group: group.id.clone(),
+            group_name: group.name.clone(),
+            account: account.id.clone(),
+            name: account.name.clone(),
+        });
     }
     let mut doubtful = 0;
-    for group in present {
+    for group in present.iter().filter(|group| !resolved.wanted.contains(group) && !resolved.keep.contains(group)) {
         let managed = situation.groups.managed(group);
         let given = link.given.contains(group);
         let ours = given || managed.is_some_and(|managed| managed.fed_by(situation.pair));
-        if !ours || wanted.contains_key(group) || keep.contains(group) {
+        if !ours {
             continue;
         }
         if user.federation_link.is_some() || link.federation_link.is_some() {
@@ -469,6 +472,6 @@ fn not_possible(why: String) -> Planned {
     Planned { findings: Findings { not_possible: vec![why], ..Findings::default() }, ..Planned::default() }
 }
 
-fn tell_unmapped(findings: &mut Findings, unmapped: Vec<(crate::model::GroupState, String)>) {
-    findings.not_possible.extend(unmapped.into_iter().map(|(group, why)| format!("group {}: {why}", group.path)));
+fn tell_unmapped(findings: &mut Findings, unmapped: &[(&crate::model::GroupState, &str)]) {
+    findings.not_possible.extend(unmapped.iter().map(|(group, why)| format!("group {}: {why}", group.path)));
 }

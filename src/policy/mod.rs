@@ -24,12 +24,17 @@ pub fn out_of_scope(user: &UserState) -> Option<&'static str> {
     user.username.starts_with("service-account-").then_some("it is the service account of a client")
 }
 
+/// The login that the user's account should have.
+pub fn login(user: &UserState, capabilities: &Capabilities) -> String {
+    capabilities.login_case.written(&user.username)
+}
+
 /// What the user's account should look like.
 pub fn desired_user(user: &UserState, capabilities: &Capabilities) -> DesiredUser {
     let names = [user.first_name.as_deref(), user.last_name.as_deref()];
     let display_name = names.into_iter().flatten().map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>();
     DesiredUser {
-        login: capabilities.login_case.written(&user.username),
+        login: login(user, capabilities),
         display_name: if display_name.is_empty() { user.username.clone() } else { display_name.join(" ") },
         email: user.email.as_deref().map(str::trim).filter(|email| !email.is_empty()).map(str::to_owned),
     }

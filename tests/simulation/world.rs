@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -201,7 +201,7 @@ impl World {
     pub fn user_state(&self, realm: usize, id: &UserId) -> Option<UserState> {
         let realm = &self.realms[realm];
         let person = realm.users.get(id)?;
-        let groups = person.groups.iter().filter_map(|id| group_state(realm, id)).collect();
+        let groups = person.groups.iter().filter_map(|id| group_state(realm, id)).map(Arc::new).collect();
         Some(UserState {
             id: id.clone(),
             username: person.login.clone(),

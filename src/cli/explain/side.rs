@@ -222,7 +222,7 @@ fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTa
     }));
     let wanted = groups.resolve(&user.groups).wanted;
     let present = account.and_then(|account| account.groups.as_ref()).into_iter().flatten();
-    fields.extend(present.filter(|group| !wanted.contains_key(*group)).map(|group| {
+    fields.extend(present.filter(|group| !wanted.contains(group)).map(|group| {
         let given = link.is_some_and(|link| link.given.contains(group));
         let managed = groups.managed(group);
         let there = match (given, managed) {

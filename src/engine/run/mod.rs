@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ use crate::{
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
 /// Subjects in one transaction of verdicts.
 const BATCH: usize = 500;
+/// Such transactions under way.
+const AHEAD: usize = 3;
 /// How often the progress is stored.
 const STORED_EVERY: usize = 500;
 
@@ -444,8 +446,7 @@ impl Run<'_> {
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
-        let read = source.ids();
-        let mut absent: Vec<&Link> = target.links.values().filter(|link| !read.contains(&link.user)).collect();
+        let mut absent: Vec<&Link> = target.links.values().filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
@@ -486,7 +487,7 @@ impl Run<'_> {
         let account = link.and_then(|link| target.accounts.get(&link.account));
         let capabilities = &self.info.capabilities;
         let holder = plan::wanted_name(presence, link, account, capabilities)
-            .map_or(NameHolder::NotAsked, |name| holder_in_walk(target, &capabilities.login_case.fold(&name), link));
+            .map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
         let decision = plan::decide(&Situation {
             pair: self.pair,
             capabilities,
@@ -701,8 +702,14 @@ impl Run<'_> {
     ) -> Result<(), WorkError> {
         let engine = self.engine;
         let store = &engine.store;
+        let mut batches = Vec::with_capacity(in_order.len().div_ceil(BATCH));
         for batch in in_order.chunks(BATCH) {
-            self.report.raised += store.found_in_order(self.pair, self.id, batch.to_vec(), engine.clock.now()).await?;
+            batches.push(store.found_in_order(self.pair, self.id, batch.to_vec(), engine.clock.now()));
+        }
+        // The next ones are made ready while the store works on one.
+        let mut verdicts = stream::iter(batches).buffered(AHEAD);
+        while let Some(raised) = verdicts.try_next().await? {
+            self.report.raised += raised;
         }
         let now = engine.clock.now();
         let seen: Vec<(UserId, Option<String>)> = source
@@ -730,23 +737,6 @@ enum Verdict {
     Nothing,
     FromWalk(Box<View>),
     LookAgain,
-}
-
-/// Who holds a login, as far as the walk tells.
-fn holder_in_walk(target: &TargetWalk, folded: &str, link: Option<&Link>) -> NameHolder {
-    let Some(account) = target.by_name.get(folded).and_then(|id| target.accounts.get(id)) else {
-        return NameHolder::Free;
-    };
-    if link.is_some_and(|link| link.account == account.id) {
-        return NameHolder::Own;
-    }
-    if let Some(user) = target.owners.get(&account.id) {
-        return NameHolder::Ours { account: account.clone(), user: user.clone(), standing: None };
-    }
-    if target.elsewhere.contains(&account.id) {
-        return NameHolder::Theirs("another connector".into());
-    }
-    NameHolder::Unlinked(account.clone())
 }
 
 fn sum_up(report: &mut Report, worked: Worked) {

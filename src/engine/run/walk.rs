@@ -1,6 +1,9 @@
 //! Reading both sides whole, in big pages, with the look that each page was read under.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    sync::{Arc, OnceLock},
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -15,7 +18,7 @@ use crate::{
         Account, AccountId, GroupId, GroupState, Link, Look, NotPossible, Operation, Pair, Subject, TargetGroupId,
         UserId, UserState,
     },
-    plan::GroupTable,
+    plan::{GroupTable, NameHolder},
     target::CaseRule,
 };
 
@@ -25,26 +28,57 @@ const TRIES: usize = 2;
 /// The source as it was read.
 pub(super) struct SourceWalk {
     pub users: Vec<(UserState, Look)>,
+    places: HashMap<UserId, usize>,
     pub groups: Vec<GroupState>,
     pub groups_look: Look,
     /// Why it may not be all, if so.
     pub doubt: Option<String>,
 }
 
+/// Users as they are read, each once.
+#[derive(Default)]
+struct Users {
+    list: Vec<(UserState, Look)>,
+    /// Where in the list each is.
+    places: HashMap<UserId, usize>,
+    repeated: usize,
+}
+
+impl Users {
+    fn add(&mut self, page: Vec<UserState>, look: Look) {
+        for user in page {
+            match self.places.entry(user.id.clone()) {
+                Entry::Vacant(place) => {
+                    place.insert(self.list.len());
+                    self.list.push((user, look));
+                }
+                Entry::Occupied(_) => self.repeated += 1,
+            }
+        }
+    }
+}
+
 /// The target as it was read.
 pub(super) struct TargetWalk {
     pub look: Look,
     pub links: HashMap<UserId, Link>,
-    pub owners: HashMap<AccountId, UserId>,
-    pub elsewhere: BTreeSet<AccountId>,
+    elsewhere: BTreeSet<AccountId>,
     pub accounts: HashMap<AccountId, Account>,
-    pub by_name: HashMap<String, AccountId>,
+    case: CaseRule,
+    /// Made once somebody asks: most runs find nobody who wants another login.
+    names: OnceLock<Names>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
     /// Groups whose members were asked for, and those of them that are not there.
     asked: HashSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
     pub doubt: Option<String>,
+}
+
+/// Who is found by a login, and whose an account is.
+struct Names {
+    accounts: HashMap<String, AccountId>,
+    owners: HashMap<AccountId, UserId>,
 }
 
 impl Engine {
@@ -55,60 +89,51 @@ impl Engine {
         options: &RunOptions,
     ) -> Result<SourceWalk, WorkError> {
         self.identify(connector).await?;
-        let mut doubt = None;
-        let mut users = Vec::new();
-        for _ in 0..TRIES {
-            (users, doubt) = self.walk_users(connector, options).await?;
+        let (mut read, mut doubt) = self.walk_users(connector, options).await?;
+        for _ in 1..TRIES {
             if doubt.is_none() {
                 break;
             }
+            (read, doubt) = self.walk_users(connector, options).await?;
         }
+        let Users { list: mut users, places, .. } = read;
         let groups_look = self.store.next_look().await?;
         let groups = connector.source.groups().await?;
         let doubt = doubt.or(groups.doubt);
-        let mut memberships: HashMap<UserId, Vec<GroupState>> = HashMap::new();
         let mut walks = stream::iter(groups.items.iter().cloned().map(|group| walk_members(connector, group)))
             .buffered(connector.parallel.max(1));
         while let Some((group, members)) = walks.try_next().await? {
-            for member in members {
-                memberships.entry(member).or_default().push(group.clone());
+            let group = Arc::new(group);
+            for place in members.iter().filter_map(|member| places.get(member)) {
+                users[*place].0.groups.push(Arc::clone(&group));
             }
         }
         drop(walks);
         for (user, _) in &mut users {
-            user.groups = memberships.remove(&user.id).unwrap_or_default();
             user.groups.sort();
             user.groups.dedup();
         }
         // Afterwards: a reading may have renewed the token at another realm behind the same address.
         self.identify(connector).await?;
-        Ok(SourceWalk { users, groups: groups.items, groups_look, doubt })
+        Ok(SourceWalk { users, places, groups: groups.items, groups_look, doubt })
     }
 
     async fn walk_users(
         &self,
         connector: &Connector,
         options: &RunOptions,
-    ) -> Result<(Vec<(UserState, Look)>, Option<String>), WorkError> {
+    ) -> Result<(Users, Option<String>), WorkError> {
         let size = connector.page_size.max(1);
         let before = connector.source.user_count().await?;
-        let mut seen = HashSet::new();
-        let mut users: Vec<(UserState, Look)> = Vec::with_capacity(before);
-        let mut repeated = 0;
+        let mut users = Users::default();
         // One page more than the count asks for: somebody may have joined meanwhile.
         let pages = stream::iter((0..=before / size).map(|page| self.walk_page(connector, page * size, size)));
         let mut pages = pages.buffered(connector.parallel.clamp(1, 4));
         let mut last_full = false;
         while let Some((page, look)) = pages.try_next().await? {
             last_full = page.len() >= size;
-            for user in page {
-                if seen.insert(user.id.clone()) {
-                    users.push((user, look));
-                } else {
-                    repeated += 1;
-                }
-            }
-            options.tell("reading both sides", users.len(), before, 0);
+            users.add(page, look);
+            options.tell("reading both sides", users.list.len(), before, 0);
         }
         drop(pages);
         let mut first = (before / size + 1) * size;
@@ -116,14 +141,15 @@ impl Engine {
             let (page, look) = self.walk_page(connector, first, size).await?;
             last_full = page.len() >= size;
             first += size;
-            users.extend(page.into_iter().filter(|user| seen.insert(user.id.clone())).map(|user| (user, look)));
+            users.add(page, look);
         }
         let after = connector.source.user_count().await?;
-        let doubt = (users.len() != after || repeated > 0).then(|| {
+        let (read, repeated) = (users.list.len(), users.repeated);
+        let doubt = (read != after || repeated > 0).then(|| {
             format!(
-                "{}: {} users were read, {repeated} of them twice, but Keycloak counts {after}; they changed while they were read, or not all can be seen",
+                "{}: {read} users were read, {repeated} of them twice, but Keycloak counts {after}; they changed while \
+                 they were read, or not all can be seen",
                 connector.name,
-                users.len()
             )
         });
         Ok((users, doubt))
@@ -149,12 +175,10 @@ impl Engine {
         let look = self.store.next_look().await?;
         let links: HashMap<UserId, Link> =
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
-        let owners = links.values().map(|link| (link.account.clone(), link.user.clone())).collect();
         let elsewhere = self.store.linked_elsewhere(pair).await?;
         let known = self.store.not_possible(pair).await?;
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = HashMap::new();
-        let mut by_name = HashMap::new();
         let mut doubt = None;
         let mut cursor: Option<String> = None;
         loop {
@@ -162,7 +186,6 @@ impl Engine {
             doubt = doubt.or(page.doubt);
             for mut account in page.items {
                 account.groups = Some(Vec::new());
-                by_name.insert(case.fold(&account.name), account.id.clone());
                 accounts.insert(account.id.clone(), account);
             }
             match page.next {
@@ -170,9 +193,18 @@ impl Engine {
                 None => break,
             }
         }
-        let (asked, absent) = (HashSet::new(), Vec::new());
-        let mut walk =
-            TargetWalk { look, links, owners, elsewhere, accounts, by_name, not_possible, asked, absent, doubt };
+        let mut walk = TargetWalk {
+            look,
+            links,
+            elsewhere,
+            accounts,
+            case,
+            names: OnceLock::new(),
+            not_possible,
+            asked: HashSet::new(),
+            absent: Vec::new(),
+            doubt,
+        };
         let groups = self.group_table(pair).await?;
         self.walk_target_groups(pair, port, &mut walk, &groups).await?;
         Ok(walk)
@@ -238,6 +270,26 @@ async fn walk_target_members(port: &TargetPort, group: TargetGroupId) -> Result<
 }
 
 impl TargetWalk {
+    /// Who holds a login, as far as the walk tells.
+    pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
+        let names = self.names.get_or_init(|| Names {
+            accounts: self.accounts.values().map(|one| (self.case.fold(&one.name), one.id.clone())).collect(),
+            owners: self.links.values().map(|link| (link.account.clone(), link.user.clone())).collect(),
+        });
+        let account = names.accounts.get(&self.case.fold(login)).and_then(|id| self.accounts.get(id));
+        let Some(account) = account else { return NameHolder::Free };
+        if link.is_some_and(|link| link.account == account.id) {
+            return NameHolder::Own;
+        }
+        if let Some(user) = names.owners.get(&account.id) {
+            return NameHolder::Ours { account: account.clone(), user: user.clone(), standing: None };
+        }
+        if self.elsewhere.contains(&account.id) {
+            return NameHolder::Theirs("another connector".into());
+        }
+        NameHolder::Unlinked(account.clone())
+    }
+
     /// Why an operation is known to be impossible in this state of its subject at the source, if it is.
     pub fn why_not(&self, subject: &Subject, operation: &Operation, fingerprint: &str) -> Option<String> {
         let known = self.not_possible.get(&(subject.clone(), held_key(operation)))?;
@@ -246,9 +298,9 @@ impl TargetWalk {
 }
 
 impl SourceWalk {
-    /// The ids that were read.
-    pub fn ids(&self) -> HashSet<&UserId> {
-        self.users.iter().map(|(user, _)| &user.id).collect()
+    /// Whether this user was read.
+    pub fn holds(&self, user: &UserId) -> bool {
+        self.places.contains_key(user)
     }
 
     /// The ids of the groups that were read.

@@ -43,13 +43,15 @@ type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool, bool
 
 /// Subjects that a run found in order, but that somebody worked on since, or works on.
 const WORKED_SINCE: &str = "
-SELECT f.value ->> 0 FROM json_each(?2) f
-LEFT JOIN look l ON l.pair = ?1 AND l.subject = f.value ->> 0
-LEFT JOIN link k ON k.pair = ?1 AND k.user = f.value ->> 3
-WHERE l.number > f.value ->> 1
-    OR k.account IS NOT f.value ->> 2
-    OR EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.value ->> 0)
-    OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || (f.value ->> 2))";
+WITH found (subject, look, account, user) AS MATERIALIZED
+    (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2))
+SELECT f.subject FROM found f
+LEFT JOIN look l ON l.pair = ?1 AND l.subject = f.subject
+LEFT JOIN link k ON k.pair = ?1 AND k.user = f.user
+WHERE l.number > f.look
+    OR k.account IS NOT f.account
+    OR EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
+    OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)";
 
 impl Tx {
     /// The claim, if it is still held.
@@ -242,7 +244,10 @@ impl Tx {
             .bind(no.target)
             .fetch_all(&mut self.conn)
             .await?;
-        self.end_dead(no, found.iter().map(|one| &one.subject)).await?;
+        let dead = self.dead(no).await?;
+        if !dead.is_empty() {
+            self.end_dead(no, found.iter().map(|one| &one.subject).filter(|subject| dead.contains(subject))).await?;
+        }
         let mut again: HashSet<Subject> = since.iter().map(|text| codec::parse(text)).collect::<Result<_, _>>()?;
         for one in found {
             let claimed = self.memory.holds_subject(no, &one.subject).is_some()

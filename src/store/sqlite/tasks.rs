@@ -1,5 +1,7 @@
 //! Tasks: raised, looked at, put back to work.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
@@ -169,6 +171,15 @@ impl Tx {
         self.wake |= count > 0;
         self.audit(by, &format!("replayed {count} dead letters"), now).await?;
         Ok(count)
+    }
+
+    /// Subjects of which there are dead letters.
+    pub(super) async fn dead(&mut self, no: PairNo) -> StoreResult<HashSet<Subject>> {
+        let subjects: Vec<String> = sqlx::query_scalar("SELECT subject FROM task WHERE pair = ?1 AND dead = 1")
+            .bind(no.pair)
+            .fetch_all(&mut self.conn)
+            .await?;
+        subjects.iter().map(|subject| codec::parse(subject)).collect()
     }
 
     /// Ends the dead letters of subjects that are in order by now.

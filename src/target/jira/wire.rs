@@ -58,7 +58,13 @@ pub(super) struct NameOnly<'a> {
 pub(super) struct MemberPage {
     pub total: Option<usize>,
     pub is_last: Option<bool>,
-    pub values: Vec<User>,
+    pub values: Vec<Member>,
+}
+
+/// A member, of whom only the key is read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Member {
+    pub key: Option<String>,
 }
 
 /// A page of `GET /user/list`.
