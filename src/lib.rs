@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod http;
 pub mod keycloak;
 pub mod model;
 pub mod plan;

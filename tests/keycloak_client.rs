@@ -285,7 +285,7 @@ async fn settings_that_cannot_work_are_refused_without_showing_them() {
         ((|c| c.url = "ftp://h".parse().unwrap()) as fn(&mut Connection), "must begin with https://"),
         (|c| c.url = "https://anna:hunter2@h".parse().unwrap(), "holds a user name or password"),
         (|c| c.ca_file = Some("/nonexistent/ca.pem".into()), "ca_file /nonexistent/ca.pem"),
-        (|c| c.ca_file = Some("Cargo.toml".into()), "it holds no certificate"),
+        (|c| c.ca_file = Some("Cargo.toml".into()), "Cargo.toml holds no PEM certificate"),
     ] {
         let error = refused(change);
         assert_eq!(error.class, ErrorClass::Permanent);

@@ -74,6 +74,7 @@ macro_rules! every_expectation {
                 a_create_closes_its_name,
                 a_link_moves_to_a_new_id_with_all_that_it_knows,
                 who_waits_becomes_ready_when_the_other_is_done,
+                who_waits_for_a_group_becomes_ready_when_it_is_done,
                 who_waits_looks_again_at_the_latest,
                 a_rename_that_is_done_frees_the_name,
                 a_ring_is_found_by_following_who_waits,

@@ -8,6 +8,7 @@ use super::{
     Context,
     exit::{Exit, Failure, Outcome},
     stop,
+    words::count,
 };
 use crate::{
     model::RunTrigger,
@@ -209,8 +210,10 @@ impl Demo {
             return Err(DemoError::Differ(agreement.differences.join("\n")));
         }
         tell(format!(
-            "source and target agree: {} users, {} groups, {} memberships",
-            agreement.users, agreement.groups, agreement.memberships
+            "source and target agree: {}, {}, {}",
+            count(agreement.users, "user", "users"),
+            count(agreement.groups, "group", "groups"),
+            count(agreement.memberships, "membership", "memberships"),
         ));
         Ok(())
     }

@@ -135,6 +135,10 @@ looking! {
         self.store.woken_after(seen).await
     }
 
+    fn outside_changes(&self) -> u64 {
+        self.store.outside_changes()
+    }
+
     async fn next_look(&self) -> StoreResult<Look> {
         Ok(Look(self.looks.fetch_add(1, Ordering::Relaxed)))
     }

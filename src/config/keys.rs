@@ -99,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
     key("target.password_file", "path", Absent, "The file that holds the password."),
     key("target.password_env", "variable", Absent, "The environment variable that holds the password."),
     key("target.ca_file", "path", Absent, "Certificates to trust besides the system's, PEM."),
-    key("target.proxy", "URL", Words("as the environment says"), "The HTTP proxy on the way to it."),
+    key("target.proxy", "URL", Words("none"), "The HTTP proxy on the way to it; none is taken from the environment."),
     key(
         "target.applications",
         "list of texts",
@@ -169,7 +169,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("connector.time_zone", "time zone", Value(r#""UTC""#), "The time zone of the schedule, as `Europe/Berlin`."),
     key("connector.ca_file", "path", Absent, "Certificates to trust besides the system's, PEM."),
-    key("connector.proxy", "URL", Words("as the environment says"), "The HTTP proxy on the way to Keycloak."),
+    key(
+        "connector.proxy",
+        "URL",
+        Words("none"),
+        "The HTTP proxy on the way to Keycloak; none is taken from the environment.",
+    ),
     key("connector.parallel", "1 to 64", Value("8"), "Requests at the same time."),
     key("connector.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
     key("connector.page_size", "1 to 10000", Value("500"), "Users read with one request of a full reconcile."),

@@ -125,7 +125,7 @@ pub struct TargetConfig {
 pub struct Reach {
     /// Certificates to trust besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
-    /// The HTTP proxy on the way; the environment's if none is given.
+    /// The HTTP proxy on the way, if there is one; none is taken from the environment.
     pub proxy: Option<Url>,
     /// Requests at the same time.
     pub parallel: NonZeroU32,

@@ -29,8 +29,10 @@ impl Engine {
     /// Plans the first run of a pair and holds it for a person. Returns the held set and the plan.
     pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(i64, Report), WorkError> {
         let (_, report) = self.run(pair, options).await?;
+        if options.cancel.is_cancelled() {
+            return Err(WorkError::Stopped(pair.clone()));
+        }
         let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;
-        self.store.set_pair_state(pair, PairState::Held, self.clock.now()).await?;
         Ok((set, report))
     }
 

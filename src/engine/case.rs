@@ -29,6 +29,8 @@ pub(super) struct RunRules {
     pub in_run: bool,
     /// The first run: what was there before us is adopted without asking.
     pub first: bool,
+    /// What the run read may not be all, so that nothing is taken.
+    pub doubt: bool,
     /// Kinds that the run would do too often: it holds them whole.
     pub hold: HashSet<crate::model::Limited>,
 }
@@ -145,12 +147,12 @@ impl<'e> Case<'e> {
         }
         let kind = operation.limited().map(HeldKind::Gate);
         let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
+        if approved_by.is_none() && self.is_rejected(&key) {
+            self.set_aside.insert(key);
+            return Ok(Sent::Held);
+        }
         let mut limit = None;
         if let (Some(limited), None) = (operation.limited(), approved_by) {
-            if self.decision(HeldKind::Gate(limited), &key, HeldItemState::Rejected).is_some() {
-                self.set_aside.insert(key);
-                return Ok(Sent::Held);
-            }
             limit = Some(self.limit(limited).await?);
         }
         self.send_within(operation, account, limit, approved_by).await
@@ -323,6 +325,15 @@ impl<'e> Case<'e> {
                     && (state != HeldItemState::Rejected || item.item.fingerprint == self.fingerprint)
             })
             .map(|item| item.id)
+    }
+
+    /// Whether a person said no to this while the user was as now, whatever it was held for.
+    fn is_rejected(&self, key: &str) -> bool {
+        self.claim.decided.iter().any(|decided| {
+            decided.state == HeldItemState::Rejected
+                && decided.item.key == key
+                && decided.item.fingerprint == self.fingerprint
+        })
     }
 
     /// Keeps an operation for a person, unless it was rejected and nothing changed since.

@@ -43,6 +43,9 @@ pub enum WorkError {
     /// What is read changes faster than it can be worked.
     #[error("{0} keeps changing while it is worked; it is looked at again")]
     Unsteady(String),
+    /// A person or a shutdown ended it before there was a result.
+    #[error("{0}: stopped before the plan was made; nothing was written")]
+    Stopped(Pair),
     /// The configuration names something that is not there.
     #[error("{0}")]
     Unknown(String),
@@ -54,7 +57,7 @@ impl WorkError {
         match self {
             Self::Source(error) => error.class,
             Self::Target(error) | Self::Unanswered { error, .. } => error.class(),
-            Self::Store(_) | Self::Unsteady(_) => ErrorClass::Transient,
+            Self::Store(_) | Self::Unsteady(_) | Self::Stopped(_) => ErrorClass::Transient,
             Self::Doubt(_) => ErrorClass::Doubt,
             Self::Identity { .. } => ErrorClass::Conflict,
             Self::Unknown(_) => ErrorClass::Bug,

@@ -81,6 +81,8 @@ struct GroupTables {
     writing: usize,
     /// Groups ever written.
     written: u64,
+    /// See [`Store::outside_changes`], as it was when the kept ones were read.
+    outside: u64,
 }
 
 /// See [`Engine::writing_group`].
@@ -253,8 +255,13 @@ impl Engine {
 
     /// The groups of a pair; kept until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
+        let outside = self.store.outside_changes();
         let (known, written) = {
-            let tables = self.group_tables();
+            let mut tables = self.group_tables();
+            if tables.outside != outside {
+                tables.kept.clear();
+                tables.outside = outside;
+            }
             (tables.kept.get(pair).cloned(), tables.written)
         };
         if let Some(table) = known {
@@ -264,7 +271,7 @@ impl Engine {
         let mappings = self.store.group_mappings(pair).await?;
         let table = Arc::new(GroupTable::new(managed, mappings));
         let mut tables = self.group_tables();
-        if tables.writing == 0 && tables.written == written {
+        if tables.writing == 0 && tables.written == written && tables.outside == outside {
             tables.kept.insert(pair.clone(), Arc::clone(&table));
         }
         Ok(table)

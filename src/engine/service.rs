@@ -68,6 +68,8 @@ struct Shared {
     around: watch::Sender<Around>,
     asked: Mutex<HashMap<Pair, RunTrigger>>,
     asked_now: Notify,
+    /// Ends the run of a pair that is under way.
+    runs: Mutex<HashMap<Pair, CancellationToken>>,
 }
 
 impl Engine {
@@ -103,6 +105,7 @@ impl Service {
             around: watch::Sender::new(Around::default()),
             asked: Mutex::default(),
             asked_now: Notify::new(),
+            runs: Mutex::default(),
         });
         shared.look_around().await?;
         tasks.spawn(Arc::clone(&shared).watch());
@@ -172,6 +175,10 @@ impl Shared {
             if works {
                 around.ready.entry(pair.target).or_default().push(pair.connector);
             }
+        }
+        if let Ok(runs) = self.runs.lock() {
+            let paused = runs.iter().filter(|(pair, _)| around.paused.contains(&pair.connector));
+            paused.for_each(|(_, run)| run.cancel());
         }
         for request in store.take_requests().await? {
             let Request::Run { connector, target, trigger } = request;
@@ -330,7 +337,7 @@ impl Shared {
             let paused = self.around.borrow().paused.contains(&pair.connector);
             let state = self.engine.store.pair_state(&pair).await;
             let wish = match &state {
-                Ok(PairState::InService) => self.asked.lock().ok().and_then(|mut asked| asked.remove(&pair)),
+                Ok(PairState::InService) if !paused => self.asked.lock().ok().and_then(|mut asked| asked.remove(&pair)),
                 _ => None,
             };
             let result = match state {
@@ -338,7 +345,17 @@ impl Shared {
                 Ok(PairState::New) => self.first_plan(&pair).await,
                 Ok(PairState::Approved) => self.first_run(&pair).await,
                 Ok(PairState::InService) => match (wish, &next) {
-                    (Some(trigger), _) => self.run(&pair, trigger).await,
+                    (Some(trigger), _) => {
+                        let result = self.run(&pair, trigger.clone()).await;
+                        // A person sees that it failed; what an event asked for has to be done.
+                        if result.is_err()
+                            && trigger != RunTrigger::Person
+                            && let Ok(mut asked) = self.asked.lock()
+                        {
+                            asked.insert(pair.clone(), trigger);
+                        }
+                        result
+                    }
                     (None, Some((due, trigger))) if *due <= now => {
                         let trigger = trigger.clone();
                         next = self.next_after(&pair, now);
@@ -375,7 +392,9 @@ impl Shared {
         let runs = self.engine.store.runs(Some(pair), 20).await.unwrap_or_default();
         let last = runs.into_iter().find(|run| run.mode == RunMode::Apply);
         match last {
-            Some(last) if last.outcome == RunOutcome::Stopped => Some((now, RunTrigger::Missed)),
+            Some(last) if matches!(last.outcome, RunOutcome::Stopped | RunOutcome::Failed { .. }) => {
+                Some((now, RunTrigger::Missed))
+            }
             Some(last) => match self.next_after(pair, last.started_at) {
                 Some((due, _)) if due <= now => Some((now, RunTrigger::Missed)),
                 next => next,
@@ -384,13 +403,26 @@ impl Shared {
         }
     }
 
+    /// What ends the run of a pair that begins now: a shutdown, or a pause of its connector.
+    fn begin(&self, pair: &Pair) -> CancellationToken {
+        let cancel = self.cancel.child_token();
+        if let Ok(mut runs) = self.runs.lock() {
+            runs.insert(pair.clone(), cancel.clone());
+        }
+        cancel
+    }
+
     async fn first_plan(&self, pair: &Pair) -> Result<(), WorkError> {
         let store = &self.engine.store;
         if self.engine.connector(&pair.connector)?.policy.first_run == FirstRun::Apply {
             return Ok(store.set_pair_state(pair, PairState::Approved, self.engine.clock.now()).await?);
         }
-        let options = RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::dry(RunTrigger::First) };
-        let (set, report) = self.engine.plan_first_run(pair, &options).await?;
+        let options = RunOptions { first: true, cancel: self.begin(pair), ..RunOptions::dry(RunTrigger::First) };
+        let planned = self.engine.plan_first_run(pair, &options).await;
+        if options.cancel.is_cancelled() {
+            return Ok(());
+        }
+        let (set, report) = planned?;
         tracing::warn!(
             %pair,
             "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
@@ -400,14 +432,13 @@ impl Shared {
     }
 
     async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {
-        let options =
-            RunOptions { first: true, cancel: self.cancel.clone(), ..RunOptions::apply(RunTrigger::Approved) };
+        let options = RunOptions { first: true, cancel: self.begin(pair), ..RunOptions::apply(RunTrigger::Approved) };
         self.engine.do_first_run(pair, &options).await?;
         Ok(())
     }
 
     async fn run(&self, pair: &Pair, trigger: RunTrigger) -> Result<(), WorkError> {
-        let options = RunOptions { cancel: self.cancel.clone(), ..RunOptions::apply(trigger) };
+        let options = RunOptions { cancel: self.begin(pair), ..RunOptions::apply(trigger) };
         let (id, report) = self.engine.run(pair, &options).await?;
         tracing::info!(
             %pair, run = %id, users = report.users, accounts = report.accounts, done = ?report.done, held = report.held,

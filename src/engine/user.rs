@@ -25,6 +25,8 @@ pub(super) struct View {
     pub presence: Presence,
     pub account: Option<Account>,
     pub holder: NameHolder,
+    /// Seen by a run's walk, a while ago.
+    pub walked: bool,
 }
 
 /// Whether the claim is still held after a round.
@@ -69,7 +71,7 @@ impl Case<'_> {
             self.know_state(fingerprint_of(&view.presence));
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
-            let decision = plan::decide(&Situation {
+            let mut decision = plan::decide(&Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
                 presence: &view.presence,
@@ -82,6 +84,16 @@ impl Case<'_> {
                 in_ring,
                 own_login: &self.info.signed_in_as,
             });
+            if self.rules.doubt
+                && let Decision::Plan(planned) = &mut decision
+            {
+                planned.forgo_removals();
+            }
+            // Nothing is taken by what a walk saw a while ago.
+            if view.walked && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
+                view = self.look(id).await?;
+                continue;
+            }
             match self.carry_out(decision, &mut view, &mut in_ring).await? {
                 Round::Again => {}
                 Round::LookAgain => view = self.look(id).await?,
@@ -102,7 +114,7 @@ impl Case<'_> {
             account = self.read_account().await?;
         }
         self.note_seen(&presence);
-        Ok(View { presence, account, holder: NameHolder::NotAsked })
+        Ok(View { presence, account, holder: NameHolder::NotAsked, walked: false })
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {

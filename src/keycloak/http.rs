@@ -1,20 +1,17 @@
 //! Requests to one server: how many at a time, how fast, how long, how much is read.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use reqwest::{Certificate, Client, Proxy, RequestBuilder, StatusCode, header::HeaderMap, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap};
 use tokio::sync::Semaphore;
 
 use super::{Connection, SourceError, fault};
-use crate::model::ErrorClass;
+use crate::{http, model::ErrorClass};
 
 /// An answer larger than this is not read on.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
-
-/// No more room than this is made for an answer before it is there, whatever length it announces.
-const BELIEVED: usize = 4 << 20;
 
 /// A GET whose connection could not be made or was cut is sent once more at once: it changes nothing.
 const SENT_AT_MOST: usize = 2;
@@ -48,33 +45,9 @@ impl Http {
                 "Keycloak's URL holds a user name or password. Take it out; client id and secret are given beside it",
             ));
         }
-        // A redirect would carry the token to another place.
-        let mut builder = Client::builder()
-            .user_agent(concat!("usersync/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(connection.time_outs.connect)
-            .pool_max_idle_per_host(connection.parallel.max(1));
-        if let Some(file) = &connection.ca_file {
-            let unreadable = |why: String| {
-                fault::error(
-                    ErrorClass::Permanent,
-                    format!("ca_file {}: {why}. Give a file of PEM certificates", file.display()),
-                )
-            };
-            let pem = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-            let certificates =
-                Certificate::from_pem_bundle(&pem).map_err(|_| unreadable("it holds no certificate".into()))?;
-            if certificates.is_empty() {
-                return Err(unreadable("it holds no certificate".into()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        if let Some(proxy) = &connection.proxy {
-            let proxy = Proxy::all(proxy.clone())
-                .map_err(|_| wrong("the proxy's URL cannot be used. Give http://host:port"))?;
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|error| wrong(&format!("no HTTP client: {}", root_cause(&error))))?;
+        let (ca_file, proxy) = (connection.ca_file.as_deref(), connection.proxy.as_ref());
+        let client = http::client(ca_file, proxy, connection.time_outs.connect)
+            .map_err(|text| wrong(text.trim_end_matches('.')))?;
         Ok(Self {
             client,
             permits: Arc::new(Semaphore::new(connection.parallel.max(1))),
@@ -114,7 +87,7 @@ impl Http {
         let mut response = request.timeout(within).send().await.map_err(|error| self.failure(&error, within))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BELIEVED));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error, within))? {
             if body.len() + chunk.len() > LARGEST_BODY {
                 return Err(Failure::TooLarge);
@@ -130,7 +103,7 @@ impl Http {
             let what = if error.is_connect() { "no connection" } else { "no whole answer" };
             return Failure::TooSlow(format!("{what} within {} s", limit.as_secs_f32()));
         }
-        let cause = root_cause(error);
+        let cause = http::root_cause(error);
         if error.is_connect() {
             return Failure::Lost(format!("no connection ({cause})"));
         }
@@ -159,13 +132,4 @@ impl Failure {
             }
         })
     }
-}
-
-/// The innermost error, which alone says what happened; it names no URL.
-fn root_cause(error: &reqwest::Error) -> String {
-    let Some(mut cause) = error.source() else { return "unknown".to_owned() };
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -130,6 +130,22 @@ pub struct Planned {
     pub findings: Findings,
 }
 
+impl Planned {
+    /// Whether anything of it takes something away.
+    pub fn removes(&self) -> bool {
+        self.operations.iter().any(Operation::removes)
+            || self.holds.iter().any(|hold| matches!(&hold.then, Then::Do(operation) if operation.removes()))
+    }
+
+    /// Takes out what takes something away; whether there was any.
+    pub fn forgo_removals(&mut self) -> bool {
+        let before = self.operations.len() + self.holds.len();
+        self.operations.retain(|operation| !operation.removes());
+        self.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
+        self.operations.len() + self.holds.len() < before
+    }
+}
+
 /// What to do about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {

@@ -515,6 +515,10 @@ pub trait Store: Send + Sync {
     /// 0, and looks for work before it waits again.
     async fn woken_after(&self, seen: u64) -> u64;
 
+    /// Grows whenever a person decided something or another process wrote, so that what is kept of the store outside of
+    /// it is read anew.
+    fn outside_changes(&self) -> u64;
+
     /// The next number of the one sequence of looks; never given twice, also after a restart. [3]
     async fn next_look(&self) -> StoreResult<Look>;
 
@@ -536,8 +540,10 @@ pub trait Store: Send + Sync {
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
     /// The work is done: records a look, releases the claim, ends the task if its generation is the claimed one (else
-    /// it is ready again), makes those ready that wait for it. The subject's open held items become exactly `held`;
-    /// those that are not among them are withdrawn, as are approvals that were not used. A task marked to settle becomes ready again at `settle_at`.
+    /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
+    /// name woke them then, and with others they would take turns without end. The subject's open held items become
+    /// exactly `held`; those that are not among them are withdrawn, as are approvals that were not used. A task marked
+    /// to settle becomes ready again at `settle_at`.
     async fn complete(
         &self,
         token: Token,

@@ -16,9 +16,8 @@ use bytes::{Bytes, BytesMut};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use reqwest::{
-    Certificate, Method, Proxy, StatusCode,
+    Method, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
-    redirect,
 };
 use secrecy::SecretString;
 use tokio::{sync::Semaphore, time::timeout};
@@ -27,6 +26,7 @@ use url::Url;
 use super::{TargetError, TargetErrorKind};
 use crate::{
     config::{Reach, Secret},
+    http,
     model::ErrorClass,
 };
 
@@ -81,9 +81,6 @@ impl From<&Reach> for HttpSettings {
         }
     }
 }
-
-/// No more room than this is made for an answer before it is there, whatever length it announces.
-const BELIEVED: usize = 4 << 20;
 
 /// A provider that reads a configured secret anew each time.
 pub fn provider(secret: &Secret) -> SecretProvider {
@@ -196,32 +193,7 @@ pub struct Http {
 impl Http {
     /// A client with these settings; the error is a sentence about the setting that does not work.
     pub fn new(settings: &HttpSettings) -> Result<Self, String> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("usersync/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(settings.connect_timeout)
-            // Shorter than the 20 s after which Tomcat closes, so that few calls meet a closing connection.
-            .pool_idle_timeout(Duration::from_secs(15))
-            .no_proxy();
-        if let Some(file) = &settings.ca_file {
-            let shown = file.display();
-            let pem = std::fs::read(file).map_err(|error| format!("ca_file {shown} cannot be read: {error}."))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|_| format!("ca_file {shown} is not a file of PEM certificates."))?;
-            if certificates.is_empty() {
-                return Err(format!("ca_file {shown} holds no PEM certificate."));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        if let Some(proxy) = &settings.proxy {
-            let proxy = Proxy::all(proxy.as_str()).map_err(|_| {
-                "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned()
-            })?;
-            builder = builder.proxy(proxy);
-        }
-        let client =
-            builder.build().map_err(|error| format!("The HTTP client cannot be set up: {}.", cause(&error)))?;
+        let client = http::client(settings.ca_file.as_deref(), settings.proxy.as_ref(), settings.connect_timeout)?;
         Ok(Self {
             client,
             gate: Semaphore::new(settings.parallel.max(1)),
@@ -280,7 +252,7 @@ impl Http {
             return Err(too_large());
         }
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BELIEVED));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
         while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error, &server, limit))? {
             if body.len() + chunk.len() > self.body_max {
                 return Err(too_large());
@@ -343,12 +315,8 @@ fn connecting(error: &reqwest::Error, server: &str, why: &str) -> String {
     }
 }
 
-/// The innermost cause in its own words; the outer ones repeat addresses, which may hold more than they should.
+/// The innermost cause, fit to be shown.
 fn cause(error: &dyn Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    let text = tidy(&inner.to_string(), None);
+    let text = tidy(&http::root_cause(error), None);
     text.trim_end_matches('.').to_owned()
 }

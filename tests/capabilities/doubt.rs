@@ -197,3 +197,24 @@ async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
     assert_eq!(w.waiting(HeldKind::ProtectedLeaver).await.len(), 0);
     assert_eq!(w.agrees().users, STAFF - 1);
 }
+
+#[tokio::test]
+async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
+    let w = world().await;
+    let groups = w.account("staff1").groups;
+    w.realm().switch_webhook(false);
+    let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
+    w.realm().update_user(&w.id("staff1"), update).await.unwrap();
+    let empty = Fault::status(200, "[]").header("content-type", "application/json").path("/members");
+    let fault = w.grounds.keycloak.faults.add(empty);
+    let short = Fault::status(200, "3").header("content-type", "application/json").path("/users/count");
+    let count = w.grounds.keycloak.faults.add(short);
+    let report = w.run().await;
+    assert!(report.doubt.is_some(), "{report:?}");
+    assert!(w.grounds.keycloak.faults.hits(fault) > 0 && w.grounds.keycloak.faults.hits(count) > 0);
+    assert_eq!(w.account("staff1").display_name, "Again Example");
+    assert_eq!(w.account("staff1").groups, groups);
+    w.grounds.keycloak.faults.clear();
+    w.run().await;
+    w.agrees();
+}

@@ -169,6 +169,31 @@ async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
 }
 
 #[tokio::test]
+async fn of_an_adopted_group_one_may_be_taken_out_and_another_kept() {
+    let grounds = grounds(options()).await;
+    grounds.jira.add_accounts(["staff1", "staff2", "staff3"].map(NewAccount::named));
+    grounds.jira.add_group("old");
+    for name in ["staff1", "staff2", "staff3"] {
+        grounds.jira.add_member("old", name);
+    }
+    grounds.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
+    let w = on(grounds).await;
+    w.settled().await;
+    w.run().await;
+    let (set, items) = w.held(HeldKind::AdoptedGroup).await.expect("three wait");
+    let item = |name: &str| items.iter().find(|item| item.item.what.contains(name)).expect("it waits").id;
+    w.decide_items(set.id, vec![item("staff1")], true).await;
+    w.decide_items(set.id, vec![item("staff2")], false).await;
+    assert_eq!(w.members("old"), ["newcomer", "staff2", "staff3"]);
+    w.run().await;
+    assert_eq!(w.members("old"), ["newcomer", "staff2", "staff3"], "one was rejected, of one nothing was said");
+    assert_eq!(w.waiting(HeldKind::AdoptedGroup).await, ["take staff3 out of old"]);
+    w.decide(HeldKind::AdoptedGroup, true).await;
+    w.run().await;
+    assert_eq!(w.members("old"), ["newcomer", "staff2"], "a rejection stands when the rest is approved");
+}
+
+#[tokio::test]
 async fn after_the_first_run_a_group_that_was_there_is_adopted_by_a_person_only() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("stranger").in_groups(&["old"]));

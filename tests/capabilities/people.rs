@@ -337,6 +337,28 @@ async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
+    let grounds = grounds(options()).await;
+    grounds.realm.import_users([NewUser::named("root")]).unwrap();
+    grounds.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
+    let w = on(grounds).await;
+    // An administrator is not renamed, so the login stays taken.
+    w.realm().update_user(&w.id("root"), UserChange::username("boss")).await.unwrap();
+    let newcomer = NewUser { email: Some("newcomer@example.org".into()), ..NewUser::named("root") };
+    w.realm().create_user(newcomer).await.unwrap();
+    w.realm().webhook_idle().await;
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    assert_eq!(w.tasks().await.len(), 1, "the new one waits");
+    let asked = w.jira().journal.len();
+    let second = std::time::Duration::from_secs(1);
+    tokio::time::sleep(second).await;
+    let asked = w.jira().journal.len() - asked;
+    // A look at both, each `EngineTimes::settle` of 300 ms.
+    assert!(asked <= 24, "{asked} requests in a second");
+    assert_eq!(w.account("root").groups.len(), 1);
+}
+
+#[tokio::test]
 async fn the_last_active_administrator_beside_us_is_never_deactivated() {
     let grounds = grounds(options()).await;
     grounds.realm.import_users([NewUser::named("root")]).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use usersync::{
+    engine::RunOptions,
     model::{FirstRun, HeldKind, Limited, RunOutcome, RunTrigger},
     sandbox::{
         Fault,
@@ -366,4 +367,14 @@ async fn a_dead_letter_ends_when_a_run_finds_its_subject_in_order() {
     let report = w.run().await;
     assert_eq!(report.conflicts, Vec::<String>::new());
     assert_eq!(w.dead().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_first_plan_that_was_stopped_is_no_plan() {
+    let w = world().await;
+    let options = RunOptions { first: true, ..RunOptions::dry(RunTrigger::First) };
+    options.cancel.cancel();
+    let outcome = Box::pin(w.house.engine.plan_first_run(&House::pair(), &options)).await;
+    assert!(outcome.is_err_and(|error| error.to_string().contains("stopped")));
+    assert!(w.held(HeldKind::FirstRun).await.is_none(), "nothing that could be approved");
 }

@@ -188,6 +188,10 @@ impl Store for WatchedStore {
         self.inner.woken_after(seen).await
     }
 
+    fn outside_changes(&self) -> u64 {
+        self.inner.outside_changes()
+    }
+
     async fn next_look(&self) -> StoreResult<Look> {
         self.gated("takes the number of a look", self.inner.next_look()).await
     }

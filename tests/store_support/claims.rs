@@ -278,9 +278,18 @@ pub async fn who_waits_becomes_ready_when_the_other_is_done(store: World) {
     store.done(cid.token, at(3)).await;
     assert!(store.claim_one(at(3)).await.is_none());
     store.done(bob.token, at(4)).await;
-    let ann = store.claims(&user("ann"), at(4)).await;
+    assert!(store.claim_one(at(8)).await.is_none(), "bob may not have done what ann waits for, and so again and again");
+    let ann = store.claims(&user("ann"), at(9)).await;
     assert_eq!(ann.attempts, 0);
     assert_eq!(store.task(&user("ann")).await.unwrap().state, TaskState::Ready);
+}
+
+pub async fn who_waits_for_a_group_becomes_ready_when_it_is_done(store: World) {
+    let ann = store.work(&user("ann"), at(1)).await;
+    store.wait_for(ann.token, &[Subject::group("g")], false, at(60), at(2)).await.unwrap();
+    let group = store.claims(&Subject::group("g"), at(2)).await;
+    store.done(group.token, at(3)).await;
+    store.claims(&user("ann"), at(3)).await;
 }
 
 pub async fn who_waits_looks_again_at_the_latest(store: World) {

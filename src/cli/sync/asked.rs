@@ -12,7 +12,7 @@ use crate::{
         words::count,
     },
     engine::{Progress, Report},
-    model::{Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    model::{HeldKind, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
     store::{PairState, Request, Store},
 };
 
@@ -32,10 +32,8 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
             exit = exit.and(failure.exit);
             continue;
         }
-        if store.pair_state(pair).await? == PairState::Held {
-            let sets = store.held_sets(true).await?;
-            let set = sets.iter().find(|set| set.pair == *pair).map_or_else(String::new, |set| format!(" {}", set.id));
-            out.error(format!("{pair}: its first run waits for approval: usersync held approve{set}"));
+        if let Some(why) = waits_for_first_run(work, pair).await? {
+            out.error(format!("{pair}: {why}"));
             exit = exit.and(Exit::Held);
             continue;
         }
@@ -70,6 +68,25 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
         out.document(&serde_json::json!({ "asked": asked, "server": pid, "runs": runs }));
     }
     Ok(exit)
+}
+
+/// Why a pair that is not in service yet cannot run, and what to do. A first run that was rejected is planned anew.
+async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<String>, crate::cli::exit::Failure> {
+    let store = &work.opened.store;
+    let state = store.pair_state(pair).await?;
+    if state == PairState::New {
+        return Ok(Some("the server begins with its first run by itself: usersync status".to_owned()));
+    }
+    if state != PairState::Held {
+        return Ok(None);
+    }
+    let sets = store.held_sets(true).await?;
+    let set = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
+    if let Some(set) = set {
+        return Ok(Some(format!("its first run waits for approval: usersync held approve {}", set.id)));
+    }
+    store.set_pair_state(pair, PairState::New, work.context.out.now).await?;
+    Ok(Some("its first run was rejected; the server plans it anew: usersync held list".to_owned()))
 }
 
 /// The run that came of asking, once it has ended.

@@ -104,6 +104,8 @@ struct Run<'e> {
     options: &'e RunOptions,
     /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
     planned: HashSet<TargetGroupId>,
+    /// Found in order; stands unless somebody worked on it since.
+    in_order: Vec<Planned>,
     report: Report,
 }
 
@@ -176,6 +178,7 @@ impl Engine {
             id,
             options,
             planned: HashSet::new(),
+            in_order: Vec::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -209,15 +212,15 @@ impl Run<'_> {
             })
         });
 
-        let rules = RunRules { in_run: true, first: self.options.first, hold: HashSet::new() };
+        let rules = RunRules { in_run: true, first: self.options.first, ..RunRules::default() };
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
-        let (items, in_order) = self.plan_users(&mut source, &target, &groups);
+        let items = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;
-        let rules = self.gate(rules).await?;
+        let rules = RunRules { doubt: self.report.doubt.is_some(), ..self.gate(rules).await? };
         if self.options.mode == RunMode::DryRun {
             return Ok(self.report);
         }
@@ -227,7 +230,7 @@ impl Run<'_> {
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply(leavers, &rules).await?;
         }
-        self.close(&source, &target, in_order).await?;
+        self.close(&source, &target).await?;
         Ok(self.report)
     }
 
@@ -253,7 +256,10 @@ impl Run<'_> {
             let intended = intend(group, &table, case, why_not, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             match intended {
-                Intended::InOrder(_) => {}
+                Intended::InOrder(_) => {
+                    let subject = Subject::Group(group.id.clone());
+                    self.in_order.push(Planned { subject, look: source.groups_look, account: None });
+                }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
                     self.report.not_possible.push(format!("group {}: {why}", group.path));
@@ -403,15 +409,9 @@ impl Run<'_> {
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
 
-    /// Decides for each user who was read; returns those with something to do, and those in order.
-    fn plan_users(
-        &mut self,
-        source: &mut SourceWalk,
-        target: &TargetWalk,
-        groups: &GroupTable,
-    ) -> (Vec<Item>, Vec<Planned>) {
+    /// Decides for each user who was read; returns those with something to do.
+    fn plan_users(&mut self, source: &mut SourceWalk, target: &TargetWalk, groups: &GroupTable) -> Vec<Item> {
         let mut items = Vec::new();
-        let mut in_order = Vec::new();
         let users = Vec::with_capacity(source.users.len());
         for (user, look) in std::mem::replace(&mut source.users, users) {
             if policy::out_of_scope(&user).is_none() {
@@ -426,7 +426,7 @@ impl Run<'_> {
             let id = user.id.clone();
             let presence = Presence::Present(user);
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
-                Verdict::InOrder => in_order.push(planned),
+                Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(view) => items.push(Item { user: id, planned, view: Some(*view) }),
                 Verdict::LookAgain => items.push(Item { user: id, planned, view: None }),
@@ -436,7 +436,7 @@ impl Run<'_> {
                 source.users.push((user, look));
             }
         }
-        (items, in_order)
+        items
     }
 
     /// Decides for each linked user who was not read. Absence from a listing proves nothing: each is read by id.
@@ -457,16 +457,17 @@ impl Run<'_> {
             return Ok(items);
         }
         for link in absent {
+            let subject = Subject::User(link.user.clone());
+            let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
             let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
             if !active {
                 self.report.unchanged += 1;
+                self.in_order.push(planned);
                 continue;
             }
-            let subject = Subject::User(link.user.clone());
             let presence = self.engine.read_user(&self.connector, self.pair, &link.user).await?;
-            let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
             match self.plan_user(&presence, Some(link), target, groups, &planned.subject) {
-                Verdict::InOrder => self.report.unchanged += 1,
+                Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(_) | Verdict::LookAgain => {
                     items.push(Item { user: link.user.clone(), planned, view: None });
@@ -501,16 +502,14 @@ impl Run<'_> {
             in_ring: false,
             own_login: &self.info.signed_in_as,
         });
-        let view = || View { presence: presence.clone(), account: account.cloned(), holder: holder.clone() };
+        let view =
+            || View { presence: presence.clone(), account: account.cloned(), holder: holder.clone(), walked: true };
         let report = &mut self.report;
         match decision {
             Decision::Plan(mut planned) => {
                 let known = forgo_impossible(&mut planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
-                if report.doubt.is_some() {
-                    planned.operations.retain(|operation| !operation.removes());
-                    planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
-                }
+                let forgone = report.doubt.is_some() && planned.forgo_removals();
                 for operation in &planned.operations {
                     report.plan(subject, operation);
                 }
@@ -528,6 +527,9 @@ impl Run<'_> {
                 let forgotten = link.is_some_and(|link| link.deactivated_by_us)
                     && account.is_some_and(|account| account.active)
                     && self.options.mode == RunMode::Apply;
+                if nothing && forgone {
+                    return Verdict::Nothing;
+                }
                 if nothing && forgotten {
                     return Verdict::LookAgain;
                 }
@@ -558,9 +560,7 @@ impl Run<'_> {
             | Decision::WaitFor(_)
             | Decision::Later
             | Decision::Unlink => {
-                if self.options.mode == RunMode::DryRun {
-                    self.model_entangled(presence, link, subject);
-                }
+                self.model_entangled(presence, link, subject);
                 Verdict::LookAgain
             }
         }
@@ -598,7 +598,7 @@ impl Run<'_> {
         }
     }
 
-    /// Users whose accounts wait for each other: what a dry run can tell is where each of them ends.
+    /// Users whose accounts wait for each other: what can be told beforehand is where each of them ends.
     fn model_entangled(&mut self, presence: &Presence, link: Option<&Link>, subject: &Subject) {
         let Presence::Present(user) = presence else { return };
         let desired = policy::desired_user(user, &self.info.capabilities);
@@ -693,14 +693,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Verdicts on what was in order, names of unanswered creates, and who was seen alive.
-    async fn close(
-        &mut self,
-        source: &SourceWalk,
-        target: &TargetWalk,
-        in_order: Vec<Planned>,
-    ) -> Result<(), WorkError> {
+    /// Verdicts on what was in order, and who was seen alive.
+    async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
         let engine = self.engine;
+        let in_order = std::mem::take(&mut self.in_order);
         let store = &engine.store;
         let mut batches = Vec::with_capacity(in_order.len().div_ceil(BATCH));
         for batch in in_order.chunks(BATCH) {

@@ -50,8 +50,9 @@ LEFT JOIN look l ON l.pair = ?1 AND l.subject = f.subject
 LEFT JOIN link k ON k.pair = ?1 AND k.user = f.user
 WHERE l.number > f.look
     OR k.account IS NOT f.account
-    OR EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
-    OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)";
+    OR (EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3) AND (
+        EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
+        OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
 
 impl Tx {
     /// The claim, if it is still held.

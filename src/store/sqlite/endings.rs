@@ -48,7 +48,10 @@ impl Tx {
         let claim = self.release(token)?;
         self.record_look(&claim).await?;
         self.hold(&claim, held, now).await?;
-        self.wake_waiting(claim.no, &claim.subject, now).await?;
+        // A user who gave up a name woke those who wait for it then; others look again after a pause, or two of whom one
+        // cannot do what the other waits for would take turns without end.
+        let woken_at = if claim.subject.as_user().is_some() { settle_at } else { now };
+        self.wake_waiting(claim.no, &claim.subject, woken_at).await?;
         if self.raise_for_intents(&claim, now).await? {
             self.wake = true;
             return Ok(());

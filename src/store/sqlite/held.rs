@@ -217,7 +217,8 @@ impl Tx {
             self.close_empty_sets(no).await?;
         }
         if decision.approve {
-            if set.kind == HeldKind::AdoptedGroup {
+            // Some of them say nothing of the rest of the group.
+            if set.kind == HeldKind::AdoptedGroup && decision.items.is_empty() {
                 for item in &items {
                     self.approve_removals(no, item).await?;
                 }
@@ -226,6 +227,7 @@ impl Tx {
             self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
         }
         self.wake = true;
+        self.memory.note_outside_change();
         Ok(items.len() + usize::from(first_run))
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -51,6 +51,7 @@ pub(super) struct Memory {
     engine: bool,
     looks: AtomicI64,
     tokens: AtomicI64,
+    outside_changes: AtomicU64,
 }
 
 impl Memory {
@@ -62,6 +63,7 @@ impl Memory {
             engine: opened > 0,
             looks: AtomicI64::new(first),
             tokens: AtomicI64::new(first),
+            outside_changes: AtomicU64::new(0),
         }
     }
 
@@ -72,6 +74,15 @@ impl Memory {
 
     pub(super) fn next_look(&self) -> Look {
         Look(self.looks.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// See [`crate::store::Store::outside_changes`].
+    pub(super) fn outside_changes(&self) -> u64 {
+        self.outside_changes.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn note_outside_change(&self) {
+        self.outside_changes.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn next_token(&self) -> Token {

@@ -321,6 +321,10 @@ impl Store for SqliteStore {
         self.wakes.after(seen).await
     }
 
+    fn outside_changes(&self) -> u64 {
+        self.memory.outside_changes()
+    }
+
     async fn next_look(&self) -> StoreResult<Look> {
         self.engine_only()?;
         Ok(self.memory.next_look())

@@ -51,7 +51,7 @@ impl Tx {
         if !settled.is_empty() {
             self.record_look(&claim).await?;
         }
-        self.write_link(&claim, step.link).await?;
+        self.write_link(&claim, step.link, now).await?;
         let mut raise = step.raise;
         if let Some(group) = step.group {
             raise.extend(self.concerned(&claim, group.source()).await?);
@@ -80,7 +80,7 @@ impl Tx {
         Ok(Stepped::Send(self.write_intent(&claim, &next).await?))
     }
 
-    async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>) -> StoreResult<()> {
+    async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>, now: Timestamp) -> StoreResult<()> {
         match write {
             None => {}
             Some(LinkWrite::Put(link)) => {
@@ -91,6 +91,7 @@ impl Tx {
             Some(LinkWrite::Remove) => {
                 if let Some(user) = claim.subject.as_user() {
                     self.remove_link(claim.no, user).await?;
+                    self.wake_waiting(claim.no, &claim.subject, now).await?;
                 }
             }
         }

@@ -172,7 +172,10 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
         // Unchanged by our own commits, so that it tells of other processes.
         if poll.is_some() && (waited.is_err() || wakes.poll_due()) {
             let now = data_version(&mut tx).await;
-            tx.wake |= now != seen;
+            if now != seen {
+                tx.memory.note_outside_change();
+                tx.wake = true;
+            }
             seen = now;
         }
         if std::mem::take(&mut tx.wake) {

@@ -15,9 +15,10 @@ import org.jboss.logging.Logger;
 /**
  * What waits for one destination, and how that destination fares. Only the sender's thread touches it.
  *
- * <p>At most one batch is on its way. While it is, further events gather; so a slow receiver gets larger batches, not
- * more requests. A batch that is refused is halved until the event that is to blame stands alone; each batch that is
- * taken doubles the size again.
+ * <p>At most one batch is on its way. While it is, and for a moment after it was posted, further events gather; so a
+ * slow receiver gets larger batches, not more requests, and a rush does not lead to one request per event. An event
+ * that comes alone is sent at once. A batch that is refused is halved until the event that is to blame stands alone;
+ * each batch that is taken doubles the size again.
  */
 final class Outbox {
 
@@ -25,6 +26,8 @@ final class Outbox {
     static final int MOST_EVENTS = 200;
     /** How many bytes the events of a batch have at most; the receiver's limit is no lower than 256 KiB. */
     static final int MOST_BYTES = 255 * 1024;
+    /** How long events gather after a batch was posted: one request for each would slow a busy Keycloak down. */
+    static final Duration GATHERS = Duration.ofMillis(20);
     /** How long a destination that answered 410 is left alone. */
     static final Duration GONE_FOR = Duration.ofMinutes(10);
 
@@ -37,10 +40,11 @@ final class Outbox {
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
     private Batch batch;
     private boolean onItsWay;
+    private boolean paused;
+    private boolean gathering;
     private boolean closing;
     private int mostEvents = MOST_EVENTS;
     private int failures;
-    private Instant notBefore = Instant.MIN;
     private Instant nextLine = Instant.MIN;
     private boolean troubleTold;
 
@@ -57,13 +61,13 @@ final class Outbox {
     /** Sends what is there without waiting for better times; completes when it is sent or given up. */
     CompletableFuture<Void> close() {
         closing = true;
-        notBefore = Instant.MIN;
+        paused = false;
         send();
         return closed;
     }
 
     private void send() {
-        if (onItsWay || means.clock().instant().isBefore(notBefore)) {
+        if (onItsWay || paused || gathers()) {
             return;
         }
         dropOld();
@@ -72,9 +76,30 @@ final class Outbox {
         }
         if (batch != null) {
             onItsWay = true;
+            startGathering();
             post().whenComplete((answer, failure) -> means.loop().execute(() -> settle(answer, failure)));
         } else if (closing) {
             closed.complete(null);
+        }
+    }
+
+    /** Whether what waits should wait for more; the step that {@link #startGathering} left will send it. */
+    private boolean gathers() {
+        return gathering
+                && !closing
+                && batch == null // a retry has waited long enough
+                && mostEvents == MOST_EVENTS // else these are the parts of a batch that was refused
+                && waiting.size() < MOST_EVENTS
+                && waiting.stream().mapToLong(event -> event.json().length + 1).sum() < MOST_BYTES;
+    }
+
+    private void startGathering() {
+        if (!gathering) {
+            gathering = true;
+            means.loop().after(GATHERS, () -> {
+                gathering = false;
+                send();
+            });
         }
     }
 
@@ -133,8 +158,12 @@ final class Outbox {
             closed.complete(null);
             return;
         }
-        notBefore = means.clock().instant().plus(wait);
-        means.loop().after(wait, this::send);
+        // Not by the clock: if it is set back, or runs slower than the loop's timer, nothing would send again.
+        paused = true;
+        means.loop().after(wait, () -> {
+            paused = false;
+            send();
+        });
         tell(wait, why);
     }
 

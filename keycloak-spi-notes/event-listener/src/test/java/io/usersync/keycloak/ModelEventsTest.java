@@ -140,6 +140,9 @@ class ModelEventsTest {
     void withoutATransactionOrAfterItsCommitAnEventIsSentAtOnce() {
         session.active = false;
         listener.onEvent(event(GroupModel.GroupCreatedEvent.class));
+        loop.run();
+        assertEquals(1, transport.events().size());
+        loop.pass(Outbox.GATHERS);
         session.active = true;
         session.completing = true;
         listener.onEvent(event(GroupModel.GroupRemovedEvent.class));

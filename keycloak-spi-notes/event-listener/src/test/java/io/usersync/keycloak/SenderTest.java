@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.usersync.keycloak.ChangeEvent.Field;
 import java.net.ConnectException;
+import java.time.Clock;
 import java.time.Duration;
+import java.time.ZoneOffset;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -37,7 +39,7 @@ class SenderTest {
     @Test
     void sendsInOrderInBatchesOfAtMostTwoHundred() {
         sender.offer(acme, events(0, 450));
-        loop.run();
+        loop.pass(Outbox.GATHERS);
         assertEquals(ids(0, 450), transport.events());
         assertEquals(List.of(200, 200, 50), transport.attempts.stream().map(a -> a.events().size()).toList());
         assertEquals(0, sender.waiting());
@@ -47,7 +49,7 @@ class SenderTest {
     void aBatchIsSmallerThan256Kibibytes() {
         String path = "x".repeat(10_000);
         sender.offer(acme, events(0, 60).stream().map(e -> e.with(Field.RESOURCE_PATH, path)).toList());
-        loop.run();
+        loop.pass(Outbox.GATHERS);
         assertEquals(60, transport.events().size());
         assertTrue(transport.attempts.stream().allMatch(a -> a.bytes() < 256 * 1024));
         assertEquals(3, transport.attempts.size());
@@ -68,12 +70,121 @@ class SenderTest {
         loop.run();
         sender.offer(acme, events(1, 1));
         sender.offer(acme, events(2, 1));
-        loop.run();
+        loop.pass(Outbox.GATHERS);
         assertEquals(1, transport.attempts.size());
         answer(202);
         slow.complete(new Answer(202, Duration.ZERO));
         loop.run();
         assertEquals(ids(1, 2), transport.attempts.get(1).events());
+    }
+
+    @Test
+    void anEventThatComesAloneIsSentAtOnce() {
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        assertEquals(ids(0, 1), transport.events());
+        loop.pass(Outbox.GATHERS);
+        sender.offer(acme, events(1, 1));
+        loop.run();
+        assertEquals(ids(0, 2), transport.events());
+    }
+
+    @Test
+    void whatComesSoonAfterABatchGoesOutTogether() {
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 1));
+        loop.pass(Duration.ofMillis(10));
+        sender.offer(acme, events(2, 2));
+        loop.pass(Duration.ofMillis(9));
+        assertEquals(ids(0, 1), transport.events());
+        loop.pass(Duration.ofMillis(1));
+        assertEquals(ids(1, 3), transport.attempts.get(1).events());
+        sender.offer(acme, events(4, 1));
+        loop.pass(Duration.ofMillis(19));
+        assertEquals(2, transport.attempts.size());
+        loop.pass(Duration.ofMillis(1));
+        assertEquals(ids(0, 5), transport.events());
+        assertEquals(0, sender.waiting());
+    }
+
+    @Test
+    void aRushLeadsToFiftyRequestsASecondAtMost() {
+        for (int n = 0; n < 1_000; n++) {
+            sender.offer(acme, events(n, 1));
+            loop.pass(Duration.ofMillis(1));
+        }
+        loop.pass(Outbox.GATHERS);
+        assertEquals(ids(0, 1_000), transport.events());
+        assertTrue(transport.attempts.size() <= 51, () -> transport.attempts.size() + " requests");
+    }
+
+    @Test
+    void oneDestinationsRushDoesNotHoldUpAnother() {
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 1));
+        sender.offer(beta, events(2, 1));
+        loop.run();
+        assertEquals(List.of("e0", "e2"), transport.events());
+    }
+
+    @Test
+    void aFullBatchDoesNotWait() {
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 199));
+        loop.run();
+        assertEquals(ids(0, 1), transport.events());
+        sender.offer(acme, events(200, 1));
+        loop.run();
+        assertEquals(ids(0, 201), transport.events());
+        String path = "x".repeat(Outbox.MOST_BYTES / 2);
+        sender.offer(acme, List.of(ChangeEvent.admin("e201", 201).with(Field.RESOURCE_PATH, path)));
+        loop.run();
+        assertEquals(ids(0, 201), transport.events());
+        sender.offer(acme, List.of(ChangeEvent.admin("e202", 202).with(Field.RESOURCE_PATH, path)));
+        loop.run();
+        assertEquals(ids(0, 202), transport.events());
+        loop.pass(Outbox.GATHERS);
+        assertEquals(ids(0, 203), transport.events());
+    }
+
+    @Test
+    void thePartsOfARefusedBatchDoNotWait() {
+        transport.answers = (destination, events) -> RecordingTransport.status(events.size() > 1 ? 413 : 202);
+        sender.offer(acme, events(0, 5));
+        loop.run();
+        assertEquals(ids(0, 5), transport.events());
+    }
+
+    @Test
+    void whatGathersIsSentAtOnceAtShutdown() {
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        sender.offer(acme, events(1, 3));
+        loop.run();
+        assertEquals(ids(0, 1), transport.events());
+        CompletableFuture<Void> drained = sender.drain();
+        loop.run();
+        assertTrue(drained.isDone());
+        assertEquals(ids(1, 3), transport.attempts.get(1).events());
+        loop.pass(Outbox.GATHERS);
+        assertEquals(2, transport.attempts.size());
+        assertEquals(0, sender.losses().total());
+    }
+
+    @Test
+    void aClockThatStandsStillHoldsNothingUp() {
+        Sender one = new Sender(new Means(transport, loop, Clock.fixed(loop.instant(), ZoneOffset.UTC),
+                new Backoff(() -> 0.5), new Room(10), new Losses(loop, loop), Duration.ofHours(1)));
+        answer(503);
+        one.offer(acme, events(0, 1));
+        loop.run();
+        answer(202);
+        one.offer(acme, events(1, 1));
+        loop.pass(Duration.ofSeconds(1).plus(Outbox.GATHERS));
+        assertEquals(ids(0, 2), transport.events());
     }
 
     @Test
@@ -135,6 +246,8 @@ class SenderTest {
         assertEquals(2, transport.attempts.size());
         answer(202);
         loop.pass(Duration.ofMinutes(10));
+        assertEquals(ids(0, 1), transport.events());
+        loop.pass(Outbox.GATHERS);
         assertEquals(ids(0, 2), transport.events());
     }
 
@@ -147,7 +260,7 @@ class SenderTest {
         assertEquals(List.of(100, 50, 25), transport.attempts.stream().limit(3).map(a -> a.events().size()).toList());
         answer(202);
         sender.offer(acme, events(100, 400));
-        loop.run();
+        loop.pass(Outbox.GATHERS);
         assertEquals(ids(0, 500), transport.events());
         assertTrue(transport.attempts.stream().anyMatch(a -> a.events().size() == 200));
         assertEquals(0, sender.losses().total());
