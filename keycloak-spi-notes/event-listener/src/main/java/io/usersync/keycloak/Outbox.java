@@ -27,7 +27,7 @@ final class Outbox {
     /** How many bytes the events of a batch have at most; the receiver's limit is no lower than 256 KiB. */
     static final int MOST_BYTES = 255 * 1024;
     /** How long events gather after a batch was posted: one request for each would slow a busy Keycloak down. */
-    static final Duration GATHERS = Duration.ofMillis(20);
+    static final Duration GATHERS = Duration.ofMillis(50);
     /** How long a destination that answered 410 is left alone. */
     static final Duration GONE_FOR = Duration.ofMinutes(10);
 
