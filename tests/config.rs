@@ -321,6 +321,7 @@ fn example_keys() -> BTreeMap<(String, String), String> {
 #[test]
 fn the_example_works_as_it_is() {
     let folder = Folder::new();
+    folder.write("acme-hook.secret", HOOK);
     let config = folder.load(EXAMPLE).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!((config.targets.len(), config.connectors.len()), (1, 1));

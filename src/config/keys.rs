@@ -64,12 +64,7 @@ pub(super) const KEYS: &[Key] = &[
         Value(r#""127.0.0.1:8475""#),
         "Where it listens. Anything but this machine needs `[server.tls]` or `behind_proxy`.",
     ),
-    key(
-        "server.behind_proxy",
-        "true or false",
-        Value("false"),
-        "A proxy in front speaks TLS; its `X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
-    ),
+    key("server.behind_proxy", "true or false", Value("false"), "A proxy in front speaks TLS."),
     key("server.body_limit", "size", Value(r#""1 MiB""#), "The largest request body that the listener takes."),
     key("server.drain", "duration", Value(r#""20s""#), "How long a stop waits for what is under way."),
     key("server.tls.cert_file", "path", Required, "The certificate chain, PEM."),

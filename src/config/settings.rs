@@ -32,7 +32,7 @@ pub struct Config {
 pub struct ServerConfig {
     /// Where it listens; beyond this machine only with TLS or behind a proxy.
     pub listen: SocketAddr,
-    /// Whether a proxy in front speaks TLS and tells the client's address.
+    /// Whether a proxy in front speaks TLS.
     pub behind_proxy: bool,
     /// Certificate and key, if it speaks TLS itself.
     pub tls: Option<TlsConfig>,

@@ -195,8 +195,8 @@ fn give_to_keycloak(options: &SetupOptions, address: &Url) -> Note {
     let key = options.key.as_deref().unwrap_or("usersync");
     let text = format!(
         "a webhook secret is made, and Keycloak has to be given it too: store it in a file there and start Keycloak with \
-         --spi-events-listener--usersync--keys={key} --spi-events-listener--usersync--key-{key}-secret-file=FILE \
-         --spi-events-listener--usersync--key-{key}-realms={} --spi-events-listener--usersync--key-{key}-addresses={address}",
+         --spi-events-listener-usersync-keys={key} --spi-events-listener-usersync-key-{key}-secret-file=FILE \
+         --spi-events-listener-usersync-key-{key}-realms={} --spi-events-listener-usersync-key-{key}-addresses={address}",
         options.realm
     );
     Note { state: NoteState::Wait, about: "webhook secret".into(), text }

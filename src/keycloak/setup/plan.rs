@@ -326,7 +326,7 @@ fn listener(present: &Present, config: &mut Raw, words: &mut Vec<String>, notes:
         Some(false) => notes.push(note(
             NoteState::Wait,
             "Keycloak does not have it yet. Copy the provider's jar into its folder providers, start it again, then run this \
-             again. Until then changes are seen by reading Keycloak's events every few seconds",
+             again. Until then changes are found by the full reconcile",
         )),
         None if there => {}
         None => notes.push(note(

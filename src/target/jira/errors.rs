@@ -170,7 +170,7 @@ pub(super) fn unexpected(what: &str, who: &str, writes: bool, answer: &Answer, l
             ErrorClass::Forbidden,
             format!(
                 "{what}: Jira answered {code}{quoted}. {who} lacks the right; make it a Jira administrator (group \
-                 jira-administrators), then: usersync dead replay"
+                 jira-administrators), then: usersync dead replay --all"
             ),
         ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),

@@ -146,7 +146,7 @@ impl JiraTarget {
                 return Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Jira's licence has no seat left{}. Free seats, then: usersync dead replay",
+                        "{what}: Jira's licence has no seat left{}. Free seats, then: usersync dead replay --all",
                         said.quoted()
                     ),
                 ));

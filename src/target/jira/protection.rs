@@ -137,7 +137,7 @@ impl JiraTarget {
         }
         Err(not_possible(format!(
             "{operation}: this is the last active administrator beside usersync's own account. Make somebody else an \
-             administrator in Jira first, then: usersync dead replay"
+             administrator in Jira first, then: usersync dead replay --all"
         )))
     }
 

@@ -114,7 +114,7 @@ impl JiraTarget {
                 ErrorClass::Permanent,
                 format!(
                     "{what}: Jira's licence has no seat left{quoted}. Free seats or enlarge the licence, then: \
-                     usersync dead replay"
+                     usersync dead replay --all"
                 ),
             ));
         }
@@ -258,13 +258,15 @@ impl JiraTarget {
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
                 return Err(not_possible(format!(
                     "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
-                     then: usersync dead replay"
+                     then: usersync dead replay --all"
                 )));
             }
             if body.active == Some(true) && said.licence_full() {
                 return Err(not_done(
                     ErrorClass::Permanent,
-                    format!("{what}: Jira's licence has no seat left{quoted}. Free seats, then: usersync dead replay"),
+                    format!(
+                        "{what}: Jira's licence has no seat left{quoted}. Free seats, then: usersync dead replay --all"
+                    ),
                 ));
             }
             if let Some(to) = body.name {
