@@ -287,6 +287,8 @@ impl Case<'_> {
                     }
                     if matches!(operation, Operation::RenameUser { .. }) {
                         view.holder = NameHolder::NotAsked;
+                        // What follows is addressed by the former name, which may be somebody else's by now.
+                        return Ok(Round::Again);
                     }
                 }
                 Sent::Held | Sent::NotPossible => {}

@@ -53,6 +53,25 @@ async fn a_rename_keeps_the_account() {
 }
 
 #[tokio::test]
+async fn what_follows_a_rename_is_addressed_by_the_new_name() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let group = w.realm().create_group(None, "crew").await.unwrap();
+    w.run().await;
+    w.realm().update_user(&w.id("staff1"), UserChange::username("ada")).await.unwrap();
+    w.realm().join(&w.id("ada"), &group).await.unwrap();
+    let written = w
+        .written_by(async {
+            w.run().await;
+        })
+        .await;
+    assert_eq!(written.len(), 2, "a rename and a join, none of them in vain: {written:?}");
+    let join = w.writes().pop().expect("the join");
+    assert_eq!(join.json()["name"], "ada");
+    w.agrees();
+}
+
+#[tokio::test]
 async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_free() {
     let w = world().await;
     w.jira().add_account(NewAccount::named("chief"));
