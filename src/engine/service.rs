@@ -366,6 +366,11 @@ impl Shared {
                 Ok(PairState::Held | PairState::Stopped) => Ok(()),
                 Err(error) => Err(error.into()),
             };
+            let ended = self.runs.lock().ok().and_then(|mut runs| runs.remove(&pair));
+            if ended.is_some_and(|run| run.is_cancelled()) {
+                // A pause broke it off: it is made up for when that ends.
+                next = Some((now, RunTrigger::Missed));
+            }
             if let Err(error) = result {
                 tracing::error!(%pair, "{error}");
                 self.sleep(self.engine.times.after_failure).await;

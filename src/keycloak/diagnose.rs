@@ -287,7 +287,8 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         let text = "turned on in the realm. Change any user and see it arrive, or: usersync keycloak test-event";
         found.say(NoteState::Wait, "listener", text);
     } else {
-        let text = "not turned on in the realm, so changes are only found by the full reconcile. Install the provider, then: usersync keycloak setup";
+        let text = "not turned on in the realm, so changes are only found by the full reconcile. Install the \
+                    provider, then: usersync keycloak setup";
         found.say(NoteState::Note, "listener", text);
     }
 }

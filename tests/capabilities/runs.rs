@@ -1,6 +1,6 @@
 //! The full run: finds what was missed, tells beforehand what it will do, does nothing twice, holds what could hurt.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
@@ -12,7 +12,7 @@ use usersync::{
         jira::NewAccount,
         keycloak::{NewUser, UserChange},
     },
-    store::{PairState, Store},
+    store::{PairState, Request, Store},
 };
 
 use crate::support::{World, grounds, on, options, policy, world, world_with};
@@ -138,7 +138,7 @@ async fn waits_for_approval(w: &World) -> i64 {
         if w.house.store.pair_state(&House::pair()).await.unwrap() == PairState::Held {
             return w.held(HeldKind::FirstRun).await.expect("a set").0.id;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the first run was not planned");
 }
@@ -154,7 +154,7 @@ async fn until_the_first_run_is_approved_events_are_stored_and_tasks_wait() {
     let (stored, ..) = w.house.store.event_counts(&"acme".into()).await.unwrap();
     assert!(stored > 0);
     assert_eq!(w.tasks().await.len(), 1);
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!((w.writes().len(), w.tasks().await.len()), (0, 1));
     w.decide_items(set, Vec::new(), true).await;
     w.house.in_service().await.unwrap();
@@ -167,11 +167,11 @@ async fn a_paused_connector_stores_events_and_goes_on_when_it_is_resumed() {
     let w = world().await;
     let store = &w.house.store;
     store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.realm().webhook_idle().await;
     assert!(w.realm().deliveries().iter().all(|delivery| delivery.status == Some(202)));
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(!w.has_account("alice"));
     assert_eq!(w.tasks().await.len(), 1);
     store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
@@ -307,19 +307,19 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
     options.store = Some(folder.path().join("usersync.db"));
     let w = world_with(options).await;
     change_much(&w).await;
-    w.jira().faults.set_latency(std::time::Duration::from_millis(30));
-    let ask = usersync::store::Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    w.jira().faults.set_latency(Duration::from_millis(30));
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
     w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     let before = w.writes().len();
     for _ in 0..500 {
         if w.writes().len() > before {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let World { grounds, house } = w;
     house.stop().await;
-    grounds.jira.faults.set_latency(std::time::Duration::ZERO);
+    grounds.jira.faults.set_latency(Duration::ZERO);
     let w = on(grounds).await;
     w.realm().switch_webhook(false);
     for _ in 0..300 {
@@ -327,7 +327,7 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
         if runs[0].trigger == RunTrigger::Missed && runs[0].outcome != RunOutcome::Running {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     w.settled().await;
     let runs = w.house.store.runs(Some(&House::pair()), 5).await.unwrap();
@@ -341,13 +341,13 @@ async fn what_a_person_asks_for_is_run_at_once() {
     let w = world().await;
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
-    let ask = usersync::store::Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
     w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     for _ in 0..300 {
         if w.has_account("alice") {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(w.has_account("alice"));
     w.settled().await;
@@ -377,4 +377,36 @@ async fn a_first_plan_that_was_stopped_is_no_plan() {
     let outcome = Box::pin(w.house.engine.plan_first_run(&House::pair(), &options)).await;
     assert!(outcome.is_err_and(|error| error.to_string().contains("stopped")));
     assert!(w.held(HeldKind::FirstRun).await.is_none(), "nothing that could be approved");
+}
+
+#[tokio::test]
+async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
+    let w = world().await;
+    let store = &w.house.store;
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(400)).method("GET"));
+    let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
+    store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    let newest = async || store.runs(Some(&House::pair()), 1).await.unwrap().pop().expect("a run");
+    while newest().await.outcome != RunOutcome::Running {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
+    while newest().await.outcome == RunOutcome::Running {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(newest().await.outcome, RunOutcome::Stopped);
+    assert!(!w.has_account("alice"), "nothing is written in a pause");
+    w.jira().faults.remove(slow);
+    store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while !w.has_account("alice") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the run is made up for");
+    w.calm().await;
+    w.agrees();
 }
