@@ -164,7 +164,9 @@ async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
     assert_eq!(w.waiting(HeldKind::AdoptedGroup).await, ["take staff1 out of old"]);
     w.decide(HeldKind::AdoptedGroup, true).await;
     assert_eq!(w.members("old"), ["newcomer", "stranger"], "strangers are kept");
+    w.jira().add_member("old", "staff2");
     w.run().await;
+    assert_eq!(w.members("old"), ["newcomer", "stranger"], "the group was approved, which is known at once");
     w.agrees_but_for(&["stranger"]);
 }
 
