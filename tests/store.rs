@@ -58,7 +58,6 @@ macro_rules! every_expectation {
                 news_during_a_last_attempt_are_worked,
                 deferring_uses_up_no_attempt,
                 a_settle_event_has_its_subject_looked_at_once_more,
-                a_pause_ends_when_its_reason_does,
                 it_tells_when_the_next_falls_due,
                 whoever_waits_is_woken,
                 tasks_are_filtered,

@@ -103,7 +103,6 @@ pub(super) fn why(kind: HeldKind) -> String {
         HeldKind::Activation => "inactive account".to_owned(),
         HeldKind::ProtectedLeaver => "an administrator left".to_owned(),
         HeldKind::AdoptedGroup => "members of a group that was there before us".to_owned(),
-        HeldKind::Identity => "another server or realm".to_owned(),
     }
 }
 

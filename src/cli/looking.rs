@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
+        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
         RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
@@ -123,12 +123,7 @@ looking! {
         fn take_requests(&self) -> Vec<Request>;
         fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);
         fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> usize;
-        fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> usize;
         fn prune(&self, before: Timestamp, limit: usize) -> usize;
-    }
-
-    async fn woken(&self) {
-        self.store.woken().await;
     }
 
     async fn woken_after(&self, seen: u64) -> u64 {

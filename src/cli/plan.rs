@@ -108,8 +108,7 @@ impl PlanArgs {
         report::head(out, &plan.pair, report);
         if self.list {
             for line in &report.lines {
-                let why = line.why.as_ref().map(|why| format!("    {why}")).unwrap_or_default();
-                out.line(format!("  {}{why}", line.operation));
+                out.line(format!("  {}", line.operation));
             }
         }
         report::counts(out, &report.planned, &report.lines);

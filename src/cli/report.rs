@@ -181,10 +181,7 @@ mod tests {
     fn every_verb_of_an_operation_is_shown() {
         let operation = Operation::CreateGroup { name: "eng".into() };
         assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()));
-        assert_eq!(
-            names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation, why: None }], 1),
-            "eng"
-        );
+        assert_eq!(names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation }], 1), "eng");
     }
 
     #[test]

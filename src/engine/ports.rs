@@ -17,7 +17,7 @@ use crate::{
     keycloak::{Source, SourceError},
     model::{ConnectorName, ErrorClass, Pair, Policy, SourceIdentity, TargetName},
     plan::GroupTable,
-    store::{Holder, PairState, Store},
+    store::{PairState, Store},
     target::{Target, TargetError, TargetErrorKind, TargetInfo},
     telemetry::Metrics,
 };
@@ -316,9 +316,4 @@ impl Engine {
             _ => {}
         }
     }
-}
-
-/// Whether an account is another connector's.
-pub(super) fn belongs_elsewhere(holder: &Holder, pair: &Pair) -> bool {
-    matches!(holder, Holder::Linked { connector, .. } if *connector != pair.connector)
 }

@@ -1,6 +1,6 @@
 //! Intents that a claim before this one left open: settled by looking, now that they can not arrive any more.
 
-use super::{case::Case, error::WorkError, ports::belongs_elsewhere};
+use super::{case::Case, error::WorkError};
 use crate::{
     model::Link,
     model::{Account, ChangeOutcome, ManagedGroup, Operation, Subject, Written},
@@ -50,7 +50,7 @@ impl Case<'_> {
             return Ok(false);
         };
         let holder = self.engine.store.holder(self.claim.token, &account.id, &account.name).await?;
-        if holder != Holder::Nobody || belongs_elsewhere(&holder, &self.claim.pair) {
+        if holder != Holder::Nobody {
             return Ok(false);
         }
         let mut link = Link::new(user, account.id.clone(), account.name.clone());

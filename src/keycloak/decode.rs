@@ -49,16 +49,14 @@ const LONGEST_ID: usize = 255;
 pub struct DecodeContext<'a> {
     /// The connector's realm, by name.
     pub realm: &'a str,
-    /// The realm's internal id, where it is known.
-    pub realm_id: Option<&'a str>,
     /// The present.
     pub now: Timestamp,
 }
 
 impl<'a> DecodeContext<'a> {
-    /// For a realm whose internal id is not known.
+    /// For this realm at this moment.
     pub fn new(realm: &'a str, now: Timestamp) -> Self {
-        Self { realm, realm_id: None, now }
+        Self { realm, now }
     }
 }
 
@@ -185,11 +183,8 @@ fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'
     if id == context.realm {
         return None;
     }
-    match context.realm_id {
-        Some(known) => (id != known).then_some(id),
-        // An internal id that looks like one tells nothing; a name in its place does.
-        None => uuid::Uuid::try_parse(id).is_err().then_some(id),
-    }
+    // An internal id that looks like one tells nothing; a name in its place does.
+    uuid::Uuid::try_parse(id).is_err().then_some(id)
 }
 
 /// What is read out of an event, before it is judged.

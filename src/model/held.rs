@@ -21,8 +21,6 @@ pub enum HeldKind {
     ProtectedLeaver,
     /// A member, not added by us, of a group that was there before us.
     AdoptedGroup,
-    /// Another identity behind the same settings.
-    Identity,
 }
 
 /// Where one item of a set stands.

@@ -1,15 +1,20 @@
-//! Names and ids, each a type of its own so that one is never taken for another.
+//! Names and ids, each a type of its own so that one is never taken for another. Cloning them copies no text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+/// A map whose keys are ids, which usersync or the systems that it reads have made: a full run looks up a million.
+pub type IdMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+/// A set of such ids.
+pub type IdSet<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text itself.
@@ -24,7 +29,7 @@ macro_rules! text_id {
             }
         }
 
-        impl<T: Into<String>> From<T> for $name {
+        impl<T: Into<Arc<str>>> From<T> for $name {
             fn from(text: T) -> Self {
                 Self(text.into())
             }

@@ -19,7 +19,8 @@ pub use connector::{AdoptRule, FirstRun, Policy, Safety};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible};
 pub use ids::{
-    AccountId, ConnectorName, GroupId, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token, UserId,
+    AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token,
+    UserId,
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};

@@ -201,15 +201,6 @@ impl Operation {
             Self::CreateUser { .. } | Self::CreateGroup { .. } | Self::DeleteGroup { .. } => None,
         }
     }
-
-    /// The login or group name that it brings into being, if it makes or renames something.
-    pub fn new_name(&self) -> Option<&str> {
-        match self {
-            Self::CreateUser { name, .. } | Self::CreateGroup { name } => Some(name),
-            Self::RenameUser { to, .. } => Some(to),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Operation {

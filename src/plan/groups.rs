@@ -1,18 +1,18 @@
 //! Which target group a source group feeds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use crate::model::{GroupId, GroupMapping, GroupState, ManagedGroup, Pair, TargetGroupId};
+use crate::model::{GroupId, GroupMapping, GroupState, IdMap, ManagedGroup, Pair, TargetGroupId};
 
 /// What is known of the groups of one connector on one target.
 #[derive(Clone, Debug, Default)]
 pub struct GroupTable {
     mappings: Vec<(GroupId, GroupMapping)>,
     /// Where in `mappings` each is: each user's groups are looked up.
-    places: HashMap<GroupId, usize>,
+    places: IdMap<GroupId, usize>,
     managed: BTreeMap<TargetGroupId, ManagedGroup>,
 }
 

@@ -507,10 +507,6 @@ pub trait Store: Send + Sync {
     /// When the next task of this target falls due, so that a worker knows how long to sleep.
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;
 
-    /// Returns when something may have become due or been asked for since this was last called. For one caller; several
-    /// use [`Store::woken_after`].
-    async fn woken(&self);
-
     /// Counts the wakes: returns the count as soon as it is larger than `seen`. Each caller keeps its own, begins with
     /// 0, and looks for work before it waits again.
     async fn woken_after(&self, seen: u64) -> u64;
@@ -729,9 +725,6 @@ pub trait Store: Send + Sync {
 
     /// Puts dead letters, and what was not possible, back to work with fresh attempts. Returns how many.
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
-
-    /// Ends the pause of tasks of a pair whose time has not come, so that they are worked at once (a secret changed).
-    async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize>;
 
     // --- looking ---
 

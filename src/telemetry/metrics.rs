@@ -73,8 +73,6 @@ pub struct Metrics {
     call_duration: Family<PeerLabels, Histogram, fn() -> Histogram>,
     runs: Family<RunLabels, Counter>,
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
-    store_commits: Counter,
-    store_batch: Histogram,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -159,8 +157,6 @@ impl Metrics {
             call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
             runs: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
-            store_commits: Counter::default(),
-            store_batch: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
         };
         let m = &metrics;
         registry.register("events", "Events received, by what became of them", m.events.clone());
@@ -207,8 +203,6 @@ impl Metrics {
         );
         registry.register("runs", "Full runs that ended", m.runs.clone());
         registry.register_with_unit("run_duration", "How long full runs took", Unit::Seconds, m.run_duration.clone());
-        registry.register("store_commits", "Transactions that made events durable", m.store_commits.clone());
-        registry.register("store_batch_events", "Events in each of these transactions", m.store_batch.clone());
         metrics.registry = registry;
         metrics
     }
@@ -302,12 +296,6 @@ impl Metrics {
         self.run_duration.get_or_create(&pair_labels(pair)).observe(took.as_secs_f64());
     }
 
-    /// One transaction made so many events durable.
-    pub fn committed(&self, events: u32) {
-        self.store_commits.inc();
-        self.store_batch.observe(f64::from(events));
-    }
-
     /// The text for `/metrics`, of type [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -371,7 +359,6 @@ mod tests {
         metrics.called(Peer::Target(&jira), None, Duration::from_millis(20));
         metrics.called(Peer::Source(&acme), Some(ErrorClass::Throttled), Duration::from_millis(20));
         metrics.run_ended(&pair, &RunOutcome::Done, Duration::from_secs(2));
-        metrics.committed(64);
         let text = metrics.encode().unwrap();
         for line in [
             "usersync_build_info{version=\"0.1.0\"} 1",
@@ -393,8 +380,6 @@ mod tests {
             "usersync_call_duration_seconds_count{peer=\"source\",name=\"acme\"} 1",
             "usersync_runs_total{connector=\"acme\",target=\"jira-prod\",outcome=\"done\"} 1",
             "usersync_run_duration_seconds_sum{connector=\"acme\",target=\"jira-prod\"} 2.0",
-            "usersync_store_commits_total 1",
-            "usersync_store_batch_events_sum 64.0",
         ] {
             assert!(text.lines().any(|found| found == line), "missing: {line}\n{text}");
         }

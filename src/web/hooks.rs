@@ -61,6 +61,8 @@ struct Open {
     connectors: HashMap<ConnectorName, Place>,
     /// Verified against for connectors that are not there, so that their absence is not told by the time it takes.
     nobody: Arc<HookSecrets>,
+    /// How many requests for such connectors may be read at once.
+    strangers: Semaphore,
 }
 
 struct Place {
@@ -136,6 +138,7 @@ impl Hooks {
             inbox,
             connectors: connectors.into_iter().map(place).collect(),
             nobody: Arc::new(HookSecrets::new(Vec::new(), None)),
+            strangers: Semaphore::new(self.waiting),
         };
         // A second call would find the first one's: nothing to do.
         let _ = self.open.set(open);
@@ -144,10 +147,8 @@ impl Hooks {
     async fn take(&self, name: &ConnectorName, headers: &HeaderMap, body: Body) -> Result<Response, Refused> {
         let open = self.open.get().filter(|_| !self.health.readiness().draining).ok_or(Refused::Unavailable)?;
         let place = open.connectors.get(name);
-        let _waiting = match place {
-            Some(place) => Some(place.waiting.try_acquire().map_err(|_| Refused::TooFast)?),
-            None => None,
-        };
+        let waiting = place.map_or(&open.strangers, |place| &place.waiting);
+        let _waiting = waiting.try_acquire().map_err(|_| Refused::TooFast)?;
         let body = self.read(headers, body).await?;
         let secrets = place.map_or(&open.nobody, |place| &place.connector.secrets);
         let now = self.clock.now();
@@ -169,7 +170,7 @@ impl Hooks {
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
         let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
             tracing::error!(connector = %name, "events could not be stored: {error}");
-            if let StoreError::Unavailable(why) = &error {
+            if let StoreError::Unavailable(why) | StoreError::Failed(why) = &error {
                 self.health.down("store", why.clone());
             }
             Refused::Unavailable

@@ -156,17 +156,6 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     assert!(store.task(&user("bob")).await.is_none());
 }
 
-pub async fn a_pause_ends_when_its_reason_does(store: World) {
-    for (name, class) in [("ann", ErrorClass::Credentials), ("bob", ErrorClass::Transient)] {
-        let claimed = store.work(&user(name), at(1)).await;
-        let failure = Failure { class, ..failure(Some(at(9_000))) };
-        store.fail(claimed.token, failure, at(2)).await.unwrap();
-    }
-    assert_eq!(store.hurry(&pair(), ErrorClass::Credentials, at(3)).await.unwrap(), 1);
-    store.claims(&user("ann"), at(3)).await;
-    assert!(store.claim_one(at(3)).await.is_none());
-}
-
 pub async fn it_tells_when_the_next_falls_due(store: World) {
     let next = async || store.next_due(&target(), &[connector()]).await.unwrap();
     assert_eq!(next().await, None);
@@ -182,12 +171,12 @@ pub async fn it_tells_when_the_next_falls_due(store: World) {
 pub async fn whoever_waits_is_woken(store: World) {
     let mut seen = 0;
     store.raise(&pair(), &[user("ann")], Priority::Event, &because("x"), at(1)).await.unwrap();
-    store.woken().await;
-    let quiet = store.woken();
-    assert!(futures::poll!(std::pin::pin!(quiet)).is_pending());
     seen = store.woken_after(seen).await;
+    let quiet = store.woken_after(seen);
+    assert!(futures::poll!(std::pin::pin!(quiet)).is_pending());
     let bob = [user("bob")];
-    let ((), woken, appended) = tokio::join!(store.woken(), store.woken_after(seen), store.event("1", &bob, at(2)));
+    let (_, woken, appended) =
+        tokio::join!(store.woken_after(seen), store.woken_after(seen), store.event("1", &bob, at(2)));
     assert!(woken > seen && appended.stored == 1);
     let mut count = woken;
     for nth in 0..4 {

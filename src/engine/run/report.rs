@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Limited, Operation, Subject};
+use crate::{
+    engine::case::Worked,
+    model::{Limited, Operation, Subject},
+};
 
 /// Operations in the list of a stored report at most; the counts are always whole.
 pub const LINES_KEPT: usize = 1_000;
@@ -19,9 +22,6 @@ pub struct Line {
     pub subject: Subject,
     /// The operation.
     pub operation: Operation,
-    /// Why, where it is not plain.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub why: Option<String>,
 }
 
 /// Evidence, counts and findings of one run on one pair.
@@ -80,7 +80,19 @@ impl Report {
 
     pub(super) fn plan(&mut self, subject: &Subject, operation: &Operation) {
         *self.planned.entry(operation.verb().to_owned()).or_default() += 1;
-        self.lines.push(Line { subject: subject.clone(), operation: operation.clone(), why: None });
+        self.lines.push(Line { subject: subject.clone(), operation: operation.clone() });
+    }
+
+    /// What working one subject came to.
+    pub(super) fn add(&mut self, worked: Worked) {
+        for operation in &worked.done {
+            Self::count(&mut self.done, operation.verb(), 1);
+        }
+        Self::count(&mut self.done, "adopt", u64::from(worked.adopted));
+        self.held += worked.held;
+        self.raised += usize::from(worked.later);
+        self.not_possible.extend(worked.findings.not_possible);
+        self.doubts.extend(worked.findings.doubts);
     }
 
     pub(super) fn count(counts: &mut Counts, verb: &str, more: u64) {

@@ -1,7 +1,7 @@
 //! Reading both sides whole, in big pages, with the look that each page was read under.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::{Arc, OnceLock},
 };
 
@@ -15,8 +15,8 @@ use crate::{
         ports::{Connector, Engine, TargetPort},
     },
     model::{
-        Account, AccountId, GroupId, GroupState, Link, Look, NotPossible, Operation, Pair, Subject, TargetGroupId,
-        UserId, UserState,
+        Account, AccountId, GroupId, GroupState, IdMap, IdSet, Link, Look, NotPossible, Operation, Pair, Subject,
+        TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
     target::CaseRule,
@@ -28,7 +28,7 @@ const TRIES: usize = 2;
 /// The source as it was read.
 pub(super) struct SourceWalk {
     pub users: Vec<(UserState, Look)>,
-    places: HashMap<UserId, usize>,
+    places: IdMap<UserId, usize>,
     pub groups: Vec<GroupState>,
     pub groups_look: Look,
     /// Why it may not be all, if so.
@@ -40,7 +40,7 @@ pub(super) struct SourceWalk {
 struct Users {
     list: Vec<(UserState, Look)>,
     /// Where in the list each is.
-    places: HashMap<UserId, usize>,
+    places: IdMap<UserId, usize>,
     repeated: usize,
 }
 
@@ -61,16 +61,16 @@ impl Users {
 /// The target as it was read.
 pub(super) struct TargetWalk {
     pub look: Look,
-    pub links: HashMap<UserId, Link>,
+    pub links: IdMap<UserId, Link>,
     elsewhere: BTreeSet<AccountId>,
-    pub accounts: HashMap<AccountId, Account>,
+    pub accounts: IdMap<AccountId, Account>,
     case: CaseRule,
     /// Made once somebody asks: most runs find nobody who wants another login.
     names: OnceLock<Names>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
     /// Groups whose members were asked for, and those of them that are not there.
-    asked: HashSet<TargetGroupId>,
+    asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
     pub doubt: Option<String>,
 }
@@ -78,7 +78,7 @@ pub(super) struct TargetWalk {
 /// Who is found by a login, and whose an account is.
 struct Names {
     accounts: HashMap<String, AccountId>,
-    owners: HashMap<AccountId, UserId>,
+    owners: IdMap<AccountId, UserId>,
 }
 
 impl Engine {
@@ -173,12 +173,12 @@ impl Engine {
         case: CaseRule,
     ) -> Result<TargetWalk, WorkError> {
         let look = self.store.next_look().await?;
-        let links: HashMap<UserId, Link> =
+        let links: IdMap<UserId, Link> =
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
         let elsewhere = self.store.linked_elsewhere(pair).await?;
         let known = self.store.not_possible(pair).await?;
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
-        let mut accounts = HashMap::new();
+        let mut accounts = IdMap::default();
         let mut doubt = None;
         let mut cursor: Option<String> = None;
         loop {
@@ -201,7 +201,7 @@ impl Engine {
             case,
             names: OnceLock::new(),
             not_possible,
-            asked: HashSet::new(),
+            asked: IdSet::default(),
             absent: Vec::new(),
             doubt,
         };
@@ -304,7 +304,7 @@ impl SourceWalk {
     }
 
     /// The ids of the groups that were read.
-    pub fn group_ids(&self) -> HashSet<&GroupId> {
+    pub fn group_ids(&self) -> IdSet<&GroupId> {
         self.groups.iter().map(|group| &group.id).collect()
     }
 }

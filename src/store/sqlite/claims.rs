@@ -237,6 +237,16 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<usize> {
         let no = self.pair(pair).await?;
+        let dead = self.dead(no).await?;
+        if !dead.is_empty() {
+            self.end_dead(no, found.iter().map(|one| &one.subject).filter(|subject| dead.contains(subject))).await?;
+        }
+        let Some(oldest) = found.iter().map(|one| one.look).min() else { return Ok(0) };
+        // All that is recorded is recorded under a claim: without one, nothing can be newer.
+        let rests = !self.ended_on.contains(&no.target) && self.memory.rests_since(no.target, oldest);
+        if rests && !self.has_intents(no).await? {
+            return Ok(0);
+        }
         let rows: Vec<_> =
             found.iter().map(|one| (&one.subject, one.look, &one.account, one.subject.as_user())).collect();
         let since: Vec<String> = sqlx::query_scalar(WORKED_SINCE)
@@ -245,10 +255,6 @@ impl Tx {
             .bind(no.target)
             .fetch_all(&mut self.conn)
             .await?;
-        let dead = self.dead(no).await?;
-        if !dead.is_empty() {
-            self.end_dead(no, found.iter().map(|one| &one.subject).filter(|subject| dead.contains(subject))).await?;
-        }
         let mut again: HashSet<Subject> = since.iter().map(|text| codec::parse(text)).collect::<Result<_, _>>()?;
         for one in found {
             let claimed = self.memory.holds_subject(no, &one.subject).is_some()
@@ -258,6 +264,13 @@ impl Tx {
             }
         }
         self.raise(no, &again, Priority::Run, &Cause::Run { id: run }, now).await
+    }
+
+    async fn has_intents(&mut self, no: PairNo) -> StoreResult<bool> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM intent WHERE target = ?1)")
+            .bind(no.target)
+            .fetch_one(&mut self.conn)
+            .await?)
     }
 
     /// The number of the newest look that is recorded.

@@ -24,6 +24,7 @@ impl Tx {
         let claim = self.held(token)?;
         let undo = self.memory.end(token);
         self.undo_with(undo);
+        self.ended_on.insert(claim.no.target);
         Ok(claim)
     }
 

@@ -42,6 +42,8 @@ struct Claims {
     by_token: HashMap<Token, Claim>,
     subjects: HashMap<(i64, Subject), Token>,
     accounts: HashMap<(i64, AccountId), Token>,
+    /// For each target: the number of the newest look when the last claim on it had ended, durably.
+    ended: HashMap<i64, Look>,
 }
 
 /// Shared by the writer and those who only ask whether a claim is held.
@@ -107,6 +109,19 @@ impl Memory {
         self.claims().accounts.get(&(target, account.clone())).copied()
     }
 
+    /// A claim on the target has ended, and what it wrote can be read.
+    pub(super) fn note_ended(&self, target: i64) {
+        let newest = Look(self.looks.load(Ordering::SeqCst));
+        self.claims().ended.insert(target, newest);
+    }
+
+    /// Whether nobody has held a claim on the target since this look was taken.
+    pub(super) fn rests_since(&self, target: i64, look: Look) -> bool {
+        let claims = self.claims();
+        claims.ended.get(&target).is_none_or(|ended| *ended < look)
+            && claims.by_token.values().all(|claim| claim.no.target != target)
+    }
+
     /// All claimed subjects, each with its pair; `None` beside a server, which does not tell.
     pub(super) fn claimed(&self) -> Option<HashSet<(i64, String)>> {
         let claims = self.claims();
@@ -147,7 +162,12 @@ impl Memory {
     }
 
     pub(super) fn end_all(&self) {
-        *self.claims() = Claims::default();
+        let newest = Look(self.looks.load(Ordering::SeqCst));
+        let mut claims = self.claims();
+        let held: Vec<i64> = claims.by_token.values().map(|claim| claim.no.target).collect();
+        let ended =
+            std::mem::take(&mut claims.ended).into_iter().chain(held.into_iter().map(|target| (target, newest)));
+        *claims = Claims { ended: ended.collect(), ..Claims::default() };
     }
 
     pub(super) fn undo(&self, undo: Undo) {

@@ -50,8 +50,8 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
+        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
+        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
         RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
@@ -311,10 +311,6 @@ impl Store for SqliteStore {
             })
         })
         .await
-    }
-
-    async fn woken(&self) {
-        self.wakes.next().await;
     }
 
     async fn woken_after(&self, seen: u64) -> u64 {
@@ -580,10 +576,6 @@ impl Store for SqliteStore {
 
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
         job!(self, [filter, by], |tx| tx.replay_dead(&filter, &by, now))
-    }
-
-    async fn hurry(&self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize> {
-        job!(self, [pair], |tx| tx.hurry(&pair, class, now))
     }
 
     async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {

@@ -13,7 +13,7 @@ use super::{
     writer::Tx,
 };
 use crate::{
-    model::{Cause, ErrorClass, Pair, Priority, Subject, TaskRecord, TaskState},
+    model::{Cause, Pair, Priority, Subject, TaskRecord, TaskState},
     store::{StoreResult, TaskFilter},
 };
 
@@ -195,21 +195,6 @@ impl Tx {
             .execute(&mut self.conn)
             .await?;
         Ok(())
-    }
-
-    /// Ends the pause of tasks whose last error has this class.
-    pub(super) async fn hurry(&mut self, pair: &Pair, class: ErrorClass, now: Timestamp) -> StoreResult<usize> {
-        let no = self.pair(pair).await?;
-        let done = sqlx::query(
-            "UPDATE task SET not_before = ?3 WHERE pair = ?1 AND class = ?2 AND dead = 0 AND not_before > ?3",
-        )
-        .bind(no.pair)
-        .bind(class.as_str())
-        .bind(millis(now))
-        .execute(&mut self.conn)
-        .await?;
-        self.wake |= done.rows_affected() > 0;
-        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 }
 

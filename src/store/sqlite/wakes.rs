@@ -1,10 +1,7 @@
 //! Wakes those who wait for something to do.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,8 +10,6 @@ use tokio::sync::watch;
 /// Counts the wakes.
 pub(super) struct Wakes {
     count: watch::Sender<u64>,
-    /// Up to where [`Wakes::next`] has told.
-    told: AtomicU64,
     /// When other processes were last looked for while we were busy ourselves.
     polled: Mutex<Instant>,
     every: Option<Duration>,
@@ -22,18 +17,11 @@ pub(super) struct Wakes {
 
 impl Wakes {
     pub(super) fn new(every: Option<Duration>) -> Self {
-        Self { count: watch::Sender::new(0), told: AtomicU64::new(0), polled: Mutex::new(Instant::now()), every }
+        Self { count: watch::Sender::new(0), polled: Mutex::new(Instant::now()), every }
     }
 
     pub(super) fn wake(&self) {
         self.count.send_modify(|count| *count += 1);
-    }
-
-    /// Returns at the first wake since the last return of this.
-    pub(super) async fn next(&self) {
-        let told = self.told.load(Ordering::SeqCst);
-        let count = self.after(told).await;
-        self.told.fetch_max(count, Ordering::SeqCst);
     }
 
     /// The count, once it is larger than `seen`.

@@ -2,7 +2,7 @@
 //! transaction and answers all of them after its commit, so that one fsync serves many callers and batches grow by
 //! themselves under load.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
@@ -31,11 +31,21 @@ pub(super) struct Tx {
     /// Whether something may have become due or been asked for.
     pub wake: bool,
     undo: Vec<Undo>,
+    /// Targets on which a claim ended in this transaction.
+    pub ended_on: HashSet<i64>,
 }
 
 impl Tx {
     pub(super) fn new(conn: SqliteConnection, memory: Arc<Memory>) -> Self {
-        Self { conn, memory, names: Names::default(), newest_event: None, wake: false, undo: Vec::new() }
+        Self {
+            conn,
+            memory,
+            names: Names::default(),
+            newest_event: None,
+            wake: false,
+            undo: Vec::new(),
+            ended_on: HashSet::new(),
+        }
     }
 
     /// Notes how a change of the claims is taken back, should the transaction fail.
@@ -239,6 +249,9 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
         tx.take_back(0);
         // Fails where there is none any more; then nothing is left to do.
         let _ = tx.run("ROLLBACK").await;
+    }
+    for target in tx.ended_on.drain() {
+        tx.memory.note_ended(target);
     }
     for answer in answers {
         answer(committed.clone());

@@ -1,0 +1,118 @@
+//! Applying what a run planned, and what it records at its end.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::SignedDuration;
+
+use super::{
+    Item, Report, Run,
+    walk::{SourceWalk, TargetWalk},
+};
+use crate::{
+    engine::{case::RunRules, error::WorkError},
+    model::UserId,
+    store::StoreError,
+};
+
+/// How old the note may grow that a linked user was seen alive.
+const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
+/// Subjects in one transaction of verdicts.
+const BATCH: usize = 500;
+/// Such transactions under way.
+const AHEAD: usize = 3;
+/// How often the progress is stored.
+const STORED_EVERY: usize = 500;
+
+/// What is shared by those who apply side by side.
+struct Applying {
+    done: AtomicUsize,
+    stopped: AtomicBool,
+    report: Mutex<Report>,
+}
+
+impl Applying {
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run<'_> {
+    pub(super) async fn apply(&mut self, items: Vec<Item>, rules: &RunRules) -> Result<(), WorkError> {
+        let total = items.len();
+        let report = Mutex::new(std::mem::take(&mut self.report));
+        let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
+        let this = &*self;
+        let applied = stream::iter(items)
+            .map(|item| this.apply_one(item, rules, &state, total))
+            .buffer_unordered(this.port.parallel.max(1));
+        let broken = applied.filter_map(|result| async move { result.err() }).collect::<Vec<_>>().await;
+        self.report = state.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        broken.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    async fn apply_one(&self, item: Item, rules: &RunRules, state: &Applying, total: usize) -> Result<(), WorkError> {
+        if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let engine = self.engine;
+        let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
+        match claim {
+            None => state.report().raised += 1,
+            Some(claim) => match engine.work_user(claim, item.user, item.view, rules).await {
+                Ok(worked) => state.report().add(worked),
+                Err((_, WorkError::Store(StoreError::ClaimEnded))) => {}
+                Err((claim, error)) => {
+                    engine.give_back(&claim, &error).await;
+                    state.report().errors.push(format!("{}: {error}", claim.subject));
+                    if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
+                        state.stopped.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            },
+        }
+        let done = state.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.options.tell("applying", done, total, state.report().errors.len());
+        if done.is_multiple_of(STORED_EVERY) {
+            engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
+        }
+        Ok(())
+    }
+
+    /// Verdicts on what was in order, and who was seen alive.
+    pub(super) async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
+        let engine = self.engine;
+        let in_order = std::mem::take(&mut self.in_order);
+        let store = &engine.store;
+        let mut batches = Vec::with_capacity(in_order.len().div_ceil(BATCH));
+        for batch in in_order.chunks(BATCH) {
+            batches.push(store.found_in_order(self.pair, self.id, batch.to_vec(), engine.clock.now()));
+        }
+        // The next ones are made ready while the store works on one.
+        let mut verdicts = stream::iter(batches).buffered(AHEAD);
+        while let Some(raised) = verdicts.try_next().await? {
+            self.report.raised += raised;
+        }
+        let now = engine.clock.now();
+        let seen: Vec<(UserId, Option<String>)> = source
+            .users
+            .iter()
+            .filter(|(user, _)| user.enabled)
+            .filter(|(user, _)| {
+                target.links.get(&user.id).is_some_and(|link| {
+                    link.federation_link != user.federation_link
+                        || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
+                })
+            })
+            .map(|(user, _)| (user.id.clone(), user.federation_link.clone()))
+            .collect();
+        for batch in seen.chunks(BATCH) {
+            store.saw_alive(self.pair, batch.to_vec(), now).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! The groups of a run: brought in order before the users, or modelled where nothing is written.
+
+use std::collections::HashMap;
+
+use super::{
+    Report, Run,
+    walk::{SourceWalk, TargetWalk},
+};
+use crate::{
+    engine::{
+        case::{RunRules, fingerprint},
+        error::WorkError,
+        group::{Intended, intend},
+    },
+    model::{AdoptRule, GroupMapping, GroupState, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId},
+    plan::GroupTable,
+    policy,
+    store::{Claimed, Planned},
+};
+
+impl Run<'_> {
+    /// Brings the groups in order, or models what that would come to; returns the table that users are planned with.
+    pub(super) async fn groups(
+        &mut self,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        rules: &RunRules,
+    ) -> Result<GroupTable, WorkError> {
+        let engine = self.engine;
+        let case = self.info.capabilities.group_case;
+        let mut table = GroupTable::clone(&*engine.group_table(self.pair).await?);
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for group in &source.groups {
+            *names.entry(case.fold(&group.name)).or_default() += 1;
+        }
+        let present = source.group_ids();
+        let mut work: Vec<Subject> = Vec::new();
+        for group in &source.groups {
+            let name = policy::group_name(group, case);
+            let why_not = policy::impossible_group(&name, &self.info.capabilities);
+            let intended = intend(group, &table, case, why_not, false);
+            let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
+            match intended {
+                Intended::InOrder(_) => {
+                    let subject = Subject::Group(group.id.clone());
+                    self.in_order.push(Planned { subject, look: source.groups_look, account: None });
+                }
+                Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
+                {
+                    self.report.not_possible.push(format!("group {}: {why}", group.path));
+                }
+                _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
+                Intended::None(why) => self.model_unmapped(&mut table, group, why),
+                Intended::Make(_) | Intended::Ask(_) if clash => {
+                    let why = format!("two groups in Keycloak are named {}; rename one of them", group.name);
+                    self.model_unmapped(&mut table, group, why);
+                }
+                Intended::Join(id) => {
+                    if let Some(managed) = table.managed(&id).cloned() {
+                        table.assume(self.pair, group, managed);
+                    }
+                }
+                Intended::Make(name) => self.model_group(&mut table, target, group, name).await?,
+                Intended::Ask(other) => {
+                    // The one that holds the name has another by now, and will let go of it.
+                    if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
+                        && let Some(managed) = table.managed(id).cloned()
+                    {
+                        table.assume(self.pair, group, managed);
+                    }
+                }
+            }
+        }
+        work.extend(table.sources().filter(|(id, _)| !present.contains(id)).map(|(id, _)| Subject::Group(id.clone())));
+        if self.options.mode == RunMode::DryRun {
+            return Ok(table);
+        }
+        self.apply_groups(work, source.groups_look, rules).await?;
+        Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
+    }
+
+    fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
+        self.report.not_possible.push(format!("group {}: {why}", group.path));
+        table.assume_unmapped(group, why);
+    }
+
+    /// What making this group would come to.
+    async fn model_group(
+        &mut self,
+        table: &mut GroupTable,
+        target: &TargetWalk,
+        group: &GroupState,
+        name: String,
+    ) -> Result<(), WorkError> {
+        let subject = Subject::Group(group.id.clone());
+        let found = self.port.target.group_named(&name).await?;
+        let freely = self.options.first || self.connector.policy.adopt == AdoptRule::Always;
+        let (id, name, adopted) = match found {
+            Some(found) if found.protected.is_some() => {
+                let why = found.protected.unwrap_or_default();
+                self.model_unmapped(table, group, format!("{}: {why}; never changed", found.name));
+                return Ok(());
+            }
+            Some(found) if freely => {
+                Report::count(&mut self.report.planned, "adopt_group", 1);
+                (found.id, found.name, true)
+            }
+            Some(found) => {
+                self.report.held += 1;
+                self.model_unmapped(
+                    table,
+                    group,
+                    format!("the group {} was there before; adopting it waits for a person", found.name),
+                );
+                return Ok(());
+            }
+            None => {
+                let make = Operation::CreateGroup { name: name.clone() };
+                if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
+                    self.model_unmapped(table, group, why);
+                    return Ok(());
+                }
+                self.report.plan(&subject, &make);
+                let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
+                self.planned.insert(id.clone());
+                (id, name, false)
+            }
+        };
+        let managed = ManagedGroup { id, name, adopted, removals_approved: false, sources: Vec::new() };
+        table.assume(self.pair, group, managed);
+        Ok(())
+    }
+
+    async fn apply_groups(&mut self, work: Vec<Subject>, look: Look, rules: &RunRules) -> Result<(), WorkError> {
+        let total = work.len();
+        for (done, subject) in work.into_iter().enumerate() {
+            self.options.tell("groups", done, total, self.report.errors.len());
+            if self.options.cancel.is_cancelled() {
+                break;
+            }
+            let Subject::Group(id) = subject.clone() else { continue };
+            let planned = Planned { subject, look, account: None };
+            let claim = self.engine.store.claim_planned(self.pair, self.id, planned, self.engine.clock.now()).await?;
+            let Some(claim) = claim else {
+                self.report.raised += 1;
+                continue;
+            };
+            match self.engine.work_group(claim, id, rules).await {
+                Ok(worked) => self.report.add(worked),
+                Err((claim, error)) => self.failed(&claim, &error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn failed(&mut self, claim: &Claimed, error: &WorkError) -> Result<(), WorkError> {
+        self.engine.give_back(claim, error).await;
+        self.report.errors.push(format!("{}: {error}", claim.subject));
+        if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
+            return Err(WorkError::Doubt(format!("{}: given up: {error}", self.pair)));
+        }
+        Ok(())
+    }
+
+    /// Managed groups that somebody deleted behind our back are made again.
+    pub(super) async fn restore_groups(
+        &mut self,
+        absent: Vec<TargetGroupId>,
+        table: GroupTable,
+        rules: &RunRules,
+    ) -> Result<GroupTable, WorkError> {
+        let mut sources: Vec<Subject> = Vec::new();
+        for group in absent.iter().filter_map(|group| table.managed(group)) {
+            let ours = group.sources.iter().filter(|(connector, source)| {
+                *connector == self.pair.connector && matches!(table.mapping(source), Some(GroupMapping::Managed { .. }))
+            });
+            let ours: Vec<Subject> = ours.map(|(_, source)| Subject::Group(source.clone())).collect();
+            if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
+                && !self.planned.contains(&group.id)
+            {
+                self.report.plan(first, &Operation::CreateGroup { name: group.name.clone() });
+            }
+            sources.extend(ours);
+        }
+        if self.options.mode == RunMode::DryRun || sources.is_empty() {
+            return Ok(table);
+        }
+        let look = self.engine.store.next_look().await?;
+        self.apply_groups(sources, look, rules).await?;
+        Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
+    }
+}
