@@ -28,7 +28,10 @@ use usersync::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    target::jira::{Credentials, JiraSettings, JiraTarget},
+    target::{
+        Credentials,
+        jira::{JiraSettings, JiraTarget},
+    },
 };
 
 const REALM: &str = "acme";

@@ -11,9 +11,9 @@ use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
     sandbox::{JiraOptions, JiraSandbox, jira::NewAccount, journal::Entry},
     target::{
-        Applied, Target, TargetError,
+        Applied, Credentials, Target, TargetError,
         TargetErrorKind::{NameTaken, NotDone, NotPossible},
-        jira::{Credentials, JiraSettings, JiraTarget},
+        jira::{JiraSettings, JiraTarget},
     },
 };
 

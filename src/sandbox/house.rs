@@ -22,8 +22,9 @@ use crate::{
     model::{FirstRun, Pair, Policy},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
     target::{
+        Credentials,
         http::SecretProvider,
-        jira::{Credentials, JiraSettings, JiraTarget},
+        jira::{JiraSettings, JiraTarget},
     },
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},

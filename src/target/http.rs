@@ -109,17 +109,12 @@ pub struct Call {
     pub url: Url,
     /// Headers, the credentials among them marked as sensitive.
     pub headers: HeaderMap,
-    /// A JSON body.
+    /// The body; its media type is among the headers.
     pub body: Option<Bytes>,
+    /// Whether it can change something at the other side.
+    pub writes: bool,
     /// Past this nothing is sent, and an answer is not waited for.
     pub deadline: Option<Timestamp>,
-}
-
-impl Call {
-    /// Whether it can change something at the other side.
-    pub fn writes(&self) -> bool {
-        self.method != Method::GET && self.method != Method::HEAD
-    }
 }
 
 /// A complete answer, whatever its status.
@@ -223,7 +218,7 @@ impl Http {
             Some(deadline) => timeout(left(deadline), turn).await.map_err(|_| late())??,
         };
         let first = match self.once(call).await {
-            Err((NoAnswer::Lost(_), true)) if !call.writes() => self.once(call).await,
+            Err((NoAnswer::Lost(_), true)) if !call.writes => self.once(call).await,
             other => other,
         };
         first.map_err(|(why, _)| why)
@@ -240,7 +235,7 @@ impl Http {
         let mut request =
             self.client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone()).timeout(limit);
         if let Some(body) = &call.body {
-            request = request.header("content-type", "application/json").body(body.clone());
+            request = request.body(body.clone());
         }
         let server = server(&call.url);
         let mut response = request.send().await.map_err(|error| missing(&error, &server, limit))?;

@@ -4,12 +4,14 @@
 pub mod http;
 pub mod jira;
 mod registry;
+mod rest;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use registry::build;
+pub use rest::Credentials;
 
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
 

@@ -21,7 +21,7 @@ use usersync::{
         house::{CONNECTOR, House, HouseOptions, Site},
     },
     store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
-    target::jira::{Credentials, JiraSettings},
+    target::{Credentials, jira::JiraSettings},
 };
 
 use super::{

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Permanent},
     target::{
-        Target,
-        jira::{Credentials, JiraSettings, JiraTarget},
+        Credentials, Target,
+        jira::{JiraSettings, JiraTarget},
     },
 };
 

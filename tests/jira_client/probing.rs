@@ -115,7 +115,7 @@ async fn jira_11_says_why_a_password_is_refused() {
     })
     .await;
     let mut settings = settings(&server.url);
-    settings.credentials = usersync::target::jira::Credentials::Basic {
+    settings.credentials = usersync::target::Credentials::Basic {
         user: "jsync".to_owned(),
         password: std::sync::Arc::new(|| Ok("pw".to_owned().into())),
     };

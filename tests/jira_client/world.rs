@@ -8,8 +8,8 @@ use url::Url;
 use usersync::{
     model::{ErrorClass, Operation, UserFields},
     target::{
-        TargetErrorKind,
-        jira::{Credentials, JiraSettings, JiraTarget},
+        Credentials, TargetErrorKind,
+        jira::{JiraSettings, JiraTarget},
     },
 };
 

@@ -5,14 +5,14 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     JiraTarget,
-    call::{Ask, parse},
-    errors::{Said, error, not_done, not_possible},
-    fold,
     wire::{MemberPage, NameOnly, Named, Suggestions},
 };
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
-    target::{Applied, Page, TargetError, TargetErrorKind},
+    target::{
+        Applied, Page, TargetError, TargetErrorKind,
+        rest::{Ask, error, fold, not_done, not_possible},
+    },
 };
 
 /// Members asked for at once; Jira gives 50 at most, whatever is asked.
@@ -32,7 +32,7 @@ impl JiraTarget {
             .query("query", name.trim())
             .query("maxResults", "1000")
             .deadline(deadline);
-        let suggested: Suggestions = self.read(&ask).await?;
+        let suggested: Suggestions = self.rest.read(&ask).await?;
         let exact = suggested.groups.iter().find(|group| fold(&group.name) == fold(name));
         let group = |spelled: &str, admin: bool| TargetGroup {
             id: TargetGroupId::from(fold(spelled)),
@@ -46,7 +46,7 @@ impl JiraTarget {
             .query("groupname", name.trim())
             .query("maxResults", "1")
             .deadline(deadline);
-        Ok(self.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), false)))
+        Ok(self.rest.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), false)))
     }
 
     /// One page of a group's members, `inactive` ones included or not; the cursor is the position, stepped by what came.
@@ -68,7 +68,7 @@ impl JiraTarget {
             .query("startAt", start)
             .query("maxResults", PAGE)
             .deadline(deadline);
-        let Some(page) = self.find::<MemberPage>(&ask).await? else { return Ok(None) };
+        let Some(page) = self.rest.find::<MemberPage>(&ask).await? else { return Ok(None) };
         let came = page.values.len();
         let end = at + came;
         let total = page.total;
@@ -86,9 +86,9 @@ impl JiraTarget {
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("creating group {name}");
         let ask = Ask::new(Method::POST, "/group", &what).deadline(Some(deadline)).json(&NameOnly { name })?;
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            let made: Named = parse(&ask, &answer)?;
+            let made: Named = self.rest.parse(&ask, &answer)?;
             let id = TargetGroupId::from(fold(&made.name));
             return Ok(Applied::Group(TargetGroup { id, name: made.name, protected: None }));
         }
@@ -103,8 +103,8 @@ impl JiraTarget {
     pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("deleting group {name}");
         let ask = Ask::new(Method::DELETE, "/group", &what).query("groupname", name).deadline(Some(deadline));
-        let answer = self.ask(&ask).await?;
-        let said = Said::new(&answer, None);
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, None);
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
@@ -132,11 +132,11 @@ impl JiraTarget {
             .login(login)
             .deadline(Some(deadline))
             .json(&NameOnly { name: login })?;
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             return Ok(Applied::Done);
         }
-        let said = Said::new(&answer, Some(login));
+        let said = self.rest.said(&answer, Some(login));
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
             // "Already a member" is 400 like everything else, and one version says it in plain text: look.
             if self.is_member(group, account, deadline).await? == Some(true) {
@@ -169,11 +169,11 @@ impl JiraTarget {
             .query("username", login)
             .login(login)
             .deadline(Some(deadline));
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             return Ok(Applied::Done);
         }
-        let said = Said::new(&answer, Some(login));
+        let said = self.rest.said(&answer, Some(login));
         let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
         // The account may have been renamed and still be a member, so its key decides, not the login.
         if unclear && self.is_member(group, account, deadline).await? != Some(true) {

@@ -7,13 +7,14 @@ use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
-    call::{Ask, parse},
-    protection::Protection,
     wire::{ListPage, TextOrNumber, User},
 };
 use crate::{
     model::Account,
-    target::{Page, TargetError},
+    target::{
+        Page, TargetError,
+        rest::{Ask, Protection},
+    },
 };
 
 /// Accounts asked for at once from `/user/list`; its own default is 2000.
@@ -62,15 +63,15 @@ impl JiraTarget {
         if let Some(at) = &at {
             ask = ask.query("cursor", at);
         }
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         let absent = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         if absent && cursor.is_none() {
             return self.search_all(&protection).await;
         }
         if !answer.status.is_success() {
-            return Err(self.unexpected(&ask, &answer));
+            return Err(self.rest.unexpected(&ask, &answer));
         }
-        let page: ListPage = parse(&ask, &answer)?;
+        let page: ListPage = self.rest.parse(&ask, &answer)?;
         let next = page.next_cursor.map(TextOrNumber::into_text).filter(|next| !next.is_empty());
         let mut doubts = Vec::new();
         place.at = if page.is_last == Some(true) {
@@ -129,7 +130,7 @@ impl JiraTarget {
             .query("includeActive", "false")
             .query("includeInactive", "true")
             .query("maxResults", "1");
-        let found: Vec<User> = self.read(&ask).await?;
+        let found: Vec<User> = self.rest.read(&ask).await?;
         let hidden = found.into_iter().find(|user| user.active == Some(false));
         Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
     }
@@ -208,11 +209,11 @@ impl JiraTarget {
         if start != "0" {
             ask = ask.query("startAt", &start);
         }
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
-            return Err(self.unexpected(&ask, &answer));
+            return Err(self.rest.unexpected(&ask, &answer));
         }
-        parse(&ask, &answer)
+        self.rest.parse(&ask, &answer)
     }
 }
 

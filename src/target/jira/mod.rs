@@ -1,8 +1,6 @@
 //! Jira Data Center 8.3 to 11, through `/rest/api/2`.
 
-mod auth;
-mod call;
-mod errors;
+mod dialect;
 mod groups;
 mod listing;
 mod probe;
@@ -11,80 +9,38 @@ mod settings;
 mod users;
 mod wire;
 
-use std::sync::{Mutex as StdMutex, PoisonError};
-
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Mutex;
-use url::Url;
 
-use self::{auth::Auth, errors::not_done, protection::Cached};
+use self::dialect::JIRA;
 use super::{
     Applied, Page, Target, TargetError, TargetInfo,
-    http::{Http, server},
+    rest::{ProtectionCache, Rest},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
-pub use settings::{Credentials, JiraSettings};
+pub use settings::JiraSettings;
 
 /// A Jira Data Center.
 pub struct JiraTarget {
-    base: Url,
-    http: Http,
-    auth: Auth,
+    rest: Rest,
     applications: Option<Vec<String>>,
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
-    me: StdMutex<Option<String>>,
-    protection: Mutex<Option<Cached>>,
+    protection: ProtectionCache,
 }
 
 impl JiraTarget {
     /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
     pub fn new(settings: JiraSettings) -> Result<Self, TargetError> {
-        let base = settings.base_url;
-        let wrong = |text: String| not_done(ErrorClass::Permanent, text);
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(wrong(
-                "The address is not one of a Jira. It looks like https://jira.example.org/jira.".to_owned(),
-            ));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong("The address holds a user or password. Put them where credentials go.".to_owned()));
-        }
-        if base.query().is_some() || base.fragment().is_some() {
-            return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
-        }
-        let http = Http::new(&settings.http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
         Ok(Self {
-            base,
-            http,
-            auth: Auth::new(settings.credentials),
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &JIRA)?,
             applications: settings.applications,
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
-            me: StdMutex::new(None),
-            protection: Mutex::new(None),
+            protection: ProtectionCache::default(),
         })
     }
-
-    /// Whom Jira takes us for, as far as is known.
-    fn who(&self) -> String {
-        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
-        me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
-    }
-
-    fn signed_in_as(&self, login: &str) {
-        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
-        if me.as_deref() != Some(login) {
-            *me = Some(login.to_owned());
-        }
-    }
-}
-
-/// The form in which names are compared, and in which a group's name is its id.
-fn fold(name: &str) -> String {
-    name.trim().to_lowercase()
 }
 
 #[async_trait]
@@ -122,8 +78,7 @@ impl Target for JiraTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
-        self.refuse_own_end(operation)?;
-        self.refuse_last_administrators_end(operation, deadline).await?;
+        self.refuse_fatal_end(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
@@ -147,6 +102,6 @@ impl Target for JiraTarget {
     }
 
     fn forget_refusal(&self) {
-        self.auth.forget();
+        self.rest.auth.forget();
     }
 }

@@ -1,50 +1,27 @@
 //! First contact: who the server is, what it can do, and the lines for `usersync check`.
 
-use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
-    call::{Ask, parse},
-    errors::not_done,
     wire::{ApplicationRole, DuplicatedCount, Manifest, MyPermissions, ServerInfo},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
         Capabilities, CaseRule, Note, NoteState, TargetError, TargetInfo,
-        http::{Answer, http_date},
+        http::Answer,
+        rest::{Ask, Version, clock_note, not_done, note, round_trip_note, thin},
     },
 };
 
-/// A clock that is off by more is told: tokens and deadlines go by it.
-const CLOCK_SECONDS: f64 = 5.0;
-
-/// A Jira's version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Version {
-    major: u32,
-    minor: u32,
-    text: String,
-}
-
-impl Version {
-    pub(super) fn at_least(&self, major: u32, minor: u32) -> bool {
-        (self.major, self.minor) >= (major, minor)
-    }
-
-    fn read(info: &ServerInfo) -> Option<Self> {
-        let text = info.version.clone()?;
-        let mut numbers = info.version_numbers.clone().unwrap_or_default();
-        if numbers.is_empty() {
-            numbers = text.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
-        }
-        Some(Self { major: *numbers.first()?, minor: numbers.get(1).copied().unwrap_or(0), text })
-    }
-}
-
-fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
-    Note { state, about: about.to_owned(), text: text.into() }
+/// The version that a Jira tells.
+fn version_of(info: &ServerInfo) -> Option<Version> {
+    let text = info.version.as_deref()?;
+    let numbers = info.version_numbers.as_deref().unwrap_or_default();
+    let spelled = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+    let version = Version::read(if spelled.is_empty() { text } else { &spelled })?;
+    Some(Version { text: text.to_owned(), ..version })
 }
 
 impl JiraTarget {
@@ -57,25 +34,25 @@ impl JiraTarget {
     async fn server_info(&self) -> Result<(ServerInfo, Version, Answer), TargetError> {
         let what = "first contact";
         let mut ask = Ask::get("/serverInfo", what).anonymous();
-        let mut answer = self.ask(&ask).await;
+        let mut answer = self.rest.ask(&ask).await;
         let closed = match &answer {
             Ok(answer) => matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
             Err(error) => error.class() == ErrorClass::Credentials,
         };
         if closed {
             ask = Ask::get("/serverInfo", what);
-            answer = self.ask(&ask).await;
+            answer = self.rest.ask(&ask).await;
         }
         let answer = answer?;
         if !answer.status.is_success() {
-            return Err(self.unexpected(&ask, &answer));
+            return Err(self.rest.unexpected(&ask, &answer));
         }
-        let info: ServerInfo = parse(&ask, &answer)?;
+        let info: ServerInfo = self.rest.parse(&ask, &answer)?;
         let permanent = |text: &str| not_done(ErrorClass::Permanent, format!("{what}: {text}"));
         if info.deployment_type.as_deref() == Some("Cloud") {
             return Err(permanent("this is Jira Cloud, which has other interfaces. Use a target of type scim for it."));
         }
-        let version = Version::read(&info).ok_or_else(|| {
+        let version = version_of(&info).ok_or_else(|| {
             permanent("the server answers, but does not say which Jira it is. Check the address and its path prefix.")
         })?;
         if !version.at_least(8, 3) {
@@ -92,7 +69,7 @@ impl JiraTarget {
     /// closed. What may be otherwise the next time is an error: another id is taken for another server.
     async fn server_id(&self) -> Result<Option<String>, TargetError> {
         let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
-        match self.ask(&ask).await {
+        match self.rest.ask(&ask).await {
             Ok(answer) => Ok(serde_json::from_slice::<Manifest>(&answer.body).ok().map(|manifest| manifest.id)),
             Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
             Err(_) => Ok(None),
@@ -104,7 +81,7 @@ impl JiraTarget {
         let (info, version, answer) = self.server_info().await?;
         let clock = clock_note(&answer);
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
-        let rights: MyPermissions = self.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
+        let rights: MyPermissions = self.rest.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
         let lists = admin && self.has_listing().await?;
@@ -163,9 +140,9 @@ impl JiraTarget {
         }
         notes.extend(self.duplicates_note().await?);
         notes.extend(clock);
-        notes.push(note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1))));
+        notes.push(round_trip_note(&answer));
 
-        let address = info.base_url.unwrap_or_else(|| self.base.to_string());
+        let address = info.base_url.unwrap_or_else(|| self.rest.address());
         let identity = match info.server_id {
             Some(id) => Some(id),
             None => self.server_id().await?,
@@ -198,7 +175,7 @@ impl JiraTarget {
     /// Whether `/user/list` is there.
     async fn has_listing(&self) -> Result<bool, TargetError> {
         let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("maxResults", "1");
-        Ok(self.ask(&ask).await?.status.is_success())
+        Ok(self.rest.ask(&ask).await?.status.is_success())
     }
 
     /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
@@ -211,11 +188,11 @@ impl JiraTarget {
     /// The applications and their seats; `None` where we lack the right to know.
     async fn roles(&self) -> Result<Option<Vec<ApplicationRole>>, TargetError> {
         let ask = Ask::get("/applicationrole", "reading the licence");
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => parse(&ask, &answer).map(Some),
-            _ => Err(self.unexpected(&ask, &answer)),
+            status if status.is_success() => self.rest.parse(&ask, &answer).map(Some),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
         }
     }
 
@@ -260,7 +237,7 @@ impl JiraTarget {
 
     async fn duplicates_note(&self) -> Result<Option<Note>, TargetError> {
         let ask = Ask::get("/user/duplicated/count", "counting duplicate accounts");
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
             return Ok(None);
         }
@@ -276,7 +253,7 @@ impl JiraTarget {
     }
 
     fn sign_in_note(&self, version: &Version) -> Option<Note> {
-        let text = match (self.auth.is_basic(), version.at_least(11, 0)) {
+        let text = match (self.rest.auth.is_basic(), version.at_least(11, 0)) {
             (true, true) => "user and password; Jira 11 takes them only where an administrator turned them on again",
             (true, false) => "user and password; Jira 11 will refuse them by default, a personal access token lasts",
             _ => return None,
@@ -287,7 +264,7 @@ impl JiraTarget {
     /// What a version adds to a refused sign-in.
     fn sign_in_trouble(&self, mut error: TargetError, version: &Version) -> TargetError {
         if error.class() == ErrorClass::Credentials {
-            let text = match (self.auth.is_basic(), version) {
+            let text = match (self.rest.auth.is_basic(), version) {
                 (true, version) if version.at_least(11, 0) => {
                     format!(" This is Jira {}, which takes only personal access tokens by default.", version.text)
                 }
@@ -309,54 +286,4 @@ impl JiraTarget {
 fn free(role: &ApplicationRole) -> Option<u64> {
     let counts = !role.has_unlimited_seats && role.number_of_seats.is_some_and(|seats| seats >= 0);
     role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))
-}
-
-/// How far the server's clock is from ours, right after it answered.
-fn clock_note(answer: &Answer) -> Option<Note> {
-    let theirs = http_date(answer.header("date")?)?;
-    // The header has whole seconds, so the middle of one is the best guess.
-    let apart = (Timestamp::now().duration_since(theirs).as_secs_f64() - 0.5).abs();
-    Some(if apart > CLOCK_SECONDS {
-        note(NoteState::Note, "clock", format!("{apart:.0} s apart; set both machines' clocks by NTP"))
-    } else {
-        note(NoteState::Ok, "clock", format!("{apart:.1} s apart"))
-    })
-}
-
-/// A number with thin spaces between its thousands.
-fn thin(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('\u{2009}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_number() {
-        let version =
-            |text: &str| Version::read(&ServerInfo { version: Some(text.to_owned()), ..ServerInfo::default() });
-        let at_least = |text, major, minor| version(text).is_some_and(|version| version.at_least(major, minor));
-        assert!(at_least("10.3.5", 8, 3));
-        assert!(at_least("8.20.30", 8, 3));
-        assert!(!at_least("8.2.6", 8, 3));
-        assert!(at_least("9.12.0-m02", 9, 12));
-        assert!(version("unknown").is_none());
-    }
-
-    #[test]
-    fn thousands_are_told_apart() {
-        assert_eq!(thin(0), "0");
-        assert_eq!(thin(48), "48");
-        assert_eq!(thin(2000), "2\u{2009}000");
-        assert_eq!(thin(1_234_567), "1\u{2009}234\u{2009}567");
-    }
 }

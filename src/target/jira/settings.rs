@@ -2,44 +2,15 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    config::{TargetAuth, TargetConfig},
-    target::http::{HttpSettings, SecretProvider, provider, server},
-};
-
-/// How usersync signs in.
-#[derive(Clone)]
-pub enum Credentials {
-    /// A personal access token (Jira 8.14 and later; the only way that Jira 11 takes by default).
-    Token(SecretProvider),
-    /// A user and password.
-    Basic {
-        /// The login.
-        user: String,
-        /// The password.
-        password: SecretProvider,
+    config::TargetConfig,
+    target::{
+        Credentials,
+        http::{HttpSettings, server},
     },
-}
-
-impl Credentials {
-    pub(super) fn secret(&self) -> Result<SecretString, String> {
-        match self {
-            Self::Token(secret) | Self::Basic { password: secret, .. } => secret(),
-        }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Token(_) => f.write_str("Token"),
-            Self::Basic { user, .. } => write!(f, "Basic({user})"),
-        }
-    }
-}
+};
 
 /// A Jira, and how usersync works with it.
 #[derive(Clone)]
@@ -86,13 +57,7 @@ impl JiraSettings {
 
 impl From<&TargetConfig> for JiraSettings {
     fn from(config: &TargetConfig) -> Self {
-        let credentials = match &config.auth {
-            TargetAuth::Token(token) => Credentials::Token(provider(token)),
-            TargetAuth::Password { user, password } => {
-                Credentials::Basic { user: user.clone(), password: provider(password) }
-            }
-        };
-        let mut settings = Self::new(config.url.clone(), credentials);
+        let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.applications = Some(config.applications.clone());
         settings.protected_groups.extend(config.protected_groups.iter().cloned());
         settings.protected_users.clone_from(&config.protected_users);

@@ -5,15 +5,15 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     JiraTarget,
-    call::{Ask, parse},
-    errors::{Said, doubt, error, not_done, not_possible},
-    fold,
-    protection::Protection,
     wire::{MyPermissions, User, UserWrite},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields},
-    target::{Applied, TargetError, TargetErrorKind, http::Answer},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, Protection, doubt, error, fold, not_done, not_possible},
+    },
 };
 
 impl User {
@@ -63,7 +63,7 @@ impl JiraTarget {
 
     async fn one_account(&self, ask: &Ask<'_>) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(None).await?;
-        let Some(user) = self.find::<User>(ask).await? else { return Ok(None) };
+        let Some(user) = self.rest.find::<User>(ask).await? else { return Ok(None) };
         if user.deleted == Some(true) {
             return Ok(None);
         }
@@ -95,9 +95,9 @@ impl JiraTarget {
         };
         let protection = self.protection(Some(deadline)).await?;
         let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            let mut user: User = parse(&ask, &answer)?;
+            let mut user: User = self.rest.parse(&ask, &answer)?;
             user.active = user.active.or(Some(true));
             if let Some(account) = user.into_account(&protection).filter(|account| fold(&account.name) == fold(name)) {
                 return Ok(Applied::Account(account));
@@ -107,7 +107,7 @@ impl JiraTarget {
                 || error(TargetErrorKind::Unanswered, format!("{what}: Jira's answer does not name the account."));
             return found.map(Applied::Account).ok_or_else(lost);
         }
-        let said = Said::new(&answer, Some(name));
+        let said = self.rest.said(&answer, Some(name));
         let quoted = said.quoted();
         if said.licence_full() {
             return Err(not_done(
@@ -214,8 +214,8 @@ impl JiraTarget {
             .query("key", account.as_str())
             .login(name)
             .deadline(Some(deadline));
-        let answer = self.ask(&ask).await?;
-        let said = Said::new(&answer, Some(name));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(name));
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
@@ -246,12 +246,12 @@ impl JiraTarget {
             .login(login)
             .deadline(Some(deadline))
             .json(body)?;
-        let answer = self.ask(&ask).await?;
+        let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let empty = answer.body.trim_ascii().is_empty();
-            return if empty { Ok(None) } else { parse(&ask, &answer).map(Some) };
+            return if empty { Ok(None) } else { self.rest.parse(&ask, &answer).map(Some) };
         }
-        let said = Said::new(&answer, Some(login));
+        let said = self.rest.said(&answer, Some(login));
         let quoted = said.quoted();
         if answer.status == StatusCode::BAD_REQUEST {
             // The words come in the language of our account; whatever they are, the same call is refused again.
@@ -287,9 +287,9 @@ impl JiraTarget {
     /// What a refused write means that has no meaning of its own: a directory that cannot be written, or a missing
     /// right.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
-        let said = Said::new(answer, ask.login);
+        let said = self.rest.said(answer, ask.login);
         let what = ask.what;
-        let plain = self.unexpected(ask, answer);
+        let plain = self.rest.unexpected(ask, answer);
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
         if refused && said.read_only() {
             return not_possible(format!(
@@ -303,7 +303,7 @@ impl JiraTarget {
         }
         // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
         let ask = Ask::get("/mypermissions", "reading our own rights").deadline(Some(deadline));
-        match self.read::<MyPermissions>(&ask).await {
+        match self.rest.read::<MyPermissions>(&ask).await {
             Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => not_possible(format!(
                 "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
                  read-only for Jira, or users are managed externally, or only a system administrator may do this.",

@@ -1,8 +1,8 @@
-//! What Jira's refusals mean, in words for people.
+//! What refusals mean, in words for people.
 
 use reqwest::StatusCode;
 
-use super::wire::Refusal;
+use super::Dialect;
 use crate::{
     model::ErrorClass,
     target::{
@@ -11,55 +11,43 @@ use crate::{
     },
 };
 
-/// What Jira said in an answer that is not a success.
+/// What a server said in an answer that is not a success.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub struct Said {
     /// The fields that it complains about, by their wire names.
     fields: Vec<(String, String)>,
     /// Its messages; a plain-text body is one.
     messages: Vec<String>,
-    /// Whether the body has the shape of Jira's own refusals, so that it was not a proxy that spoke.
+    /// Whether the body has the shape of the product's own refusals, so that it was not a proxy that spoke.
     pub own: bool,
 }
 
 impl Said {
     /// Reads a body of any kind; `login` may stay in the text, other addresses may not.
-    pub(super) fn new(answer: &Answer, login: Option<&str>) -> Self {
-        if let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) {
-            let own = refusal.error_messages.is_some() || refusal.errors.is_some();
-            let mut fields: Vec<_> = refusal
-                .errors
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(field, text)| (field, tidy(text.as_str().unwrap_or_default(), login)))
-                .collect();
-            fields.sort();
-            let messages = refusal.error_messages.unwrap_or_default();
-            let messages = messages.iter().map(|text| tidy(text, login)).filter(|text| !text.is_empty()).collect();
-            return Self { fields, messages, own };
+    pub fn new(dialect: &Dialect, answer: &Answer, login: Option<&str>) -> Self {
+        let words = (dialect.said)(answer);
+        let mut fields: Vec<_> = words.fields.into_iter().map(|(field, text)| (field, tidy(&text, login))).collect();
+        fields.sort();
+        let mut messages: Vec<_> = words.messages.iter().map(|text| tidy(text, login)).collect();
+        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
+        if !words.own && !json && !answer.is_html() {
+            messages.push(tidy(&String::from_utf8_lossy(&answer.body), login));
         }
-        if answer.is_html() {
-            return Self::default();
-        }
-        let text = tidy(&String::from_utf8_lossy(&answer.body), login);
-        Self {
-            fields: Vec::new(),
-            messages: Some(text).filter(|text| !text.is_empty()).into_iter().collect(),
-            own: false,
-        }
+        messages.retain(|text| !text.is_empty());
+        Self { fields, messages, own: words.own }
     }
 
     /// What was said about a field, if it was complained about.
-    pub(super) fn about(&self, field: &str) -> Option<&str> {
+    pub fn about(&self, field: &str) -> Option<&str> {
         self.fields.iter().find(|(name, _)| name == field).map(|(_, text)| text.as_str())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.messages.is_empty()
     }
 
     /// All that was said, as the second half of a sentence.
-    pub(super) fn quoted(&self) -> String {
+    pub fn quoted(&self) -> String {
         let fields = self.fields.iter().map(|(field, text)| format!("{field}: {text}"));
         let all: Vec<_> = self.messages.iter().cloned().chain(fields).collect();
         let all = all.join(" ");
@@ -67,71 +55,72 @@ impl Said {
     }
 
     /// Whether any of these words was said, in whatever case.
-    fn mentions(&self, words: &[&str]) -> bool {
+    pub fn mentions(&self, words: &[&str]) -> bool {
         let all = self.quoted().to_lowercase();
         words.iter().any(|word| all.contains(word))
     }
 
     /// The directory cannot be written, as far as the words tell.
-    pub(super) fn read_only(&self) -> bool {
+    pub fn read_only(&self) -> bool {
         self.mentions(&["read-only", "read only", "readonly", "external user management", "externally managed"])
     }
 
     /// The licence has no seat left, as far as the words tell.
-    pub(super) fn licence_full(&self) -> bool {
+    pub fn licence_full(&self) -> bool {
         self.mentions(&["licen", "seat", "user limit", "user tier"])
     }
 
     /// The name is taken, as far as the words tell.
-    pub(super) fn taken(&self) -> bool {
+    pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])
     }
 }
 
 /// An error without a wait.
-pub(super) fn error(kind: TargetErrorKind, text: impl Into<String>) -> TargetError {
+pub fn error(kind: TargetErrorKind, text: impl Into<String>) -> TargetError {
     TargetError { kind, text: text.into(), retry_after: None }
 }
 
 /// Answered, and nothing was done.
-pub(super) fn not_done(class: ErrorClass, text: impl Into<String>) -> TargetError {
+pub fn not_done(class: ErrorClass, text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotDone(class), text)
 }
 
 /// Answered, and this object cannot be treated so.
-pub(super) fn not_possible(text: impl Into<String>) -> TargetError {
+pub fn not_possible(text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotPossible, text)
 }
 
 /// What was read lacks something that it always has.
-pub(super) fn doubt(text: impl Into<String>) -> TargetError {
+pub fn doubt(text: impl Into<String>) -> TargetError {
     not_done(ErrorClass::Doubt, text)
 }
 
 /// Statuses that mean the same for every call: overload, faults, redirects, pages instead of data. `None` for the rest.
-pub(super) fn common(what: &str, writes: bool, answer: &Answer) -> Option<TargetError> {
-    let status = answer.status;
+pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answer) -> Option<TargetError> {
+    let (product, status) = (dialect.product, answer.status);
     let code = status.as_u16();
     if status == StatusCode::TOO_MANY_REQUESTS {
         let wait = answer.retry_after();
         let asked = wait.map_or_else(String::new, |wait| format!(", asking to wait {} s", wait.as_secs_f64().ceil()));
         let text = format!(
-            "{what}: Jira answered 429, too many requests{asked}. It is tried again by itself; for good, lower the \
-             pace of this target or raise the account's limit in Jira under System > Rate limiting."
+            "{what}: {product} answered 429, too many requests{asked}. It is tried again by itself; for good, lower \
+             the pace of this target{}.",
+            dialect.pace_hint
         );
         let kind = TargetErrorKind::NotDone(ErrorClass::Throttled);
         return Some(TargetError { kind, text, retry_after: wait });
     }
     if status.is_server_error() {
-        let said = Said::new(answer, None).quoted();
-        // A write that met a fault inside Jira, or whose proxy lost Jira, may have been done.
+        let said = Said::new(dialect, answer, None).quoted();
+        // A write that met a fault inside the server, or whose proxy lost it, may have been done.
         let arrived = status != StatusCode::SERVICE_UNAVAILABLE || body_mentions(answer, "disconnect/reset");
         let (kind, next) = if writes && arrived {
             (TargetErrorKind::Unanswered, "Whether it was done is found out by looking.")
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
         };
-        let text = format!("{what}: Jira answered {code}{said}. {next}");
+        let text = format!("{what}: {product} answered {code}{said}. {next}");
         return Some(TargetError { kind, text, retry_after: answer.retry_after() });
     }
     if status == StatusCode::REQUEST_TIMEOUT {
@@ -140,8 +129,8 @@ pub(super) fn common(what: &str, writes: bool, answer: &Answer) -> Option<Target
     }
     if status.is_success() && answer.is_html() {
         let text = format!(
-            "{what}: a page for people came back, not data. Check that the address is Jira's own, and that no sign-in \
-             page of a proxy stands before /rest."
+            "{what}: a page for people came back, not data. Check that the address is {product}'s own, and that no \
+             sign-in page of a proxy stands before its REST interface."
         );
         return Some(if writes {
             let text = format!("{text} Whether it was done is found out by looking.");
@@ -154,42 +143,54 @@ pub(super) fn common(what: &str, writes: bool, answer: &Answer) -> Option<Target
 }
 
 /// What is left when a call's own meaning of a status did not apply.
-pub(super) fn unexpected(what: &str, who: &str, writes: bool, answer: &Answer, login: Option<&str>) -> TargetError {
-    let said = Said::new(answer, login);
+pub(super) fn unexpected(
+    dialect: &Dialect,
+    what: &str,
+    who: &str,
+    writes: bool,
+    answer: &Answer,
+    login: Option<&str>,
+) -> TargetError {
+    let product = dialect.product;
+    let said = Said::new(dialect, answer, login);
     let quoted = said.quoted();
     let code = answer.status.as_u16();
     match answer.status {
         StatusCode::FORBIDDEN if body_mentions(answer, "xsrf") => not_done(
             ErrorClass::Forbidden,
             format!(
-                "{what}: Jira answered 403, XSRF check failed. A proxy takes the header X-Atlassian-Token away or sets \
+                "{what}: {product} answered 403, XSRF check failed. A proxy takes the header X-Atlassian-Token away or sets \
                  Origin, Referer or User-Agent; let it pass them as they are."
             ),
         ),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => not_done(
             ErrorClass::Forbidden,
             format!(
-                "{what}: Jira answered {code}{quoted}. {who} lacks the right; make it a Jira administrator (group \
-                 jira-administrators), then: usersync dead replay --all"
+                "{what}: {product} answered {code}{quoted}. {who} lacks the right; {}, then: usersync dead replay --all",
+                dialect.grant
             ),
         ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
         StatusCode::NOT_FOUND => doubt(format!(
-            "{what}: 404, but not in Jira's own words, so nothing is taken as gone. Check the address, its path prefix \
-             (as /jira) and the proxy."
+            "{what}: 404, but not in {product}'s own words, so nothing is taken as gone. Check the address, its path \
+             prefix and the proxy."
         )),
         StatusCode::METHOD_NOT_ALLOWED => not_possible(format!(
-            "{what}: Jira answered 405{quoted}. The directory is read-only for Jira; change it where it is kept."
+            "{what}: {product} answered 405{quoted}. The directory is read-only for {product}; change it where it is kept."
         )),
         StatusCode::CONFLICT => not_done(
             ErrorClass::Transient,
-            format!("{what}: Jira answered 409{quoted}: something else is under way. It is tried again by itself."),
+            format!(
+                "{what}: {product} answered 409{quoted}: something else is under way. It is tried again by itself."
+            ),
         ),
         _ if answer.status.is_success() && writes => error(
             TargetErrorKind::Unanswered,
-            format!("{what}: Jira answered {code}, but not as it should. Whether it was done is found out by looking."),
+            format!(
+                "{what}: {product} answered {code}, but not as it should. Whether it was done is found out by looking."
+            ),
         ),
-        _ => not_done(ErrorClass::Permanent, format!("{what}: Jira answered {code}{quoted}.")),
+        _ => not_done(ErrorClass::Permanent, format!("{what}: {product} answered {code}{quoted}.")),
     }
 }
 

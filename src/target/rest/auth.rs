@@ -1,18 +1,64 @@
 //! Signing in: a secret that was refused is sent once, and not again until it changes.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use reqwest::{StatusCode, header::HeaderValue};
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
-use super::settings::Credentials;
 use crate::{
+    config::TargetAuth,
     model::ErrorClass,
-    target::{TargetError, TargetErrorKind, http::Answer},
+    target::{
+        TargetError, TargetErrorKind,
+        http::{SecretProvider, provider},
+    },
 };
+
+/// How usersync signs in.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A token that is sent as it is.
+    Token(SecretProvider),
+    /// A name and password.
+    Basic {
+        /// The login, or the application's name.
+        user: String,
+        /// The password.
+        password: SecretProvider,
+    },
+}
+
+impl Credentials {
+    fn secret(&self) -> Result<SecretString, String> {
+        match self {
+            Self::Token(secret) | Self::Basic { password: secret, .. } => secret(),
+        }
+    }
+}
+
+impl From<&TargetAuth> for Credentials {
+    fn from(auth: &TargetAuth) -> Self {
+        match auth {
+            TargetAuth::Token(token) => Self::Token(provider(token)),
+            TargetAuth::Password { user, password } => Self::Basic { user: user.clone(), password: provider(password) },
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(_) => f.write_str("Token"),
+            Self::Basic { user, .. } => write!(f, "Basic({user})"),
+        }
+    }
+}
 
 /// What is known about a secret.
 #[derive(Clone)]
@@ -21,39 +67,39 @@ enum Standing {
     Refused(String),
 }
 
-/// The credentials, and whether Jira took them.
-pub(super) struct Auth {
+/// The credentials, and whether the server took them.
+pub struct Auth {
     credentials: Credentials,
     known: Mutex<Option<([u8; 32], Standing)>>,
     trial: AsyncMutex<()>,
 }
 
 /// The right to send one call with the present secret. While nobody knows whether the secret is good, only one is out.
-pub(super) struct Permit<'a> {
+pub struct Permit<'a> {
     pub header: HeaderValue,
     fingerprint: [u8; 32],
     _trial: Option<MutexGuard<'a, ()>>,
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Credentials) -> Self {
+    pub fn new(credentials: Credentials) -> Self {
         Self { credentials, known: Mutex::new(None), trial: AsyncMutex::new(()) }
     }
 
-    pub(super) fn is_basic(&self) -> bool {
+    pub fn is_basic(&self) -> bool {
         matches!(self.credentials, Credentials::Basic { .. })
     }
 
     /// Who refused credentials belong to, as far as is known before signing in.
-    pub(super) fn whose(&self) -> String {
+    pub fn whose(&self) -> String {
         match &self.credentials {
-            Credentials::Token(_) => "the personal access token".to_owned(),
+            Credentials::Token(_) => "the token".to_owned(),
             Credentials::Basic { user, .. } => format!("the password of {user}"),
         }
     }
 
     /// Waits for the right to send, or says that the secret was refused before.
-    pub(super) async fn permit(&self, what: &str) -> Result<Permit<'_>, TargetError> {
+    pub async fn permit(&self, what: &str) -> Result<Permit<'_>, TargetError> {
         let (header, fingerprint) = self.header(what)?;
         match self.standing(&fingerprint) {
             Some(Standing::Accepted) => return Ok(Permit { header, fingerprint, _trial: None }),
@@ -70,19 +116,19 @@ impl Auth {
         }
     }
 
-    /// Jira took the credentials.
-    pub(super) fn accept(&self, permit: &Permit<'_>) {
+    /// The server took the credentials.
+    pub fn accept(&self, permit: &Permit<'_>) {
         self.note(permit, Standing::Accepted);
     }
 
-    /// Jira refused the credentials.
-    pub(super) fn refuse(&self, permit: &Permit<'_>, what: &str, text: &str) -> TargetError {
+    /// The server refused the credentials.
+    pub fn refuse(&self, permit: &Permit<'_>, what: &str, text: &str) -> TargetError {
         self.note(permit, Standing::Refused(text.to_owned()));
         refused(what, text)
     }
 
     /// Lets the present secret be tried again.
-    pub(super) fn forget(&self) {
+    pub fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -128,39 +174,13 @@ fn refused(what: &str, text: &str) -> TargetError {
 
 /// What an answer tells about the credentials that were sent with it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Taken.
     Accepted,
-    /// Too many wrong sign-ins: Jira wants a CAPTCHA solved.
+    /// Too many wrong sign-ins: a CAPTCHA has to be solved in a browser first.
     Captcha,
     /// Refused, or passed over so that the call was an anonymous one.
     Refused,
     /// The answer does not tell.
     Unknown,
-}
-
-/// Reads the verdict from headers first: a refused credential may answer 200 with an anonymous, empty body.
-pub(super) fn verdict(answer: &Answer) -> Verdict {
-    let denied = answer.header("x-authentication-denied-reason").is_some_and(|reason| reason.contains("CAPTCHA"));
-    if denied {
-        return Verdict::Captcha;
-    }
-    let seraph = answer.header("x-seraph-loginreason").unwrap_or_default();
-    let reason = |wanted: &str| seraph.split(',').any(|reason| reason.trim() == wanted);
-    if reason("AUTHENTICATED_FAILED") || reason("AUTHENTICATION_DENIED") {
-        return Verdict::Refused;
-    }
-    let user = answer.header("x-ausername");
-    let known = user.is_some_and(|user| user != "anonymous") || reason("OK");
-    if known {
-        return Verdict::Accepted;
-    }
-    // A server that is overloaded or still starting may answer before it has looked at the credentials.
-    if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
-        return Verdict::Unknown;
-    }
-    if user.is_some() || answer.status == StatusCode::UNAUTHORIZED {
-        return Verdict::Refused;
-    }
-    if answer.status.is_success() { Verdict::Accepted } else { Verdict::Unknown }
 }

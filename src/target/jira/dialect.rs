@@ -1,0 +1,34 @@
+//! How Jira speaks.
+
+use super::wire::Refusal;
+use crate::target::{
+    http::Answer,
+    rest::{Dialect, Words, atlassian},
+};
+
+/// Jira's REST interface, version 2.
+pub(super) static JIRA: Dialect = Dialect {
+    product: "Jira",
+    api: "/rest/api/2",
+    media: "application/json",
+    headers: atlassian::HEADERS,
+    verdict: atlassian::verdict,
+    caller: atlassian::caller,
+    said,
+    grant: "make it a Jira administrator (group jira-administrators)",
+    token_hint: atlassian::TOKEN_HINT,
+    password_hint: "Check them; since Jira 11, and where an administrator chose so, only a personal access token is taken.",
+    pace_hint: " or raise the account's limit in Jira under System > Rate limiting",
+};
+
+/// Jira's refusals: messages, and complaints about fields.
+fn said(answer: &Answer) -> Words {
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else { return Words::default() };
+    let own = refusal.error_messages.is_some() || refusal.errors.is_some();
+    let fields = refusal.errors.unwrap_or_default().into_iter();
+    Words {
+        fields: fields.map(|(field, text)| (field, text.as_str().unwrap_or_default().to_owned())).collect(),
+        messages: refusal.error_messages.unwrap_or_default(),
+        own,
+    }
+}

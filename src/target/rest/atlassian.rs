@@ -1,0 +1,46 @@
+//! What Jira, Confluence and Bitbucket share: how they tell whom they took a caller for.
+
+use percent_encoding::percent_decode_str;
+use reqwest::StatusCode;
+
+use super::Verdict;
+use crate::target::http::Answer;
+
+/// Against the check for forged requests; without it writes may be refused.
+pub const HEADERS: &[(&str, &str)] = &[("x-atlassian-token", "no-check")];
+
+/// Where refused tokens are looked after.
+pub const TOKEN_HINT: &str =
+    "Check that it is whole, not expired and not revoked (its user's profile > Personal access tokens).";
+
+/// Reads the verdict from headers first: a refused credential may answer 200 with an anonymous, empty body.
+pub fn verdict(answer: &Answer) -> Verdict {
+    let denied = answer.header("x-authentication-denied-reason").is_some_and(|reason| reason.contains("CAPTCHA"));
+    if denied {
+        return Verdict::Captcha;
+    }
+    let seraph = answer.header("x-seraph-loginreason").unwrap_or_default();
+    let reason = |wanted: &str| seraph.split(',').any(|reason| reason.trim() == wanted);
+    if reason("AUTHENTICATED_FAILED") || reason("AUTHENTICATION_DENIED") {
+        return Verdict::Refused;
+    }
+    let user = answer.header("x-ausername");
+    let known = user.is_some_and(|user| user != "anonymous") || reason("OK");
+    if known {
+        return Verdict::Accepted;
+    }
+    // A server that is overloaded or still starting may answer before it has looked at the credentials.
+    if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
+        return Verdict::Unknown;
+    }
+    if user.is_some() || answer.status == StatusCode::UNAUTHORIZED {
+        return Verdict::Refused;
+    }
+    if answer.status.is_success() { Verdict::Accepted } else { Verdict::Unknown }
+}
+
+/// Whom the server took the caller for.
+pub fn caller(answer: &Answer) -> Option<String> {
+    let login = answer.header("x-ausername").filter(|login| *login != "anonymous")?;
+    Some(percent_decode_str(login).decode_utf8_lossy().into_owned())
+}

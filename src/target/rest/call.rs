@@ -1,0 +1,356 @@
+//! One call to a REST interface: credentials, headers, and the answers that mean the same everywhere.
+
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{
+    Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use url::Url;
+
+use super::{Auth, Credentials, Dialect, Said, Verdict, errors};
+use crate::{
+    model::ErrorClass,
+    target::{
+        TargetError, TargetErrorKind,
+        http::{Answer, Call, Http, HttpSettings, server},
+    },
+};
+
+/// What a segment of a path may hold as it is (RFC 3986, section 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name as one segment of a path.
+pub fn segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// A call before it is sent.
+pub struct Ask<'a> {
+    /// What it is for: the thing first, as `creating alice`.
+    pub what: &'a str,
+    /// The login that it is about, which may be shown where other addresses may not.
+    pub login: Option<&'a str>,
+    method: Method,
+    api: Option<&'static str>,
+    path: Cow<'a, str>,
+    query: Vec<(&'static str, &'a str)>,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Bytes>,
+    deadline: Option<Timestamp>,
+    anonymous: bool,
+    reads: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A call to a path below the interface; names in it are encoded already, see [`segment`].
+    pub fn new(method: Method, path: impl Into<Cow<'a, str>>, what: &'a str) -> Self {
+        Self {
+            what,
+            login: None,
+            method,
+            api: None,
+            path: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            deadline: None,
+            anonymous: false,
+            reads: false,
+        }
+    }
+
+    /// A call that reads.
+    pub fn get(path: impl Into<Cow<'a, str>>, what: &'a str) -> Self {
+        Self::new(Method::GET, path, what)
+    }
+
+    /// With a query parameter.
+    pub fn query(mut self, name: &'static str, value: &'a str) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
+    /// With a header of its own, as `If-Match`.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// About this login.
+    pub fn login(mut self, login: &'a str) -> Self {
+        self.login = Some(login);
+        self
+    }
+
+    /// Not sent past this instant.
+    pub fn deadline(mut self, deadline: Option<Timestamp>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// With a body.
+    pub fn json(mut self, body: &impl Serialize) -> Result<Self, TargetError> {
+        let what = self.what;
+        let body = serde_json::to_vec(body).map_err(|error| {
+            errors::not_done(ErrorClass::Bug, format!("{what}: the request cannot be written: {error}."))
+        })?;
+        self.body = Some(body.into());
+        Ok(self)
+    }
+
+    /// Below another part of the product's interfaces.
+    pub fn below(mut self, api: &'static str) -> Self {
+        self.api = Some(api);
+        self
+    }
+
+    /// Without credentials, for what the server tells everybody.
+    pub fn anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// Reads in spite of its method, as a search by POST.
+    pub fn only_reads(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+
+    /// Whether it may change something.
+    pub fn writes(&self) -> bool {
+        self.method != Method::GET && !self.reads
+    }
+}
+
+/// A REST interface, signed in to.
+pub struct Rest {
+    /// The address that people type.
+    pub base: Url,
+    /// The credentials.
+    pub auth: Auth,
+    http: Http,
+    dialect: &'static Dialect,
+    me: Mutex<Option<String>>,
+}
+
+impl Rest {
+    /// An interface with these settings; nothing is sent yet. The error names the setting that does not work.
+    pub fn new(
+        base: Url,
+        credentials: Credentials,
+        http: &HttpSettings,
+        dialect: &'static Dialect,
+    ) -> Result<Self, TargetError> {
+        let wrong = |text: String| errors::not_done(ErrorClass::Permanent, text);
+        let product = dialect.product;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            let low = product.to_lowercase().replace(' ', "-");
+            return Err(wrong(format!(
+                "The address is not one of a {product}. It looks like https://{low}.example.org/{low}."
+            )));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong("The address holds a user or password. Put them where credentials go.".to_owned()));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
+        }
+        let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
+        Ok(Self { base, auth: Auth::new(credentials), http, dialect, me: Mutex::new(None) })
+    }
+
+    /// The address without a slash at its end, the one way in which it is an identity.
+    pub fn address(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// Whom the server takes us for, as far as is known.
+    pub fn who(&self) -> String {
+        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
+    }
+
+    /// Notes whom the server takes us for.
+    pub fn signed_in_as(&self, login: &str) {
+        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
+        if me.as_deref() != Some(login) {
+            *me = Some(login.to_owned());
+        }
+    }
+
+    /// What was said in an answer that is not a success; `login` may stay in the text, other addresses may not.
+    pub fn said(&self, answer: &Answer, login: Option<&str>) -> Said {
+        Said::new(self.dialect, answer, login)
+    }
+
+    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
+    /// 409 and other 4xx).
+    pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
+        let permit = if ask.anonymous { None } else { Some(self.auth.permit(ask.what).await?) };
+        let call = self.call(ask, permit.as_ref().map(|permit| &permit.header))?;
+        let answer = self.http.send(&call).await.map_err(|why| why.into_error(ask.what, ask.writes()))?;
+        let product = self.dialect.product;
+
+        if let Some(permit) = &permit {
+            match (self.dialect.verdict)(&answer) {
+                Verdict::Accepted => {
+                    self.auth.accept(permit);
+                    if let Some(login) = (self.dialect.caller)(&answer) {
+                        self.signed_in_as(&login);
+                    }
+                }
+                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
+                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
+                Verdict::Unknown => {}
+            }
+        }
+        if answer.status.is_redirection() {
+            let to = answer.header(LOCATION.as_str()).unwrap_or_default();
+            if signs_in(to) {
+                let text = format!(
+                    "{product} sent a sign-in page instead of an answer, so the credentials were not taken. Check \
+                     them, and that single sign-on lets calls to the REST interface with credentials pass."
+                );
+                return Err(match &permit {
+                    Some(permit) => self.auth.refuse(permit, ask.what, &text),
+                    None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
+                });
+            }
+            let place =
+                call.url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
+            let text = format!(
+                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
+                 address that answers itself.",
+                ask.what,
+                server(&call.url),
+                answer.status.as_u16(),
+            );
+            return Err(errors::not_done(ErrorClass::Permanent, text));
+        }
+        match errors::common(self.dialect, ask.what, ask.writes(), &answer) {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+
+    /// Reads JSON, where anything but success is an error.
+    pub async fn read<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<T, TargetError> {
+        let answer = self.ask(ask).await?;
+        if answer.status.is_success() { self.parse(ask, &answer) } else { Err(self.unexpected(ask, &answer)) }
+    }
+
+    /// Reads JSON, where the product's own 404 is "not there".
+    pub async fn find<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<Option<T>, TargetError> {
+        match self.read(ask).await {
+            Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Reads a body as JSON.
+    pub fn parse<T: DeserializeOwned>(&self, ask: &Ask<'_>, answer: &Answer) -> Result<T, TargetError> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            self.unreadable(ask, &format!("{}, line {} column {}", shape(&error), error.line(), error.column()))
+        })
+    }
+
+    /// An answer of another shape than it should have; `how` tells where, without repeating any of it.
+    pub fn unreadable(&self, ask: &Ask<'_>, how: &str) -> TargetError {
+        let text = format!("{}: {}'s answer cannot be read ({how}).", ask.what, self.dialect.product);
+        if ask.writes() {
+            errors::error(TargetErrorKind::Unanswered, format!("{text} Whether it was done is found out by looking."))
+        } else {
+            errors::doubt(text)
+        }
+    }
+
+    /// What is left when a call's own meaning of a status did not apply.
+    pub fn unexpected(&self, ask: &Ask<'_>, answer: &Answer) -> TargetError {
+        errors::unexpected(self.dialect, ask.what, &self.who(), ask.writes(), answer, ask.login)
+    }
+
+    fn call(&self, ask: &Ask<'_>, credentials: Option<&HeaderValue>) -> Result<Call, TargetError> {
+        let mut url = self.base.clone();
+        let api = ask.api.unwrap_or(self.dialect.api);
+        url.set_path(&format!("{}{api}{}", self.base.path().trim_end_matches('/'), ask.path));
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query);
+        }
+        let media = HeaderValue::from_static(self.dialect.media);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, media.clone());
+        if ask.body.is_some() {
+            headers.insert(CONTENT_TYPE, media);
+        }
+        for (name, value) in self.dialect.headers {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        for (name, value) in &ask.headers {
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                errors::not_done(ErrorClass::Bug, format!("{}: the header {name} cannot be sent.", ask.what))
+            })?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        headers.extend(credentials.map(|header| (AUTHORIZATION, header.clone())));
+        Ok(Call {
+            method: ask.method.clone(),
+            url,
+            headers,
+            body: ask.body.clone(),
+            writes: ask.writes(),
+            deadline: ask.deadline,
+        })
+    }
+
+    fn captcha(&self) -> String {
+        format!(
+            "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
+             that user, or reset its failed logins in User management, or use a personal access token.",
+            self.dialect.product,
+            self.auth.whose()
+        )
+    }
+
+    fn refused(&self, answer: &Answer) -> String {
+        let whose = self.auth.whose();
+        let said = self.said(answer, None).quoted();
+        let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
+        format!("{} did not take {whose}{said}. {hint}", self.dialect.product)
+    }
+}
+
+/// What is wrong with a JSON text, without repeating any of it.
+fn shape(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Syntax => "it is not JSON",
+        serde_json::error::Category::Data | serde_json::error::Category::Io => "it has another shape",
+    }
+}
+
+/// Whether a redirect leads to a page where people sign in.
+fn signs_in(location: &str) -> bool {
+    let low = location.to_lowercase();
+    ["login", "signin", "sign-in", "/sso", "saml", "oauth", "openid", "authorize", "/auth"]
+        .iter()
+        .any(|word| low.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_whatever_it_holds() {
+        assert_eq!(segment("a/b c%+ü"), "a%2Fb%20c%25%2B%C3%BC");
+        assert_eq!(segment("j.doe-1_x~"), "j.doe-1_x~");
+    }
+}

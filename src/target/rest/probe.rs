@@ -1,0 +1,93 @@
+//! The lines of a first contact that are the same for every product.
+
+use jiff::Timestamp;
+
+use crate::target::{
+    Note, NoteState,
+    http::{Answer, http_date},
+};
+
+/// A clock that is off by more is told: tokens and deadlines go by it.
+const CLOCK_SECONDS: f64 = 5.0;
+
+/// A product's version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The first number.
+    pub major: u32,
+    /// The second.
+    pub minor: u32,
+    /// As the server tells it.
+    pub text: String,
+}
+
+impl Version {
+    /// Reads `10.3.5` or `9.12.0-m02`; `None` if it is no version.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.split(['.', '-']).map_while(|part| part.parse().ok());
+        Some(Self { major: numbers.next()?, minor: numbers.next().unwrap_or(0), text: text.to_owned() })
+    }
+
+    /// Whether it is this one or a later one.
+    pub fn at_least(&self, major: u32, minor: u32) -> bool {
+        (self.major, self.minor) >= (major, minor)
+    }
+}
+
+/// One line of `usersync check`.
+pub fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
+    Note { state, about: about.to_owned(), text: text.into() }
+}
+
+/// How long the server took for an answer.
+pub fn round_trip_note(answer: &Answer) -> Note {
+    note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1)))
+}
+
+/// How far the server's clock is from ours, right after it answered.
+pub fn clock_note(answer: &Answer) -> Option<Note> {
+    let theirs = http_date(answer.header("date")?)?;
+    // The header has whole seconds, so the middle of one is the best guess.
+    let apart = (Timestamp::now().duration_since(theirs).as_secs_f64() - 0.5).abs();
+    Some(if apart > CLOCK_SECONDS {
+        note(NoteState::Note, "clock", format!("{apart:.0} s apart; set both machines' clocks by NTP"))
+    } else {
+        note(NoteState::Ok, "clock", format!("{apart:.1} s apart"))
+    })
+}
+
+/// A number with thin spaces between its thousands.
+pub fn thin(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        let at_least = |text, major, minor| Version::read(text).is_some_and(|version| version.at_least(major, minor));
+        assert!(at_least("10.3.5", 8, 3));
+        assert!(at_least("8.20.30", 8, 3));
+        assert!(!at_least("8.2.6", 8, 3));
+        assert!(at_least("9.12.0-m02", 9, 12));
+        assert!(Version::read("unknown").is_none());
+    }
+
+    #[test]
+    fn thousands_are_told_apart() {
+        assert_eq!(thin(0), "0");
+        assert_eq!(thin(48), "48");
+        assert_eq!(thin(2000), "2\u{2009}000");
+        assert_eq!(thin(1_234_567), "1\u{2009}234\u{2009}567");
+    }
+}

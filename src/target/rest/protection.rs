@@ -1,0 +1,125 @@
+//! What must not, or cannot, be changed: our own account, administrators and their groups, shadowed accounts.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::Mutex, time::Instant};
+
+use super::not_possible;
+use crate::{
+    model::{AccountId, Operation, TargetGroupId},
+    target::TargetError,
+};
+
+/// How long what was read is believed; Jira itself keeps its list of duplicates that long.
+const FRESH: Duration = Duration::from_mins(10);
+
+/// The form in which names are compared, where a target does so without regard to case.
+pub fn fold(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// What must not, or cannot, be changed on a server.
+#[derive(Debug, Default)]
+pub struct Protection {
+    /// The stable id of our own account.
+    pub own_id: String,
+    /// Folded names of the groups whose members are administrators, those that the server marks so among them.
+    pub groups: HashSet<String>,
+    /// Of these, those that the server itself marks.
+    pub marked: HashSet<String>,
+    /// Stable ids of those groups' members, members of sub-groups among them.
+    pub members: HashSet<String>,
+    /// Folded logins that settings name.
+    pub users: HashSet<String>,
+    /// Folded logins that more than one directory holds, with those directories.
+    pub duplicates: HashMap<String, String>,
+}
+
+impl Protection {
+    /// Why an account must not be changed.
+    pub fn account(&self, id: &str, name: &str, groups: Option<&[TargetGroupId]>) -> Option<String> {
+        if id == self.own_id {
+            return Some("the account that usersync itself works with".to_owned());
+        }
+        if self.users.contains(&fold(name)) {
+            return Some("named in protected_users".to_owned());
+        }
+        let group = groups.unwrap_or_default().iter().find(|group| self.groups.contains(group.as_str()));
+        if let Some(group) = group {
+            return Some(format!("a member of the protected group {group}"));
+        }
+        self.members.contains(id).then(|| "a member of a protected group".to_owned())
+    }
+
+    /// Why an account cannot be changed.
+    pub fn immutable(&self, name: &str) -> Option<String> {
+        let directories = self.duplicates.get(&fold(name))?;
+        Some(format!(
+            "its login is in several user directories ({directories}), and only one of them would be changed; remove \
+             the login from all but one"
+        ))
+    }
+
+    /// Why a group must not be touched.
+    pub fn group(&self, name: &str) -> Option<String> {
+        self.groups.contains(&fold(name)).then(|| "it makes administrators, or protected_groups names it".to_owned())
+    }
+
+    /// Our own account is never taken from us, whoever planned it.
+    pub fn refuse_own_end(&self, operation: &Operation) -> Result<(), TargetError> {
+        if ended(operation).is_some_and(|account| account.as_str() == self.own_id) {
+            return Err(not_possible(format!("{operation}: this is the account that usersync itself works with.")));
+        }
+        Ok(())
+    }
+
+    /// Refuses to end the last administrator who can still sign in, beside us; `active` are those who can.
+    pub fn refuse_last_end(&self, operation: &Operation, active: &HashSet<AccountId>) -> Result<(), TargetError> {
+        let Some(account) = ended(operation).filter(|account| active.contains(*account)) else { return Ok(()) };
+        if active.iter().any(|other| other != account && other.as_str() != self.own_id) {
+            return Ok(());
+        }
+        Err(not_possible(format!(
+            "{operation}: this is the last active administrator beside usersync's own account. Make somebody else an \
+             administrator there first, then: usersync dead replay --all"
+        )))
+    }
+}
+
+/// The account that an operation keeps from signing in.
+pub fn ended(operation: &Operation) -> Option<&AccountId> {
+    match operation {
+        Operation::DeactivateUser { account, .. } | Operation::DeleteUser { account, .. } => Some(account),
+        _ => None,
+    }
+}
+
+/// What was read of a server's protection, believed for a while.
+#[derive(Debug, Default)]
+pub struct ProtectionCache(Mutex<Option<(Instant, Arc<Protection>)>>);
+
+impl ProtectionCache {
+    /// What must not be changed, read anew when it is old.
+    pub async fn get(
+        &self,
+        read: impl Future<Output = Result<Protection, TargetError>>,
+    ) -> Result<Arc<Protection>, TargetError> {
+        let mut cached = self.0.lock().await;
+        if let Some((_, known)) = cached.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(known));
+        }
+        let known = Arc::new(read.await?);
+        *cached = Some((Instant::now(), Arc::clone(&known)));
+        Ok(known)
+    }
+
+    /// Has it read anew the next time.
+    pub async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
