@@ -95,7 +95,7 @@ async fn an_account_lives_its_life_on_every_version() {
             let group = apply(&jira, Operation::CreateGroup { name: "Dev & Ops/EMEA".to_owned() }).await;
             assert!(matches!(&group, Ok(Applied::Group(_)) | Err(TargetError { kind: NameTaken, .. })), "{group:?}");
             assert_eq!(apply(&jira, join(&id, "ada", "Dev & Ops/EMEA")).await, Ok(Applied::Done));
-            let off = Operation::DeactivateUser { account: id.clone(), name: name() };
+            let off = Operation::DeactivateUser { account: id.clone(), name: name(), takes: Vec::new() };
             assert_eq!(apply(&jira, off).await, Ok(Applied::Done));
         }
         let seen = server.snapshot();
@@ -108,7 +108,7 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!((members.items, members.next, members.doubt), (vec![id.clone()], None, None));
 
         for _ in 0..2 {
-            let on = Operation::ActivateUser { account: id.clone(), name: name() };
+            let on = Operation::ActivateUser { account: id.clone(), name: name(), gives: Vec::new() };
             assert_eq!(apply(&jira, on).await, Ok(Applied::Done));
             let rename = Operation::RenameUser { account: id.clone(), name: name(), to: "ada.lovelace".to_owned() };
             assert_eq!(apply(&jira, rename).await, Ok(Applied::Done));
@@ -182,7 +182,7 @@ async fn troubles_are_told_for_what_they_are() {
     let (id, name) = (ada.id, || "ada".to_owned());
 
     server.set_lead("ada", true);
-    let off = Operation::DeactivateUser { account: id.clone(), name: name() };
+    let off = Operation::DeactivateUser { account: id.clone(), name: name(), takes: Vec::new() };
     let error = apply(&jira, off).await.expect_err("a lead");
     assert_eq!(error.kind, NotPossible, "{}", error.text);
 
@@ -206,7 +206,7 @@ async fn troubles_are_told_for_what_they_are() {
     assert_eq!(apply(&jira, delete).await.expect_err("in use").kind, NotPossible);
 
     server.set_read_only(true);
-    let on = Operation::ActivateUser { account: id.clone(), name: name() };
+    let on = Operation::ActivateUser { account: id.clone(), name: name(), gives: Vec::new() };
     assert_eq!(apply(&jira, on).await.expect_err("read-only").kind, NotPossible);
     assert_eq!(apply(&jira, create("eve")).await.expect_err("read-only").kind, NotPossible);
     server.set_read_only(false);

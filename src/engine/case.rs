@@ -186,6 +186,7 @@ impl<'e> Case<'e> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
+        self.keep_what_is_taken(operation);
         let deadline = self.engine.clock.now() + self.engine.times.call;
         let arrives_until = deadline + self.engine.times.margin;
         let mut step = std::mem::take(&mut self.step);
@@ -244,6 +245,13 @@ impl<'e> Case<'e> {
         }
     }
 
+    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it.
+    fn keep_what_is_taken(&mut self, operation: &Operation) {
+        if self.link.as_mut().is_some_and(|link| link.will_lose(operation)) {
+            self.keep_link();
+        }
+    }
+
     fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
         let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
         let took = now.duration_since(sent_at).unsigned_abs();
@@ -278,39 +286,11 @@ impl<'e> Case<'e> {
         self.step.not_possible = Some(self.claim.not_possible.clone());
     }
 
-    /// What an operation that took effect changes in the link.
+    /// Keeps what an operation that took effect changes in the link.
     pub fn learn(&mut self, operation: &Operation) {
-        let Some(link) = self.link.as_mut() else { return };
-        if operation.account() != Some(&link.account) {
-            return;
+        if self.link.as_mut().is_some_and(|link| link.learn(operation)) {
+            self.keep_link();
         }
-        match operation {
-            Operation::RenameUser { to, .. } => {
-                link.name.clone_from(to);
-                link.written.name = Some(to.clone());
-            }
-            Operation::UpdateUser { fields, .. } => {
-                if fields.display_name.is_some() {
-                    link.written.display_name.clone_from(&fields.display_name);
-                }
-                if fields.email.is_some() {
-                    link.written.email.clone_from(&fields.email);
-                }
-            }
-            Operation::DeactivateUser { .. } => link.deactivated_by_us = true,
-            Operation::ActivateUser { .. } => link.deactivated_by_us = false,
-            Operation::AddMember { group, .. } => {
-                link.given.insert(group.clone());
-            }
-            Operation::RemoveMember { group, .. } => {
-                link.given.remove(group);
-            }
-            Operation::CreateUser { .. }
-            | Operation::DeleteUser { .. }
-            | Operation::CreateGroup { .. }
-            | Operation::DeleteGroup { .. } => return,
-        }
-        self.keep_link();
     }
 
     /// The item by which a person decided so, while that decision stands.
@@ -464,7 +444,12 @@ fn before(operation: &Operation, account: Option<&Account>) -> Value {
     match operation {
         Operation::UpdateUser { .. } => json!({ "display_name": account.display_name, "email": account.email }),
         Operation::RenameUser { .. } => json!({ "name": account.name }),
-        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } => json!({ "active": account.active }),
+        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } if account.access.is_empty() => {
+            json!({ "active": account.active })
+        }
+        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } => {
+            json!({ "active": account.active, "access": account.access })
+        }
         Operation::DeleteUser { .. } => {
             json!({ "name": account.name, "display_name": account.display_name, "email": account.email, "active": account.active })
         }

@@ -283,7 +283,7 @@ impl Case<'_> {
                 Sent::Done(_) => {
                     progressed = true;
                     if let Some(account) = view.account.as_mut() {
-                        apply_to(account, operation);
+                        account.apply(operation);
                     }
                     if matches!(operation, Operation::RenameUser { .. }) {
                         view.holder = NameHolder::NotAsked;
@@ -302,7 +302,7 @@ impl Case<'_> {
                     Sent::Done(_) => {
                         progressed = true;
                         if let Some(account) = view.account.as_mut() {
-                            apply_to(account, operation);
+                            account.apply(operation);
                         }
                     }
                     Sent::Held | Sent::NotPossible => {}
@@ -356,37 +356,6 @@ pub(super) fn fingerprint_of(presence: &Presence) -> String {
     match presence {
         Presence::Present(user) => fingerprint(user),
         Presence::Gone => "gone".to_owned(),
-    }
-}
-
-/// What the account looks like after an operation that took effect.
-fn apply_to(account: &mut Account, operation: &Operation) {
-    match operation {
-        Operation::UpdateUser { fields, .. } => {
-            if let Some(name) = &fields.display_name {
-                account.display_name.clone_from(name);
-            }
-            if fields.email.is_some() {
-                account.email.clone_from(&fields.email);
-            }
-        }
-        Operation::RenameUser { to, .. } => account.name.clone_from(to),
-        Operation::ActivateUser { .. } => account.active = true,
-        Operation::DeactivateUser { .. } => account.active = false,
-        Operation::AddMember { group, .. } => {
-            if let Some(groups) = account.groups.as_mut().filter(|groups| !groups.contains(group)) {
-                groups.push(group.clone());
-            }
-        }
-        Operation::RemoveMember { group, .. } => {
-            if let Some(groups) = account.groups.as_mut() {
-                groups.retain(|present| present != group);
-            }
-        }
-        Operation::CreateUser { .. }
-        | Operation::DeleteUser { .. }
-        | Operation::CreateGroup { .. }
-        | Operation::DeleteGroup { .. } => {}
     }
 }
 

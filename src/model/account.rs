@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, TargetGroupId};
+use super::{AccountId, Operation, TargetGroupId};
 
 /// Who a target is: its server's own id, else its base URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Account {
     pub email: Option<String>,
     /// Whether it may sign in.
     pub active: bool,
+    /// What lets it sign in, where that is no switch (licensed groups, permissions), in the target's own words.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub access: Vec<String>,
     /// Groups that it is a direct member of; `None` where this reading did not tell.
     pub groups: Option<Vec<TargetGroupId>>,
     /// Why it must not be changed (an administrator's, our own), if so.
@@ -38,4 +41,43 @@ pub struct TargetGroup {
     pub name: String,
     /// Why its members and itself are never touched, if so.
     pub protected: Option<String>,
+}
+
+impl Account {
+    /// What it looks like after an operation on it that took effect.
+    pub fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::UpdateUser { fields, .. } => {
+                if let Some(name) = &fields.display_name {
+                    self.display_name.clone_from(name);
+                }
+                if fields.email.is_some() {
+                    self.email.clone_from(&fields.email);
+                }
+            }
+            Operation::RenameUser { to, .. } => self.name.clone_from(to),
+            Operation::ActivateUser { gives, .. } => {
+                self.active = true;
+                self.access.extend(gives.iter().filter(|one| !self.access.contains(one)).cloned().collect::<Vec<_>>());
+            }
+            Operation::DeactivateUser { .. } => {
+                self.active = false;
+                self.access.clear();
+            }
+            Operation::AddMember { group, .. } => {
+                if let Some(groups) = self.groups.as_mut().filter(|groups| !groups.contains(group)) {
+                    groups.push(group.clone());
+                }
+            }
+            Operation::RemoveMember { group, .. } => {
+                if let Some(groups) = self.groups.as_mut() {
+                    groups.retain(|present| present != group);
+                }
+            }
+            Operation::CreateUser { .. }
+            | Operation::DeleteUser { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::DeleteGroup { .. } => {}
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ConnectorName, GroupId, Pair, TargetGroupId, UserId};
+use super::{AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserId};
 
 /// What was last written to an account, so that drift and a change at the source are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub struct Link {
     pub written: Written,
     /// Whether it was usersync that deactivated the account, so that it may activate it again.
     pub deactivated_by_us: bool,
+    /// What deactivating took away, in the target's own words, until activating gives it back; merged, never
+    /// overwritten.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub taken: BTreeSet<String>,
     /// The memberships that usersync gave.
     pub given: BTreeSet<TargetGroupId>,
     /// Whether the account was there before us.
@@ -96,9 +100,57 @@ impl Link {
             seen_alive: None,
             written: Written::default(),
             deactivated_by_us: false,
+            taken: BTreeSet::new(),
             given: BTreeSet::new(),
             adopted: false,
         }
+    }
+}
+
+impl Link {
+    /// Takes in what an operation that is about to be sent takes away from the account; whether that is new.
+    pub fn will_lose(&mut self, operation: &Operation) -> bool {
+        let Operation::DeactivateUser { takes, .. } = operation else { return false };
+        let known = self.taken.len();
+        self.taken.extend(takes.iter().cloned());
+        self.taken.len() > known
+    }
+
+    /// Takes in what an operation that took effect changes; whether it may have changed anything.
+    pub fn learn(&mut self, operation: &Operation) -> bool {
+        if operation.account() != Some(&self.account) {
+            return false;
+        }
+        match operation {
+            Operation::RenameUser { to, .. } => {
+                self.name.clone_from(to);
+                self.written.name = Some(to.clone());
+            }
+            Operation::UpdateUser { fields, .. } => {
+                if fields.display_name.is_some() {
+                    self.written.display_name.clone_from(&fields.display_name);
+                }
+                if fields.email.is_some() {
+                    self.written.email.clone_from(&fields.email);
+                }
+            }
+            Operation::DeactivateUser { .. } => self.deactivated_by_us = true,
+            Operation::ActivateUser { .. } => {
+                self.deactivated_by_us = false;
+                self.taken.clear();
+            }
+            Operation::AddMember { group, .. } => {
+                self.given.insert(group.clone());
+            }
+            Operation::RemoveMember { group, .. } => {
+                self.given.remove(group);
+            }
+            Operation::CreateUser { .. }
+            | Operation::DeleteUser { .. }
+            | Operation::CreateGroup { .. }
+            | Operation::DeleteGroup { .. } => return false,
+        }
+        true
     }
 }
 

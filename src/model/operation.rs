@@ -60,6 +60,9 @@ pub enum Operation {
         account: AccountId,
         /// The login as last seen.
         name: String,
+        /// What deactivating took away and is given back, where there is no switch.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        gives: Vec<String>,
     },
     /// Keep an account from signing in.
     DeactivateUser {
@@ -67,6 +70,9 @@ pub enum Operation {
         account: AccountId,
         /// The login as last seen.
         name: String,
+        /// What lets it sign in and is taken away, where there is no switch.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        takes: Vec<String>,
     },
     /// Delete an account.
     DeleteUser {
@@ -203,6 +209,11 @@ impl Operation {
     }
 }
 
+/// What an operation gives or takes, if there is any of it.
+fn listed(word: &str, items: &[String]) -> String {
+    if items.is_empty() { String::new() } else { format!("{word} {}", items.join(", ")) }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,8 +228,8 @@ impl fmt::Display for Operation {
                 write!(f, "update {name}: {what}")
             }
             Self::RenameUser { name, to, .. } => write!(f, "rename {name} → {to}"),
-            Self::ActivateUser { name, .. } => write!(f, "activate {name}"),
-            Self::DeactivateUser { name, .. } => write!(f, "deactivate {name}"),
+            Self::ActivateUser { name, gives, .. } => write!(f, "activate {name}{}", listed(": give back", gives)),
+            Self::DeactivateUser { name, takes, .. } => write!(f, "deactivate {name}{}", listed(": take away", takes)),
             Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
             Self::CreateGroup { name } => write!(f, "create group {name}"),
             Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),

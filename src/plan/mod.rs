@@ -12,15 +12,18 @@ pub use user::{
 };
 
 #[cfg(test)]
+mod tests;
+
+#[cfg(test)]
 pub(crate) mod fixtures {
-    use crate::target::{Capabilities, CaseRule};
+    use crate::target::{Capabilities, CaseRule, Deactivation};
 
     /// What Jira can do.
     pub(crate) fn capabilities() -> Capabilities {
         Capabilities {
             list_all: true,
             rename: true,
-            deactivate: true,
+            deactivate: Deactivation::Switch,
             delete: true,
             rename_group: false,
             email_required: true,

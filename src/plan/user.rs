@@ -10,7 +10,7 @@ use crate::{
         Account, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields, UserId, UserState,
     },
     policy,
-    target::Capabilities,
+    target::{Capabilities, Deactivation},
 };
 
 /// Whether a user is there at the source.
@@ -282,14 +282,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         Rename::NotPossible(why) => planned.findings.not_possible.push(why),
         Rename::Instead(decision) => return decision,
     }
-    if !account.active {
-        let activate = Operation::ActivateUser { account: account.id.clone(), name: account.name.clone() };
-        if link.deactivated_by_us {
-            planned.operations.push(activate);
-        } else {
-            planned.holds.push(Hold { kind: HeldKind::Activation, then: Then::Do(activate) });
-        }
-    }
+    plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
     if !fields.is_empty() {
         let (id, name) = (account.id.clone(), account.name.clone());
@@ -297,6 +290,23 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     Decision::Plan(planned)
+}
+
+/// Lets an account sign in again that usersync deactivated; one that somebody else deactivated waits for a person.
+fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, planned: &mut Planned) {
+    // Somebody may have given back a part of what was taken; the rest is still owed.
+    let owed = account.active && !link.taken.is_empty();
+    if account.active && !owed {
+        return;
+    }
+    let gives = link.taken.iter().cloned().collect();
+    let activate = Operation::ActivateUser { account: account.id.clone(), name: account.name.clone(), gives };
+    if link.deactivated_by_us || owed {
+        planned.operations.push(activate);
+    } else if capabilities.deactivate != Deactivation::Access {
+        planned.holds.push(Hold { kind: HeldKind::Activation, then: Then::Do(activate) });
+    }
+    // Without a switch, somebody whose groups give no access is nobody who was deactivated.
 }
 
 fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
@@ -321,8 +331,9 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
         return Decision::Plan(planned);
     }
     if account.active {
-        let deactivate = Operation::DeactivateUser { account: account.id.clone(), name: account.name.clone() };
-        if !situation.capabilities.deactivate {
+        let (id, name) = (account.id.clone(), account.name.clone());
+        let deactivate = Operation::DeactivateUser { account: id, name, takes: account.access.clone() };
+        if situation.capabilities.deactivate == Deactivation::Never {
             planned.findings.not_possible.push(format!(
                 "{}: {why}, but the target cannot deactivate accounts; do it there by hand",
                 account.name

@@ -45,6 +45,18 @@ impl CaseRule {
     }
 }
 
+/// How a target keeps an account from signing in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deactivation {
+    /// Not at all.
+    Never,
+    /// An account has a switch for it.
+    Switch,
+    /// By taking away all that lets an account sign in ([`Account::access`]); an account without any counts as inactive.
+    Access,
+}
+
 /// What a target can do; probed once, shown by `usersync check`, obeyed by the planner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
@@ -53,8 +65,8 @@ pub struct Capabilities {
     pub list_all: bool,
     /// A login can be changed.
     pub rename: bool,
-    /// An account can be deactivated and activated.
-    pub deactivate: bool,
+    /// How an account is deactivated and activated.
+    pub deactivate: Deactivation,
     /// An account can be deleted.
     pub delete: bool,
     /// A group's name can be changed.

@@ -362,7 +362,7 @@ async fn accounts_are_read_with_groups_and_with_what_protects_them() {
     assert_eq!(jira.group_named("dev").await.expect("an answer").expect("there").protected, None);
     assert_eq!(jira.group_named("de").await.expect("an answer"), None);
 
-    let own = Operation::DeactivateUser { account: "JIRAUSER1".into(), name: "jsync".to_owned() };
+    let own = Operation::DeactivateUser { account: "JIRAUSER1".into(), name: "jsync".to_owned(), takes: Vec::new() };
     assert_eq!(jira.apply(&own, soon()).await.expect_err("our own account").kind, NotPossible);
     assert_eq!(server.count("PUT", "/user"), 0);
 }

@@ -28,7 +28,7 @@ async fn a_good_target_is_told_in_full() {
     assert_eq!(info.product, "Jira Data Center 10.3.5");
     assert_eq!(info.signed_in_as, "jsync");
     let can = &info.capabilities;
-    assert!(can.list_all && can.rename && can.deactivate && can.delete && can.email_required && !can.rename_group);
+    assert!(can.list_all && can.rename && can.delete && can.email_required && !can.rename_group);
     assert_eq!((can.login_case, can.group_case), (CaseRule::Lower, CaseRule::Insensitive));
     let (state, text) = line(&info, "rights").expect("rights");
     assert_eq!((state, text.starts_with("administrator;")), (NoteState::Ok, true));

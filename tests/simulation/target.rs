@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
-    target::{Applied, Capabilities, CaseRule, Page, Target, TargetError, TargetErrorKind, TargetInfo},
+    target::{Applied, Capabilities, CaseRule, Deactivation, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 
 use crate::{
@@ -79,7 +79,7 @@ impl Target for SimulatedTarget {
             capabilities: Capabilities {
                 list_all: true,
                 rename: true,
-                deactivate: true,
+                deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
                 email_required: false,

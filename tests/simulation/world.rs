@@ -240,6 +240,7 @@ impl World {
             groups: Some(Vec::new()),
             protected: None,
             immutable: None,
+            access: Vec::new(),
         };
         self.accounts.insert(id, account.clone());
         account

@@ -236,6 +236,7 @@ pub async fn a_link_moves_to_a_new_id_with_all_that_it_knows(store: World) {
         seen_alive: Some(at(1)),
         written: Written { email: Some("o@x".into()), ..Written::default() },
         deactivated_by_us: true,
+        taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),
         given: ["g1".into(), "g2".into()].into(),
         adopted: true,
         ..link("old", "a1")

@@ -26,6 +26,7 @@ pub async fn a_link_comes_back_as_it_was_written(store: World) {
         seen_alive: Some(at(7)),
         written: Written { name: Some("ann".into()), display_name: Some("Ann".into()), email: None },
         deactivated_by_us: true,
+        taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),
         given: groups(0..300),
         adopted: true,
         ..link("ann", "a1").named("Ann")

@@ -153,7 +153,7 @@ pub fn create(name: &str) -> Operation {
 }
 
 pub fn deactivate(account: &str, name: &str) -> Operation {
-    Operation::DeactivateUser { account: account.into(), name: name.into() }
+    Operation::DeactivateUser { account: account.into(), name: name.into(), takes: Vec::new() }
 }
 
 pub fn rename(account: &str, name: &str, to: &str) -> Operation {

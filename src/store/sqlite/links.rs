@@ -15,7 +15,8 @@ use crate::{
 /// The columns of [`LinkRow`].
 macro_rules! link_columns {
     () => {
-        "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.adopted, k.given"
+        "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.taken, \
+         k.adopted, k.given"
     };
 }
 
@@ -39,6 +40,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
             seen_alive: codec::some_time(row.try_get("seen_alive")?).map_err(undone)?,
             written: codec::from_json(row.try_get("written")?).map_err(undone)?,
             deactivated_by_us: row.try_get("deactivated")?,
+            taken: taken(row.try_get("taken")?).map_err(undone)?,
             given: BTreeSet::new(),
             adopted: row.try_get("adopted")?,
         };
@@ -48,13 +50,14 @@ impl FromRow<'_, SqliteRow> for LinkRow {
 
 /// A link as an element of a list in JSON, its columns in the order of [`all`].
 #[derive(Deserialize)]
-struct Listed(String, String, String, Option<String>, Option<i64>, Written, u8, u8, String);
+struct Listed(String, String, String, Option<String>, Option<i64>, Written, u8, BTreeSet<String>, u8, String);
 
 impl TryFrom<Listed> for LinkRow {
     type Error = StoreError;
 
     fn try_from(listed: Listed) -> StoreResult<Self> {
-        let Listed(user, account, name, federation_link, seen_alive, written, deactivated, adopted, given) = listed;
+        let Listed(user, account, name, federation_link, seen_alive, written, deactivated, taken, adopted, given) =
+            listed;
         let link = Link {
             user: user.into(),
             account: account.into(),
@@ -63,11 +66,17 @@ impl TryFrom<Listed> for LinkRow {
             seen_alive: codec::some_time(seen_alive)?,
             written,
             deactivated_by_us: deactivated != 0,
+            taken,
             given: BTreeSet::new(),
             adopted: adopted != 0,
         };
         Ok(Self { link, given: hex::decode(given).map_err(damaged)? })
     }
+}
+
+/// A set that was stored as a list, or as nothing.
+fn taken(list: Option<String>) -> StoreResult<BTreeSet<String>> {
+    list.map_or_else(|| Ok(BTreeSet::new()), |list| codec::from_json(&list))
 }
 
 impl Tx {
@@ -115,10 +124,11 @@ impl Tx {
         let given = self.group_numbers(no.target, &link.given).await?;
         sqlx::query(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
-             adopted, given, given_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             taken, adopted, given, given_count) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
-             written = excluded.written, deactivated = excluded.deactivated, adopted = excluded.adopted, \
+             written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
              given = excluded.given, given_count = excluded.given_count",
         )
         .bind(no.pair)
@@ -131,6 +141,7 @@ impl Tx {
         .bind(link.seen_alive.map(millis))
         .bind(codec::to_json(&link.written)?)
         .bind(link.deactivated_by_us)
+        .bind((!link.taken.is_empty()).then(|| codec::to_json(&link.taken)).transpose()?)
         .bind(link.adopted)
         .bind(codec::pack(&given))
         .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
@@ -208,7 +219,7 @@ pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -
 pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Link>> {
     let lists: Vec<String> = sqlx::query_scalar(
         "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), deactivated, \
-         adopted, hex(given))) FROM link WHERE pair = ?1 GROUP BY id / 500",
+         json(coalesce(taken, '[]')), adopted, hex(given))) FROM link WHERE pair = ?1 GROUP BY id / 500",
     )
     .bind(pair)
     .fetch_all(&mut *conn)

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
-        Capabilities, CaseRule, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{Ask, Version, clock_note, not_done, note, round_trip_note, thin},
     },
@@ -155,7 +155,7 @@ impl JiraTarget {
             capabilities: Capabilities {
                 list_all,
                 rename: true,
-                deactivate: true,
+                deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
                 email_required: true,

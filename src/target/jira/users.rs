@@ -31,6 +31,7 @@ impl User {
             display_name: self.display_name.unwrap_or_else(|| name.clone()),
             // Jira may be set to mask addresses: "ada at example dot org".
             email: self.email_address.filter(|email| email.contains('@')),
+            access: Vec::new(),
             id: key.into(),
             name,
             active,

@@ -1,0 +1,240 @@
+//! What planning promises, whatever it is given: applying the plan reaches the desired state, and the next plan is
+//! empty; nothing is done to what is not ours.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use proptest::{collection::btree_set, option, prelude::*};
+
+use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide, fixtures::capabilities};
+use crate::{
+    model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Operation, Pair, TargetGroupId, UserState},
+    policy,
+    target::{Capabilities, Deactivation},
+};
+
+/// Source groups `0` to `3` feed target groups `g0` to `g3`; `g4` is managed for another connector, `g5` for nobody.
+const FED: usize = 4;
+const GROUPS: usize = 6;
+/// More rounds than any plan needs.
+const ROUNDS: usize = 6;
+
+fn pair() -> Pair {
+    Pair::new("acme", "target")
+}
+
+fn group(nth: usize) -> TargetGroupId {
+    format!("g{nth}").into()
+}
+
+fn table() -> GroupTable {
+    let managed = |nth: usize, connector: &str| ManagedGroup {
+        id: group(nth),
+        name: format!("G{nth}"),
+        adopted: false,
+        removals_approved: false,
+        sources: vec![(connector.into(), nth.to_string().into())],
+    };
+    let groups = (0..FED).map(|nth| managed(nth, "acme")).chain([managed(FED, "other")]).collect();
+    let mapping = |nth| GroupMapping::Managed { group: group(nth), name: format!("n{nth}") };
+    GroupTable::new(groups, (0..FED).map(|nth| (nth.to_string().into(), mapping(nth))).collect())
+}
+
+/// A user at the source, and perhaps an account with its link.
+#[derive(Clone, Debug)]
+struct Case {
+    user: UserState,
+    there: Option<(Account, Link)>,
+    access: bool,
+}
+
+impl Case {
+    fn capabilities(&self) -> Capabilities {
+        let deactivate = if self.access { Deactivation::Access } else { Deactivation::Switch };
+        Capabilities { deactivate, ..capabilities() }
+    }
+
+    fn decide(&self, presence: &Presence) -> Decision {
+        let (account, link) = self.there.clone().unzip();
+        decide(&Situation {
+            pair: &pair(),
+            capabilities: &self.capabilities(),
+            presence,
+            link: link.as_ref(),
+            account: account.as_ref(),
+            holder: &NameHolder::Free,
+            groups: &table(),
+            adopt_freely: true,
+            wanted_by_other: false,
+            in_ring: false,
+            own_login: "usersync",
+        })
+    }
+
+    /// What remains to be planned once all that was planned is done.
+    fn settle(&mut self, presence: &Presence) -> Planned {
+        for _ in 0..ROUNDS {
+            let Decision::Plan(planned) = self.decide(presence) else { panic!("nothing but a plan fits here") };
+            if planned.operations.is_empty() {
+                return planned;
+            }
+            for operation in &planned.operations {
+                self.apply(operation);
+            }
+        }
+        panic!("{ROUNDS} rounds did not settle it");
+    }
+
+    fn apply(&mut self, operation: &Operation) {
+        if let Operation::CreateUser { name, fields } = operation {
+            let account = Account {
+                id: "made".into(),
+                name: name.clone(),
+                display_name: fields.display_name.clone().unwrap_or_default(),
+                email: fields.email.clone(),
+                active: true,
+                access: if self.access { vec!["group:licensed".into()] } else { Vec::new() },
+                groups: Some(Vec::new()),
+                protected: None,
+                immutable: None,
+            };
+            self.there = Some((account, Link::new(self.user.id.clone(), "made".into(), name.clone())));
+            return;
+        }
+        let (account, link) = self.there.as_mut().expect("only an account that is there is worked on");
+        link.will_lose(operation);
+        account.apply(operation);
+        link.learn(operation);
+    }
+
+    fn groups(&self) -> BTreeSet<TargetGroupId> {
+        let account = self.there.as_ref().map(|(account, _)| account);
+        account.and_then(|account| account.groups.clone()).unwrap_or_default().into_iter().collect()
+    }
+}
+
+fn users() -> impl Strategy<Value = UserState> {
+    let name = || option::of("[A-Za-zÀ-ž ]{0,8}");
+    let groups = btree_set(0..FED, 0..=FED);
+    (any::<bool>(), name(), name(), "[a-z]{1,6}@example\\.org", groups).prop_map(
+        |(enabled, first_name, last_name, email, groups)| UserState {
+            id: "1".into(),
+            username: "alice".into(),
+            first_name,
+            last_name,
+            email: Some(email),
+            enabled,
+            federation_link: None,
+            attributes: [].into(),
+            groups: groups
+                .into_iter()
+                .map(|nth| {
+                    let (name, path) = (format!("n{nth}"), format!("/n{nth}"));
+                    Arc::new(GroupState { id: nth.to_string().into(), name, path })
+                })
+                .collect(),
+        },
+    )
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let strings = || prop_oneof![Just("alice"), Just("other"), Just("Ünï")].prop_map(str::to_owned);
+    let present = btree_set(0..GROUPS, 0..=GROUPS);
+    let given = btree_set(0..GROUPS, 0..=GROUPS);
+    let there = (strings(), strings(), option::of(strings()), any::<[bool; 3]>(), present, given);
+    (users(), option::of(there), any::<bool>()).prop_map(|(user, there, access)| {
+        let there = there.map(|(name, display_name, email, [active, by_us, adopted], present, given)| {
+            let account = Account {
+                id: "a".into(),
+                name: name.clone(),
+                display_name,
+                email,
+                active,
+                access: if access && active { vec!["group:licensed".into()] } else { Vec::new() },
+                groups: Some(present.into_iter().map(group).collect()),
+                protected: None,
+                immutable: None,
+            };
+            let mut link = Link::new("1".into(), "a".into(), name);
+            link.adopted = adopted;
+            // Whoever is inactive by our hand had his access taken down.
+            link.deactivated_by_us = by_us && !active;
+            if link.deactivated_by_us && access {
+                link.taken = ["group:licensed".to_owned()].into();
+            }
+            link.given = given.into_iter().map(group).collect();
+            (account, link)
+        });
+        Case { user, there, access }
+    })
+}
+
+proptest! {
+    #[test]
+    fn applying_the_plan_reaches_the_desired_state_and_the_next_plan_is_empty(case in cases()) {
+        let before = case.clone();
+        let mut case = case;
+        let presence = Presence::Present(case.user.clone());
+        let left = case.settle(&presence);
+        prop_assert!(left.operations.is_empty());
+        let wanted: BTreeSet<_> = case.user.groups.iter().map(|one| TargetGroupId::from(format!("g{}", one.id))).collect();
+        let Some((account, link)) = &case.there else {
+            prop_assert!(!case.user.enabled, "an enabled user has an account");
+            return Ok(());
+        };
+        if !case.user.enabled {
+            prop_assert!(!account.active, "who is disabled cannot sign in");
+            prop_assert!(account.access.is_empty());
+            prop_assert_eq!(case.groups(), before.groups(), "groups are kept");
+            return Ok(());
+        }
+        let desired = policy::desired_user(&case.user, &case.capabilities());
+        prop_assert_eq!((&account.name, &account.display_name, &account.email), (&desired.login, &desired.display_name, &desired.email));
+        // Somebody else's deactivation stands until a person decides; all else is active.
+        let by_others = before.there.as_ref().is_some_and(|(account, link)| !account.active && !link.deactivated_by_us);
+        prop_assert_eq!(account.active, !by_others);
+        prop_assert_eq!(left.holds.len(), usize::from(by_others && !case.access));
+        let present = case.groups();
+        prop_assert!(present.is_superset(&wanted));
+        prop_assert!(link.given.is_superset(&wanted.difference(&before.groups()).cloned().collect()));
+        // What goes is only what we gave or manage; what we manage and Keycloak does not know goes.
+        let kept: BTreeSet<_> = (0..GROUPS).map(group).filter(|one| present.contains(one) && !wanted.contains(one)).collect();
+        for nth in 0..GROUPS {
+            let id = group(nth);
+            let ours = nth < FED || before.there.as_ref().is_some_and(|(_, link)| link.given.contains(&id));
+            let stays = before.groups().contains(&id) && !wanted.contains(&id) && !ours;
+            prop_assert_eq!(kept.contains(&id), stays, "group {}", nth);
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_deactivated_and_gets_back_all_that_was_taken(case in cases()) {
+        let mut case = case;
+        case.user.enabled = true;
+        prop_assume!(case.there.is_some());
+        case.settle(&Presence::Present(case.user.clone()));
+        let (before, _) = case.there.clone().expect("it is there");
+        case.settle(&Presence::Gone);
+        let (gone, link) = case.there.clone().expect("nothing is deleted");
+        prop_assert!(!gone.active && gone.access.is_empty());
+        prop_assert_eq!(&link.taken, &before.access.iter().cloned().collect::<BTreeSet<_>>());
+        case.settle(&Presence::Present(case.user.clone()));
+        let (back, link) = case.there.expect("nothing is deleted");
+        prop_assert_eq!(back, before);
+        prop_assert!(link.taken.is_empty());
+    }
+}
+
+#[test]
+fn what_was_taken_is_merged_when_it_is_taken_in_two_goes_and_given_back_whole() {
+    let takes = |takes: &[&str]| Operation::DeactivateUser {
+        account: "a".into(),
+        name: "alice".into(),
+        takes: takes.iter().map(|one| (*one).to_owned()).collect(),
+    };
+    let mut link = Link::new("1".into(), "a".into(), "alice");
+    assert!(link.will_lose(&takes(&["group:one", "group:two"])));
+    // After a crash half-way, a second look sees less.
+    assert!(!link.will_lose(&takes(&["group:two"])));
+    assert!(link.will_lose(&takes(&["permission:LICENSED_USER"])));
+    assert_eq!(link.taken.len(), 3);
+}
