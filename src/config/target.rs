@@ -8,12 +8,15 @@ use super::{
 };
 
 const KINDS: &[(&str, TargetKind)] = &[("jira", TargetKind::Jira)];
+/// Keys that only some kinds have.
+const ONLY: &[(&str, &[&str])] = &[("applications", &["jira"])];
 const TOKEN: Forms = ["token", "token_file", "token_env"];
 const PASSWORD: Forms = ["password", "password_file", "password_env"];
 
 pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let name = table.read("name", values::name);
     let kind = table.read("kind", values::one_of(KINDS));
+    refuse_keys_of_others(table);
     let url = server_url(table);
     let auth = auth(table);
     let reach = reach(table);
@@ -29,6 +32,17 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         protected_groups: groups?,
         protected_users: users?,
     })
+}
+
+/// A key that means nothing to the kind is a mistake, not a wish.
+fn refuse_keys_of_others(table: &Table<'_>) {
+    let Some(kind) = table.raw("kind").and_then(|kind| kind.get_ref().as_str()) else { return };
+    for (key, kinds) in ONLY {
+        if table.has(key) && !kinds.contains(&kind) && KINDS.iter().any(|(known, _)| *known == kind) {
+            let wrong = Wrong::new(format!("this is for kind {}, and the target is a {kind}", kinds.join(" and ")));
+            table.wrong(key, table.place_of(key), wrong.help("take it away"));
+        }
+    }
 }
 
 fn auth(table: &Table<'_>) -> Option<TargetAuth> {
