@@ -1,0 +1,284 @@
+//! Every operation does what it says, and twice is once; what a target cannot do, it says.
+
+use std::collections::BTreeSet;
+
+use usersync::{
+    model::{Operation, UserFields},
+    target::{Deactivation, TargetErrorKind},
+};
+
+use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename};
+
+/// One test of each for each kind.
+macro_rules! suite {
+    ($($test:ident)*) => {
+        suite!(@kind jira $($test)*);
+    };
+    (@kind $kind:ident $($test:ident)*) => {
+        mod $kind {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(crate::places::$kind().await).await;
+                }
+            )*
+        }
+    };
+}
+
+suite! {
+    an_account_is_made_and_read_back
+    what_is_updated_is_read_back
+    a_rename_keeps_the_account_and_two_can_swap
+    a_deactivated_account_comes_back_with_its_groups
+    a_deleted_account_is_gone
+    a_group_is_made_found_and_deleted
+    members_come_and_go
+    all_accounts_are_listed_while_others_change_things
+    all_members_are_listed_over_pages
+    names_may_hold_what_names_hold
+    administrators_are_protected
+    what_is_not_there_is_told
+}
+
+async fn an_account_is_made_and_read_back(place: Place) {
+    let made = place.user("alice").await;
+    assert_eq!((made.name.as_str(), made.display_name.as_str(), made.active), ("alice", "Shown alice", true));
+    if place.info.capabilities.reads_email {
+        assert_eq!(made.email.as_deref(), Some("alice@example.org"));
+    }
+    assert_eq!((&made.protected, &made.immutable), (&None, &None));
+    assert!(made.groups.is_some(), "a look at one account tells its groups");
+    let named = place.target.account_named("ALICE").await.expect("a look");
+    assert_eq!(named.map(|account| account.id), Some(made.id.clone()), "found by the target's case rule");
+    assert_eq!(place.target.account_named("alic").await.expect("a look"), None);
+    let again = Operation::CreateUser { name: "alice".to_owned(), fields: fields("Alice", "other") };
+    let error = place.apply(&again).await.expect_err("the login is taken");
+    assert_eq!(error.kind, TargetErrorKind::NameTaken, "{error}");
+    assert_eq!(place.account(&made.id).await, made, "nothing was changed");
+}
+
+async fn what_is_updated_is_read_back(place: Place) {
+    let made = place.user("bob").await;
+    let group = place.group("readers").await;
+    place.join(&made, &group).await;
+    let made = place.account(&made.id).await;
+    let update = |display_name: Option<&str>, email: Option<&str>| Operation::UpdateUser {
+        account: made.id.clone(),
+        name: made.name.clone(),
+        fields: UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) },
+    };
+    let reads_email = place.info.capabilities.reads_email;
+    place.twice(&update(Some("Robert Ünal"), None)).await;
+    let named = place.account(&made.id).await;
+    assert_eq!(named.display_name, "Robert Ünal");
+    assert_eq!(named.email, made.email, "only what was named was changed");
+    place.twice(&update(None, Some("robert@example.org"))).await;
+    let mailed = place.account(&made.id).await;
+    assert_eq!(mailed.display_name, "Robert Ünal");
+    assert_eq!(mailed.email.as_deref(), reads_email.then_some("robert@example.org"));
+    place.twice(&update(Some("Rob"), Some("rob@example.org"))).await;
+    let both = place.account(&made.id).await;
+    assert_eq!(both.display_name, "Rob");
+    assert_eq!((both.id, both.name, both.active, both.groups), (made.id, made.name, true, made.groups));
+}
+
+async fn a_rename_keeps_the_account_and_two_can_swap(place: Place) {
+    let (one, other) = (place.user("one").await, place.user("other").await);
+    let group = place.group("movers").await;
+    place.join(&one, &group).await;
+    if !place.info.capabilities.rename {
+        let error = place.apply(&rename(&one, "uno")).await.expect_err("it cannot");
+        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(place.account(&one.id).await.name, "one");
+        return;
+    }
+    let error = place.apply(&rename(&one, "other")).await.expect_err("the login is taken");
+    assert_eq!(error.kind, TargetErrorKind::NameTaken, "{error}");
+    place.twice(&rename(&one, "one.moved")).await;
+    let moved = place.account(&one.id).await;
+    assert_eq!(moved.name, "one.moved");
+    assert_eq!(place.members(&group.id).await.expect("the group"), BTreeSet::from([one.id.clone()]));
+    place.twice(&rename(&other, "one")).await;
+    place.twice(&rename(&moved, "other")).await;
+    assert_eq!(place.target.account_named("one").await.expect("a look").map(|one| one.id), Some(other.id));
+    assert_eq!(place.target.account_named("other").await.expect("a look").map(|one| one.id), Some(one.id));
+    assert_eq!(place.target.account_named("one.moved").await.expect("a look"), None);
+}
+
+async fn a_deactivated_account_comes_back_with_its_groups(place: Place) {
+    let made = place.user("carol").await;
+    let group = place.group("keepers").await;
+    place.join(&made, &group).await;
+    let made = place.account(&made.id).await;
+    if place.info.capabilities.deactivate == Deactivation::Never {
+        let error = place.apply(&deactivate(&made)).await.expect_err("it cannot");
+        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        return;
+    }
+    assert_eq!(place.info.capabilities.deactivate == Deactivation::Access, !made.access.is_empty());
+    place.twice(&deactivate(&made)).await;
+    let off = place.account(&made.id).await;
+    assert!(!off.active && off.access.is_empty());
+    assert_eq!((&off.name, &off.display_name), (&made.name, &made.display_name));
+    assert!(off.groups.as_ref().is_some_and(|groups| groups.contains(&group.id)), "its groups are kept");
+    let (listed, _) = place.accounts().await;
+    assert!(listed.iter().any(|account| account.id == made.id && !account.active), "listed as inactive");
+    place.twice(&activate(&made)).await;
+    let back = place.account(&made.id).await;
+    let sorted = |account: &usersync::model::Account| {
+        let mut account = account.clone();
+        account.access.sort();
+        account.groups.iter_mut().for_each(|groups| groups.sort());
+        account
+    };
+    assert_eq!(sorted(&back), sorted(&made));
+}
+
+async fn a_deleted_account_is_gone(place: Place) {
+    let (made, group) = (place.user("dave").await, place.group("leavers").await);
+    place.join(&made, &group).await;
+    if !place.info.capabilities.delete {
+        let error = place.apply(&delete(&made)).await.expect_err("it cannot");
+        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        return;
+    }
+    place.twice(&delete(&made)).await;
+    assert_eq!(place.target.account(&made.id).await.expect("a look"), None);
+    assert_eq!(place.target.account_named("dave").await.expect("a look"), None);
+    assert_eq!(place.members(&group.id).await.expect("the group stays"), BTreeSet::new());
+    let again = place.user("dave").await;
+    assert_ne!(again.id, made.id, "a new account with the old login is another one");
+}
+
+async fn a_group_is_made_found_and_deleted(place: Place) {
+    assert_eq!(place.target.group_named("Builders").await.expect("a look"), None);
+    let made = place.group("Builders").await;
+    let case = place.info.capabilities.group_case;
+    assert_eq!(made.name, case.written("Builders"));
+    assert_eq!(place.target.group_named("Builders").await.expect("a look"), Some(made.clone()));
+    let shouted = place.target.group_named("BUILDERS").await.expect("a look");
+    assert_eq!(shouted.is_some(), case.fold("BUILDERS") == case.fold("Builders"));
+    let again = place.apply(&Operation::CreateGroup { name: "Builders".to_owned() }).await;
+    assert_eq!(again.expect_err("the name is taken").kind, TargetErrorKind::NameTaken);
+    assert_eq!(place.members(&made.id).await, Some(BTreeSet::new()));
+    place.twice(&Operation::DeleteGroup { group: made.id.clone(), name: made.name.clone() }).await;
+    assert_eq!(place.target.group_named("Builders").await.expect("a look"), None);
+    assert_eq!(place.members(&made.id).await, None, "a group that is gone has no members, not none");
+}
+
+async fn members_come_and_go(place: Place) {
+    let (erin, frank) = (place.user("erin").await, place.user("frank").await);
+    let (one, two) = (place.group("first group").await, place.group("second").await);
+    for group in [&one, &two] {
+        place.twice(&join(&erin, group)).await;
+    }
+    place.twice(&join(&frank, &one)).await;
+    assert_eq!(place.members(&one.id).await.expect("there"), BTreeSet::from([erin.id.clone(), frank.id.clone()]));
+    let groups = place.account(&erin.id).await.groups.expect("told");
+    assert!(groups.contains(&one.id) && groups.contains(&two.id));
+    place.twice(&leave(&erin, &one)).await;
+    assert_eq!(place.members(&one.id).await.expect("there"), BTreeSet::from([frank.id.clone()]));
+    assert!(!place.account(&erin.id).await.groups.expect("told").contains(&one.id));
+    assert_eq!(place.members(&two.id).await.expect("there"), BTreeSet::from([erin.id.clone()]));
+}
+
+async fn all_accounts_are_listed_while_others_change_things(place: Place) {
+    let (before, _) = place.accounts().await;
+    let mut made = BTreeSet::new();
+    for nth in 0..23 {
+        made.insert(place.user(&format!("user-{nth:02}")).await.id);
+    }
+    place.cap_pages(10);
+    let (mut seen, mut pages, mut cursor) = (BTreeSet::new(), 0, None);
+    loop {
+        let page = place.target.accounts(cursor.as_deref()).await.expect("a page");
+        seen.extend(page.items.into_iter().map(|account| account.id));
+        pages += 1;
+        // Somebody joins meanwhile; nobody who was there may be missed for that.
+        place.user(&format!("late-{pages}")).await;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert!(pages >= 3, "{pages} pages");
+    assert!(made.is_subset(&seen), "missed: {:?}", made.difference(&seen).collect::<Vec<_>>());
+    assert!(before.iter().all(|account| seen.contains(&account.id)));
+}
+
+async fn all_members_are_listed_over_pages(place: Place) {
+    let group = place.group("crowded").await;
+    place.cap_pages(10);
+    let mut members = BTreeSet::new();
+    for nth in 0..23 {
+        let account = place.user(&format!("member-{nth:02}")).await;
+        place.join(&account, &group).await;
+        members.insert(account.id);
+    }
+    assert_eq!(place.members(&group.id).await.expect("there"), members);
+}
+
+async fn names_may_hold_what_names_hold(place: Place) {
+    let can = &place.info.capabilities;
+    for login in ["anna-lena.o_k", "jürgen", "zoë.müller", "o'brien", "a+b", "x@example.org", "田中"] {
+        if login.contains(|c| can.login_forbids.contains(&c)) {
+            continue;
+        }
+        let account = place.user(login).await;
+        assert_eq!(account.name, place.written(login));
+        let found = place.target.account_named(login).await.expect("a look");
+        assert_eq!(found.map(|found| found.id), Some(account.id.clone()), "{login}");
+        let group = place.group(&format!("of {login}")).await;
+        place.twice(&join(&account, &group)).await;
+        assert_eq!(place.members(&group.id).await.expect("there"), BTreeSet::from([account.id.clone()]));
+        place.twice(&deactivate(&place.account(&account.id).await)).await;
+    }
+    let person = place.user("person").await;
+    for name in ["a/b", "100%", "50%25", "c++", "say \"hi\"", "R&D", "two  spaces", "Ärzte", "semi;colon", "#1?"] {
+        if name.contains(|c| can.group_forbids.contains(&c)) {
+            continue;
+        }
+        let group = place.group(name).await;
+        assert_eq!(group.name, can.group_case.written(name));
+        place.twice(&join(&person, &group)).await;
+        assert!(place.account(&person.id).await.groups.expect("told").contains(&group.id), "{name}");
+        place.twice(&leave(&person, &group)).await;
+        place.twice(&Operation::DeleteGroup { group: group.id.clone(), name: group.name.clone() }).await;
+        assert_eq!(place.target.group_named(name).await.expect("a look"), None, "{name}");
+    }
+}
+
+async fn administrators_are_protected(place: Place) {
+    let Some(login) = place.administrator else { return assert!(place.info.signed_in_as != "admin") };
+    let admin = place.target.account_named(login).await.expect("a look").expect("it is there");
+    assert!(admin.protected.is_some(), "{admin:?}");
+    for operation in [deactivate(&admin), delete(&admin)] {
+        let error = place.apply(&operation).await.expect_err("the last administrator, or our own account");
+        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+    }
+    assert!(place.account(&admin.id).await.active);
+    let (listed, _) = place.accounts().await;
+    assert!(listed.iter().any(|account| account.id == admin.id && account.protected.is_some()));
+}
+
+async fn what_is_not_there_is_told(place: Place) {
+    let (made, group) = (place.user("gone").await, place.group("ghosts").await);
+    if place.info.capabilities.delete {
+        place.apply(&delete(&made)).await.expect("it goes");
+        let update =
+            Operation::UpdateUser { account: made.id.clone(), name: made.name.clone(), fields: fields("X", "x") };
+        for operation in [update, activate(&made), join(&made, &group)] {
+            let error = place.apply(&operation).await.expect_err("there is no such account");
+            assert_ne!(error.kind, TargetErrorKind::Unanswered, "{operation}: {error}");
+            assert!(error.text.contains("gone"), "it names the login: {error}");
+        }
+        // What is to be taken from who is gone is taken.
+        place.apply(&leave(&made, &group)).await.expect("nobody to take out");
+    }
+    let person = place.user("lonely").await;
+    place.apply(&Operation::DeleteGroup { group: group.id.clone(), name: group.name.clone() }).await.expect("it goes");
+    let error = place.apply(&join(&person, &group)).await.expect_err("there is no such group");
+    assert_ne!(error.kind, TargetErrorKind::Unanswered, "{error}");
+    place.apply(&leave(&person, &group)).await.expect("nothing to leave");
+}

@@ -1,0 +1,245 @@
+//! Every write of every kind meets every fault: what comes back is the truth, nothing is sent twice blindly, and doing
+//! it again once all is well ends where it should.
+
+use std::time::Duration;
+
+use futures::{StreamExt, future::BoxFuture, stream};
+use usersync::{
+    model::{Account, ErrorClass, Operation, TargetGroup},
+    sandbox::Fault,
+    target::{Applied, TargetError, TargetErrorKind},
+};
+
+use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, join, leave, rename};
+
+/// What an answer to a write may come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Expected {
+    /// The request may have arrived.
+    Unanswered,
+    /// Nothing was done, for this reason.
+    Class(ErrorClass),
+    /// Nothing was done, or what was to be done is so already: whatever is true.
+    Truth,
+}
+
+/// A name, the fault, and what it comes to for most writes.
+type Struck = (&'static str, fn() -> Fault, Expected);
+
+/// Starts a place of one kind.
+type Start = fn() -> BoxFuture<'static, Place>;
+
+const FAULTS: &[Struck] = &[
+    ("cut before", Fault::cut, Expected::Unanswered),
+    ("cut after", Fault::cut_after, Expected::Unanswered),
+    ("time-out before", || Fault::delay(PATIENCE * 2), Expected::Unanswered),
+    ("time-out after", || Fault::delay_after(PATIENCE * 2), Expected::Unanswered),
+    ("400", || Fault::status(400, "no"), Expected::Truth),
+    ("401", || Fault::status(401, "no"), Expected::Class(ErrorClass::Credentials)),
+    ("403", || Fault::status(403, "no"), Expected::Truth),
+    ("404 of a proxy", || Fault::html(404, "<html>not here</html>"), Expected::Truth),
+    ("409", || Fault::status(409, "busy"), Expected::Truth),
+    ("429 with Retry-After", || Fault::too_many(7), Expected::Class(ErrorClass::Throttled)),
+    ("429", || Fault::status(429, ""), Expected::Class(ErrorClass::Throttled)),
+    ("500", || Fault::status(500, "{}"), Expected::Unanswered),
+    ("502 in HTML", || Fault::html(502, "<html><b>Bad gateway</b></html>"), Expected::Unanswered),
+    ("503", Fault::unavailable, Expected::Class(ErrorClass::Transient)),
+    (
+        "sign-in page",
+        || Fault::login_redirect("https://sso.example.org/login"),
+        Expected::Class(ErrorClass::Credentials),
+    ),
+    ("200 in HTML", || Fault::html(200, "<html>Welcome</html>"), Expected::Unanswered),
+    ("100 MiB", || Fault::new(usersync::sandbox::fault::Kind::Huge(2 << 20)), Expected::Truth),
+    ("truncated", || Fault::truncate(3), Expected::Truth),
+];
+
+/// What the writes work on.
+struct Cast {
+    person: Account,
+    leaver: Account,
+    group: TargetGroup,
+    other: TargetGroup,
+}
+
+const WRITES: &[(&str, fn(&Cast) -> Operation)] = &[
+    ("create", |_| Operation::CreateUser { name: "newcomer".to_owned(), fields: fields("New", "newcomer") }),
+    ("update", |cast| Operation::UpdateUser {
+        account: cast.person.id.clone(),
+        name: cast.person.name.clone(),
+        fields: fields("Other Name", "other"),
+    }),
+    ("rename", |cast| rename(&cast.person, "person.new")),
+    ("deactivate", |cast| deactivate(&cast.person)),
+    ("activate", |cast| activate(&cast.leaver)),
+    ("delete", |cast| delete(&cast.person)),
+    ("create group", |_| Operation::CreateGroup { name: "fresh".to_owned() }),
+    ("delete group", |cast| Operation::DeleteGroup { group: cast.other.id.clone(), name: cast.other.name.clone() }),
+    ("join", |cast| join(&cast.person, &cast.other)),
+    ("leave", |cast| leave(&cast.person, &cast.group)),
+];
+
+async fn cast(place: &Place) -> Cast {
+    let (person, leaver) = (place.user("person").await, place.user("leaver").await);
+    let (group, other) = (place.group("group").await, place.group("other").await);
+    place.join(&person, &group).await;
+    let (person, leaver) = (place.account(&person.id).await, place.account(&leaver.id).await);
+    place.apply(&deactivate(&leaver)).await.expect("the leaver leaves");
+    Cast { person, leaver, group, other }
+}
+
+/// Whether what an operation wants is so.
+async fn is_so(place: &Place, operation: &Operation) -> bool {
+    let account = match operation.account() {
+        Some(id) => place.target.account(id).await.expect("a look"),
+        None => None,
+    };
+    let member = |group| account.as_ref().and_then(|one| one.groups.as_ref()).is_some_and(|all| all.contains(group));
+    match operation {
+        Operation::CreateUser { name, .. } => place.target.account_named(name).await.expect("a look").is_some(),
+        Operation::UpdateUser { fields, .. } => {
+            account.is_some_and(|account| Some(account.display_name) == fields.display_name)
+        }
+        Operation::RenameUser { to, .. } => account.is_some_and(|account| account.name == *to),
+        Operation::ActivateUser { gives, .. } => {
+            account.is_some_and(|account| account.active && gives.iter().all(|one| account.access.contains(one)))
+        }
+        Operation::DeactivateUser { .. } => account.is_some_and(|account| !account.active),
+        Operation::DeleteUser { .. } => account.is_none(),
+        Operation::CreateGroup { name } => place.target.group_named(name).await.expect("a look").is_some(),
+        Operation::DeleteGroup { name, .. } => place.target.group_named(name).await.expect("a look").is_none(),
+        Operation::AddMember { group, .. } => member(group),
+        Operation::RemoveMember { group, .. } => !member(group),
+    }
+}
+
+fn writes(place: &Place) -> usize {
+    place.journal.entries().iter().filter(|entry| entry.method != "GET").count()
+}
+
+/// A write, and which of the calls that it makes is struck.
+#[derive(Clone, Copy)]
+struct Blow {
+    write: usize,
+    call: usize,
+    calls: usize,
+}
+
+/// One write meets one fault; what is wrong with what came of it.
+async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Vec<String> {
+    let (name, operation) = WRITES[blow.write];
+    let place = start().await;
+    let operation = operation(&cast(&place).await);
+    let mut wrong = Vec::new();
+    let mut expect = |right: bool, what: String| {
+        if !right {
+            wrong.push(format!("{name} meets {fault} at call {}: {what}", blow.call + 1));
+        }
+    };
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        place.faults.add(make().method(method).after(u64::try_from(blow.call).expect("a small number")).once());
+    }
+    let before = writes(&place);
+    let came = place.apply(&operation).await;
+    let sent = writes(&place) - before;
+    place.faults.clear();
+    // What was cut off or came late has its effect by now, if it ever has.
+    if fault.starts_with("time-out") {
+        tokio::time::sleep(PATIENCE * 2 + Duration::from_millis(300)).await;
+    }
+    place.target.forget_refusal();
+    let so = is_so(&place, &operation).await;
+    match &came {
+        Ok(_) => expect(so, "it says done, but it is not so".to_owned()),
+        Err(error) => {
+            expect(
+                error.kind == TargetErrorKind::Unanswered || !so || matches!(operation, Operation::UpdateUser { .. }),
+                format!("it says {:?}, but it was done: {error}", error.kind),
+            );
+            let clean = !error.text.contains('<') && !error.text.contains(&place.secret);
+            expect(clean, format!("mark-up or a secret in its words: {error}"));
+            let named = error.text.contains("person")
+                || ["newcomer", "leaver", "fresh", "other"].iter().any(|one| error.text.contains(one));
+            expect(named, format!("it does not say to whom it happened: {error}"));
+        }
+    }
+    // After a call that took effect, only looking tells what was done.
+    let halfway = blow.call > 0 && came.as_ref().is_err_and(|error| error.kind == TargetErrorKind::Unanswered);
+    expect(halfway || fits(&came, *expected), format!("came to {came:?}, which is not {expected:?}"));
+    if *fault == "429 with Retry-After" && blow.call == 0 {
+        let wait = came.as_ref().err().and_then(|error| error.retry_after).map(|wait| wait.as_secs());
+        expect(wait == Some(7), format!("it does not tell how long to wait: {wait:?}"));
+    }
+    let again = place.apply(&operation).await;
+    let settled = match &again {
+        Ok(_) => true,
+        Err(error) => so && error.kind == TargetErrorKind::NameTaken,
+    };
+    expect(settled, format!("doing it again came to {again:?}"));
+    expect(is_so(&place, &operation).await, "doing it again did not bring it about".to_owned());
+    // A fault may make the client look, but never send what it has sent.
+    expect(sent <= blow.calls, format!("{sent} writes were sent where {} are needed", blow.calls));
+    wrong
+}
+
+fn fits(came: &Result<Applied, TargetError>, expected: Expected) -> bool {
+    match (came, expected) {
+        (_, Expected::Truth) => true,
+        // Whoever looks for himself may know more.
+        (Ok(_), Expected::Unanswered) => true,
+        (Ok(_), Expected::Class(_)) => false,
+        (Err(error), Expected::Unanswered) => error.kind == TargetErrorKind::Unanswered,
+        (Err(error), Expected::Class(class)) => error.kind == TargetErrorKind::NotDone(class),
+    }
+}
+
+/// How many writes an operation sends when all is well.
+async fn calls_needed(start: Start, write: usize) -> usize {
+    let place = start().await;
+    let operation = WRITES[write].1(&cast(&place).await);
+    let before = writes(&place);
+    place.apply(&operation).await.expect("all is well");
+    writes(&place) - before
+}
+
+/// All writes that the kind can do meet all faults, at each call that they make; how many meetings that were.
+async fn every_write_meets_every_fault(start: Start) -> usize {
+    let place = start().await;
+    let cast = cast(&place).await;
+    let mut pairs = Vec::new();
+    for write in 0..WRITES.len() {
+        let can = match WRITES[write].1(&cast) {
+            Operation::RenameUser { .. } => place.info.capabilities.rename,
+            Operation::DeleteUser { .. } => place.info.capabilities.delete,
+            _ => true,
+        };
+        if can {
+            let calls = calls_needed(start, write).await;
+            let blows = (0..calls).map(|call| Blow { write, call, calls });
+            pairs.extend(blows.flat_map(|blow| FAULTS.iter().map(move |fault| (blow, fault))));
+        }
+    }
+    let count = pairs.len();
+    let met = stream::iter(pairs).map(|(blow, fault)| meets(start, blow, fault)).buffer_unordered(12);
+    let wrong: Vec<String> = met.collect::<Vec<_>>().await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    count
+}
+
+/// A test for each kind, with the calls that its writes make together.
+macro_rules! kinds {
+    ($($kind:ident $calls:literal)*) => {
+        $(
+            #[tokio::test]
+            async fn $kind() {
+                let met = every_write_meets_every_fault(|| Box::pin(places::$kind())).await;
+                println!("{}: {met} meetings of writes and faults", stringify!($kind));
+                assert_eq!(met, $calls * FAULTS.len());
+            }
+        )*
+    };
+}
+
+kinds! {
+    jira 10
+}

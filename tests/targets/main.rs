@@ -1,0 +1,5 @@
+//! What every kind of target promises, whatever the product behind it: the same tests for each, against its imitation.
+
+mod conformance;
+mod faults;
+mod places;

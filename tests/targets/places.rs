@@ -1,0 +1,204 @@
+//! One imitation of each kind, with a client that works it.
+
+use std::{any::Any, collections::BTreeSet, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use url::Url;
+use usersync::{
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
+    sandbox::{Faults, JiraOptions, JiraSandbox, Journal},
+    target::{
+        Applied, Credentials, Target, TargetError, TargetInfo,
+        http::HttpSettings,
+        jira::{JiraSettings, JiraTarget},
+    },
+};
+
+/// A server with its client.
+pub struct Place {
+    pub target: Arc<dyn Target>,
+    pub info: TargetInfo,
+    pub faults: Faults,
+    pub journal: Journal,
+    /// The login of an administrator's account, where the product knows such.
+    pub administrator: Option<&'static str>,
+    /// The secret that the client signs in with.
+    pub secret: String,
+    /// Lets the server give no more than so many at once.
+    cap_pages: Box<dyn Fn(usize) + Send + Sync>,
+    /// Ends with this.
+    _server: Box<dyn Any + Send + Sync>,
+}
+
+/// How long a call may take here: long enough for a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+pub async fn jira() -> Place {
+    let options = JiraOptions::default();
+    let secret = options.token.clone();
+    let sandbox = JiraSandbox::start(options).await.expect("a free port");
+    sandbox.set_credentials("jsync", "sync-password", "sync-token");
+    let mut settings = JiraSettings::new(url(&sandbox.url()), token(&secret));
+    settings.http = patient();
+    settings.applications = Some(vec!["jira-software".to_owned()]);
+    let target = JiraTarget::new(settings).expect("good settings");
+    let sandbox = Arc::new(sandbox);
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.set_list_cap(cap);
+    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+fn url(text: &str) -> Url {
+    text.parse().expect("an address")
+}
+
+fn token(secret: &str) -> Credentials {
+    let secret = SecretString::from(secret);
+    Credentials::Token(Arc::new(move || Ok(secret.clone())))
+}
+
+fn patient() -> HttpSettings {
+    HttpSettings { call_timeout: PATIENCE, body_max: 1 << 20, ..HttpSettings::default() }
+}
+
+/// Before this an operation is sent.
+pub fn soon() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(30)
+}
+
+impl Place {
+    async fn new(
+        target: Arc<dyn Target>,
+        faults: Faults,
+        journal: Journal,
+        administrator: Option<&'static str>,
+        secret: String,
+        cap_pages: impl Fn(usize) + Send + Sync + 'static,
+        server: impl Any + Send + Sync,
+    ) -> Self {
+        let info = target.probe().await.expect("a first contact");
+        let (cap_pages, server) = (Box::new(cap_pages), Box::new(server));
+        Self { target, info, faults, journal, administrator, secret, cap_pages, _server: server }
+    }
+
+    pub fn cap_pages(&self, cap: usize) {
+        (self.cap_pages)(cap);
+    }
+
+    pub async fn apply(&self, operation: &Operation) -> Result<Applied, TargetError> {
+        self.target.apply(operation, soon()).await
+    }
+
+    /// Does an operation twice: the second time is as the first.
+    pub async fn twice(&self, operation: &Operation) {
+        for time in ["the first", "the second"] {
+            self.apply(operation).await.unwrap_or_else(|error| panic!("{operation}, {time} time: {error}"));
+        }
+    }
+
+    /// A new account, as it is read back.
+    pub async fn user(&self, login: &str) -> Account {
+        let operation =
+            Operation::CreateUser { name: login.to_owned(), fields: fields(&format!("Shown {login}"), login) };
+        let applied = self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
+        let Applied::Account(made) = applied else { panic!("{operation} gives the account") };
+        let account = self.account(&made.id).await;
+        assert_eq!((&account.id, &account.name), (&made.id, &made.name));
+        account
+    }
+
+    /// A new group.
+    pub async fn group(&self, name: &str) -> TargetGroup {
+        let operation = Operation::CreateGroup { name: name.to_owned() };
+        let applied = self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
+        let Applied::Group(group) = applied else { panic!("{operation} gives the group") };
+        group
+    }
+
+    /// An account that is there.
+    pub async fn account(&self, id: &AccountId) -> Account {
+        self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"))
+    }
+
+    pub async fn join(&self, account: &Account, group: &TargetGroup) {
+        let operation = join(account, group);
+        self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
+    }
+
+    /// All members of a group, page by page; `None` if there is no such group.
+    pub async fn members(&self, group: &TargetGroupId) -> Option<BTreeSet<AccountId>> {
+        let mut members = BTreeSet::new();
+        let mut cursor = None;
+        loop {
+            let page = self.target.members(group, cursor.as_deref()).await.expect("a page of members")?;
+            assert_eq!(page.doubt, None);
+            members.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Some(members);
+            }
+        }
+    }
+
+    /// All accounts, page by page; and how many pages there were.
+    pub async fn accounts(&self) -> (Vec<Account>, usize) {
+        let (mut accounts, mut pages, mut cursor) = (Vec::new(), 0, None);
+        loop {
+            let page = self.target.accounts(cursor.as_deref()).await.expect("a page of accounts");
+            assert_eq!(page.doubt, None);
+            accounts.extend(page.items);
+            pages += 1;
+            cursor = page.next;
+            if cursor.is_none() {
+                return (accounts, pages);
+            }
+        }
+    }
+
+    /// The login as this target writes it.
+    pub fn written(&self, login: &str) -> String {
+        self.info.capabilities.login_case.written(login)
+    }
+}
+
+pub fn fields(display_name: &str, login: &str) -> UserFields {
+    let email = format!("{}@example.org", login.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    UserFields { display_name: Some(display_name.to_owned()), email: Some(email) }
+}
+
+pub fn join(account: &Account, group: &TargetGroup) -> Operation {
+    Operation::AddMember {
+        group: group.id.clone(),
+        group_name: group.name.clone(),
+        account: account.id.clone(),
+        name: account.name.clone(),
+    }
+}
+
+pub fn leave(account: &Account, group: &TargetGroup) -> Operation {
+    Operation::RemoveMember {
+        group: group.id.clone(),
+        group_name: group.name.clone(),
+        account: account.id.clone(),
+        name: account.name.clone(),
+    }
+}
+
+pub fn deactivate(account: &Account) -> Operation {
+    Operation::DeactivateUser { account: account.id.clone(), name: account.name.clone(), takes: account.access.clone() }
+}
+
+/// Activates an account that had this access.
+pub fn activate(account: &Account) -> Operation {
+    Operation::ActivateUser { account: account.id.clone(), name: account.name.clone(), gives: account.access.clone() }
+}
+
+pub fn delete(account: &Account) -> Operation {
+    Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() }
+}
+
+pub fn rename(account: &Account, to: &str) -> Operation {
+    Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to: to.to_owned() }
+}
