@@ -1,4 +1,6 @@
-//! `usersync check`: is everything there that is needed? Nothing is changed.
+//! `usersync check`: is everything there that is needed? Nothing is changed, unless a person asks for a trial.
+
+mod write_test;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     config::{Config, ConnectorConfig, TargetConfig},
     keycloak::KeycloakSource,
-    model::{ConnectorName, ErrorClass, TargetName},
+    model::{ConnectorName, ErrorClass, TargetIdentity, TargetName},
     store::Store,
     store::sqlite::{OpenOptions, SqliteStore},
     target::{Note, NoteState, Target},
@@ -30,12 +32,16 @@ const RUNS: usize = 3;
 Try every source and target, and say what is missing and how to mend it.
 
 Signs in everywhere, reads a little, compares rights, clocks and settings. Nothing is changed. Each line begins with how \
-it stands: ok, note (worth knowing), wait (something is still to come), no (a problem).",
+it stands: ok, note (worth knowing), wait (something is still to come), no (a problem).
+
+With --write-test every operation that a target can do is tried there on one throw-away account and one group, both \
+named usersync-check-…, which are taken away again.",
     after_help = "\
 Examples:
   usersync check
   usersync check --connector acme
   usersync check --quiet          only what is not well
+  usersync check --target jira-prod --write-test
   usersync check --json"
 )]
 pub(super) struct CheckArgs {
@@ -45,6 +51,9 @@ pub(super) struct CheckArgs {
     /// Only this target
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
+    /// Make, change and take away one throw-away account and group on each target
+    #[arg(long)]
+    write_test: bool,
 }
 
 /// One thing that was checked.
@@ -84,12 +93,14 @@ impl CheckArgs {
         };
         let targets = config.targets.iter().filter(filled);
         let targets = targets.filter_map(|target| Some((target, sides.targets.get(&target.name)?)));
-        parts.extend(futures::future::join_all(targets.map(|(config, client)| probe(config, client.as_ref()))).await);
-        Ok(tell(&context.out, &parts))
+        let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
+        let probed = futures::future::join_all(probes).await;
+        parts.extend(one_server_twice(probed));
+        Ok(tell(&context.out, &parts, self.write_test))
     }
 }
 
-fn tell(out: &Out, parts: &[Part]) -> Exit {
+fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
     let counted = |state| parts.iter().flat_map(|part| &part.notes).filter(|note| note.state == state).count();
     let (problems, waits) = (counted(NoteState::No), counted(NoteState::Wait));
     let unreachable = parts.iter().any(|part| part.unreachable);
@@ -118,7 +129,8 @@ fn tell(out: &Out, parts: &[Part]) -> Exit {
             0 => "No problems".to_owned(),
             problems => count(problems, "problem", "problems"),
         };
-        out.say(format!("{problems}{waits}. Nothing was changed."));
+        let changed = if wrote { "Only throw-away accounts and groups were written." } else { "Nothing was changed." };
+        out.say(format!("{problems}{waits}. {changed}"));
     }
     if unreachable {
         Exit::Unreachable
@@ -230,7 +242,22 @@ fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), told.join(", ")))
 }
 
-async fn probe(config: &TargetConfig, client: &dyn Target) -> Part {
+/// Targets that turn out to be one server are refused at work, so that is told here.
+fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
+    let known: Vec<(String, TargetIdentity)> =
+        probed.iter().filter_map(|(part, identity)| Some((part.name.clone(), identity.clone()?))).collect();
+    let told = |(mut part, identity): (Part, Option<TargetIdentity>)| {
+        let twin = known.iter().find(|(name, other)| *name != part.name && Some(other) == identity.as_ref());
+        if let Some((other, _)) = twin {
+            let text = format!("the same server as target {other}; define it once and name it in both connectors");
+            part.notes.push(note(NoteState::No, "identity", text));
+        }
+        part
+    };
+    probed.into_iter().map(told).collect()
+}
+
+async fn probe(config: &TargetConfig, client: &dyn Target, write: bool) -> (Part, Option<TargetIdentity>) {
     let mut part = Part {
         kind: "target",
         name: config.name.to_string(),
@@ -243,12 +270,17 @@ async fn probe(config: &TargetConfig, client: &dyn Target) -> Part {
         Ok(info) => {
             part.what = format!("{}, signed in as {}", info.product, info.signed_in_as);
             part.notes = info.notes;
+            if write {
+                let tag = hex::encode(rand::random::<[u8; 4]>());
+                part.notes.extend(write_test::write_test(client, &info.capabilities, &tag).await);
+            }
+            (part, Some(info.identity))
         }
         Err(error) => {
             let about = if error.class() == ErrorClass::Credentials { "sign-in" } else { "reached" };
             part.unreachable = true;
             part.notes.push(note(NoteState::No, about, error.text));
+            (part, None)
         }
     }
-    part
 }

@@ -1,0 +1,176 @@
+//! `usersync check --write-test`: makes, changes and takes away one throw-away account and group.
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::note;
+use crate::{
+    model::{Account, Operation, TargetGroup, UserFields},
+    target::{Applied, Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetErrorKind},
+};
+
+/// How long one step may take.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Tries every operation that the target can do on objects of its own, named after `tag`, and takes them away again,
+/// whatever failed in between. Each step is a line.
+pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &str) -> Vec<Note> {
+    let mut trial = Trial { target, can, notes: Vec::new() };
+    let group = trial.make_group(&format!("usersync-check-{tag}")).await;
+    if let Some(account) = trial.make_account(&format!("usersync-check-{tag}")).await {
+        let account = trial.change(account, group.as_ref()).await;
+        trial.take_away(&account).await;
+    }
+    if let Some(group) = group {
+        let delete = Operation::DeleteGroup { group: group.id.clone(), name: group.name.clone() };
+        trial.step("delete group", &delete).await;
+    }
+    trial.notes
+}
+
+struct Trial<'a> {
+    target: &'a dyn Target,
+    can: &'a Capabilities,
+    notes: Vec<Note>,
+}
+
+impl Trial<'_> {
+    /// Does one step and notes how it went; `None` if it failed.
+    async fn step(&mut self, about: &str, operation: &Operation) -> Option<Applied> {
+        let began = Instant::now();
+        let result = self.target.apply(operation, Timestamp::now() + PATIENCE).await;
+        self.tell(about, operation, began, &result);
+        result.ok()
+    }
+
+    fn tell<T>(&mut self, about: &str, operation: &Operation, began: Instant, result: &Result<T, TargetError>) {
+        self.notes.push(match result {
+            Ok(_) => note(NoteState::Ok, about, format!("{operation}, in {} ms", began.elapsed().as_millis().max(1))),
+            Err(error) if error.kind == TargetErrorKind::Unanswered => {
+                let text = format!("{} Look for it there, and take it away by hand.", error.text);
+                note(NoteState::No, about, text)
+            }
+            Err(error) => note(NoteState::No, about, error.text.clone()),
+        });
+    }
+
+    fn cannot(&mut self, about: &str, text: &str) {
+        self.notes.push(note(NoteState::Note, about, text));
+    }
+
+    async fn make_group(&mut self, name: &str) -> Option<TargetGroup> {
+        match self.step("create group", &Operation::CreateGroup { name: name.to_owned() }).await? {
+            Applied::Group(group) => Some(group),
+            Applied::Account(_) | Applied::Done => None,
+        }
+    }
+
+    async fn make_account(&mut self, login: &str) -> Option<Account> {
+        let (name, email) = (Some(format!("Usersync {login}")), Some(format!("{login}@example.org")));
+        let fields = UserFields { display_name: name, email };
+        match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields }).await? {
+            Applied::Account(account) => Some(account),
+            Applied::Group(_) | Applied::Done => None,
+        }
+    }
+
+    /// Everything between making and taking away; gives the account as it is then.
+    async fn change(&mut self, account: Account, group: Option<&TargetGroup>) -> Account {
+        let id = || account.id.clone();
+        let fields = UserFields { display_name: Some("Usersync check, changed".to_owned()), email: None };
+        self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
+        let mut login = account.name.clone();
+        if self.can.rename {
+            let to = format!("{login}-renamed");
+            let rename = Operation::RenameUser { account: id(), name: login.clone(), to: to.clone() };
+            if self.step("rename", &rename).await.is_some() {
+                login = to;
+            }
+        } else {
+            self.cannot("rename", "not possible here: logins that change in Keycloak have to be changed by hand");
+        }
+        if let Some(group) = group {
+            let (group_id, group_name) = (group.id.clone(), group.name.clone());
+            let join = Operation::AddMember { group: group_id, group_name, account: id(), name: login.clone() };
+            if self.step("join", &join).await.is_some() {
+                let (group_id, group_name) = (group.id.clone(), group.name.clone());
+                let leave = Operation::RemoveMember { group: group_id, group_name, account: id(), name: login.clone() };
+                self.step("leave", &leave).await;
+            }
+        }
+        // Read anew: what lets it sign in is told only here.
+        let read = self.target.account(&account.id).await.ok().flatten();
+        let account = read.unwrap_or(Account { name: login, ..account });
+        if self.can.deactivate == Deactivation::Never {
+            self.cannot("deactivate", "not possible here: who leaves has to be dealt with by hand");
+            return account;
+        }
+        let (name, takes) = (account.name.clone(), account.access.clone());
+        let off = Operation::DeactivateUser { account: account.id.clone(), name: name.clone(), takes: takes.clone() };
+        if self.step("deactivate", &off).await.is_some() {
+            let on = Operation::ActivateUser { account: account.id.clone(), name, gives: takes };
+            self.step("activate", &on).await;
+        }
+        account
+    }
+
+    async fn take_away(&mut self, account: &Account) {
+        let name = account.name.clone();
+        if self.can.delete {
+            self.step("delete", &Operation::DeleteUser { account: account.id.clone(), name }).await;
+            return;
+        }
+        let text = format!("not possible here: the account {name} stays, deactivated; delete it by hand");
+        self.cannot("delete", &text);
+        let takes = account.access.clone();
+        self.step("deactivate", &Operation::DeactivateUser { account: account.id.clone(), name, takes }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        sandbox::{Fault, JiraOptions, JiraSandbox},
+        target::{
+            Credentials,
+            jira::{JiraSettings, JiraTarget},
+        },
+    };
+
+    async fn tried(sandbox: &JiraSandbox) -> Vec<Note> {
+        let token = Credentials::Token(Arc::new(|| Ok("sandbox-token".to_owned().into())));
+        let address = sandbox.url().parse().expect("an address");
+        let target = JiraTarget::new(JiraSettings::new(address, token)).expect("good settings");
+        let info = target.probe().await.expect("a first contact");
+        write_test(&target, &info.capabilities, "1a2b").await
+    }
+
+    #[tokio::test]
+    async fn every_step_is_told_and_nothing_stays() {
+        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let before = sandbox.snapshot();
+        let notes = tried(&sandbox).await;
+        assert!(notes.iter().all(|note| note.state == NoteState::Ok), "{notes:?}");
+        let steps: Vec<_> = notes.iter().map(|note| note.about.as_str()).collect();
+        let all = "create group,create,update,rename,join,leave,deactivate,activate,delete,delete group";
+        assert_eq!(steps.join(","), all);
+        assert_eq!(sandbox.snapshot(), before);
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_told_and_the_rest_is_taken_away_all_the_same() {
+        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let before = sandbox.snapshot();
+        sandbox.faults.add(Fault::status(403, "{}").method("PUT").path("/user"));
+        let notes = tried(&sandbox).await;
+        let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
+        let steps: Vec<_> = failed.iter().map(|note| note.about.as_str()).collect();
+        assert_eq!(steps, ["update", "rename", "deactivate"]);
+        assert!(failed.iter().all(|note| note.text.contains("usersync-check-1a2b")), "{failed:?}");
+        assert_eq!(sandbox.snapshot(), before);
+    }
+}
