@@ -50,15 +50,7 @@ pub(super) fn intend(
         return Intended::None(why);
     }
     let name = policy::group_name(group, case);
-    let held_by = table.sources().find_map(|(other, mapping)| match mapping {
-        GroupMapping::Managed { group: id, name: mapped }
-            if *other != group.id && case.fold(mapped) == case.fold(&group.name) =>
-        {
-            Some((other, id))
-        }
-        _ => None,
-    });
-    match held_by {
+    match table.others_feeding(&group.id, &group.name, case).next() {
         Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
         // Also for one that has the name itself: two may have taken it at once.
         Some((other, _)) => return Intended::Ask(other.clone()),
@@ -69,7 +61,7 @@ pub(super) fn intend(
             Intended::InOrder(id.clone())
         }
         _ => {
-            let managed = table.all_managed().find(|managed| case.fold(&managed.name) == case.fold(&name));
+            let managed = table.managed_named(&name, case);
             managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
         }
     }

@@ -1,11 +1,14 @@
 //! Which target group a source group feeds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use crate::model::{GroupId, GroupMapping, GroupState, IdMap, ManagedGroup, Pair, TargetGroupId};
+use crate::{
+    model::{GroupId, GroupMapping, GroupState, IdMap, ManagedGroup, Pair, TargetGroupId},
+    target::CaseRule,
+};
 
 /// What is known of the groups of one connector on one target.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,10 @@ pub struct GroupTable {
     /// Where in `mappings` each is: each user's groups are looked up.
     places: IdMap<GroupId, usize>,
     managed: BTreeMap<TargetGroupId, ManagedGroup>,
+    /// Source groups by the name that they feed under, and managed groups by theirs, both in lower case: each group of a
+    /// run asks who has its name.
+    feeding: HashMap<String, Vec<GroupId>>,
+    named: HashMap<String, Vec<TargetGroupId>>,
 }
 
 /// A user's source groups as target groups.
@@ -32,11 +39,36 @@ pub struct Resolved<'a> {
 impl GroupTable {
     /// The table of `pair`, from the target's managed groups and the pair's mappings.
     pub fn new(managed: Vec<ManagedGroup>, mappings: Vec<(GroupId, GroupMapping)>) -> Self {
-        Self {
-            places: mappings.iter().enumerate().map(|(place, (group, _))| (group.clone(), place)).collect(),
-            mappings,
-            managed: managed.into_iter().map(|group| (group.id.clone(), group)).collect(),
+        let mut table = Self::default();
+        for group in managed {
+            table.manage(group);
         }
+        for (group, mapping) in mappings {
+            table.map(&group, mapping);
+        }
+        table
+    }
+
+    /// Other source groups than this one that feed a target group under this name.
+    pub fn others_feeding<'a>(
+        &'a self,
+        group: &'a GroupId,
+        name: &'a str,
+        case: CaseRule,
+    ) -> impl Iterator<Item = (&'a GroupId, &'a TargetGroupId)> {
+        let candidates = self.feeding.get(&name.to_lowercase()).into_iter().flatten();
+        candidates.filter(move |other| *other != group).filter_map(move |other| match self.mapping(other) {
+            Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(name) => {
+                Some((other, id))
+            }
+            _ => None,
+        })
+    }
+
+    /// The managed group of this name, whoever feeds it.
+    pub fn managed_named(&self, name: &str, case: CaseRule) -> Option<&ManagedGroup> {
+        let candidates = self.named.get(&name.to_lowercase()).into_iter().flatten();
+        candidates.filter_map(|id| self.managed(id)).find(|managed| case.fold(&managed.name) == case.fold(name))
     }
 
     /// What became of a source group.
@@ -59,30 +91,38 @@ impl GroupTable {
         self.managed.values().filter(|group| group.fed_by(pair))
     }
 
-    /// All managed groups of the target, whoever feeds them.
-    pub fn all_managed(&self) -> impl Iterator<Item = &ManagedGroup> {
-        self.managed.values()
-    }
-
     /// Notes that a source group feeds a target group from now on; for a dry run, which models what it would make.
     pub fn assume(&mut self, pair: &Pair, source: &GroupState, group: ManagedGroup) {
         let id = group.id.clone();
-        let entry = self.managed.entry(id.clone()).or_insert(group);
-        entry.sources.push((pair.connector.clone(), source.id.clone()));
-        self.map(source, GroupMapping::Managed { group: id, name: source.name.clone() });
+        if !self.managed.contains_key(&id) {
+            self.manage(group);
+        }
+        if let Some(managed) = self.managed.get_mut(&id) {
+            managed.sources.push((pair.connector.clone(), source.id.clone()));
+        }
+        self.map(&source.id, GroupMapping::Managed { group: id, name: source.name.clone() });
     }
 
     /// Notes that a source group feeds none; for a dry run.
     pub fn assume_unmapped(&mut self, source: &GroupState, why: String) {
-        self.map(source, GroupMapping::Unmapped { name: source.name.clone(), why });
+        self.map(&source.id, GroupMapping::Unmapped { name: source.name.clone(), why });
     }
 
-    fn map(&mut self, source: &GroupState, mapping: GroupMapping) {
-        if let Some(place) = self.places.get(&source.id) {
+    fn manage(&mut self, group: ManagedGroup) {
+        self.named.entry(group.name.to_lowercase()).or_default().push(group.id.clone());
+        self.managed.insert(group.id.clone(), group);
+    }
+
+    fn map(&mut self, source: &GroupId, mapping: GroupMapping) {
+        if let GroupMapping::Managed { name, .. } = &mapping {
+            // A former name stays here; it is passed over, as the mapping tells another by then.
+            self.feeding.entry(name.to_lowercase()).or_default().push(source.clone());
+        }
+        if let Some(place) = self.places.get(source) {
             self.mappings[*place].1 = mapping;
         } else {
-            self.places.insert(source.id.clone(), self.mappings.len());
-            self.mappings.push((source.id.clone(), mapping));
+            self.places.insert(source.clone(), self.mappings.len());
+            self.mappings.push((source.clone(), mapping));
         }
     }
 

@@ -13,9 +13,13 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::{case::RunRules, error::WorkError},
-    model::UserId,
-    store::StoreError,
+    engine::{
+        case::{RunRules, Worked},
+        error::WorkError,
+        user::View,
+    },
+    model::{Subject, UserId},
+    store::{Claimed, StoreError},
 };
 
 /// How old the note may grow that a linked user was seen alive.
@@ -41,20 +45,33 @@ impl Applying {
 }
 
 impl Run<'_> {
-    pub(super) async fn apply(&mut self, items: Vec<Item>, rules: &RunRules) -> Result<(), WorkError> {
+    /// Works what was planned, so many side by side as the target takes; `phase` is told beside the progress.
+    pub(super) async fn apply(
+        &mut self,
+        phase: &'static str,
+        items: Vec<Item>,
+        rules: &RunRules,
+    ) -> Result<(), WorkError> {
         let total = items.len();
         let report = Mutex::new(std::mem::take(&mut self.report));
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
         let applied = stream::iter(items)
-            .map(|item| this.apply_one(item, rules, &state, total))
+            .map(|item| this.apply_one(phase, item, rules, &state, total))
             .buffer_unordered(this.port.parallel.max(1));
         let broken = applied.filter_map(|result| async move { result.err() }).collect::<Vec<_>>().await;
         self.report = state.report.into_inner().unwrap_or_else(PoisonError::into_inner);
         broken.into_iter().next().map_or(Ok(()), Err)
     }
 
-    async fn apply_one(&self, item: Item, rules: &RunRules, state: &Applying, total: usize) -> Result<(), WorkError> {
+    async fn apply_one(
+        &self,
+        phase: &'static str,
+        item: Item,
+        rules: &RunRules,
+        state: &Applying,
+        total: usize,
+    ) -> Result<(), WorkError> {
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -62,7 +79,7 @@ impl Run<'_> {
         let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
         match claim {
             None => state.report().raised += 1,
-            Some(claim) => match engine.work_user(claim, item.user, item.view, rules).await {
+            Some(claim) => match self.work(claim, item.view, rules).await {
                 Ok(worked) => state.report().add(worked),
                 Err((_, WorkError::Store(StoreError::ClaimEnded))) => {}
                 Err((claim, error)) => {
@@ -76,11 +93,18 @@ impl Run<'_> {
             },
         }
         let done = state.done.fetch_add(1, Ordering::Relaxed) + 1;
-        self.options.tell("applying", done, total, state.report().errors.len());
+        self.options.tell(phase, done, total, state.report().errors.len());
         if done.is_multiple_of(STORED_EVERY) {
             engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
         }
         Ok(())
+    }
+
+    async fn work(&self, claim: Claimed, view: Option<View>, rules: &RunRules) -> Result<Worked, (Claimed, WorkError)> {
+        match claim.subject.clone() {
+            Subject::User(user) => self.engine.work_user(claim, user, view, rules).await,
+            Subject::Group(group) => self.engine.work_group(claim, group, rules).await,
+        }
     }
 
     /// Verdicts on what was in order, and who was seen alive.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Report, Run,
+    Item, Report, Run,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     model::{AdoptRule, GroupMapping, GroupState, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId},
     plan::GroupTable,
     policy,
-    store::{Claimed, Planned},
+    store::Planned,
 };
 
 impl Run<'_> {
@@ -132,34 +132,8 @@ impl Run<'_> {
     }
 
     async fn apply_groups(&mut self, work: Vec<Subject>, look: Look, rules: &RunRules) -> Result<(), WorkError> {
-        let total = work.len();
-        for (done, subject) in work.into_iter().enumerate() {
-            self.options.tell("groups", done, total, self.report.errors.len());
-            if self.options.cancel.is_cancelled() {
-                break;
-            }
-            let Subject::Group(id) = subject.clone() else { continue };
-            let planned = Planned { subject, look, account: None };
-            let claim = self.engine.store.claim_planned(self.pair, self.id, planned, self.engine.clock.now()).await?;
-            let Some(claim) = claim else {
-                self.report.raised += 1;
-                continue;
-            };
-            match self.engine.work_group(claim, id, rules).await {
-                Ok(worked) => self.report.add(worked),
-                Err((claim, error)) => self.failed(&claim, &error).await?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn failed(&mut self, claim: &Claimed, error: &WorkError) -> Result<(), WorkError> {
-        self.engine.give_back(claim, error).await;
-        self.report.errors.push(format!("{}: {error}", claim.subject));
-        if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
-            return Err(WorkError::Doubt(format!("{}: given up: {error}", self.pair)));
-        }
-        Ok(())
+        let item = |subject| Item { planned: Planned { subject, look, account: None }, view: None };
+        self.apply("groups", work.into_iter().map(item).collect(), rules).await
     }
 
     /// Managed groups that somebody deleted behind our back are made again.

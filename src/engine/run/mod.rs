@@ -21,7 +21,7 @@ use super::{
     user::View,
 };
 use crate::{
-    model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId, UserId},
+    model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
     plan::{self, Measure},
     store::Planned,
     target::TargetInfo,
@@ -89,11 +89,10 @@ struct Run<'e> {
     report: Report,
 }
 
-/// A user for whom there is something to do.
+/// A user or group for which there is something to do.
 struct Item {
-    user: UserId,
     planned: Planned,
-    /// What the walk saw; `None` where both sides are read again first.
+    /// What the walk saw of a user; `None` where both sides are read again first.
     view: Option<View>,
 }
 
@@ -194,11 +193,11 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(self.report);
         }
-        self.apply(items, &rules).await?;
+        self.apply("applying", items, &rules).await?;
         if !leavers.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
-            self.apply(leavers, &rules).await?;
+            self.apply("applying", leavers, &rules).await?;
         }
         self.close(&source, &target).await?;
         Ok(self.report)

@@ -43,13 +43,12 @@ impl Run<'_> {
                 look: look.min(target.look),
                 account: link.map(|link| link.account.clone()),
             };
-            let id = user.id.clone();
             let presence = Presence::Present(user);
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { user: id, planned, view: Some(*view) }),
-                Verdict::LookAgain => items.push(Item { user: id, planned, view: None }),
+                Verdict::FromWalk(view) => items.push(Item { planned, view: Some(*view) }),
+                Verdict::LookAgain => items.push(Item { planned, view: None }),
             }
             // Put back, as it is read again later and a copy of each would cost as much as deciding.
             if let Presence::Present(user) = presence {
@@ -90,7 +89,7 @@ impl Run<'_> {
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(_) | Verdict::LookAgain => {
-                    items.push(Item { user: link.user.clone(), planned, view: None });
+                    items.push(Item { planned, view: None });
                 }
             }
         }
