@@ -124,7 +124,7 @@ fn writable(world: &World, call: &Call<'_>, permission: Permission) -> Result<Ar
 pub(crate) fn update(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let account = writable(world, call, Permission::ModifyUser)?;
     let sent = read(call)?;
-    if !sent.name.as_deref().is_some_and(|name| name.to_lowercase() == account.name.to_lowercase()) {
+    if sent.name.as_deref().is_none_or(|name| name.to_lowercase() != account.name.to_lowercase()) {
         return Err(Refused::argument("The names in the body and in the address do not match."));
     }
     let keeps_status = world.directories.get(account.directory).is_none_or(|directory| directory.keeps_status);
