@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
-        Capabilities, CaseRule, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
         rest::{Ask, atlassian, clock_note, not_done, note, round_trip_note},
     },
@@ -89,7 +89,7 @@ impl CrowdTarget {
             capabilities: Capabilities {
                 list_all: true,
                 rename,
-                deactivate: true,
+                deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
                 email_required: false,

@@ -43,6 +43,7 @@ impl User {
             id,
             name,
             active,
+            access: Vec::new(),
             groups,
         })
     }
