@@ -127,10 +127,11 @@ impl CrowdSandbox {
         self.change(|world| world.add_group(name, "", true))
     }
 
-    /// Puts a group into another.
+    /// Puts a group into another; both are made if they are missing.
     pub fn nest(&self, child: &str, parent: &str) {
         self.change(|world| {
             world.add_group(child, "", true);
+            world.add_group(parent, "", true);
             if let Some(parent) = world.groups.get_mut(&fold(parent)) {
                 Arc::make_mut(parent).children.insert(fold(child));
             }
