@@ -83,6 +83,8 @@ pub enum LogFormat {
 pub enum TargetKind {
     /// Jira Data Center or Server.
     Jira,
+    /// Crowd, or a Jira by its user server.
+    Crowd,
 }
 
 /// How usersync signs in to a target.

@@ -1,10 +1,11 @@
-//! In-memory imitations of Keycloak and Jira Data Center over real HTTP on loopback ports, for `usersync demo`,
+//! In-memory imitations of Keycloak, Jira Data Center and Crowd over real HTTP on loopback ports, for `usersync demo`,
 //! for tests and for benchmarks.
 //!
-//! [`keycloak`] and [`jira`] are the two servers, [`fault`] makes either of them misbehave, [`journal`] remembers what
+//! [`keycloak`], [`jira`] and [`crowd`] are the servers, [`fault`] makes any of them misbehave, [`journal`] remembers what
 //! was asked of them.
 
 pub mod agree;
+pub mod crowd;
 pub mod fault;
 mod front;
 pub mod house;
@@ -16,6 +17,7 @@ mod roster;
 mod server;
 mod versions;
 
+pub use crowd::{CrowdOptions, CrowdSandbox};
 pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};
 pub use journal::{Entry, Journal};

@@ -1,6 +1,7 @@
 //! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
 //! as [`Capabilities`].
 
+pub mod crowd;
 pub mod http;
 pub mod jira;
 mod registry;
@@ -96,7 +97,7 @@ pub struct TargetInfo {
     pub identity: TargetIdentity,
     /// Product and version, as `Jira Data Center 10.3.5`.
     pub product: String,
-    /// The login of the account that usersync works with.
+    /// The login of the account that usersync works with; or `application NAME`, which is no login.
     pub signed_in_as: String,
     /// What it can do.
     pub capabilities: Capabilities,

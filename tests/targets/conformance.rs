@@ -13,6 +13,7 @@ use crate::places::{Place, activate, deactivate, delete, fields, join, leave, re
 macro_rules! suite {
     ($($test:ident)*) => {
         suite!(@kind jira $($test)*);
+        suite!(@kind crowd $($test)*);
     };
     (@kind $kind:ident $($test:ident)*) => {
         mod $kind {

@@ -242,4 +242,5 @@ macro_rules! kinds {
 
 kinds! {
     jira 10
+    crowd 10
 }

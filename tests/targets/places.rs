@@ -7,9 +7,10 @@ use secrecy::SecretString;
 use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    sandbox::{Faults, JiraOptions, JiraSandbox, Journal},
+    sandbox::{CrowdOptions, CrowdSandbox, Faults, JiraOptions, JiraSandbox, Journal, crowd::NewCrowdUser},
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
+        crowd::{CrowdSettings, CrowdTarget},
         http::HttpSettings,
         jira::{JiraSettings, JiraTarget},
     },
@@ -47,6 +48,22 @@ pub async fn jira() -> Place {
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_list_cap(cap);
+    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+pub async fn crowd() -> Place {
+    let sandbox = CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port");
+    sandbox.add_user(NewCrowdUser::named("admin").in_groups(&["crowd-administrators"]));
+    let (application, secret) = sandbox.application();
+    let secret = secret.to_owned();
+    let password = SecretString::from(secret.as_str());
+    let mut settings = CrowdSettings::new(url(&sandbox.url()), application, Arc::new(move || Ok(password.clone())));
+    settings.http = patient();
+    let target = CrowdTarget::new(settings).expect("good settings");
+    let sandbox = Arc::new(sandbox);
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.set_page_cap(cap);
     Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 

@@ -4,14 +4,14 @@ use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
-    wire::{ApplicationRole, DuplicatedCount, Manifest, MyPermissions, ServerInfo},
+    wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, clock_note, not_done, note, round_trip_note, thin},
+        rest::{Ask, Version, atlassian, clock_note, not_done, note, round_trip_note, thin},
     },
 };
 
@@ -63,17 +63,6 @@ impl JiraTarget {
             )));
         }
         Ok((info, version, answer))
-    }
-
-    /// The server's own id, which a Jira tells everybody in the manifest for application links; `None` where that is
-    /// closed. What may be otherwise the next time is an error: another id is taken for another server.
-    async fn server_id(&self) -> Result<Option<String>, TargetError> {
-        let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
-        match self.rest.ask(&ask).await {
-            Ok(answer) => Ok(serde_json::from_slice::<Manifest>(&answer.body).ok().map(|manifest| manifest.id)),
-            Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
-            Err(_) => Ok(None),
-        }
     }
 
     /// Signs in and finds out all that the engine and `usersync check` want to know.
@@ -145,7 +134,7 @@ impl JiraTarget {
         let address = info.base_url.unwrap_or_else(|| self.rest.address());
         let identity = match info.server_id {
             Some(id) => Some(id),
-            None => self.server_id().await?,
+            None => atlassian::manifest(&self.rest).await?.map(|manifest| manifest.id),
         };
         let identity = identity.filter(|id| !id.is_empty());
         Ok(TargetInfo {

@@ -134,12 +134,6 @@ pub(super) struct ServerInfo {
     pub server_id: Option<String>,
 }
 
-/// The manifest for application links.
-#[derive(Debug, Deserialize)]
-pub(super) struct Manifest {
-    pub id: String,
-}
-
 /// `GET /mypermissions`.
 #[derive(Debug, Deserialize)]
 pub(super) struct MyPermissions {

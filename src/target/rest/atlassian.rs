@@ -1,10 +1,14 @@
-//! What Jira, Confluence and Bitbucket share: how they tell whom they took a caller for.
+//! What Atlassian's products share: how they tell whom they took a caller for, and which server they are.
 
 use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
+use serde::Deserialize;
 
-use super::Verdict;
-use crate::target::http::Answer;
+use super::{Ask, Rest, Verdict};
+use crate::{
+    model::ErrorClass,
+    target::{TargetError, http::Answer},
+};
 
 /// Against the check for forged requests; without it writes may be refused.
 pub const HEADERS: &[(&str, &str)] = &[("x-atlassian-token", "no-check")];
@@ -43,4 +47,27 @@ pub fn verdict(answer: &Answer) -> Verdict {
 pub fn caller(answer: &Answer) -> Option<String> {
     let login = answer.header("x-ausername").filter(|login| *login != "anonymous")?;
     Some(percent_decode_str(login).decode_utf8_lossy().into_owned())
+}
+
+/// What a server tells everybody about itself for application links.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The server's own id.
+    pub id: String,
+    /// Which product it is, as `jira`.
+    pub type_id: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+/// The manifest for application links; `None` where that is closed. What may be otherwise the next time is an error:
+/// another id is taken for another server.
+pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
+    let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
+    match rest.ask(&ask).await {
+        Ok(answer) => Ok(serde_json::from_slice(&answer.body).ok()),
+        Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
+        Err(_) => Ok(None),
+    }
 }

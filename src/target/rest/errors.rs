@@ -195,7 +195,7 @@ pub(super) fn unexpected(
 }
 
 /// Whether a body has some words in it, in whatever case.
-fn body_mentions(answer: &Answer, words: &str) -> bool {
+pub fn body_mentions(answer: &Answer, words: &str) -> bool {
     let start = &answer.body[..answer.body.len().min(4096)];
     String::from_utf8_lossy(start).to_lowercase().contains(words)
 }

@@ -10,7 +10,7 @@ mod protection;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
-pub use errors::{Said, doubt, error, not_done, not_possible};
+pub use errors::{Said, body_mentions, doubt, error, not_done, not_possible};
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
 

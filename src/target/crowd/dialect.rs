@@ -1,0 +1,53 @@
+//! How Crowd speaks.
+
+use reqwest::StatusCode;
+
+use super::wire::Refusal;
+use crate::target::{
+    http::Answer,
+    rest::{Dialect, Verdict, Words, atlassian},
+};
+
+/// Every answer of a Crowd has it, as `Crowd/5.2.3`; what has not is none.
+pub(super) const VERSION: &str = "x-embedded-crowd-version";
+
+/// Crowd's REST interface for users and groups.
+pub(super) static CROWD: Dialect = Dialect {
+    product: "Crowd",
+    api: "/rest/usermanagement/1",
+    media: "application/json",
+    headers: atlassian::HEADERS,
+    verdict,
+    caller: |_| None,
+    said,
+    grant: "give it the permission in Crowd (Applications > its name > Directories)",
+    token_hint: "",
+    password_hint: "Give the name and password of an application (Crowd: Applications; Jira: User management > Jira \
+                    user server), not a user's.",
+    pace_hint: " or raise the limit in Crowd",
+};
+
+/// Crowd's own refusal, if that is what an answer holds.
+pub(super) fn refusal(answer: &Answer) -> Option<Refusal> {
+    if answer.status.is_success() { None } else { serde_json::from_slice(&answer.body).ok() }
+}
+
+/// The reason of Crowd's own refusal; empty where there is none.
+pub(super) fn reason(answer: &Answer) -> String {
+    refusal(answer).map(|refusal| refusal.reason).unwrap_or_default()
+}
+
+/// An address that is not on the application's list is told before the password is looked at.
+fn verdict(answer: &Answer) -> Verdict {
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return Verdict::Refused;
+    }
+    let own = answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 409);
+    if own && answer.header(VERSION).is_some() { Verdict::Accepted } else { Verdict::Unknown }
+}
+
+fn said(answer: &Answer) -> Words {
+    let Some(refusal) = refusal(answer) else { return Words::default() };
+    let message = refusal.message.unwrap_or_default();
+    Words { fields: Vec::new(), messages: vec![format!("{}: {message}", refusal.reason)], own: true }
+}

@@ -1,0 +1,214 @@
+//! Groups and their members.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    CrowdTarget,
+    dialect::reason,
+    paging::Place,
+    refusal::Right,
+    users::PAGE,
+    wire::{GroupWrite, NameOnly, Named, User, Users},
+};
+use crate::{
+    model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
+    target::{
+        Applied, Page, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, error, fold, not_done, not_possible},
+    },
+};
+
+/// What a group's task and a membership need.
+const MODIFY: Right<'static> = Right::of("Modify group");
+
+/// A page of members: who they are, where the list goes on, why it may not be all.
+pub(super) struct Members {
+    /// Who.
+    pub users: Vec<User>,
+    /// Where it goes on.
+    pub next: Option<Place>,
+    /// Why it may not be all.
+    pub doubt: Option<String>,
+}
+
+/// Whether Crowd itself says that there is no such group.
+fn no_group(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND && reason(answer) == "GROUP_NOT_FOUND"
+}
+
+impl CrowdTarget {
+    /// A group by name.
+    pub(super) async fn find_group(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<TargetGroup>, TargetError> {
+        let what = format!("reading group {name}");
+        let protection = self.protection(deadline).await?;
+        let ask = Ask::get("/group", &what).query("groupname", name.trim()).deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if no_group(&answer) {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        let group: Named = self.rest.parse(&ask, &answer)?;
+        let (id, protected) = (TargetGroupId::from(fold(&group.name)), protection.group(&group.name));
+        Ok((fold(&group.name) == fold(name)).then_some(TargetGroup { id, name: group.name, protected }))
+    }
+
+    /// One page of a group's direct members.
+    pub(super) async fn members_page(
+        &self,
+        group: &str,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        let place = Place::read(cursor).ok_or_else(|| {
+            not_done(ErrorClass::Bug, format!("reading the members of {group}: the cursor is none of ours."))
+        })?;
+        let page = self.members_of("/group/user/direct", group, &place, None).await?;
+        Ok(page.map(|page| Page {
+            items: page.users.iter().filter_map(User::id).collect(),
+            next: page.next.as_ref().map(Place::write),
+            doubt: page.doubt,
+        }))
+    }
+
+    /// One page of a group's members, direct ones or those of its sub-groups, too; `None` if there is no such group.
+    pub(super) async fn members_of(
+        &self,
+        path: &'static str,
+        group: &str,
+        place: &Place,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Members>, TargetError> {
+        let what = format!("reading the members of {group}");
+        let from = place.from.to_string();
+        let ask = Ask::get(path, &what)
+            .query("groupname", group)
+            .query("start-index", &from)
+            .query("max-results", PAGE)
+            .query("expand", "user")
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if no_group(&answer) {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        let page: Users = self.rest.parse(&ask, &answer)?;
+        let brought = place.take(page.users, |user| user.name.as_deref());
+        let (users, unknown) = self.complete(brought.items).await?;
+        let moved = brought.moved.then(|| format!("the members of {group} changed while they were read"));
+        let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
+        Ok(Some(Members { users, next: brought.next, doubt: moved.or(unread) }))
+    }
+
+    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("creating group {name}");
+        let body = GroupWrite { name, kind: "GROUP", description: "", active: true };
+        let ask = Ask::new(Method::POST, "/group", &what).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let id = TargetGroupId::from(fold(name));
+            return Ok(Applied::Group(TargetGroup { id, name: name.to_owned(), protected: None }));
+        }
+        let said = self.rest.said(&answer, None);
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) && !said.read_only() {
+            if self.find_group(name, Some(deadline)).await?.is_some() {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+            }
+            if reason(&answer) == "INVALID_GROUP" {
+                let text = format!("{what}: Crowd does not take this group{}. Map it in the policy.", said.quoted());
+                return Err(not_possible(text));
+            }
+        }
+        Err(self.refused_write(&ask, &answer, &Right::of("Add group")))
+    }
+
+    pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("deleting group {name}");
+        let ask = Ask::new(Method::DELETE, "/group", &what).query("groupname", name).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() || no_group(&answer) {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, &Right::of("Remove group")))
+    }
+
+    /// Adds a member. Crowd takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    pub(super) async fn add_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("adding {login} to {group}");
+        let ask = Ask::new(Method::POST, "/group/user/direct", &what)
+            .query("groupname", group)
+            .login(login)
+            .deadline(Some(deadline))
+            .json(&NameOnly { name: login })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        let reason = reason(&answer);
+        let unclear = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
+            && !matches!(reason.as_str(), "USER_NOT_FOUND" | "GROUP_NOT_FOUND");
+        if reason == "MEMBERSHIP_ALREADY_EXISTS" || (unclear && self.is_member(group, account, deadline).await?) {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, &MODIFY))
+    }
+
+    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    pub(super) async fn remove_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("taking {login} out of {group}");
+        let Some(user) = self.user_by_id(account, Some(deadline)).await? else { return Ok(Applied::Done) };
+        let now = user.name.as_deref().unwrap_or_default();
+        let ask = Ask::new(Method::DELETE, "/group/user/direct", &what)
+            .query("groupname", group)
+            .query("username", now)
+            .login(now)
+            .deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let absent = answer.status == StatusCode::NOT_FOUND && reason(&answer) == "MEMBERSHIP_NOT_FOUND";
+        if answer.status.is_success() || absent || no_group(&answer) {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, &MODIFY))
+    }
+
+    /// Whether an account is a direct member of a group.
+    async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
+        let what = format!("reading whether {account} is in {group}");
+        let Some(user) = self.user_by_id(account, Some(deadline)).await? else { return Ok(false) };
+        let now = user.name.as_deref().unwrap_or_default();
+        let ask = Ask::get("/user/group/direct", &what)
+            .query("username", now)
+            .query("groupname", group)
+            .login(now)
+            .deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        match (answer.status, reason(&answer).as_str()) {
+            (status, _) if status.is_success() => {
+                let page: super::wire::Groups = self.rest.parse(&ask, &answer)?;
+                Ok(page.groups.iter().any(|found| fold(&found.name) == fold(group)))
+            }
+            (StatusCode::NOT_FOUND, "MEMBERSHIP_NOT_FOUND" | "GROUP_NOT_FOUND" | "USER_NOT_FOUND") => Ok(false),
+            _ => Err(self.refused_read(&ask, &answer)),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Lists that are read to their end: all accounts page by page, groups at once.
+
+use reqwest::StatusCode;
+
+use super::{
+    CrowdTarget,
+    dialect::reason,
+    paging::Place,
+    users::PAGE,
+    wire::{Groups, Users},
+};
+use crate::{
+    model::{Account, ErrorClass},
+    target::{
+        Page, TargetError,
+        rest::{Ask, not_done},
+    },
+};
+
+/// How often a list is read that changes under our hands.
+pub(super) const WALKS: usize = 3;
+
+/// A list of groups, read to its end.
+#[derive(Default)]
+pub(super) struct Walked {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Whether it changed meanwhile, so that some may be missing.
+    pub moved: bool,
+}
+
+impl CrowdTarget {
+    /// One page of all accounts, inactive ones included.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let what = "listing all accounts";
+        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
+        let place = Place::read(cursor)
+            .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: the cursor is none of ours.")))?;
+        let from = place.from.to_string();
+        let ask = Ask::get("/search", what)
+            .query("entity-type", "user")
+            .query("restriction", "")
+            .query("start-index", &from)
+            .query("max-results", PAGE)
+            .query("expand", "user");
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        let page: Users = self.rest.parse(&ask, &answer)?;
+        let brought = place.take(page.users, |user| user.name.as_deref());
+        let (users, unknown) = self.complete(brought.items).await?;
+        let items = users.into_iter().filter_map(|user| user.into_account(&protection, None)).collect();
+        let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
+        let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
+        Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: moved.or(unread) })
+    }
+
+    /// A list of groups to its end; an empty one where Crowd says that the group is not there, or that there
+    /// are no such lists here.
+    pub(super) async fn walk_groups<'a>(&self, ask: impl Fn() -> Ask<'a>) -> Result<Walked, TargetError> {
+        let (mut place, mut walked) = (Place::default(), Walked::default());
+        loop {
+            let from = place.from.to_string();
+            let ask: Ask<'_> = ask();
+            let ask = ask.query("start-index", &from).query("max-results", PAGE);
+            let answer = self.rest.ask(&ask).await?;
+            match (answer.status, reason(&answer).as_str()) {
+                (status, _) if status.is_success() => {}
+                (StatusCode::NOT_FOUND, "GROUP_NOT_FOUND") | (_, "NESTED_GROUPS_NOT_SUPPORTED") => {
+                    return Ok(walked);
+                }
+                _ => return Err(self.refused_read(&ask, &answer)),
+            }
+            let page: Groups = self.rest.parse(&ask, &answer)?;
+            let brought = place.take(page.groups, |group| Some(&group.name));
+            walked.names.extend(brought.items.into_iter().map(|group| group.name));
+            walked.moved |= brought.moved;
+            match brought.next {
+                Some(next) => place = next,
+                None => return Ok(walked),
+            }
+        }
+    }
+}

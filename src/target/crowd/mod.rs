@@ -1,0 +1,122 @@
+//! Crowd 3 to 7, and Jira Data Center by its user server, through `/rest/usermanagement/1`.
+//!
+//! usersync signs in as an *application*, which is no account. All is JSON, so the one resource that speaks XML only
+//! (all memberships at once) is left out: members are read group by group.
+//!
+//! An account's stable id is Crowd's `key`. Servers that tell none know an account by its login alone; its id is then
+//! `login:` with the folded login, and a login that changes is another account.
+
+mod dialect;
+mod groups;
+mod listing;
+mod paging;
+mod probe;
+mod protection;
+mod refusal;
+mod settings;
+mod users;
+mod wire;
+mod writes;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::dialect::CROWD;
+use super::{
+    Applied, Credentials, Page, Target, TargetError, TargetInfo,
+    rest::{ProtectionCache, Rest, not_done},
+};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+
+pub use settings::CrowdSettings;
+
+/// A Crowd, or a Jira's user server.
+pub struct CrowdTarget {
+    rest: Rest,
+    /// The application that usersync signs in as.
+    application: String,
+    protected_groups: Vec<String>,
+    protected_users: Vec<String>,
+    protection: ProtectionCache,
+}
+
+impl CrowdTarget {
+    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    pub fn new(settings: CrowdSettings) -> Result<Self, TargetError> {
+        let Credentials::Basic { user, .. } = &settings.credentials else {
+            return Err(not_done(
+                ErrorClass::Permanent,
+                "A Crowd takes no token. Give the name of an application, as user, and its password.",
+            ));
+        };
+        let application = user.clone();
+        let rest = Rest::new(settings.base_url, settings.credentials, &settings.http, &CROWD)?;
+        rest.signed_in_as(&format!("application {application}"));
+        Ok(Self {
+            rest,
+            application,
+            protected_groups: settings.protected_groups,
+            protected_users: settings.protected_users,
+            protection: ProtectionCache::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for CrowdTarget {
+    fn kind(&self) -> &'static str {
+        "crowd"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_id(id).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_page(group.as_str(), cursor).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_fatal_end(operation, deadline).await?;
+        match operation {
+            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
+            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
+            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
+            Operation::AddMember { group_name, account, name, .. } => {
+                self.add_member(group_name, account, name, deadline).await
+            }
+            Operation::RemoveMember { group_name, account, name, .. } => {
+                self.remove_member(group_name, account, name, deadline).await
+            }
+        }
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+}

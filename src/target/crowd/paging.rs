@@ -1,0 +1,102 @@
+//! Lists by position. Crowd tells no total, and a server may give fewer than it was asked for, so a list ends with the
+//! page that brings nothing new. Each page but the first begins with the last entry of the one before: where it does
+//! not, somebody left the list meanwhile, and others moved up past the place where it was read on.
+
+/// Where a list is read on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The position from which to ask.
+    pub from: usize,
+    /// The name that should stand there, having come last.
+    last: Option<String>,
+}
+
+/// What a page brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Brought<T> {
+    /// What had not come before.
+    pub items: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Place>,
+    /// Whether entries may have been passed over.
+    pub moved: bool,
+}
+
+impl Place {
+    /// Reads a cursor; `None` if it is none of ours.
+    pub(super) fn read(cursor: Option<&str>) -> Option<Self> {
+        let Some(cursor) = cursor else { return Some(Self::default()) };
+        let (from, last) = cursor.split_once(':')?;
+        Some(Self { from: from.parse().ok()?, last: (!last.is_empty()).then(|| last.to_owned()) })
+    }
+
+    /// Writes it as a cursor.
+    pub(super) fn write(&self) -> String {
+        format!("{}:{}", self.from, self.last.as_deref().unwrap_or_default())
+    }
+
+    /// Takes the page that came from here.
+    pub(super) fn take<T>(&self, mut items: Vec<T>, name: impl Fn(&T) -> Option<&str>) -> Brought<T> {
+        let came = items.len();
+        // A page of one entry, asked for again from that entry, might never bring another.
+        let last = items.last().filter(|_| came > 1).and_then(&name).map(str::to_owned);
+        let from = self.from + came - usize::from(last.is_some());
+        let mut moved = false;
+        if let Some(known) = &self.last {
+            match items.iter().position(|item| name(item) == Some(known)) {
+                // Whoever came in before pushed those on who were read already.
+                Some(at) => drop(items.drain(..=at)),
+                None => moved = true,
+            }
+        }
+        // Without the entry that should be there, even an empty page is not yet the end of what there was.
+        let next = (!items.is_empty()).then_some(Self { from, last });
+        Brought { items, next, moved }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(pages: &[&[&str]]) -> (Vec<String>, Vec<usize>, bool) {
+        let (mut place, mut all, mut asked, mut moved) = (Place::default(), Vec::new(), Vec::new(), false);
+        for page in pages {
+            asked.push(place.from);
+            let brought = place.take(page.to_vec(), |name| Some(name));
+            all.extend(brought.items.iter().map(|name| (*name).to_owned()));
+            moved |= brought.moved;
+            let Some(next) = brought.next else { break };
+            place = Place::read(Some(&next.write())).expect("a cursor of ours");
+            assert_eq!(place, next);
+        }
+        (all, asked, moved)
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_list_ends_with_the_page_that_brings_nothing_new() {
+        assert_eq!(walk(&[&[]]), (Vec::new(), vec![0], false));
+        assert_eq!(walk(&[&["a"], &[]]), (names("a"), vec![0, 1], false));
+        assert_eq!(walk(&[&["a", "b", "c"], &["c", "d"], &["d"]]), (names("a b c d"), vec![0, 2, 3], false));
+        assert_eq!(walk(&[&["a"], &["b"], &["c"], &[]]), (names("a b c"), vec![0, 1, 2, 3], false));
+    }
+
+    #[test]
+    fn who_comes_in_moves_nobody_out_and_who_leaves_may() {
+        assert_eq!(walk(&[&["b", "c"], &["b", "c", "d"], &["d"]]), (names("b c d"), vec![0, 1, 3], false));
+        assert_eq!(walk(&[&["a", "b"], &["d", "e"], &["e"]]), (names("a b d e"), vec![0, 1, 2], true));
+        assert_eq!(walk(&[&["a", "b"], &[]]), (names("a b"), vec![0, 1], true));
+    }
+
+    #[test]
+    fn names_may_hold_what_parts_a_cursor() {
+        let place = Place { from: 7, last: Some("a:b:".to_owned()) };
+        assert_eq!(Place::read(Some(&place.write())), Some(place));
+        assert_eq!(Place::read(Some("x:y")), None);
+        assert_eq!(Place::read(None), Some(Place::default()));
+    }
+}

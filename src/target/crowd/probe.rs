@@ -1,0 +1,179 @@
+//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+
+use super::{
+    CrowdTarget,
+    dialect::VERSION,
+    wire::{Groups, User, Users},
+};
+use crate::{
+    model::{ErrorClass, TargetIdentity},
+    target::{
+        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        http::Answer,
+        rest::{Ask, atlassian, clock_note, not_done, note, round_trip_note},
+    },
+};
+
+/// Accounts looked at to find out whether they have keys.
+const SAMPLE: &str = "20";
+/// The first version that can rename.
+const RENAMES: [u32; 3] = [2, 8, 4];
+
+/// Whether a version can rename.
+fn renames(version: &str) -> bool {
+    let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
+    numbers.as_slice() >= RENAMES.as_slice()
+}
+
+impl CrowdTarget {
+    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+        let (version, answer, sample) = self.first_contact().await?;
+        let clock = clock_note(&answer);
+        let manifest = atlassian::manifest(&self.rest).await?;
+        self.read_groups().await?;
+        let mut notes = vec![
+            note(NoteState::Ok, "rights", "read users and groups"),
+            note(
+                NoteState::Note,
+                "rights",
+                "Crowd does not tell what an application may write, nor which directories are read-only: that is seen \
+                 when a write is refused. It needs Add, Modify and Remove, for users and groups (Crowd: Applications > \
+                 its name > Directories)",
+            ),
+            note(NoteState::Ok, "can", "create  update  deactivate  delete  list all users"),
+        ];
+        let keys = sample.is_empty() || sample.iter().any(|user| user.key.is_some());
+        let rename = keys && renames(&version);
+        notes.push(rename_note(rename, keys, &version));
+        let keyless = sample.iter().filter(|user| user.key.is_none()).count();
+        if keys && keyless > 0 {
+            let text = format!(
+                "{keyless} of the first {} accounts have no key: these are known by their login alone and cannot be \
+                 renamed",
+                sample.len()
+            );
+            notes.push(note(NoteState::Note, "keys", text));
+        }
+        notes.push(note(
+            NoteState::Note,
+            "cannot",
+            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+        ));
+        notes.push(note(NoteState::Note, "nested groups", "only direct members are read and written"));
+        let known = self.fresh_protection().await?;
+        let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
+        groups.sort_unstable();
+        let text = format!(
+            "{}: never changed, nor their members. Crowd does not tell which groups make administrators, so put others \
+             into protected_groups",
+            groups.join(", ")
+        );
+        notes.push(note(NoteState::Ok, "protected", text));
+        notes.extend(clock);
+        notes.push(round_trip_note(&answer));
+
+        let jira = manifest.as_ref().filter(|manifest| manifest.type_id.as_deref() == Some("jira"));
+        let product = match jira {
+            Some(jira) => {
+                let text = jira.version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
+                format!("Jira{text} user server, Crowd {version}")
+            }
+            None => format!("Crowd {version}"),
+        };
+        let identity = manifest.map(|manifest| manifest.id).filter(|id| !id.is_empty());
+        Ok(TargetInfo {
+            identity: TargetIdentity(identity.unwrap_or_else(|| self.rest.address())),
+            product,
+            signed_in_as: self.rest.who(),
+            capabilities: Capabilities {
+                list_all: true,
+                rename,
+                deactivate: Deactivation::Switch,
+                delete: true,
+                rename_group: false,
+                email_required: false,
+                reads_email: true,
+                login_case: CaseRule::Insensitive,
+                group_case: CaseRule::Insensitive,
+                login_max: 255,
+                login_forbids: Vec::new(),
+                group_max: 255,
+                group_forbids: Vec::new(),
+            },
+            notes,
+        })
+    }
+
+    /// The version, the answer that told it, and the first accounts.
+    async fn first_contact(&self) -> Result<(String, Answer, Vec<User>), TargetError> {
+        let ask = Ask::get("/search", "first contact")
+            .query("entity-type", "user")
+            .query("restriction", "")
+            .query("start-index", "0")
+            .query("max-results", SAMPLE)
+            .query("expand", "user");
+        let answer = self.rest.ask(&ask).await?;
+        let version = answer.header(VERSION).map(|text| text.rsplit('/').next().unwrap_or(text).trim().to_owned());
+        let Some(version) = version.filter(|version| !version.is_empty()) else {
+            // An address that is not on the list may be turned away before Crowd itself answers.
+            if answer.status == reqwest::StatusCode::FORBIDDEN {
+                return Err(self.refused_read(&ask, &answer));
+            }
+            return Err(not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "first contact: {} answered {}, but not as a Crowd does (without X-Embedded-Crowd-Version). Give \
+                     Crowd's base URL, mostly https://host/crowd, or Jira's own for its user server, and check that \
+                     no proxy takes the header away.",
+                    self.rest.address(),
+                    answer.status.as_u16()
+                ),
+            ));
+        };
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        let page: Users = self.rest.parse(&ask, &answer)?;
+        Ok((version, answer, page.users))
+    }
+
+    /// Sees whether groups can be read.
+    async fn read_groups(&self) -> Result<(), TargetError> {
+        let ask = Ask::get("/search", "looking for groups")
+            .query("entity-type", "group")
+            .query("restriction", "")
+            .query("start-index", "0")
+            .query("max-results", "1");
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused_read(&ask, &answer));
+        }
+        self.rest.parse::<Groups>(&ask, &answer).map(drop)
+    }
+}
+
+fn rename_note(rename: bool, keys: bool, version: &str) -> Note {
+    if rename {
+        return note(NoteState::Ok, "can", "rename");
+    }
+    let why = if keys {
+        format!("this is Crowd {version}, and 2.8.4 is the first that can. Update it, or rename by hand")
+    } else {
+        "accounts have no key here, so a renamed one would be taken for another. Update Crowd, or rename by hand and \
+         link anew: usersync link"
+            .to_owned()
+    };
+    note(NoteState::No, "cannot", format!("rename a login: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_2_8_4_and_later_rename() {
+        assert!(["2.8.4", "2.9", "3.0.0", "10.1.0-m02", "7.1.3"].into_iter().all(renames));
+        assert!(!["2.8.3", "2.8", "2.7.9", "unknown"].into_iter().any(renames));
+    }
+}

@@ -1,0 +1,104 @@
+//! What must not be changed: administrators and their groups, and what the settings name. An application has no account
+//! of its own.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{CrowdTarget, listing::WALKS, paging::Place, settings::ADMINISTRATORS, wire::User};
+use crate::{
+    model::{AccountId, Operation},
+    target::{
+        TargetError,
+        rest::{Ask, Protection, ended, fold},
+    },
+};
+
+impl CrowdTarget {
+    /// What must not be changed, read anew when it is old.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// What must not be changed, read anew.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    /// The last active member of an administrators' group is never taken from it, whoever approved it. One Crowd serves
+    /// several products, so each of these groups counts for itself.
+    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        if !protection.members.contains(account.as_str()) {
+            return Ok(());
+        }
+        for group in &protection.marked {
+            let members = self.all_members(group, Some(deadline)).await?.unwrap_or_default();
+            let active: HashSet<AccountId> =
+                members.iter().filter(|user| user.active == Some(true)).filter_map(User::id).collect();
+            protection.refuse_last_end(operation, &active)?;
+        }
+        Ok(())
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let named: HashSet<String> =
+            self.protected_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
+        let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
+        for group in named {
+            // A name that this Crowd does not have protects nobody.
+            let Some(users) = self.all_members(&group, deadline).await? else { continue };
+            members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
+            groups.extend(self.child_groups(&group, deadline).await?);
+            if ADMINISTRATORS.contains(&group.as_str()) {
+                marked.insert(group);
+            }
+        }
+        let users = self.protected_users.iter().map(|name| fold(name)).collect();
+        Ok(Protection { own_id: String::new(), groups, marked, members, users, duplicates: HashMap::new() })
+    }
+
+    /// All members of a group, those of its sub-groups among them; `None` if there is no such group. Whoever was in it
+    /// at any time while it was read counts.
+    async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Option<Vec<User>>, TargetError> {
+        let mut members = Vec::new();
+        for _ in 0..WALKS {
+            let (mut place, mut moved) = (Place::default(), false);
+            loop {
+                let Some(page) = self.members_of("/group/user/nested", group, &place, deadline).await? else {
+                    return Ok(None);
+                };
+                members.extend(page.users);
+                moved |= page.doubt.is_some();
+                match page.next {
+                    Some(next) => place = next,
+                    None => break,
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        Ok(Some(members))
+    }
+
+    /// Folded names of all groups inside a group: their members have all that its members have.
+    async fn child_groups(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<String>, TargetError> {
+        let what = format!("reading the groups in {group}");
+        let ask = || Ask::get("/group/child-group/nested", &what).query("groupname", group).deadline(deadline);
+        let mut children = Vec::new();
+        for _ in 0..WALKS {
+            let groups = self.walk_groups(ask).await?;
+            children.extend(groups.names.iter().map(|name| fold(name)));
+            if !groups.moved {
+                break;
+            }
+        }
+        Ok(children)
+    }
+}

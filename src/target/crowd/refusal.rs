@@ -1,0 +1,113 @@
+//! What Crowd's refusals come to.
+
+use reqwest::StatusCode;
+
+use super::{CrowdTarget, dialect::reason};
+use crate::{
+    model::ErrorClass,
+    target::{
+        TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, body_mentions, doubt, error, not_done, not_possible},
+    },
+};
+
+/// What stands in the pages of versions that give no reason.
+const ADDRESS_WORDS: [&str; 3] = ["client with address", "remote address", "forbidden from making requests"];
+
+/// A write that may be refused.
+pub(super) struct Right<'a> {
+    /// The permission that it needs, as Crowd calls it.
+    pub name: &'static str,
+    /// The directory that it is about, where that was told.
+    pub directory: Option<&'a str>,
+}
+
+impl Right<'_> {
+    /// A permission, in a directory that is not known.
+    pub(super) const fn of(name: &'static str) -> Self {
+        Self { name, directory: None }
+    }
+}
+
+impl CrowdTarget {
+    /// What a refused read means.
+    pub(super) fn refused_read(&self, ask: &Ask<'_>, answer: &Answer) -> TargetError {
+        let (what, quoted) = (ask.what, self.rest.said(answer, ask.login).quoted());
+        match (answer.status, reason(answer).as_str()) {
+            (StatusCode::FORBIDDEN, reason) => self.forbidden(what, answer, reason, &quoted, &Right::of("Read")),
+            (StatusCode::NOT_FOUND, "USER_NOT_FOUND" | "GROUP_NOT_FOUND" | "MEMBERSHIP_NOT_FOUND" | "") => {
+                self.rest.unexpected(ask, answer)
+            }
+            // Of an application or a directory that is not there.
+            (StatusCode::NOT_FOUND, _) => doubt(format!(
+                "{what}: Crowd answered 404{quoted}. That says nothing about the user or group itself, so nothing is \
+                 taken as gone. Check the application and its directories in Crowd."
+            )),
+            _ => self.rest.unexpected(ask, answer),
+        }
+    }
+
+    /// What a refused write means that has no meaning of its own.
+    pub(super) fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, right: &Right<'_>) -> TargetError {
+        let said = self.rest.said(answer, ask.login);
+        let (what, quoted) = (ask.what, said.quoted());
+        let code = answer.status.as_u16();
+        if matches!(code, 400 | 403 | 405) && said.read_only() {
+            let place = right.directory.map_or_else(String::new, |directory| format!(" {directory}"));
+            return not_possible(format!(
+                "{what}: its user directory{place} is read-only for Crowd{quoted}. Change it where it is kept, or make \
+                 the directory writable."
+            ));
+        }
+        if matches!(code, 400 | 403) && said.licence_full() {
+            let text =
+                format!("{what}: the licence has no seat left{quoted}. Free seats, then: usersync dead replay --all");
+            return not_done(ErrorClass::Permanent, text);
+        }
+        match (answer.status, reason(answer).as_str()) {
+            (StatusCode::FORBIDDEN, reason) => self.forbidden(what, answer, reason, &quoted, right),
+            (
+                StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND,
+                "USER_NOT_FOUND" | "GROUP_NOT_FOUND" | "MEMBERSHIP_NOT_FOUND",
+            ) => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
+            (StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION" | "NESTED_GROUPS_NOT_SUPPORTED") => {
+                not_possible(format!(
+                    "{what}: the directory cannot do this{quoted}. Change it where the directory's people are kept."
+                ))
+            }
+            (StatusCode::BAD_REQUEST, "INVALID_MEMBERSHIP") => {
+                not_possible(format!("{what}: Crowd does not take this membership{quoted}."))
+            }
+            _ => self.refused_read(ask, answer),
+        }
+    }
+
+    /// An answer 403: the address that we call from, or a permission; some versions do not say which.
+    fn forbidden(&self, what: &str, answer: &Answer, reason: &str, quoted: &str, right: &Right<'_>) -> TargetError {
+        let name = &self.application;
+        let address =
+            format!("the address that usersync calls from is not among those that application {name} may call from");
+        let lists = format!(
+            "Add it (Crowd: Applications > {name} > Remote addresses; Jira: User management > Jira user server > \
+             {name})"
+        );
+        let place = right.directory.map_or_else(|| "its directory".to_owned(), |name| format!("directory {name}"));
+        let lacks = format!("application {name} lacks the permission \"{}\" in {place}", right.name);
+        let give = format!("Give it (Crowd: Applications > {name} > Directories, and the directory's own permissions)");
+        let own_words = reason == "APPLICATION_ACCESS_DENIED";
+        let text = if own_words || ADDRESS_WORDS.iter().any(|words| body_mentions(answer, words)) {
+            format!("{address}. {lists}")
+        } else if matches!(reason, "APPLICATION_PERMISSION_DENIED" | "PERMISSION_DENIED") {
+            format!("{lacks}. {give}")
+        } else if body_mentions(answer, "xsrf") {
+            "a proxy takes the header X-Atlassian-Token away. Let it pass".to_owned()
+        } else {
+            format!("either {address}, or {lacks}. {lists}. {give}")
+        };
+        not_done(
+            ErrorClass::Forbidden,
+            format!("{what}: Crowd answered 403{quoted}: {text}, then: usersync dead replay --all"),
+        )
+    }
+}

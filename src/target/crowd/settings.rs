@@ -1,0 +1,77 @@
+//! What a Crowd target is made from.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::{
+    config::TargetConfig,
+    target::{
+        Credentials,
+        http::{HttpSettings, SecretProvider, server},
+    },
+};
+
+/// The groups that make administrators in Atlassian's products, by the names that they come with. This interface does
+/// not tell which groups do.
+pub(super) const ADMINISTRATORS: [&str; 5] = [
+    "crowd-administrators",
+    "jira-administrators",
+    "jira-system-administrators",
+    "confluence-administrators",
+    "bamboo-admin",
+];
+
+/// A Crowd, and how usersync works with it.
+#[derive(Clone)]
+pub struct CrowdSettings {
+    /// The address that people type: mostly `https://host/crowd`, or a Jira's.
+    pub base_url: Url,
+    /// The application's name and password.
+    pub credentials: Credentials,
+    /// Groups that are never touched, and whose members are protected accounts, besides the administrators' known by
+    /// name.
+    pub protected_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+    /// How the server is reached.
+    pub http: HttpSettings,
+}
+
+/// An address may be mistyped with a password in it, so only its server is shown.
+impl fmt::Debug for CrowdSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrowdSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CrowdSettings {
+    /// Settings with the defaults.
+    pub fn new(base_url: Url, application: &str, password: SecretProvider) -> Self {
+        Self::with(base_url, Credentials::Basic { user: application.to_owned(), password })
+    }
+
+    fn with(base_url: Url, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            credentials,
+            protected_groups: Vec::new(),
+            protected_users: Vec::new(),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+impl From<&TargetConfig> for CrowdSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
+    }
+}

@@ -1,0 +1,152 @@
+//! Accounts: reading them.
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+
+use super::{CrowdTarget, dialect::reason, listing::WALKS, wire::User};
+use crate::{
+    model::{Account, AccountId, TargetGroupId},
+    target::{
+        TargetError,
+        rest::{Ask, Protection, doubt, fold},
+    },
+};
+
+/// Groups, users and members asked for at once, which is what Crowd gives by default.
+pub(super) const PAGE: &str = "1000";
+/// What the id of an account begins with whose login is all that is known of it.
+const BY_LOGIN: &str = "login:";
+
+/// The login that an id consists of, if it is one of those.
+pub(super) fn login_of(id: &AccountId) -> Option<&str> {
+    id.as_str().strip_prefix(BY_LOGIN)
+}
+
+impl User {
+    /// The stable id; `None` without a name.
+    pub(super) fn id(&self) -> Option<AccountId> {
+        match self.key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => Some(key.into()),
+            None => Some(format!("{BY_LOGIN}{}", fold(self.name.as_deref()?)).into()),
+        }
+    }
+
+    /// The account that Crowd tells of; `None` if an answer lacks what every account has.
+    pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
+        let (id, name, active) = (self.id()?, self.name?, self.active?);
+        let display_name = self.display_name.filter(|shown| !shown.trim().is_empty());
+        Some(Account {
+            protected: protection.account(id.as_str(), &name, groups.as_deref()),
+            immutable: None,
+            display_name: display_name.unwrap_or_else(|| name.clone()),
+            email: self.email.filter(|email| !email.trim().is_empty()),
+            id,
+            name,
+            active,
+            access: Vec::new(),
+            groups,
+        })
+    }
+}
+
+impl CrowdTarget {
+    /// An account by its stable id, with its groups.
+    pub(super) async fn account_by_id(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(None).await?;
+        match self.user_by_id(id, None).await? {
+            Some(user) => self.with_groups(user, &protection).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// An account by login, with its groups.
+    pub(super) async fn account_by_login(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(None).await?;
+        match self.user_by_login(name, None).await? {
+            Some(user) => self.with_groups(user, &protection).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The user that an id names now.
+    pub(super) async fn user_by_id(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<User>, TargetError> {
+        let what = format!("reading account {id}");
+        if let Some(login) = login_of(id) {
+            let found = self.user_by_login(login, deadline).await?;
+            // Once Crowd tells a key, the login alone does not say any more whose account it is.
+            return Ok(found.filter(|user| user.id().as_ref() == Some(id)));
+        }
+        let ask = Ask::get("/user", &what).query("key", id.as_str()).deadline(deadline);
+        match self.find_user(&ask).await? {
+            Some(user) if user.key.as_deref() != Some(id.as_str()) => {
+                Err(doubt(format!("{what}: Crowd answered with another account.")))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// The user of a login.
+    pub(super) async fn user_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<User>, TargetError> {
+        let what = format!("reading {name}");
+        let ask = Ask::get("/user", &what).query("username", name.trim()).login(name).deadline(deadline);
+        let found = self.find_user(&ask).await?;
+        Ok(found.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name))))
+    }
+
+    /// A user; `None` only where Crowd itself says that there is no such one.
+    async fn find_user(&self, ask: &Ask<'_>) -> Result<Option<User>, TargetError> {
+        let answer = self.rest.ask(ask).await?;
+        if answer.status == StatusCode::NOT_FOUND && reason(&answer) == "USER_NOT_FOUND" {
+            return Ok(None);
+        }
+        if !answer.status.is_success() {
+            return Err(self.refused_read(ask, &answer));
+        }
+        let user: User = self.rest.parse(ask, &answer)?;
+        if user.name.is_none() || user.active.is_none() {
+            return Err(doubt(format!("{}: Crowd's answer lacks name or active.", ask.what)));
+        }
+        Ok(Some(user))
+    }
+
+    /// An account with the groups that it is a direct member of. Of a login that is not there, Crowd lists no groups
+    /// and no error, so the user was read first.
+    async fn with_groups(&self, user: User, protection: &Protection) -> Result<Account, TargetError> {
+        let name = user.name.clone().unwrap_or_default();
+        let what = format!("reading the groups of {name}");
+        let ask = || Ask::get("/user/group/direct", &what).query("username", &name).login(&name);
+        for _ in 0..WALKS {
+            let groups = self.walk_groups(ask).await?;
+            if !groups.moved {
+                let groups = groups.names.iter().map(|name| TargetGroupId::from(fold(name))).collect();
+                let account = user.into_account(protection, Some(groups));
+                return account.ok_or_else(|| doubt(format!("{what}: Crowd's answer lacks name or active.")));
+            }
+        }
+        Err(doubt(format!("{what}: they changed while they were read.")))
+    }
+
+    /// Reads anew what a list told too little of, as one that did not expand its entries; the number counts those who
+    /// could not be found.
+    pub(super) async fn complete(&self, users: Vec<User>) -> Result<(Vec<User>, usize), TargetError> {
+        let (mut whole, mut unknown) = (Vec::with_capacity(users.len()), 0);
+        for user in users {
+            let read = match (&user.name, user.active) {
+                (Some(_), Some(_)) => Some(user),
+                (Some(name), None) => self.user_by_login(name, None).await?,
+                (None, _) => None,
+            };
+            unknown += usize::from(read.is_none());
+            whole.extend(read);
+        }
+        Ok((whole, unknown))
+    }
+}

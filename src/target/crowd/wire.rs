@@ -1,0 +1,85 @@
+//! Crowd's JSON. Every field may be missing; fields that are not known are passed over.
+
+use serde::{Deserialize, Serialize};
+
+/// A user. Lists that were not told to expand their entries give the name alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct User {
+    pub name: Option<String>,
+    pub key: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub display_name: Option<String>,
+    pub email: Option<String>,
+    pub active: Option<bool>,
+    pub directory_name: Option<String>,
+}
+
+/// A new user, or all core fields of one that is there: what is left out is emptied.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct UserWrite<'a> {
+    pub name: &'a str,
+    pub first_name: &'a str,
+    pub last_name: &'a str,
+    pub display_name: &'a str,
+    pub email: &'a str,
+    pub active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+}
+
+/// A password.
+#[derive(Debug, Serialize)]
+pub(super) struct Password {
+    pub value: String,
+}
+
+/// The body of a rename.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Rename<'a> {
+    pub new_name: &'a str,
+}
+
+/// The body that names a user to add to a group.
+#[derive(Debug, Serialize)]
+pub(super) struct NameOnly<'a> {
+    pub name: &'a str,
+}
+
+/// A new group.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupWrite<'a> {
+    pub name: &'a str,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub description: &'static str,
+    pub active: bool,
+}
+
+/// Whatever has a name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub name: String,
+}
+
+/// A page of users.
+#[derive(Debug, Deserialize)]
+pub(super) struct Users {
+    pub users: Vec<User>,
+}
+
+/// A page of groups.
+#[derive(Debug, Deserialize)]
+pub(super) struct Groups {
+    pub groups: Vec<Named>,
+}
+
+/// What Crowd says when it refuses.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusal {
+    pub reason: String,
+    pub message: Option<String>,
+}

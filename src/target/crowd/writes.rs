@@ -1,0 +1,304 @@
+//! Everything that is done to an account. Crowd addresses by login, so an account is read by its id first and addressed
+//! by the login that it has now.
+//!
+//! A change replaces all core fields, so they are read and sent back; attributes stay as they are. Only the display name
+//! is ours: first and last name are made from it for a new account (the last word, and what stands before it, since
+//! Crowd demands a last name in some versions) and are kept as they are afterwards.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    CrowdTarget,
+    dialect::{VERSION, reason},
+    refusal::Right,
+    users::login_of,
+    wire::{Password, Rename, User, UserWrite},
+};
+use crate::{
+    model::{AccountId, ErrorClass, UserFields},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, error, fold, not_done, not_possible},
+    },
+};
+
+/// First and last name, made from a display name.
+fn names(shown: &str) -> (&str, &str) {
+    shown.trim().rsplit_once(char::is_whitespace).map_or(("", shown.trim()), |(first, last)| (first.trim_end(), last))
+}
+
+/// A password that nobody knows, which the policies of directories take: long, and of all kinds of characters.
+fn password() -> Password {
+    Password { value: format!("aZ7.{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())) }
+}
+
+/// The core fields as they were read.
+fn as_read(user: &User) -> UserWrite<'_> {
+    let name = user.name.as_deref().unwrap_or_default();
+    let display_name = user.display_name.as_deref().unwrap_or(name);
+    UserWrite {
+        name,
+        first_name: user.first_name.as_deref().unwrap_or_default(),
+        // Where there is none, the display name's, as for a new account.
+        last_name: user.last_name.as_deref().unwrap_or_else(|| names(display_name).1),
+        display_name,
+        email: user.email.as_deref().unwrap_or_default(),
+        active: user.active.unwrap_or_default(),
+        password: None,
+    }
+}
+
+/// Nobody has this id any more.
+fn gone(what: &str) -> TargetError {
+    error(TargetErrorKind::NotFound, format!("{what}: the account is not there any more."))
+}
+
+/// Something was done, and a later step does not tell what came of it.
+fn unanswered(what: &str, why: &str) -> TargetError {
+    error(TargetErrorKind::Unanswered, format!("{what}: {why} Whether it was done is found out by looking."))
+}
+
+impl CrowdTarget {
+    /// Makes an account, with a password that nobody knows: Crowd demands one.
+    pub(super) async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("creating {name}");
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let (first_name, last_name) = names(shown);
+        let body = UserWrite {
+            name,
+            first_name,
+            last_name,
+            display_name: shown,
+            email: fields.email.as_deref().unwrap_or_default(),
+            active: true,
+            password: Some(password()),
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        let ask = Ask::new(Method::POST, "/user", &what).login(name).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused_user(&ask, &answer, name, None, deadline).await);
+        }
+        // Newer versions tell the account that they made.
+        let told: Option<User> = serde_json::from_slice(&answer.body).ok();
+        let made = match told.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
+            Some(user) => Some(user),
+            None => self.user_by_login(name, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?,
+        };
+        let account = made.and_then(|user| user.into_account(&protection, None));
+        let account = account.filter(|account| fold(&account.name) == fold(name));
+        account.map(Applied::Account).ok_or_else(|| unanswered(&what, "Crowd took it, but does not show the account."))
+    }
+
+    pub(super) async fn update_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {name}");
+        if fields.display_name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
+            let text = "Crowd shows no empty display name. Let the policy keep the old one, or give a default.";
+            return Err(not_possible(format!("{what}: {text}")));
+        }
+        let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        let mut body = as_read(&user);
+        body.display_name = fields.display_name.as_deref().unwrap_or(body.display_name);
+        body.email = fields.email.as_deref().unwrap_or(body.email);
+        self.put_user(&what, &user, &body, deadline).await?;
+        Ok(Applied::Done)
+    }
+
+    pub(super) async fn rename_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming {name} to {to}");
+        if login_of(account).is_some() {
+            return Err(not_possible(format!(
+                "{what}: Crowd tells no key for this account, so it could not be followed. Rename it by hand, then \
+                 link it: usersync link"
+            )));
+        }
+        let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        let now = user.name.as_deref().unwrap_or_default();
+        if now == to {
+            return Ok(Applied::Done);
+        }
+        let ask = Ask::new(Method::POST, "/user/rename", &what)
+            .query("username", now)
+            .login(to)
+            .deadline(Some(deadline))
+            .json(&Rename { new_name: to })?;
+        let answer = self.rest.ask(&ask).await?;
+        let old = answer.header(VERSION).is_some() && reason(&answer).is_empty();
+        match answer.status {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED if old => {
+                Err(not_possible(format!("{what}: this Crowd cannot rename; 2.8.4 and later can. Rename it by hand.")))
+            }
+            status if status.is_success() => {
+                let told: Option<User> = serde_json::from_slice(&answer.body).ok();
+                match told.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
+                    Some(name) => {
+                        Err(not_possible(format!("{what}: Crowd took it, but the login is {name}. Rename it by hand.")))
+                    }
+                    None => Ok(Applied::Done),
+                }
+            }
+            _ => Err(self.refused_user(&ask, &answer, to, Some((account, &user)), deadline).await),
+        }
+    }
+
+    pub(super) async fn set_active(
+        &self,
+        account: &AccountId,
+        name: &str,
+        active: bool,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
+        let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
+        let body = UserWrite { active, ..as_read(&user) };
+        if !self.put_user(&what, &user, &body, deadline).await? {
+            return Ok(Applied::Done);
+        }
+        // The answer is empty, and a directory that cannot keep the state lets it pass in silence.
+        let now = self.user_by_id(account, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?;
+        let now = now.ok_or_else(|| unanswered(&what, "it is not there any more."))?;
+        if now.active == Some(active) {
+            return Ok(Applied::Done);
+        }
+        let (state, place) = (if active { "inactive" } else { "active" }, now.directory_name.as_deref());
+        Err(not_possible(format!(
+            "{what}: Crowd took it, but the account stayed {state}. {} does not keep the state; change it where the \
+             account is kept, or let Crowd manage the status locally (the directory's connector settings).",
+            place.map_or_else(|| "Its directory".to_owned(), |name| format!("Directory {name}"))
+        )))
+    }
+
+    pub(super) async fn delete_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting {name}");
+        let Some(user) = self.user_by_id(account, Some(deadline)).await? else { return Ok(Applied::Done) };
+        let now = user.name.as_deref().unwrap_or_default();
+        let ask = Ask::new(Method::DELETE, "/user", &what).query("username", now).login(now).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            // It went, or was renamed, since it was read.
+            StatusCode::NOT_FOUND if reason(&answer) == "USER_NOT_FOUND" => {
+                match self.user_by_id(account, Some(deadline)).await? {
+                    None => Ok(Applied::Done),
+                    Some(_) => Err(gone(&what)),
+                }
+            }
+            _ => {
+                let right = Right { name: "Remove user", directory: user.directory_name.as_deref() };
+                Err(self.refused_write(&ask, &answer, &right))
+            }
+        }
+    }
+
+    /// Sends all core fields, unless they are so already; whether anything was sent.
+    async fn put_user(
+        &self,
+        what: &str,
+        user: &User,
+        body: &UserWrite<'_>,
+        deadline: Timestamp,
+    ) -> Result<bool, TargetError> {
+        let same = user.display_name.as_deref().unwrap_or_default() == body.display_name
+            && user.email.as_deref().unwrap_or_default() == body.email
+            && user.active == Some(body.active);
+        if same {
+            return Ok(false);
+        }
+        let ask = Ask::new(Method::PUT, "/user", what)
+            .query("username", body.name)
+            .login(body.name)
+            .deadline(Some(deadline))
+            .json(body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(true);
+        }
+        let right = Right { name: "Modify user", directory: user.directory_name.as_deref() };
+        Err(self.refused_write(&ask, &answer, &right))
+    }
+
+    /// What it means that a login was refused, of a new account or as the new one of an account that is there.
+    async fn refused_user(
+        &self,
+        ask: &Ask<'_>,
+        answer: &Answer,
+        login: &str,
+        renamed: Option<(&AccountId, &User)>,
+        deadline: Timestamp,
+    ) -> TargetError {
+        let said = self.rest.said(answer, Some(login));
+        let (what, quoted) = (ask.what, said.quoted());
+        if !said.read_only() && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            let reason = reason(answer);
+            let holder = match self.user_by_login(login, Some(deadline)).await {
+                Ok(holder) => holder.and_then(|user| user.id()),
+                Err(why) => return why,
+            };
+            if holder.is_some_and(|holder| renamed.is_none_or(|(account, _)| holder != *account)) {
+                return error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."));
+            }
+            if reason == "INVALID_CREDENTIAL" {
+                return not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "{what}: Crowd's password policy does not take a random password of 47 characters{quoted}. \
+                         Loosen it (the directory's settings), then: usersync dead replay --all"
+                    ),
+                );
+            }
+            if reason == "INVALID_USER" && !said.licence_full() {
+                return not_possible(format!("{what}: Crowd does not take this user{quoted}. Map it in the policy."));
+            }
+        }
+        let directory = renamed.and_then(|(_, user)| user.directory_name.as_deref());
+        let name = if renamed.is_some() { "Modify user" } else { "Add user" };
+        self.refused_write(ask, answer, &Right { name, directory })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_and_last_name_come_from_the_display_name() {
+        assert_eq!(names("Ada Lovelace"), ("Ada", "Lovelace"));
+        assert_eq!(names(" Ada  King Lovelace "), ("Ada  King", "Lovelace"));
+        assert_eq!(names("ada"), ("", "ada"));
+    }
+
+    #[test]
+    fn passwords_are_long_and_never_the_same() {
+        let (one, two) = (password().value, password().value);
+        assert_eq!(one.len(), 47);
+        assert_ne!(one, two);
+    }
+}

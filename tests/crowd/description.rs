@@ -1,0 +1,98 @@
+//! All that the client sends and the sandbox answers is held against the vendor's description.
+
+use serde_json::json;
+use usersync::{
+    sandbox::{CrowdOptions, Entry, crowd::NewCrowdUser},
+    target::Target,
+};
+
+use crate::{
+    contract::Contract,
+    place::{Place, activate, create, create_group, deactivate, delete, delete_group, join, leave, rename, update},
+    sandbox::{Raw, person},
+};
+
+fn contract() -> Contract {
+    let description = include_str!("../contracts/crowd-3.5.openapi.json");
+    let deviations = include_str!("../contracts/crowd-deviations.json");
+    Contract::new(description, deviations, "/rest/usermanagement/1")
+        .refusal(|body| body["reason"].is_string() && body["message"].is_string())
+}
+
+fn crowds_own(entry: &Entry) -> bool {
+    !entry.path.contains("/applinks/")
+}
+
+/// The client, through every operation and every look.
+async fn all_that_the_client_does(place: &Place) {
+    place.sandbox.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+    place.crowd.probe().await.expect("a first contact");
+    let ada = place.create("Ada").await;
+    place.refused(&create("ada")).await;
+    for operation in [
+        create_group("R&D / EMEA + 100%"),
+        update(&ada, Some("Ada Ünal"), Some("ada@example.com")),
+        join(&ada.id, "Ada", "R&D / EMEA + 100%"),
+        join(&ada.id, "Ada", "R&D / EMEA + 100%"),
+        rename(&ada, "ada lovelace"),
+        deactivate(&ada),
+        activate(&ada),
+    ] {
+        place.done(&operation).await;
+    }
+    place.refused(&create_group("r&d / emea + 100%")).await;
+    place.crowd.account(&ada.id).await.expect("a look").expect("there");
+    place.crowd.group_named("R&D / EMEA + 100%").await.expect("a look").expect("there");
+    place.crowd.members(&"r&d / emea + 100%".into(), None).await.expect("a look").expect("there");
+    place.all().await;
+    for operation in [
+        leave(&ada.id, "ada lovelace", "R&D / EMEA + 100%"),
+        leave(&ada.id, "ada lovelace", "R&D / EMEA + 100%"),
+        delete_group("R&D / EMEA + 100%"),
+        delete_group("R&D / EMEA + 100%"),
+        delete(&ada),
+        delete(&ada),
+    ] {
+        place.done(&operation).await;
+    }
+    assert_eq!(place.named("ada").await, None);
+}
+
+#[tokio::test]
+async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_idle() {
+    let mut contract = contract();
+    for options in [
+        CrowdOptions::version("2.9.1"),
+        CrowdOptions::version("3.7.2"),
+        CrowdOptions::version("5.2.3"),
+        CrowdOptions::version("7.1.3"),
+        CrowdOptions::jira("9.12.15"),
+    ] {
+        let (base, version) = (options.base_path.clone(), options.version.clone());
+        let place = Place::start(options).await;
+        all_that_the_client_does(&place).await;
+        let problems = contract.check(&place.sandbox.journal.matching(crowds_own), &base);
+        assert_eq!(problems, Vec::<String>::new(), "{version}");
+    }
+    // What only others than the client ask for.
+    let raw = Raw::start(CrowdOptions::default()).await;
+    raw.expect("POST", "/user", Some(person("ada")), 201, "").await;
+    raw.expect("POST", "/group", Some(json!({ "name": "dev", "type": "GROUP" })), 201, "").await;
+    raw.expect("PUT", "/group?groupname=dev", Some(json!({ "name": "dev", "active": true })), 200, "").await;
+    raw.expect("GET", "/user", None, 400, "").await;
+    raw.expect("GET", "/user?username=ada&expand=attributes", None, 200, "").await;
+    raw.expect("GET", "/search?entity-type=user&restriction=x", None, 400, "").await;
+    raw.expect("GET", "/search?entity-type=group&expand=group", None, 200, "").await;
+    raw.expect("GET", "/user/group/nested?username=ada", None, 200, "").await;
+    raw.expect("GET", "/group/child-group/direct?groupname=dev", None, 200, "").await;
+    raw.expect("POST", "/user/rename?username=nobody", Some(json!({ "new-name": "x" })), 404, "").await;
+    raw.expect("POST", "/user/rename?username=ada", Some(json!({ "new-name": "ada.l" })), 200, "").await;
+    raw.sandbox.refuse_address(true);
+    raw.expect("GET", "/user?username=ada", None, 403, "").await;
+    raw.sandbox.refuse_address(false);
+    raw.sandbox.refuse_credentials(true);
+    raw.expect("GET", "/user?username=ada", None, 401, "").await;
+    let problems = contract.check(&raw.sandbox.journal.entries(), "/crowd");
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!(contract.unused(), Vec::<String>::new(), "a deviation that nothing meets is none");
+}

@@ -1,0 +1,89 @@
+//! Lists over several pages.
+
+use std::collections::BTreeSet;
+
+use usersync::{
+    sandbox::{Fault, crowd::NewCrowdUser},
+    target::Target,
+};
+
+use crate::place::Place;
+
+async fn people(count: usize) -> Place {
+    let place = Place::new().await;
+    let people = (0..count).map(|nth| {
+        let person = NewCrowdUser::named(format!("P{nth:05}")).in_groups(&["everybody"]);
+        if nth % 7 == 0 { person.inactive() } else { person }
+    });
+    place.sandbox.add_users(people);
+    place
+}
+
+#[tokio::test]
+async fn everybody_is_listed_once_however_small_the_pages_are() {
+    for (count, cap) in [(0, 1000), (1, 1000), (2, 1000), (999, 1000), (2500, 1000), (40, 7), (40, 2), (5, 1)] {
+        let place = people(count).await;
+        place.sandbox.set_page_cap(cap);
+        let (accounts, doubt) = place.all().await;
+        assert_eq!(doubt, None, "{count} by {cap}");
+        let keys: BTreeSet<_> = accounts.iter().map(|account| account.id.clone()).collect();
+        assert_eq!((accounts.len(), keys.len()), (count, count), "{count} by {cap}");
+        assert!(count < 7 || accounts.iter().any(|account| !account.active));
+        if count > 0 {
+            let (mut members, mut cursor) = (BTreeSet::new(), None);
+            loop {
+                let page = place.crowd.members(&"everybody".into(), cursor.as_deref()).await;
+                let page = page.expect("a page").expect("there");
+                assert_eq!(page.doubt, None);
+                members.extend(page.items);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(members, keys, "{count} by {cap}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
+    let place = people(30).await;
+    place.sandbox.set_page_cap(10);
+    let first = place.crowd.accounts(None).await.expect("a page");
+    place.sandbox.add_user(NewCrowdUser::named("a-newcomer"));
+    let second = place.crowd.accounts(first.next.as_deref()).await.expect("a page");
+    assert_eq!((second.items[0].name.as_str(), &second.doubt), ("P00010", &None));
+    place.sandbox.remove_user("P00003");
+    place.sandbox.remove_user("P00004");
+    let third = place.crowd.accounts(second.next.as_deref()).await.expect("a page");
+    assert!(third.doubt.expect("a doubt").contains("came or went"));
+}
+
+#[tokio::test]
+async fn lists_that_give_names_only_are_read_one_by_one() {
+    let place = people(3).await;
+    let (whole, _) = place.all().await;
+    place.sandbox.set_expands(false);
+    let (accounts, doubt) = place.all().await;
+    assert_eq!((accounts, doubt), (whole.clone(), None));
+    let members = place.crowd.members(&"everybody".into(), None).await.expect("a look").expect("there");
+    assert_eq!(members.items, whole.iter().map(|account| account.id.clone()).collect::<Vec<_>>());
+    // Who is gone by then is told.
+    let gone = r#"{"reason": "USER_NOT_FOUND", "message": "x"}"#;
+    place.sandbox.faults.add(Fault::status(404, gone).path("username=P00001"));
+    let (accounts, doubt) = place.all().await;
+    assert_eq!(accounts.len(), 2);
+    assert!(doubt.expect("a doubt").contains("could not be read"));
+}
+
+#[tokio::test]
+async fn groups_of_an_account_come_whole_over_pages() {
+    let place = Place::new().await;
+    let names: Vec<String> = (0..25).map(|nth| format!("G{nth:02}")).collect();
+    let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    place.sandbox.add_user(NewCrowdUser::named("ada").in_groups(&groups));
+    place.sandbox.set_page_cap(4);
+    let told = place.named("ada").await.expect("there").groups.expect("told");
+    assert_eq!(told, names.iter().map(|name| name.to_lowercase().into()).collect::<Vec<_>>());
+}

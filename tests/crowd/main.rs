@@ -1,0 +1,13 @@
+//! The Crowd client and the sandbox Crowd: what is particular to them, and both against the vendor's description.
+//! What every kind of target promises is in `targets`.
+
+mod accounts;
+#[path = "../support/contract.rs"]
+mod contract;
+mod description;
+mod listing;
+mod place;
+mod probing;
+mod protection;
+mod refusals;
+mod sandbox;

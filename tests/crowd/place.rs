@@ -1,0 +1,144 @@
+//! A sandbox Crowd with a client.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    model::{Account, AccountId, ErrorClass, Operation, UserFields},
+    sandbox::{CrowdOptions, CrowdSandbox},
+    target::{
+        Applied, Target, TargetError, TargetErrorKind,
+        crowd::{CrowdSettings, CrowdTarget},
+    },
+};
+
+pub struct Place {
+    pub sandbox: CrowdSandbox,
+    pub crowd: CrowdTarget,
+}
+
+pub fn settings(sandbox: &CrowdSandbox) -> CrowdSettings {
+    let (application, password) = sandbox.application();
+    let password = password.to_owned();
+    let mut settings = CrowdSettings::new(
+        sandbox.url().parse().expect("a URL"),
+        application,
+        Arc::new(move || Ok(password.clone().into())),
+    );
+    settings.http.body_max = 4 << 20;
+    settings
+}
+
+pub fn soon() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(20)
+}
+
+pub const fn not_done(class: ErrorClass) -> TargetErrorKind {
+    TargetErrorKind::NotDone(class)
+}
+
+impl Place {
+    pub async fn start(options: CrowdOptions) -> Self {
+        let sandbox = CrowdSandbox::start(options).await.expect("a free port");
+        let crowd = CrowdTarget::new(settings(&sandbox)).expect("good settings");
+        Self { sandbox, crowd }
+    }
+
+    pub async fn new() -> Self {
+        Self::start(CrowdOptions::default()).await
+    }
+
+    pub async fn version(version: &str) -> Self {
+        Self::start(CrowdOptions::version(version)).await
+    }
+
+    pub async fn apply(&self, operation: &Operation) -> Result<Applied, TargetError> {
+        self.crowd.apply(operation, soon()).await
+    }
+
+    pub async fn done(&self, operation: &Operation) {
+        self.apply(operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
+    }
+
+    pub async fn refused(&self, operation: &Operation) -> TargetError {
+        self.apply(operation).await.err().unwrap_or_else(|| panic!("{operation} is refused"))
+    }
+
+    pub async fn create(&self, name: &str) -> Account {
+        match self.apply(&create(name)).await {
+            Ok(Applied::Account(account)) => account,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    pub async fn named(&self, name: &str) -> Option<Account> {
+        self.crowd.account_named(name).await.expect("a look")
+    }
+
+    /// All accounts, and why they may not be all.
+    pub async fn all(&self) -> (Vec<Account>, Option<String>) {
+        let (mut accounts, mut cursor, mut doubt) = (Vec::new(), None, None);
+        loop {
+            let page = self.crowd.accounts(cursor.as_deref()).await.expect("a page");
+            accounts.extend(page.items);
+            doubt = doubt.or(page.doubt);
+            cursor = page.next;
+            if cursor.is_none() {
+                return (accounts, doubt);
+            }
+        }
+    }
+}
+
+pub fn create(name: &str) -> Operation {
+    let fields =
+        UserFields { display_name: Some(format!("The great {name}")), email: Some(format!("{name}@example.org")) };
+    Operation::CreateUser { name: name.to_owned(), fields }
+}
+
+pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {
+    let fields = UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) };
+    Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
+}
+
+pub fn rename(account: &Account, to: &str) -> Operation {
+    Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to: to.to_owned() }
+}
+
+pub fn activate(account: &Account) -> Operation {
+    Operation::ActivateUser { account: account.id.clone(), name: account.name.clone(), gives: Vec::new() }
+}
+
+pub fn deactivate(account: &Account) -> Operation {
+    Operation::DeactivateUser { account: account.id.clone(), name: account.name.clone(), takes: Vec::new() }
+}
+
+pub fn delete(account: &Account) -> Operation {
+    Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() }
+}
+
+pub fn create_group(name: &str) -> Operation {
+    Operation::CreateGroup { name: name.to_owned() }
+}
+
+pub fn delete_group(name: &str) -> Operation {
+    Operation::DeleteGroup { group: name.to_lowercase().into(), name: name.to_owned() }
+}
+
+pub fn join(account: &AccountId, name: &str, group: &str) -> Operation {
+    Operation::AddMember {
+        group: group.to_lowercase().into(),
+        group_name: group.to_owned(),
+        account: account.clone(),
+        name: name.to_owned(),
+    }
+}
+
+pub fn leave(account: &AccountId, name: &str, group: &str) -> Operation {
+    Operation::RemoveMember {
+        group: group.to_lowercase().into(),
+        group_name: group.to_owned(),
+        account: account.clone(),
+        name: name.to_owned(),
+    }
+}

@@ -1,0 +1,118 @@
+//! First contact.
+
+use usersync::{
+    model::ErrorClass::{Credentials as Refused, Permanent},
+    sandbox::{CrowdOptions, Fault, crowd::NewCrowdUser},
+    target::{
+        CaseRule, Deactivation, NoteState, Target, TargetInfo,
+        crowd::{CrowdSettings, CrowdTarget},
+    },
+};
+
+use crate::place::{Place, not_done, settings};
+
+fn line<'a>(info: &'a TargetInfo, about: &str) -> Vec<(NoteState, &'a str)> {
+    info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_crowd_is_told_in_full() {
+    let place = Place::new().await;
+    place.create("ada").await;
+    let info = place.crowd.probe().await.expect("a first contact");
+    assert_eq!(info.product, "Crowd 7.1.3");
+    assert_eq!(info.identity.0, place.sandbox.url());
+    let can = &info.capabilities;
+    assert!(can.list_all && can.rename && can.delete && can.reads_email && !can.rename_group && !can.email_required);
+    assert_eq!(can.deactivate, Deactivation::Switch);
+    assert_eq!((can.login_case, can.group_case), (CaseRule::Insensitive, CaseRule::Insensitive));
+    assert_eq!(line(&info, "rights")[0], (NoteState::Ok, "read users and groups"));
+    assert!(line(&info, "rights")[1].1.contains("Add, Modify and Remove"));
+    assert_eq!(line(&info, "can")[1], (NoteState::Ok, "rename"));
+    assert_eq!(line(&info, "nested groups"), [(NoteState::Note, "only direct members are read and written")]);
+    assert!(line(&info, "cannot")[0].1.starts_with("rename a group"));
+    assert!(line(&info, "protected")[0].1.contains("crowd-administrators"));
+    assert!(line(&info, "round trip")[0].1.ends_with(" ms"));
+    assert_eq!(place.crowd.free_seats().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
+    let place = Place::start(CrowdOptions::jira("10.3.5")).await;
+    let info = place.crowd.probe().await.expect("a first contact");
+    assert_eq!(info.product, "Jira 10.3.5 user server, Crowd 5.1.4");
+    assert_eq!(info.identity.0, place.sandbox.server_id(), "as the same Jira tells through its own interface");
+    // The identity is not told otherwise because of an outage.
+    place.sandbox.faults.add(Fault::status(503, "").path("manifest").once());
+    assert!(place.crowd.probe().await.is_err());
+}
+
+#[tokio::test]
+async fn keys_that_some_or_all_accounts_lack_are_told() {
+    let place = Place::new().await;
+    place.sandbox.add_user(NewCrowdUser::named("ada"));
+    let keyless = r#"{"users": [{"name": "ada", "key": "k", "active": true}, {"name": "bob", "active": true}]}"#;
+    let header = |fault: Fault| fault.header("x-embedded-crowd-version", "Crowd/4.0.0").path("entity-type=user").once();
+    place.sandbox.faults.add(header(Fault::status(200, keyless)));
+    let info = place.crowd.probe().await.expect("a first contact");
+    assert!(info.capabilities.rename && info.product == "Crowd 4.0.0");
+    assert!(line(&info, "keys")[0].1.starts_with("1 of the first 2 accounts"));
+    place.sandbox.set_tells_keys(false);
+    let info = place.crowd.probe().await.expect("a first contact");
+    assert!(!info.capabilities.rename);
+    assert!(line(&info, "cannot")[0].1.starts_with("rename a login: accounts have no key here"));
+}
+
+#[tokio::test]
+async fn what_is_no_crowd_is_told() {
+    let place = Place::new().await;
+    place.sandbox.set_version_header(false);
+    let error = place.crowd.probe().await.expect_err("no Crowd");
+    assert_eq!(error.kind, not_done(Permanent));
+    assert!(error.text.contains("not as a Crowd does"), "{}", error.text);
+    place.sandbox.set_version_header(true);
+    let mut wrong = settings(&place.sandbox);
+    wrong.base_url = place.sandbox.url().replace("/crowd", "/wiki").parse().expect("a URL");
+    let fault = place.sandbox.faults.add(Fault::html(404, "<html>nothing here</html>").path("/wiki"));
+    let error = CrowdTarget::new(wrong).expect("good settings").probe().await.expect_err("no Crowd");
+    assert!(error.text.contains("mostly https://host/crowd"), "{}", error.text);
+    place.sandbox.faults.remove(fault);
+}
+
+#[tokio::test]
+async fn refused_credentials_are_sent_once() {
+    let place = Place::new().await;
+    place.sandbox.refuse_credentials(true);
+    for _ in 0..3 {
+        let error = place.crowd.probe().await.expect_err("refused");
+        assert_eq!(error.kind, not_done(Refused));
+        assert!(error.text.contains("the password of usersync"), "{}", error.text);
+        assert!(error.text.contains("an application") && !error.text.contains("sandbox-password"), "{}", error.text);
+    }
+    assert_eq!(place.sandbox.journal.len(), 1);
+    place.sandbox.refuse_credentials(false);
+    place.crowd.probe().await.expect_err("not tried again by itself");
+    place.crowd.forget_refusal();
+    place.crowd.probe().await.expect("taken");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_with_words() {
+    let place = Place::new().await;
+    let mut token = settings(&place.sandbox);
+    token.credentials = usersync::target::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));
+    let mut secret = settings(&place.sandbox);
+    secret.base_url = "https://me:hush@crowd.example.org/crowd".parse().expect("a URL");
+    for (settings, text) in [(token, "takes no token"), (secret, "holds a user or password")] {
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hush"), "{shown}");
+        let error = CrowdTarget::new(settings).err().expect("refused");
+        assert_eq!(error.kind, not_done(Permanent));
+        assert!(error.text.contains(text) && !error.text.contains("hush"), "{}", error.text);
+    }
+    let password = std::sync::Arc::new(|| Err("CROWD_PASSWORD is not set.".to_owned()));
+    let none = CrowdSettings::new(place.sandbox.url().parse().expect("a URL"), "usersync", password);
+    let error = CrowdTarget::new(none).expect("good settings").probe().await.expect_err("no secret");
+    assert!(error.kind == not_done(Refused) && error.text.contains("CROWD_PASSWORD"), "{}", error.text);
+    assert!(place.sandbox.journal.is_empty());
+}

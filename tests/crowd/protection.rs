@@ -1,0 +1,73 @@
+//! Administrators, protected accounts, and the application that is no account.
+
+use usersync::{
+    sandbox::crowd::NewCrowdUser,
+    target::{Target, TargetErrorKind::NotPossible, crowd::CrowdTarget},
+};
+
+use crate::place::{Place, deactivate, delete, settings};
+
+#[tokio::test]
+async fn administrators_are_protected_through_groups_in_groups() {
+    let place = Place::new().await;
+    place.sandbox.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+    place.sandbox.add_user(NewCrowdUser::named("inner").in_groups(&["Operators"]));
+    place.sandbox.add_user(NewCrowdUser::named("plain").in_groups(&["dev"]));
+    place.sandbox.nest("Operators", "Admins of all");
+    place.sandbox.nest("Admins of all", "crowd-administrators");
+    for name in ["root", "inner"] {
+        assert!(place.named(name).await.expect("there").protected.is_some(), "{name}");
+    }
+    assert_eq!(place.named("plain").await.expect("there").protected, None);
+    for name in ["crowd-administrators", "admins OF all", "Operators"] {
+        assert!(place.crowd.group_named(name).await.expect("a look").expect("there").protected.is_some(), "{name}");
+    }
+    assert_eq!(place.crowd.group_named("dev").await.expect("a look").expect("there").protected, None);
+}
+
+#[tokio::test]
+async fn the_last_active_member_of_each_administrators_group_stays() {
+    let place = Place::new().await;
+    for (name, group) in
+        [("one", "crowd-administrators"), ("two", "crowd-administrators"), ("jim", "jira-administrators")]
+    {
+        place.sandbox.add_user(NewCrowdUser::named(name).in_groups(&[group]));
+    }
+    let (one, two) = (place.named("one").await.expect("there"), place.named("two").await.expect("there"));
+    let jim = place.named("jim").await.expect("there");
+    for operation in [deactivate(&jim), delete(&jim)] {
+        let error = place.refused(&operation).await;
+        assert!(error.kind == NotPossible && error.text.contains("last active administrator"), "{}", error.text);
+    }
+    place.done(&deactivate(&one)).await;
+    assert_eq!(place.refused(&deactivate(&two)).await.kind, NotPossible);
+    assert_eq!(place.refused(&delete(&two)).await.kind, NotPossible);
+    place.done(&delete(&one)).await;
+}
+
+#[tokio::test]
+async fn settings_protect_more() {
+    let place = Place::new().await;
+    place.sandbox.add_user(NewCrowdUser::named("eve").in_groups(&["Board"]));
+    place.sandbox.add_user(NewCrowdUser::named("Ann"));
+    let mut settings = settings(&place.sandbox);
+    settings.protected_groups = vec!["board".to_owned(), "nowhere".to_owned()];
+    settings.protected_users = vec!["ann".to_owned()];
+    let crowd = CrowdTarget::new(settings).expect("good settings");
+    for name in ["eve", "Ann"] {
+        assert!(crowd.account_named(name).await.expect("a look").expect("there").protected.is_some(), "{name}");
+    }
+    assert!(crowd.group_named("Board").await.expect("a look").expect("there").protected.is_some());
+}
+
+#[tokio::test]
+async fn who_is_called_as_the_application_is_somebody_like_others() {
+    let place = Place::new().await;
+    let (application, _) = place.sandbox.application();
+    let namesake = place.create(application).await;
+    assert_eq!(namesake.protected, None);
+    let info = place.crowd.probe().await.expect("a first contact");
+    assert_eq!(info.signed_in_as, "application usersync", "which planning takes for nobody's login");
+    place.done(&deactivate(&namesake)).await;
+    assert!(place.crowd.probe().await.is_ok());
+}
