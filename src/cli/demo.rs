@@ -14,10 +14,11 @@ use crate::{
     model::RunTrigger,
     sandbox::{
         Fault,
-        agree::agree,
-        house::{CONNECTOR, Grounds, House, HouseError, HouseOptions, TARGET},
+        agree::{agree, compare},
+        house::{CONNECTOR, Grounds, House, HouseError, HouseOptions},
         jira::JiraSnapshot,
         keycloak::{NewUser, Refused, UserChange},
+        neighbours::{self, Neighbour},
     },
     store::{Request, Store, TaskFilter},
 };
@@ -38,9 +39,13 @@ change in Jira. In the end both sides are compared from their bare state.",
     after_help = "\
 Examples:
   usersync demo
+  usersync demo --all       fills every kind of target, not just Jira
   usersync demo --keep      leaves it running, and says where"
 )]
 pub(super) struct DemoArgs {
+    /// Fill one target of every kind beside the Jira
+    #[arg(long)]
+    all: bool,
     /// Leave everything running after the story, and say where
     #[arg(long)]
     keep: bool,
@@ -50,11 +55,12 @@ impl DemoArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let out = &context.out;
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
-        let demo = Demo::start().await.map_err(failed)?;
+        let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
+        let demo = Demo::start(neighbours).await.map_err(failed)?;
         demo.play(&mut |line| out.line(line)).await.map_err(failed)?;
         if self.keep {
             for (name, address) in demo.addresses() {
-                out.line(format!("{name:<9} {address}"));
+                out.line(format!("{name:<10} {address}"));
             }
             out.line("Keycloak's administrator is admin / admin, Jira's token is sandbox-token. Ctrl-C ends it.");
             stop::on_ctrl_c(out).cancelled().await;
@@ -94,22 +100,27 @@ impl From<Refused> for DemoError {
 struct Demo {
     grounds: Grounds,
     house: House,
+    neighbours: Vec<Neighbour>,
 }
 
 impl Demo {
     /// Starts everything.
-    async fn start() -> Result<Self, DemoError> {
-        let grounds = Grounds::prepare(HouseOptions::default()).await?;
+    async fn start(neighbours: Vec<Neighbour>) -> Result<Self, DemoError> {
+        let options = HouseOptions { neighbours: neighbours.clone(), ..HouseOptions::default() };
+        let grounds = Grounds::prepare(options).await?;
         let staff = (1..=40).map(|number| NewUser::named(format!("staff{number:02}")));
         grounds.realm.import_users(staff)?;
         let house = grounds.build().await?;
         house.in_service().await?;
-        Ok(Self { grounds, house })
+        Ok(Self { grounds, house, neighbours })
     }
 
     /// Where the three servers listen, for a person who wants to look around.
-    fn addresses(&self) -> [(&'static str, String); 3] {
-        [("Keycloak", self.grounds.keycloak.url()), ("Jira", self.grounds.jira.url()), ("usersync", self.house.url())]
+    fn addresses(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![("Keycloak", self.grounds.keycloak.url()), ("Jira", self.grounds.jira.url())];
+        all.extend(self.neighbours.iter().map(|other| (other.product, other.url.clone())));
+        all.push(("usersync", self.house.url()));
+        all
     }
 
     /// Plays the story; each line is told as it happens.
@@ -171,8 +182,7 @@ impl Demo {
         tell("The listener is switched off, and bob joins: no event arrives.".to_owned());
         realm.switch_webhook(true);
         let began = Instant::now();
-        let request =
-            Request::Run { connector: CONNECTOR.into(), target: Some(TARGET.into()), trigger: RunTrigger::Person };
+        let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
         self.house.store.request(&request, "demo", jiff::Timestamp::now()).await?;
         self.when(tell, began, "the full run finds bob", |jira| member(jira, "engineering", "bob")).await
     }
@@ -209,12 +219,35 @@ impl Demo {
         if !agreement.holds() {
             return Err(DemoError::Differ(agreement.differences.join("\n")));
         }
+        self.compare_neighbours(tell).await?;
         tell(format!(
             "source and target agree: {}, {}, {}",
             count(agreement.users, "user", "users"),
             count(agreement.groups, "group", "groups"),
             count(agreement.memberships, "membership", "memberships"),
         ));
+        Ok(())
+    }
+
+    /// Each of the other targets agrees with the realm for itself.
+    async fn compare_neighbours(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+        let began = Instant::now();
+        for other in &self.neighbours {
+            // A run may still be under way there.
+            let agreement = loop {
+                let agreement = compare(&self.grounds.realm.snapshot(), &other.server.held(), &[]);
+                if agreement.holds() {
+                    break agreement;
+                }
+                if began.elapsed() > PATIENCE {
+                    return Err(DemoError::Differ(agreement.differences.join("\n")));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
+            let users = count(agreement.users, "user", "users");
+            let memberships = count(agreement.memberships, "membership", "memberships");
+            tell(format!("{:>9}  {} holds the same: {users}, {memberships}", "", other.product));
+        }
         Ok(())
     }
 

@@ -15,11 +15,12 @@ use url::Url;
 use super::{
     JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
     keycloak::{RealmHandle, Webhook},
+    neighbours::Neighbour,
 };
 use crate::{
     engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
-    model::{FirstRun, Pair, Policy},
+    model::{FirstRun, Pair, Policy, TargetName},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
     target::{
         Credentials,
@@ -60,6 +61,8 @@ pub struct HouseOptions {
     pub times: EngineTimes,
     /// How long a read may take, on both sides.
     pub patience: Duration,
+    /// Targets that are filled beside the Jira.
+    pub neighbours: Vec<Neighbour>,
 }
 
 impl Default for HouseOptions {
@@ -74,6 +77,7 @@ impl Default for HouseOptions {
             p2_secret: None,
             times: EngineTimes::default(),
             patience: Duration::from_secs(30),
+            neighbours: Vec::new(),
         }
     }
 }
@@ -143,12 +147,13 @@ pub struct House {
     pub metrics: Arc<Metrics>,
     /// Whether it is well.
     pub health: Health,
+    pairs: Vec<Pair>,
     server: Server,
     service: Option<Service>,
 }
 
 /// Anything that goes wrong while building, in words.
-fn fault(error: impl std::fmt::Display) -> HouseError {
+pub(super) fn fault(error: impl std::fmt::Display) -> HouseError {
     HouseError(error.to_string())
 }
 
@@ -237,11 +242,19 @@ impl Site {
     /// An engine between source and target, over this store.
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
         let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
-        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), vec![TARGET.into()]);
+        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), self.targets());
         let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
-        let port = TargetPort::new(TARGET.into(), Arc::new(target));
-        let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]);
+        let neighbours = self.options.neighbours.iter();
+        let mut ports = vec![TargetPort::new(TARGET.into(), Arc::new(target))];
+        ports.extend(neighbours.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
+        let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], ports);
         Ok(engine.with_times(self.options.times.clone()))
+    }
+
+    /// All targets that are filled, the Jira first.
+    fn targets(&self) -> Vec<TargetName> {
+        let neighbours = self.options.neighbours.iter().map(|other| other.name.clone());
+        std::iter::once(TARGET.into()).chain(neighbours).collect()
     }
 
     /// Opens the store, listens, and sets the engine to work.
@@ -272,18 +285,19 @@ impl Site {
         let connector = HookConnector {
             name: CONNECTOR.into(),
             realm: self.source.realm.clone(),
-            targets: vec![TARGET.into()],
+            targets: self.targets(),
             secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
         health.ok("store");
-        Ok(House { store, engine, metrics, health, server, service: Some(service) })
+        let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
+        Ok(House { store, engine, metrics, health, pairs, server, service: Some(service) })
     }
 }
 
 impl House {
-    /// The pair that it works.
+    /// The pair of the realm and the Jira.
     pub fn pair() -> Pair {
         Pair::new(CONNECTOR, TARGET)
     }
@@ -293,10 +307,14 @@ impl House {
         format!("http://{}", self.server.address())
     }
 
-    /// Waits until the pair is in service.
+    /// Waits until all pairs are in service.
     pub async fn in_service(&self) -> Result<(), HouseError> {
         for _ in 0..600 {
-            if self.store.pair_state(&Self::pair()).await.map_err(fault)? == PairState::InService {
+            let mut waiting = false;
+            for pair in &self.pairs {
+                waiting |= self.store.pair_state(pair).await.map_err(fault)? != PairState::InService;
+            }
+            if !waiting {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

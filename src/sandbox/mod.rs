@@ -13,6 +13,7 @@ pub mod jira;
 pub mod journal;
 pub mod keycloak;
 mod line;
+pub mod neighbours;
 mod roster;
 mod server;
 mod versions;

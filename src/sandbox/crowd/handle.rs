@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::CrowdSandbox;
 use super::state::{Account, Directory, World, fold};
 use super::switches::{Permission, Switches};
+use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +100,16 @@ impl CrowdSnapshot {
     pub fn user(&self, name: &str) -> Option<&UserState> {
         let name = fold(name);
         self.users.values().find(|user| fold(&user.name) == name)
+    }
+}
+
+impl Holds for CrowdSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.users.into_values().map(|user| {
+            (user.name, HeldAccount { display_name: user.display_name, email: user.email, active: user.active })
+        });
+        Held::of("Crowd", accounts, &snapshot.groups)
     }
 }
 

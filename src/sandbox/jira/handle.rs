@@ -8,6 +8,7 @@ use super::auth::Bucket;
 use super::state::{Account, Application, Directory, Profile, World, fold};
 use super::switches::{RateLimit, Switches};
 use super::{Identity, JiraSandbox};
+use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +80,17 @@ impl JiraSnapshot {
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         let name = fold(name);
         self.accounts.values().find(|account| account.name == name)
+    }
+}
+
+impl Holds for JiraSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            let held = HeldAccount { display_name: account.display_name, email: account.email, active: account.active };
+            (account.name, held)
+        });
+        Held::of("Jira", accounts, &snapshot.groups).brings(&["jira-administrators", "jira-software-users"])
     }
 }
 

@@ -1,0 +1,58 @@
+//! The other kinds of target that a house can fill beside its Jira, each an imitation with its client.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::{
+    CrowdOptions, CrowdSandbox,
+    agree::Holds,
+    house::{HouseError, fault},
+};
+use crate::{
+    model::TargetName,
+    target::{
+        Target,
+        crowd::{CrowdSettings, CrowdTarget},
+        http::SecretProvider,
+    },
+};
+
+/// An imitated target beside the Jira; it ends when this is dropped.
+#[derive(Clone)]
+pub struct Neighbour {
+    /// How it is called.
+    pub name: TargetName,
+    /// The product, as in `Crowd`.
+    pub product: &'static str,
+    /// Where it is.
+    pub url: String,
+    /// Its client.
+    pub target: Arc<dyn Target>,
+    /// Its bare state.
+    pub server: Arc<dyn Holds>,
+}
+
+/// One of each kind.
+pub async fn all() -> Result<Vec<Neighbour>, HouseError> {
+    Ok(vec![crowd().await?])
+}
+
+fn address(url: &str) -> Result<Url, HouseError> {
+    Url::parse(url).map_err(fault)
+}
+
+fn secret(text: &str) -> SecretProvider {
+    let text = text.to_owned();
+    Arc::new(move || Ok(text.clone().into()))
+}
+
+async fn crowd() -> Result<Neighbour, HouseError> {
+    let options = CrowdOptions::default();
+    let (user, password) = options.application.clone();
+    let server = CrowdSandbox::start(options).await.map_err(fault)?;
+    let url = server.url();
+    let settings = CrowdSettings::new(address(&url)?, &user, secret(&password));
+    let target = CrowdTarget::new(settings).map_err(fault)?;
+    Ok(Neighbour { name: "crowd".into(), product: "Crowd", url, target: Arc::new(target), server: Arc::new(server) })
+}
