@@ -25,17 +25,14 @@ impl Tx {
 
     pub(super) async fn request(&mut self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
         let Request::Run { connector, target, trigger } = request;
-        let pairs = match target {
-            Some(target) => {
-                vec![self.pair(&Pair { connector: connector.clone(), target: target.clone() }).await?.pair]
-            }
-            None => {
-                let no = self.connector(connector).await?;
-                sqlx::query_scalar("SELECT no FROM pair WHERE connector = ?1 ORDER BY no")
-                    .bind(no)
-                    .fetch_all(&mut self.conn)
-                    .await?
-            }
+        let pairs = if let Some(target) = target {
+            vec![self.pair(&Pair { connector: connector.clone(), target: target.clone() }).await?.pair]
+        } else {
+            let no = self.connector(connector).await?;
+            sqlx::query_scalar("SELECT no FROM pair WHERE connector = ?1 ORDER BY no")
+                .bind(no)
+                .fetch_all(&mut self.conn)
+                .await?
         };
         for pair in pairs {
             self.ask(pair, trigger).await?;
