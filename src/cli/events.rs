@@ -43,9 +43,13 @@ enum Command {
     #[command(after_help = "Example:\n  usersync events list --connector acme --ignored")]
     List(ListArgs),
     /// Show one event whole
-    #[command(after_help = "Example:\n  usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11")]
+    #[command(after_help = "\
+Examples:
+  usersync events show 4711              by its number, which is the faster way
+  usersync events show 0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11")]
     Show {
-        /// Its id
+        /// Its number or its id
+        #[arg(value_name = "NO|ID")]
         id: String,
     },
     /// Look again at everybody whom these events are about
@@ -194,8 +198,11 @@ fn document(event: &EventRecord) -> serde_json::Value {
 async fn show(context: &Context, id: String) -> Outcome {
     let config = context.config()?;
     let opened = app::look(context, &config).await?;
-    let filter = EventFilter { id: Some(id.clone()), limit: 0, ..EventFilter::default() };
-    let events = opened.store.events(&filter).await?;
+    let mut events = numbered(opened.store.as_ref(), &id).await?;
+    if events.is_empty() {
+        let filter = EventFilter { id: Some(id.clone()), limit: 0, ..EventFilter::default() };
+        events = opened.store.events(&filter).await?;
+    }
     if events.is_empty() {
         let days = config.store.retention.as_hours() / 24;
         return Err(Failure::usage(format!(
@@ -212,6 +219,17 @@ async fn show(context: &Context, id: String) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The event with this number, where it is one and there is such an event.
+async fn numbered(store: &dyn Store, text: &str) -> Result<Vec<EventRecord>, Failure> {
+    let Some((no, before)) = text.parse::<i64>().ok().and_then(|no| Some((no, no.checked_add(1)?))) else {
+        return Ok(Vec::new());
+    };
+    let filter = EventFilter { before: Some(before), limit: 1, ..EventFilter::default() };
+    let mut events = store.events(&filter).await?;
+    events.retain(|event| event.seq == no);
+    Ok(events)
 }
 
 fn whole(out: &Out, event: &EventRecord) {

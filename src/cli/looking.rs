@@ -29,22 +29,12 @@ use crate::{
 pub(super) struct Looking {
     store: Arc<dyn Store>,
     looks: AtomicI64,
-    /// Connectors and targets that were met before, so that their identities are pinned.
-    connectors: BTreeSet<ConnectorName>,
-    targets: BTreeSet<TargetName>,
 }
 
 impl Looking {
-    /// Over this store, for a look at these pairs.
-    pub async fn new(store: Arc<dyn Store>, pairs: &[Pair]) -> StoreResult<Self> {
-        let (mut connectors, mut targets) = (BTreeSet::new(), BTreeSet::new());
-        for pair in pairs {
-            if !store.runs(Some(pair), 1).await?.is_empty() {
-                connectors.insert(pair.connector.clone());
-                targets.insert(pair.target.clone());
-            }
-        }
-        Ok(Self { store, looks: AtomicI64::new(0), connectors, targets })
+    /// Over this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, looks: AtomicI64::new(0) }
     }
 }
 
@@ -85,8 +75,11 @@ looking! {
         fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
         fn not_possible(&self, pair: &Pair) -> Vec<NotPossible>;
+        fn asked_run(&self, pair: &Pair) -> Option<RunTrigger>;
         fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
         fn pair_state(&self, pair: &Pair) -> PairState;
+        fn source_identity(&self, connector: &ConnectorName) -> Option<SourceIdentity>;
+        fn target_identity(&self, target: &TargetName, identity: &TargetIdentity) -> (Option<TargetIdentity>, Option<TargetName>);
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
@@ -120,7 +113,6 @@ looking! {
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
         fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();
-        fn take_requests(&self) -> Vec<Request>;
         fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);
         fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> usize;
         fn prune(&self, before: Timestamp, limit: usize) -> usize;
@@ -159,10 +151,7 @@ looking! {
         connector: &ConnectorName,
         identity: &SourceIdentity,
     ) -> StoreResult<SourceIdentity> {
-        if self.connectors.contains(connector) {
-            return self.store.pin_source(connector, identity).await;
-        }
-        Ok(identity.clone())
+        Ok(self.store.source_identity(connector).await?.unwrap_or_else(|| identity.clone()))
     }
 
     async fn pin_target(
@@ -170,9 +159,7 @@ looking! {
         target: &TargetName,
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
-        if self.targets.contains(target) {
-            return self.store.pin_target(target, identity).await;
-        }
-        Ok((identity.clone(), None))
+        let (pinned, elsewhere) = self.store.target_identity(target, identity).await?;
+        Ok((pinned.unwrap_or_else(|| identity.clone()), elsewhere))
     }
 }

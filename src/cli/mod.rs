@@ -3,6 +3,7 @@
 
 mod app;
 mod args;
+mod audit;
 mod changes;
 mod check;
 mod config;
@@ -110,6 +111,7 @@ enum Command {
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
+    Audit(audit::AuditArgs),
     Tasks(tasks::TasksArgs),
     Dead(dead::DeadArgs),
     Runs(runs::RunsArgs),
@@ -161,6 +163,7 @@ impl Command {
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,
+            Self::Audit(args) => args.run(context).await,
             Self::Tasks(args) => args.run(context).await,
             Self::Dead(args) => args.run(context).await,
             Self::Runs(args) => args.run(context).await,

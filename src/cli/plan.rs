@@ -65,7 +65,7 @@ impl PlanArgs {
         let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
         let opened = app::look(context, &config).await?;
         let store: Arc<dyn Store> = opened.store;
-        let engine = Sides::new(&config)?.engine(&config, Arc::new(Looking::new(Arc::clone(&store), &pairs).await?));
+        let engine = Sides::new(&config)?.engine(&config, Arc::new(Looking::new(Arc::clone(&store))));
         let mut exit = Exit::Done;
         let mut plans = Vec::new();
         for pair in pairs {

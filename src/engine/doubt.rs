@@ -35,7 +35,17 @@ impl Engine {
         Ok(user)
     }
 
-    /// Whether a group is gone, by the same rule.
+    /// Reads a group that was not listed: whether it is gone.
+    pub(super) async fn read_group_gone(
+        &self,
+        connector: &Connector,
+        pair: &Pair,
+        id: &GroupId,
+    ) -> Result<bool, WorkError> {
+        Ok(connector.source.group(id).await?.is_none() && self.group_is_gone(connector, pair, id).await?)
+    }
+
+    /// Whether a group that Keycloak called gone is gone, by the same rule.
     pub(super) async fn group_is_gone(
         &self,
         connector: &Connector,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{ConnectorName, ErrorClass, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, Subject, TargetName},
-    store::{Claimed, Failure, PairState, Request, StoreError},
+    store::{Claimed, Failure, PairState, StoreError},
 };
 
 /// When a connector's next run is due after a time.
@@ -66,8 +66,8 @@ struct Shared {
     options: ServiceOptions,
     cancel: CancellationToken,
     around: watch::Sender<Around>,
-    asked: Mutex<HashMap<Pair, RunTrigger>>,
-    asked_now: Notify,
+    /// Told whenever something may have been asked for.
+    asked: Notify,
     /// Ends the run of a pair that is under way.
     runs: Mutex<HashMap<Pair, CancellationToken>>,
 }
@@ -103,8 +103,7 @@ impl Service {
             options,
             cancel: cancel.clone(),
             around: watch::Sender::new(Around::default()),
-            asked: Mutex::default(),
-            asked_now: Notify::new(),
+            asked: Notify::new(),
             runs: Mutex::default(),
         });
         shared.look_around().await?;
@@ -180,16 +179,7 @@ impl Shared {
             let paused = runs.iter().filter(|(pair, _)| around.paused.contains(&pair.connector));
             paused.for_each(|(_, run)| run.cancel());
         }
-        for request in store.take_requests().await? {
-            let Request::Run { connector, target, trigger } = request;
-            let pairs = self.engine.pairs().into_iter().filter(|pair| {
-                pair.connector == connector && target.as_ref().is_none_or(|target| *target == pair.target)
-            });
-            if let Ok(mut asked) = self.asked.lock() {
-                asked.extend(pairs.map(|pair| (pair, trigger.clone())));
-            }
-        }
-        self.asked_now.notify_waiters();
+        self.asked.notify_waiters();
         self.around.send_if_modified(|before| {
             let changed = before.ready != around.ready || before.paused != around.paused;
             *before = around;
@@ -332,37 +322,15 @@ impl Shared {
     async fn run_when_due(self: Arc<Self>, pair: Pair) {
         let mut next = self.next_after_last_run(&pair).await;
         while !self.cancel.is_cancelled() {
-            let asked = self.asked_now.notified();
+            let asked = self.asked.notified();
             let now = self.engine.clock.now();
             let paused = self.around.borrow().paused.contains(&pair.connector);
             let state = self.engine.store.pair_state(&pair).await;
-            let wish = match &state {
-                Ok(PairState::InService) if !paused => self.asked.lock().ok().and_then(|mut asked| asked.remove(&pair)),
-                _ => None,
-            };
             let result = match state {
                 _ if paused => Ok(()),
                 Ok(PairState::New) => self.first_plan(&pair).await,
                 Ok(PairState::Approved) => self.first_run(&pair).await,
-                Ok(PairState::InService) => match (wish, &next) {
-                    (Some(trigger), _) => {
-                        let result = self.run(&pair, trigger.clone()).await;
-                        // A person sees that it failed; what an event asked for has to be done.
-                        if result.is_err()
-                            && trigger != RunTrigger::Person
-                            && let Ok(mut asked) = self.asked.lock()
-                        {
-                            asked.insert(pair.clone(), trigger);
-                        }
-                        result
-                    }
-                    (None, Some((due, trigger))) if *due <= now => {
-                        let trigger = trigger.clone();
-                        next = self.next_after(&pair, now);
-                        self.run(&pair, trigger).await
-                    }
-                    _ => Ok(()),
-                },
+                Ok(PairState::InService) => self.run_if_due(&pair, &mut next, now).await,
                 Ok(PairState::Held | PairState::Stopped) => Ok(()),
                 Err(error) => Err(error.into()),
             };
@@ -383,6 +351,24 @@ impl Shared {
                 () = asked => {}
                 () = tokio::time::sleep(LOOK_AROUND) => {}
             }
+        }
+    }
+
+    /// One run for all that makes one due: the schedule, and whoever asked for it.
+    async fn run_if_due(
+        &self,
+        pair: &Pair,
+        next: &mut Option<(Timestamp, RunTrigger)>,
+        now: Timestamp,
+    ) -> Result<(), WorkError> {
+        let asked = self.engine.store.asked_run(pair).await?;
+        let due = next.take_if(|(due, _)| *due <= now).map(|(_, trigger)| trigger);
+        if due.is_some() {
+            *next = self.next_after(pair, now);
+        }
+        match asked.or(due) {
+            Some(trigger) => self.run(pair, trigger).await,
+            None => Ok(()),
         }
     }
 

@@ -307,7 +307,7 @@ pub struct PairRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// A full run of a connector, on all its targets or on one.
+    /// A full run of a connector, on one target or on all on which it was ever configured.
     Run {
         /// Whose.
         connector: ConnectorName,
@@ -600,13 +600,14 @@ pub trait Store: Send + Sync {
 
     // --- runs ---
 
-    /// Writes down that a run began.
+    /// Writes down that a run began. One that applies answers whatever asked for a run of its pair until now.
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId>;
 
     /// Writes down how far a run is.
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
 
-    /// Writes down how a run ended. One that has ended stays as it is.
+    /// Writes down how a run ended. One that has ended stays as it is. If it failed, or was stopped (also by the end of
+    /// the process), what an event had asked for is asked for again; a person sees what came of it.
     async fn end_run(
         &self,
         run: RunId,
@@ -671,6 +672,17 @@ pub trait Store: Send + Sync {
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)>;
 
+    /// The source's identity as it is pinned, if it is.
+    async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>>;
+
+    /// The target's identity as it is pinned, if it is, and under which other name the server of `identity` is known, if
+    /// it is.
+    async fn target_identity(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)>;
+
     /// A person confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`].
     async fn confirm_identity(
         &self,
@@ -711,8 +723,9 @@ pub trait Store: Send + Sync {
     /// Asks a running server for something.
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// Takes what was asked for, oldest first; each once, also what was asked for twice.
-    async fn take_requests(&self) -> StoreResult<Vec<Request>>;
+    /// What asked first for a run of this pair, if one is asked for and has not begun; what was asked for twice is one.
+    /// It stays so over restarts until a run begins, see [`Store::begin_run`]. [8]
+    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
 
     /// Puts the hints of events back to work. Returns events and tasks.
     async fn replay_events(

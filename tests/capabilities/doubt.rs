@@ -1,16 +1,18 @@
 //! Nothing is removed on doubt: whatever Keycloak answers while it is not well, nobody loses anything.
 
 use usersync::{
-    model::HeldKind,
+    engine::EngineTimes,
+    model::{GroupId, GroupMapping, HeldKind},
     sandbox::{
         Fault,
+        fault::Stale,
         house::{CLIENT_SECRET, CONNECTOR, House},
         keycloak::{NewUser, UserChange},
     },
     store::{PairState, Store},
 };
 
-use crate::support::{STAFF, World, grounds, on, options, world};
+use crate::support::{STAFF, World, grounds, on, options, world, world_with};
 
 /// Runs while Keycloak answers like this; nothing may be taken from anybody, and all is well again afterwards.
 async fn nothing_is_taken(w: &World, fault: Fault) {
@@ -54,7 +56,7 @@ async fn a_page_that_lacks_people_takes_nothing_from_them() {
     w.agrees();
     let before = w.jira().snapshot();
     // The pages come from before, the count is of now.
-    let stale = w.grounds.keycloak.faults.add(Fault::stale(usersync::sandbox::fault::Stale::Frozen).path("/users?"));
+    let stale = w.grounds.keycloak.faults.add(Fault::stale(Stale::Frozen).path("/users?"));
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
@@ -215,6 +217,102 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     assert_eq!(w.account("staff1").display_name, "Again Example");
     assert_eq!(w.account("staff1").groups, groups);
     w.grounds.keycloak.faults.clear();
+    w.run().await;
+    w.agrees();
+}
+
+/// A count that does not fit what is read.
+fn miscounted() -> Fault {
+    Fault::status(200, "3").header("content-type", "application/json").path("/users/count")
+}
+
+#[tokio::test]
+async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let (gone, off) = (w.id("staff1"), w.id("staff2"));
+    w.realm().update_user(&off, UserChange::enabled(false)).await.unwrap();
+    w.run().await;
+    assert!(!w.account("staff2").active);
+    for id in [&gone, &off] {
+        w.realm().vanish_user(id).unwrap();
+    }
+    let before = w.jira().snapshot();
+    let fault = w.grounds.keycloak.faults.add(miscounted());
+    w.grounds.keycloak.journal.clear();
+    let report = w.try_run().await.unwrap();
+    assert!(report.doubt.is_some(), "{report:?}");
+    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("2 linked users were not read")), "{report:?}");
+    for id in [&gone, &off] {
+        assert_eq!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")), 0, "they are not even looked at");
+    }
+    assert_eq!(w.jira().snapshot(), before);
+    assert_eq!(report.unchanged, STAFF - 2, "no verdict on them: {report:?}");
+    w.grounds.keycloak.faults.remove(fault);
+    w.run().await;
+    assert!(!w.account("staff1").active);
+    w.agrees();
+}
+
+/// A world with the group `extra`, in which staff1 is.
+async fn with_extra(w: &World) -> String {
+    let extra = w.realm().create_group(None, "extra").await.unwrap();
+    w.realm().join(&w.id("staff1"), &extra).await.unwrap();
+    w.settled().await;
+    assert_eq!(w.members("extra"), ["staff1"]);
+    w.realm().switch_webhook(false);
+    extra
+}
+
+/// Whether this group of Keycloak feeds one of Jira.
+async fn feeds(w: &World, group: &str) -> bool {
+    let mappings = w.house.store.group_mappings(&House::pair()).await.unwrap();
+    mappings.iter().any(|(id, mapping)| *id == GroupId::from(group) && matches!(mapping, GroupMapping::Managed { .. }))
+}
+
+#[tokio::test]
+async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
+    let w = world().await;
+    let extra = with_extra(&w).await;
+    w.realm().delete_group(&extra).await.unwrap();
+    let fault = w.grounds.keycloak.faults.add(miscounted());
+    let report = w.run().await;
+    assert!(report.doubt.is_some(), "{report:?}");
+    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("1 group was not read")), "{report:?}");
+    assert_eq!(w.members("extra"), ["staff1"]);
+    assert!(feeds(&w, &extra).await);
+    w.grounds.keycloak.faults.remove(fault);
+    w.run().await;
+    assert_eq!(w.members("extra"), Vec::<String>::new());
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_group_that_is_gone_by_a_run_is_read_again_after_a_while() {
+    let mut options = options();
+    options.times = EngineTimes { gone_twice: jiff::SignedDuration::from_millis(700), ..EngineTimes::hasty() };
+    let w = world_with(options).await;
+    w.grounds.keycloak.freeze();
+    let extra = with_extra(&w).await;
+    let faults = &w.grounds.keycloak.faults;
+    faults.add(Fault::stale(Stale::Frozen).path(format!("/{CONNECTOR}/groups?")));
+    faults.add(Fault::stale(Stale::Frozen).path("/groups/count"));
+    // Keycloak calls it gone for a moment, in its own words.
+    let answer = "{\"error\":\"Could not find group by id\"}";
+    let gone = Fault::status(404, answer).header("content-type", "application/json").path(format!("/groups/{extra}"));
+    let gone = faults.add(gone);
+    let well_again = async {
+        while faults.hits(gone) < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        faults.remove(gone);
+    };
+    let (report, ()) = tokio::join!(w.try_run(), well_again);
+    assert!(feeds(&w, &extra).await, "{report:?}");
+    faults.clear();
+    w.calm().await;
+    assert_eq!(w.waiting(HeldKind::Adoption).await, Vec::<String>::new(), "nothing has to be adopted anew");
+    assert_eq!(w.members("extra"), ["staff1"]);
     w.run().await;
     w.agrees();
 }

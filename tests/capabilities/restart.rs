@@ -1,17 +1,103 @@
 //! Stopped and started again on the same store in the middle of work.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use usersync::{
     engine::EngineTimes,
-    model::ChangeOutcome,
+    model::{ChangeOutcome, RunMode, RunOutcome, RunRecord, RunTrigger},
     sandbox::{
         Fault,
         fault::Kind,
+        house::House,
         keycloak::{NewUser, UserChange},
     },
-    store::Store,
+    store::{Request, Store},
 };
 
 use crate::support::{World, on, options, world_with};
+
+/// Runs that write, newest first.
+async fn runs(w: &World) -> Vec<RunRecord> {
+    let mut runs = w.house.store.runs(Some(&House::pair()), 20).await.unwrap();
+    runs.retain(|run| run.mode == RunMode::Apply);
+    runs
+}
+
+fn a_run() -> Request {
+    Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: RunTrigger::Person }
+}
+
+/// For as long as something would need to be done at the latest.
+async fn stays<F: Future<Output = bool>>(holds: impl Fn() -> F) -> bool {
+    for _ in 0..60 {
+        if !holds().await {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    true
+}
+
+async fn restarted(w: World) -> World {
+    let World { grounds, house } = w;
+    house.stop().await;
+    on(grounds).await
+}
+
+#[tokio::test]
+async fn what_was_asked_for_before_a_restart_is_run_after_it_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options();
+    options.store = Some(folder.path().join("usersync.db"));
+    let w = world_with(options).await;
+    let before = runs(&w).await.len();
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    let store = &w.house.store;
+    store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
+    store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
+    assert!(stays(async || runs(&w).await.len() == before).await, "nothing is run in a pause");
+
+    let w = restarted(w).await;
+    w.house.store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while runs(&w).await.iter().filter(|run| run.outcome == RunOutcome::Done).count() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it is run");
+    assert!(w.has_account("alice"));
+    assert!(stays(async || runs(&w).await.len() == before + 1).await, "once");
+    let w = restarted(w).await;
+    assert!(stays(async || runs(&w).await.len() == before + 1).await, "also not after another restart");
+}
+
+#[tokio::test]
+async fn a_run_that_was_broken_off_and_what_was_asked_for_meanwhile_are_made_up_for_by_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options();
+    options.store = Some(folder.path().join("usersync.db"));
+    let w = world_with(options).await;
+    let before = runs(&w).await.len();
+    let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(400)).method("GET"));
+    let store = &w.house.store;
+    store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
+    while runs(&w).await.len() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
+    let World { grounds, house } = w;
+    house.stop().await;
+    grounds.jira.faults.remove(slow);
+    let w = on(grounds).await;
+    while runs(&w).await[0].outcome != RunOutcome::Done {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(stays(async || runs(&w).await.len() == before + 2).await, "{:?}", runs(&w).await);
+    assert_eq!(runs(&w).await[1].outcome, RunOutcome::Stopped);
+}
 
 /// Each write that Jira took has its change, and no intent is left open.
 pub async fn every_write_has_its_change(w: &World) {

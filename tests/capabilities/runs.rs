@@ -410,3 +410,39 @@ async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
     w.calm().await;
     w.agrees();
 }
+
+#[tokio::test]
+async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_once() {
+    for trigger in [RunTrigger::Event, RunTrigger::Person] {
+        let w = world().await;
+        let store = &w.house.store;
+        w.realm().switch_webhook(false);
+        w.realm().create_user(NewUser::named("alice")).await.unwrap();
+        let down = w.grounds.keycloak.faults.add(Fault::unavailable().path("/users/count"));
+        let newest = async || store.runs(Some(&House::pair()), 1).await.unwrap().pop().expect("a run");
+        let before = newest().await.id;
+        let ask = Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: trigger.clone() };
+        store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+        while newest().await.id == before || newest().await.outcome == RunOutcome::Running {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let failed = newest().await;
+        assert!(matches!(failed.outcome, RunOutcome::Failed { .. }), "{failed:?}");
+        assert_eq!(failed.trigger, trigger);
+        w.grounds.keycloak.faults.remove(down);
+        let mut again = false;
+        for _ in 0..if trigger == RunTrigger::Event { 1_000 } else { 100 } {
+            again = newest().await.outcome == RunOutcome::Done;
+            if again {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((again, w.has_account("alice")), (trigger == RunTrigger::Event, trigger == RunTrigger::Event));
+        let last = newest().await;
+        for _ in 0..60 {
+            assert_eq!(newest().await.id, last.id, "it was run once more");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -91,6 +91,7 @@ const LISTS: &[(&[&str], &str)] = &[
     (&["events"], "events"),
     (&["events", "list"], "events"),
     (&["changes"], "changes"),
+    (&["audit"], "audit"),
     (&["tasks"], "tasks"),
     (&["dead", "list"], "dead"),
     (&["runs"], "runs"),
@@ -118,7 +119,8 @@ async fn without_a_store_every_list_is_empty_and_says_why() {
 async fn an_empty_list_explains_its_zero() {
     let place = Place::nowhere();
     place.store().await.close().await;
-    for args in [&["events"][..], &["changes"], &["tasks"], &["dead", "list"], &["runs"], &["held", "list"]] {
+    for args in [&["events"][..], &["changes"], &["audit"], &["tasks"], &["dead", "list"], &["runs"], &["held", "list"]]
+    {
         let ran = place.run(args).await;
         ran.ended(0).says("0 ").says(": ");
         assert_eq!(ran.err, "");
@@ -148,6 +150,8 @@ async fn lists_show_what_is_there() {
         .ended(0)
         .says("UPDATE USER  users/u-alice")
         .says("\"resourcePath\"");
+    place.run(&["events", "show", "2"]).await.ended(0).says("e-bob    UPDATE USER  users/u-bob");
+    place.run(&["events", "show", "99"]).await.ended(2).complains("there is no such event");
     place.run(&["events", "show", "e-nobody"]).await.ended(2).complains("there is no such event").complains("30 days");
     place.run(&["changes"]).await.ended(0).says("create alice").says("done").says("event e-alice").says("acme → jira");
     place.run(&["changes", "--name", "bob"]).await.ended(0).says("0 changes fit");
@@ -249,6 +253,34 @@ async fn decisions_are_written_with_who_and_why() {
     let audit = store.audit(None, 5).await.expect("readable");
     assert!(audit.iter().any(|done| done.by == "tester"), "{audit:?}");
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_people_did_is_listed() {
+    let place = Place::nowhere();
+    full(&place).await;
+    place.run(&["connector", "pause", "acme"]).await.ended(0);
+    place.run(&["connector", "resume", "acme"]).await.ended(0);
+    place.run(&["held", "approve", "1", "--note", "they moved"]).await.ended(0);
+    let all = place.run(&["audit"]).await;
+    all.ended(0)
+        .says("tester")
+        .says("paused connector acme")
+        .says("resumed connector acme")
+        .says("approved")
+        .says(" s ago");
+    let newest = place.run(&["audit", "--limit", "1"]).await;
+    newest.ended(0).says("approved").says("Older ones: --before 3");
+    let older = place.run(&["audit", "--before", "3"]).await;
+    assert!(!older.ended(0).says("paused connector acme").out.contains("approved"), "{older}");
+    let (code, document) = place.json(&["audit", "--limit", "0"]).await;
+    assert_eq!((code, document["audit"].as_array().map(Vec::len)), (0, Some(3)));
+    let first = &document["audit"][2];
+    assert_eq!(
+        (&first["id"], &first["by"], &first["what"]),
+        (&json!(1), &json!("tester"), &json!("paused connector acme"))
+    );
+    assert!(first["at"].is_string(), "{first}");
 }
 
 #[tokio::test]

@@ -90,3 +90,30 @@ async fn a_first_run_waits_and_is_approved_beside_the_server() {
     assert!(grounds.jira.snapshot().account("staff1").is_some());
     house.stop().await;
 }
+
+#[tokio::test]
+async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
+    let (grounds, place, house) = running(Policy::default()).await;
+    let waits = async |set: &str| {
+        for _ in 0..200 {
+            if place.run(&["held", "show", set]).await.code == 3 {
+                return;
+            }
+        }
+        panic!("set {set} is not there");
+    };
+    waits("1").await;
+    place.run(&["held", "reject", "1", "--note", "not yet"]).await.ended(0);
+    place.run(&["held", "list"]).await.ended(0);
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let asked = place.run(&["sync"]).await;
+    asked.ended(3).complains("its first run was rejected; the server plans it anew: usersync held list");
+    waits("2").await;
+    place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
+    assert!(grounds.jira.snapshot().account("alice").is_none());
+    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 2");
+    place.run(&["held", "approve", "2"]).await.ended(0);
+    house.in_service().await.expect("in service");
+    assert!(grounds.jira.snapshot().account("alice").is_some());
+    house.stop().await;
+}

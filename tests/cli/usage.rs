@@ -17,6 +17,7 @@ pub const COMMANDS: &[&[&str]] = &[
     &["events", "show"],
     &["events", "replay"],
     &["changes"],
+    &["audit"],
     &["tasks"],
     &["dead"],
     &["dead", "list"],

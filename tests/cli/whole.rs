@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use usersync::sandbox::{
-    Fault,
-    house::{Grounds, HouseOptions},
-    jira::NewAccount,
-    keycloak::{NewUser, UserChange},
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+use usersync::{
+    model::{RunMode, RunOutcome, RunTrigger},
+    sandbox::{
+        Fault,
+        house::{Grounds, House, HouseOptions},
+        jira::NewAccount,
+        keycloak::{NewUser, UserChange},
+    },
+    store::Store,
 };
 
 use crate::place::Place;
@@ -194,4 +199,35 @@ async fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
     grounds.jira.faults.set_latency(Duration::ZERO);
     place.run(&["sync"]).await.ended(0);
     assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+}
+
+/// Whether the store's tables are as they were while this is done; any commit of another is seen.
+async fn leaves_the_store_alone(place: &Place, args: &[&str]) {
+    let mut conn = SqliteConnectOptions::new().filename(place.store_file()).connect().await.expect("opens");
+    let version = "PRAGMA data_version";
+    let before: i64 = sqlx::query_scalar(version).fetch_one(&mut conn).await.expect("read");
+    let ran = place.run(args).await;
+    assert!(matches!(ran.code, 0 | 1 | 3), "{ran}");
+    ran.says("create");
+    let after: i64 = sqlx::query_scalar(version).fetch_one(&mut conn).await.expect("read");
+    assert_eq!(before, after, "{args:?} wrote to the store");
+}
+
+#[tokio::test]
+async fn a_plan_leaves_the_store_as_it_was() {
+    let (_grounds, place) = grounds().await;
+    // Nothing is known of the pair.
+    place.store().await.close().await;
+    leaves_the_store_alone(&place, &["plan"]).await;
+    // A run was tried that never reached either side, so that nothing is pinned.
+    let store = place.store().await;
+    let now = jiff::Timestamp::now();
+    let run = store.begin_run(&House::pair(), RunTrigger::First, RunMode::DryRun, now).await.expect("begins");
+    let failed = RunOutcome::Failed { why: "a test".into() };
+    store.end_run(run, failed, serde_json::Value::Null, now).await.expect("ends");
+    store.close().await;
+    leaves_the_store_alone(&place, &["plan"]).await;
+    // A first run waits, and is done.
+    place.run(&["sync"]).await.ended(3);
+    leaves_the_store_alone(&place, &["plan"]).await;
 }

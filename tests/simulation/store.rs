@@ -388,6 +388,18 @@ impl Store for WatchedStore {
         self.quietly(self.inner.pin_source(connector, identity)).await
     }
 
+    async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>> {
+        self.quietly(self.inner.source_identity(connector)).await
+    }
+
+    async fn target_identity(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)> {
+        self.quietly(self.inner.target_identity(target, identity)).await
+    }
+
     async fn pin_target(
         &self,
         target: &TargetName,
@@ -438,8 +450,8 @@ impl Store for WatchedStore {
         self.quietly(self.inner.request(request, by, now)).await
     }
 
-    async fn take_requests(&self) -> StoreResult<Vec<Request>> {
-        self.quietly(self.inner.take_requests()).await
+    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+        self.quietly(self.inner.asked_run(pair)).await
     }
 
     async fn replay_events(

@@ -199,7 +199,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-2");
+    let copy = folder.path().join("old.db.before-3");
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);
@@ -208,6 +208,35 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
         .await
         .unwrap();
     assert_eq!(tables, 0, "the copy is from before");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_kept_over_an_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("usersync.db");
+    let store = open(&file).await.unwrap();
+    let wiki = Pair::new("corp", "wiki");
+    let pairs = [pair(), wiki.clone(), Pair::new("other", "jira")];
+    store.ensure_pairs(&pairs, at(0)).await.unwrap();
+    store.close().await;
+    // As the second schema kept it.
+    meddle(
+        &file,
+        r#"DROP TABLE asked; CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
+        INSERT INTO request (ask) VALUES
+            ('{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}'),
+            ('{"ask":"run","connector":"corp","target":null,"trigger":"event"}'),
+            ('{"ask":"run","connector":"gone","target":null,"trigger":"event"}');
+        DELETE FROM _sqlx_migrations WHERE version = 3"#,
+    )
+    .await;
+    let store = open(&file).await.unwrap();
+    let mut asked = Vec::new();
+    for pair in &pairs {
+        asked.push(store.asked_run(pair).await.unwrap());
+    }
+    assert_eq!(asked, [Some(RunTrigger::Event), Some(RunTrigger::Person), None]);
+    store.close().await;
 }
 
 #[tokio::test]
@@ -266,7 +295,7 @@ async fn a_command_beside_the_server_is_heard_at_once() {
     command.set_paused(&connector(), true, "eve", at(2)).await.unwrap();
     command.raise(&pair(), &[user("ann")], Priority::Event, &because("sync"), at(2)).await.unwrap();
     server.woken_after(seen).await;
-    assert_eq!(server.take_requests().await.unwrap(), [run]);
+    assert_eq!(server.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person));
     assert_eq!(server.paused().await.unwrap(), [connector()].into());
     server.done(ann.token, at(3)).await;
     server.claims(&user("ann"), at(3)).await;
@@ -274,7 +303,6 @@ async fn a_command_beside_the_server_is_heard_at_once() {
     // It can neither claim nor look.
     assert!(command.claim(&target(), &[connector()], at(9)).await.is_err());
     assert!(command.next_look().await.is_err());
-    assert!(command.take_requests().await.is_err());
     command.close().await;
 }
 

@@ -74,10 +74,15 @@ pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
     for pair in &both {
         store.set_pair_state(pair, PairState::InService, at(1)).await.unwrap();
     }
+    assert_eq!(store.source_identity(&connector()).await.unwrap(), None);
+    assert_eq!(store.target_identity(&target(), &server("A")).await.unwrap(), (None, None));
     assert_eq!(store.pin_source(&connector(), &source("1")).await.unwrap(), source("1"));
+    assert_eq!(store.source_identity(&connector()).await.unwrap(), Some(source("1")));
     assert_eq!(store.pin_source(&connector(), &source("2")).await.unwrap(), source("1"));
     assert_eq!(store.pin_target(&target(), &server("A")).await.unwrap(), (server("A"), None));
     assert_eq!(store.pin_target(&target(), &server("B")).await.unwrap(), (server("A"), None));
+    assert_eq!(store.target_identity(&target(), &server("B")).await.unwrap(), (Some(server("A")), None));
+    assert_eq!(store.target_identity(&wiki, &server("A")).await.unwrap(), (None, Some(target())));
     // The same server under two names.
     assert_eq!(store.pin_target(&wiki, &server("A")).await.unwrap(), (server("A"), Some(target())));
 
@@ -102,19 +107,58 @@ pub async fn a_pause_stays(store: World) {
     assert_eq!(store.paused().await.unwrap(), [connector()].into());
 }
 
-pub async fn each_request_is_taken_once(store: World) {
-    let run = |target: Option<&str>| Request::Run {
-        connector: connector(),
-        target: target.map(TargetName::from),
-        trigger: RunTrigger::Person,
-    };
-    for request in [run(None), run(Some("jira")), run(None)] {
-        store.request(&request, "eve", at(1)).await.unwrap();
+fn a_run(target: Option<&str>, trigger: RunTrigger) -> Request {
+    Request::Run { connector: connector(), target: target.map(TargetName::from), trigger }
+}
+
+pub async fn a_run_stays_asked_for_until_it_begins(store: World) {
+    let wiki = Pair::new("corp", "wiki");
+    store.ensure_pairs(&[pair(), wiki.clone(), Pair::new("other", "jira")], at(0)).await.unwrap();
+    assert_eq!(store.asked_run(&pair()).await.unwrap(), None);
+    for target in [None, Some("jira"), None] {
+        store.request(&a_run(target, RunTrigger::Person), "eve", at(1)).await.unwrap();
     }
-    assert_eq!(store.take_requests().await.unwrap(), [run(None), run(Some("jira"))]);
-    assert!(store.take_requests().await.unwrap().is_empty());
-    store.request(&run(None), "eve", at(2)).await.unwrap();
-    assert_eq!(store.take_requests().await.unwrap(), [run(None)]);
+    assert_eq!(store.asked_run(&Pair::new("other", "jira")).await.unwrap(), None);
+    store.crash(at(2)).await;
+    // A dry run answers nothing, one of another pair neither.
+    store.begin_run(&pair(), RunTrigger::Person, RunMode::DryRun, at(3)).await.unwrap();
+    for pair in [pair(), wiki.clone()] {
+        assert_eq!(store.asked_run(&pair).await.unwrap(), Some(RunTrigger::Person));
+        let run = store.begin_run(&pair, RunTrigger::Schedule, RunMode::Apply, at(3)).await.unwrap();
+        assert_eq!(store.asked_run(&pair).await.unwrap(), None, "once");
+        // During the run it is asked for anew.
+        store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(4)).await.unwrap();
+        store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(5)).await.unwrap();
+    }
+    assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person));
+    assert_eq!(store.asked_run(&wiki).await.unwrap(), None);
+}
+
+pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(store: World) {
+    let event = Some(RunTrigger::Event);
+    let begin = async |at| store.begin_run(&pair(), RunTrigger::Event, RunMode::Apply, at).await.unwrap();
+    let end = async |run, outcome, at| store.end_run(run, outcome, serde_json::Value::Null, at).await.unwrap();
+    let asked = async || store.asked_run(&pair()).await.unwrap();
+    store.request(&a_run(Some("jira"), RunTrigger::Event), "eve", at(1)).await.unwrap();
+    store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(1)).await.unwrap();
+    let run = begin(at(2)).await;
+    assert_eq!(asked().await, None);
+    end(run, RunOutcome::Failed { why: "503".into() }, at(3)).await;
+    assert_eq!(asked().await, event, "a person sees that it failed");
+    let run = begin(at(4)).await;
+    // Asked for again meanwhile: one is enough.
+    store.request(&a_run(Some("jira"), RunTrigger::Event), "eve", at(5)).await.unwrap();
+    end(run, RunOutcome::Stopped, at(6)).await;
+    assert_eq!(asked().await, event);
+    begin(at(7)).await;
+    assert_eq!(asked().await, None);
+    store.crash(at(9)).await;
+    assert_eq!(asked().await, event, "the process ended before the run did");
+    let run = begin(at(10)).await;
+    end(run, RunOutcome::Problems, at(11)).await;
+    assert_eq!(asked().await, None);
+    store.crash(at(12)).await;
+    assert_eq!(asked().await, None);
 }
 
 pub async fn changes_are_filtered_and_paged(store: World) {

@@ -12,7 +12,9 @@ use crate::{
         error::WorkError,
         group::{Intended, intend},
     },
-    model::{AdoptRule, GroupMapping, GroupState, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId},
+    model::{
+        AdoptRule, GroupId, GroupMapping, GroupState, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId,
+    },
     plan::GroupTable,
     policy,
     store::Planned,
@@ -71,11 +73,28 @@ impl Run<'_> {
                 }
             }
         }
-        work.extend(table.sources().filter(|(id, _)| !present.contains(id)).map(|(id, _)| Subject::Group(id.clone())));
+        let mut absent: Vec<GroupId> =
+            table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
+        if self.report.doubt.is_some() && !absent.is_empty() {
+            let were = if absent.len() == 1 { "group was" } else { "groups were" };
+            self.report.doubts.push(format!("{} {were} not read; nothing is done about them", absent.len()));
+            absent.clear();
+        }
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
+        let mut gone = Vec::new();
+        for id in absent {
+            // One that cannot be told fails in its own work.
+            let is_gone = matches!(engine.read_group_gone(&self.connector, self.pair, &id).await, Ok(true));
+            if is_gone { &mut gone } else { &mut work }.push(Subject::Group(id));
+        }
         self.apply_groups(work, source.groups_look, rules).await?;
+        if !gone.is_empty() && !self.options.cancel.is_cancelled() {
+            self.options.tell("reading groups that are gone once more", 0, gone.len(), 0);
+            engine.clock.sleep(engine.times.gone_twice).await;
+            self.apply_groups(gone, source.groups_look, rules).await?;
+        }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
     }
 

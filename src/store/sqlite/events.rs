@@ -16,7 +16,7 @@ use crate::{
     model::{
         Cause, ConnectorName, EventOutcome, EventRecord, NewEvent, Pair, Priority, RunTrigger, Subject, TargetName,
     },
-    store::{Appended, EventFilter, Request, StoreResult},
+    store::{Appended, EventFilter, StoreResult},
 };
 
 /// At most so many rows are in one INSERT.
@@ -239,18 +239,18 @@ impl Tx {
     /// The tasks of new events, each subject once.
     async fn put_to_work(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<()> {
         let mut raises: HashMap<(i64, &Subject), Raise> = HashMap::new();
-        let mut runs: BTreeSet<&ConnectorName> = BTreeSet::new();
+        let mut runs: BTreeSet<i64> = BTreeSet::new();
         for row in rows.iter().filter(|row| row.event.outcome == EventOutcome::Accepted) {
             let append = &appends[row.caller];
-            if row.event.wants_run {
-                runs.insert(&append.connector);
-            }
-            if row.event.hints.is_empty() {
+            if row.event.hints.is_empty() && !row.event.wants_run {
                 continue;
             }
             let cause = codec::to_json(&Cause::Event { id: row.event.id.clone() })?;
             for target in &append.targets {
                 let no = self.pair(&Pair { connector: append.connector.clone(), target: target.clone() }).await?;
+                if row.event.wants_run {
+                    runs.insert(no.pair);
+                }
                 for subject in &row.event.hints {
                     raises
                         .entry((no.pair, subject))
@@ -266,9 +266,8 @@ impl Tx {
                 }
             }
         }
-        for connector in runs {
-            let run = Request::Run { connector: connector.clone(), target: None, trigger: RunTrigger::Event };
-            self.ask(&run).await?;
+        for pair in runs {
+            self.ask(pair, &RunTrigger::Event).await?;
         }
         let raises: Vec<Raise> = raises.into_values().collect();
         self.raise_all(raises).await
@@ -286,11 +285,13 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
     }
     if let Some(id) = &filter.id {
-        query.push(" AND e.id = ");
+        // No index begins with the id; but this one holds it, and is a small part of the table to look through.
+        query.push(" AND e.seq IN (SELECT seq FROM event INDEXED BY event_once WHERE id = ");
         match EventId::new(id) {
             EventId::Uuid(bytes) => query.push_bind(bytes.to_vec()),
             EventId::Text(text) => query.push_bind(text),
         };
+        query.push(")");
     }
     if let Some(subject) = &filter.subject {
         query.push(" AND instr(e.hints, ").push_bind(codec::to_json(subject)?).push(") > 0");
@@ -321,12 +322,13 @@ pub(super) fn limit(limit: usize) -> i64 {
     if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
 }
 
+/// An event with all that is told of it.
+const SELECTED: &str = "SELECT e.seq, c.name, typeof(e.id) = 'blob', e.id, e.kind, e.about, e.occurred_at, e.received_at, \
+     e.duplicates, e.hints, e.ignored, e.body FROM event e JOIN connector c ON c.no = e.connector";
+
 /// Events, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
-    let mut query = QueryBuilder::new(
-        "SELECT e.seq, c.name, typeof(e.id) = 'blob', e.id, e.kind, e.about, e.occurred_at, e.received_at, e.duplicates, \
-         e.hints, e.ignored, e.body FROM event e JOIN connector c ON c.no = e.connector",
-    );
+    let mut query = QueryBuilder::new(SELECTED);
     conditions(&mut query, filter)?;
     query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit(filter.limit));
     query.build().fetch_all(conn).await?.iter().map(record).collect()
@@ -377,4 +379,33 @@ pub(super) async fn counts(
             .await?;
     let (events, duplicates, last) = row.unwrap_or_default();
     Ok((events.unsigned_abs(), duplicates.unsigned_abs(), codec::some_time(last)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::{OpenOptions, SqliteStore};
+
+    #[tokio::test]
+    async fn an_event_is_found_by_its_id_without_reading_the_others() {
+        let store = SqliteStore::open_temporary(OpenOptions::simulation(Timestamp::UNIX_EPOCH)).await.unwrap();
+        for id in ["0198c2f4-5b1e-7c1d-9d37-0f1f4f1f2a11", "not a uuid"] {
+            let filter = EventFilter { id: Some(id.to_owned()), ..EventFilter::default() };
+            let steps: Vec<String> = store
+                .read(move |conn| {
+                    Box::pin(async move {
+                        let mut query = QueryBuilder::new(format!("EXPLAIN QUERY PLAN {SELECTED}"));
+                        conditions(&mut query, &filter)?;
+                        query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit(0));
+                        let rows = query.build().fetch_all(conn).await?;
+                        Ok(rows.iter().map(|row| row.get("detail")).collect())
+                    })
+                })
+                .await
+                .unwrap();
+            assert!(steps.iter().any(|step| step.starts_with("SEARCH e USING INTEGER PRIMARY KEY")), "{steps:?}");
+            assert!(steps.iter().any(|step| step.contains("USING COVERING INDEX event_once")), "{steps:?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN e") && !step.contains("COVERING")), "{steps:?}");
+        }
+    }
 }

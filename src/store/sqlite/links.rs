@@ -233,12 +233,14 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<V
     fill(conn, rows).await
 }
 
-/// Accounts of the pair's target that other pairs link.
-pub(super) async fn elsewhere(conn: &mut SqliteConnection, pair: i64) -> StoreResult<BTreeSet<AccountId>> {
+/// Accounts of the pair's target that other pairs link; the pair itself may not be known yet.
+pub(super) async fn elsewhere(conn: &mut SqliteConnection, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
     let accounts: Vec<String> = sqlx::query_scalar(
-        "SELECT account FROM link WHERE target = (SELECT target FROM pair WHERE no = ?1) AND pair <> ?1",
+        "SELECT k.account FROM target g CROSS JOIN link k ON k.target = g.no WHERE g.name = ?1 AND k.pair IS NOT \
+         (SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector WHERE p.target = g.no AND c.name = ?2)",
     )
-    .bind(pair)
+    .bind(pair.target.as_str())
+    .bind(pair.connector.as_str())
     .fetch_all(conn)
     .await?;
     Ok(accounts.into_iter().map(AccountId::from).collect())

@@ -385,11 +385,8 @@ impl Store for SqliteStore {
     }
 
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
-        // The pair itself may be new.
-        job!(self, [pair], |tx| async {
-            let no = tx.pair(&pair).await?;
-            links::elsewhere(&mut tx.conn, no.pair).await
-        })
+        let pair = pair.clone();
+        self.read(move |conn| Box::pin(async move { links::elsewhere(conn, &pair).await })).await
     }
 
     async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
@@ -507,6 +504,20 @@ impl Store for SqliteStore {
         job!(self, [target, identity], |tx| tx.pin_target(&target, &identity))
     }
 
+    async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>> {
+        let connector = connector.clone();
+        self.read(move |conn| Box::pin(async move { pairs::source_identity(conn, &connector).await })).await
+    }
+
+    async fn target_identity(
+        &self,
+        target: &TargetName,
+        identity: &TargetIdentity,
+    ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)> {
+        let (target, identity) = (target.clone(), identity.clone());
+        self.read(move |conn| Box::pin(async move { pairs::target_identity(conn, &target, &identity).await })).await
+    }
+
     async fn confirm_identity(
         &self,
         connector: Option<&ConnectorName>,
@@ -553,9 +564,8 @@ impl Store for SqliteStore {
         job!(self, [request, by], |tx| tx.request(&request, &by, now))
     }
 
-    async fn take_requests(&self) -> StoreResult<Vec<Request>> {
-        self.engine_only()?;
-        job!(self, [], |tx| tx.take_requests())
+    async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>> {
+        of_pair!(self, pair, None, |conn, no| requests::asked(conn, no))
     }
 
     async fn replay_events(

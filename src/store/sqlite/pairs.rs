@@ -80,11 +80,8 @@ impl Tx {
             .bind(identity.service_account.as_str())
             .execute(&mut self.conn)
             .await?;
-        let (issuer, service_account) = sqlx::query_as("SELECT issuer, service_account FROM connector WHERE no = ?1")
-            .bind(no)
-            .fetch_one(&mut self.conn)
-            .await?;
-        Ok(SourceIdentity { issuer, service_account })
+        let pinned = source_identity(&mut self.conn, connector).await?;
+        Ok(pinned.unwrap_or_else(|| identity.clone()))
     }
 
     pub(super) async fn pin_target(
@@ -98,15 +95,8 @@ impl Tx {
             .bind(identity.0.as_str())
             .execute(&mut self.conn)
             .await?;
-        let pinned =
-            sqlx::query_scalar("SELECT identity FROM target WHERE no = ?1").bind(no).fetch_one(&mut self.conn).await?;
-        let other: Option<String> =
-            sqlx::query_scalar("SELECT name FROM target WHERE identity = ?2 AND no <> ?1 ORDER BY no LIMIT 1")
-                .bind(no)
-                .bind(identity.0.as_str())
-                .fetch_optional(&mut self.conn)
-                .await?;
-        Ok((TargetIdentity(pinned), other.map(TargetName::from)))
+        let (pinned, other) = target_identity(&mut self.conn, target, identity).await?;
+        Ok((pinned.unwrap_or_else(|| identity.clone()), other))
     }
 
     pub(super) async fn confirm_identity(
@@ -171,6 +161,39 @@ pub(super) async fn number(conn: &mut SqliteConnection, pair: &Pair) -> StoreRes
     .fetch_optional(conn)
     .await?;
     Ok(no)
+}
+
+/// The source's pinned identity.
+pub(super) async fn source_identity(
+    conn: &mut SqliteConnection,
+    connector: &ConnectorName,
+) -> StoreResult<Option<SourceIdentity>> {
+    let pinned: Option<(String, String)> =
+        sqlx::query_as("SELECT issuer, service_account FROM connector WHERE name = ?1 AND issuer IS NOT NULL")
+            .bind(connector.as_str())
+            .fetch_optional(conn)
+            .await?;
+    Ok(pinned.map(|(issuer, service_account)| SourceIdentity { issuer, service_account }))
+}
+
+/// The target's pinned identity, and under which other name this server is known.
+pub(super) async fn target_identity(
+    conn: &mut SqliteConnection,
+    target: &TargetName,
+    identity: &TargetIdentity,
+) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)> {
+    let pinned: Option<String> =
+        sqlx::query_scalar("SELECT identity FROM target WHERE name = ?1 AND identity IS NOT NULL")
+            .bind(target.as_str())
+            .fetch_optional(&mut *conn)
+            .await?;
+    let other: Option<String> =
+        sqlx::query_scalar("SELECT name FROM target WHERE identity = ?2 AND name <> ?1 ORDER BY no LIMIT 1")
+            .bind(target.as_str())
+            .bind(identity.0.as_str())
+            .fetch_optional(conn)
+            .await?;
+    Ok((pinned.map(TargetIdentity), other.map(TargetName::from)))
 }
 
 /// Where a pair stands.

@@ -7,15 +7,16 @@ use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
-    model::{Cause, ConnectorName, Pair, Priority, Subject, TargetName},
+    model::{Cause, ConnectorName, Pair, Priority, RunId, RunTrigger, Subject, TargetName},
     store::{AuditRecord, Request, StoreResult},
 };
 
 impl Tx {
     /// Asks once: what is asked for already is not asked twice.
-    pub(super) async fn ask(&mut self, request: &Request) -> StoreResult<()> {
-        sqlx::query("INSERT INTO request (ask) VALUES (?1) ON CONFLICT DO NOTHING")
-            .bind(codec::to_json(request)?)
+    pub(super) async fn ask(&mut self, pair: i64, trigger: &RunTrigger) -> StoreResult<()> {
+        sqlx::query("INSERT INTO asked (pair, trigger_word) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+            .bind(pair)
+            .bind(codec::to_word(trigger)?)
             .execute(&mut self.conn)
             .await?;
         self.wake = true;
@@ -23,17 +24,52 @@ impl Tx {
     }
 
     pub(super) async fn request(&mut self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {
-        self.ask(request).await?;
-        let Request::Run { connector, target, .. } = request;
+        let Request::Run { connector, target, trigger } = request;
+        let pairs = if let Some(target) = target {
+            vec![self.pair(&Pair { connector: connector.clone(), target: target.clone() }).await?.pair]
+        } else {
+            let no = self.connector(connector).await?;
+            sqlx::query_scalar("SELECT no FROM pair WHERE connector = ?1 ORDER BY no")
+                .bind(no)
+                .fetch_all(&mut self.conn)
+                .await?
+        };
+        for pair in pairs {
+            self.ask(pair, trigger).await?;
+        }
         let on = target.as_ref().map(|target| format!(" on {target}")).unwrap_or_default();
         self.audit(by, &format!("asked for a run of {connector}{on}"), now).await
     }
 
-    pub(super) async fn take_requests(&mut self) -> StoreResult<Vec<Request>> {
-        let mut asked: Vec<(i64, String)> =
-            sqlx::query_as("DELETE FROM request RETURNING id, ask").fetch_all(&mut self.conn).await?;
-        asked.sort_unstable();
-        asked.iter().map(|(_, ask)| codec::from_json(ask)).collect()
+    /// A run begins that answers what was asked for until now.
+    pub(super) async fn run_for_asked(&mut self, pair: i64, run: RunId) -> StoreResult<()> {
+        sqlx::query("UPDATE asked SET run = ?2 WHERE pair = ?1 AND run IS NULL")
+            .bind(pair)
+            .bind(run.0)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    /// A run (or all) has ended: what it was asked for is answered; but if it did not come to its end, what an event
+    /// asked for is asked for again.
+    pub(super) async fn answer_asked(&mut self, run: Option<RunId>, came_to_its_end: bool) -> StoreResult<()> {
+        let run = run.map(|run| run.0);
+        if !came_to_its_end {
+            sqlx::query(
+                "UPDATE OR IGNORE asked SET run = NULL WHERE run IS NOT NULL AND run = coalesce(?1, run) \
+                 AND trigger_word = ?2",
+            )
+            .bind(run)
+            .bind(codec::to_word(&RunTrigger::Event)?)
+            .execute(&mut self.conn)
+            .await?;
+        }
+        sqlx::query("DELETE FROM asked WHERE run IS NOT NULL AND run = coalesce(?1, run)")
+            .bind(run)
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
     }
 
     /// Raises what the hints of events name.
@@ -68,6 +104,16 @@ impl Tx {
             .await?;
         Ok(())
     }
+}
+
+/// What asked first for a run of the pair that has not begun.
+pub(super) async fn asked(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Option<RunTrigger>> {
+    let word: Option<String> =
+        sqlx::query_scalar("SELECT trigger_word FROM asked WHERE pair = ?1 AND run IS NULL ORDER BY id LIMIT 1")
+            .bind(pair)
+            .fetch_optional(conn)
+            .await?;
+    word.map(codec::from_word).transpose()
 }
 
 /// What people did, newest first.

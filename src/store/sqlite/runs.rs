@@ -18,7 +18,7 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<RunId> {
         let no = self.pair(pair).await?;
-        let id = sqlx::query_scalar(
+        let id = RunId(sqlx::query_scalar(
             "INSERT INTO run (pair, trigger_word, mode, started_at, outcome, report) VALUES (?1, ?2, ?3, ?4, ?5, 'null') \
              RETURNING id",
         )
@@ -28,8 +28,11 @@ impl Tx {
         .bind(millis(now))
         .bind(codec::to_json(&RunOutcome::Running)?)
         .fetch_one(&mut self.conn)
-        .await?;
-        Ok(RunId(id))
+        .await?);
+        if mode == RunMode::Apply {
+            self.run_for_asked(no.pair, id).await?;
+        }
+        Ok(id)
     }
 
     pub(super) async fn progress_run(&mut self, run: RunId, report: &serde_json::Value) -> StoreResult<()> {
@@ -56,7 +59,9 @@ impl Tx {
                 .bind(millis(now))
                 .execute(&mut self.conn)
                 .await?;
-        under_way(run, done.rows_affected())
+        under_way(run, done.rows_affected())?;
+        let came_to_its_end = !matches!(outcome, RunOutcome::Failed { .. } | RunOutcome::Stopped);
+        self.answer_asked(Some(run), came_to_its_end).await
     }
 
     /// Runs that were under way when the process before us ended.
@@ -66,7 +71,7 @@ impl Tx {
             .bind(millis(now))
             .execute(&mut self.conn)
             .await?;
-        Ok(())
+        self.answer_asked(None, false).await
     }
 }
 

@@ -1,0 +1,61 @@
+//! `usersync audit`: what people did in usersync.
+
+use clap::Args;
+
+use super::{
+    Context, app,
+    exit::{Exit, Outcome},
+};
+use crate::store::Store;
+
+/// Show what people did in usersync: decided, asked for, replayed, paused, confirmed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  usersync audit
+  usersync audit --limit 0 --json
+  usersync audit --before 112      go on where a list ended
+
+What was written to the targets, and why: usersync changes")]
+pub(super) struct AuditArgs {
+    /// Only those with a smaller id, to go on where a list ended
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+    /// At most so many, the newest first; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl AuditArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let config = context.config()?;
+        let opened = app::look(context, &config).await?;
+        let records = opened.store.audit(self.before, self.limit).await?;
+        let out = &context.out;
+        if out.json {
+            out.document(&serde_json::json!({ "audit": records }));
+            return Ok(Exit::Done);
+        }
+        if records.is_empty() {
+            out.say(match self.before {
+                None => "0 entries: nobody decided or asked for anything yet.".to_owned(),
+                Some(id) => format!("0 entries: there is none before {id}. The newest: usersync audit"),
+            });
+            return Ok(Exit::Done);
+        }
+        let rows = records.iter().map(|record| {
+            vec![
+                record.id.to_string(),
+                out.exact(record.at),
+                out.ago(record.at),
+                record.by.clone(),
+                record.what.clone(),
+            ]
+        });
+        out.table(&["id", "at", "", "who", "what"], &[0], rows.collect());
+        if let (true, Some(last)) = (self.limit > 0 && records.len() == self.limit, records.last()) {
+            out.say(format!("Older ones: --before {}", last.id));
+        }
+        Ok(Exit::Done)
+    }
+}
