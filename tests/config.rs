@@ -584,7 +584,7 @@ fn each_mistake_has_its_place_and_its_words() {
         (small("token_file", "password_file"), "usersync.toml:1:1: target jira-prod: `user` is missing"),
         (
             small("kind = \"jira\"", "kind = \"crowd\""),
-            "usersync.toml:5:1: target jira-prod: token_file: a target of kind crowd takes no token",
+            "usersync.toml:5:14: target jira-prod: token_file: a target of kind crowd takes no token",
         ),
         (
             small("kind = \"jira\"", "kind = \"crowd\"").replace("token_file = \"jira.token\"\n", ""),
