@@ -108,7 +108,8 @@ impl BitbucketTarget {
         deadline: Option<Timestamp>,
     ) -> Result<(), TargetError> {
         let direct = grants.users.get(&person.id);
-        let by_group = groups.iter().filter_map(|name| grants.groups.get(&fold(name))).map(|(_, permission)| permission);
+        let by_group =
+            groups.iter().filter_map(|name| grants.groups.get(&fold(name))).map(|(_, permission)| permission);
         if !direct.into_iter().chain(by_group).any(|permission| administers(permission)) {
             return Ok(());
         }
@@ -118,7 +119,8 @@ impl BitbucketTarget {
             return Ok(());
         }
         self.known.forget().await;
-        let text = format!("{what}: it has become an administrator meanwhile, so nothing was done. It is looked at again.");
+        let text =
+            format!("{what}: it has become an administrator meanwhile, so nothing was done. It is looked at again.");
         Err(error(TargetErrorKind::NotFound, text))
     }
 
