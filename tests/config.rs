@@ -463,6 +463,17 @@ usersync.toml:12:12: connector acme: targets: there is no target `jira-prd`
 }
 
 #[test]
+fn a_key_of_one_kind_is_taken_for_that_kind_only() {
+    let folder = Folder::new();
+    let bitbucket = SMALL.replace("kind = \"jira\"", "kind = \"bitbucket\"\ndefault_group = false");
+    let config = folder.load(&bitbucket).unwrap();
+    assert_eq!((config.targets[0].kind, config.targets[0].default_group), (TargetKind::Bitbucket, false));
+    let jira = SMALL.replace("kind = \"jira\"", "kind = \"jira\"\ndefault_group = false");
+    let errors = Folder::new().errors(&jira);
+    assert!(errors.contains("this is for kind bitbucket, and the target is a jira"), "{errors}");
+}
+
+#[test]
 fn each_mistake_has_its_place_and_its_words() {
     let two_targets = |name: &str, url: &str| {
         format!("{SMALL}[[target]]\nname = \"{name}\"\nkind = \"jira\"\nurl = \"{url}\"\ntoken_file = \"jira.token\"\n")

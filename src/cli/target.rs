@@ -58,6 +58,7 @@ async fn list(context: &Context) -> Outcome {
         let kind = match target.kind {
             TargetKind::Jira => "jira",
             TargetKind::Crowd => "crowd",
+            TargetKind::Bitbucket => "bitbucket",
         };
         documents.push(json!({
             "name": target.name, "kind": kind, "url": target.url,

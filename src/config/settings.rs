@@ -85,6 +85,8 @@ pub enum TargetKind {
     Jira,
     /// Crowd, or a Jira by its user server.
     Crowd,
+    /// Bitbucket Data Center.
+    Bitbucket,
 }
 
 /// How usersync signs in to a target.
@@ -116,6 +118,8 @@ pub struct TargetConfig {
     pub reach: Reach,
     /// Applications that new accounts get access to.
     pub applications: Vec<String>,
+    /// Whether new accounts are put into Bitbucket's default group.
+    pub default_group: bool,
     /// Groups that are never changed.
     pub protected_groups: Vec<String>,
     /// Logins that are never changed.

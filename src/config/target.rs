@@ -7,9 +7,10 @@ use super::{
     values::{self, Wrong},
 };
 
-const KINDS: &[(&str, TargetKind)] = &[("jira", TargetKind::Jira), ("crowd", TargetKind::Crowd)];
+const KINDS: &[(&str, TargetKind)] =
+    &[("jira", TargetKind::Jira), ("crowd", TargetKind::Crowd), ("bitbucket", TargetKind::Bitbucket)];
 /// Keys that only some kinds have.
-const ONLY: &[(&str, &[&str])] = &[("applications", &["jira"])];
+const ONLY: &[(&str, &[&str])] = &[("applications", &["jira"]), ("default_group", &["bitbucket"])];
 const TOKEN: Forms = ["token", "token_file", "token_env"];
 const PASSWORD: Forms = ["password", "password_file", "password_env"];
 
@@ -22,6 +23,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
+    let default_group = table.read("default_group", values::flag);
     Some(TargetConfig {
         name: name?.into(),
         kind: kind?,
@@ -29,6 +31,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         auth: auth?,
         reach: reach?,
         applications: applications?,
+        default_group: default_group?,
         protected_groups: groups?,
         protected_users: users?,
     })

@@ -1,10 +1,11 @@
-//! In-memory imitations of Keycloak, Jira Data Center and Crowd over real HTTP on loopback ports, for `usersync demo`,
-//! for tests and for benchmarks.
+//! In-memory imitations of Keycloak, Jira and Bitbucket Data Center and Crowd over real HTTP on loopback ports, for
+//! `usersync demo`, for tests and for benchmarks.
 //!
-//! [`keycloak`], [`jira`] and [`crowd`] are the servers, [`fault`] makes any of them misbehave, [`journal`] remembers what
-//! was asked of them.
+//! [`keycloak`], [`jira`], [`bitbucket`] and [`crowd`] are the servers, [`fault`] makes any of them misbehave, [`journal`]
+//! remembers what was asked of them.
 
 pub mod agree;
+pub mod bitbucket;
 pub mod crowd;
 pub mod fault;
 mod front;
@@ -18,6 +19,7 @@ mod roster;
 mod server;
 mod versions;
 
+pub use bitbucket::{BitbucketOptions, BitbucketSandbox};
 pub use crowd::{CrowdOptions, CrowdSandbox};
 pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};

@@ -101,7 +101,6 @@ impl fmt::Debug for HttpSettings {
 }
 
 /// One call.
-#[derive(Debug)]
 pub struct Call {
     /// The method.
     pub method: Method,
@@ -115,6 +114,19 @@ pub struct Call {
     pub writes: bool,
     /// Past this nothing is sent, and an answer is not waited for.
     pub deadline: Option<Timestamp>,
+}
+
+/// A query may hold a password, so it is not shown.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("server", &server(&self.url))
+            .field("path", &self.url.path())
+            .field("writes", &self.writes)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A complete answer, whatever its status.
@@ -238,7 +250,7 @@ impl Http {
             request = request.body(body.clone());
         }
         let server = server(&call.url);
-        let mut response = request.send().await.map_err(|error| missing(&error, &server, limit))?;
+        let mut response = request.send().await.map_err(|error| missing(&error.without_url(), &server, limit))?;
         let too_large = || {
             let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);
             (NoAnswer::TooLarge(text), false)
@@ -248,7 +260,7 @@ impl Http {
         }
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
-        while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error, &server, limit))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error.without_url(), &server, limit))? {
             if body.len() + chunk.len() > self.body_max {
                 return Err(too_large());
             }

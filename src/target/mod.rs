@@ -1,6 +1,7 @@
 //! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
 //! as [`Capabilities`].
 
+pub mod bitbucket;
 pub mod crowd;
 pub mod http;
 pub mod jira;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Target, TargetError, crowd, jira};
+use super::{Target, TargetError, bitbucket, crowd, jira};
 use crate::config::{TargetConfig, TargetKind};
 
 /// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
@@ -10,5 +10,6 @@ pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
     Ok(match config.kind {
         TargetKind::Jira => Arc::new(jira::JiraTarget::new(jira::JiraSettings::from(config))?),
         TargetKind::Crowd => Arc::new(crowd::CrowdTarget::new(crowd::CrowdSettings::from(config))?),
+        TargetKind::Bitbucket => Arc::new(bitbucket::BitbucketTarget::new(bitbucket::BitbucketSettings::from(config))?),
     })
 }

@@ -1,4 +1,4 @@
-//! Holds a product's answers, and the requests that a client sent to it, against the vendor's description (OpenAPI 3).
+//! Holds a product's answers, and the requests that a client sent to it, against the vendor's description (`OpenAPI` 3).
 //!
 //! A list of deviations tells where the description is known to be wrong or silent, each with the section of the
 //! collected facts that says so:

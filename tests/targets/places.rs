@@ -7,9 +7,13 @@ use secrecy::SecretString;
 use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    sandbox::{CrowdOptions, CrowdSandbox, Faults, JiraOptions, JiraSandbox, Journal, crowd::NewCrowdUser},
+    sandbox::{
+        BitbucketOptions, BitbucketSandbox, CrowdOptions, CrowdSandbox, Faults, JiraOptions, JiraSandbox, Journal,
+        crowd::NewCrowdUser,
+    },
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
+        bitbucket::{BitbucketSettings, BitbucketTarget},
         crowd::{CrowdSettings, CrowdTarget},
         http::HttpSettings,
         jira::{JiraSettings, JiraTarget},
@@ -61,6 +65,19 @@ pub async fn crowd() -> Place {
     settings.http = patient();
     let target = CrowdTarget::new(settings).expect("good settings");
     let sandbox = Arc::new(sandbox);
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.set_page_cap(cap);
+    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+pub async fn bitbucket() -> Place {
+    let options = BitbucketOptions::default();
+    let secret = options.token.clone();
+    let sandbox = Arc::new(BitbucketSandbox::start(options).await.expect("a free port"));
+    let mut settings = BitbucketSettings::new(url(&sandbox.url()), token(&secret));
+    settings.http = patient();
+    let target = BitbucketTarget::new(settings).expect("good settings");
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);

@@ -85,7 +85,7 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_id, groups, marked, members, users, duplicates })
+        Ok(Protection { own_id, groups, marked, members, users, duplicates, ..Protection::default() })
     }
 
     /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so

@@ -34,6 +34,8 @@ pub struct Protection {
     pub marked: HashSet<String>,
     /// Stable ids of those groups' members, members of sub-groups among them.
     pub members: HashSet<String>,
+    /// Stable ids of further accounts that must not be changed, with why.
+    pub people: HashMap<String, String>,
     /// Folded logins that settings name.
     pub users: HashSet<String>,
     /// Folded logins that more than one directory holds, with those directories.
@@ -48,6 +50,9 @@ impl Protection {
         }
         if self.users.contains(&fold(name)) {
             return Some("named in protected_users".to_owned());
+        }
+        if let Some(why) = self.people.get(id) {
+            return Some(why.clone());
         }
         let group = groups.unwrap_or_default().iter().find(|group| self.groups.contains(group.as_str()));
         if let Some(group) = group {
@@ -99,16 +104,19 @@ pub fn ended(operation: &Operation) -> Option<&AccountId> {
     }
 }
 
-/// What was read of a server's protection, believed for a while.
-#[derive(Debug, Default)]
-pub struct ProtectionCache(Mutex<Option<(Instant, Arc<Protection>)>>);
+/// What was read of a server's protection, or of whatever else holds for all its accounts; believed for a while.
+#[derive(Debug)]
+pub struct ProtectionCache<T = Protection>(Mutex<Option<(Instant, Arc<T>)>>);
 
-impl ProtectionCache {
+impl<T> Default for ProtectionCache<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> ProtectionCache<T> {
     /// What must not be changed, read anew when it is old.
-    pub async fn get(
-        &self,
-        read: impl Future<Output = Result<Protection, TargetError>>,
-    ) -> Result<Arc<Protection>, TargetError> {
+    pub async fn get(&self, read: impl Future<Output = Result<T, TargetError>>) -> Result<Arc<T>, TargetError> {
         let mut cached = self.0.lock().await;
         if let Some((_, known)) = cached.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(known));

@@ -1,0 +1,335 @@
+//! Keeping people out and letting them in again. Bitbucket has no switch for that, so what lets an account sign in is
+//! taken away, and given back: licensed groups, and a global permission of its own.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    BitbucketTarget,
+    paging::List,
+    protection::{GROUP, PERMISSION},
+    wire::{Picked, UserAndGroups},
+};
+use crate::{
+    model::{AccountId, ErrorClass},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, error, fold, not_done, not_possible},
+    },
+};
+
+/// Global permissions, each with all that those before it allow.
+const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN"];
+
+/// What an error means for an operation of which a part was done already.
+pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
+    if done && error.kind != TargetErrorKind::Unanswered {
+        error.kind = TargetErrorKind::Unanswered;
+        error.text.push_str(" A part of it was done before; what is left is found out by looking.");
+    }
+    error
+}
+
+impl BitbucketTarget {
+    /// Takes away what lets an account sign in, as far as it was told before: what is not in `takes` was not written
+    /// down, and could not be given back.
+    pub(super) async fn deactivate(
+        &self,
+        account: &AccountId,
+        name: &str,
+        takes: &[String],
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deactivating {name}");
+        let deadline = Some(deadline);
+        let person = self.held(account, name, &what, deadline).await?;
+        if !person.active {
+            return Ok(Applied::Done);
+        }
+        let grants = self.grants(deadline).await?;
+        let groups = self.groups_of(&person, deadline).await?;
+        self.refuse_new_administrator(&what, &person, &grants, &groups, deadline).await?;
+        let access = grants.access(&person.id, &groups);
+        let told = |one: &String| takes.iter().any(|told| fold(told) == fold(one));
+        if let Some(new) = access.iter().find(|one| !told(one)) {
+            let text = format!(
+                "{what}: it has {new} meanwhile, which was not written down, so nothing was taken. It is looked at again."
+            );
+            return Err(error(TargetErrorKind::NotFound, text));
+        }
+        let in_groups = access.iter().any(|one| one.starts_with(GROUP));
+        if in_groups && !person.mutable_groups {
+            return Err(not_possible(format!(
+                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out of {} there.",
+                person.home(),
+                access.join(", ")
+            )));
+        }
+        let mut done = false;
+        for one in &access {
+            let taken = match (one.strip_prefix(GROUP), one.strip_prefix(PERMISSION)) {
+                (Some(group), _) => self.leave(&what, account, &person.name, group, deadline).await,
+                (_, Some(_)) => self.revoke(&what, account, &person.name, deadline).await,
+                (None, None) => continue,
+            };
+            taken.map_err(|error| partly(done, error))?;
+            done = true;
+        }
+        if in_groups {
+            let left = self.groups_of(&person, deadline).await.map_err(|error| partly(done, error))?;
+            if let Some(left) = left.iter().find(|group| grants.groups.contains_key(&fold(group))) {
+                return Err(error(
+                    TargetErrorKind::Unanswered,
+                    format!("{what}: Bitbucket answered 200, but it is still in {left}. It is looked at again."),
+                ));
+            }
+        }
+        Ok(Applied::Done)
+    }
+
+    /// Gives back what was taken, less the groups that are gone meanwhile.
+    pub(super) async fn activate(
+        &self,
+        account: &AccountId,
+        name: &str,
+        gives: &[String],
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("activating {name}");
+        let deadline = Some(deadline);
+        let person = self.held(account, name, &what, deadline).await?;
+        if !person.active {
+            return Err(not_possible(format!("{what}: {} holds it as inactive. Activate it there.", person.home())));
+        }
+        let grants = self.grants(deadline).await?;
+        let present = self.groups_of(&person, deadline).await?;
+        let has = |group: &str| present.iter().any(|one| fold(one) == fold(group));
+        let groups = gives.iter().filter_map(|one| one.strip_prefix(GROUP));
+        let absent: Vec<&str> = groups.filter(|group| !has(group)).collect();
+        let rank = |permission: &&str| RANKS.iter().position(|known| known == permission);
+        let permission = gives.iter().filter_map(|one| one.strip_prefix(PERMISSION)).max_by_key(rank);
+        // A permission that it has is left as it is: to give another one would take that away.
+        let permission = permission.filter(|_| !grants.users.contains_key(account));
+        let lets_in = !grants.access(account, &present).is_empty();
+        let nothing = || if lets_in { Ok(Applied::Done) } else { Err(nothing_to_give(&what)) };
+        if absent.is_empty() && permission.is_none() {
+            return nothing();
+        }
+        if !absent.is_empty() && !person.mutable_groups {
+            return Err(not_possible(format!(
+                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Put it into {} there.",
+                person.home(),
+                absent.join(", ")
+            )));
+        }
+        let given = self.join_again(&what, &person.name, absent, deadline).await?;
+        match permission {
+            Some(permission) => {
+                let granted = self.grant(&what, &person.name, permission, deadline).await;
+                granted.map_err(|error| partly(given, error))?;
+            }
+            None if !given => return nothing(),
+            None => {}
+        }
+        Ok(Applied::Done)
+    }
+
+    /// Puts a user back into groups, all at once; whether there was one left to be put into.
+    async fn join_again(
+        &self,
+        what: &str,
+        login: &str,
+        mut groups: Vec<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<bool, TargetError> {
+        for last in [false, true] {
+            if groups.is_empty() {
+                return Ok(false);
+            }
+            let body = UserAndGroups { user: login, groups: groups.clone() };
+            let ask =
+                Ask::new(Method::POST, "/admin/users/add-groups", what).login(login).deadline(deadline).json(&body)?;
+            let answer = self.rest.ask(&ask).await?;
+            if answer.status.is_success() {
+                return Ok(true);
+            }
+            let own = self.rest.said(&answer, Some(login)).own;
+            if last || answer.status != StatusCode::NOT_FOUND || !own {
+                return Err(self.refused_access(&ask, &answer, deadline).await);
+            }
+            let mut left = Vec::new();
+            for group in groups {
+                if self.group_spelled(group, deadline).await?.is_some() {
+                    left.push(group);
+                } else {
+                    tracing::warn!("{what}: group {group} is not there any more, so it is not given back");
+                }
+            }
+            groups = left;
+        }
+        Ok(false)
+    }
+
+    /// Takes a user out of a group. Somebody who is not in it is out of it.
+    pub(super) async fn leave(
+        &self,
+        what: &str,
+        account: &AccountId,
+        login: &str,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        let ask = Ask::new(Method::POST, "/admin/users/remove-group", what)
+            .login(login)
+            .deadline(deadline)
+            .json(&Picked { context: login, item_name: group })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let own = self.rest.said(&answer, Some(login)).own;
+        let unclear = own && matches!(answer.status.as_u16(), 400 | 404 | 409);
+        if unclear && self.is_member(group, account, deadline).await? != Some(true) {
+            return Ok(());
+        }
+        let hint = format!(
+            "Most likely {group} has a higher permission than usersync; take it out by hand, or give usersync's account \
+             SYS_ADMIN"
+        );
+        Err(self.refused_end(&ask, &answer, &hint))
+    }
+
+    /// Takes a user's own global permission away. Somebody who has none has lost it.
+    async fn revoke(
+        &self,
+        what: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        let ask = Ask::new(Method::DELETE, "/admin/permissions/users", what)
+            .query("name", login)
+            .login(login)
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await;
+        self.known.forget().await;
+        let answer = answer?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let own = self.rest.said(&answer, Some(login)).own;
+        if own && answer.status == StatusCode::NOT_FOUND {
+            let permitted = self.permitted(Some(login), deadline).await?;
+            if permitted.iter().all(|(id, ..)| id != account) {
+                return Ok(());
+            }
+        }
+        let hint = "Take its global permission away by hand, or give usersync's account SYS_ADMIN";
+        Err(self.refused_end(&ask, &answer, hint))
+    }
+
+    /// Gives a user a global permission.
+    async fn grant(
+        &self,
+        what: &str,
+        login: &str,
+        permission: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        let ask = Ask::new(Method::PUT, "/admin/permissions/users", what)
+            .query("name", login)
+            .query("permission", permission)
+            .login(login)
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await;
+        self.known.forget().await;
+        let answer = answer?;
+        if answer.status.is_success() { Ok(()) } else { Err(self.refused_access(&ask, &answer, deadline).await) }
+    }
+
+    /// Whether an account is a direct member of a group; `None` if the account is gone.
+    pub(super) async fn is_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<bool>, TargetError> {
+        let Some(person) = self.person_by_id(account, deadline).await? else { return Ok(None) };
+        let groups = self.groups_of(&person, deadline).await?;
+        Ok(Some(groups.iter().any(|one| fold(one) == fold(group))))
+    }
+
+    /// What it means when Bitbucket refuses to let somebody in: a full licence, or a right that we lack. It answers
+    /// both with 403; the seats decide.
+    pub(super) async fn refused_access(
+        &self,
+        ask: &Ask<'_>,
+        answer: &Answer,
+        deadline: Option<Timestamp>,
+    ) -> TargetError {
+        let said = self.rest.said(answer, ask.login);
+        if answer.status == StatusCode::FORBIDDEN && said.own {
+            let full = said.licence_full() || matches!(self.seats_left(deadline).await, Ok(Some(0)));
+            if full {
+                return not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "{}: Bitbucket's licence has no seat left{}. Free seats or enlarge the licence, then: usersync \
+                         dead replay --all",
+                        ask.what,
+                        said.quoted()
+                    ),
+                );
+            }
+        }
+        self.refused_end(ask, answer, "Look at it by hand in Bitbucket")
+    }
+
+    /// What a refusal means that has no meaning of its own: 409 in Bitbucket's words protects rights, ours among them;
+    /// so does 403 where something is taken away.
+    pub(super) fn refused_end(&self, ask: &Ask<'_>, answer: &Answer, hint: &str) -> TargetError {
+        let said = self.rest.said(answer, ask.login);
+        let (what, quoted) = (ask.what, said.quoted());
+        let plain = self.rest.unexpected(ask, answer);
+        if !said.own || plain.text.contains("XSRF") {
+            return plain;
+        }
+        let refused = matches!(answer.status.as_u16(), 400 | 403 | 409);
+        if refused && said.read_only() {
+            return not_possible(format!(
+                "{what}: its user directory is read-only for Bitbucket{quoted}. Change it where it is kept."
+            ));
+        }
+        match answer.status {
+            StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
+                not_possible(format!("{what}: Bitbucket refuses{quoted}. {hint}."))
+            }
+            _ => plain,
+        }
+    }
+
+    /// The name of a group as Bitbucket spells it.
+    pub(super) async fn group_spelled(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<String>, TargetError> {
+        let what = format!("reading group {name}");
+        let list = List::new("/admin/groups", &what, deadline).filter(name.trim());
+        let mut found = None;
+        self.each(list, |group: super::wire::Named| {
+            found = group.name.filter(|spelled| fold(spelled) == fold(name));
+            Ok(found.is_some())
+        })
+        .await?;
+        Ok(found)
+    }
+}
+
+fn nothing_to_give(what: &str) -> TargetError {
+    not_possible(format!(
+        "{what}: nothing that usersync took from it is there to be given back. Put it into a group with a global \
+         permission by hand."
+    ))
+}

@@ -1,0 +1,38 @@
+//! How Bitbucket speaks.
+
+use super::wire::Refusal;
+use crate::target::{
+    http::Answer,
+    rest::{Dialect, Words, atlassian},
+};
+
+/// Bitbucket's REST interface, version 1.0.
+pub(super) static BITBUCKET: Dialect = Dialect {
+    product: "Bitbucket",
+    api: "/rest/api/1.0",
+    media: "application/json",
+    headers: atlassian::HEADERS,
+    verdict: atlassian::verdict,
+    caller: atlassian::caller,
+    said,
+    grant: "give it the global permission ADMIN (SYS_ADMIN, where system administrators or their groups are changed)",
+    token_hint: "Check that it is whole, not expired and not revoked (its user's Manage account > HTTP access tokens).",
+    password_hint: "Check them; where an administrator switched them off for the REST interface, only an HTTP access token is taken.",
+    pace_hint: " or exempt the account in Bitbucket under Administration > Rate limiting",
+};
+
+/// Bitbucket's refusals: a list of messages, each about a field or about nothing in particular.
+fn said(answer: &Answer) -> Words {
+    let Ok(Refusal { errors: Some(errors) }) = serde_json::from_slice::<Refusal>(&answer.body) else {
+        return Words::default();
+    };
+    let mut words = Words { own: true, ..Words::default() };
+    for error in errors {
+        let text = error.message.unwrap_or_default();
+        match error.context {
+            Some(field) => words.fields.push((field, text)),
+            None => words.messages.push(text),
+        }
+    }
+    words
+}

@@ -1,0 +1,167 @@
+//! Groups and their members.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    BitbucketTarget,
+    paging::List,
+    wire::{GroupAndUsers, Named, User},
+};
+use crate::{
+    model::{AccountId, TargetGroup, TargetGroupId},
+    target::{
+        Applied, Page, TargetError, TargetErrorKind,
+        rest::{Ask, error, fold, not_possible},
+    },
+};
+
+impl BitbucketTarget {
+    /// A group by name, whatever its case.
+    pub(super) async fn find_group(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<TargetGroup>, TargetError> {
+        let known = self.known(deadline).await?;
+        let group = |spelled: String| TargetGroup {
+            id: TargetGroupId::from(fold(&spelled)),
+            protected: known.protection.group(&spelled),
+            name: spelled,
+        };
+        Ok(self.group_spelled(name, deadline).await?.map(group))
+    }
+
+    /// One page of a group's direct members. A group that is not there may be answered as an empty one.
+    pub(super) async fn members_page(
+        &self,
+        group: &str,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        let what = format!("reading the members of {group}");
+        let list = List::new("/admin/groups/more-members", &what, None).of(group);
+        let Some(leaf) = self.leaf::<User>(list, cursor).await? else { return Ok(None) };
+        if leaf.values.is_empty() && cursor.is_none() && self.group_spelled(group, None).await?.is_none() {
+            return Ok(None);
+        }
+        let came = leaf.values.len();
+        let mut items = Vec::with_capacity(came);
+        for person in leaf.values.into_iter().filter_map(User::whole) {
+            self.seen.note(&person);
+            items.push(person.id);
+        }
+        let lost = came - items.len();
+        let doubt = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
+        Ok(Some(Page { items, next: leaf.next, doubt: leaf.doubt.or(doubt) }))
+    }
+
+    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("creating group {name}");
+        let ask = Ask::new(Method::POST, "/admin/groups", &what).query("name", name).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let made: Named = self.rest.parse(&ask, &answer)?;
+            let made = made.name.ok_or_else(|| self.rest.unreadable(&ask, "it lacks the group's name"))?;
+            let id = TargetGroupId::from(fold(&made));
+            return Ok(Applied::Group(TargetGroup { id, name: made, protected: None }));
+        }
+        let said = self.rest.said(&answer, None);
+        let quoted = said.quoted();
+        match answer.status {
+            StatusCode::CONFLICT if said.own => {
+                Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name{quoted}.")))
+            }
+            StatusCode::BAD_REQUEST if said.own && !said.read_only() => {
+                Err(not_possible(format!("{what}: Bitbucket does not take this name{quoted}. Map it in groups.names.")))
+            }
+            _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
+        }
+    }
+
+    pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("deleting group {name}");
+        let ask = Ask::new(Method::DELETE, "/admin/groups", &what).query("name", name).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await;
+        // Its permission goes with it, and a new group of the name has none.
+        self.known.forget().await;
+        let answer = answer?;
+        let said = self.rest.said(&answer, None);
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            _ => Err(self.refused_end(
+                &ask,
+                &answer,
+                "Most likely that would lower usersync's own rights, or the group has higher ones; delete it by hand",
+            )),
+        }
+    }
+
+    /// Adds a member. Bitbucket takes only the login here, which has to be still that account's.
+    pub(super) async fn add_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("adding {login} to {group}");
+        let deadline = Some(deadline);
+        if !self.seen.lately(account, login) {
+            let person = self.held(account, login, &what, deadline).await?;
+            if !person.mutable_groups {
+                return Err(not_possible(format!(
+                    "{what}: its groups are kept in {}, which is read-only for Bitbucket. Add it there.",
+                    person.home()
+                )));
+            }
+        }
+        let ask = Ask::new(Method::POST, "/admin/groups/add-users", &what)
+            .login(login)
+            .deadline(deadline)
+            .json(&GroupAndUsers { group, users: [login] })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        let own = self.rest.said(&answer, Some(login)).own;
+        // What somebody who is a member already is answered is nowhere said: look.
+        let unclear = own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT);
+        if unclear && self.is_member(group, account, deadline).await? == Some(true) {
+            return Ok(Applied::Done);
+        }
+        if answer.status == StatusCode::NOT_FOUND {
+            self.seen.doubt(account);
+        }
+        Err(self.refused_access(&ask, &answer, deadline).await)
+    }
+
+    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    pub(super) async fn remove_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("taking {login} out of {group}");
+        let deadline = Some(deadline);
+        let person = match self.held(account, login, &what, deadline).await {
+            Ok(person) => person,
+            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
+                return match self.person_by_id(account, deadline).await? {
+                    Some(_) => Err(lost),
+                    None => Ok(Applied::Done),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if !person.mutable_groups {
+            return Err(not_possible(format!(
+                "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out there.",
+                person.home()
+            )));
+        }
+        self.leave(&what, account, &person.name, group, deadline).await.map(|()| Applied::Done)
+    }
+}

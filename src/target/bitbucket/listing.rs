@@ -1,0 +1,69 @@
+//! Listing all accounts. Who may sign in is told nowhere beside them: it follows from the members of the licensed
+//! groups, who are read first.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    BitbucketTarget,
+    paging::List,
+    protection::{GROUP, Known, PERMISSION},
+    wire::User,
+};
+use crate::{
+    model::{Account, AccountId},
+    target::{Page, TargetError, rest::doubt},
+};
+
+/// What lets accounts sign in, by id.
+pub(super) type Licensed = HashMap<AccountId, Vec<String>>;
+
+impl BitbucketTarget {
+    /// One page of all accounts, service users left out.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let what = "listing all accounts";
+        let known = if cursor.is_none() { self.fresh_known().await? } else { self.known(None).await? };
+        let licensed = self.licensed(&known, cursor.is_none()).await?;
+        let leaf = self.leaf::<User>(List::new("/admin/users", what, None), cursor).await?;
+        let leaf = leaf.ok_or_else(|| doubt(format!("{what}: Bitbucket has no list of them.")))?;
+        let mut items = Vec::with_capacity(leaf.values.len());
+        let mut lost = 0_usize;
+        for user in leaf.values {
+            let Some(person) = user.whole() else {
+                lost += 1;
+                continue;
+            };
+            self.seen.note(&person);
+            if person.service {
+                continue;
+            }
+            let access = licensed.get(&person.id).cloned().unwrap_or_default();
+            items.push(person.into_account(&known, None, access));
+        }
+        let unread = (lost > 0).then(|| format!("{lost} accounts came without id, name or active"));
+        Ok(Page { items, next: leaf.next, doubt: leaf.doubt.or(unread) })
+    }
+
+    /// What lets whom sign in, read anew for each listing.
+    async fn licensed(&self, known: &Known, anew: bool) -> Result<Arc<Licensed>, TargetError> {
+        if anew {
+            self.licensed.forget().await;
+        }
+        self.licensed.get(self.read_licensed(known)).await
+    }
+
+    async fn read_licensed(&self, known: &Known) -> Result<Licensed, TargetError> {
+        let mut licensed = Licensed::new();
+        for (group, _) in known.grants.groups.values() {
+            for person in self.people_in(group, None).await? {
+                licensed.entry(person.id).or_default().push(format!("{GROUP}{group}"));
+            }
+        }
+        for (id, permission) in &known.grants.users {
+            licensed.entry(id.clone()).or_default().push(format!("{PERMISSION}{permission}"));
+        }
+        for access in licensed.values_mut() {
+            access.sort_unstable();
+        }
+        Ok(licensed)
+    }
+}

@@ -1,0 +1,122 @@
+//! Bitbucket Data Center 8 to 10, through `/rest/api/1.0`.
+
+mod access;
+mod dialect;
+mod find;
+mod groups;
+mod listing;
+mod paging;
+mod probe;
+mod protection;
+mod seen;
+mod settings;
+mod users;
+mod wire;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::{dialect::BITBUCKET, listing::Licensed, protection::Known, seen::Seen};
+use super::{
+    Applied, Credentials, Page, Target, TargetError, TargetInfo,
+    rest::{ProtectionCache, Rest},
+};
+use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+
+pub use settings::BitbucketSettings;
+
+/// A Bitbucket Data Center.
+pub struct BitbucketTarget {
+    rest: Rest,
+    /// The login that we sign in with, where that is known before.
+    login: Option<String>,
+    default_group: bool,
+    protected_groups: Vec<String>,
+    protected_users: Vec<String>,
+    known: ProtectionCache<Known>,
+    licensed: ProtectionCache<Licensed>,
+    seen: Seen,
+}
+
+impl BitbucketTarget {
+    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
+        let login = match &settings.credentials {
+            Credentials::Basic { user, .. } => Some(user.clone()),
+            Credentials::Token(_) => None,
+        };
+        Ok(Self {
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,
+            login,
+            default_group: settings.default_group,
+            protected_groups: settings.protected_groups,
+            protected_users: settings.protected_users,
+            known: ProtectionCache::default(),
+            licensed: ProtectionCache::default(),
+            seen: Seen::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for BitbucketTarget {
+    fn kind(&self) -> &'static str {
+        "bitbucket"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_id(id, None).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name, None).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_page(group.as_str(), cursor).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_fatal_end(operation, deadline).await?;
+        match operation {
+            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
+            Operation::ActivateUser { account, name, gives } => self.activate(account, name, gives, deadline).await,
+            Operation::DeactivateUser { account, name, takes } => self.deactivate(account, name, takes, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
+            Operation::AddMember { group_name, account, name, .. } => {
+                self.add_member(group_name, account, name, deadline).await
+            }
+            Operation::RemoveMember { group_name, account, name, .. } => {
+                self.remove_member(group_name, account, name, deadline).await
+            }
+        }
+    }
+
+    async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
+        self.seats_left(None).await
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+}

@@ -1,0 +1,124 @@
+//! Bitbucket's lists, page by page, each beginning where the one before says.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::{BitbucketTarget, wire::PageOf};
+use crate::{
+    model::ErrorClass,
+    target::{
+        TargetError,
+        rest::{Ask, doubt, not_done},
+    },
+};
+
+/// Entries asked for at once; the server gives fewer where it is set so.
+const LIMIT: &str = "1000";
+
+/// A list, and what of it is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct List<'a> {
+    path: &'static str,
+    what: &'a str,
+    filter: Option<&'a str>,
+    context: Option<&'a str>,
+    deadline: Option<Timestamp>,
+}
+
+impl<'a> List<'a> {
+    /// A whole list; `what` is what it is read for.
+    pub(super) fn new(path: &'static str, what: &'a str, deadline: Option<Timestamp>) -> Self {
+        Self { path, what, filter: None, context: None, deadline }
+    }
+
+    /// Only what has this text in one of its names.
+    pub(super) fn filter(self, text: &'a str) -> Self {
+        Self { filter: Some(text), ..self }
+    }
+
+    /// What belongs to this user or group.
+    pub(super) fn of(self, name: &'a str) -> Self {
+        Self { context: Some(name), ..self }
+    }
+}
+
+/// One page.
+pub(super) struct Leaf<T> {
+    pub values: Vec<T>,
+    /// Where the next one begins.
+    pub next: Option<String>,
+    /// Why there may be more than will be told.
+    pub doubt: Option<String>,
+}
+
+impl BitbucketTarget {
+    /// One page of a list; `None` where Bitbucket says that the user or group that it is of is not there.
+    pub(super) async fn leaf<T: DeserializeOwned>(
+        &self,
+        list: List<'_>,
+        start: Option<&str>,
+    ) -> Result<Option<Leaf<T>>, TargetError> {
+        let start = start.unwrap_or("0");
+        let at: i64 = start
+            .parse()
+            .map_err(|_| not_done(ErrorClass::Bug, format!("{}: {start} is not a position in a list.", list.what)))?;
+        let mut ask = Ask::get(list.path, list.what).deadline(list.deadline);
+        for (name, value) in [("context", list.context), ("filter", list.filter)] {
+            if let Some(value) = value {
+                ask = ask.query(name, value).login(value);
+            }
+        }
+        let ask = ask.query("start", start).query("limit", LIMIT);
+        let Some(page) = self.rest.find::<PageOf<T>>(&ask).await? else {
+            return match list.context {
+                Some(_) => Ok(None),
+                None => Err(doubt(format!("{}: Bitbucket says that it has no such list.", list.what))),
+            };
+        };
+        let (next, doubt) = match (page.is_last_page, page.next_page_start) {
+            (Some(true), _) | (None, None) => (None, None),
+            (Some(false), None) => (None, Some("Bitbucket says that more follows, but not where".to_owned())),
+            (_, Some(next)) if next <= at => {
+                (None, Some("Bitbucket points to a page that was read already".to_owned()))
+            }
+            (_, Some(next)) => (Some(next.to_string()), None),
+        };
+        Ok(Some(Leaf { values: page.values, next, doubt }))
+    }
+
+    /// All of a list, which is an error where it may not be all.
+    pub(super) async fn all<T: DeserializeOwned>(&self, list: List<'_>) -> Result<Option<Vec<T>>, TargetError> {
+        let mut all = Vec::new();
+        self.each(list, |value| {
+            all.push(value);
+            Ok(false)
+        })
+        .await
+        .map(|there| there.map(|_| all))
+    }
+
+    /// Goes through a list until `seen` says that it has seen enough; `Some(true)` if it did, `None` where there is no
+    /// such list.
+    pub(super) async fn each<T: DeserializeOwned>(
+        &self,
+        list: List<'_>,
+        mut seen: impl FnMut(T) -> Result<bool, TargetError>,
+    ) -> Result<Option<bool>, TargetError> {
+        let mut start = None;
+        loop {
+            let Some(leaf) = self.leaf::<T>(list, start.as_deref()).await? else { return Ok(None) };
+            for value in leaf.values {
+                if seen(value)? {
+                    return Ok(Some(true));
+                }
+            }
+            if let Some(why) = leaf.doubt {
+                return Err(doubt(format!("{}: {why}.", list.what)));
+            }
+            if leaf.next.is_none() {
+                return Ok(Some(false));
+            }
+            start = leaf.next;
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+
+use super::{
+    BitbucketTarget,
+    protection::{Known, administers},
+    wire::{Directories, Licence, Person, Properties},
+};
+use crate::{
+    model::{ErrorClass, TargetIdentity},
+    target::{
+        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        http::Answer,
+        rest::{Ask, Version, clock_note, not_done, note, round_trip_note, thin},
+    },
+};
+
+impl BitbucketTarget {
+    /// What the server says of itself; it tells everybody, but some proxies want credentials first.
+    async fn version(&self) -> Result<(Version, Answer), TargetError> {
+        let what = "first contact";
+        let path = "/application-properties";
+        let mut ask = Ask::get(path, what).anonymous();
+        let mut answer = self.rest.ask(&ask).await;
+        let closed = match &answer {
+            Ok(answer) => matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            Err(error) => error.class() == ErrorClass::Credentials,
+        };
+        if closed {
+            ask = Ask::get(path, what);
+            answer = self.rest.ask(&ask).await;
+        }
+        let answer = answer?;
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        let told: Properties = self.rest.parse(&ask, &answer)?;
+        let version = told.version.as_deref().and_then(Version::read).ok_or_else(|| {
+            let text =
+                "the server answers, but does not say which Bitbucket it is. Check the address and its path prefix.";
+            not_done(ErrorClass::Permanent, format!("{what}: {text}"))
+        })?;
+        Ok((version, answer))
+    }
+
+    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+        let (version, answer) = self.version().await?;
+        let me = self.myself(None).await?;
+        let known = match self.fresh_known().await {
+            Ok(known) => Some(known),
+            Err(error) if error.class() == ErrorClass::Forbidden => None,
+            Err(error) => return Err(error),
+        };
+        let mut notes = vec![match &known {
+            Some(known) => self.rights_note(&me, known).await?,
+            None => note(
+                NoteState::No,
+                "rights",
+                format!(
+                    "{} lacks the global permission ADMIN, so nothing can be written. Give it: Administration > Global \
+                     permissions.",
+                    me.name
+                ),
+            ),
+        }];
+        if !version.at_least(8, 0) {
+            let text = format!(
+                "this is Bitbucket {}; usersync is made for 8 to 10, so look at its plans with care",
+                version.text
+            );
+            notes.push(note(NoteState::Note, "version", text));
+        }
+        if let Some(known) = &known {
+            notes.push(note(NoteState::Ok, "can", "create  update  rename  deactivate  delete  list all users"));
+            notes.extend(access_notes(known, self.default_group));
+        }
+        notes.push(note(
+            NoteState::Note,
+            "cannot",
+            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+        ));
+        let licence = self.licence(None).await?;
+        notes.extend(licence.as_ref().map(seats_note));
+        if let Some(known) = &known {
+            let mut groups: Vec<_> = known.protection.groups.iter().map(String::as_str).collect();
+            groups.sort_unstable();
+            let shown = if groups.is_empty() { "administrators".to_owned() } else { groups.join(", ") };
+            notes.push(note(NoteState::Ok, "protected", format!("{shown}: never changed, nor their members")));
+            notes.extend(self.directory_notes().await?);
+        }
+        notes.extend(clock_note(&answer));
+        notes.push(round_trip_note(&answer));
+
+        let server_id = licence.and_then(|licence| licence.status?.server_id).filter(|id| !id.trim().is_empty());
+        Ok(TargetInfo {
+            identity: TargetIdentity(server_id.unwrap_or_else(|| self.rest.address())),
+            product: format!("Bitbucket Data Center {}", version.text),
+            signed_in_as: me.name,
+            capabilities: Capabilities {
+                list_all: known.is_some(),
+                rename: true,
+                deactivate: Deactivation::Access,
+                delete: true,
+                rename_group: false,
+                email_required: true,
+                reads_email: true,
+                login_case: CaseRule::Insensitive,
+                group_case: CaseRule::Insensitive,
+                login_max: 255,
+                login_forbids: Vec::new(),
+                group_max: 255,
+                group_forbids: Vec::new(),
+            },
+            notes,
+        })
+    }
+
+    /// The right that we have, by whatever gives it.
+    async fn rights_note(&self, me: &Person, known: &Known) -> Result<Note, TargetError> {
+        let groups = self.groups_of(me, None).await?;
+        let by_group = groups.iter().filter_map(|name| known.grants.groups.get(&crate::target::rest::fold(name)));
+        let mut all = by_group.map(|(_, permission)| permission).chain(known.grants.users.get(&me.id));
+        let system = all.any(|permission| permission == "SYS_ADMIN");
+        let text =
+            if system { "SYS_ADMIN" } else { "ADMIN; accounts and groups of system administrators cannot be changed" };
+        Ok(note(NoteState::Ok, "rights", text))
+    }
+
+    /// The licence; `None` where there is none, or we lack the right to know.
+    async fn licence(&self, deadline: Option<Timestamp>) -> Result<Option<Licence>, TargetError> {
+        let ask = Ask::get("/admin/license", "reading the licence").deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => self.rest.parse(&ask, &answer).map(Some),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+
+    /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
+    pub(super) async fn seats_left(&self, deadline: Option<Timestamp>) -> Result<Option<u64>, TargetError> {
+        Ok(self.licence(deadline).await?.as_ref().and_then(Licence::free))
+    }
+
+    /// The user directories beside Bitbucket's own. Which of them are read-only is told with each account only.
+    async fn directory_notes(&self) -> Result<Vec<Note>, TargetError> {
+        let ask = Ask::get("/admin/user-directories", "reading the user directories").query("includeInactive", "true");
+        let answer = self.rest.ask(&ask).await?;
+        if matches!(answer.status.as_u16(), 401 | 403..=405) {
+            return Ok(Vec::new());
+        }
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        // What is not understood here only loses a line.
+        let Ok(all) = serde_json::from_slice::<Directories>(&answer.body) else { return Ok(Vec::new()) };
+        let each = all.all().into_iter().filter_map(|one| {
+            let (name, kind) = (one.name?, one.kind.unwrap_or_default());
+            let internal = kind.to_lowercase().contains("internal") || name == "Bitbucket Internal Directory";
+            let text = match (internal, one.active) {
+                (true, Some(false)) => format!("{name} is switched off, so no account can be created. Switch it on."),
+                (false, Some(false)) => format!("{name} ({kind}) is switched off"),
+                (true, _) => name,
+                (false, _) => format!(
+                    "{name} ({kind}) is kept elsewhere: what Bitbucket cannot change in it is not possible here, and is \
+                     told with each account"
+                ),
+            };
+            let state = match (internal, one.active) {
+                (true, Some(false)) => NoteState::No,
+                (true, _) => NoteState::Ok,
+                (false, _) => NoteState::Note,
+            };
+            Some(note(state, "directory", text))
+        });
+        Ok(each.collect())
+    }
+}
+
+/// How people are let in and kept out.
+fn access_notes(known: &Known, default_group: bool) -> Vec<Note> {
+    let groups = known.grants.groups.values().filter(|(_, permission)| !administers(permission));
+    let mut groups: Vec<_> = groups.map(|(name, _)| name.as_str()).collect();
+    groups.sort_unstable();
+    let mut notes = vec![note(
+        NoteState::Note,
+        "deactivate",
+        "Bitbucket has no switch for it: whoever is deactivated loses the groups and the permission that let him sign \
+         in; they are written down before, and given back later",
+    )];
+    notes.push(if groups.is_empty() {
+        let text = "no group but administrators' has a global permission, so new accounts cannot sign in. Give one \
+                    LICENSED_USER: Administration > Global permissions.";
+        note(NoteState::No, "access", text)
+    } else {
+        let given = if default_group { "" } else { "; new accounts are in none of them by themselves" };
+        note(NoteState::Ok, "access", format!("by {}{given}", groups.join(", ")))
+    });
+    notes
+}
+
+fn seats_note(licence: &Licence) -> Note {
+    match (licence.free(), licence.seats()) {
+        (Some(0), Some(all)) => {
+            let text = format!("0 free of {}: no account can be created or activated. Free some.", thin(all));
+            note(NoteState::No, "seats", text)
+        }
+        (Some(free), Some(all)) => {
+            let text = format!("{} free of {}", thin(i64::try_from(free).unwrap_or(i64::MAX)), thin(all));
+            note(NoteState::Note, "seats", text)
+        }
+        (None, Some(all)) => {
+            note(NoteState::Note, "seats", format!("{} in all; how many are free is not told", thin(all)))
+        }
+        (_, None) => note(NoteState::Note, "seats", "unlimited"),
+    }
+}

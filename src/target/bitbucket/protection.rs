@@ -1,0 +1,213 @@
+//! What must not be changed, our own account and administrators above all, and what lets accounts sign in.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    BitbucketTarget,
+    find::whole,
+    paging::List,
+    wire::{Permitted, Person, User},
+};
+use crate::{
+    model::{AccountId, Operation},
+    target::{
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, atlassian, doubt, ended, error, fold},
+    },
+};
+
+/// Whether a global permission makes an administrator.
+pub(super) fn administers(permission: &str) -> bool {
+    matches!(permission, "ADMIN" | "SYS_ADMIN")
+}
+
+/// How what lets an account sign in is written: a licensed group, a permission of its own.
+pub(super) const GROUP: &str = "group:";
+/// See [`GROUP`].
+pub(super) const PERMISSION: &str = "permission:";
+
+/// Who has which global permission; having any is what lets somebody sign in.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    /// By folded name: the name as Bitbucket spells it, and the permission.
+    pub groups: HashMap<String, (String, String)>,
+    /// Permissions that users have themselves, by id.
+    pub users: HashMap<AccountId, String>,
+}
+
+impl Grants {
+    /// What lets an account with these groups sign in.
+    pub(super) fn access(&self, id: &AccountId, groups: &[String]) -> Vec<String> {
+        let licensed = groups.iter().filter(|name| self.groups.contains_key(&fold(name)));
+        let mut access: Vec<String> = licensed.map(|name| format!("{GROUP}{name}")).collect();
+        access.extend(self.users.get(id).map(|permission| format!("{PERMISSION}{permission}")));
+        access.sort_unstable();
+        access
+    }
+
+    /// The folded names of the groups that make administrators.
+    pub(super) fn administrators(&self) -> HashSet<String> {
+        let admins = self.groups.iter().filter(|(_, (_, permission))| administers(permission));
+        admins.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// What holds for all accounts.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub protection: Protection,
+    pub grants: Grants,
+}
+
+impl BitbucketTarget {
+    /// What holds for all accounts, read anew when it is old.
+    pub(super) async fn known(&self, deadline: Option<Timestamp>) -> Result<Arc<Known>, TargetError> {
+        self.known.get(self.read_known(deadline)).await
+    }
+
+    /// The same, read anew.
+    pub(super) async fn fresh_known(&self) -> Result<Arc<Known>, TargetError> {
+        self.known.forget().await;
+        self.known(None).await
+    }
+
+    /// Our own account, and the last administrator who can still sign in beside us, are never taken from a Bitbucket,
+    /// whoever approved it.
+    pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
+        let Some(account) = ended(operation) else { return Ok(()) };
+        let deadline = Some(deadline);
+        let known = self.known(deadline).await?;
+        known.protection.refuse_own_end(operation)?;
+        let direct = known.grants.users.get(account).is_some_and(|permission| administers(permission));
+        if !direct && !known.protection.members.contains(account.as_str()) {
+            return Ok(());
+        }
+        let mut active = HashSet::new();
+        for group in &known.protection.marked {
+            let members = self.people_in(group, deadline).await?.into_iter();
+            active.extend(members.filter(|person| person.active).map(|person| person.id));
+        }
+        let direct = self.permitted(None, deadline).await?.into_iter();
+        let direct = direct.filter(|(_, permission, user)| administers(permission) && user.active == Some(true));
+        active.extend(direct.map(|(id, ..)| id));
+        known.protection.refuse_last_end(operation, &active)
+    }
+
+    /// Somebody who became an administrator since that was last read is protected, and the plan did not know it.
+    pub(super) async fn refuse_new_administrator(
+        &self,
+        what: &str,
+        person: &Person,
+        grants: &Grants,
+        groups: &[String],
+        deadline: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        let direct = grants.users.get(&person.id);
+        let by_group =
+            groups.iter().filter_map(|name| grants.groups.get(&fold(name))).map(|(_, permission)| permission);
+        if !direct.into_iter().chain(by_group).any(|permission| administers(permission)) {
+            return Ok(());
+        }
+        let known = self.known(deadline).await?;
+        let id = person.id.as_str();
+        if known.protection.members.contains(id) || known.protection.people.contains_key(id) {
+            return Ok(());
+        }
+        self.known.forget().await;
+        let text =
+            format!("{what}: it has become an administrator meanwhile, so nothing was done. It is looked at again.");
+        Err(error(TargetErrorKind::NotFound, text))
+    }
+
+    /// Our own account: who we are is told beside every answer.
+    pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Person, TargetError> {
+        let what = "reading our own account";
+        let ask = Ask::get("/admin/users", what).query("limit", "1").deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        let login = atlassian::caller(&answer).or_else(|| self.login.clone()).ok_or_else(|| {
+            doubt(format!(
+                "{what}: Bitbucket does not tell whose token this is (no header X-AUSERNAME). If a proxy takes headers \
+                 away, let it pass them, or sign in with user and password."
+            ))
+        })?;
+        self.rest.signed_in_as(&login);
+        let me = self.person_by_login(&login, deadline).await?;
+        me.ok_or_else(|| doubt(format!("{what}: Bitbucket takes us for {login}, who is not among its users.")))
+    }
+
+    /// Who has which global permission, read anew.
+    pub(super) async fn grants(&self, deadline: Option<Timestamp>) -> Result<Grants, TargetError> {
+        let what = "reading the global permissions of groups";
+        let lacks = || doubt(format!("{what}: one came without its group or permission."));
+        let all = self.all::<Permitted>(List::new("/admin/permissions/groups", what, deadline)).await?;
+        let mut groups = HashMap::new();
+        for one in all.unwrap_or_default() {
+            let name = one.group.and_then(|group| group.name).ok_or_else(lacks)?;
+            groups.insert(fold(&name), (name, one.permission.ok_or_else(lacks)?));
+        }
+        let users = self.permitted(None, deadline).await?;
+        Ok(Grants { groups, users: users.into_iter().map(|(id, permission, _)| (id, permission)).collect() })
+    }
+
+    /// Users with a global permission of their own; only those with a word in their login, if one is given.
+    pub(super) async fn permitted(
+        &self,
+        filter: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<(AccountId, String, User)>, TargetError> {
+        let what = "reading the global permissions of users";
+        let lacks = || doubt(format!("{what}: one came without its user's id or permission."));
+        let mut list = List::new("/admin/permissions/users", what, deadline);
+        if let Some(filter) = filter {
+            list = list.filter(filter);
+        }
+        let all = self.all::<Permitted>(list).await?.unwrap_or_default();
+        let each = all.into_iter().map(|one| {
+            let user = one.user.ok_or_else(lacks)?;
+            let id = user.id.ok_or_else(lacks)?;
+            Ok((id.to_string().into(), one.permission.ok_or_else(lacks)?, user))
+        });
+        each.collect()
+    }
+
+    /// All members of a group; nobody where there is no such group.
+    pub(super) async fn people_in(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<Person>, TargetError> {
+        let what = format!("reading the members of {group}");
+        let list = List::new("/admin/groups/more-members", &what, deadline).of(group);
+        let members = self.all::<User>(list).await?.unwrap_or_default();
+        members.into_iter().map(|user| whole(user, &what)).collect()
+    }
+
+    async fn read_known(&self, deadline: Option<Timestamp>) -> Result<Known, TargetError> {
+        let own_id = self.myself(deadline).await?.id.to_string();
+        let grants = self.grants(deadline).await?;
+        let marked = grants.administrators();
+        let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
+        groups.extend(marked.iter().cloned());
+        let mut members = HashSet::new();
+        for group in &groups {
+            members.extend(self.people_in(group, deadline).await?.into_iter().map(|person| person.id.to_string()));
+        }
+        let people = grants.users.iter().filter(|(_, permission)| administers(permission));
+        let people = people
+            .map(|(id, permission)| (id.to_string(), format!("an administrator (global permission {permission})")));
+        let protection = Protection {
+            own_id,
+            people: people.collect(),
+            groups,
+            marked,
+            members,
+            users: self.protected_users.iter().map(|name| fold(name)).collect(),
+            duplicates: HashMap::new(),
+        };
+        Ok(Known { protection, grants })
+    }
+}

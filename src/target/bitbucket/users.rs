@@ -1,0 +1,276 @@
+//! Everything that is done to one account, beside letting it in and keeping it out.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    BitbucketTarget,
+    wire::{Person, User, UserRename, UserUpdate},
+};
+use crate::{
+    model::{AccountId, ErrorClass, UserFields},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        http::Answer,
+        rest::{Ask, error, not_done, not_possible},
+    },
+};
+
+/// A password that nobody knows and nobody will: Bitbucket demands one. It is made of characters that addresses and
+/// rules for passwords take as they are.
+fn throw_away() -> SecretString {
+    format!("Aa1-{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())).into()
+}
+
+impl BitbucketTarget {
+    /// Makes an account. Its password goes with the address, so no text may repeat that.
+    pub(super) async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let password = throw_away();
+        let made = self.create_with(name, fields, password.expose_secret(), deadline).await;
+        made.map_err(|mut error| {
+            error.text = error.text.replace(password.expose_secret(), "(password)");
+            error
+        })
+    }
+
+    async fn create_with(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        password: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("creating {name}");
+        let deadline = Some(deadline);
+        let email = fields.email.as_deref().unwrap_or_default();
+        if email.trim().is_empty() {
+            return Err(not_possible(format!(
+                "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
+            )));
+        }
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        // What the answer is read with is known before, so that nothing else fails after the account was made.
+        self.known(deadline).await?;
+        let ask = Ask::new(Method::POST, "/admin/users", &what)
+            .query("name", name)
+            .query("displayName", shown)
+            .query("emailAddress", email)
+            .query("password", password)
+            .query("addToDefaultGroup", if self.default_group { "true" } else { "false" })
+            .login(name)
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return match self.account_by_login(name, deadline).await {
+                Ok(Some(account)) => Ok(Applied::Account(account)),
+                Ok(None) => Err(error(
+                    TargetErrorKind::Unanswered,
+                    format!("{what}: Bitbucket says that it made the account, but does not show it yet."),
+                )),
+                Err(unread) => Err(error(
+                    TargetErrorKind::Unanswered,
+                    format!("{what}: the account was made, but could not be read: {}", unread.text),
+                )),
+            };
+        }
+        let said = self.rest.said(&answer, Some(name));
+        let quoted = said.quoted();
+        match answer.status {
+            StatusCode::CONFLICT if said.own => {
+                if self.person_by_login(name, deadline).await?.is_some() {
+                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                }
+                Err(not_done(
+                    ErrorClass::Permanent,
+                    format!(
+                        "{what}: Bitbucket says that the login is taken{quoted}, but shows nobody with it. If somebody \
+                         with it was deleted, it is free when that was cleaned up (7 days), then: usersync dead replay \
+                         --all"
+                    ),
+                ))
+            }
+            StatusCode::BAD_REQUEST if said.about("name").is_some() => {
+                Err(not_possible(format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.")))
+            }
+            StatusCode::FORBIDDEN if self.default_group => Err(self.refused_access(&ask, &answer, deadline).await),
+            _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
+        }
+    }
+
+    pub(super) async fn update_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {name}");
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text = format!(
+                    "{what}: Bitbucket keeps no empty {field}. Let the policy keep the old one, or give a default."
+                );
+                return Err(not_possible(text));
+            }
+        }
+        let deadline = Some(deadline);
+        let person = self.held(account, name, &what, deadline).await?;
+        changeable(&person, &what)?;
+        let (Some(display_name), Some(email)) = (
+            fields.display_name.as_deref().or(Some(&person.display_name)),
+            fields.email.as_deref().or(person.email.as_deref()),
+        ) else {
+            return Err(not_possible(format!(
+                "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
+            )));
+        };
+        let ask = Ask::new(Method::PUT, "/admin/users", &what)
+            .login(&person.name)
+            .deadline(deadline)
+            .json(&UserUpdate { name: &person.name, display_name, email })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            self.changed(&ask, &answer)?;
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_end(&ask, &answer, "Change it by hand in Bitbucket"))
+    }
+
+    pub(super) async fn rename_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming {name} to {to}");
+        let deadline = Some(deadline);
+        let person = match self.held(account, name, &what, deadline).await {
+            Ok(person) => person,
+            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
+                // Done before, perhaps.
+                let now = self.person_by_login(to, deadline).await?;
+                now.filter(|now| now.id == *account).ok_or(lost)?
+            }
+            Err(error) => return Err(error),
+        };
+        if person.name == to {
+            return Ok(Applied::Done);
+        }
+        changeable(&person, &what)?;
+        let ask = Ask::new(Method::POST, "/admin/users/rename", &what)
+            .login(to)
+            .deadline(deadline)
+            .json(&UserRename { name: &person.name, new_name: to })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let now = self.changed(&ask, &answer)?;
+            if now.name == to {
+                return Ok(Applied::Done);
+            }
+            let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it by hand.", now.name);
+            return Err(not_possible(text));
+        }
+        let said = self.rest.said(&answer, Some(to));
+        let quoted = said.quoted();
+        if said.own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
+            if self.person_by_login(to, deadline).await?.is_some_and(|holder| holder.id != *account) {
+                return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+            }
+            let text = format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.");
+            return Err(not_possible(text));
+        }
+        Err(self.refused_end(&ask, &answer, "Rename it by hand in Bitbucket"))
+    }
+
+    /// Deletes an account. One that is nowhere any more is deleted already.
+    pub(super) async fn delete_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting {name}");
+        let deadline = Some(deadline);
+        let person = match self.held(account, name, &what, deadline).await {
+            Ok(person) => person,
+            Err(lost) if lost.kind == TargetErrorKind::NotFound => {
+                return match self.person_by_id(account, deadline).await? {
+                    Some(_) => Err(lost),
+                    None => Ok(Applied::Done),
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if !person.deletable {
+            return Err(not_possible(format!(
+                "{what}: it is kept in {}, from which Bitbucket cannot delete. Delete it there.",
+                person.home()
+            )));
+        }
+        let (grants, groups) = (self.grants(deadline).await?, self.groups_of(&person, deadline).await?);
+        self.refuse_new_administrator(&what, &person, &grants, &groups, deadline).await?;
+        let ask = Ask::new(Method::DELETE, "/admin/users", &what)
+            .query("name", &person.name)
+            .login(&person.name)
+            .deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(&person.name));
+        match answer.status {
+            status if status.is_success() => {}
+            StatusCode::NOT_FOUND if said.own => {}
+            _ => {
+                return Err(self.refused_end(
+                    &ask,
+                    &answer,
+                    "Delete it by hand, or deactivate it (leavers: deactivate)",
+                ));
+            }
+        }
+        self.seen.forget(account);
+        Ok(Applied::Done)
+    }
+
+    /// The user that came back from a change.
+    fn changed(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Person, TargetError> {
+        let person = self.rest.parse::<User>(ask, answer)?.whole();
+        let person = person.ok_or_else(|| self.rest.unreadable(ask, "it lacks id, name or active"))?;
+        self.seen.note(&person);
+        Ok(person)
+    }
+}
+
+/// Whether the details of a user can be changed here.
+fn changeable(person: &Person, what: &str) -> Result<(), TargetError> {
+    if person.mutable_details {
+        return Ok(());
+    }
+    Err(not_possible(format!(
+        "{what}: its details are kept in {}, which is read-only for Bitbucket. Change them there.",
+        person.home()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_the_same_and_need_no_encoding() {
+        let (one, other) = (throw_away(), throw_away());
+        assert_ne!(one.expose_secret(), other.expose_secret());
+        let encoded: String = url::form_urlencoded::byte_serialize(one.expose_secret().as_bytes()).collect();
+        assert_eq!(encoded, one.expose_secret());
+        assert!(one.expose_secret().len() >= 40);
+    }
+}

@@ -1,0 +1,216 @@
+//! Bitbucket's JSON. Every field may be missing; fields that are not known are passed over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::AccountId;
+
+/// A page of any list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PageOf<T> {
+    pub is_last_page: Option<bool>,
+    pub next_page_start: Option<i64>,
+    pub values: Vec<T>,
+}
+
+/// A user as listings and answers tell one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    pub id: Option<i64>,
+    pub name: Option<String>,
+    pub email_address: Option<String>,
+    pub display_name: Option<String>,
+    pub active: Option<bool>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub directory_name: Option<String>,
+    pub deletable: Option<bool>,
+    pub mutable_details: Option<bool>,
+    pub mutable_groups: Option<bool>,
+}
+
+/// A user who was told with all that every user has.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
+pub(super) struct Person {
+    pub id: AccountId,
+    pub name: String,
+    pub email: Option<String>,
+    pub display_name: String,
+    /// What its directory says; whether it may use Bitbucket is another question.
+    pub active: bool,
+    /// Made for a token or a plugin, not for a person.
+    pub service: bool,
+    pub directory: Option<String>,
+    pub deletable: bool,
+    pub mutable_details: bool,
+    pub mutable_groups: bool,
+}
+
+impl User {
+    /// `None` if an answer lacks what every user has.
+    pub(super) fn whole(self) -> Option<Person> {
+        let (id, name, active) = (self.id?, self.name?, self.active?);
+        Some(Person {
+            id: id.to_string().into(),
+            email: self.email_address.filter(|email| !email.trim().is_empty()),
+            display_name: self.display_name.unwrap_or_else(|| name.clone()),
+            name,
+            active,
+            service: self.kind.as_deref() == Some("SERVICE"),
+            directory: self.directory_name,
+            deletable: self.deletable != Some(false),
+            mutable_details: self.mutable_details != Some(false),
+            mutable_groups: self.mutable_groups != Some(false),
+        })
+    }
+}
+
+impl Person {
+    /// Why it cannot be changed from here.
+    pub(super) fn immutable(&self) -> Option<String> {
+        let what = match (self.mutable_details, self.mutable_groups) {
+            (true, true) => return None,
+            (false, true) => "its details are",
+            (true, false) => "its groups are",
+            (false, false) => "its details and groups are",
+        };
+        Some(format!("{what} kept in {}, which is read-only for Bitbucket; change it there", self.home()))
+    }
+
+    /// The directory that it is in, as people say it.
+    pub(super) fn home(&self) -> String {
+        self.directory
+            .as_deref()
+            .map_or_else(|| "its user directory".to_owned(), |name| format!("user directory {name}"))
+    }
+}
+
+/// Whatever has a name: a group, above all.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub name: Option<String>,
+}
+
+/// A group or user with its highest global permission.
+#[derive(Debug, Deserialize)]
+pub(super) struct Permitted {
+    pub group: Option<Named>,
+    pub user: Option<User>,
+    pub permission: Option<String>,
+}
+
+/// What changes a user's details. Both are always sent: what a missing one does is nowhere said.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserUpdate<'a> {
+    pub name: &'a str,
+    pub display_name: &'a str,
+    pub email: &'a str,
+}
+
+/// What changes a login.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserRename<'a> {
+    pub name: &'a str,
+    pub new_name: &'a str,
+}
+
+/// Users who join a group.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupAndUsers<'a> {
+    pub group: &'a str,
+    pub users: [&'a str; 1],
+}
+
+/// Groups that a user joins.
+#[derive(Debug, Serialize)]
+pub(super) struct UserAndGroups<'a> {
+    pub user: &'a str,
+    pub groups: Vec<&'a str>,
+}
+
+/// A group that a user leaves.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Picked<'a> {
+    pub context: &'a str,
+    pub item_name: &'a str,
+}
+
+/// `GET /application-properties`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Properties {
+    pub version: Option<String>,
+}
+
+/// `GET /admin/license`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Licence {
+    pub maximum_number_of_users: Option<i64>,
+    pub unlimited_number_of_users: Option<bool>,
+    pub status: Option<LicenceStatus>,
+}
+
+/// How a licence is used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LicenceStatus {
+    pub current_number_of_users: Option<i64>,
+    pub server_id: Option<String>,
+}
+
+impl Licence {
+    /// How many users it is for; `None` where it does not count.
+    pub(super) fn seats(&self) -> Option<i64> {
+        let counts = self.unlimited_number_of_users != Some(true);
+        self.maximum_number_of_users.filter(|seats| counts && *seats >= 0)
+    }
+
+    /// How many more users it takes; `None` where it does not count, or does not tell.
+    pub(super) fn free(&self) -> Option<u64> {
+        let used = self.status.as_ref()?.current_number_of_users?;
+        Some(u64::try_from(self.seats()? - used).unwrap_or(0))
+    }
+}
+
+/// `GET /admin/user-directories`, described as one directory: a list, bare or on a page.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Directories {
+    List(Vec<Directory>),
+    Page { values: Vec<Directory> },
+}
+
+impl Directories {
+    pub(super) fn all(self) -> Vec<Directory> {
+        match self {
+            Self::List(all) | Self::Page { values: all } => all,
+        }
+    }
+}
+
+/// One user directory.
+#[derive(Debug, Deserialize)]
+pub(super) struct Directory {
+    pub name: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub active: Option<bool>,
+}
+
+/// What Bitbucket says when it refuses.
+#[derive(Debug, Deserialize)]
+pub(super) struct Refusal {
+    pub errors: Option<Vec<RefusalMessage>>,
+}
+
+/// One message of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct RefusalMessage {
+    pub context: Option<String>,
+    pub message: Option<String>,
+}

@@ -1,0 +1,193 @@
+//! Keeping people out by taking their access away, and giving it back.
+
+use usersync::{
+    model::ErrorClass::{Forbidden, Permanent},
+    sandbox::{
+        Fault,
+        bitbucket::{NewAccount, Permission},
+    },
+    target::{
+        Target,
+        TargetErrorKind::{NotFound, NotPossible, Unanswered},
+    },
+};
+
+use super::world::{activate, client, deactivate, not_done, place, settings, soon, token};
+
+#[tokio::test]
+async fn access_is_what_makes_an_account_active() {
+    let place = place().await;
+    for (name, active, access) in [
+        ("ada", true, vec!["group:Developers", "group:stash-users"]),
+        ("eve", true, vec!["permission:LICENSED_USER"]),
+        ("joe", false, vec![]),
+    ] {
+        let account = place.see(name).await;
+        assert_eq!(
+            (account.active, account.access),
+            (active, access.iter().map(|&one| one.to_owned()).collect()),
+            "{name}"
+        );
+    }
+    place.server.set_active("ada", false);
+    let account = place.see("ada").await;
+    assert!(!account.active && !account.access.is_empty(), "its directory says so");
+}
+
+#[tokio::test]
+async fn what_was_taken_is_given_back_and_all_else_is_left() {
+    let place = place().await;
+    place.server.set_user_permission("ada", Some(Permission::ProjectCreate));
+    let before = place.server.snapshot();
+    let ada = place.see("ada").await;
+    let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
+    assert_eq!(access, ["group:Developers", "group:stash-users", "permission:PROJECT_CREATE"]);
+    for _ in 0..2 {
+        place.done(&deactivate(&ada.id, "ada", &access)).await;
+        let now = place.see("ada").await;
+        assert!(!now.active && now.access.is_empty());
+        assert_eq!(place.groups("ada"), ["readers"], "what gives no access stays");
+    }
+    for _ in 0..2 {
+        place.done(&activate(&ada.id, "ada", &access)).await;
+        assert_eq!(place.server.snapshot(), before);
+    }
+    assert_eq!(place.see("ada").await.access, ada.access);
+    place.keeps_to_the_description();
+}
+
+#[tokio::test]
+async fn what_was_not_written_down_is_not_taken() {
+    let place = place().await;
+    let ada = place.id("ada");
+    place.refused(&deactivate(&ada, "ada", &["group:stash-users"]), NotFound, "group:Developers meanwhile").await;
+    place.server.set_user_permission("ada", Some(Permission::LicensedUser));
+    let groups = ["group:STASH-users", "group:developers"];
+    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "permission:LICENSED_USER meanwhile").await;
+    assert_eq!(place.writes(), 0);
+    // A group that was given a permission since it was read counts, too.
+    place.server.set_user_permission("ada", None);
+    place.see("ada").await;
+    place.server.set_group_permission("readers", Some(Permission::LicensedUser));
+    place.refused(&deactivate(&ada, "ada", &groups), NotFound, "group:readers meanwhile").await;
+    assert_eq!(place.writes(), 0);
+    place.server.set_group_permission("readers", None);
+    // More than it has was told: that is taken which is there.
+    let more = ["group:stash-users", "group:Developers", "group:other", "permission:LICENSED_USER"];
+    place.done(&deactivate(&ada, "ada", &more)).await;
+    assert_eq!(place.groups("ada"), ["readers"]);
+}
+
+#[tokio::test]
+async fn a_failure_after_a_part_was_done_is_unanswered_and_the_rest_can_be_done() {
+    let place = place().await;
+    place.server.set_user_permission("ada", Some(Permission::LicensedUser));
+    let ada = place.see("ada").await;
+    let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
+    let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":"x"}]}"#;
+    for (fault, undone) in [
+        (
+            Fault::status(403, refusal).method("POST").path("remove-group").after(1),
+            Fault::cut().method("POST").path("add-groups"),
+        ),
+        (Fault::unavailable().method("DELETE"), Fault::status(409, refusal).method("PUT").path("permissions")),
+    ] {
+        place.server.faults.add(fault);
+        place.refused(&deactivate(&ada.id, "ada", &access), Unanswered, "").await;
+        place.server.faults.clear();
+        assert!(place.see("ada").await.access.len() < 3);
+        place.done(&deactivate(&ada.id, "ada", &access)).await;
+        assert!(place.see("ada").await.access.is_empty());
+        place.server.faults.add(undone);
+        place.refused(&activate(&ada.id, "ada", &access), Unanswered, "").await;
+        place.server.faults.clear();
+        place.done(&activate(&ada.id, "ada", &access)).await;
+        assert_eq!(place.see("ada").await.access, ada.access);
+    }
+}
+
+#[tokio::test]
+async fn a_first_refusal_did_nothing() {
+    let place = place().await;
+    let ada = place.see("ada").await;
+    let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
+    let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":"x"}]}"#;
+    place.server.faults.add(Fault::status(403, refusal).path("remove-group"));
+    place.refused(&deactivate(&ada.id, "ada", &access), NotPossible, "saying \"No\"").await;
+    place.server.faults.clear();
+    let eve = place.id("eve");
+    place.server.faults.add(Fault::status(409, refusal).method("DELETE"));
+    let own = ["permission:LICENSED_USER"];
+    place.refused(&deactivate(&eve, "eve", &own), NotPossible, "Take its global permission away by hand").await;
+}
+
+#[tokio::test]
+async fn bitbucket_s_word_is_checked_by_reading_it_back() {
+    let place = place().await;
+    let ada = place.see("ada").await;
+    let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
+    place.server.faults.add(Fault::status(200, "").path("remove-group"));
+    place.refused(&deactivate(&ada.id, "ada", &access), Unanswered, "it is still in").await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() {
+    let place = place().await;
+    let joe = place.id("joe");
+    place.done(&activate(&joe, "joe", &["group:gone", "group:Developers", "group:STASH-USERS"])).await;
+    assert_eq!(place.groups("joe"), ["Developers", "readers", "stash-users"]);
+    let eve = place.id("eve");
+    place.done(&activate(&eve, "eve", &["group:gone"])).await;
+    assert_eq!(place.groups("eve"), ["readers"], "she can sign in all the same");
+    place.server.set_user_permission("eve", None);
+    for nothing in [vec!["group:gone"], vec![], vec!["group:readers"]] {
+        place.refused(&activate(&eve, "eve", &nothing), NotPossible, "nothing that usersync took from it").await;
+    }
+    place.done(&activate(&eve, "eve", &["group:gone", "permission:LICENSED_USER", "permission:PROJECT_CREATE"])).await;
+    assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
+    // One that she has is not replaced by a smaller one.
+    place.done(&activate(&eve, "eve", &["permission:LICENSED_USER"])).await;
+    assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
+    place.keeps_to_the_description();
+}
+
+#[tokio::test]
+async fn a_full_licence_lets_nobody_in_again() {
+    let place = place().await;
+    place.server.set_seats(Some(4));
+    let joe = place.id("joe");
+    place.refused(&activate(&joe, "joe", &["group:stash-users"]), not_done(Permanent), "no seat left").await;
+    place.refused(&activate(&joe, "joe", &["permission:LICENSED_USER"]), not_done(Permanent), "no seat left").await;
+    place.refused(&super::world::join("Developers", &joe, "joe"), not_done(Permanent), "no seat left").await;
+    place.done(&super::world::join("readers", &joe, "joe")).await;
+    assert!(!place.see("joe").await.active);
+}
+
+#[tokio::test]
+async fn who_is_inactive_in_his_directory_is_activated_there() {
+    let place = place().await;
+    let crowd = place.server.add_directory("Corporate Crowd", "Crowd", true, true);
+    place.server.add_account_in(crowd, &NewAccount::named("kim").in_groups(&["stash-users"]));
+    place.server.set_active("kim", false);
+    let kim = place.id("kim");
+    place
+        .refused(&activate(&kim, "kim", &["group:Developers"]), NotPossible, "Corporate Crowd holds it as inactive")
+        .await;
+    place.done(&deactivate(&kim, "kim", &[])).await;
+    assert_eq!(place.writes(), 0);
+}
+
+#[tokio::test]
+async fn a_permission_above_our_own_cannot_be_given() {
+    let place = place().await;
+    place.server.add_account(NewAccount::named("minor"));
+    place.server.set_user_permission("minor", Some(Permission::Admin));
+    place.server.set_credentials("minor", "pw", "minor-token");
+    let mut minor = settings(&place.server);
+    minor.credentials = token("minor-token");
+    let joe = place.id("joe");
+    let error = client(minor).apply(&activate(&joe, "joe", &["permission:SYS_ADMIN"]), soon()).await;
+    let error = error.expect_err("refused");
+    assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
+    assert!(error.text.contains("minor lacks the right; give it the global permission"), "{}", error.text);
+}

@@ -1,0 +1,13 @@
+//! The Bitbucket client and the sandbox Bitbucket, against each other and against the vendor's description.
+
+mod access;
+mod behaviour;
+#[path = "../support/contract.rs"]
+mod contract;
+mod credentials;
+mod described;
+mod faults;
+mod finding;
+mod listing;
+mod probing;
+mod world;
