@@ -87,8 +87,8 @@ async fn serve(size: Size, slow: bool) {
     });
     realm.import_users(users).expect("imported");
     println!("{} {}", keycloak.url(), jira.url());
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Ok(Some(_)) = lines.next_line().await {
+    let asked = || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    while matches!(asked().await, Ok(Ok(1..))) {
         let mut calls: BTreeMap<String, usize> = BTreeMap::new();
         for entry in jira.journal.entries() {
             *calls.entry(format!("{} {}", entry.method, entry.path)).or_default() += 1;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use url::Url;
 
 use super::{
-    CrowdOptions, CrowdSandbox,
+    BitbucketOptions, BitbucketSandbox, CrowdOptions, CrowdSandbox,
     agree::Holds,
     house::{HouseError, fault},
 };
 use crate::{
     model::TargetName,
     target::{
-        Target,
+        Credentials, Target,
+        bitbucket::{BitbucketSettings, BitbucketTarget},
         crowd::{CrowdSettings, CrowdTarget},
         http::SecretProvider,
     },
@@ -35,7 +36,7 @@ pub struct Neighbour {
 
 /// One of each kind.
 pub async fn all() -> Result<Vec<Neighbour>, HouseError> {
-    Ok(vec![crowd().await?])
+    Ok(vec![bitbucket().await?, crowd().await?])
 }
 
 fn address(url: &str) -> Result<Url, HouseError> {
@@ -45,6 +46,16 @@ fn address(url: &str) -> Result<Url, HouseError> {
 fn secret(text: &str) -> SecretProvider {
     let text = text.to_owned();
     Arc::new(move || Ok(text.clone().into()))
+}
+
+async fn bitbucket() -> Result<Neighbour, HouseError> {
+    let options = BitbucketOptions::default();
+    let token = Credentials::Token(secret(&options.token));
+    let server = BitbucketSandbox::start(options).await.map_err(fault)?;
+    let url = server.url();
+    let target = BitbucketTarget::new(BitbucketSettings::new(address(&url)?, token)).map_err(fault)?;
+    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
+    Ok(Neighbour { name: "bitbucket".into(), product: "Bitbucket", url, target, server })
 }
 
 async fn crowd() -> Result<Neighbour, HouseError> {

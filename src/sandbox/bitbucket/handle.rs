@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::BitbucketSandbox;
 use super::state::{Account, Directory, Permission, World, fold};
 use super::switches::Switches;
+use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +71,17 @@ impl BitbucketSnapshot {
     /// The account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         self.accounts.values().find(|account| fold(&account.name) == fold(name))
+    }
+}
+
+impl Holds for BitbucketSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            let active = account.active && account.licensed;
+            (account.name, HeldAccount { display_name: account.display_name, email: account.email, active })
+        });
+        Held::of("Bitbucket", accounts, &snapshot.groups).brings(&["stash-admins", "stash-users"])
     }
 }
 

@@ -2,7 +2,7 @@
 //! of its own.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
 };
 
@@ -60,7 +60,7 @@ impl CrowdTarget {
             }
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { own_id: String::new(), groups, marked, members, users, duplicates: HashMap::new() })
+        Ok(Protection { groups, marked, members, users, ..Protection::default() })
     }
 
     /// All members of a group, those of its sub-groups among them; `None` if there is no such group. Whoever was in it
