@@ -57,6 +57,7 @@ async fn list(context: &Context) -> Outcome {
         }
         let kind = match target.kind {
             TargetKind::Jira => "jira",
+            TargetKind::Scim => "scim",
         };
         documents.push(json!({
             "name": target.name, "kind": kind, "url": target.url,

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Target, TargetError, jira};
+use super::{Target, TargetError, jira, scim};
 use crate::config::{TargetConfig, TargetKind};
 
 /// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
 pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
     Ok(match config.kind {
         TargetKind::Jira => Arc::new(jira::JiraTarget::new(jira::JiraSettings::from(config))?),
+        TargetKind::Scim => Arc::new(scim::ScimTarget::new(scim::ScimSettings::from(config))?),
     })
 }
