@@ -1,7 +1,7 @@
-//! In-memory imitations of Keycloak and Jira Data Center over real HTTP on loopback ports, for `usersync demo`,
+//! In-memory imitations of Keycloak and of the targets over real HTTP on loopback ports, for `usersync demo`,
 //! for tests and for benchmarks.
 //!
-//! [`keycloak`] and [`jira`] are the two servers, [`fault`] makes either of them misbehave, [`journal`] remembers what
+//! [`keycloak`], [`jira`] and [`scim`] are the servers, [`fault`] makes any of them misbehave, [`journal`] remembers what
 //! was asked of them.
 
 pub mod agree;
@@ -13,6 +13,7 @@ pub mod journal;
 pub mod keycloak;
 mod line;
 mod roster;
+pub mod scim;
 mod server;
 mod versions;
 
@@ -20,3 +21,4 @@ pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};
 pub use journal::{Entry, Journal};
 pub use keycloak::{KeycloakOptions, KeycloakSandbox};
+pub use scim::{ScimOptions, ScimSandbox, ScimSwitches};

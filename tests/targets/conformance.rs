@@ -13,6 +13,8 @@ use crate::places::{Place, activate, deactivate, delete, fields, join, leave, re
 macro_rules! suite {
     ($($test:ident)*) => {
         suite!(@kind jira $($test)*);
+        suite!(@kind scim $($test)*);
+        suite!(@kind scim_keycloak $($test)*);
     };
     (@kind $kind:ident $($test:ident)*) => {
         mod $kind {

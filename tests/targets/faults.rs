@@ -242,4 +242,6 @@ macro_rules! kinds {
 
 kinds! {
     jira 10
+    scim 10
+    scim_keycloak 10
 }

@@ -7,11 +7,12 @@ use secrecy::SecretString;
 use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    sandbox::{Faults, JiraOptions, JiraSandbox, Journal},
+    sandbox::{Faults, JiraOptions, JiraSandbox, Journal, ScimOptions, ScimSandbox},
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
         http::HttpSettings,
         jira::{JiraSettings, JiraTarget},
+        scim::{ScimSettings, ScimTarget},
     },
 };
 
@@ -48,6 +49,28 @@ pub async fn jira() -> Place {
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_list_cap(cap);
     Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+/// By the standard's letter.
+pub async fn scim() -> Place {
+    scim_as(ScimOptions::default()).await
+}
+
+/// As Keycloak's SCIM server does.
+pub async fn scim_keycloak() -> Place {
+    scim_as(ScimOptions::keycloak()).await
+}
+
+async fn scim_as(options: ScimOptions) -> Place {
+    let secret = options.token.clone();
+    let sandbox = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
+    let mut settings = ScimSettings::new(url(&sandbox.url()), token(&secret));
+    settings.http = patient();
+    let target = ScimTarget::new(settings).expect("good settings");
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.switch(|switches| switches.page_cap = cap);
+    Place::new(Arc::new(target), faults, journal, None, secret, cap_pages, sandbox).await
 }
 
 fn url(text: &str) -> Url {
