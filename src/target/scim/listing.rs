@@ -227,9 +227,11 @@ fn by_position(place: &Place, list: List) -> Slice {
     let one_by_one = items.is_empty() && place.mark.is_some() && !moved && list.total.is_some_and(|total| seen < total);
     // One that passes over positions gives the same for ever.
     let endless = moved && list.total.is_none_or(|total| seen > total);
+    // After the first page a count that is just met is the list's; on the first it may be the page's own.
+    let met = place.seen > 0 && list.total == Some(seen);
     let next = if one_by_one {
         Some(Place { seen, total, mark: None })
-    } else if items.is_empty() || endless {
+    } else if items.is_empty() || endless || met {
         None
     } else {
         Some(Place { seen, total, mark: items.last().and_then(Resource::id) })
@@ -301,8 +303,10 @@ mod tests {
         let place = Place::read(first.next.as_deref().expect("more")).expect("a place");
         let second = by_position(&place, list(&["b", "c"], Some(3)));
         assert_eq!((second.items.len(), &second.doubt), (1, &None));
-        let place = Place::read(second.next.as_deref().expect("a last look")).expect("a place");
-        let last = by_position(&place, list(&["c"], Some(3)));
+        assert_eq!(second.next, None, "all that are counted came");
+        let alone = by_position(&Place::default(), list(&["a", "b"], Some(2)));
+        let place = Place::read(alone.next.as_deref().expect("a second look")).expect("a place");
+        let last = by_position(&place, list(&["b"], Some(2)));
         assert_eq!((last.items.len(), last.next, last.doubt), (0, None, None));
     }
 

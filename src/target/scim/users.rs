@@ -93,7 +93,7 @@ impl ScimTarget {
         let service = self.service(Some(deadline)).await?;
         let email = fields.email.as_deref().filter(|email| !email.trim().is_empty());
         if let Some(email) = email.filter(|_| service.profile.email_unique) {
-            self.refuse_taken_address(&what, email, deadline).await?;
+            self.refuse_taken_address(&what, name, email, deadline).await?;
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
         let mut user = Resource::default();
@@ -150,7 +150,14 @@ impl ScimTarget {
         Ok(!found.is_empty())
     }
 
-    async fn refuse_taken_address(&self, what: &str, email: &str, deadline: Timestamp) -> Result<(), TargetError> {
+    /// Refuses to make an account whose address is another's; that of the login itself is told by the server.
+    async fn refuse_taken_address(
+        &self,
+        what: &str,
+        name: &str,
+        email: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
         let service = self.service(Some(deadline)).await?;
         let filter = super::wire::equals("emails.value", email);
         let ask = Ask::get(service.users.as_str(), what).query("filter", &filter).deadline(Some(deadline));
@@ -159,10 +166,10 @@ impl ScimTarget {
         let holders = holders.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
         let held = |user: &&Resource| user.email().is_some_and(|one| fold(&one) == fold(email));
         match holders.iter().find(held).and_then(|user| user.text("userName")) {
-            Some(holder) => Err(not_possible(format!(
+            Some(holder) if fold(&holder) != fold(name) => Err(not_possible(format!(
                 "{what}: its e-mail address is that of {holder} there. Give one of the two another."
             ))),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
