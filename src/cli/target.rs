@@ -59,6 +59,7 @@ async fn list(context: &Context) -> Outcome {
             TargetKind::Jira => "jira",
             TargetKind::Crowd => "crowd",
             TargetKind::Bitbucket => "bitbucket",
+            TargetKind::Scim => "scim",
         };
         documents.push(json!({
             "name": target.name, "kind": kind, "url": target.url,

@@ -33,9 +33,14 @@ pub(super) fn secret(table: &Table<'_>, forms: Forms) -> Option<(Secret, Place)>
     Some((secret, place))
 }
 
-/// Reads the base URL; secrets that travel without TLS are worth a warning.
+/// Reads the base URL.
 pub(super) fn server_url(table: &Table<'_>) -> Option<Url> {
-    let url = table.read("url", values::base_url)?;
+    url(table, "url")
+}
+
+/// Reads a URL; secrets that travel without TLS are worth a warning.
+pub(super) fn url(table: &Table<'_>, key: &'static str) -> Option<Url> {
+    let url = table.read(key, values::base_url)?;
     let near = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -44,7 +49,7 @@ pub(super) fn server_url(table: &Table<'_>) -> Option<Url> {
     };
     if url.scheme() == "http" && !near {
         let help = "use https:// if the server speaks it".to_owned();
-        table.reader.warn(table.place_of("url"), "secrets and people's data go there without TLS", Some(help));
+        table.reader.warn(table.place_of(key), "secrets and people's data go there without TLS", Some(help));
     }
     Some(url)
 }

@@ -87,6 +87,8 @@ pub enum TargetKind {
     Crowd,
     /// Bitbucket Data Center.
     Bitbucket,
+    /// Any service that takes SCIM 2.0.
+    Scim,
 }
 
 /// How usersync signs in to a target.
@@ -100,6 +102,17 @@ pub enum TargetAuth {
         user: String,
         /// Its password.
         password: Secret,
+    },
+    /// With access tokens that a client is given (OAuth 2.0 client credentials).
+    Client {
+        /// Where tokens are given.
+        token_url: Url,
+        /// The client.
+        id: String,
+        /// Its secret.
+        secret: Secret,
+        /// What the token is to be good for.
+        scope: Option<String>,
     },
 }
 
@@ -124,6 +137,8 @@ pub struct TargetConfig {
     pub protected_groups: Vec<String>,
     /// Logins that are never changed.
     pub protected_users: Vec<String>,
+    /// The SCIM server's profile, by name; found out if none is given.
+    pub profile: Option<&'static str>,
 }
 
 /// How another server is reached, and how hard it is asked.

@@ -2,24 +2,43 @@
 
 use super::{
     TargetAuth, TargetConfig, TargetKind,
-    reach::{Forms, reach, secret, server_url, written_form},
+    reach::{Forms, reach, secret, server_url, url, written_form},
     reader::Table,
     values::{self, Wrong},
 };
 
-const KINDS: &[(&str, TargetKind)] =
-    &[("jira", TargetKind::Jira), ("crowd", TargetKind::Crowd), ("bitbucket", TargetKind::Bitbucket)];
+const KINDS: &[(&str, TargetKind)] = &[
+    ("jira", TargetKind::Jira),
+    ("bitbucket", TargetKind::Bitbucket),
+    ("crowd", TargetKind::Crowd),
+    ("scim", TargetKind::Scim),
+];
+/// The profiles of SCIM servers, as `target::scim` knows them.
+const PROFILES: &[(&str, &str)] =
+    &[("generic", "generic"), ("keycloak", "keycloak"), ("atlassian-cloud", "atlassian-cloud")];
 /// Keys that only some kinds have.
-const ONLY: &[(&str, &[&str])] = &[("applications", &["jira"]), ("default_group", &["bitbucket"])];
+const ONLY: &[(&str, &[&str])] = &[
+    ("applications", &["jira"]),
+    ("default_group", &["bitbucket"]),
+    ("token_url", &["scim"]),
+    ("client_id", &["scim"]),
+    ("client_secret", &["scim"]),
+    ("client_secret_file", &["scim"]),
+    ("client_secret_env", &["scim"]),
+    ("scope", &["scim"]),
+    ("profile", &["scim"]),
+];
 const TOKEN: Forms = ["token", "token_file", "token_env"];
 const PASSWORD: Forms = ["password", "password_file", "password_env"];
+const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
 
 pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let name = table.read("name", values::name);
     let kind = table.read("kind", values::one_of(KINDS));
     refuse_keys_of_others(table);
-    let url = server_url(table);
+    let address = server_url(table);
     let auth = auth(table, kind);
+    let profile = table.read("profile", values::one_of(PROFILES));
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
@@ -27,13 +46,14 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     Some(TargetConfig {
         name: name?.into(),
         kind: kind?,
-        url: url?,
+        url: address?,
         auth: auth?,
         reach: reach?,
         applications: applications?,
         default_group: default_group?,
         protected_groups: groups?,
         protected_users: users?,
+        profile,
     })
 }
 
@@ -51,11 +71,35 @@ fn refuse_keys_of_others(table: &Table<'_>) {
 fn auth(table: &Table<'_>, kind: Option<TargetKind>) -> Option<TargetAuth> {
     let token = secret(table, TOKEN).map(|(secret, _)| secret);
     let password = secret(table, PASSWORD).map(|(secret, _)| secret);
+    let client_secret = secret(table, CLIENT_SECRET).map(|(secret, _)| secret);
     let user = table.read("user", values::string);
+    let token_url = url(table, "token_url");
+    let client_id = table.read("client_id", values::string);
+    let scope = table.read("scope", values::string);
     let (token_key, password_key) = (written_form(table, TOKEN), written_form(table, PASSWORD));
     let user_key = table.has("user").then_some("user");
     // Crowd knows applications, which have a name and a password, and no tokens.
     let by_password_only = kind == Some(TargetKind::Crowd);
+    if table.has("token_url") {
+        for key in token_key.into_iter().chain(user_key).chain(password_key) {
+            let wrong = Wrong::new("a token_url is there too").help("keep one way to sign in");
+            table.wrong(key, table.place_of(key), wrong);
+        }
+        if !table.has("client_id") {
+            table.missing("`client_id`", Some("add the client that asks for tokens".to_owned()));
+        }
+        if written_form(table, CLIENT_SECRET).is_none() {
+            let help = "add client_secret_file, client_secret_env or client_secret";
+            table.missing("the client's secret", Some(help.to_owned()));
+        }
+        return Some(TargetAuth::Client { token_url: token_url?, id: client_id?, secret: client_secret?, scope });
+    }
+    for key in ["client_id", "scope"].into_iter().chain(written_form(table, CLIENT_SECRET)) {
+        if table.has(key) {
+            let wrong = Wrong::new("there is no token_url that it could be used at").help("add token_url");
+            table.wrong(key, table.place_of(key), wrong);
+        }
+    }
     match (token_key, user_key.or(password_key)) {
         (Some(_), Some(key)) => {
             let wrong = Wrong::new("a token is there too").help("keep the token, or user and password");

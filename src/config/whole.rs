@@ -165,9 +165,9 @@ fn has_inline_secret<'c>(
     targets: &[Option<TargetConfig>],
     connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>,
 ) -> bool {
-    use super::TargetAuth::{Password, Token};
+    use super::TargetAuth::{Client, Password, Token};
     let of_target = |target: &TargetConfig| match &target.auth {
-        Token(secret) | Password { password: secret, .. } => secret.is_inline(),
+        Token(secret) | Password { password: secret, .. } | Client { secret, .. } => secret.is_inline(),
     };
     let of_connector = |connector: &ConnectorConfig| {
         let hook = &connector.hook;

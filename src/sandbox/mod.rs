@@ -1,8 +1,7 @@
-//! In-memory imitations of Keycloak, Jira and Bitbucket Data Center and Crowd over real HTTP on loopback ports, for
-//! `usersync demo`, for tests and for benchmarks.
+//! In-memory imitations of Keycloak and of the targets over real HTTP on loopback ports, for `usersync demo`,
+//! for tests and for benchmarks.
 //!
-//! [`keycloak`], [`jira`], [`bitbucket`] and [`crowd`] are the servers, [`fault`] makes any of them misbehave, [`journal`]
-//! remembers what was asked of them.
+//! One folder each; [`fault`] makes any of them misbehave, [`journal`] remembers what was asked of them.
 
 pub mod agree;
 pub mod bitbucket;
@@ -16,6 +15,7 @@ pub mod keycloak;
 mod line;
 pub mod neighbours;
 mod roster;
+pub mod scim;
 mod server;
 mod versions;
 
@@ -25,3 +25,4 @@ pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};
 pub use journal::{Entry, Journal};
 pub use keycloak::{KeycloakOptions, KeycloakSandbox};
+pub use scim::{ScimOptions, ScimSandbox, ScimSwitches};

@@ -7,13 +7,14 @@ pub mod http;
 pub mod jira;
 mod registry;
 mod rest;
+pub mod scim;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use registry::build;
-pub use rest::Credentials;
+pub use rest::{ClientCredentials, Credentials};
 
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Target, TargetError, bitbucket, crowd, jira};
+use super::{Target, TargetError, bitbucket, crowd, jira, scim};
 use crate::config::{TargetConfig, TargetKind};
 
 /// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
@@ -11,5 +11,6 @@ pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
         TargetKind::Jira => Arc::new(jira::JiraTarget::new(jira::JiraSettings::from(config))?),
         TargetKind::Crowd => Arc::new(crowd::CrowdTarget::new(crowd::CrowdSettings::from(config))?),
         TargetKind::Bitbucket => Arc::new(bitbucket::BitbucketTarget::new(bitbucket::BitbucketSettings::from(config))?),
+        TargetKind::Scim => Arc::new(scim::ScimTarget::new(scim::ScimSettings::from(config))?),
     })
 }

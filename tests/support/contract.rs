@@ -155,7 +155,7 @@ impl Contract {
         let Some(schema) = schema else {
             return vec!["a body is sent where none is described".into()];
         };
-        if !entry.content_type.starts_with("application/json") {
+        if !is_json(&entry.content_type) {
             return vec![format!("the body is sent as {:?}", entry.content_type)];
         }
         self.validate(operation, "request", &schema, &entry.json())
@@ -209,8 +209,12 @@ impl Contract {
 /// The schema of a JSON body, whatever character set is named with it.
 fn json_schema(body: &Value) -> Option<Value> {
     let content = body["content"].as_object()?;
-    let (_, json) = content.iter().find(|(media, _)| media.starts_with("application/json"))?;
+    let (_, json) = content.iter().find(|(media, _)| is_json(media))?;
     json.get("schema").cloned()
+}
+
+fn is_json(media: &str) -> bool {
+    ["application/json", "application/scim+json"].iter().any(|json| media.starts_with(json))
 }
 
 /// Forbids what is not described: the description leaves all its objects open.

@@ -76,6 +76,11 @@ impl Realm {
         self.send(Method::PUT, path, None).await;
     }
 
+    /// Changes the realm's own settings.
+    pub async fn change(&self, settings: &Value) {
+        self.send(Method::PUT, "", Some(settings)).await;
+    }
+
     /// Gives (`POST`) or takes (`DELETE`) roles of realm-management.
     pub async fn roles(&self, client: &str, method: &str, roles: &[&str]) {
         let id = |found: Value| found[0]["id"].as_str().unwrap().to_owned();

@@ -15,6 +15,8 @@ macro_rules! suite {
         suite!(@kind jira $($test)*);
         suite!(@kind crowd $($test)*);
         suite!(@kind bitbucket $($test)*);
+        suite!(@kind scim $($test)*);
+        suite!(@kind scim_keycloak $($test)*);
     };
     (@kind $kind:ident $($test:ident)*) => {
         mod $kind {

@@ -244,4 +244,6 @@ kinds! {
     jira 10
     crowd 10
     bitbucket 10
+    scim 10
+    scim_keycloak 10
 }

@@ -9,7 +9,7 @@ use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
     sandbox::{
         BitbucketOptions, BitbucketSandbox, CrowdOptions, CrowdSandbox, Faults, JiraOptions, JiraSandbox, Journal,
-        crowd::NewCrowdUser,
+        ScimOptions, ScimSandbox, crowd::NewCrowdUser,
     },
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
@@ -17,6 +17,7 @@ use usersync::{
         crowd::{CrowdSettings, CrowdTarget},
         http::HttpSettings,
         jira::{JiraSettings, JiraTarget},
+        scim::{ScimSettings, ScimTarget},
     },
 };
 
@@ -82,6 +83,28 @@ pub async fn bitbucket() -> Place {
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
     Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+/// By the standard's letter.
+pub async fn scim() -> Place {
+    scim_as(ScimOptions::default()).await
+}
+
+/// As Keycloak's SCIM server does.
+pub async fn scim_keycloak() -> Place {
+    scim_as(ScimOptions::keycloak()).await
+}
+
+async fn scim_as(options: ScimOptions) -> Place {
+    let secret = options.token.clone();
+    let sandbox = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
+    let mut settings = ScimSettings::new(url(&sandbox.url()), token(&secret));
+    settings.http = patient();
+    let target = ScimTarget::new(settings).expect("good settings");
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.switch(|switches| switches.page_cap = cap);
+    Place::new(Arc::new(target), faults, journal, None, secret, cap_pages, sandbox).await
 }
 
 fn url(text: &str) -> Url {

@@ -6,17 +6,19 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
+use super::oauth::{ClientCredentials, NoToken, Tokens};
 use crate::{
     config::TargetAuth,
     model::ErrorClass,
     target::{
         TargetError, TargetErrorKind,
-        http::{SecretProvider, provider},
+        http::{Http, SecretProvider, provider},
     },
 };
 
@@ -32,12 +34,15 @@ pub enum Credentials {
         /// The password.
         password: SecretProvider,
     },
+    /// A client that is given access tokens.
+    Client(Box<ClientCredentials>),
 }
 
 impl Credentials {
     fn secret(&self) -> Result<SecretString, String> {
         match self {
             Self::Token(secret) | Self::Basic { password: secret, .. } => secret(),
+            Self::Client(client) => (client.secret)(),
         }
     }
 }
@@ -47,6 +52,12 @@ impl From<&TargetAuth> for Credentials {
         match auth {
             TargetAuth::Token(token) => Self::Token(provider(token)),
             TargetAuth::Password { user, password } => Self::Basic { user: user.clone(), password: provider(password) },
+            TargetAuth::Client { token_url, id, secret, scope } => Self::Client(Box::new(ClientCredentials {
+                token_url: token_url.clone(),
+                client_id: id.clone(),
+                secret: provider(secret),
+                scope: scope.clone(),
+            })),
         }
     }
 }
@@ -56,6 +67,7 @@ impl fmt::Debug for Credentials {
         match self {
             Self::Token(_) => f.write_str("Token"),
             Self::Basic { user, .. } => write!(f, "Basic({user})"),
+            Self::Client(client) => client.fmt(f),
         }
     }
 }
@@ -72,18 +84,21 @@ pub struct Auth {
     credentials: Credentials,
     known: Mutex<Option<([u8; 32], Standing)>>,
     trial: AsyncMutex<()>,
+    tokens: Tokens,
 }
 
 /// The right to send one call with the present secret. While nobody knows whether the secret is good, only one is out.
 pub struct Permit<'a> {
     pub header: HeaderValue,
     fingerprint: [u8; 32],
+    /// The access token's number, and whether it was fetched for this call.
+    token: Option<(u64, bool)>,
     _trial: Option<MutexGuard<'a, ()>>,
 }
 
 impl Auth {
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, known: Mutex::new(None), trial: AsyncMutex::new(()) }
+        Self { credentials, known: Mutex::new(None), trial: AsyncMutex::new(()), tokens: Tokens::default() }
     }
 
     pub fn is_basic(&self) -> bool {
@@ -95,35 +110,95 @@ impl Auth {
         match &self.credentials {
             Credentials::Token(_) => "the token".to_owned(),
             Credentials::Basic { user, .. } => format!("the password of {user}"),
+            Credentials::Client(client) => format!("the token of client {}", client.client_id),
         }
     }
 
-    /// Waits for the right to send, or says that the secret was refused before.
-    pub async fn permit(&self, what: &str) -> Result<Permit<'_>, TargetError> {
-        let (header, fingerprint) = self.header(what)?;
+    /// Who signs in, as far as the settings tell.
+    pub fn name(&self) -> String {
+        match &self.credentials {
+            Credentials::Token(_) => "the bearer of the token".to_owned(),
+            Credentials::Basic { user, .. } => user.clone(),
+            Credentials::Client(client) => format!("client {}", client.client_id),
+        }
+    }
+
+    /// Waits for the right to send, or says that the secret was refused before. An access token that is needed for it is
+    /// fetched with `http`, before `deadline`.
+    pub async fn permit(
+        &self,
+        what: &str,
+        http: &Http,
+        deadline: Option<Timestamp>,
+    ) -> Result<Permit<'_>, TargetError> {
+        let (secret, fingerprint) = self.secret(what)?;
         match self.standing(&fingerprint) {
-            Some(Standing::Accepted) => return Ok(Permit { header, fingerprint, _trial: None }),
+            Some(Standing::Accepted) => return self.granted(what, http, deadline, &secret, fingerprint, None).await,
             Some(Standing::Refused(text)) => return Err(refused(what, &text)),
             None => {}
         }
         let trial = self.trial.lock().await;
         // While this one waited, the secret may have changed, and another may have tried it.
-        let (header, fingerprint) = self.header(what)?;
-        match self.standing(&fingerprint) {
-            Some(Standing::Accepted) => Ok(Permit { header, fingerprint, _trial: None }),
-            Some(Standing::Refused(text)) => Err(refused(what, &text)),
-            None => Ok(Permit { header, fingerprint, _trial: Some(trial) }),
+        let (secret, fingerprint) = self.secret(what)?;
+        let trial = match self.standing(&fingerprint) {
+            Some(Standing::Accepted) => None,
+            Some(Standing::Refused(text)) => return Err(refused(what, &text)),
+            None => Some(trial),
+        };
+        self.granted(what, http, deadline, &secret, fingerprint, trial).await
+    }
+
+    async fn granted<'a>(
+        &'a self,
+        what: &str,
+        http: &Http,
+        deadline: Option<Timestamp>,
+        secret: &SecretString,
+        fingerprint: [u8; 32],
+        trial: Option<MutexGuard<'a, ()>>,
+    ) -> Result<Permit<'a>, TargetError> {
+        let (header, token) = match &self.credentials {
+            Credentials::Token(_) => {
+                (self.header(what, &format!("Bearer {}", secret.expose_secret().trim()).into())?, None)
+            }
+            Credentials::Basic { user, .. } => {
+                let pair = SecretString::from(format!("{user}:{}", secret.expose_secret()));
+                let encoded = BASE64_STANDARD.encode(pair.expose_secret());
+                (self.header(what, &format!("Basic {encoded}").into())?, None)
+            }
+            Credentials::Client(client) => {
+                match self.tokens.get(client, secret, fingerprint, http, what, deadline).await {
+                    Ok(token) => (token.header, Some((token.number, token.fresh))),
+                    Err(NoToken::Failed(error)) => return Err(error),
+                    Err(NoToken::Refused(text)) => {
+                        self.note(fingerprint, Standing::Refused(text.clone()));
+                        return Err(refused(what, &text));
+                    }
+                }
+            }
+        };
+        Ok(Permit { header, fingerprint, token, _trial: trial })
+    }
+
+    /// Whether a refused call is worth another try with a new access token: one that was kept may have been revoked.
+    pub async fn renew(&self, permit: &Permit<'_>) -> bool {
+        match permit.token {
+            Some((number, false)) => {
+                self.tokens.drop(number).await;
+                true
+            }
+            _ => false,
         }
     }
 
     /// The server took the credentials.
     pub fn accept(&self, permit: &Permit<'_>) {
-        self.note(permit, Standing::Accepted);
+        self.note(permit.fingerprint, Standing::Accepted);
     }
 
     /// The server refused the credentials.
     pub fn refuse(&self, permit: &Permit<'_>, what: &str, text: &str) -> TargetError {
-        self.note(permit, Standing::Refused(text.to_owned()));
+        self.note(permit.fingerprint, Standing::Refused(text.to_owned()));
         refused(what, text)
     }
 
@@ -132,8 +207,8 @@ impl Auth {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn note(&self, permit: &Permit<'_>, standing: Standing) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((permit.fingerprint, standing));
+    fn note(&self, fingerprint: [u8; 32], standing: Standing) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((fingerprint, standing));
     }
 
     fn standing(&self, fingerprint: &[u8; 32]) -> Option<Standing> {
@@ -141,26 +216,26 @@ impl Auth {
         known.as_ref().filter(|(known, _)| known == fingerprint).map(|(_, standing)| standing.clone())
     }
 
-    fn header(&self, what: &str) -> Result<(HeaderValue, [u8; 32]), TargetError> {
-        let none = |text: String| TargetError {
-            kind: TargetErrorKind::NotDone(ErrorClass::Credentials),
-            text: format!("{what}: {text}"),
-            retry_after: None,
-        };
-        let secret =
-            self.credentials.secret().map_err(|why| none(format!("there is no secret to sign in with: {why}")))?;
+    fn secret(&self, what: &str) -> Result<(SecretString, [u8; 32]), TargetError> {
+        let secret = self.credentials.secret();
+        let secret = secret.map_err(|why| none(what, &format!("there is no secret to sign in with: {why}")))?;
         let fingerprint = Sha256::digest(secret.expose_secret().as_bytes()).into();
-        let value = match &self.credentials {
-            Credentials::Token(_) => SecretString::from(format!("Bearer {}", secret.expose_secret().trim())),
-            Credentials::Basic { user, .. } => {
-                let pair = SecretString::from(format!("{user}:{}", secret.expose_secret()));
-                SecretString::from(format!("Basic {}", BASE64_STANDARD.encode(pair.expose_secret())))
-            }
-        };
+        Ok((secret, fingerprint))
+    }
+
+    fn header(&self, what: &str, value: &SecretString) -> Result<HeaderValue, TargetError> {
         let mut header = HeaderValue::from_str(value.expose_secret())
-            .map_err(|_| none(format!("{} holds characters that cannot be sent.", self.whose())))?;
+            .map_err(|_| none(what, &format!("{} holds characters that cannot be sent.", self.whose())))?;
         header.set_sensitive(true);
-        Ok((header, fingerprint))
+        Ok(header)
+    }
+}
+
+fn none(what: &str, text: &str) -> TargetError {
+    TargetError {
+        kind: TargetErrorKind::NotDone(ErrorClass::Credentials),
+        text: format!("{what}: {text}"),
+        retry_after: None,
     }
 }
 

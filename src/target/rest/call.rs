@@ -152,9 +152,10 @@ impl Rest {
         let wrong = |text: String| errors::not_done(ErrorClass::Permanent, text);
         let product = dialect.product;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            let low = product.to_lowercase().replace(' ', "-");
+            let name = product.trim_start_matches("the ");
+            let low = name.to_lowercase().replace(' ', "-");
             return Err(wrong(format!(
-                "The address is not one of a {product}. It looks like https://{low}.example.org/{low}."
+                "The address is not one of a {name}. It looks like https://{low}.example.org/{low}."
             )));
         }
         if !base.username().is_empty() || base.password().is_some() {
@@ -194,13 +195,26 @@ impl Rest {
     /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
     /// 409 and other 4xx).
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
-        let permit = if ask.anonymous { None } else { Some(self.auth.permit(ask.what).await?) };
-        let call = self.call(ask, permit.as_ref().map(|permit| &permit.header))?;
-        let answer = self.http.send(&call).await.map_err(|why| why.into_error(ask.what, ask.writes()))?;
         let product = self.dialect.product;
+        let mut renewed = false;
+        let (permit, url, answer, verdict) = loop {
+            let permit =
+                if ask.anonymous { None } else { Some(self.auth.permit(ask.what, &self.http, ask.deadline).await?) };
+            let call = self.call(ask, permit.as_ref().map(|permit| &permit.header))?;
+            let answer = self.http.send(&call).await.map_err(|why| why.into_error(ask.what, ask.writes()))?;
+            let verdict = (self.dialect.verdict)(&answer);
+            // A call that was refused for its token did nothing, so that it can be sent again, once.
+            if let Some(permit) = permit.as_ref().filter(|_| !renewed && verdict == Verdict::Refused)
+                && self.auth.renew(permit).await
+            {
+                renewed = true;
+                continue;
+            }
+            break (permit, call.url, answer, verdict);
+        };
 
         if let Some(permit) = &permit {
-            match (self.dialect.verdict)(&answer) {
+            match verdict {
                 Verdict::Accepted => {
                     self.auth.accept(permit);
                     if let Some(login) = (self.dialect.caller)(&answer) {
@@ -224,13 +238,12 @@ impl Rest {
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
                 });
             }
-            let place =
-                call.url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
+            let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
             let text = format!(
                 "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
                  address that answers itself.",
                 ask.what,
-                server(&call.url),
+                server(&url),
                 answer.status.as_u16(),
             );
             return Err(errors::not_done(ErrorClass::Permanent, text));

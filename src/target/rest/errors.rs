@@ -111,7 +111,8 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let kind = TargetErrorKind::NotDone(ErrorClass::Throttled);
         return Some(TargetError { kind, text, retry_after: wait });
     }
-    if status.is_server_error() {
+    // What a product says itself that it does not do (501), it has not done.
+    if status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && (dialect.said)(answer).own) {
         let said = Said::new(dialect, answer, None).quoted();
         // A write that met a fault inside the server, or whose proxy lost it, may have been done.
         let arrived = status != StatusCode::SERVICE_UNAVAILABLE || body_mentions(answer, "disconnect/reset");

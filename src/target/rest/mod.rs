@@ -5,12 +5,14 @@ pub mod atlassian;
 mod auth;
 mod call;
 mod errors;
+mod oauth;
 mod probe;
 mod protection;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
 pub use errors::{Said, body_mentions, doubt, error, not_done, not_possible};
+pub use oauth::ClientCredentials;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
 

@@ -1,0 +1,194 @@
+//! An imitation of a SCIM 2.0 service provider (RFC 7643, RFC 7644; cursors by RFC 9865), with what real ones do
+//! otherwise as switches, and with an OAuth token endpoint beside it.
+
+mod access;
+mod discovery;
+mod groups;
+mod handle;
+mod lists;
+mod patch;
+mod refused;
+mod render;
+mod state;
+mod switches;
+mod users;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use self::access::Access;
+use self::refused::Refused;
+use self::state::World;
+use super::fault::{Faults, Stale};
+use super::front::{self, App, Reply, Request};
+use super::journal::Journal;
+use super::server::Server;
+use super::versions::Versions;
+
+pub use handle::{AccountState, NewAccount, ScimSnapshot};
+pub use switches::{Counted, Filters, MemberRemoval, ScimSwitches, Told};
+
+/// How a sandbox SCIM server is set up.
+#[derive(Clone, Debug)]
+pub struct ScimOptions {
+    /// The path below which everything lies.
+    pub base_path: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// A token that is good for ever.
+    pub token: String,
+    /// Id and secret of the client that access tokens are given to.
+    pub client: (String, String),
+    /// What it does.
+    pub switches: ScimSwitches,
+    /// Whether requests are recorded.
+    pub journal: bool,
+    /// How many earlier states are kept for stale reads; 0 for none.
+    pub history: usize,
+}
+
+impl Default for ScimOptions {
+    fn default() -> Self {
+        Self {
+            base_path: "/scim/v2".into(),
+            port: 0,
+            token: "scim-sandbox-token".into(),
+            client: ("usersync".into(), "scim-client-secret".into()),
+            switches: ScimSwitches::default(),
+            journal: true,
+            history: 0,
+        }
+    }
+}
+
+impl ScimOptions {
+    /// One that does as Keycloak's SCIM server was seen to do, in the realm `acme`.
+    pub fn keycloak() -> Self {
+        Self { base_path: "/realms/acme/scim/v2".into(), switches: ScimSwitches::keycloak(), ..Self::default() }
+    }
+}
+
+/// The server's state.
+#[derive(Debug)]
+pub(crate) struct Scim {
+    base_path: String,
+    versions: Versions<World>,
+    switches: RwLock<ScimSwitches>,
+    access: Mutex<Access>,
+}
+
+/// One request on its way through.
+pub(crate) struct Call<'a> {
+    request: &'a Request,
+    switches: &'a ScimSwitches,
+    /// The base as the caller wrote it.
+    base: String,
+}
+
+impl Scim {
+    fn new(options: &ScimOptions) -> Self {
+        Self {
+            base_path: options.base_path.trim_end_matches('/').to_owned(),
+            versions: Versions::new(World::default(), options.history),
+            switches: RwLock::new(options.switches.clone()),
+            access: Mutex::new(Access::new(&options.token, &options.client)),
+        }
+    }
+
+    pub(crate) fn switches(&self) -> ScimSwitches {
+        self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refused> {
+        let switches = self.switches();
+        let nothing = || Refused::new(404, None, "There is nothing at this address.");
+        let segments = request.segments(&self.base_path).ok_or_else(nothing)?;
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).admit(request)?;
+        let base = format!("{}{}", request.origin(), self.base_path);
+        let call = Call { request, switches: &switches, base };
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if switches.no_groups && path.first() == Some(&"Groups") {
+            return Err(nothing());
+        }
+        if request.method == "GET" {
+            return self.versions.read(stale, |world| match path.as_slice() {
+                ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..] if switches.discovery_off => Err(nothing()),
+                ["ServiceProviderConfig"] => Ok(discovery::config(&call)),
+                ["ResourceTypes"] => Ok(discovery::types(&call)),
+                ["Schemas"] => Ok(discovery::schemas(&call)),
+                ["Users"] => users::list(world, &call),
+                ["Users", id] => users::get(world, &call, id),
+                ["Groups"] => groups::list(world, &call),
+                ["Groups", id] => groups::get(world, &call, id),
+                _ => Err(nothing()),
+            });
+        }
+        if request.method == "PATCH" && !switches.patch {
+            return Err(Refused::new(501, None, "PATCH is not supported."));
+        }
+        self.versions.write(|world| match (request.method.as_str(), path.as_slice()) {
+            ("POST", ["Users"]) => users::create(world, &call),
+            ("PUT", ["Users", id]) => users::replace(world, &call, id),
+            ("PATCH", ["Users", id]) => users::patch(world, &call, id),
+            ("DELETE", ["Users", id]) => users::delete(world, &call, id),
+            ("POST", ["Groups"]) => groups::create(world, &call),
+            ("PUT", ["Groups", id]) => groups::replace(world, &call, id),
+            ("PATCH", ["Groups", id]) => groups::patch(world, &call, id),
+            ("DELETE", ["Groups", id]) => groups::delete(world, &call, id),
+            _ => Err(nothing()),
+        })
+    }
+}
+
+impl App for Scim {
+    async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
+        if request.path == access::TOKEN_PATH {
+            let life = self.switches().token_life;
+            return self.access.lock().unwrap_or_else(PoisonError::into_inner).give(&request, life);
+        }
+        self.route(&request, stale).unwrap_or_else(Reply::from)
+    }
+}
+
+/// A running sandbox SCIM server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ScimSandbox {
+    server: Server,
+    scim: Arc<Scim>,
+    token: String,
+    /// Its faults.
+    pub faults: Faults,
+    /// What was asked of it.
+    pub journal: Journal,
+}
+
+impl ScimSandbox {
+    /// Starts an empty one on a loopback port.
+    pub async fn start(options: ScimOptions) -> io::Result<Self> {
+        let scim = Arc::new(Scim::new(&options));
+        let (faults, journal) = (Faults::default(), Journal::new(options.journal));
+        let router = front::router(Arc::clone(&scim), faults.clone(), journal.clone());
+        let server = Server::start(router, options.port).await?;
+        Ok(Self { server, scim, token: options.token, faults, journal })
+    }
+
+    /// Where it is: the SCIM base, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.server.address(), self.scim.base_path)
+    }
+
+    /// Where access tokens are given.
+    pub fn token_url(&self) -> String {
+        format!("http://{}{}", self.server.address(), access::TOKEN_PATH)
+    }
+
+    /// The token that is good for ever.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Closes the port and returns when it is closed.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}

@@ -1,0 +1,109 @@
+//! What a SCIM server holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// A user or a group: its attributes as they were written, without what the server adds.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) id: String,
+    /// Where it stands in lists.
+    pub(crate) number: u64,
+    pub(crate) version: u64,
+    pub(crate) fields: Map<String, Value>,
+    /// Of a group: ids of its members.
+    pub(crate) members: BTreeSet<String>,
+}
+
+impl Item {
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub(crate) fn emails(&self) -> impl Iterator<Item = &str> {
+        let all = self.fields.get("emails").and_then(Value::as_array);
+        all.into_iter().flatten().filter_map(|one| one["value"].as_str())
+    }
+
+    pub(crate) fn active(&self) -> bool {
+        self.fields.get("active").is_some_and(|active| active == &Value::Bool(true))
+    }
+}
+
+/// How names are compared.
+pub(crate) fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// Users or groups, by id and in the order of lists.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelf {
+    items: BTreeMap<u64, Arc<Item>>,
+    numbers: HashMap<String, u64>,
+}
+
+impl Shelf {
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<Item>> {
+        self.numbers.get(id).and_then(|number| self.items.get(number))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
+        let number = self.numbers.get(id)?;
+        self.items.get_mut(number).map(Arc::make_mut)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Item>> {
+        self.items.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn put(&mut self, item: Item) {
+        self.numbers.insert(item.id.clone(), item.number);
+        self.items.insert(item.number, Arc::new(item));
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
+        self.numbers.remove(id).is_some_and(|number| self.items.remove(&number).is_some())
+    }
+}
+
+/// The whole of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) users: Shelf,
+    pub(crate) groups: Shelf,
+    last: u64,
+}
+
+impl World {
+    /// A new item that stands on no shelf yet.
+    pub(crate) fn item(&mut self, fields: Map<String, Value>) -> Item {
+        self.last += 1;
+        let id = uuid::Uuid::new_v4().to_string();
+        Item { id, number: self.last, version: 1, fields, members: BTreeSet::new() }
+    }
+
+    pub(crate) fn user_named(&self, name: &str) -> Option<&Arc<Item>> {
+        self.users.all().find(|user| fold(user.text("userName")) == fold(name))
+    }
+
+    pub(crate) fn group_named(&self, name: &str) -> Option<&Arc<Item>> {
+        self.groups.all().find(|group| group.text("displayName") == name)
+    }
+
+    pub(crate) fn remove_user(&mut self, id: &str) -> bool {
+        let ids: Vec<String> =
+            self.groups.all().filter(|group| group.members.contains(id)).map(|group| group.id.clone()).collect();
+        for group in ids {
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.members.remove(id);
+            }
+        }
+        self.users.remove(id)
+    }
+}

@@ -1,0 +1,169 @@
+//! What can be switched about a SCIM server while it runs; by default it does as the standard says.
+
+/// How a member can be taken out of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberRemoval {
+    /// By filter; by value it removes all members, as the letter of the standard has it.
+    Strict,
+    /// By filter; by value it is refused.
+    Filter,
+    /// By value; by filter it is refused.
+    Value,
+    /// By filter; by value it answers well and does nothing.
+    FilterElseNothing,
+    /// By value it removes all members, by filter it is refused.
+    ValueRemovesAll,
+}
+
+/// What becomes of filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filters {
+    /// They work.
+    On,
+    /// They are refused.
+    Off,
+    /// They are passed over: all comes.
+    Ignored,
+    /// They find nothing.
+    Empty,
+}
+
+/// When an attribute is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Unless it is excluded.
+    Always,
+    /// With one resource, but not in lists.
+    NotInLists,
+    /// Only where it is asked for by name.
+    OnRequest,
+    /// Not at all.
+    Never,
+}
+
+/// What `totalResults` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All that there is.
+    All,
+    /// What is on the page.
+    Page,
+    /// All that there is, while nothing of it is shown: too few rights.
+    AllButShownNone,
+}
+
+/// The switches.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a table of switches")]
+pub struct ScimSwitches {
+    /// PATCH works.
+    pub patch: bool,
+    /// The server says that PATCH works.
+    pub patch_announced: bool,
+    /// A PATCH is answered with 200 and the resource, else with 204.
+    pub patch_tells: bool,
+    /// How members are taken out.
+    pub member_removal: MemberRemoval,
+    /// Filters by `userName`, `displayName` and the like.
+    pub filters: Filters,
+    /// Filters for groups by a member.
+    pub member_filters: Filters,
+    /// Filters by `externalId` find something.
+    pub filter_external_id: bool,
+    /// Filters mind upper and lower case.
+    pub filter_case: bool,
+    /// Members that one PATCH may name.
+    pub members_per_patch: usize,
+    /// Groups can be renamed.
+    pub group_rename: bool,
+    /// Logins can be changed.
+    pub login_rename: bool,
+    /// PUT clears what it does not name.
+    pub put_clears: bool,
+    /// A taken name is refused in the standard's words, else with a 409 of another shape.
+    pub uniqueness_told: bool,
+    /// Two groups cannot have one name.
+    pub group_unique: bool,
+    /// Two accounts cannot have one address; the second is answered with 500.
+    pub email_unique: bool,
+    /// What a page holds at most.
+    pub page_cap: usize,
+    /// What the server says a page holds at most.
+    pub page_told: usize,
+    /// What is counted.
+    pub counted: Counted,
+    /// Resources have versions.
+    pub etag: bool,
+    /// Lists can be walked by cursor, and the server says so.
+    pub cursor: bool,
+    /// Truth values are written as text.
+    pub booleans_as_text: bool,
+    /// When an account's groups are told.
+    pub groups_told: Told,
+    /// When a group's members are told.
+    pub members_told: Told,
+    /// Given and family name are kept, `displayName` is not, and `name.formatted` is made of the two.
+    pub names_apart: bool,
+    /// Logins are kept in lower case.
+    pub lower_logins: bool,
+    /// There are no groups.
+    pub no_groups: bool,
+    /// The server does not describe itself.
+    pub discovery_off: bool,
+    /// How long an access token lives; seconds.
+    pub token_life: u64,
+}
+
+impl Default for ScimSwitches {
+    fn default() -> Self {
+        Self {
+            patch: true,
+            patch_announced: true,
+            patch_tells: true,
+            member_removal: MemberRemoval::Strict,
+            filters: Filters::On,
+            member_filters: Filters::On,
+            filter_external_id: true,
+            filter_case: false,
+            members_per_patch: 1000,
+            group_rename: true,
+            login_rename: true,
+            put_clears: true,
+            uniqueness_told: true,
+            group_unique: true,
+            email_unique: false,
+            page_cap: 200,
+            page_told: 200,
+            counted: Counted::All,
+            etag: false,
+            cursor: false,
+            booleans_as_text: false,
+            groups_told: Told::Always,
+            members_told: Told::Always,
+            names_apart: false,
+            lower_logins: false,
+            no_groups: false,
+            discovery_off: false,
+            token_life: 300,
+        }
+    }
+}
+
+impl ScimSwitches {
+    /// As Keycloak 26.7.0 was seen to do, see `docs/scim.md`.
+    pub fn keycloak() -> Self {
+        Self {
+            member_removal: MemberRemoval::FilterElseNothing,
+            filter_external_id: false,
+            put_clears: false,
+            email_unique: true,
+            page_cap: 100,
+            page_told: 100,
+            groups_told: Told::OnRequest,
+            members_told: Told::OnRequest,
+            names_apart: true,
+            lower_logins: true,
+            ..Self::default()
+        }
+    }
+}

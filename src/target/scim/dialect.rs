@@ -1,0 +1,41 @@
+//! How SCIM servers speak.
+
+use reqwest::StatusCode;
+
+use super::wire::Refusal;
+use crate::target::{
+    http::Answer,
+    rest::{Dialect, Verdict, Words},
+};
+
+/// SCIM 2.0 (RFC 7644); the address is its base already.
+pub(super) static SCIM: Dialect = Dialect {
+    product: "the SCIM server",
+    api: "",
+    media: "application/scim+json",
+    // Some servers know only the plain form in their answers.
+    headers: &[("accept", "application/scim+json, application/json;q=0.9")],
+    verdict,
+    caller: |_| None,
+    said,
+    grant: "give it the right to read and write users and groups there",
+    token_hint: "Check that it is whole, not expired, and meant for this address (its audience).",
+    password_hint: "Check them; many SCIM servers take only tokens.",
+    pace_hint: "",
+};
+
+fn verdict(answer: &Answer) -> Verdict {
+    match answer.status {
+        StatusCode::UNAUTHORIZED => Verdict::Refused,
+        status if status.is_success() && !answer.is_html() => Verdict::Accepted,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// A refusal is the server's own where it has the schema of SCIM's errors (RFC 7644, section 3.12).
+fn said(answer: &Answer) -> Words {
+    match Refusal::read(answer) {
+        Some(refusal) => Words { messages: refusal.detail.into_iter().collect(), own: true, ..Words::default() },
+        None => Words::default(),
+    }
+}

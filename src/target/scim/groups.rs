@@ -1,0 +1,112 @@
+//! Groups: finding, making and deleting them.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::{
+    ScimTarget, path_of,
+    wire::{GROUP, Resource},
+};
+use crate::{
+    model::{TargetGroup, TargetGroupId},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        rest::{Ask, doubt, error, not_possible},
+    },
+};
+
+impl ScimTarget {
+    /// A group by name. Several that differ only in case are told apart where that is the name as asked for.
+    pub(super) async fn find_group(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<TargetGroup>, TargetError> {
+        let case = self.service(deadline).await?.profile.group_case;
+        let mut found = self.groups_named(name, |one| case.fold(one), deadline).await?;
+        if found.len() > 1 {
+            found.retain(|group| group.text("displayName").as_deref() == Some(name));
+            if found.len() != 1 {
+                return Err(doubt(format!(
+                    "reading group {name}: the SCIM server has several groups of this name. Rename all but one there."
+                )));
+            }
+        }
+        let Some(group) = found.pop() else { return Ok(None) };
+        let lacks = || doubt(format!("reading group {name}: the SCIM server's answer lacks the id."));
+        let id = group.id().ok_or_else(lacks)?;
+        let spelled = group.text("displayName").unwrap_or_else(|| name.to_owned());
+        let protected = self.protection(deadline).await?.group(&spelled);
+        Ok(Some(TargetGroup { id: id.into(), name: spelled, protected }))
+    }
+
+    /// The groups of a name, by `fold`, without their members.
+    pub(super) async fn groups_named(
+        &self,
+        name: &str,
+        fold: impl Fn(&str) -> String,
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Resource>, TargetError> {
+        let what = format!("reading group {name}");
+        let service = self.service(deadline).await?;
+        let Some(groups) = &service.groups else { return Ok(Vec::new()) };
+        let query = [("excludedAttributes", "members")];
+        self.find_by(groups, &what, ("displayName", name), fold, &query, deadline).await
+    }
+
+    /// The path of groups, where the server has any.
+    pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
+        self.service(deadline).await?.groups.clone().ok_or_else(|| {
+            not_possible(format!("{what}: this SCIM server has no groups. Leave the group out in the policy."))
+        })
+    }
+
+    /// Makes a group without members. SCIM lets a server have several of one name, so it is looked for first.
+    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("creating group {name}");
+        let path = self.groups_path(&what, Some(deadline)).await?;
+        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
+        if self.find_group(name, Some(deadline)).await?.is_some() {
+            return Err(taken());
+        }
+        let body = json!({ "schemas": [GROUP], "displayName": name });
+        let ask = Ask::new(Method::POST, path.as_str(), &what).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        match answer.status {
+            status if status.is_success() => {
+                let made: Resource = self.rest.parse(&ask, &answer)?;
+                let id = made.id().ok_or_else(|| self.rest.unreadable(&ask, "it has no id"))?;
+                let name = made.text("displayName").unwrap_or_else(|| name.to_owned());
+                Ok(Applied::Group(TargetGroup { id: id.into(), name, protected: None }))
+            }
+            StatusCode::CONFLICT => Err(taken()),
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+
+    pub(super) async fn delete_group(
+        &self,
+        group: &TargetGroupId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting group {name}");
+        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
+        let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, None);
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST
+            | StatusCode::CONFLICT
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {
+                Err(not_possible(format!("{what}: the SCIM server refuses{}. Delete it there by hand.", said.quoted())))
+            }
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+}

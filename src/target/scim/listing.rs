@@ -1,0 +1,328 @@
+//! Lists: page by page, by position or by cursor, and whether what came is all there is.
+
+use jiff::Timestamp;
+
+use super::{
+    ScimTarget,
+    wire::{List, Refusal, Resource, equals},
+};
+use crate::{
+    model::{Account, ErrorClass},
+    target::{
+        Page, TargetError,
+        rest::{Ask, doubt, not_done},
+    },
+};
+
+/// One page of a list.
+pub(super) struct Slice {
+    pub items: Vec<Resource>,
+    pub next: Option<String>,
+    pub doubt: Option<String>,
+    /// The server counts no more than came so far. Some count a page and not the list, so that a walk goes on all the
+    /// same; for a look that costs too much.
+    pub whole: bool,
+}
+
+/// What a look by an attribute's value came to.
+enum Filtered {
+    Found(Vec<Resource>),
+    /// The server does not filter by it.
+    Unfiltered,
+}
+
+/// Where a list goes on: how many came so far, how many the server counted at first, and the place itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    seen: usize,
+    total: Option<usize>,
+    /// By position: the id of the last resource that came, which is asked for once more, so that a list that moved
+    /// meanwhile is noticed. By cursor: the cursor.
+    mark: Option<String>,
+}
+
+impl Place {
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let seen = parts.next()?.parse().ok()?;
+        let total = parts.next()?;
+        let total = if total.is_empty() { None } else { Some(total.parse().ok()?) };
+        let mark = parts.next().filter(|mark| !mark.is_empty()).map(str::to_owned);
+        Some(Self { seen, total, mark })
+    }
+
+    fn write(&self) -> String {
+        let total = self.total.map(|total| total.to_string()).unwrap_or_default();
+        format!("{}:{total}:{}", self.seen, self.mark.as_deref().unwrap_or_default())
+    }
+}
+
+impl ScimTarget {
+    /// One page of all accounts.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
+        let service = self.service(None).await?;
+        let slice = self.slice(&service.users, "listing all accounts", &[], cursor, None).await?;
+        let came = slice.items.len();
+        let items: Vec<_> = slice.items.iter().filter_map(|user| user.account(service.profile, &protection)).collect();
+        let unread = came - items.len();
+        let unread = (unread > 0).then(|| format!("{unread} accounts came without id or userName"));
+        let doubts: Vec<_> = slice.doubt.into_iter().chain(unread).collect();
+        Ok(Page { items, next: slice.next, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) })
+    }
+
+    /// One page of a list.
+    pub(super) async fn slice(
+        &self,
+        path: &str,
+        what: &str,
+        query: &[(&'static str, &str)],
+        cursor: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Slice, TargetError> {
+        let place = match cursor {
+            None => Place::default(),
+            Some(text) => Place::read(text)
+                .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: {text} is not a place in a list.")))?,
+        };
+        let service = self.service(deadline).await?;
+        let count = service.page.to_string();
+        let mut ask = Ask::get(path, what).deadline(deadline);
+        for (name, value) in query {
+            ask = ask.query(name, value);
+        }
+        ask = ask.query("count", &count);
+        if service.cursor {
+            let at = place.mark.clone().unwrap_or_default();
+            let list = self.list(&ask.query("cursor", &at), what).await?;
+            return Ok(by_cursor(&place, list));
+        }
+        // Positions begin at 1.
+        let start = if place.mark.is_some() { place.seen } else { place.seen + 1 };
+        let start = start.to_string();
+        let list = self.list(&ask.query("startIndex", &start), what).await?;
+        Ok(by_position(&place, list))
+    }
+
+    async fn list(&self, ask: &Ask<'_>, what: &str) -> Result<List, TargetError> {
+        let answer = self.rest.ask(ask).await?;
+        if answer.status.is_success() {
+            let body: Resource = self.rest.parse(ask, &answer)?;
+            return List::read(body).ok_or_else(|| self.rest.unreadable(ask, "it is no list"));
+        }
+        let kind = Refusal::read(&answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
+        if ["expiredCursor", "invalidCursor"].iter().any(|lost| kind.eq_ignore_ascii_case(lost)) {
+            let text =
+                format!("{what}: the SCIM server has forgotten the place in the list. It is begun anew by itself.");
+            return Err(not_done(ErrorClass::Transient, text));
+        }
+        Err(self.rest.unexpected(ask, &answer))
+    }
+
+    /// All resources whose attribute has this value, by `fold`: by a filter, else by looking through the whole list.
+    pub(super) async fn find_by(
+        &self,
+        path: &str,
+        what: &str,
+        (attribute, wanted): (&'static str, &str),
+        fold: impl Fn(&str) -> String,
+        query: &[(&'static str, &str)],
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Resource>, TargetError> {
+        let service = self.service(deadline).await?;
+        let fits = |resource: &Resource| resource.text(attribute).is_some_and(|name| fold(&name) == fold(wanted));
+        if service.filter {
+            let filter = equals(attribute, wanted);
+            let mut filtered = query.to_vec();
+            filtered.push(("filter", filter.as_str()));
+            if let Filtered::Found(found) = self.filtered(path, what, &filtered, fits, deadline).await? {
+                return Ok(found);
+            }
+        }
+        self.look_through(path, what, fits, query, deadline).await
+    }
+
+    async fn filtered(
+        &self,
+        path: &str,
+        what: &str,
+        query: &[(&'static str, &str)],
+        fits: impl Fn(&Resource) -> bool,
+        deadline: Option<Timestamp>,
+    ) -> Result<Filtered, TargetError> {
+        let mut ask = Ask::get(path, what).deadline(deadline);
+        for (name, value) in query {
+            ask = ask.query(name, value);
+        }
+        let answer = self.rest.ask(&ask).await?;
+        if Refusal::of_filter(&answer) {
+            return Ok(Filtered::Unfiltered);
+        }
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        let body: Resource = self.rest.parse(&ask, &answer)?;
+        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
+        let came = list.items.len();
+        let found: Vec<_> = list.items.into_iter().filter(fits).collect();
+        if came == 0 && list.total.is_some_and(|total| total > 0) {
+            // What is counted but not shown is there; too few rights look like this.
+            return Err(doubt(format!(
+                "{what}: the SCIM server counts {} but shows none. Check that usersync may read users and groups there.",
+                list.total.unwrap_or_default()
+            )));
+        }
+        // What came without fitting was not filtered at all.
+        Ok(if found.is_empty() && came > 0 { Filtered::Unfiltered } else { Filtered::Found(found) })
+    }
+
+    /// The resources of a whole list that fit.
+    pub(super) async fn look_through(
+        &self,
+        path: &str,
+        what: &str,
+        fits: impl Fn(&Resource) -> bool,
+        query: &[(&'static str, &str)],
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Resource>, TargetError> {
+        let (mut found, mut doubts, mut cursor) = (Vec::new(), None, None::<String>);
+        loop {
+            let slice = self.slice(path, what, query, cursor.as_deref(), deadline).await?;
+            found.extend(slice.items.into_iter().filter(&fits));
+            doubts = doubts.or(slice.doubt);
+            cursor = slice.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        match doubts {
+            // Something that was found is there, whatever else was missed.
+            Some(why) if found.is_empty() => Err(doubt(format!("{what}: {why}, so nothing is taken as absent."))),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// A page that was asked for by position.
+fn by_position(place: &Place, list: List) -> Slice {
+    let mut items = list.items;
+    let mut doubts = Vec::new();
+    let mut moved = false;
+    if let (Some(was), Some(now)) = (place.total, list.total)
+        && was != now
+    {
+        doubts.push(format!("the server counted {was} at first and {now} later"));
+    }
+    if let Some(last) = &place.mark {
+        if items.first().and_then(Resource::id).as_ref() == Some(last) {
+            items.remove(0);
+        } else {
+            moved = true;
+            doubts.push("the list moved while it was read".to_owned());
+        }
+    }
+    let seen = place.seen + items.len();
+    let total = place.total.or(list.total);
+    // A server that gives one at a time gives only what is known already.
+    let one_by_one = items.is_empty() && place.mark.is_some() && !moved && list.total.is_some_and(|total| seen < total);
+    // One that passes over positions gives the same for ever.
+    let endless = moved && list.total.is_none_or(|total| seen > total);
+    // After the first page a count that is just met is the list's; on the first it may be the page's own.
+    let met = place.seen > 0 && list.total == Some(seen);
+    let next = if one_by_one {
+        Some(Place { seen, total, mark: None })
+    } else if items.is_empty() || endless || met {
+        None
+    } else {
+        Some(Place { seen, total, mark: items.last().and_then(Resource::id) })
+    };
+    if next.is_none() {
+        doubts.extend(missing(seen, list.total));
+    }
+    let whole = list.total == Some(seen) && doubts.is_empty();
+    Slice { items, next: next.map(|next| next.write()), whole, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) }
+}
+
+/// A page that was asked for by cursor.
+fn by_cursor(place: &Place, list: List) -> Slice {
+    let mut doubts = Vec::new();
+    if let (Some(was), Some(now)) = (place.total, list.total)
+        && was != now
+    {
+        doubts.push(format!("the server counted {was} at first and {now} later"));
+    }
+    let seen = place.seen + list.items.len();
+    let same = list.next_cursor.is_some() && list.next_cursor == place.mark;
+    if same {
+        doubts.push("the server points to the same page again".to_owned());
+    }
+    let mark = list.next_cursor.filter(|_| !same);
+    let next = mark.map(|mark| Place { seen, total: place.total.or(list.total), mark: Some(mark) });
+    if next.is_none() {
+        doubts.extend(missing(seen, list.total));
+    }
+    Slice {
+        whole: next.is_none() && doubts.is_empty(),
+        items: list.items,
+        next: next.map(|next| next.write()),
+        doubt: (!doubts.is_empty()).then(|| doubts.join("; ")),
+    }
+}
+
+fn missing(seen: usize, total: Option<usize>) -> Option<String> {
+    total.filter(|total| *total != seen).map(|total| format!("{seen} of {total} came"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn list(ids: &[&str], total: Option<usize>) -> List {
+        let item = |id: &&str| serde_json::from_value(json!({"id": id})).expect("an object");
+        List { total, next_cursor: None, items: ids.iter().map(item).collect() }
+    }
+
+    #[test]
+    fn a_place_comes_back_as_it_was() {
+        for place in [
+            Place::default(),
+            Place { seen: 7, total: Some(9), mark: Some("a:b".into()) },
+            Place { seen: 7, total: None, mark: None },
+        ] {
+            assert_eq!(Place::read(&place.write()), Some(place));
+        }
+        assert_eq!(Place::read("x"), None);
+    }
+
+    #[test]
+    fn a_list_is_followed_until_nothing_new_comes() {
+        let first = by_position(&Place::default(), list(&["a", "b"], Some(3)));
+        assert_eq!(first.doubt, None);
+        let place = Place::read(first.next.as_deref().expect("more")).expect("a place");
+        let second = by_position(&place, list(&["b", "c"], Some(3)));
+        assert_eq!((second.items.len(), &second.doubt), (1, &None));
+        assert_eq!(second.next, None, "all that are counted came");
+        let alone = by_position(&Place::default(), list(&["a", "b"], Some(2)));
+        let place = Place::read(alone.next.as_deref().expect("a second look")).expect("a place");
+        let last = by_position(&place, list(&["b"], Some(2)));
+        assert_eq!((last.items.len(), last.next, last.doubt), (0, None, None));
+    }
+
+    #[test]
+    fn what_cannot_be_whole_is_doubted() {
+        let place = Place { seen: 2, total: Some(3), mark: Some("b".into()) };
+        assert!(by_position(&place, list(&["x", "c"], Some(3))).doubt.expect("a doubt").contains("moved"));
+        assert!(by_position(&place, list(&["b", "c"], Some(4))).doubt.expect("a doubt").contains("3 at first"));
+        let short = by_position(&Place { seen: 2, total: Some(3), mark: None }, list(&[], Some(3)));
+        assert_eq!((short.next, short.doubt.as_deref()), (None, Some("2 of 3 came")));
+        let one = by_position(&place, list(&["b"], Some(3)));
+        assert!(one.next.is_some() && one.doubt.is_none(), "one at a time goes on");
+        let again = by_position(&Place { seen: 4, total: None, mark: Some("b".into()) }, list(&["a", "b"], None));
+        assert_eq!(again.next, None, "positions that are passed over end");
+        let mut same = list(&["a"], None);
+        same.next_cursor = Some("n".into());
+        assert!(by_cursor(&Place { seen: 0, total: None, mark: Some("n".into()) }, same).next.is_none());
+    }
+}

@@ -1,0 +1,154 @@
+//! Any service that takes SCIM 2.0 (RFC 7643, RFC 7644; cursors by RFC 9865).
+//!
+//! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is neither written nor looked at:
+//! what is linked to whom is kept by usersync itself.
+
+mod change;
+mod dialect;
+mod groups;
+mod listing;
+mod members;
+mod probe;
+mod profile;
+mod protection;
+mod service;
+mod settings;
+mod users;
+mod wire;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use self::{dialect::SCIM, profile::Profile, service::Service};
+use super::{
+    Applied, Page, Target, TargetError, TargetInfo,
+    rest::{ProtectionCache, Rest, not_done},
+};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+
+pub use settings::ScimSettings;
+
+/// A SCIM 2.0 server.
+pub struct ScimTarget {
+    rest: Rest,
+    profile: &'static Profile,
+    /// Whether the settings name the profile.
+    chosen: bool,
+    protected_groups: Vec<String>,
+    protected_users: Vec<String>,
+    protection: ProtectionCache,
+    service: Mutex<Option<Arc<Service>>>,
+    learned: Learned,
+    /// Held while a whole group is read, changed and written back.
+    whole_group: Mutex<()>,
+}
+
+/// What a server showed of itself while it was worked with.
+#[derive(Default)]
+struct Learned {
+    /// It refused PATCH although it says that it takes it.
+    no_patch: AtomicBool,
+    /// It told an account's groups with the account.
+    tells_groups: AtomicBool,
+    /// Whether groups can be found by a member; see `members`.
+    member_filter: AtomicU8,
+    /// The removal of one member was seen to take effect, and to do no more.
+    removal_proven: AtomicBool,
+    /// The removal by value took all members out.
+    value_removes_all: AtomicBool,
+}
+
+impl ScimTarget {
+    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    pub fn new(settings: ScimSettings) -> Result<Self, TargetError> {
+        let profile = match &settings.profile {
+            None => Profile::of_address(&settings.base_url),
+            Some(name) => Profile::named(name)
+                .ok_or_else(|| not_done(ErrorClass::Permanent, format!("There is no profile {name}.")))?,
+        };
+        Ok(Self {
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?,
+            profile,
+            chosen: settings.profile.is_some(),
+            protected_groups: settings.protected_groups,
+            protected_users: settings.protected_users,
+            protection: ProtectionCache::default(),
+            service: Mutex::default(),
+            learned: Learned::default(),
+            whole_group: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for ScimTarget {
+    fn kind(&self) -> &'static str {
+        "scim"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_id(id, None).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name, None).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    /// A group's members come all at once: SCIM has no pages of them.
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        _cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_of(group, None).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        match operation {
+            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
+            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
+            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::DeleteGroup { group, name } => self.delete_group(group, name, deadline).await,
+            Operation::AddMember { group, group_name, account, name } => {
+                self.add_member(group, account, &format!("adding {name} to {group_name}"), deadline).await
+            }
+            Operation::RemoveMember { group, group_name, account, name } => {
+                self.remove_member(group, account, &format!("taking {name} out of {group_name}"), deadline).await
+            }
+        }
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+}
+
+/// The path of one resource. An id that would lead elsewhere is none.
+fn path_of(kind: &str, id: &str, what: &str) -> Result<String, TargetError> {
+    if matches!(id, "" | "." | "..") {
+        return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" cannot be an id.")));
+    }
+    Ok(format!("{kind}/{}", super::rest::segment(id)))
+}

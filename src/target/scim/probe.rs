@@ -1,0 +1,182 @@
+//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+
+use reqwest::StatusCode;
+
+use super::{
+    ScimTarget,
+    profile::Removal,
+    service::Service,
+    wire::{List, Resource},
+};
+use crate::{
+    model::{ErrorClass, TargetIdentity},
+    target::{
+        Capabilities, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        http::Answer,
+        rest::{Ask, clock_note, note, round_trip_note, thin},
+    },
+};
+
+/// A login may be as long as Keycloak's.
+const LOGIN_MAX: usize = 255;
+/// Group names made of whole paths are longer; SCIM has no limit.
+const GROUP_MAX: usize = 1000;
+
+impl ScimTarget {
+    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+        let service = self.fresh_service().await?;
+        let (total, shown, answer) = self.count_accounts(&service).await?;
+        let blind = shown == 0 && total.is_some_and(|total| total > 0);
+        let mut notes = Vec::new();
+        notes.push(match total {
+            Some(total) if blind => note(
+                NoteState::No,
+                "rights",
+                format!(
+                    "the server counts {} accounts but shows none, so usersync may not read them. Give it the right to \
+                     read and write users and groups there.",
+                    thin(i64::try_from(total).unwrap_or(i64::MAX))
+                ),
+            ),
+            Some(total) => note(
+                NoteState::Ok,
+                "rights",
+                format!(
+                    "reads accounts ({}); whether it may write shows with the first write",
+                    thin(i64::try_from(total).unwrap_or(i64::MAX))
+                ),
+            ),
+            None => note(NoteState::Ok, "rights", "reads accounts; whether it may write shows with the first write"),
+        });
+        notes.push(self.profile_note());
+        if !service.untold.is_empty() {
+            let text = format!(
+                "the server does not show {}; what it would say there is taken to be usual",
+                service.untold.join(", ")
+            );
+            notes.push(note(NoteState::Note, "discovery", text));
+        }
+        notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
+        let mut can = vec!["create", "update"];
+        can.extend(service.rename.then_some("rename"));
+        can.extend(service.deactivate.then_some("deactivate"));
+        can.extend(["delete", "list all users"]);
+        notes.push(note(NoteState::Ok, "can", can.join("  ")));
+        notes.extend(self.limits(&service));
+        notes.extend(self.protection_notes(blind).await?);
+        notes.extend(clock_note(&answer));
+        notes.push(round_trip_note(&answer));
+
+        Ok(TargetInfo {
+            identity: TargetIdentity(self.rest.address()),
+            product: service.profile.product.to_owned(),
+            // SCIM does not tell who we are; only with user and password it is a login.
+            signed_in_as: self.rest.auth.name(),
+            capabilities: Capabilities {
+                list_all: true,
+                rename: service.rename,
+                deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
+                delete: true,
+                rename_group: service.profile.rename_group,
+                email_required: service.email_required,
+                reads_email: true,
+                login_case: service.profile.login_case,
+                group_case: service.profile.group_case,
+                login_max: LOGIN_MAX,
+                login_forbids: Vec::new(),
+                group_max: GROUP_MAX,
+                group_forbids: Vec::new(),
+            },
+            notes,
+        })
+    }
+
+    /// How many accounts there are, if told, and how many of the first few came.
+    async fn count_accounts(&self, service: &Service) -> Result<(Option<usize>, usize, Answer), TargetError> {
+        let ask = Ask::get(service.users.as_str(), "first contact").query("startIndex", "1").query("count", "1");
+        let answer = self.rest.ask(&ask).await?;
+        if !answer.status.is_success() {
+            let mut error = self.rest.unexpected(&ask, &answer);
+            if answer.status == StatusCode::NOT_FOUND && error.class() == ErrorClass::Doubt {
+                error.text.extend(service.profile.absent.iter().flat_map(|hint| [" ", hint]));
+            }
+            return Err(error);
+        }
+        let body: Resource = self.rest.parse(&ask, &answer)?;
+        let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
+        Ok((list.total, list.items.len(), answer))
+    }
+
+    fn profile_note(&self) -> Note {
+        let name = self.profile.name;
+        let text = match (self.chosen, name) {
+            (true, _) => format!("{name}, as the settings say"),
+            (false, "generic") => {
+                "generic, since the address is none of a known server; set profile if it is one".to_owned()
+            }
+            (false, _) => format!("{name}, told by the address; set profile if it is another"),
+        };
+        note(NoteState::Note, "profile", text)
+    }
+
+    /// How the server is worked with.
+    fn ways(&self, service: &Service) -> String {
+        let change = if self.patches(service) { "changes by PATCH" } else { "changes by writing back the whole (PUT)" };
+        let filter =
+            if service.filter { "looks up by filter" } else { "looks up by listing all, as it has no filters" };
+        let pages = if service.cursor { "by cursor" } else { "by position" };
+        let versions = if service.etag { ", with versions (ETag)" } else { "" };
+        format!("{change}, {filter}, lists {} at once {pages}{versions}", service.page)
+    }
+
+    /// What cannot be done, and what is done otherwise than one might think.
+    fn limits(&self, service: &Service) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let mut cannot = |text: &str| notes.push(note(NoteState::Note, "cannot", text));
+        cannot("rename a group: a renamed group is made anew and permissions given to the old one do not move");
+        if !service.rename {
+            cannot("rename a login: it is read-only there; rename it by hand");
+        }
+        if !service.deactivate {
+            cannot("deactivate: active is read-only there; do it by hand, or choose to delete (leavers)");
+        }
+        if service.groups.is_none() {
+            cannot("groups: this server has none; leave them out in the policy");
+        }
+        if service.profile.removal == Removal::FindOut && self.learned_to_remove_all() {
+            cannot("take one member out of a group: this server takes out all; do it by hand");
+        }
+        if let Some(deletion) = service.profile.deletion {
+            notes.push(note(NoteState::Note, "deleting", deletion));
+        }
+        notes
+    }
+
+    async fn protection_notes(&self, blind: bool) -> Result<Vec<Note>, TargetError> {
+        let mut notes = Vec::new();
+        if self.protected_groups.is_empty() && self.protected_users.is_empty() {
+            let text = "nobody: SCIM does not tell administrators from others. Name them in protected_groups and \
+                        protected_users, and with them the account that usersync works with, if it has one there.";
+            notes.push(note(NoteState::Note, "protected", text));
+            return Ok(notes);
+        }
+        if blind {
+            return Ok(notes);
+        }
+        self.fresh_protection().await?;
+        for name in &self.protected_groups {
+            if self.groups_named(name, crate::target::rest::fold, None).await?.is_empty() {
+                let text = format!("{name} of protected_groups is not a group of this server, so it protects nobody");
+                notes.push(note(NoteState::No, "protected", text));
+            }
+        }
+        let all: Vec<_> = self.protected_groups.iter().chain(&self.protected_users).map(String::as_str).collect();
+        notes.push(note(NoteState::Ok, "protected", format!("{}: never changed", all.join(", "))));
+        Ok(notes)
+    }
+
+    fn learned_to_remove_all(&self) -> bool {
+        self.learned.value_removes_all.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,162 @@
+//! What is known of a server beyond what it tells of itself: data, found by its address, overridable by `profile`.
+
+use url::Url;
+
+use crate::target::CaseRule;
+
+/// Where the name shown to people is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// As one, in `displayName`, and in `name.formatted` too.
+    Whole,
+    /// In `name.givenName` and `name.familyName` only; the last word is taken for the family's.
+    Split,
+}
+
+/// How one member is taken out of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// `remove` at `members[value eq "id"]`.
+    Filter,
+    /// `remove` at `members` with the member as value.
+    Value,
+    /// The first, and the second where the first is refused.
+    FindOut,
+}
+
+/// A server's habits.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
+pub(super) struct Profile {
+    /// As `profile` names it.
+    pub name: &'static str,
+    /// As people call the product.
+    pub product: &'static str,
+    /// Whether PATCH works, whatever the server says of it.
+    pub patch: Option<bool>,
+    pub removal: Removal,
+    /// Members that one PATCH may name.
+    pub members_max: usize,
+    /// `groups` of users and `members` of groups come only when they are asked for by name, and then are all there is.
+    pub on_request: bool,
+    pub names: Names,
+    pub login_case: CaseRule,
+    pub group_case: CaseRule,
+    pub rename: bool,
+    pub rename_group: bool,
+    pub email_required: bool,
+    /// One address for one account: looked up before one is made, since the server answers 500 then.
+    pub email_unique: bool,
+    /// What deleting an account means there.
+    pub deletion: Option<&'static str>,
+    /// What to look at where nothing answers at the address.
+    pub absent: Option<&'static str>,
+}
+
+const GENERIC: Profile = Profile {
+    name: "generic",
+    product: "SCIM 2.0 server",
+    patch: None,
+    removal: Removal::FindOut,
+    members_max: 100,
+    on_request: false,
+    names: Names::Whole,
+    login_case: CaseRule::Insensitive,
+    group_case: CaseRule::Insensitive,
+    rename: true,
+    rename_group: true,
+    email_required: false,
+    email_unique: false,
+    deletion: None,
+    absent: None,
+};
+
+static PROFILES: [Profile; 3] = [
+    GENERIC,
+    // As seen on 26.7.0, see docs/scim.md.
+    Profile {
+        name: "keycloak",
+        product: "Keycloak's SCIM 2.0 server",
+        removal: Removal::Filter,
+        on_request: true,
+        names: Names::Split,
+        login_case: CaseRule::Lower,
+        group_case: CaseRule::Sensitive,
+        email_unique: true,
+        absent: Some(
+            "In Keycloak: start it with --features=scim-api, and turn on the realm's SCIM API (scimApiEnabled).",
+        ),
+        ..GENERIC
+    },
+    Profile {
+        name: "atlassian-cloud",
+        product: "Atlassian Cloud user provisioning",
+        removal: Removal::Value,
+        rename_group: false,
+        email_required: true,
+        deletion: Some(
+            "deleting an account unlinks it and deactivates it in Atlassian; only a new record brings it back",
+        ),
+        absent: Some("The address is the directory's: https://api.atlassian.com/scim/directory/ID."),
+        ..GENERIC
+    },
+];
+
+impl Profile {
+    /// The profile of this name.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        PROFILES.iter().find(|profile| profile.name == name)
+    }
+
+    /// The profile that an address stands for.
+    pub(super) fn of_address(url: &Url) -> &'static Self {
+        let parts: Vec<&str> = url.path().trim_matches('/').split('/').collect();
+        let name = match parts.as_slice() {
+            [.., "realms", _, "scim", "v2"] => "keycloak",
+            ["scim", "directory", ..] if url.host_str() == Some("api.atlassian.com") => "atlassian-cloud",
+            _ => "generic",
+        };
+        Self::named(name).unwrap_or(&PROFILES[0])
+    }
+
+    /// Given name and family name, where they are kept apart. A name of one word gets a dash, as the servers that keep
+    /// them apart want both.
+    pub(super) fn split(shown: &str) -> (&str, &str) {
+        let shown = shown.trim();
+        shown.rsplit_once(char::is_whitespace).map_or((shown, NO_FAMILY), |(given, family)| (given.trim_end(), family))
+    }
+
+    /// The other way round.
+    pub(super) fn joined(given: &str, family: &str) -> String {
+        let words = given.split_whitespace().chain(family.split_whitespace().filter(|word| *word != NO_FAMILY));
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What stands for a family name that somebody does not have.
+const NO_FAMILY: &str = "-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_tell_known_servers() {
+        let of = |text: &str| Profile::of_address(&text.parse().expect("a URL")).name;
+        assert_eq!(of("https://sso.example.org/auth/realms/acme/scim/v2/"), "keycloak");
+        assert_eq!(of("https://sso.example.org/realms/acme/scim/v2"), "keycloak");
+        assert_eq!(of("https://api.atlassian.com/scim/directory/4711"), "atlassian-cloud");
+        assert_eq!(of("https://example.org/scim/directory/4711"), "generic");
+        assert_eq!(of("https://example.org/scim/v2"), "generic");
+    }
+
+    #[test]
+    fn names_that_are_kept_apart_come_together_again() {
+        for shown in ["Ada Lovelace", "Ada", "Juan de la Cruz", "Ünï Cödé"] {
+            let (given, family) = Profile::split(shown);
+            assert!(!given.is_empty() && !family.is_empty());
+            assert_eq!(Profile::joined(given, family), shown);
+        }
+        assert_eq!(Profile::split("Juan de la Cruz"), ("Juan de la", "Cruz"));
+    }
+}

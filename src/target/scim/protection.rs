@@ -1,0 +1,45 @@
+//! What must not be changed. SCIM knows no administrators and does not tell who we are, so that only the settings say it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::ScimTarget;
+use crate::target::{
+    TargetError,
+    rest::{Protection, doubt, fold},
+};
+
+impl ScimTarget {
+    /// What must not be changed, read anew when it is old.
+    pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
+        self.protection.get(self.read_protection(deadline)).await
+    }
+
+    /// What must not be changed, read anew.
+    pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
+        self.protection.forget().await;
+        self.protection(None).await
+    }
+
+    async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
+        let mut members = HashSet::new();
+        for name in &self.protected_groups {
+            // A name that this server does not have protects nobody; `check` tells it.
+            for group in self.groups_named(name, fold, deadline).await? {
+                let Some(id) = group.id() else { continue };
+                let Some(page) = self.members_of(&id.into(), deadline).await? else { continue };
+                if let Some(why) = page.doubt {
+                    return Err(doubt(format!("reading the protected group {name}: {why}.")));
+                }
+                members.extend(page.items.into_iter().map(|id| id.to_string()));
+            }
+        }
+        Ok(Protection {
+            groups: self.protected_groups.iter().map(|name| fold(name)).collect(),
+            members,
+            users: self.protected_users.iter().map(|name| fold(name)).collect(),
+            ..Protection::default()
+        })
+    }
+}

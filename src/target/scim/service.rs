@@ -1,0 +1,146 @@
+//! Discovery: what a server says of itself (RFC 7644, section 4), and what its profile adds.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::{
+    ScimTarget,
+    profile::Profile,
+    wire::{GROUP, List, Resource, USER, field, truth},
+};
+use crate::target::{TargetError, rest::Ask};
+
+/// Resources asked for at once where the server does not say how many it gives.
+const PAGE: usize = 100;
+/// The most that is asked for at once.
+const LARGEST_PAGE: usize = 500;
+
+/// How a server is worked with.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
+pub(super) struct Service {
+    pub profile: &'static Profile,
+    /// The path of users.
+    pub users: String,
+    /// The path of groups; `None` where it has none.
+    pub groups: Option<String>,
+    pub patch: bool,
+    pub filter: bool,
+    pub etag: bool,
+    /// Lists are walked by cursor (RFC 9865), not by position.
+    pub cursor: bool,
+    pub page: usize,
+    /// `groups` of users have to be asked for.
+    pub ask_groups: bool,
+    /// `members` of groups have to be asked for.
+    pub ask_members: bool,
+    pub rename: bool,
+    pub deactivate: bool,
+    pub email_required: bool,
+    /// What it did not tell of itself.
+    pub untold: Vec<&'static str>,
+}
+
+impl ScimTarget {
+    /// How the server is worked with, found out once.
+    pub(super) async fn service(&self, deadline: Option<Timestamp>) -> Result<Arc<Service>, TargetError> {
+        let mut known = self.service.lock().await;
+        if let Some(service) = known.as_ref() {
+            return Ok(Arc::clone(service));
+        }
+        let service = Arc::new(self.discover(deadline).await?);
+        *known = Some(Arc::clone(&service));
+        Ok(service)
+    }
+
+    /// The same, found out anew.
+    pub(super) async fn fresh_service(&self) -> Result<Arc<Service>, TargetError> {
+        *self.service.lock().await = None;
+        self.service(None).await
+    }
+
+    async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
+        let profile = self.profile;
+        let mut untold = Vec::new();
+        let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
+        let types = self.told("/ResourceTypes", &mut untold, deadline).await?.and_then(List::read);
+        let schemas = self.told("/Schemas", &mut untold, deadline).await?.and_then(List::read);
+
+        let endpoint = |schema: &str| {
+            let kinds = &types.as_ref()?.items;
+            let kind =
+                kinds.iter().find(|kind| kind.text("schema").is_some_and(|one| one.eq_ignore_ascii_case(schema)))?;
+            kind.text("endpoint").filter(|path| !path.contains(':')).map(|path| format!("/{}", path.trim_matches('/')))
+        };
+        // A list of types without users is not believed either.
+        let has_types = types.is_some() && endpoint(USER).is_some();
+        let groups = endpoint(GROUP).or_else(|| (!has_types).then(|| "/Groups".to_owned()));
+        let attribute = |schema: &str, name: &str| {
+            let schemas = &schemas.as_ref()?.items;
+            let schema = schemas.iter().find(|one| one.id().is_some_and(|id| id.eq_ignore_ascii_case(schema)))?;
+            let all = schema.list("attributes")?;
+            all.into_iter().find(|one| says(one, "name", name))
+        };
+        let is = |schema: &str, name: &str, key: &str, value: &str| {
+            attribute(schema, name).is_some_and(|attribute| says(&attribute, key, value))
+        };
+        let read_only =
+            |name: &str| is(USER, name, "mutability", "readOnly") || is(USER, name, "mutability", "immutable");
+        let supported = |name: &str| config.inner_truth(name, "supported");
+        let most = |name: &str, sub: &str| {
+            let told = config.inner(name, sub).and_then(|most| most.parse::<usize>().ok());
+            told.filter(|most| *most > 0)
+        };
+        let cursor = config.inner_truth("pagination", "cursor") == Some(true);
+        let page = most("pagination", "maxPageSize").or_else(|| most("filter", "maxResults")).unwrap_or(PAGE);
+        Ok(Service {
+            profile,
+            users: endpoint(USER).unwrap_or_else(|| "/Users".to_owned()),
+            groups,
+            // Every server of this standard that says nothing is tried.
+            patch: profile.patch.or_else(|| supported("patch")).unwrap_or(true),
+            filter: supported("filter").unwrap_or(true),
+            etag: supported("etag").unwrap_or(false),
+            cursor,
+            page: page.min(LARGEST_PAGE),
+            ask_groups: profile.on_request || is(USER, "groups", "returned", "request"),
+            ask_members: profile.on_request || is(GROUP, "members", "returned", "request"),
+            rename: profile.rename && !read_only("userName"),
+            deactivate: !read_only("active"),
+            email_required: profile.email_required
+                || attribute(USER, "emails").and_then(|one| field(&one, "required").and_then(truth)) == Some(true),
+            untold,
+        })
+    }
+
+    /// One of the documents of discovery; `None` where the server has none, or shows it to nobody.
+    async fn told(
+        &self,
+        path: &'static str,
+        untold: &mut Vec<&'static str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Resource>, TargetError> {
+        let ask = Ask::get(path, "first contact").deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        match answer.status {
+            status if status.is_success() => self.rest.parse(&ask, &answer).map(Some),
+            StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {
+                untold.push(path);
+                Ok(None)
+            }
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+}
+
+/// Whether an attribute of a schema has this word under this key.
+fn says(attribute: &Value, key: &str, word: &str) -> bool {
+    field(attribute, key).and_then(Value::as_str).is_some_and(|found| found.eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,67 @@
+//! What a SCIM target is made from.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::{
+    config::TargetConfig,
+    target::{
+        Credentials,
+        http::{HttpSettings, server},
+    },
+};
+
+/// A SCIM 2.0 server, and how usersync works with it.
+#[derive(Clone)]
+pub struct ScimSettings {
+    /// All that stands before `/Users`.
+    pub base_url: Url,
+    /// How usersync signs in.
+    pub credentials: Credentials,
+    /// The name of the server's profile; found out if none is given.
+    pub profile: Option<String>,
+    /// Groups that are never touched, and whose members are protected accounts.
+    pub protected_groups: Vec<String>,
+    /// Logins of further protected accounts.
+    pub protected_users: Vec<String>,
+    /// How the server is reached.
+    pub http: HttpSettings,
+}
+
+/// An address may be mistyped with a password in it, so only its server is shown.
+impl fmt::Debug for ScimSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScimSettings")
+            .field("base_url", &server(&self.base_url))
+            .field("credentials", &self.credentials)
+            .field("profile", &self.profile)
+            .field("http", &self.http)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ScimSettings {
+    /// Settings with the defaults.
+    pub fn new(base_url: Url, credentials: Credentials) -> Self {
+        Self {
+            base_url,
+            credentials,
+            profile: None,
+            protected_groups: Vec::new(),
+            protected_users: Vec::new(),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+impl From<&TargetConfig> for ScimSettings {
+    fn from(config: &TargetConfig) -> Self {
+        let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
+        settings.profile = config.profile.map(str::to_owned);
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.protected_users.clone_from(&config.protected_users);
+        settings.http = HttpSettings::from(&config.reach);
+        settings
+    }
+}

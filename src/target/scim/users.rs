@@ -1,0 +1,386 @@
+//! Accounts: reading them, and everything that is done to one.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    ScimTarget,
+    change::Written,
+    path_of,
+    profile::{Names, Profile},
+    wire::{Edit, Resource, USER, field, principal},
+};
+use crate::{
+    model::{Account, AccountId, UserFields},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        rest::{Ask, doubt, error, fold, not_possible},
+    },
+};
+
+/// What is asked for where `groups` has to be.
+const WITH_GROUPS: &str = "userName,displayName,name,emails,active,groups";
+
+impl ScimTarget {
+    pub(super) async fn account_by_id(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading account {id}");
+        let service = self.service(deadline).await?;
+        let mut ask = Ask::get(path_of(&service.users, id.as_str(), &what)?, &what).deadline(deadline);
+        if service.ask_groups {
+            ask = ask.query("attributes", WITH_GROUPS);
+        }
+        let Some(user) = self.rest.find::<Resource>(&ask).await? else { return Ok(None) };
+        let account = self.account_of(&user, &what, deadline).await?;
+        if account.id != *id {
+            return Err(doubt(format!("{what}: the SCIM server answered with another account.")));
+        }
+        Ok(Some(account))
+    }
+
+    pub(super) async fn account_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let what = format!("reading {name}");
+        let service = self.service(deadline).await?;
+        let attributes = [("attributes", WITH_GROUPS)];
+        let query: &[_] = if service.ask_groups { &attributes } else { &[] };
+        let mut found = self.find_by(&service.users, &what, ("userName", name), fold, query, deadline).await?;
+        let Some(user) = found.pop() else { return Ok(None) };
+        if !found.is_empty() {
+            return Err(doubt(format!(
+                "{what}: the SCIM server has several accounts of this login. Delete all but one there."
+            )));
+        }
+        // A list may tell less of an account than the account itself.
+        if service.ask_groups || user.direct_groups().is_some() {
+            return self.account_of(&user, &what, deadline).await.map(Some);
+        }
+        let id = user.id().ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks the id.")))?;
+        self.account_by_id(&id.into(), deadline).await
+    }
+
+    /// The account that a resource tells of, with its groups.
+    async fn account_of(
+        &self,
+        user: &Resource,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Account, TargetError> {
+        let service = self.service(deadline).await?;
+        let protection = self.protection(deadline).await?;
+        let account = user.account(service.profile, &protection);
+        let mut account =
+            account.ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
+        account.groups = self.groups_of(user, &account.id, deadline).await?;
+        Ok(account)
+    }
+
+    /// Makes an account that is active.
+    pub(super) async fn create_user(
+        &self,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("creating {name}");
+        let service = self.service(Some(deadline)).await?;
+        let email = fields.email.as_deref().filter(|email| !email.trim().is_empty());
+        if let Some(email) = email.filter(|_| service.profile.email_unique) {
+            self.refuse_taken_address(&what, name, email, deadline).await?;
+        }
+        let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
+        let mut user = Resource::default();
+        user.set("schemas", json!([USER]));
+        user.set("userName", json!(name));
+        user.set("active", json!(true));
+        for edit in name_edits(service.profile, shown, true) {
+            user.set(edit.path, edit.value);
+        }
+        // Both names are told where they are kept apart, too: a server may keep only one of them.
+        user.set("displayName", json!(shown));
+        user.set("name.formatted", json!(shown));
+        if let Some(email) = email {
+            user.set("emails", json!([address(email)]));
+        }
+        let ask =
+            Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(&user)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let made: Resource = self.rest.parse(&ask, &answer)?;
+            let account = made.account(service.profile, &*self.protection(Some(deadline)).await?);
+            let account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
+            return Ok(Applied::Account(account));
+        }
+        if answer.status == StatusCode::CONFLICT {
+            let quoted = self.rest.said(&answer, Some(name)).quoted();
+            return Err(if self.is_taken(name, deadline).await? {
+                error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
+            } else {
+                not_possible(format!(
+                    "{what}: the SCIM server says that something of it is taken{quoted}, but not the login; most likely \
+                     it is the e-mail address. Give one of the two another."
+                ))
+            });
+        }
+        Err(match answer.status {
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
+                self.refused(&what, Some(name), &answer)
+            }
+            _ => self.rest.unexpected(&ask, &answer),
+        })
+    }
+
+    /// Whether a login is somebody's: by the filter, and where that finds nobody, by looking through all.
+    async fn is_taken(&self, name: &str, deadline: Timestamp) -> Result<bool, TargetError> {
+        let what = format!("reading {name}");
+        let service = self.service(Some(deadline)).await?;
+        let found = self.find_by(&service.users, &what, ("userName", name), fold, &[], Some(deadline)).await?;
+        if !found.is_empty() {
+            return Ok(true);
+        }
+        let fits = |user: &Resource| user.text("userName").is_some_and(|login| fold(&login) == fold(name));
+        let found = self.look_through(&service.users, &what, fits, &[], Some(deadline)).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Refuses to make an account whose address is another's; that of the login itself is told by the server.
+    async fn refuse_taken_address(
+        &self,
+        what: &str,
+        name: &str,
+        email: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let service = self.service(Some(deadline)).await?;
+        let filter = super::wire::equals("emails.value", email);
+        let ask = Ask::get(service.users.as_str(), what).query("filter", &filter).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let holders = serde_json::from_slice(&answer.body).ok().and_then(super::wire::List::read);
+        let holders = holders.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
+        let held = |user: &&Resource| user.email().is_some_and(|one| fold(&one) == fold(email));
+        match holders.iter().find(held).and_then(|user| user.text("userName")) {
+            Some(holder) if fold(&holder) != fold(name) => Err(not_possible(format!(
+                "{what}: its e-mail address is that of {holder} there. Give one of the two another."
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn update_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        if fields.is_empty() {
+            return Ok(Applied::Done);
+        }
+        let what = format!("updating {name}");
+        for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                let text = format!("{what}: an empty {field} is not written. Give one in Keycloak, or a default.");
+                return Err(not_possible(text));
+            }
+        }
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&service.users, account.as_str(), &what)?;
+        let edits = |before: Option<&Resource>| {
+            let mut edits = Vec::new();
+            if let Some(shown) = &fields.display_name {
+                let formatted = before.is_some_and(|user| user.inner("name", "formatted").is_some());
+                edits.extend(name_edits(service.profile, shown, formatted));
+            }
+            if let Some(email) = &fields.email {
+                let present = before.and_then(|user| user.list("emails")).unwrap_or_default();
+                edits.push(Edit::new("emails", with_address(present, email)));
+            }
+            edits
+        };
+        match self.change(&path, &what, name, true, edits, deadline).await? {
+            Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
+                let quoted = self.rest.said(&answer, Some(name)).quoted();
+                return Err(not_possible(format!(
+                    "{what}: the SCIM server says that something of it is taken{quoted}; most likely the e-mail address is \
+                     another account's. Give one of the two another."
+                )));
+            }
+            Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
+            Written::Done(_) => {}
+        }
+        // Some answer with what they were sent, and keep something else.
+        let Some(now) = self.account_by_id(account, Some(deadline)).await? else {
+            return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
+        };
+        let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
+        let mut other = Vec::new();
+        if !kept(&fields.display_name, Some(&now.display_name)) {
+            other.push("display name");
+        }
+        if !kept(&fields.email, now.email.as_deref()) {
+            other.push("e-mail address");
+        }
+        if other.is_empty() {
+            return Ok(Applied::Done);
+        }
+        Err(not_possible(format!(
+            "{what}: the SCIM server took it, but keeps another {}. Change it there by hand, or map it in the policy to \
+             what the server keeps.",
+            other.join(" and ")
+        )))
+    }
+
+    pub(super) async fn rename_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming {name} to {to}");
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&service.users, account.as_str(), &what)?;
+        let edits = |_: Option<&Resource>| vec![Edit::new("userName", to)];
+        match self.change(&path, &what, to, false, edits, deadline).await? {
+            Written::Done(told) => {
+                let now = match told.and_then(|user| user.text("userName")) {
+                    Some(now) => Some(now),
+                    None => self.account_by_id(account, Some(deadline)).await?.map(|account| account.name),
+                };
+                match now {
+                    Some(now) if fold(&now) != fold(to) => Err(not_possible(format!(
+                        "{what}: the SCIM server took it, but the login is {now}. Rename it there by hand."
+                    ))),
+                    _ => Ok(Applied::Done),
+                }
+            }
+            Written::Refused(answer) => {
+                let quoted = self.rest.said(&answer, Some(to)).quoted();
+                let holder = self.account_by_login(to, Some(deadline)).await?;
+                let taken = holder.is_some_and(|holder| holder.id != *account);
+                if taken || answer.status == StatusCode::CONFLICT {
+                    return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                }
+                Err(self.refused(&what, Some(to), &answer))
+            }
+        }
+    }
+
+    pub(super) async fn set_active(
+        &self,
+        account: &AccountId,
+        name: &str,
+        active: bool,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&service.users, account.as_str(), &what)?;
+        let edits = |_: Option<&Resource>| vec![Edit::new("active", active)];
+        let told = match self.change(&path, &what, name, false, edits, deadline).await? {
+            Written::Done(told) => told.and_then(|user| user.truth("active")),
+            Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
+        };
+        let now = match told {
+            Some(told) => Some(told),
+            None => self.account_by_id(account, Some(deadline)).await?.map(|account| account.active),
+        };
+        match now {
+            Some(now) if now == active => Ok(Applied::Done),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: not there."))),
+            Some(_) => {
+                let state = if active { "inactive" } else { "active" };
+                Err(not_possible(format!(
+                    "{what}: the SCIM server took it, but the account stayed {state}. Change it there by hand."
+                )))
+            }
+        }
+    }
+
+    pub(super) async fn delete_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("deleting {name}");
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&service.users, account.as_str(), &what)?;
+        let ask = Ask::new(Method::DELETE, path, &what).login(name).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, Some(name));
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST
+            | StatusCode::CONFLICT
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => Err(not_possible(format!(
+                "{what}: the SCIM server refuses{}. Deactivate it instead (leavers: deactivate), or delete it there by hand.",
+                said.quoted()
+            ))),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+}
+
+/// The edits that give a name shown to people.
+fn name_edits(profile: &Profile, shown: &str, formatted: bool) -> Vec<Edit> {
+    match profile.names {
+        Names::Whole => {
+            let mut edits = vec![Edit::new("displayName", shown)];
+            if formatted {
+                edits.push(Edit::new("name.formatted", shown));
+            }
+            edits
+        }
+        Names::Split => {
+            let (given, family) = Profile::split(shown);
+            vec![Edit::new("name.givenName", given), Edit::new("name.familyName", family)]
+        }
+    }
+}
+
+/// A new address.
+fn address(email: &str) -> Value {
+    json!({ "value": email, "type": "work", "primary": true })
+}
+
+/// The addresses with another principal one; the others stay as they are.
+fn with_address(mut present: Vec<Value>, email: &str) -> Value {
+    match principal(&present) {
+        Some(at) => {
+            let mut one = Resource(present[at].as_object().cloned().unwrap_or_default());
+            let primary = field(&present[at], "primary").is_some();
+            one.set("value", json!(email));
+            if !primary {
+                one.set("primary", json!(true));
+            }
+            present[at] = Value::Object(one.0);
+        }
+        None => present.push(address(email)),
+    }
+    Value::Array(present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_address_takes_the_place_of_the_principal_one_only() {
+        let present = vec![json!({"value": "a@home", "type": "home"}), json!({"value": "a@x", "type": "work"})];
+        assert_eq!(
+            with_address(present, "b@x"),
+            json!([{"value": "a@home", "type": "home"}, {"value": "b@x", "type": "work", "primary": true}])
+        );
+        assert_eq!(with_address(Vec::new(), "b@x"), json!([{"value": "b@x", "type": "work", "primary": true}]));
+    }
+}

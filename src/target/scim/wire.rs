@@ -1,0 +1,351 @@
+//! SCIM's JSON. Resources are kept as they came, so that what is not known here can be written back; attribute names are
+//! compared without regard to case (RFC 7643, section 2.1).
+
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::profile::{Names, Profile};
+use crate::{
+    model::{Account, AccountId, TargetGroupId},
+    target::{http::Answer, rest::Protection},
+};
+
+pub(super) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub(super) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// An attribute of a complex value; null is as none (RFC 7643, section 2.5).
+pub(super) fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    value.as_object().and_then(|fields| attribute(fields, name))
+}
+
+fn attribute<'v>(fields: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    let found = fields
+        .get(name)
+        .or_else(|| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value));
+    found.filter(|value| !value.is_null())
+}
+
+/// A truth value; some servers send it as text.
+pub(super) fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// A text, or a number where a text should be.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A user, a group, or anything else that SCIM speaks of.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(transparent)]
+pub(super) struct Resource(pub Map<String, Value>);
+
+impl Resource {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        attribute(&self.0, name)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(text)
+    }
+
+    pub(super) fn truth(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(truth)
+    }
+
+    /// A multi-valued attribute; one value that stands alone is a list of one.
+    pub(super) fn list(&self, name: &str) -> Option<Vec<Value>> {
+        match self.get(name)? {
+            Value::Array(items) => Some(items.clone()),
+            Value::Object(one) => Some(vec![Value::Object(one.clone())]),
+            _ => None,
+        }
+    }
+
+    /// A sub-attribute of a complex attribute.
+    pub(super) fn inner(&self, name: &str, sub: &str) -> Option<String> {
+        self.get(name).and_then(|value| field(value, sub)).and_then(text)
+    }
+
+    /// Whether a sub-attribute is truly set.
+    pub(super) fn inner_truth(&self, name: &str, sub: &str) -> Option<bool> {
+        self.get(name).and_then(|value| field(value, sub)).and_then(truth)
+    }
+
+    /// Sets an attribute, or a sub-attribute as `name.formatted`.
+    pub(super) fn set(&mut self, path: &str, value: Value) {
+        let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
+        let spelled = |fields: &Map<String, Value>, name: &str| {
+            fields.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned().unwrap_or_else(|| name.to_owned())
+        };
+        let key = spelled(&self.0, name);
+        let Some(sub) = sub else {
+            self.0.insert(key, value);
+            return;
+        };
+        let whole = self.0.entry(key).or_insert_with(|| json!({}));
+        if !whole.is_object() {
+            *whole = json!({});
+        }
+        if let Some(fields) = whole.as_object_mut() {
+            let key = spelled(fields, sub);
+            fields.insert(key, value);
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<String> {
+        self.text("id")
+    }
+
+    /// Its version (RFC 7644, section 3.14), where the header does not tell it.
+    pub(super) fn version(&self) -> Option<String> {
+        self.inner("meta", "version")
+    }
+
+    /// The name shown to people.
+    pub(super) fn shown(&self, names: Names) -> Option<String> {
+        let joined = || {
+            let part = |sub| self.inner("name", sub).unwrap_or_default();
+            Some(Profile::joined(&part("givenName"), &part("familyName"))).filter(|name| !name.is_empty())
+        };
+        let whole = || self.text("displayName").or_else(|| self.inner("name", "formatted"));
+        match names {
+            Names::Whole => whole().or_else(joined),
+            Names::Split => joined().or_else(whole),
+        }
+    }
+
+    /// The address to write to: the primary one, else one for work, else the first.
+    pub(super) fn email(&self) -> Option<String> {
+        let all = self.list("emails")?;
+        all.get(principal(&all)?).and_then(|one| field(one, "value")).and_then(text)
+    }
+
+    /// Groups that it is a direct member of, by id; `None` where they are not told.
+    pub(super) fn direct_groups(&self) -> Option<Vec<TargetGroupId>> {
+        let direct = |group: &&Value| {
+            field(group, "type").and_then(Value::as_str).is_none_or(|kind| !kind.eq_ignore_ascii_case("indirect"))
+        };
+        let groups = self.list("groups")?;
+        Some(groups.iter().filter(direct).filter_map(reference).map(TargetGroupId::from).collect())
+    }
+
+    /// The account that it tells of, without its groups; `None` where it lacks what every account has.
+    pub(super) fn account(&self, profile: &Profile, protection: &Protection) -> Option<Account> {
+        let (id, name) = (self.id()?, self.text("userName")?);
+        Some(Account {
+            protected: protection.account(&id, &name, None),
+            immutable: None,
+            display_name: self.shown(profile.names).unwrap_or_else(|| name.clone()),
+            email: self.email(),
+            // An account that is not said to be inactive may sign in.
+            active: self.truth("active").unwrap_or(true),
+            access: Vec::new(),
+            groups: None,
+            id: id.into(),
+            name,
+        })
+    }
+}
+
+/// Which of several addresses is meant.
+pub(super) fn principal(emails: &[Value]) -> Option<usize> {
+    let primary = emails.iter().position(|one| field(one, "primary").and_then(truth) == Some(true));
+    let work = || emails.iter().position(|one| field(one, "type").and_then(Value::as_str) == Some("work"));
+    primary.or_else(work).or((!emails.is_empty()).then_some(0))
+}
+
+/// The id that a member or a group of a list refers to.
+fn reference(value: &Value) -> Option<String> {
+    let by_address = || {
+        let address = field(value, "$ref")?.as_str()?;
+        address.trim_end_matches('/').rsplit('/').next().filter(|id| !id.is_empty()).map(str::to_owned)
+    };
+    field(value, "value").and_then(text).or_else(by_address)
+}
+
+/// The accounts among a group's members, and how many members could not be read.
+pub(super) fn accounts_among(members: &[Value]) -> (Vec<AccountId>, usize) {
+    let mut unread = 0;
+    let is_group = |member: &&Value| {
+        let kind = field(member, "type").and_then(Value::as_str);
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("group"))
+    };
+    let ids = members.iter().filter(|member| !is_group(member)).filter_map(|member| {
+        let id = reference(member);
+        unread += usize::from(id.is_none());
+        id.map(AccountId::from)
+    });
+    let ids = ids.collect();
+    (ids, unread)
+}
+
+/// A list (RFC 7644, section 3.4.2; cursors by RFC 9865).
+pub(super) struct List {
+    pub total: Option<usize>,
+    pub next_cursor: Option<String>,
+    pub items: Vec<Resource>,
+}
+
+impl List {
+    /// Reads one; `None` if it is no list.
+    pub(super) fn read(mut body: Resource) -> Option<Self> {
+        let number = |name| {
+            let value = body.get(name)?;
+            value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|number| usize::try_from(number).ok())
+        };
+        let total = number("totalResults");
+        let next_cursor = body.text("nextCursor");
+        let key = body.0.keys().find(|key| key.eq_ignore_ascii_case("Resources")).cloned();
+        let items = match key.and_then(|key| body.0.remove(&key)) {
+            Some(Value::Array(items)) => {
+                let read = |item| if let Value::Object(fields) = item { Some(Resource(fields)) } else { None };
+                items.into_iter().map(read).collect::<Option<Vec<_>>>()?
+            }
+            Some(Value::Null) | None if total.is_some() => Vec::new(),
+            _ => return None,
+        };
+        Some(Self { total, next_cursor, items })
+    }
+}
+
+/// What a server says when it refuses.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The kind, as `uniqueness`.
+    pub scim_type: Option<String>,
+    /// For people.
+    pub detail: Option<String>,
+}
+
+impl Refusal {
+    /// Reads one; `None` if it has not the schema of a refusal.
+    pub(super) fn read(answer: &Answer) -> Option<Self> {
+        let body: Resource = serde_json::from_slice(&answer.body).ok()?;
+        let own = body.list_of_texts("schemas").iter().any(|schema| schema.eq_ignore_ascii_case(ERROR));
+        own.then(|| Self { scim_type: body.text("scimType"), detail: body.text("detail") })
+    }
+
+    /// Whether an answer says that a filter is not understood, or not supported.
+    pub(super) fn of_filter(answer: &Answer) -> bool {
+        let kind = Self::read(answer).map(|refusal| refusal.scim_type);
+        match answer.status {
+            StatusCode::BAD_REQUEST => {
+                kind.is_some_and(|kind| kind.is_none_or(|kind| kind.eq_ignore_ascii_case("invalidFilter")))
+            }
+            StatusCode::NOT_IMPLEMENTED => kind.is_some(),
+            _ => false,
+        }
+    }
+}
+
+impl Resource {
+    fn list_of_texts(&self, name: &str) -> Vec<String> {
+        match self.get(name) {
+            Some(Value::Array(items)) => items.iter().filter_map(text).collect(),
+            Some(Value::String(one)) => vec![one.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One change of a resource: a path as `name.formatted`, and its new value.
+pub(super) struct Edit {
+    pub path: &'static str,
+    pub value: Value,
+}
+
+impl Edit {
+    pub(super) fn new(path: &'static str, value: impl Into<Value>) -> Self {
+        Self { path, value: value.into() }
+    }
+}
+
+/// A PATCH that replaces (RFC 7644, section 3.5.2.3).
+pub(super) fn replacing(edits: &[Edit]) -> Value {
+    let operation = |edit: &Edit| json!({ "op": "replace", "path": edit.path, "value": edit.value });
+    patch(&edits.iter().map(operation).collect::<Vec<_>>())
+}
+
+/// A PATCH that adds members.
+pub(super) fn adding(members: &[&str]) -> Value {
+    let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+    patch(&[json!({ "op": "add", "path": "members", "value": members })])
+}
+
+/// A PATCH that removes one member by a filter.
+pub(super) fn removing_by_filter(member: &str) -> Value {
+    patch(&[json!({ "op": "remove", "path": format!("members[{}]", equals("value", member)) })])
+}
+
+/// A PATCH that removes one member by its value. Without the value it would remove all.
+pub(super) fn removing_by_value(member: &str) -> Value {
+    patch(&[json!({ "op": "remove", "path": "members", "value": [{ "value": member }] })])
+}
+
+fn patch(operations: &[Value]) -> Value {
+    json!({ "schemas": [PATCH], "Operations": operations })
+}
+
+/// A filter for one value (RFC 7644, section 3.4.2.2): the value is a JSON text.
+pub(super) fn equals(attribute: &str, value: &str) -> String {
+    format!("{attribute} eq {}", Value::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(value: Value) -> Resource {
+        serde_json::from_value(value).expect("an object")
+    }
+
+    #[test]
+    fn names_are_read_in_whatever_case_and_truths_in_whatever_form() {
+        let user = resource(json!({
+            "ID": 7, "username": "ada", "Active": "False", "displayName": null,
+            "emails": [{"value": "home@x"}, {"value": "ada@x", "primary": "true"}],
+            "groups": [{"value": "g1"}, {"value": "g2", "type": "indirect"}, {"$ref": "https://h/Groups/g3"}],
+        }));
+        let account = user.account(Profile::named("generic").expect("there"), &Protection::default()).expect("enough");
+        assert_eq!((account.id.as_str(), account.name.as_str(), account.active), ("7", "ada", false));
+        assert_eq!((account.display_name.as_str(), account.email.as_deref()), ("ada", Some("ada@x")));
+        assert_eq!(user.direct_groups(), Some(vec!["g1".into(), "g3".into()]));
+    }
+
+    #[test]
+    fn a_sub_attribute_is_set_beside_what_is_there() {
+        let mut user = resource(json!({"Name": {"familyName": "L"}, "x": 1}));
+        user.set("name.formatted", json!("Ada L"));
+        user.set("displayName", json!("Ada L"));
+        assert_eq!(
+            serde_json::to_value(&user).expect("JSON"),
+            json!({"Name": {"familyName": "L", "formatted": "Ada L"}, "x": 1, "displayName": "Ada L"})
+        );
+    }
+
+    #[test]
+    fn a_filters_value_is_quoted() {
+        assert_eq!(equals("userName", r#"a"b\c"#), r#"userName eq "a\"b\\c""#);
+        let patch = removing_by_filter("x");
+        assert_eq!(patch["Operations"][0]["path"], "members[value eq \"x\"]");
+    }
+
+    #[test]
+    fn members_that_are_groups_are_no_accounts() {
+        let members = [json!({"value": "a"}), json!({"value": "g", "type": "Group"}), json!({"display": "?"})];
+        assert_eq!(accounts_among(&members), (vec!["a".into()], 1));
+    }
+}

@@ -1,0 +1,110 @@
+//! Listing everybody, by position and by cursor.
+
+use usersync::{
+    model::ErrorClass::{Doubt, Transient},
+    sandbox::{
+        Fault,
+        scim::{Counted, NewAccount},
+    },
+    target::Target,
+};
+
+use super::world::{World, not_done};
+
+async fn people(count: usize, work: impl FnOnce(&mut usersync::sandbox::ScimSwitches)) -> World {
+    let world = World::switched(work).await;
+    for nth in 0..count {
+        let account = NewAccount::named(format!("user{nth:03}"));
+        world.server.add_account(if nth.is_multiple_of(5) { account.inactive() } else { account });
+    }
+    world
+}
+
+#[tokio::test]
+async fn everybody_comes_whatever_the_pages_hold() {
+    for cursor in [false, true] {
+        for (count, cap) in [(0, 10), (1, 10), (7, 1), (10, 10), (25, 10), (30, 7), (250, 200)] {
+            let world = people(count, |switches| {
+                switches.cursor = cursor;
+                switches.page_cap = cap;
+            })
+            .await;
+            let (names, doubts) = world.list().await;
+            let wanted: Vec<_> = (0..count).map(|nth| format!("user{nth:03}")).collect();
+            assert_eq!((names, doubts), (wanted, Vec::new()), "{count} by {cap}, by cursor: {cursor}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_shrinks_on_the_way_loses_nobody() {
+    let world = people(40, |switches| switches.page_cap = 20).await;
+    let first = world.scim.accounts(None).await.expect("a page");
+    world.server.switch(|switches| switches.page_cap = 7);
+    let (mut seen, mut cursor) = (first.items.len(), first.next);
+    while let Some(at) = cursor {
+        let page = world.scim.accounts(Some(&at)).await.expect("a page");
+        assert_eq!(page.doubt, None);
+        seen += page.items.len();
+        cursor = page.next;
+    }
+    assert_eq!(seen, 40);
+}
+
+#[tokio::test]
+async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
+    // Somebody goes while the list is read: everything behind moves up.
+    let world = people(30, |switches| switches.page_cap = 10).await;
+    let first = world.scim.accounts(None).await.expect("a page");
+    world.server.remove_account("user000");
+    let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
+    let doubt = second.doubt.expect("a doubt");
+    assert!(doubt.contains("moved") && doubt.contains("30 at first and 29 later"), "{doubt}");
+    // One goes and one comes: the count alone would not tell.
+    let world = people(30, |switches| switches.page_cap = 10).await;
+    let first = world.scim.accounts(None).await.expect("a page");
+    world.server.remove_account("user000");
+    world.server.add_account(NewAccount::named("late"));
+    let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
+    assert!(second.doubt.expect("a doubt").contains("moved"));
+    // A count of the page instead of the list.
+    let world = people(30, |switches| {
+        switches.page_cap = 10;
+        switches.counted = Counted::Page;
+    })
+    .await;
+    let (names, doubts) = world.list().await;
+    assert_eq!(names.len(), 30, "all came all the same");
+    assert!(!doubts.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_counted_but_not_shown_is_never_an_empty_server() {
+    let world = people(3, |switches| switches.counted = Counted::AllButShownNone).await;
+    let page = world.scim.accounts(None).await.expect("a page");
+    assert!(page.items.is_empty());
+    assert_eq!(page.doubt.as_deref(), Some("0 of 3 came"));
+    assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Doubt));
+    let info = world.scim.probe().await.expect("a first contact");
+    let told = super::world::lines(&info, "rights");
+    assert!(told[0].1.contains("counts 3 accounts but shows none"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_forgotten_cursor_is_begun_anew() {
+    let world = people(5, |switches| {
+        switches.cursor = true;
+        switches.page_cap = 2;
+    })
+    .await;
+    let first = world.scim.accounts(None).await.expect("a page");
+    let body =
+        r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"400","scimType":"expiredCursor"}"#;
+    world.server.faults.add(Fault::status(400, body).once());
+    let error = world.scim.accounts(first.next.as_deref()).await.expect_err("forgotten");
+    assert_eq!(error.kind, not_done(Transient));
+    for nonsense in ["[]", "{}", "{\"Resources\": [1]}", "x"] {
+        world.server.faults.add(Fault::status(200, nonsense).once());
+        assert_eq!(world.scim.accounts(None).await.expect_err("no list").kind, not_done(Doubt), "{nonsense}");
+    }
+}

@@ -1,0 +1,17 @@
+//! The SCIM client against the imitation with its switches, against the standard's own schemas, and against a real
+//! Keycloak's SCIM server.
+
+mod contract;
+mod credentials;
+mod listing;
+mod members;
+mod probing;
+mod real;
+mod users;
+mod world;
+
+#[path = "../support/contract.rs"]
+mod description;
+#[path = "../support/real.rs"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod realm;

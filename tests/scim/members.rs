@@ -1,0 +1,173 @@
+//! Memberships, where servers differ.
+
+use usersync::{
+    model::Operation,
+    sandbox::scim::{Filters, MemberRemoval, NewAccount, Told},
+    target::{Target, TargetErrorKind::NotPossible},
+};
+
+use super::world::{World, delete_group, names};
+
+/// A server with three people in a group.
+async fn three(profile: &str, work: impl FnOnce(&mut usersync::sandbox::ScimSwitches)) -> World {
+    let world = World::as_profile(profile, work).await;
+    for name in ["ada", "bob", "eve"] {
+        world.server.add_account(NewAccount::named(name).in_groups(&["dev"]));
+    }
+    world
+}
+
+#[tokio::test]
+async fn one_member_is_taken_out_whatever_form_the_server_takes() {
+    for (removal, patches) in [(MemberRemoval::Strict, 1), (MemberRemoval::Filter, 1), (MemberRemoval::Value, 2)] {
+        for tells in [true, false] {
+            let world = three("generic", |switches| {
+                switches.member_removal = removal;
+                switches.patch_tells = tells;
+            })
+            .await;
+            let leave = world.leave("bob", "dev").await;
+            world.done(&leave).await;
+            assert_eq!(world.inside("dev"), names(&["ada", "eve"]), "{removal:?}");
+            assert_eq!(world.server.journal.count("PATCH", "/Groups"), patches, "{removal:?}");
+            world.done(&leave).await;
+            world.done(&world.leave("ada", "dev").await).await;
+            assert_eq!(world.inside("dev"), names(&["eve"]), "{removal:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_that_a_server_takes_out_with_the_one_are_put_back() {
+    let world = three("generic", |switches| {
+        switches.member_removal = MemberRemoval::ValueRemovesAll;
+        switches.members_per_patch = 100;
+    })
+    .await;
+    world.done(&world.leave("bob", "dev").await).await;
+    assert_eq!(world.inside("dev"), names(&["ada", "eve"]), "as wished, and nobody else is gone");
+    // That form is not tried again.
+    let error = world.apply(&world.leave("ada", "dev").await).await.expect_err("no form works");
+    assert_eq!(error.kind, NotPossible);
+    assert_eq!(world.inside("dev"), names(&["ada", "eve"]));
+    let info = world.scim.probe().await.expect("a first contact");
+    assert!(super::world::lines(&info, "cannot").iter().any(|(_, text)| text.contains("takes out all")));
+}
+
+#[tokio::test]
+async fn a_removal_that_does_nothing_is_noticed() {
+    // A profile that names the wrong form.
+    let world = three("atlassian-cloud", |switches| switches.member_removal = MemberRemoval::FilterElseNothing).await;
+    let error = world.apply(&world.leave("bob", "dev").await).await.expect_err("ignored");
+    assert_eq!(error.kind, NotPossible);
+    assert!(error.text.contains("still a member"), "{error}");
+}
+
+#[tokio::test]
+async fn without_patch_a_group_is_written_back_whole() {
+    for told in [Told::Always, Told::OnRequest] {
+        let world = three("generic", |switches| {
+            switches.patch = false;
+            switches.patch_announced = false;
+            switches.etag = true;
+            switches.members_told = told;
+        })
+        .await;
+        world.server.add_account(NewAccount::named("new"));
+        let join = world.join("new", "dev").await;
+        world.done(&join).await;
+        world.done(&join).await;
+        world.done(&world.leave("bob", "dev").await).await;
+        assert_eq!(world.inside("dev"), names(&["ada", "eve", "new"]), "{told:?}");
+        assert_eq!(world.server.journal.count("PUT", "/Groups"), 2, "the second join had nothing to write");
+        // Several at once do not write over each other.
+        for nth in 0..6 {
+            world.server.add_account(NewAccount::named(format!("at-once-{nth}")));
+        }
+        let mut joins = Vec::new();
+        for nth in 0..6 {
+            joins.push(world.join(&format!("at-once-{nth}"), "dev").await);
+        }
+        let all = futures::future::join_all(joins.iter().map(|join| world.apply(join))).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(world.inside("dev").len(), 9);
+    }
+}
+
+#[tokio::test]
+async fn an_accounts_groups_are_found_however_little_is_told() {
+    for groups_told in [Told::Always, Told::NotInLists, Told::OnRequest, Told::Never] {
+        for member_filters in [Filters::On, Filters::Off, Filters::Ignored, Filters::Empty] {
+            let world = three("generic", |switches| {
+                switches.groups_told = groups_told;
+                switches.members_told = Told::NotInLists;
+                switches.member_filters = member_filters;
+            })
+            .await;
+            world.server.add_account(NewAccount::named("lone"));
+            world.server.add_group("empty");
+            let dev = world.group("dev").await.id;
+            let told = |name: &'static str| {
+                let world = &world;
+                async move { world.account(name).await.groups }
+            };
+            assert_eq!(told("lone").await, Some(Vec::new()), "{groups_told:?} {member_filters:?}");
+            assert_eq!(told("bob").await, Some(vec![dev]), "{groups_told:?} {member_filters:?}");
+            assert_eq!(told("lone").await, Some(Vec::new()), "{groups_told:?} {member_filters:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_hidden() {
+    for told in [Told::Always, Told::NotInLists, Told::OnRequest] {
+        let world = three("generic", |switches| switches.members_told = told).await;
+        world.server.add_group("empty");
+        let (members, doubt) = world.members("dev").await;
+        assert_eq!((members.len(), doubt), (3, None), "{told:?}");
+        assert_eq!(world.members("empty").await, (std::collections::BTreeSet::new(), None), "{told:?}");
+    }
+    let world = three("generic", |switches| switches.members_told = Told::Never).await;
+    world.server.add_group("empty");
+    let (members, doubt) = world.members("dev").await;
+    assert!(members.is_empty());
+    assert!(doubt.expect("a doubt").contains("an account says that it is in it"));
+    assert_eq!(world.members("empty").await.1, None);
+}
+
+#[tokio::test]
+async fn groups_of_one_name_are_told_apart_or_doubted() {
+    let world = World::as_profile("keycloak", |switches| switches.group_unique = false).await;
+    for name in ["Dev", "DEV"] {
+        world.done(&Operation::CreateGroup { name: name.to_owned() }).await;
+    }
+    assert_ne!(world.group("Dev").await.id, world.group("DEV").await.id);
+    assert_eq!(world.scim.group_named("dev").await, Ok(None), "names mind case there");
+    // Where case does not count, the name as it is spelled decides, and none is guessed.
+    let world = World::switched(|switches| switches.group_unique = false).await;
+    for name in ["Dev", "DEV"] {
+        world.server.add_group(name);
+    }
+    assert_eq!(world.group("Dev").await.name, "Dev");
+    assert!(world.scim.group_named("dev").await.expect_err("which").text.contains("several groups"));
+    // Where two could have one name, a second is not made.
+    let again = world.apply(&Operation::CreateGroup { name: "Dev".to_owned() }).await.expect_err("taken");
+    assert_eq!(again.kind, usersync::target::TargetErrorKind::NameTaken);
+    let gone = world.group("DEV").await;
+    world.done(&delete_group(&gone.id, "DEV")).await;
+    world.done(&delete_group(&gone.id, "DEV")).await;
+}
+
+#[tokio::test]
+async fn a_server_without_groups_says_so() {
+    let world = World::switched(|switches| switches.no_groups = true).await;
+    let ada = world.create("ada").await.expect("made");
+    assert_eq!(world.scim.group_named("dev").await, Ok(None));
+    assert_eq!(world.account("ada").await.groups, Some(Vec::new()));
+    let join = Operation::AddMember { group: "g".into(), group_name: "dev".into(), account: ada.id, name: ada.name };
+    for operation in [Operation::CreateGroup { name: "dev".into() }, join] {
+        let error = world.apply(&operation).await.expect_err("no groups");
+        assert_eq!(error.kind, NotPossible);
+        assert!(error.text.contains("has no groups"), "{error}");
+    }
+}

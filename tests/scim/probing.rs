@@ -1,0 +1,63 @@
+//! First contact.
+
+use usersync::{
+    model::ErrorClass::Doubt,
+    sandbox::{Fault, ScimOptions},
+    target::{CaseRule, Deactivation, NoteState, Target, scim::ScimTarget},
+};
+
+use super::world::{World, lines, not_done, settings};
+
+#[tokio::test]
+async fn a_server_is_told_in_full() {
+    let world = World::switched(|switches| switches.etag = true).await;
+    let info = world.scim.probe().await.expect("a first contact");
+    assert_eq!((info.identity.0.clone(), info.product.as_str()), (world.server.url(), "SCIM 2.0 server"));
+    let can = &info.capabilities;
+    assert!(can.list_all && can.rename && can.delete && can.reads_email && !can.email_required);
+    assert_eq!((can.deactivate, can.login_case), (Deactivation::Switch, CaseRule::Insensitive));
+    let ways = &lines(&info, "ways")[0].1;
+    assert_eq!(ways, "changes by PATCH, looks up by filter, lists 200 at once by position, with versions (ETag)");
+    assert!(lines(&info, "profile")[0].1.starts_with("generic"));
+    assert!(lines(&info, "protected")[0].1.contains("protected_groups"));
+    for about in ["rights", "can", "round trip"] {
+        assert_eq!(lines(&info, about).first().map(|(state, _)| *state), Some(NoteState::Ok), "{about}");
+    }
+}
+
+#[tokio::test]
+async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
+    let world = World::with(ScimOptions::keycloak()).await;
+    let info = world.scim.probe().await.expect("a first contact");
+    assert_eq!(info.product, "Keycloak's SCIM 2.0 server");
+    assert_eq!(info.capabilities.login_case, CaseRule::Lower);
+    assert!(lines(&info, "profile")[0].1.starts_with("keycloak, told by the address"));
+    let world = World::as_profile("atlassian-cloud", |_| {}).await;
+    let info = world.scim.probe().await.expect("a first contact");
+    assert!(info.capabilities.email_required && !info.capabilities.rename_group);
+    assert_eq!(lines(&info, "profile")[0].1, "atlassian-cloud, as the settings say");
+    assert!(lines(&info, "deleting")[0].1.contains("only a new record"));
+    let wrong = usersync::target::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
+    assert!(ScimTarget::new(wrong).err().expect("not known").text.contains("no profile okta"));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_describe_itself_is_worked_with_as_usual() {
+    let world = World::switched(|switches| switches.discovery_off = true).await;
+    let info = world.scim.probe().await.expect("a first contact");
+    assert!(lines(&info, "discovery")[0].1.contains("/ServiceProviderConfig, /ResourceTypes, /Schemas"));
+    world.create("ada").await.expect("made");
+    assert_eq!(world.account("ada").await.name, "ada");
+}
+
+#[tokio::test]
+async fn an_address_where_nothing_is_is_told_with_what_to_do() {
+    let world = World::as_profile("keycloak", |_| {}).await;
+    world.server.faults.add(Fault::status(404, r#"{"error":"HTTP 404 Not Found"}"#));
+    let error = world.scim.probe().await.expect_err("nothing there");
+    assert_eq!(error.kind, not_done(Doubt));
+    assert!(error.text.contains("--features=scim-api"), "{error}");
+    world.server.faults.clear();
+    world.server.faults.add(Fault::html(200, "<html>Welcome</html>"));
+    assert!(world.scim.probe().await.expect_err("a page").text.contains("a page for people"));
+}

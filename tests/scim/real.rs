@@ -1,0 +1,227 @@
+//! The SCIM server inside a real Keycloak (26.7, `--features=scim-api`), where `USERSYNC_TEST_KEYCLOAK_URL` names one:
+//! what it does is in `docs/scim.md`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Value, json};
+use usersync::{
+    model::{
+        ErrorClass::{Credentials as Refused, Doubt, Forbidden},
+        Operation, UserFields,
+    },
+    target::{
+        Applied, ClientCredentials, Credentials, NoteState, Target,
+        TargetErrorKind::{NameTaken, NotFound, NotPossible},
+        scim::{ScimSettings, ScimTarget},
+    },
+};
+
+use super::{
+    realm::Realm,
+    world::{create, delete, delete_group, lines, not_done, rename, set_active, soon, update},
+};
+
+/// A realm whose SCIM API is on, and a client for it.
+async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
+    let realm = Realm::new(what).await?;
+    realm.change(&json!({"scimApiEnabled": true})).await;
+    let scim = client(&realm, "scim", audience, roles).await;
+    Some((realm, scim))
+}
+
+async fn client(realm: &Realm, id: &str, audience: bool, roles: &[&str]) -> ScimTarget {
+    let base = format!("{}/realms/{}", realm.url, realm.name);
+    let mapper = json!({
+        "name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
+        "config": {"included.custom.audience": format!("{base}/scim/v2"), "access.token.claim": "true"},
+    });
+    let mappers = if audience { vec![mapper] } else { Vec::new() };
+    let body = json!({
+        "clientId": id, "secret": "s3cr:t%+&", "serviceAccountsEnabled": true, "publicClient": false,
+        "standardFlowEnabled": false, "protocolMappers": mappers,
+    });
+    realm.post("clients", &body).await;
+    if !roles.is_empty() {
+        realm.roles(id, "POST", roles).await;
+    }
+    let credentials = Credentials::Client(Box::new(ClientCredentials {
+        token_url: format!("{base}/protocol/openid-connect/token").parse().expect("a URL"),
+        client_id: id.to_owned(),
+        secret: Arc::new(|| Ok("s3cr:t%+&".into())),
+        scope: None,
+    }));
+    let settings = ScimSettings::new(format!("{base}/scim/v2").parse().expect("a URL"), credentials);
+    ScimTarget::new(settings).expect("good settings")
+}
+
+async fn done(scim: &ScimTarget, operation: &Operation) -> Applied {
+    scim.apply(operation, soon()).await.unwrap_or_else(|error| panic!("{operation}: {error}"))
+}
+
+#[tokio::test]
+async fn every_operation_works_on_keycloaks_own_scim_server() {
+    let Some((realm, scim)) = place("scim", true, &["manage-users"]).await else { return };
+    let info = scim.probe().await.expect("a first contact");
+    assert_eq!(info.product, "Keycloak's SCIM 2.0 server");
+    assert!(info.notes.iter().all(|note| note.state != NoteState::No), "{:?}", info.notes);
+    assert!(lines(&info, "ways")[0].1.starts_with("changes by PATCH, looks up by filter, lists 100 at once"));
+
+    let Applied::Account(ada) = done(&scim, &create("ada")).await else { panic!("an account") };
+    let Applied::Account(bob) = done(&scim, &create("bob")).await else { panic!("an account") };
+    let read = async |name: &str| scim.account_named(name).await.expect("a look").expect("there");
+    let now = read("ADA").await;
+    assert_eq!((&now.id, now.display_name.as_str(), now.active), (&ada.id, "ada Example", true));
+    assert_eq!((now.email.as_deref(), now.groups), (Some("ada@example.org"), Some(Vec::new())));
+    assert_eq!(scim.apply(&create("ada"), soon()).await.expect_err("taken").kind, NameTaken);
+    let fields = UserFields { display_name: Some("Eve E".into()), email: Some("ada@example.org".into()) };
+    let taken = Operation::CreateUser { name: "eve".into(), fields };
+    let error = scim.apply(&taken, soon()).await.expect_err("her address is taken");
+    assert_eq!(error.kind, NotPossible, "{error}");
+
+    for _ in 0..2 {
+        done(&scim, &update(&ada, Some("Ada Ünal Lovelace"), Some("ada.l@example.org"))).await;
+    }
+    let now = read("ada").await;
+    assert_eq!((now.display_name.as_str(), now.email.as_deref()), ("Ada Ünal Lovelace", Some("ada.l@example.org")));
+    done(&scim, &update(&ada, Some("Ada"), None)).await;
+    assert_eq!(read("ada").await.display_name, "Ada");
+    let error = scim.apply(&update(&ada, None, Some("bob@example.org")), soon()).await.expect_err("taken");
+    assert_eq!(error.kind, NotPossible, "{error}");
+
+    // Two people swap their logins.
+    assert_eq!(scim.apply(&rename(&ada, "bob"), soon()).await.expect_err("taken").kind, NameTaken);
+    for (who, to) in [(&ada, "ada.moved"), (&bob, "ada"), (&ada, "bob")] {
+        done(&scim, &rename(who, to)).await;
+    }
+    assert_eq!((read("bob").await.id, read("ada").await.id), (ada.id.clone(), bob.id.clone()));
+
+    let mut groups = Vec::new();
+    for name in ["dev", "DEV", r#"a/b %+"ü"#] {
+        let Applied::Group(group) = done(&scim, &Operation::CreateGroup { name: name.into() }).await else {
+            panic!("a group")
+        };
+        assert_eq!(scim.group_named(name).await.expect("a look").expect("there").id, group.id);
+        let again = Operation::CreateGroup { name: name.into() };
+        assert_eq!(scim.apply(&again, soon()).await.expect_err("taken").kind, NameTaken);
+        groups.push(group);
+    }
+    for group in &groups {
+        let (group, group_name) = (group.id.clone(), group.name.clone());
+        let (account, name) = (ada.id.clone(), "bob".to_owned());
+        for other in [&ada, &bob] {
+            for _ in 0..2 {
+                let join = Operation::AddMember {
+                    group: group.clone(),
+                    group_name: group_name.clone(),
+                    account: other.id.clone(),
+                    name: other.name.clone(),
+                };
+                done(&scim, &join).await;
+            }
+        }
+        let members = scim.members(&group, None).await.expect("a page").expect("there");
+        assert_eq!((members.items.len(), members.doubt, members.next), (2, None, None));
+        for _ in 0..2 {
+            let leave = Operation::RemoveMember {
+                group: group.clone(),
+                group_name: group_name.clone(),
+                account: account.clone(),
+                name: name.clone(),
+            };
+            done(&scim, &leave).await;
+        }
+        let members = scim.members(&group, None).await.expect("a page").expect("there");
+        assert_eq!(members.items, [bob.id.clone()]);
+    }
+    assert_eq!(read("ada").await.groups.map(|groups| groups.len()), Some(3));
+    for _ in 0..2 {
+        done(&scim, &set_active(&bob, false)).await;
+    }
+    let now = read("ada").await;
+    assert_eq!((now.active, now.groups.map(|groups| groups.len())), (false, Some(3)), "its groups stay");
+    done(&scim, &set_active(&bob, true)).await;
+    for group in &groups {
+        for _ in 0..2 {
+            done(&scim, &delete_group(&group.id, &group.name)).await;
+        }
+    }
+    assert_eq!(scim.group_named("dev").await, Ok(None));
+    for _ in 0..2 {
+        done(&scim, &delete(&ada)).await;
+    }
+    assert_eq!(scim.account(&ada.id).await, Ok(None));
+    assert_eq!(scim.members(&groups[0].id, None).await, Ok(None));
+    let error = scim.apply(&set_active(&ada, false), soon()).await.expect_err("gone");
+    assert_eq!(error.kind, NotFound, "{error}");
+    realm.remove().await;
+}
+
+#[tokio::test]
+async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
+    let Some((realm, scim)) = place("scim-pages", true, &["manage-users"]).await else { return };
+    realm.post("groups", &json!({"name": "big"})).await;
+    let users: Vec<Value> = (0..230)
+        .map(|nth| {
+            json!({"username": format!("user{nth:03}"), "enabled": nth % 7 != 0, "email": format!("u{nth}@example.org"),
+                   "firstName": "F", "lastName": format!("{nth}"), "groups": ["/big"]})
+        })
+        .collect();
+    realm.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": users})).await;
+    let (mut seen, mut pages, mut cursor) = (BTreeSet::new(), 0, None);
+    loop {
+        let page = scim.accounts(cursor.as_deref()).await.expect("a page");
+        assert_eq!(page.doubt, None);
+        seen.extend(page.items.into_iter().map(|account| (account.name, account.active)));
+        pages += 1;
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), seen.iter().filter(|(_, active)| !active).count()), (230, 33));
+    assert!(pages >= 3);
+    let big = scim.group_named("big").await.expect("a look").expect("there");
+    let members = scim.members(&big.id, None).await.expect("a page").expect("there");
+    assert_eq!((members.items.len(), members.doubt), (230, None));
+    for login in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"] {
+        let fields = UserFields {
+            display_name: Some("Odd Name".into()),
+            email: Some(format!("{}@example.org", login.len() * 1000 + pages)),
+        };
+        let make = Operation::CreateUser { name: login.into(), fields };
+        let Ok(Applied::Account(made)) = scim.apply(&make, soon()).await else { continue };
+        let found = scim.account_named(login).await.expect("a look").expect("there");
+        assert_eq!((&found.id, found.name.as_str()), (&made.id, login));
+        assert_eq!(scim.account(&made.id).await.expect("a look").map(|account| account.id), Some(made.id.clone()));
+        done(&scim, &delete(&made)).await;
+    }
+    realm.remove().await;
+}
+
+#[tokio::test]
+async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an_empty_one() {
+    let Some((realm, scim)) = place("scim-rights", true, &["query-users", "query-groups"]).await else { return };
+    let id = realm.post("users", &json!({"username": "anna", "enabled": true})).await;
+    realm.post("groups", &json!({"name": "g"})).await;
+    let info = scim.probe().await.expect("a first contact");
+    assert_eq!(lines(&info, "rights")[0].0, NoteState::No, "{:?}", info.notes);
+    assert!(scim.accounts(None).await.expect("a page").doubt.is_some());
+    assert_eq!(scim.account_named("anna").await.expect_err("hidden").kind, not_done(Doubt));
+    assert_eq!(scim.group_named("g").await.expect_err("hidden").kind, not_done(Doubt));
+    assert_eq!(scim.account(&id.as_str().into()).await.expect_err("hidden").kind, not_done(Forbidden));
+
+    let reader = client(&realm, "reader", true, &["view-users"]).await;
+    let anna = reader.account_named("anna").await.expect("a look").expect("there");
+    for operation in [set_active(&anna, false), delete(&anna), Operation::CreateGroup { name: "new".into() }] {
+        let error = reader.apply(&operation, soon()).await.expect_err("it may only read");
+        assert_eq!(error.kind, not_done(Forbidden), "{operation}: {error}");
+    }
+    let stranger = client(&realm, "stranger", false, &["manage-users"]).await;
+    let error = stranger.probe().await.expect_err("its token is not meant for this");
+    assert_eq!(error.kind, not_done(Refused));
+    assert!(error.text.contains("Invalid token audience"), "{error}");
+    realm.change(&json!({"scimApiEnabled": false})).await;
+    let error = reader.probe().await.expect_err("switched off");
+    assert!(error.text.contains("scimApiEnabled"), "{error}");
+    realm.remove().await;
+}

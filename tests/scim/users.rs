@@ -1,0 +1,243 @@
+//! What is done to accounts, where servers differ.
+
+use serde_json::{Value, json};
+use usersync::{
+    model::ErrorClass::{Doubt, Permanent},
+    sandbox::{
+        Fault,
+        scim::{Filters, NewAccount},
+    },
+    target::{
+        Target,
+        TargetErrorKind::{NameTaken, NotFound, NotPossible, Unanswered},
+    },
+};
+
+use super::world::{World, delete, not_done, rename, set_active, update};
+
+#[tokio::test]
+async fn without_patch_the_whole_is_written_back_and_nothing_of_it_is_lost() {
+    // One says that it takes no PATCH, one only refuses it.
+    for announced in [false, true] {
+        let world = World::switched(|switches| {
+            switches.patch = false;
+            switches.patch_announced = announced;
+            switches.etag = true;
+        })
+        .await;
+        let enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let ada = NewAccount::named("ada")
+            .with("externalId", json!("hr-4711"))
+            .with("title", json!("Countess"))
+            .with(enterprise, json!({"department": "R&D"}))
+            .with("emails", json!([{"value": "ada@home", "type": "home"}, {"value": "ada@work", "primary": true}]));
+        world.server.add_account(ada.in_groups(&["dev"]));
+        let ada = world.account("ada").await;
+        assert_eq!(ada.email.as_deref(), Some("ada@work"));
+        world.done(&update(&ada, Some("Ada L"), Some("ada@new"))).await;
+        world.done(&set_active(&ada, false)).await;
+        world.done(&rename(&ada, "ada.l")).await;
+        let state = world.server.snapshot();
+        let now = state.account("ada.l").expect("renamed");
+        assert!(!now.active && now.groups.contains("dev"));
+        assert_eq!((&now.fields["externalId"], &now.fields["title"]), (&json!("hr-4711"), &json!("Countess")));
+        assert_eq!(now.fields[enterprise], json!({"department": "R&D"}));
+        assert_eq!(now.fields["displayName"], json!("Ada L"));
+        let emails = json!([{"value": "ada@home", "type": "home"}, {"value": "ada@new", "primary": true}]);
+        assert_eq!(now.fields["emails"], emails, "the other address stays");
+        assert_eq!(world.server.journal.count("PATCH", "/Users"), usize::from(announced), "tried once, if at all");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_somebody_else_in_between_is_not_written_over() {
+    let world = World::switched(|switches| {
+        switches.patch = false;
+        switches.patch_announced = false;
+        switches.etag = true;
+    })
+    .await;
+    world.server.add_account(NewAccount::named("ada"));
+    let ada = world.account("ada").await;
+    world.server.faults.add(Fault::status(412, "").method("PUT").once());
+    world.done(&set_active(&ada, false)).await;
+    assert_eq!(world.server.journal.count("PUT", "/Users"), 2, "read again, and written again");
+    world.server.faults.add(Fault::status(412, "").method("PUT"));
+    let error = world.apply(&set_active(&ada, true)).await.expect_err("always overtaken");
+    assert!(error.text.contains("somebody else changed it"), "{error}");
+    assert!(world.server.journal.count("PUT", "/Users") < 10);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_looked_after() {
+    let world = World::switched(|switches| switches.patch_tells = false).await;
+    let ada = world.create("ada").await.expect("made");
+    world.done(&set_active(&ada, false)).await;
+    world.done(&rename(&ada, "ada.l")).await;
+    world.done(&update(&ada, Some("Ada L"), None)).await;
+    let now = world.account("ada.l").await;
+    assert_eq!((now.active, now.display_name.as_str()), (false, "Ada L"));
+    for operation in [set_active(&ada, true), set_active(&ada, true), delete(&ada), delete(&ada)] {
+        world.done(&operation).await;
+    }
+    let error = world.apply(&set_active(&ada, false)).await.expect_err("gone");
+    assert_eq!(error.kind, NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn truths_as_text_and_unknown_attributes_are_read() {
+    let world = World::switched(|switches| switches.booleans_as_text = true).await;
+    let odd = NewAccount::named("ada").inactive().with("somethingNew", json!([{"x": 1}])).with("nickName", Value::Null);
+    world.server.add_account(odd);
+    let ada = world.account("ada").await;
+    assert!(!ada.active);
+    world.done(&set_active(&ada, true)).await;
+    assert!(world.account("ada").await.active);
+    assert!(world.server.snapshot().account("ada").expect("there").active, "a real truth value was sent");
+}
+
+#[tokio::test]
+async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
+    for told in [true, false] {
+        let world = World::switched(|switches| switches.uniqueness_told = told).await;
+        let (ada, bob) = (world.create("ada").await.expect("made"), world.create("bob").await.expect("made"));
+        for error in
+            [world.create("ADA").await.expect_err("taken"), world.apply(&rename(&bob, "ada")).await.expect_err("taken")]
+        {
+            assert_eq!(error.kind, NameTaken, "{error}");
+        }
+        world.done(&rename(&ada, "Ada")).await;
+        assert_eq!(world.account("ada").await.name, "Ada", "the case of one's own login can change");
+    }
+    // A filter that minds case does not find it, but somebody has it.
+    let world = World::switched(|switches| switches.filter_case = true).await;
+    world.create("Ada").await.expect("made");
+    assert_eq!(world.create("ada").await.expect_err("taken").kind, NameTaken);
+    // A 409 with nobody of this login is about something else.
+    world.server.faults.add(Fault::status(409, "no").method("POST").once());
+    let error = world.create("eve").await.expect_err("refused");
+    assert_eq!(error.kind, NotPossible);
+    assert!(error.text.contains("most likely it is the e-mail address"), "{error}");
+}
+
+#[tokio::test]
+async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
+    let world = World::as_profile("keycloak", |switches| *switches = usersync::sandbox::ScimSwitches::keycloak()).await;
+    let ada = world.create("ada").await.expect("made");
+    let mut fields = update(&ada, Some("Bob B"), Some("ADA@example.org"));
+    if let usersync::model::Operation::UpdateUser { fields, .. } = &mut fields {
+        let make = usersync::model::Operation::CreateUser { name: "bob".to_owned(), fields: fields.clone() };
+        let error = world.apply(&make).await.expect_err("taken");
+        assert_eq!(error.kind, NotPossible);
+        assert!(error.text.contains("is that of ada"), "{error}");
+    }
+    let bob = world.create("bob").await.expect("made");
+    let error = world.apply(&update(&bob, None, Some("ada@example.org"))).await.expect_err("taken");
+    assert_eq!(error.kind, NotPossible, "{error}");
+    // Names are kept apart there, and one of one word gets a dash that is not shown.
+    world.done(&update(&bob, Some("Bob"), None)).await;
+    assert_eq!(world.account("bob").await.display_name, "Bob");
+    world.done(&update(&bob, Some("Bob de la Cruz"), None)).await;
+    let state = world.server.snapshot();
+    assert_eq!(state.account("bob").expect("there").fields["name"]["familyName"], "Cruz");
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_keep_is_said_once() {
+    // This one keeps the names apart, and the client takes it for one that does not.
+    let world = World::switched(|switches| switches.names_apart = true).await;
+    world.server.add_account(NewAccount::named("ada"));
+    let ada = world.account("ada").await;
+    let error = world.apply(&update(&ada, Some("Somebody Else"), None)).await.expect_err("not kept");
+    assert_eq!(error.kind, NotPossible);
+    assert!(error.text.contains("keeps another display name"), "{error}");
+    for blank in [update(&ada, Some(" "), None), update(&ada, None, Some(""))] {
+        assert_eq!(world.apply(&blank).await.expect_err("nothing to write").kind, NotPossible);
+    }
+    world.done(&update(&ada, None, None)).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_is_not_possible_and_bad_values_are_told_in_words() {
+    let world = World::switched(|switches| switches.login_rename = false).await;
+    let ada = world.create("ada").await.expect("made");
+    let error = world.apply(&rename(&ada, "ada.l")).await.expect_err("fixed");
+    assert_eq!(error.kind, NotPossible);
+    assert!(!world.scim.probe().await.expect("a first contact").capabilities.rename);
+    let error = world.create(" ").await.expect_err("no login");
+    assert_eq!(error.kind, not_done(Permanent));
+    assert!(error.text.contains("userName is required") && error.text.contains("Mend the value"), "{error}");
+    let refusal =
+        r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"403","detail":"No licence left"}"#;
+    world.server.faults.add(Fault::status(403, refusal).method("POST").once());
+    let error = world.create("eve").await.expect_err("full");
+    assert!(error.text.contains("no seat left"), "{error}");
+}
+
+#[tokio::test]
+async fn logins_are_found_with_and_without_filters() {
+    for filters in [Filters::On, Filters::Off, Filters::Ignored] {
+        let world = World::switched(|switches| {
+            switches.filters = filters;
+            switches.page_cap = 3;
+        })
+        .await;
+        for nth in 0..8 {
+            world.server.add_account(NewAccount::named(format!("user{nth}")).in_groups(&["g 1", "g/2"]));
+        }
+        let odd = r#"o"b\r'ien"#;
+        world.server.add_account(NewAccount::named(odd));
+        assert_eq!(world.account("USER7").await.name, "user7", "{filters:?}");
+        assert_eq!(world.account(odd).await.name, odd, "{filters:?}");
+        assert_eq!(world.scim.account_named("nobody").await, Ok(None), "{filters:?}");
+        assert_eq!(world.group("G/2").await.name, "g/2", "{filters:?}");
+        assert_eq!(world.scim.group_named("g").await, Ok(None), "{filters:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_is_gone_in_scims_words_only() {
+    let world = World::switched(|_| {}).await;
+    let ada = world.create("ada").await.expect("made");
+    assert_eq!(world.scim.account(&"nobody".into()).await, Ok(None));
+    assert_eq!(world.scim.members(&"nothing".into(), None).await, Ok(None));
+    for body in ["<html>nothing here</html>", "{\"error\":\"HTTP 404 Not Found\"}", ""] {
+        world.server.faults.add(Fault::status(404, body).times(3));
+        assert_eq!(world.scim.account(&ada.id).await.expect_err("a proxy").kind, not_done(Doubt));
+        assert_eq!(world.scim.account_named("ada").await.expect_err("a proxy").kind, not_done(Doubt));
+        assert_eq!(world.apply(&delete(&ada)).await.expect_err("a proxy").kind, not_done(Doubt));
+    }
+    for odd in ["", ".", ".."] {
+        assert!(world.scim.account(&odd.into()).await.is_err(), "{odd:?} leads elsewhere");
+    }
+    for body in [json!([]), json!("x"), json!({}), json!({"id": "another", "userName": "ada"})] {
+        world.server.faults.add(Fault::status(200, body.to_string()).once());
+        assert_eq!(world.scim.account(&ada.id).await.expect_err("too little").kind, not_done(Doubt), "{body}");
+    }
+    world.server.faults.add(Fault::cut_after().method("POST").once());
+    assert_eq!(world.create("bob").await.expect_err("lost").kind, Unanswered);
+    assert_eq!(world.account("bob").await.name, "bob", "a look tells");
+}
+
+#[tokio::test]
+async fn protected_accounts_are_told_with_every_reading() {
+    let server =
+        usersync::sandbox::ScimSandbox::start(usersync::sandbox::ScimOptions::default()).await.expect("a port");
+    server.add_account(NewAccount::named("root").in_groups(&["Admins"]));
+    server.add_account(NewAccount::named("Boss"));
+    server.add_account(NewAccount::named("ada"));
+    let settings = usersync::target::scim::ScimSettings {
+        protected_groups: vec!["admins".to_owned(), "no such".to_owned()],
+        protected_users: vec!["boss".to_owned()],
+        ..super::world::settings(&server)
+    };
+    let scim = usersync::target::scim::ScimTarget::new(settings).expect("good settings");
+    let listed = scim.accounts(None).await.expect("a page").items;
+    let of = |name: &str| listed.iter().find(|account| account.name == name).expect("listed").protected.clone();
+    assert!(of("root").is_some() && of("Boss").is_some() && of("ada").is_none());
+    assert!(scim.account_named("root").await.expect("a look").expect("there").protected.is_some());
+    assert!(scim.group_named("Admins").await.expect("a look").expect("there").protected.is_some());
+    let info = scim.probe().await.expect("a first contact");
+    let told = super::world::lines(&info, "protected");
+    assert!(told.iter().any(|(_, text)| text.contains("no such of protected_groups is not a group")), "{told:?}");
+}

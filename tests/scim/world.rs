@@ -1,0 +1,162 @@
+//! A SCIM server with its client, and the operations that are done to it.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use usersync::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, UserFields},
+    sandbox::{ScimOptions, ScimSandbox, ScimSwitches},
+    target::{
+        Applied, Credentials, NoteState, Target, TargetError, TargetErrorKind, TargetInfo,
+        scim::{ScimSettings, ScimTarget},
+    },
+};
+
+pub struct World {
+    pub server: ScimSandbox,
+    pub scim: ScimTarget,
+}
+
+pub fn soon() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_secs(30)
+}
+
+pub fn token(text: &str) -> Credentials {
+    let secret = SecretString::from(text);
+    Credentials::Token(std::sync::Arc::new(move || Ok(secret.clone())))
+}
+
+pub fn settings(server: &ScimSandbox) -> ScimSettings {
+    let mut settings = ScimSettings::new(server.url().parse().expect("a URL"), token(server.token()));
+    settings.http.call_timeout = std::time::Duration::from_secs(5);
+    settings
+}
+
+pub fn not_done(class: ErrorClass) -> TargetErrorKind {
+    TargetErrorKind::NotDone(class)
+}
+
+impl World {
+    pub async fn with(options: ScimOptions) -> Self {
+        let server = ScimSandbox::start(options).await.expect("a free port");
+        let scim = ScimTarget::new(settings(&server)).expect("good settings");
+        Self { server, scim }
+    }
+
+    /// A server with these switches.
+    pub async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
+        let mut options = ScimOptions::default();
+        work(&mut options.switches);
+        Self::with(options).await
+    }
+
+    /// The same, worked by a client of another profile.
+    pub async fn as_profile(profile: &str, work: impl FnOnce(&mut ScimSwitches)) -> Self {
+        let mut world = Self::switched(work).await;
+        let settings = ScimSettings { profile: Some(profile.to_owned()), ..settings(&world.server) };
+        world.scim = ScimTarget::new(settings).expect("good settings");
+        world
+    }
+
+    pub async fn apply(&self, operation: &Operation) -> Result<Applied, TargetError> {
+        self.scim.apply(operation, soon()).await
+    }
+
+    pub async fn done(&self, operation: &Operation) {
+        self.apply(operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
+    }
+
+    pub async fn account(&self, name: &str) -> Account {
+        self.scim.account_named(name).await.expect("a look").unwrap_or_else(|| panic!("{name} is there"))
+    }
+
+    pub async fn group(&self, name: &str) -> TargetGroup {
+        self.scim.group_named(name).await.expect("a look").unwrap_or_else(|| panic!("{name} is there"))
+    }
+
+    pub async fn create(&self, name: &str) -> Result<Account, TargetError> {
+        match self.apply(&create(name)).await? {
+            Applied::Account(account) => Ok(account),
+            other => panic!("an account, not {other:?}"),
+        }
+    }
+
+    pub async fn members(&self, group: &str) -> (BTreeSet<AccountId>, Option<String>) {
+        let id = self.group(group).await.id;
+        let page = self.scim.members(&id, None).await.expect("a page").expect("there");
+        (page.items.into_iter().collect(), page.doubt)
+    }
+
+    pub async fn join(&self, name: &str, group: &str) -> Operation {
+        let (account, group) = (self.account(name).await, self.group(group).await);
+        Operation::AddMember { group: group.id, group_name: group.name, account: account.id, name: account.name }
+    }
+
+    pub async fn leave(&self, name: &str, group: &str) -> Operation {
+        let (account, group) = (self.account(name).await, self.group(group).await);
+        Operation::RemoveMember { group: group.id, group_name: group.name, account: account.id, name: account.name }
+    }
+
+    /// Lists everybody; the logins in order, and why they may not be all.
+    pub async fn list(&self) -> (Vec<String>, Vec<String>) {
+        let (mut names, mut doubts, mut cursor) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = self.scim.accounts(cursor.as_deref()).await.expect("a page");
+            names.extend(page.items.into_iter().map(|account| account.name));
+            doubts.extend(page.doubt);
+            cursor = page.next;
+            if cursor.is_none() {
+                return (names, doubts);
+            }
+        }
+    }
+
+    /// The logins of a group's members, as the server has it.
+    pub fn inside(&self, group: &str) -> BTreeSet<String> {
+        self.server.snapshot().groups[group].clone()
+    }
+}
+
+pub fn create(name: &str) -> Operation {
+    let email = Some(format!("{name}@example.org"));
+    Operation::CreateUser {
+        name: name.to_owned(),
+        fields: UserFields { display_name: Some(format!("{name} Example")), email },
+    }
+}
+
+pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {
+    let fields = UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) };
+    Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
+}
+
+pub fn rename(account: &Account, to: &str) -> Operation {
+    Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to: to.to_owned() }
+}
+
+pub fn set_active(account: &Account, active: bool) -> Operation {
+    let (account, name) = (account.id.clone(), account.name.clone());
+    if active {
+        Operation::ActivateUser { account, name, gives: Vec::new() }
+    } else {
+        Operation::DeactivateUser { account, name, takes: Vec::new() }
+    }
+}
+
+pub fn delete(account: &Account) -> Operation {
+    Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() }
+}
+
+pub fn delete_group(id: &TargetGroupId, name: &str) -> Operation {
+    Operation::DeleteGroup { group: id.clone(), name: name.to_owned() }
+}
+
+pub fn names(all: &[&str]) -> BTreeSet<String> {
+    all.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The lines of a first contact about something.
+pub fn lines(info: &TargetInfo, about: &str) -> Vec<(NoteState, String)> {
+    info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.clone())).collect()
+}
