@@ -7,7 +7,8 @@ use super::{
     values::{self, Wrong},
 };
 
-const KINDS: &[(&str, TargetKind)] = &[("jira", TargetKind::Jira), ("crowd", TargetKind::Crowd)];
+const KINDS: &[(&str, TargetKind)] =
+    &[("jira", TargetKind::Jira), ("confluence", TargetKind::Confluence), ("crowd", TargetKind::Crowd)];
 /// Keys that only some kinds have.
 const ONLY: &[(&str, &[&str])] = &[("applications", &["jira"])];
 const TOKEN: Forms = ["token", "token_file", "token_env"];

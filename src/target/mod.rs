@@ -1,6 +1,7 @@
 //! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
 //! as [`Capabilities`].
 
+pub mod confluence;
 pub mod crowd;
 pub mod http;
 pub mod jira;
@@ -64,6 +65,9 @@ pub enum Deactivation {
 pub struct Capabilities {
     /// All accounts can be listed, inactive ones included.
     pub list_all: bool,
+    /// Display names and e-mail addresses can be changed.
+    #[serde(default = "yes")]
+    pub update: bool,
     /// A login can be changed.
     pub rename: bool,
     /// How an account is deactivated and activated.
@@ -88,6 +92,11 @@ pub struct Capabilities {
     pub group_max: usize,
     /// Characters that group names cannot have.
     pub group_forbids: Vec<char>,
+}
+
+/// What was kept before there was a target that could not.
+fn yes() -> bool {
+    true
 }
 
 /// What a first contact with a target finds out.
