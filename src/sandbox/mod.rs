@@ -1,10 +1,11 @@
-//! In-memory imitations of Keycloak, Jira Data Center and Crowd over real HTTP on loopback ports, for `usersync demo`,
-//! for tests and for benchmarks.
+//! In-memory imitations of Keycloak and of its targets over real HTTP on loopback ports, for `usersync demo`, for tests
+//! and for benchmarks.
 //!
-//! [`keycloak`], [`jira`] and [`crowd`] are the servers, [`fault`] makes any of them misbehave, [`journal`] remembers what
-//! was asked of them.
+//! [`keycloak`] is the source; [`jira`], [`confluence`] and [`crowd`] are targets. [`fault`] makes any of them misbehave,
+//! [`journal`] remembers what was asked of them.
 
 pub mod agree;
+pub mod confluence;
 pub mod crowd;
 pub mod fault;
 mod front;
@@ -17,6 +18,7 @@ mod roster;
 mod server;
 mod versions;
 
+pub use confluence::{ConfluenceOptions, ConfluenceSandbox};
 pub use crowd::{CrowdOptions, CrowdSandbox};
 pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};
