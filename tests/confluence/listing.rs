@@ -53,7 +53,8 @@ async fn without_a_listing_the_members_of_the_users_group_are_listed_and_doubted
 
 #[tokio::test]
 async fn a_listing_that_does_not_add_up_is_doubted() {
-    let person = json!({ "type": "known", "username": "ada", "userKey": "k1", "displayName": "A", "status": "current" });
+    let person =
+        json!({ "type": "known", "username": "ada", "userKey": "k1", "displayName": "A", "status": "current" });
     let page = |more: serde_json::Value| {
         let mut page = json!({ "results": [person], "start": 0, "limit": 100, "size": 1, "unknownField": {} });
         page.as_object_mut().expect("fields").extend(more.as_object().cloned().unwrap_or_default());

@@ -17,10 +17,17 @@ async fn an_account_is_found_by_key_and_by_login_in_any_case() {
     let key = wiki.sandbox.add_account(NewAccount::named("Ada").in_groups(&groups));
     wiki.sandbox.set_page_cap(100);
     let ada = wiki.target.account(&AccountId::from(key.clone())).await.expect("an answer").expect("there");
-    assert_eq!((ada.name.as_str(), ada.groups.as_ref().map(Vec::len)), ("ada", Some(450)), "all of three pages and more");
+    assert_eq!(
+        (ada.name.as_str(), ada.groups.as_ref().map(Vec::len)),
+        ("ada", Some(450)),
+        "all of three pages and more"
+    );
     assert!(ada.groups.as_ref().is_some_and(|groups| groups.contains(&TargetGroupId::from("group 449"))));
     for name in ["ada", "ADA"] {
-        assert_eq!(wiki.target.account_named(name).await.expect("an answer").map(|one| one.id.to_string()), Some(key.clone()));
+        assert_eq!(
+            wiki.target.account_named(name).await.expect("an answer").map(|one| one.id.to_string()),
+            Some(key.clone())
+        );
     }
     assert_eq!(wiki.target.account_named("ad").await, Ok(None));
     assert_eq!(wiki.target.account(&AccountId::from("nobody")).await, Ok(None));

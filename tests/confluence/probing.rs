@@ -9,7 +9,7 @@ use usersync::{
     target::{CaseRule, Credentials, NoteState, Target, confluence::ConfluenceSettings, confluence::ConfluenceTarget},
 };
 
-use crate::world::{Wiki, not_done, told, token};
+use crate::world::{Wiki, not_done, token, told};
 
 #[tokio::test]
 async fn versions_differ_in_what_they_can() {

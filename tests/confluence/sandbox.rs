@@ -88,6 +88,9 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     site.expect("PUT", "/user/ada/group/nowhere", None, 404).await;
     site.expect("DELETE", "/user/nobody/group/dev", None, 404).await;
     site.expect("DELETE", "/user/admin/group/confluence-administrators", None, 403).await;
+    site.sandbox.set_read_only(true);
+    site.expect("PUT", "/user/ada/group/ops", None, 403).await;
+    site.sandbox.set_read_only(false);
     site.expect("GET", "/group", None, 200).await;
     site.expect("GET", "/group/dev", None, 200).await;
     site.expect("GET", "/group/nowhere", None, 404).await;

@@ -14,6 +14,7 @@ macro_rules! suite {
     ($($test:ident)*) => {
         suite!(@kind jira $($test)*);
         suite!(@kind crowd $($test)*);
+        suite!(@kind confluence $($test)*);
     };
     (@kind $kind:ident $($test:ident)*) => {
         mod $kind {

@@ -243,4 +243,5 @@ macro_rules! kinds {
 kinds! {
     jira 10
     crowd 10
+    confluence 9
 }
