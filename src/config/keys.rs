@@ -84,7 +84,12 @@ pub(super) const KEYS: &[Key] = &[
         "Which of them. The variable `USERSYNC_LOG` takes a finer filter, as `info,usersync::keycloak=debug`.",
     ),
     key("target.name", "name", Required, "How it is called everywhere."),
-    key("target.kind", "`jira`, `confluence` or `crowd`", Required, "What it is; `crowd` also for a Jira by its user server."),
+    key(
+        "target.kind",
+        "`jira`, `confluence` or `crowd`",
+        Required,
+        "What it is; `crowd` also for a Jira by its user server.",
+    ),
     key("target.url", "URL", Required, "Its base URL, with the context path if it has one."),
     key("target.token", "secret", Absent, "A personal access token. Or `user` and `password`."),
     key("target.token_file", "path", Absent, "The file that holds the token."),
