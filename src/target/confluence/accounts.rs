@@ -73,7 +73,11 @@ impl ConfluenceTarget {
         let protection = self.protection(deadline).await?;
         let Some(user) = self.user(by, what, deadline).await? else { return Ok(None) };
         let key = user.key.clone().ok_or_else(|| lacking(what))?;
-        let groups = self.groups_of(&key, what, deadline).await?;
+        let groups = match self.groups_of(&key, what, deadline).await {
+            // It went between the two questions.
+            Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => return Ok(None),
+            groups => groups?,
+        };
         user.into_account(&protection, groups).map(Some).ok_or_else(|| lacking(what))
     }
 

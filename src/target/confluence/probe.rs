@@ -67,7 +67,6 @@ impl ConfluenceTarget {
                 ),
             ));
         }
-        self.fresh_protection().await?;
         let rights = self.rights(None).await?;
         let list_all = self.has_listing().await?;
         let update = self.way_to_update(&me.name, &server).await?;
@@ -84,7 +83,9 @@ impl ConfluenceTarget {
         }
         notes.extend(cannot(&server, update, list_all));
         notes.extend(self.seats_note().await?);
-        notes.push(self.protected_note().await?);
+        if rights != Rights::Missing {
+            notes.push(self.protected_note().await?);
+        }
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
 
@@ -157,7 +158,7 @@ impl ConfluenceTarget {
     }
 
     async fn protected_note(&self) -> Result<Note, TargetError> {
-        let known = self.protection(None).await?;
+        let known = self.fresh_protection().await?;
         let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
         groups.sort_unstable();
         let text = format!(

@@ -68,7 +68,7 @@ impl ConfluenceTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
-        let marked = self.marked_groups(&own_id, deadline).await?;
+        let (marked, _) = self.marked_groups(&own_id, deadline).await?;
         groups.extend(marked.iter().cloned());
         let mut members = HashSet::new();
         for group in &groups {
@@ -87,19 +87,24 @@ impl ConfluenceTarget {
         Ok(Protection { own_id, groups, marked, members, users, duplicates: HashMap::new() })
     }
 
-    /// The groups that are known to make administrators. Confluence has no list of them, but one of our own groups must
-    /// be such a one.
-    async fn marked_groups(&self, own_id: &str, deadline: Option<Timestamp>) -> Result<HashSet<String>, TargetError> {
+    /// The groups that are known to make administrators, and whether we are in one of them. Confluence has no list of
+    /// them, but one of our own groups must be such a one.
+    pub(super) async fn marked_groups(
+        &self,
+        own_id: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(HashSet<String>, bool), TargetError> {
+        let own = self.groups_of(own_id, "reading our own groups", deadline).await?.unwrap_or_default();
         let mut marked = HashSet::from([ADMINISTRATORS.to_owned()]);
-        let what = "reading our own groups";
-        for group in self.groups_of(own_id, what, deadline).await?.unwrap_or_default() {
+        for group in &own {
             match self.makes_administrators(group.as_str(), deadline).await? {
                 Some(true) => marked.insert(group.to_string()),
                 Some(false) => false,
                 None => break,
             };
         }
-        Ok(marked)
+        let are_we = own.iter().any(|group| marked.contains(group.as_str()));
+        Ok((marked, are_we))
     }
 
     /// Whether a group makes administrators; `None` where this Confluence, or our rights, do not tell.

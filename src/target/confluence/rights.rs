@@ -44,9 +44,8 @@ impl ConfluenceTarget {
     /// administrators may read.
     pub(super) async fn rights(&self, deadline: Option<Timestamp>) -> Result<Rights, TargetError> {
         let what = "reading our own rights";
-        let protection = self.protection(deadline).await?;
-        let own = self.groups_of(&protection.own_id, what, deadline).await?.unwrap_or_default();
-        if own.iter().any(|group| protection.marked.contains(group.as_str())) {
+        let me = self.myself(deadline).await?;
+        if let (_, true) = self.marked_groups(me.id.as_str(), deadline).await? {
             return Ok(Rights::Administrator);
         }
         let group = segment(ADMINISTRATORS);
