@@ -57,6 +57,7 @@ async fn list(context: &Context) -> Outcome {
         }
         let kind = match target.kind {
             TargetKind::Jira => "jira",
+            TargetKind::Confluence => "confluence",
             TargetKind::Crowd => "crowd",
             TargetKind::Bitbucket => "bitbucket",
             TargetKind::Scim => "scim",

@@ -141,7 +141,7 @@ pub(super) const KEYS: &[Key] = &[
         "target.applications",
         "list of texts",
         Value(r#"["jira-software"]"#),
-        "The applications that new accounts get access to.",
+        "Jira: the applications that new accounts get access to.",
     ),
     key(
         "target.default_group",

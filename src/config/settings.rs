@@ -83,6 +83,8 @@ pub enum LogFormat {
 pub enum TargetKind {
     /// Jira Data Center or Server.
     Jira,
+    /// Confluence Data Center.
+    Confluence,
     /// Crowd, or a Jira by its user server.
     Crowd,
     /// Bitbucket Data Center.

@@ -9,6 +9,7 @@ use super::{
 
 const KINDS: &[(&str, TargetKind)] = &[
     ("jira", TargetKind::Jira),
+    ("confluence", TargetKind::Confluence),
     ("bitbucket", TargetKind::Bitbucket),
     ("crowd", TargetKind::Crowd),
     ("scim", TargetKind::Scim),

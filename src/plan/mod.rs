@@ -22,6 +22,7 @@ pub(crate) mod fixtures {
     pub(crate) fn capabilities() -> Capabilities {
         Capabilities {
             list_all: true,
+            update: true,
             rename: true,
             deactivate: Deactivation::Switch,
             delete: true,

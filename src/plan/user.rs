@@ -284,7 +284,13 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
-    if !fields.is_empty() {
+    if !fields.is_empty() && !situation.capabilities.update {
+        planned.findings.not_possible.push(format!(
+            "{}: {}; the target cannot change it, so change it there by hand",
+            account.name,
+            differing(&fields)
+        ));
+    } else if !fields.is_empty() {
         let (id, name) = (account.id.clone(), account.name.clone());
         planned.operations.push(Operation::UpdateUser { account: id, name, fields });
     }
@@ -433,11 +439,20 @@ fn changed_fields(
     capabilities: &Capabilities,
 ) -> UserFields {
     let present_email = if capabilities.reads_email { &account.email } else { &link.written.email };
+    // An address that was neither read nor written may be the right one.
+    let unknown = !capabilities.update && !capabilities.reads_email && present_email.is_none();
     UserFields {
         display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
         // An empty address leaves what is there: some targets demand one.
-        email: desired.email.clone().filter(|email| present_email.as_ref() != Some(email)),
+        email: desired.email.clone().filter(|email| !unknown && present_email.as_ref() != Some(email)),
     }
+}
+
+/// What differs, for a target where it stays so.
+fn differing(fields: &UserFields) -> String {
+    let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
+    let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak is now another".to_owned());
+    name.into_iter().chain(email).collect::<Vec<_>>().join(", ")
 }
 
 fn plan_memberships(

@@ -1,10 +1,11 @@
-//! In-memory imitations of Keycloak and of the targets over real HTTP on loopback ports, for `usersync demo`,
-//! for tests and for benchmarks.
+//! In-memory imitations of Keycloak and of its targets over real HTTP on loopback ports, for `usersync demo`, for tests
+//! and for benchmarks.
 //!
 //! One folder each; [`fault`] makes any of them misbehave, [`journal`] remembers what was asked of them.
 
 pub mod agree;
 pub mod bitbucket;
+pub mod confluence;
 pub mod crowd;
 pub mod fault;
 mod front;
@@ -20,6 +21,7 @@ mod server;
 mod versions;
 
 pub use bitbucket::{BitbucketOptions, BitbucketSandbox};
+pub use confluence::{ConfluenceOptions, ConfluenceSandbox};
 pub use crowd::{CrowdOptions, CrowdSandbox};
 pub use fault::{Fault, Faults};
 pub use jira::{JiraOptions, JiraSandbox};

@@ -2,6 +2,7 @@
 //! as [`Capabilities`].
 
 pub mod bitbucket;
+pub mod confluence;
 pub mod crowd;
 pub mod http;
 pub mod jira;
@@ -66,6 +67,9 @@ pub enum Deactivation {
 pub struct Capabilities {
     /// All accounts can be listed, inactive ones included.
     pub list_all: bool,
+    /// Display names and e-mail addresses can be changed.
+    #[serde(default = "yes")]
+    pub update: bool,
     /// A login can be changed.
     pub rename: bool,
     /// How an account is deactivated and activated.
@@ -90,6 +94,11 @@ pub struct Capabilities {
     pub group_max: usize,
     /// Characters that group names cannot have.
     pub group_forbids: Vec<char>,
+}
+
+/// What was kept before there was a target that could not.
+fn yes() -> bool {
+    true
 }
 
 /// What a first contact with a target finds out.

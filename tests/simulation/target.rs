@@ -78,6 +78,7 @@ impl Target for SimulatedTarget {
             signed_in_as: "usersync".into(),
             capabilities: Capabilities {
                 list_all: true,
+                update: true,
                 rename: true,
                 deactivate: Deactivation::Switch,
                 delete: true,

@@ -17,6 +17,7 @@ macro_rules! suite {
         suite!(@kind bitbucket $($test)*);
         suite!(@kind scim $($test)*);
         suite!(@kind scim_keycloak $($test)*);
+        suite!(@kind confluence $($test)*);
     };
     (@kind $kind:ident $($test:ident)*) => {
         mod $kind {

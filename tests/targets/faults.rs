@@ -246,4 +246,5 @@ kinds! {
     bitbucket 10
     scim 10
     scim_keycloak 10
+    confluence 9
 }

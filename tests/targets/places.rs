@@ -8,12 +8,13 @@ use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
     sandbox::{
-        BitbucketOptions, BitbucketSandbox, CrowdOptions, CrowdSandbox, Faults, JiraOptions, JiraSandbox, Journal,
-        ScimOptions, ScimSandbox, crowd::NewCrowdUser,
+        BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, Faults,
+        JiraOptions, JiraSandbox, Journal, ScimOptions, ScimSandbox, crowd::NewCrowdUser,
     },
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
         bitbucket::{BitbucketSettings, BitbucketTarget},
+        confluence::{ConfluenceSettings, ConfluenceTarget},
         crowd::{CrowdSettings, CrowdTarget},
         http::HttpSettings,
         jira::{JiraSettings, JiraTarget},
@@ -53,6 +54,20 @@ pub async fn jira() -> Place {
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_list_cap(cap);
+    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+}
+
+pub async fn confluence() -> Place {
+    let options = ConfluenceOptions::default();
+    let secret = options.token.clone();
+    let sandbox = ConfluenceSandbox::start(options).await.expect("a free port");
+    let mut settings = ConfluenceSettings::new(url(&sandbox.url()), token(&secret));
+    settings.http = patient();
+    let target = ConfluenceTarget::new(settings).expect("good settings");
+    let sandbox = Arc::new(sandbox);
+    let capped = Arc::clone(&sandbox);
+    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let cap_pages = move |cap| capped.set_page_cap(cap);
     Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 

@@ -88,6 +88,7 @@ impl CrowdTarget {
             signed_in_as: self.rest.who(),
             capabilities: Capabilities {
                 list_all: true,
+                update: true,
                 rename,
                 deactivate: Deactivation::Switch,
                 delete: true,

@@ -1,10 +1,7 @@
 //! What must not be changed: administrators and their groups, and what the settings name. An application has no account
 //! of its own.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 

@@ -143,6 +143,7 @@ impl JiraTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all,
+                update: true,
                 rename: true,
                 deactivate: Deactivation::Switch,
                 delete: true,

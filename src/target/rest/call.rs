@@ -47,6 +47,7 @@ pub struct Ask<'a> {
     deadline: Option<Timestamp>,
     anonymous: bool,
     reads: bool,
+    refusal: Option<fn(&Answer) -> bool>,
 }
 
 impl<'a> Ask<'a> {
@@ -64,6 +65,7 @@ impl<'a> Ask<'a> {
             deadline: None,
             anonymous: false,
             reads: false,
+            refusal: None,
         }
     }
 
@@ -121,6 +123,12 @@ impl<'a> Ask<'a> {
     /// Reads in spite of its method, as a search by POST.
     pub fn only_reads(mut self) -> Self {
         self.reads = true;
+        self
+    }
+
+    /// An interface that refuses with 5xx: what this recognises as its refusal comes back, whatever its status.
+    pub fn refuses_by(mut self, own: fn(&Answer) -> bool) -> Self {
+        self.refusal = Some(own);
         self
     }
 
@@ -247,6 +255,9 @@ impl Rest {
                 answer.status.as_u16(),
             );
             return Err(errors::not_done(ErrorClass::Permanent, text));
+        }
+        if answer.status.is_server_error() && ask.refusal.is_some_and(|own| own(&answer)) {
+            return Ok(answer);
         }
         match errors::common(self.dialect, ask.what, ask.writes(), &answer) {
             Some(error) => Err(error),

@@ -1,0 +1,170 @@
+//! Reading accounts.
+
+use jiff::Timestamp;
+
+use super::{
+    ConfluenceTarget,
+    wire::{Group, ResultPage, User},
+};
+use crate::{
+    model::{Account, AccountId, TargetGroupId},
+    target::{
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, doubt, error, fold},
+    },
+};
+
+/// Groups asked for at once.
+const PAGE: &str = "200";
+
+/// Which user.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// By the stable key.
+    Key(&'a str),
+    /// By the login.
+    Login(&'a str),
+}
+
+impl User {
+    /// The account that Confluence tells of; `None` if an answer lacks what every account has.
+    pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
+        let active = self.active()?;
+        let (key, name) = (self.key?, self.username?);
+        Some(Account {
+            protected: protection.account(&key, &name, groups.as_deref()),
+            immutable: None,
+            display_name: self.display_name.unwrap_or_else(|| name.clone()),
+            email: None,
+            id: key.into(),
+            name,
+            active,
+            access: Vec::new(),
+            groups,
+        })
+    }
+}
+
+impl ConfluenceTarget {
+    pub(super) async fn account_by_key(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        self.whole_account(By::Key(id.as_str()), &format!("reading account {id}"), deadline).await
+    }
+
+    pub(super) async fn account_by_login(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let found = self.whole_account(By::Login(name), &format!("reading {name}"), deadline).await?;
+        Ok(found.filter(|account| fold(&account.name) == fold(name)))
+    }
+
+    /// An account with its groups, which Confluence tells apart.
+    async fn whole_account(
+        &self,
+        by: By<'_>,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(deadline).await?;
+        let Some(user) = self.user(by, what, deadline).await? else { return Ok(None) };
+        let key = user.key.clone().ok_or_else(|| lacking(what))?;
+        let groups = match self.groups_of(&key, what, deadline).await {
+            // It went between the two questions.
+            Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => return Ok(None),
+            groups => groups?,
+        };
+        user.into_account(&protection, groups).map(Some).ok_or_else(|| lacking(what))
+    }
+
+    /// A user with key, login and status; `None` if there is none.
+    pub(super) async fn user(
+        &self,
+        by: By<'_>,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<User>, TargetError> {
+        let ask = Ask::get("/user", what).query("expand", "status").deadline(deadline);
+        let ask = match by {
+            By::Key(key) => ask.query("key", key),
+            By::Login(login) => ask.query("username", login).login(login),
+        };
+        let Some(user) = self.rest.find::<User>(&ask).await?.filter(User::known) else { return Ok(None) };
+        self.with_status(user, what, deadline).await.map(Some)
+    }
+
+    /// A Confluence that does not tell the status here tells it over JSON-RPC, if that is on.
+    async fn with_status(&self, mut user: User, what: &str, deadline: Option<Timestamp>) -> Result<User, TargetError> {
+        if user.active().is_none()
+            && let Some(login) = &user.username
+            && let Some(active) = self.active_by_rpc(login, deadline).await?
+        {
+            user.status = Some(if active { "current" } else { "deactivated" }.to_owned());
+        }
+        let whole = user.key.is_some() && user.username.is_some() && user.active().is_some();
+        if whole { Ok(user) } else { Err(lacking(what)) }
+    }
+
+    /// The groups that an account is in; `None` if the listing may not be whole.
+    pub(super) async fn groups_of(
+        &self,
+        key: &str,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Vec<TargetGroupId>>, TargetError> {
+        let mut groups = Vec::new();
+        let mut at = 0;
+        loop {
+            let start = at.to_string();
+            let ask = Ask::get("/user/memberof", what)
+                .query("key", key)
+                .query("start", &start)
+                .query("limit", PAGE)
+                .deadline(deadline);
+            let page: ResultPage<Group> = self.rest.read(&ask).await?;
+            let (next, mut why) = page.next(at);
+            for group in page.results {
+                match group.name {
+                    Some(name) => groups.push(TargetGroupId::from(fold(&name))),
+                    None => why = Some("a group came without a name".to_owned()),
+                }
+            }
+            match (next, why) {
+                (_, Some(_)) => return Ok(None),
+                (Some(next), None) => at = next,
+                (None, None) => break,
+            }
+        }
+        // Pages that overlap, since somebody joined meanwhile, name a group twice.
+        groups.sort();
+        groups.dedup();
+        Ok(Some(groups))
+    }
+
+    /// Makes sure that a login still belongs to an account, as everything but reading is addressed by login: `None` if
+    /// the account is gone.
+    pub(super) async fn look_first(
+        &self,
+        account: &AccountId,
+        login: &str,
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<Option<User>, TargetError> {
+        let Some(user) = self.user(By::Key(account.as_str()), what, Some(deadline)).await? else { return Ok(None) };
+        match &user.username {
+            Some(now) if fold(now) != fold(login) => Err(error(
+                TargetErrorKind::NotFound,
+                format!("{what}: the account's login is {now} by now, so nothing was sent. It is looked at again."),
+            )),
+            _ => Ok(Some(user)),
+        }
+    }
+}
+
+fn lacking(what: &str) -> TargetError {
+    doubt(format!("{what}: Confluence's answer lacks the user's key, login or status."))
+}

@@ -1,0 +1,118 @@
+//! Groups: finding, making, deleting.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    ConfluenceTarget,
+    rights::place,
+    wire::{Group, NewGroup, ResultPage},
+};
+use crate::{
+    model::{TargetGroup, TargetGroupId},
+    target::{
+        Applied, TargetError, TargetErrorKind,
+        rest::{Ask, doubt, error, fold, not_possible},
+    },
+};
+
+/// Groups asked for at once; the server gives fewer if it likes.
+const PAGE: &str = "200";
+
+impl ConfluenceTarget {
+    /// A group by name, and whether it makes administrators where this Confluence tells.
+    pub(super) async fn find_group(
+        &self,
+        name: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<TargetGroup>, TargetError> {
+        let protection = self.protection(deadline).await?;
+        let Some(spelled) = self.spelled(name, deadline).await? else { return Ok(None) };
+        let mut protected = protection.group(&spelled);
+        if protected.is_none() && self.makes_administrators(&spelled, deadline).await? == Some(true) {
+            protected = Some("it makes administrators".to_owned());
+        }
+        Ok(Some(TargetGroup { id: TargetGroupId::from(fold(&spelled)), name: spelled, protected }))
+    }
+
+    /// How a group's name is spelled; `None` if there is no such group.
+    pub(super) async fn spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<String>, TargetError> {
+        let name = name.trim();
+        let what = format!("reading group {name}");
+        let ask = Ask::get(format!("/group/{}", place(&what, name)?), &what).deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            let group: Group = self.rest.parse(&ask, &answer)?;
+            return Ok(group.name.filter(|found| fold(found) == fold(name)));
+        }
+        let said = self.rest.said(&answer, None);
+        match answer.status {
+            StatusCode::NOT_FOUND if said.own => Ok(None),
+            // What is said of a group that is not there is not described; the list of all groups is.
+            StatusCode::FORBIDDEN => self.spelled_in_list(name, &what, deadline).await,
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+
+    async fn spelled_in_list(
+        &self,
+        name: &str,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<String>, TargetError> {
+        let mut at = 0;
+        loop {
+            let start = at.to_string();
+            let ask = Ask::get("/group", what).query("start", &start).query("limit", PAGE).deadline(deadline);
+            let page: ResultPage<Group> = self.rest.read(&ask).await?;
+            let (next, why) = page.next(at);
+            let found = page.results.into_iter().filter_map(|group| group.name).find(|one| fold(one) == fold(name));
+            match (found, next, why) {
+                (Some(found), ..) => return Ok(Some(found)),
+                (None, _, Some(why)) => return Err(doubt(format!("{what}: the list of groups is not whole: {why}."))),
+                (None, Some(next), None) => at = next,
+                (None, None, None) => return Ok(None),
+            }
+        }
+    }
+
+    pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("creating group {name}");
+        place(&what, name)?;
+        let body = NewGroup { kind: "group", name };
+        let ask = Ask::new(Method::POST, "/admin/group", &what).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            // The description leaves open what comes back, so the name that was sent does, too.
+            let made: Option<Group> = serde_json::from_slice(&answer.body).ok();
+            let spelled = made.and_then(|made| made.name).unwrap_or_else(|| name.to_owned());
+            let id = TargetGroupId::from(fold(&spelled));
+            return Ok(Applied::Group(TargetGroup { id, name: spelled, protected: None }));
+        }
+        let exists = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
+            && self.spelled(name, Some(deadline)).await?.is_some();
+        if exists {
+            return Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name.")));
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    pub(super) async fn delete_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
+        let what = format!("deleting group {name}");
+        let path = format!("/admin/group/{}", place(&what, name)?);
+        let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        let said = self.rest.said(&answer, None);
+        match answer.status {
+            status if status.is_success() => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if self.spelled(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+                "{what}: Confluence refuses{}. The last group that makes administrators cannot go; delete others by \
+                 hand in Confluence, where it says what is in the way.",
+                said.quoted()
+            ))),
+            _ => Err(self.refused_write(&ask, &answer, deadline).await),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Listing all accounts: 8.8 and later have a listing of their own; before that there are only the members of the
+//! group that nearly everybody is in.
+
+use reqwest::StatusCode;
+
+use super::{
+    ConfluenceTarget,
+    wire::{ResultPage, User},
+};
+use crate::{
+    model::{Account, ErrorClass},
+    target::{
+        Page, TargetError,
+        rest::{Ask, Protection, not_done},
+    },
+};
+
+/// Accounts asked for at once; the server gives fewer if it likes.
+const PAGE: &str = "1000";
+/// What stands before a cursor into the members of the group.
+const MEMBERS: &str = "members:";
+
+impl ConfluenceTarget {
+    /// One page of all accounts.
+    pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
+        if let Some(place) = cursor.and_then(|cursor| cursor.strip_prefix(MEMBERS)) {
+            return self.list_members(position(place)?, &protection).await;
+        }
+        let what = "listing all accounts";
+        let at = position(cursor.unwrap_or("0"))?;
+        let start = at.to_string();
+        let ask = Ask::get("/user/list", what).query("start", &start).query("limit", PAGE).query("expand", "status");
+        let answer = self.rest.ask(&ask).await?;
+        let absent = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        if absent && at == 0 {
+            return self.list_members(0, &protection).await;
+        }
+        if !answer.status.is_success() {
+            return Err(self.rest.unexpected(&ask, &answer));
+        }
+        let page: ResultPage<User> = self.rest.parse(&ask, &answer)?;
+        let (next, why) = page.next(at);
+        let mut doubts: Vec<String> = why.into_iter().collect();
+        let items = self.accounts_from(page.results, &protection, &mut doubts).await?;
+        Ok(Page { items, next: next.map(|next| next.to_string()), doubt: joined(&doubts) })
+    }
+
+    /// One page of the members of the group that nearly everybody is in, which are never all for certain.
+    async fn list_members(&self, at: usize, protection: &Protection) -> Result<Page<Account>, TargetError> {
+        let group = &self.everybody;
+        let mut doubts = vec![format!(
+            "this Confluence has no listing of all accounts (8.8 and later have one); only the members of {group} were \
+             listed, so accounts outside of it are missing"
+        )];
+        let Some(page) = self.members_page(group, at, None).await? else {
+            return Ok(Page { items: Vec::new(), next: None, doubt: joined(&doubts) });
+        };
+        let (next, why) = page.next(at);
+        doubts.extend(why);
+        let items = self.accounts_from(page.results, protection, &mut doubts).await?;
+        Ok(Page { items, next: next.map(|next| format!("{MEMBERS}{next}")), doubt: joined(&doubts) })
+    }
+
+    /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
+    async fn accounts_from(
+        &self,
+        users: Vec<User>,
+        protection: &Protection,
+        doubts: &mut Vec<String>,
+    ) -> Result<Vec<Account>, TargetError> {
+        let mut accounts = Vec::with_capacity(users.len());
+        let mut unknown = 0_usize;
+        for user in users.into_iter().filter(User::known) {
+            let (key, name) = (user.key.clone(), user.username.clone());
+            let account = match (user.into_account(protection, None), key, name) {
+                (Some(account), ..) => Some(account),
+                (None, Some(key), _) => self.account_by_key(&key.into(), None).await?,
+                (None, None, Some(name)) => self.account_by_login(&name, None).await?,
+                (None, None, None) => None,
+            };
+            unknown += usize::from(account.is_none());
+            accounts.extend(account);
+        }
+        if unknown > 0 {
+            doubts.push(format!("{unknown} accounts came that could not be read"));
+        }
+        Ok(accounts)
+    }
+}
+
+/// Where a listing goes on.
+pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
+    cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{cursor} is not a position in a list.")))
+}
+
+fn joined(doubts: &[String]) -> Option<String> {
+    (!doubts.is_empty()).then(|| doubts.join("; "))
+}

@@ -1,0 +1,127 @@
+//! Who is in a group: reading, adding, taking out.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+
+use super::{
+    ConfluenceTarget,
+    listing::position,
+    rights::place,
+    wire::{ResultPage, User},
+};
+use crate::{
+    model::{AccountId, TargetGroupId},
+    target::{
+        Applied, Page, TargetError,
+        rest::{Ask, fold},
+    },
+};
+
+/// Members asked for at once; the server gives fewer if it likes.
+const PAGE: &str = "200";
+
+impl ConfluenceTarget {
+    /// One page of a group's members as they came; `None` if there is no such group.
+    pub(super) async fn members_page(
+        &self,
+        group: &str,
+        at: usize,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<ResultPage<User>>, TargetError> {
+        let what = format!("reading the members of {group}");
+        let start = at.to_string();
+        let ask = Ask::get(format!("/group/{}/member", place(&what, group)?), &what)
+            .query("start", &start)
+            .query("limit", PAGE)
+            .query("expand", "status")
+            .deadline(deadline);
+        let Some(page) = self.rest.find::<ResultPage<User>>(&ask).await? else { return Ok(None) };
+        // Whether a group without members is there at all is told by the group itself.
+        let doubtful = page.results.is_empty() && at == 0;
+        let absent = doubtful && self.spelled(group, deadline).await?.is_none();
+        Ok((!absent).then_some(page))
+    }
+
+    /// One page of a group's members, inactive ones included.
+    pub(super) async fn members_of(
+        &self,
+        group: &str,
+        cursor: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        let at = position(cursor.unwrap_or("0"))?;
+        let Some(page) = self.members_page(group, at, deadline).await? else { return Ok(None) };
+        let (next, why) = page.next(at);
+        let known = page.results.into_iter().filter(User::known);
+        let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| user.key).partition(Option::is_some);
+        let keyless = (!lacking.is_empty()).then(|| format!("{} members of {group} came without a key", lacking.len()));
+        Ok(Some(Page {
+            items: items.into_iter().flatten().map(AccountId::from).collect(),
+            next: next.map(|next| next.to_string()),
+            doubt: why.map(|why| format!("{group}: {why}")).or(keyless),
+        }))
+    }
+
+    /// Adds a member. Confluence takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    pub(super) async fn add_member(
+        &self,
+        group: &str,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("adding {login} to {group}");
+        let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
+        let ask = Ask::new(Method::PUT, path, &what).login(login).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    pub(super) async fn remove_member(
+        &self,
+        group: &str,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("taking {login} out of {group}");
+        let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
+        if self.look_first(account, login, &what, deadline).await?.is_none() {
+            return Ok(Applied::Done);
+        }
+        let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(Applied::Done);
+        }
+        let said = self.rest.said(&answer, Some(login));
+        let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
+        if unclear && !self.is_member(group, account, deadline).await? {
+            return Ok(Applied::Done);
+        }
+        Err(self.refused_write(&ask, &answer, deadline).await)
+    }
+
+    /// Whether an account is a member of a group, as far as both are there.
+    async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
+        let Some(found) = self.account_by_key(account, Some(deadline)).await? else { return Ok(false) };
+        if let Some(groups) = found.groups {
+            return Ok(groups.contains(&TargetGroupId::from(fold(group))));
+        }
+        // The list of groups was not whole, so the group's side tells.
+        let mut cursor = None;
+        while let Some(page) = self.members_of(group, cursor.as_deref(), Some(deadline)).await? {
+            if page.items.contains(account) {
+                return Ok(true);
+            }
+            if page.next.is_none() {
+                break;
+            }
+            cursor = page.next;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,110 @@
+//! Confluence Data Center 8.5 to 10, through `/rest/api`; what came to it only with 9.4, through its JSON-RPC where
+//! that is on.
+
+mod accounts;
+mod dialect;
+mod groups;
+mod listing;
+mod members;
+mod probe;
+mod protection;
+mod rights;
+mod rpc;
+mod settings;
+mod users;
+mod wire;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::dialect::CONFLUENCE;
+use super::{
+    Applied, Page, Target, TargetError, TargetInfo,
+    rest::{ProtectionCache, Rest},
+};
+use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+
+pub use settings::ConfluenceSettings;
+
+/// A Confluence Data Center.
+pub struct ConfluenceTarget {
+    rest: Rest,
+    everybody: String,
+    protected_groups: Vec<String>,
+    protected_users: Vec<String>,
+    protection: ProtectionCache,
+}
+
+impl ConfluenceTarget {
+    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    pub fn new(settings: ConfluenceSettings) -> Result<Self, TargetError> {
+        Ok(Self {
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &CONFLUENCE)?,
+            everybody: settings.everybody,
+            protected_groups: settings.protected_groups,
+            protected_users: settings.protected_users,
+            protection: ProtectionCache::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Target for ConfluenceTarget {
+    fn kind(&self) -> &'static str {
+        "confluence"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.find_out().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.account_by_key(id, None).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.account_by_login(name, None).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        self.list_accounts(cursor).await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.find_group(name, None).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.members_of(group.as_str(), cursor, None).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_fatal_end(operation, deadline).await?;
+        match operation {
+            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
+            Operation::RenameUser { name, to, .. } => Err(Self::no_rename(name, to)),
+            Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,
+            Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
+            Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
+            Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
+            Operation::AddMember { group_name, name, .. } => self.add_member(group_name, name, deadline).await,
+            Operation::RemoveMember { group_name, account, name, .. } => {
+                self.remove_member(group_name, account, name, deadline).await
+            }
+        }
+    }
+
+    async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
+        self.seats_left().await
+    }
+
+    fn forget_refusal(&self) {
+        self.rest.auth.forget();
+    }
+}

@@ -1,0 +1,254 @@
+//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+
+use reqwest::{Method, header::ALLOW};
+
+use super::{
+    ConfluenceTarget,
+    rights::{Rights, place},
+    wire::ServerInformation,
+};
+use crate::{
+    model::{ErrorClass, TargetIdentity},
+    target::{
+        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        http::Answer,
+        rest::{Ask, Version, atlassian, clock_note, not_done, note, round_trip_note, thin},
+    },
+};
+
+/// What logins cannot have: what Confluence says, and a slash, which its paths cannot carry. Control characters are
+/// forbidden everywhere.
+const LOGIN_FORBIDS: &str = "\\/,+<>'\" \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
+                             \u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
+/// What group names cannot have, as they stand in paths.
+const GROUP_FORBIDS: &str = "/\\";
+
+/// How names and e-mail addresses are changed here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Update {
+    Rest,
+    Rpc,
+    No,
+}
+
+/// Who a server says it is.
+struct Server {
+    id: Option<String>,
+    version: Option<Version>,
+    base_url: Option<String>,
+}
+
+impl Server {
+    fn version_text(&self) -> &str {
+        self.version.as_ref().map_or("of a version that it does not tell", |version| &version.text)
+    }
+
+    fn at_least(&self, major: u32, minor: u32) -> bool {
+        self.version.as_ref().is_some_and(|version| version.at_least(major, minor))
+    }
+}
+
+impl ConfluenceTarget {
+    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
+        let mut server = self.server().await?;
+        let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error))?;
+        let (answer, told) = self.information().await?;
+        server.base_url = told.base_url;
+        server.version = server.version.or_else(|| Version::read(told.version.as_deref()?));
+        if server.version.is_some() && !server.at_least(8, 5) {
+            return Err(not_done(
+                ErrorClass::Permanent,
+                format!(
+                    "first contact: this is Confluence {}; usersync needs 8.5 or later, since earlier ones cannot \
+                     create users over REST. Update Confluence, or keep its users in a directory that it shares with \
+                     Crowd or Jira.",
+                    server.version_text()
+                ),
+            ));
+        }
+        let rights = self.rights(None).await?;
+        let list_all = self.has_listing().await?;
+        let update = self.way_to_update(&me.name, &server).await?;
+
+        let mut notes = vec![rights_note(rights, &me.name)];
+        if self.rest.auth.is_basic() {
+            let text = "user and password; a personal access token lasts, and no CAPTCHA stands before it";
+            notes.push(note(NoteState::Note, "sign-in", text));
+        }
+        if rights != Rights::Missing {
+            let updates = if update == Update::No { "" } else { "  update" };
+            let listing = if list_all { "  list all users" } else { "" };
+            notes.push(note(NoteState::Ok, "can", format!("create{updates}  deactivate  delete{listing}")));
+        }
+        notes.extend(cannot(&server, update, list_all));
+        notes.extend(self.seats_note().await?);
+        if rights != Rights::Missing {
+            notes.push(self.protected_note().await?);
+        }
+        notes.extend(clock_note(&answer));
+        notes.push(round_trip_note(&answer));
+
+        let address = server.base_url.clone().unwrap_or_else(|| self.rest.address());
+        let id = server.id.clone().filter(|id| !id.is_empty());
+        Ok(TargetInfo {
+            identity: TargetIdentity(id.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
+            product: format!("Confluence Data Center {}", server.version_text()),
+            signed_in_as: me.name,
+            capabilities: capabilities(update != Update::No, list_all),
+            notes,
+        })
+    }
+
+    /// Who answers at the address: told to everybody, before any credentials are sent.
+    async fn server(&self) -> Result<Server, TargetError> {
+        let wrong = |text: String| not_done(ErrorClass::Permanent, format!("first contact: {text}"));
+        let Some(manifest) = atlassian::manifest(&self.rest).await? else {
+            return Ok(Server { id: None, version: None, base_url: None });
+        };
+        if let Some(kind) = manifest.type_id.as_deref().filter(|kind| *kind != "confluence") {
+            return Err(wrong(format!("there is a {kind} at this address, no Confluence. Check url and kind.")));
+        }
+        let version = manifest.version.as_deref().and_then(Version::read);
+        if version.as_ref().is_some_and(|version| version.major >= 1000) {
+            return Err(wrong(
+                "this is Confluence Cloud, which has other interfaces. Use a target of kind scim for it.".to_owned(),
+            ));
+        }
+        Ok(Server { id: Some(manifest.id), version, base_url: None })
+    }
+
+    /// What the server says of itself since 10; before that, an answer that tells its clock.
+    async fn information(&self) -> Result<(Answer, ServerInformation), TargetError> {
+        let ask = Ask::get("/server-information", "first contact");
+        let answer = self.rest.ask(&ask).await?;
+        let told = if answer.status.is_success() { serde_json::from_slice(&answer.body).ok() } else { None };
+        Ok((answer, told.unwrap_or_default()))
+    }
+
+    /// Whether `/user/list` is there.
+    async fn has_listing(&self) -> Result<bool, TargetError> {
+        let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("limit", "1");
+        Ok(self.rest.ask(&ask).await?.status.is_success())
+    }
+
+    /// How names and e-mail addresses are changed here: the server tells what a user's address takes; where it does
+    /// not, its version does.
+    async fn way_to_update(&self, own_login: &str, server: &Server) -> Result<Update, TargetError> {
+        let what = "looking for the way to update users";
+        let path = format!("/admin/user/{}", place(what, own_login)?);
+        let answer = self.rest.ask(&Ask::new(Method::OPTIONS, path, what).only_reads()).await?;
+        let allowed = answer.header(ALLOW.as_str()).filter(|_| answer.status.is_success());
+        let by_rest = allowed.map_or_else(
+            || server.at_least(9, 4),
+            |methods| methods.split(',').any(|method| method.trim().eq_ignore_ascii_case("PUT")),
+        );
+        if by_rest {
+            return Ok(Update::Rest);
+        }
+        let by_rpc = self.user_by_rpc(own_login, None).await?.is_some();
+        Ok(if by_rpc { Update::Rpc } else { Update::No })
+    }
+
+    async fn seats_note(&self) -> Result<Option<Note>, TargetError> {
+        Ok(self.seats_left().await?.map(|free| match free {
+            0 => note(NoteState::No, "seats", "0 free: no account can be created or activated. Free some."),
+            _ => note(NoteState::Note, "seats", format!("{} free", thin(i64::try_from(free).unwrap_or(i64::MAX)))),
+        }))
+    }
+
+    async fn protected_note(&self) -> Result<Note, TargetError> {
+        let known = self.fresh_protection().await?;
+        let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
+        groups.sort_unstable();
+        let text = format!(
+            "{}: never changed, nor their members. Other groups that make administrators are known only when they are \
+             met; name them in protected_groups.",
+            groups.join(", ")
+        );
+        Ok(note(NoteState::Ok, "protected", text))
+    }
+
+    /// What is particular here about a refused sign-in.
+    fn sign_in_trouble(&self, mut error: TargetError) -> TargetError {
+        if error.class() == ErrorClass::Forbidden {
+            let who = self.rest.auth.whose();
+            error.text = format!(
+                "first contact: Confluence answered 403. The user of {who} may not use Confluence; give it access (group \
+                 confluence-users) and make it an administrator (group confluence-administrators)."
+            );
+        }
+        error
+    }
+}
+
+fn rights_note(rights: Rights, me: &str) -> Note {
+    match rights {
+        Rights::Administrator => note(NoteState::Ok, "rights", "administrator"),
+        Rights::Missing => note(
+            NoteState::No,
+            "rights",
+            format!(
+                "{me} is no Confluence Administrator, so nothing can be written. Add it to confluence-administrators."
+            ),
+        ),
+        Rights::Unknown => note(
+            NoteState::Note,
+            "rights",
+            format!(
+                "this Confluence does not tell whether {me} is a Confluence Administrator; if it is not, add it to \
+                 confluence-administrators"
+            ),
+        ),
+    }
+}
+
+/// What this Confluence cannot do, each with what a person can do.
+fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
+    let version = server.version_text();
+    let mut notes = Vec::new();
+    let mut add = |text: String| notes.push(note(NoteState::Note, "cannot", text));
+    add("rename a login: rename it by hand in User management, or keep the users in a directory that Confluence shares \
+         with Crowd or Jira's user server and rename there"
+        .to_owned());
+    add("rename a group: a renamed group is made anew and permissions given to the old one do not move".to_owned());
+    add("read e-mail addresses, so a change that somebody makes to one in Confluence is not seen".to_owned());
+    add("nest groups: what is nested in Confluence is not changed".to_owned());
+    match update {
+        Update::Rest => {}
+        Update::Rpc => add(format!(
+            "update names and e-mail addresses over REST (Confluence {version}; 9.4 and later can); its JSON-RPC is on \
+             and is used for that, which wants secure administrator sessions off"
+        )),
+        Update::No => add(format!(
+            "update names and e-mail addresses: Confluence {version} can over REST only from 9.4 on, and its remote API \
+             is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP)) or update Confluence."
+        )),
+    }
+    if !list_all {
+        add(format!(
+            "list all users: Confluence {version} has no listing (8.8 and later have); only members of \
+             confluence-users are, and others are found by login"
+        ));
+    }
+    notes
+}
+
+fn capabilities(update: bool, list_all: bool) -> Capabilities {
+    Capabilities {
+        list_all,
+        update,
+        rename: false,
+        deactivate: Deactivation::Switch,
+        delete: true,
+        rename_group: false,
+        email_required: true,
+        reads_email: false,
+        login_case: CaseRule::Lower,
+        group_case: CaseRule::Insensitive,
+        login_max: 255,
+        login_forbids: LOGIN_FORBIDS.chars().collect(),
+        group_max: 255,
+        group_forbids: GROUP_FORBIDS.chars().collect(),
+    }
+}

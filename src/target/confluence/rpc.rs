@@ -1,0 +1,165 @@
+//! Confluence's JSON-RPC: deprecated, often off, and the only way to change names and e-mail addresses before 9.4.
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::ConfluenceTarget;
+use crate::{
+    model::ErrorClass,
+    target::{
+        TargetError,
+        http::{Answer, tidy},
+        rest::{Ask, not_done},
+    },
+};
+
+/// What is said where neither REST nor RPC can change something.
+pub(super) const OFF: &str = "came to Confluence's REST interface only later (names and e-mail addresses with 9.4), and \
+                              its remote API is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP), \
+                              with secure administrator sessions off), or update Confluence, or change it by hand";
+
+/// What an RPC came to.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Its result.
+    Result(Value),
+    /// It was refused with these words.
+    Refused(String),
+    /// There is no RPC here, or it is off.
+    Off,
+}
+
+/// What comes back from an RPC.
+#[derive(Debug, Deserialize)]
+struct Envelope {
+    jsonrpc: Option<String>,
+    result: Option<Value>,
+    error: Option<Fault>,
+}
+
+/// Why an RPC was refused.
+#[derive(Debug, Deserialize)]
+struct Fault {
+    message: Option<String>,
+}
+
+/// A user as the RPC has it, read and written alike.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct RemoteUser {
+    pub name: String,
+    pub fullname: String,
+    pub email: String,
+}
+
+impl Envelope {
+    fn read(answer: &Answer) -> Option<Self> {
+        serde_json::from_slice::<Self>(&answer.body)
+            .ok()
+            .filter(|it| it.jsonrpc.is_some() && (it.result.is_some() || it.error.is_some()))
+    }
+}
+
+fn is_rpc(answer: &Answer) -> bool {
+    Envelope::read(answer).is_some()
+}
+
+/// A remote API that is off may say so with any status; for a question that is no harm.
+fn is_rpc_or_off(answer: &Answer) -> bool {
+    is_rpc(answer) || answer.status == StatusCode::INTERNAL_SERVER_ERROR
+}
+
+impl ConfluenceTarget {
+    /// Calls a method. The HTTP status of refusals is not settled, so the body is looked at first.
+    async fn rpc(
+        &self,
+        method: &str,
+        parameters: &[Value],
+        what: &str,
+        reads: bool,
+        deadline: Option<Timestamp>,
+    ) -> Result<Told, TargetError> {
+        let body = json!({ "jsonrpc": "2.0", "method": method, "params": parameters, "id": 1 });
+        let ask = Ask::new(Method::POST, "/confluenceservice-v2", what)
+            .below("/rpc/json-rpc")
+            .deadline(deadline)
+            .json(&body)?;
+        let ask = if reads { ask.only_reads().refuses_by(is_rpc_or_off) } else { ask.refuses_by(is_rpc) };
+        let answer = match self.rest.ask(&ask).await {
+            Err(error) if reads && error.class() == ErrorClass::Doubt => return Ok(Told::Off),
+            other => other?,
+        };
+        match Envelope::read(&answer) {
+            Some(Envelope { error: Some(fault), .. }) => {
+                Ok(Told::Refused(tidy(fault.message.as_deref().unwrap_or_default(), None)))
+            }
+            Some(Envelope { result, .. }) => Ok(Told::Result(result.unwrap_or_default())),
+            None if reads => Ok(Told::Off),
+            None => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+
+    /// Whether a user may sign in; `None` if the RPC is off or does not tell.
+    pub(super) async fn active_by_rpc(
+        &self,
+        login: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<bool>, TargetError> {
+        let what = format!("reading whether {login} is active");
+        let told = self.rpc("isActiveUser", &[json!(login)], &what, true, deadline).await?;
+        Ok(if let Told::Result(value) = told { value.as_bool() } else { None })
+    }
+
+    /// A user's full name and e-mail address; `None` if the RPC is off or does not tell.
+    pub(super) async fn user_by_rpc(
+        &self,
+        login: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<RemoteUser>, TargetError> {
+        let what = format!("reading {login} over JSON-RPC");
+        let told = self.rpc("getUser", &[json!(login)], &what, true, deadline).await?;
+        Ok(if let Told::Result(value) = told { serde_json::from_value(value).ok() } else { None })
+    }
+
+    /// Writes a user's full name and e-mail address, both of which the RPC wants.
+    pub(super) async fn edit_by_rpc(
+        &self,
+        user: &RemoteUser,
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let told = self.rpc("editUser", &[json!(user)], what, false, Some(deadline)).await?;
+        done(told, what)
+    }
+
+    /// Lets a user sign in, or no longer.
+    pub(super) async fn set_active_by_rpc(
+        &self,
+        login: &str,
+        active: bool,
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let method = if active { "reactivateUser" } else { "deactivateUser" };
+        let told = self.rpc(method, &[json!(login)], what, false, Some(deadline)).await?;
+        done(told, what)
+    }
+}
+
+/// What a write over RPC came to.
+fn done(told: Told, what: &str) -> Result<(), TargetError> {
+    let why = match told {
+        Told::Result(Value::Bool(false)) => "it says no more".to_owned(),
+        Told::Result(_) => return Ok(()),
+        Told::Refused(why) => format!("it says \"{}\"", why.trim_end_matches('.')),
+        Told::Off => "it is off".to_owned(),
+    };
+    Err(not_done(
+        ErrorClass::Permanent,
+        format!(
+            "{what}: Confluence's remote API did not do it ({why}). Check that secure administrator sessions are off \
+             and that the directory can be written, then: usersync dead replay --all"
+        ),
+    ))
+}

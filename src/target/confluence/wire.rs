@@ -1,0 +1,236 @@
+//! Confluence's JSON. Every field may be missing; fields that are not known are passed over.
+
+use serde::{Deserialize, Serialize};
+
+/// A user, as `GET /user`, listings and members tell it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    /// `known`; `unknown` for what is left of a deleted one, `anonymous` for nobody.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub username: Option<String>,
+    #[serde(rename = "userKey")]
+    pub key: Option<String>,
+    pub display_name: Option<String>,
+    /// Told only where `expand=status` asks for it.
+    pub status: Option<String>,
+}
+
+impl User {
+    /// Whether it may sign in, as far as is told.
+    pub(super) fn active(&self) -> Option<bool> {
+        match self.status.as_deref()?.to_ascii_lowercase().as_str() {
+            "current" | "active" => Some(true),
+            "deactivated" | "inactive" | "disabled" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether Confluence still knows who it is.
+    pub(super) fn known(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == "known")
+    }
+}
+
+/// A group; also the body that makes one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Group {
+    pub name: Option<String>,
+}
+
+/// The body that makes a group.
+#[derive(Debug, Serialize)]
+pub(super) struct NewGroup<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub name: &'a str,
+}
+
+/// A new user.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewUser<'a> {
+    pub user_name: &'a str,
+    pub full_name: &'a str,
+    pub email: &'a str,
+    pub password: &'a str,
+    pub notify_via_email: bool,
+}
+
+/// What changes of a user.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserChange<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<&'a str>,
+}
+
+/// What creating a user answers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Made {
+    #[serde(rename = "userKey")]
+    pub key: Option<String>,
+}
+
+/// One page of anything.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResultPage<T> {
+    pub results: Vec<T>,
+    pub total_count: Option<usize>,
+    #[serde(rename = "_links")]
+    pub links: Option<Links>,
+}
+
+/// Where a page goes on.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Links {
+    pub next: Option<String>,
+}
+
+impl<T> ResultPage<T> {
+    /// Where the next page begins, if this one began at `at`, and why the listing may not be whole. The server may give
+    /// fewer than were asked for, and leave out what we may not see, so only its own link tells whether more follows.
+    pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
+        let end = at + self.results.len();
+        let Some(link) = self.links.as_ref().and_then(|links| links.next.as_deref()) else {
+            let short = self.total_count.filter(|total| end < *total);
+            return (None, short.map(|total| format!("{end} of {total} came")));
+        };
+        if self.results.is_empty() {
+            return (None, Some("an empty page came that says more follows".to_owned()));
+        }
+        match start_of(link).unwrap_or(end) {
+            next if next > at => (Some(next), None),
+            _ => (None, Some("Confluence points to the same page again".to_owned())),
+        }
+    }
+}
+
+/// The start of the page that a link points to.
+fn start_of(link: &str) -> Option<usize> {
+    let (_, query) = link.split_once('?')?;
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "start")?.1.parse().ok()
+}
+
+/// `GET /server-information`, since 10.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServerInformation {
+    pub base_url: Option<String>,
+    pub version: Option<String>,
+}
+
+/// One global permission of a group.
+#[derive(Debug, Deserialize)]
+pub(super) struct GlobalPermission {
+    pub operation: Option<PermittedOperation>,
+}
+
+/// What a permission permits.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PermittedOperation {
+    pub operation_key: Option<String>,
+}
+
+impl GlobalPermission {
+    /// Whether it makes administrators.
+    pub(super) fn administers(&self) -> bool {
+        let key = self.operation.as_ref().and_then(|operation| operation.operation_key.as_deref());
+        key.is_some_and(|key| key.to_ascii_lowercase().contains("admin"))
+    }
+}
+
+/// What deleting a user answers: the task that does it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Submitted {
+    pub id: Option<String>,
+}
+
+/// A long task.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LongTask {
+    pub percentage_complete: Option<u32>,
+    pub successful: Option<bool>,
+    #[serde(default)]
+    pub messages: Vec<TaskMessage>,
+}
+
+/// What a task says.
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskMessage {
+    pub translation: Option<String>,
+}
+
+/// Free seats: a bare number in one version, an object around it in another.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Seats {
+    Number(i64),
+    Object {
+        #[serde(alias = "remainingSeats", alias = "remaining", alias = "seats")]
+        count: i64,
+    },
+}
+
+impl Seats {
+    /// The free seats; `None` where the licence does not count.
+    pub(super) fn free(&self) -> Option<u64> {
+        let (Self::Number(count) | Self::Object { count }) = self;
+        u64::try_from(*count).ok().filter(|free| *free < u64::from(u32::MAX >> 1))
+    }
+}
+
+/// What Confluence says when it refuses.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Refusal {
+    pub status_code: Option<u16>,
+    pub message: Option<String>,
+    pub data: Option<Validation>,
+}
+
+/// What its validation found.
+#[derive(Debug, Deserialize)]
+pub(super) struct Validation {
+    pub errors: Option<serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(count: usize, next: Option<&str>, total: Option<usize>) -> ResultPage<()> {
+        let links = Some(Links { next: next.map(str::to_owned) });
+        ResultPage { results: vec![(); count], total_count: total, links }
+    }
+
+    #[test]
+    fn a_page_goes_on_where_its_link_says() {
+        assert_eq!(page(50, Some("/rest/api/user/list?limit=50&start=50"), None).next(0), (Some(50), None));
+        assert_eq!(page(48, Some("/rest/api/user/list?start=50&limit=50"), None).next(0), (Some(50), None));
+        assert_eq!(page(50, Some("/rest/api/user/list?limit=50"), None).next(100), (Some(150), None));
+        assert_eq!(page(3, None, Some(103)).next(100), (None, None));
+        assert_eq!(page(3, None, Some(110)).next(100), (None, Some("103 of 110 came".to_owned())));
+        assert!(page(50, Some("?start=100"), None).next(100).1.is_some_and(|why| why.contains("same page")));
+        assert!(page(0, Some("?start=200"), None).next(100).1.is_some_and(|why| why.contains("empty page")));
+    }
+
+    #[test]
+    fn seats_come_in_two_shapes() {
+        let free = |text| serde_json::from_str::<Seats>(text).ok().map(|seats| seats.free());
+        assert_eq!(free("48"), Some(Some(48)));
+        assert_eq!(free(r#"{"count": 0}"#), Some(Some(0)));
+        assert_eq!(free(r#"{"remainingSeats": 7}"#), Some(Some(7)));
+        assert_eq!(free("-1"), Some(None));
+        assert_eq!(free("2147483647"), Some(None));
+        assert_eq!(free(r#""many""#), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Looks at one account or group, and what is protected.
+
+use serde_json::json;
+use usersync::{
+    model::{AccountId, ErrorClass, TargetGroupId},
+    sandbox::{ConfluenceOptions, Fault, confluence::NewAccount},
+    target::{Target, TargetErrorKind},
+};
+
+use crate::world::{Wiki, deactivate, delete, not_done, token};
+
+#[tokio::test]
+async fn an_account_is_found_by_key_and_by_login_in_any_case() {
+    let wiki = Wiki::new().await;
+    let names: Vec<String> = (0..450).map(|nth| format!("Group {nth:03}")).collect();
+    let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    let key = wiki.sandbox.add_account(NewAccount::named("Ada").in_groups(&groups));
+    wiki.sandbox.set_page_cap(100);
+    let ada = wiki.target.account(&AccountId::from(key.clone())).await.expect("an answer").expect("there");
+    assert_eq!(
+        (ada.name.as_str(), ada.groups.as_ref().map(Vec::len)),
+        ("ada", Some(450)),
+        "all of three pages and more"
+    );
+    assert!(ada.groups.as_ref().is_some_and(|groups| groups.contains(&TargetGroupId::from("group 449"))));
+    for name in ["ada", "ADA"] {
+        assert_eq!(
+            wiki.target.account_named(name).await.expect("an answer").map(|one| one.id.to_string()),
+            Some(key.clone())
+        );
+    }
+    assert_eq!(wiki.target.account_named("ad").await, Ok(None));
+    assert_eq!(wiki.target.account(&AccountId::from("nobody")).await, Ok(None));
+    wiki.assert_contract();
+}
+
+#[tokio::test]
+async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over() {
+    let wiki = Wiki::new().await;
+    wiki.sandbox.add_account(NewAccount::named("ada"));
+    let answer = |body: serde_json::Value| Fault::status(200, body.to_string()).path("/user?").once();
+    for body in [
+        json!({}),
+        json!({ "type": "known", "username": "ada", "displayName": "A", "status": "current" }),
+        json!({ "type": "known", "userKey": "k", "displayName": "A", "status": "current" }),
+        json!({ "type": "known", "username": "ada", "userKey": "k", "status": "perhaps" }),
+    ] {
+        wiki.sandbox.faults.add(answer(body.clone()));
+        let error = wiki.target.account_named("ada").await.expect_err("it lacks something");
+        assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{body}: {error}");
+    }
+    wiki.sandbox.faults.add(answer(json!({ "type": "unknown", "userKey": "k", "username": "k" })));
+    assert_eq!(wiki.target.account_named("ada").await, Ok(None), "what is left of a deleted one");
+    let full = json!({ "type": "known", "username": "ada", "userKey": "k", "status": "CURRENT", "new": [{}] });
+    wiki.sandbox.faults.add(answer(full));
+    wiki.sandbox.faults.add(Fault::status(200, json!({ "results": [] }).to_string()).path("/memberof?key=k"));
+    let ada = wiki.target.account_named("ada").await.expect("an answer").expect("there");
+    assert_eq!((ada.display_name.as_str(), ada.active, ada.groups), ("ada", true, Some(Vec::new())));
+    for (fault, class) in [
+        (Fault::html(404, "<html>no</html>"), ErrorClass::Doubt),
+        (Fault::status(404, "{\"message\": \"a proxy's\"}"), ErrorClass::Doubt),
+        (Fault::html(200, "<html>Welcome</html>"), ErrorClass::Doubt),
+        (Fault::status(403, ""), ErrorClass::Forbidden),
+        (Fault::unavailable(), ErrorClass::Transient),
+        (Fault::cut().times(2), ErrorClass::Transient),
+    ] {
+        wiki.sandbox.faults.clear();
+        wiki.sandbox.faults.add(fault.path("/user?"));
+        let error = wiki.target.account_named("ada").await.expect_err("no answer");
+        assert_eq!(error.kind, not_done(class), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_groups_that_does_not_add_up_is_no_list_of_groups() {
+    let wiki = Wiki::new().await;
+    let key = wiki.sandbox.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    let page = json!({ "results": [{ "type": "group", "name": "dev" }], "totalCount": 3, "_links": {} });
+    wiki.sandbox.faults.add(Fault::status(200, page.to_string()).path(format!("/memberof?key={key}")));
+    let ada = wiki.target.account(&AccountId::from(key)).await.expect("an answer").expect("there");
+    assert_eq!(ada.groups, None);
+}
+
+#[tokio::test]
+async fn administrators_and_who_is_named_are_protected() {
+    let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
+    let wiki = Wiki::start(options, token("sync-token")).await;
+    let sandbox = &wiki.sandbox;
+    sandbox.set_admin_group("Wiki Masters", true);
+    sandbox.add_account(NewAccount::named("usersync").in_groups(&["wiki masters", "confluence-users"]));
+    sandbox.set_credentials("usersync", "p", "sync-token");
+    sandbox.add_account(NewAccount::named("master").in_groups(&["wiki masters"]));
+    sandbox.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    sandbox.set_admin_group("Others", true);
+
+    let find = async |name: &str| wiki.target.account_named(name).await.expect("an answer").expect("there");
+    assert!(find("usersync").await.protected.is_some_and(|why| why.contains("itself")));
+    assert!(find("admin").await.protected.is_some());
+    assert!(find("master").await.protected.is_some(), "by one of our own groups, as it makes us an administrator");
+    assert_eq!(find("ada").await.protected, None);
+    for (group, protected) in
+        [("confluence-administrators", true), ("wiki masters", true), ("others", true), ("dev", false)]
+    {
+        let group = wiki.target.group_named(group).await.expect("an answer").expect("there");
+        assert_eq!(group.protected.is_some(), protected, "{}", group.name);
+    }
+    // An approved end of an administrator goes through, but not of the last one beside us, nor of us.
+    let (admin, master, us) = (find("admin").await, find("master").await, find("usersync").await);
+    wiki.done(deactivate(&admin.id, "admin")).await;
+    for (account, word) in [(&master, "last active administrator"), (&us, "itself works with")] {
+        for operation in [deactivate(&account.id, &account.name), delete(&account.id, &account.name)] {
+            let error = wiki.refused(operation).await;
+            assert_eq!(error.kind, TargetErrorKind::NotPossible);
+            assert!(error.text.contains(word), "{error}");
+        }
+    }
+    assert!(find("master").await.active && find("usersync").await.active);
+    wiki.assert_contract();
+}

@@ -1,0 +1,12 @@
+//! The Confluence client against the sandbox Confluence, version by version; all that it sends, and all that the sandbox
+//! answers, is held against the vendor's description.
+
+#[path = "../support/contract.rs"]
+mod contract;
+mod life;
+mod listing;
+mod looks;
+mod probing;
+mod refusals;
+mod sandbox;
+mod world;

@@ -1,0 +1,176 @@
+//! The first contact.
+
+use std::sync::Arc;
+
+use usersync::{
+    model::ErrorClass,
+    policy,
+    sandbox::{ConfluenceOptions, Fault, JiraOptions, JiraSandbox, confluence::NewAccount},
+    target::{CaseRule, Credentials, NoteState, Target, confluence::ConfluenceSettings, confluence::ConfluenceTarget},
+};
+
+use crate::world::{Wiki, not_done, token, told};
+
+#[tokio::test]
+async fn versions_differ_in_what_they_can() {
+    for (version, lists, rest, rpc) in [
+        ("8.5.16", false, false, true),
+        ("8.8.1", true, false, true),
+        ("9.2.13", true, false, true),
+        ("9.4.0", true, true, true),
+        ("10.2.2", true, true, true),
+    ] {
+        for options in [true, false] {
+            let wiki = Wiki::version(version).await;
+            wiki.sandbox.set_tells_options(options);
+            let info = wiki.probe().await;
+            assert_eq!(info.product, format!("Confluence Data Center {version}"));
+            assert_eq!(info.identity.0, wiki.sandbox.server_id());
+            assert_eq!(info.signed_in_as, "admin");
+            let can = &info.capabilities;
+            assert_eq!((can.list_all, can.update), (lists, rest), "{version}, OPTIONS {options}");
+            assert!(!can.rename && !can.rename_group && !can.reads_email && can.email_required && can.delete);
+            let cannot = told(&info, NoteState::Note, "cannot").join("\n");
+            for (word, expected) in [
+                ("rename a login", true),
+                ("Crowd or Jira", true),
+                ("rename a group", true),
+                ("read e-mail", true),
+                ("update names", !rest),
+                ("list all users", !lists),
+            ] {
+                assert_eq!(cannot.contains(word), expected, "{version}: {word} in {cannot}");
+            }
+            wiki.sandbox.set_remote_api(true, 500);
+            let info = wiki.probe().await;
+            assert_eq!(info.capabilities.update, rpc, "{version}");
+            let over_rpc = told(&info, NoteState::Note, "cannot").join("\n").contains("JSON-RPC is on");
+            assert_eq!(over_rpc, !rest);
+            for about in ["clock", "round trip", "rights", "can", "protected"] {
+                assert_eq!(told(&info, NoteState::Ok, about).len(), 1, "{version}: {about}");
+            }
+            wiki.assert_contract();
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
+    let can = Wiki::new().await.probe().await.capabilities;
+    assert_eq!(can.login_case, CaseRule::Lower);
+    for login in ["a b", "a,b", "a+b", "o'brien", "a\\b", "a<b", "a\"b", "a/b", "a\u{a0}b", "a\tb"] {
+        let desired = policy::DesiredUser {
+            login: login.to_owned(),
+            display_name: "A".to_owned(),
+            email: Some("a@example.org".to_owned()),
+        };
+        assert!(policy::impossible_user(&desired, &can).is_some(), "{login:?}");
+    }
+    for group in ["a/b", "a\\b"] {
+        assert!(policy::impossible_group(group, &can).is_some(), "{group}");
+    }
+    assert_eq!(policy::impossible_group("Dev & Ops, 100% + \"you\"", &can), None);
+}
+
+#[tokio::test]
+async fn rights_and_seats_are_told() {
+    for version in ["8.5.16", "9.4.0", "10.0.3"] {
+        let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::version(version) };
+        let wiki = Wiki::start(options, token("sync-token")).await;
+        wiki.sandbox.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
+        wiki.sandbox.set_credentials("usersync", "p", "sync-token");
+        let info = wiki.probe().await;
+        let missing = told(&info, NoteState::No, "rights").join(" ");
+        // Before 8.8 nothing that is read here is for administrators alone.
+        let unknown = told(&info, NoteState::Note, "rights").join(" ");
+        let text = if version == "8.5.16" { unknown } else { missing };
+        assert!(text.contains("usersync") && text.contains("Confluence Administrator"), "{version}: {info:?}");
+        assert!(text.contains("confluence-administrators"), "{text}");
+        wiki.assert_contract();
+    }
+    let wiki = Wiki::new().await;
+    assert_eq!(wiki.target.free_seats().await, Ok(None), "unlimited");
+    wiki.sandbox.set_seats(Some(1234));
+    assert_eq!(wiki.target.free_seats().await, Ok(Some(1233)));
+    assert_eq!(told(&wiki.probe().await, NoteState::Note, "seats"), ["1\u{2009}233 free"]);
+    wiki.sandbox.set_seats(Some(1));
+    assert!(told(&wiki.probe().await, NoteState::No, "seats")[0].contains("Free some"));
+    wiki.sandbox.faults.add(Fault::status(404, "{}").path("remainingSeats"));
+    assert_eq!(wiki.target.free_seats().await, Ok(None), "not told");
+}
+
+#[tokio::test]
+async fn what_is_no_confluence_or_too_old_is_told() {
+    for (version, word) in [("8.2.0", "8.5 or later"), ("7.19.30", "8.5 or later"), ("1000.0.0", "Cloud")] {
+        let error = Wiki::version(version).await.target.probe().await.expect_err("refused");
+        assert_eq!(error.kind, not_done(ErrorClass::Permanent), "{version}");
+        assert!(error.text.contains(word), "{error}");
+    }
+    let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let settings = ConfluenceSettings::new(jira.url().parse().expect("an address"), token(jira.token()));
+    let target = ConfluenceTarget::new(settings).expect("good settings");
+    let error = target.probe().await.expect_err("a Jira");
+    assert!(error.text.contains("there is a jira"), "{error}");
+    for wrong in ["ftp://wiki.example.org", "https://me:secret@wiki.example.org", "https://wiki.example.org/?x"] {
+        let settings = ConfluenceSettings::new(wrong.parse().expect("an address"), token("t"));
+        let error = ConfluenceTarget::new(settings).err().expect("no address for this");
+        assert!(!error.text.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_manifest_the_server_is_known_by_its_address() {
+    let wiki = Wiki::new().await;
+    wiki.sandbox.set_manifest_open(false);
+    let info = wiki.probe().await;
+    assert_eq!(info.identity.0, wiki.sandbox.url());
+    assert_eq!(info.product, "Confluence Data Center 10.0.3", "told by server-information");
+    let old = Wiki::version("9.2.13").await;
+    old.sandbox.set_manifest_open(false);
+    assert_eq!(old.probe().await.identity.0, old.sandbox.url());
+    // Another id would be taken for another server, so a fault is no reason to go by the address.
+    wiki.sandbox.set_manifest_open(true);
+    wiki.sandbox.faults.add(Fault::unavailable().path("manifest"));
+    assert_eq!(wiki.target.probe().await.expect_err("not now").kind, not_done(ErrorClass::Transient));
+}
+
+#[tokio::test]
+async fn refused_credentials_are_sent_once() {
+    let wiki = Wiki::new().await;
+    wiki.sandbox.refuse_credentials(true);
+    for _ in 0..3 {
+        let error = wiki.target.account_named("admin").await.expect_err("refused");
+        assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
+        assert!(error.text.contains("not sent again"), "{error}");
+    }
+    assert_eq!(wiki.sandbox.journal.len(), 1);
+    wiki.sandbox.refuse_credentials(false);
+    wiki.target.forget_refusal();
+    assert!(wiki.target.account_named("admin").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_that_looks_like_an_answer_is_known_for_one() {
+    let wiki = Wiki::new().await;
+    wiki.sandbox.refuse_credentials_silently(true);
+    let error = wiki.target.accounts(None).await.expect_err("refused");
+    assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
+    // The same through a proxy that keeps the headers to itself: only the body tells.
+    let wiki = Wiki::new().await;
+    let nobody = "{\"type\": \"anonymous\", \"displayName\": \"Anonymous\"}";
+    wiki.sandbox.faults.add(Fault::status(200, nobody).path("/user/current"));
+    let error = wiki.target.probe().await.expect_err("refused");
+    assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_works_until_a_captcha_stands_before_it() {
+    let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
+    let password = Credentials::Basic { user: "admin".to_owned(), password: Arc::new(|| Ok("admin".into())) };
+    let wiki = Wiki::start(options, password).await;
+    assert_eq!(told(&wiki.probe().await, NoteState::Note, "sign-in").len(), 1);
+    wiki.sandbox.set_captcha(true);
+    let error = wiki.target.account_named("admin").await.expect_err("refused");
+    assert_eq!(error.kind, not_done(ErrorClass::Credentials));
+    assert!(error.text.contains("CAPTCHA"), "{error}");
+}
