@@ -162,7 +162,9 @@ impl Servers {
         settings.http.parallel = PARALLEL;
         settings.applications = Some(vec!["jira-software".to_owned()]);
         let target = JiraTarget::new(settings).expect("a client");
-        TargetPort { parallel: PARALLEL, ..TargetPort::new(name.into(), Arc::new(target)) }
+        let mut port = TargetPort::new(name.into(), Arc::new(target));
+        port.parallel = PARALLEL;
+        port
     }
 
     fn connector(&self, targets: &[&str]) -> Connector {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use url::Url;
 
 use super::{
-    BitbucketOptions, BitbucketSandbox, CrowdOptions, CrowdSandbox,
+    BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, ScimOptions,
+    ScimSandbox,
     agree::Holds,
     house::{HouseError, fault},
 };
@@ -14,8 +15,10 @@ use crate::{
     target::{
         Credentials, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
+        confluence::{ConfluenceSettings, ConfluenceTarget},
         crowd::{CrowdSettings, CrowdTarget},
         http::SecretProvider,
+        scim::{ScimSettings, ScimTarget},
     },
 };
 
@@ -36,7 +39,7 @@ pub struct Neighbour {
 
 /// One of each kind.
 pub async fn all() -> Result<Vec<Neighbour>, HouseError> {
-    Ok(vec![bitbucket().await?, crowd().await?])
+    Ok(vec![confluence().await?, bitbucket().await?, crowd().await?, scim().await?])
 }
 
 fn address(url: &str) -> Result<Url, HouseError> {
@@ -46,6 +49,26 @@ fn address(url: &str) -> Result<Url, HouseError> {
 fn secret(text: &str) -> SecretProvider {
     let text = text.to_owned();
     Arc::new(move || Ok(text.clone().into()))
+}
+
+async fn confluence() -> Result<Neighbour, HouseError> {
+    let options = ConfluenceOptions::default();
+    let token = Credentials::Token(secret(&options.token));
+    let server = ConfluenceSandbox::start(options).await.map_err(fault)?;
+    let url = server.url();
+    let target = ConfluenceTarget::new(ConfluenceSettings::new(address(&url)?, token)).map_err(fault)?;
+    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
+    Ok(Neighbour { name: "confluence".into(), product: "Confluence", url, target, server })
+}
+
+async fn scim() -> Result<Neighbour, HouseError> {
+    let options = ScimOptions::default();
+    let token = Credentials::Token(secret(&options.token));
+    let server = ScimSandbox::start(options).await.map_err(fault)?;
+    let url = server.url();
+    let target = ScimTarget::new(ScimSettings::new(address(&url)?, token)).map_err(fault)?;
+    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
+    Ok(Neighbour { name: "scim".into(), product: "SCIM", url, target, server })
 }
 
 async fn bitbucket() -> Result<Neighbour, HouseError> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::ConfluenceSandbox;
 use super::state::{Account, World, fold};
 use super::switches::Switches;
+use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,19 @@ impl ConfluenceSnapshot {
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         let name = fold(name);
         self.accounts.values().find(|account| account.name == name)
+    }
+}
+
+impl Holds for ConfluenceSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            (
+                account.name,
+                HeldAccount { display_name: account.full_name, email: account.email, active: account.active },
+            )
+        });
+        Held::of("Confluence", accounts, &snapshot.groups).brings(&["confluence-administrators", "confluence-users"])
     }
 }
 

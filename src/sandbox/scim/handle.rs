@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::state::{Item, World};
 use super::{ScimSandbox, ScimSwitches};
+use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +82,23 @@ impl ScimSnapshot {
     /// The account with this login.
     pub fn account(&self, name: &str) -> Option<&AccountState> {
         self.accounts.values().find(|account| account.name == name)
+    }
+}
+
+impl Holds for ScimSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (shown, emails) = (account.fields.get("displayName"), account.fields.get("emails"));
+            let held = HeldAccount {
+                display_name: shown.map(text).unwrap_or_default(),
+                email: emails.map(|emails| text(&emails[0]["value"])).unwrap_or_default(),
+                active: account.active,
+            };
+            (account.name, held)
+        });
+        Held::of("SCIM", accounts, &snapshot.groups)
     }
 }
 

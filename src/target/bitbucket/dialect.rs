@@ -15,6 +15,7 @@ pub(super) static BITBUCKET: Dialect = Dialect {
     verdict: atlassian::verdict,
     caller: atlassian::caller,
     said,
+    token: "the HTTP access token",
     grant: "give it the global permission ADMIN (SYS_ADMIN, where system administrators or their groups are changed)",
     token_hint: "Check that it is whole, not expired and not revoked (its user's Manage account > HTTP access tokens).",
     password_hint: "Check them; where an administrator switched them off for the REST interface, only an HTTP access token is taken.",

@@ -101,6 +101,7 @@ impl BitbucketTarget {
             signed_in_as: me.name,
             capabilities: Capabilities {
                 list_all: known.is_some(),
+                update: true,
                 rename: true,
                 deactivate: Deactivation::Access,
                 delete: true,

@@ -15,6 +15,7 @@ pub(super) static CONFLUENCE: Dialect = Dialect {
     verdict,
     caller: atlassian::caller,
     said,
+    token: "the personal access token",
     grant: "make it a Confluence Administrator (group confluence-administrators)",
     token_hint: atlassian::TOKEN_HINT,
     password_hint: "Check them; where an administrator turned Basic authentication off, only a personal access token is taken.",

@@ -1,9 +1,6 @@
 //! What must not be changed: our own account, administrators and their groups.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -84,7 +81,7 @@ impl ConfluenceTarget {
             members.extend(self.all_members(group, deadline).await?.into_iter().filter_map(|user| user.key));
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { own_id, groups, marked, members, users, duplicates: HashMap::new() })
+        Ok(Protection { own_id, groups, marked, members, users, ..Protection::default() })
     }
 
     /// The groups that are known to make administrators, and whether we are in one of them. Confluence has no list of

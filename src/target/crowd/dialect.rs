@@ -20,6 +20,7 @@ pub(super) static CROWD: Dialect = Dialect {
     verdict,
     caller: |_| None,
     said,
+    token: "the token",
     grant: "give it the permission in Crowd (Applications > its name > Directories)",
     token_hint: "",
     password_hint: "Give the name and password of an application (Crowd: Applications; Jira: User management > Jira \

@@ -15,6 +15,7 @@ pub(super) static JIRA: Dialect = Dialect {
     verdict: atlassian::verdict,
     caller: atlassian::caller,
     said,
+    token: "the personal access token",
     grant: "make it a Jira administrator (group jira-administrators)",
     token_hint: atlassian::TOKEN_HINT,
     password_hint: "Check them; since Jira 11, and where an administrator chose so, only a personal access token is taken.",

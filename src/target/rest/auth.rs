@@ -82,6 +82,8 @@ enum Standing {
 /// The credentials, and whether the server took them.
 pub struct Auth {
     credentials: Credentials,
+    /// What a token is called here.
+    token: &'static str,
     known: Mutex<Option<([u8; 32], Standing)>>,
     trial: AsyncMutex<()>,
     tokens: Tokens,
@@ -97,8 +99,8 @@ pub struct Permit<'a> {
 }
 
 impl Auth {
-    pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, known: Mutex::new(None), trial: AsyncMutex::new(()), tokens: Tokens::default() }
+    pub fn new(credentials: Credentials, token: &'static str) -> Self {
+        Self { credentials, token, known: Mutex::new(None), trial: AsyncMutex::new(()), tokens: Tokens::default() }
     }
 
     pub fn is_basic(&self) -> bool {
@@ -108,7 +110,7 @@ impl Auth {
     /// Who refused credentials belong to, as far as is known before signing in.
     pub fn whose(&self) -> String {
         match &self.credentials {
-            Credentials::Token(_) => "the token".to_owned(),
+            Credentials::Token(_) => self.token.to_owned(),
             Credentials::Basic { user, .. } => format!("the password of {user}"),
             Credentials::Client(client) => format!("the token of client {}", client.client_id),
         }

@@ -173,7 +173,7 @@ impl Rest {
             return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
-        Ok(Self { base, auth: Auth::new(credentials), http, dialect, me: Mutex::new(None) })
+        Ok(Self { base, auth: Auth::new(credentials, dialect.token), http, dialect, me: Mutex::new(None) })
     }
 
     /// The address without a slash at its end, the one way in which it is an identity.

@@ -36,6 +36,8 @@ pub struct Dialect {
     pub caller: fn(&Answer) -> Option<String>,
     /// Reads what was said in an answer that is not a success.
     pub said: fn(&Answer) -> Words,
+    /// What its tokens are called: `the personal access token`.
+    pub token: &'static str,
     /// What gives a missing right: `make it a Jira administrator (group jira-administrators)`.
     pub grant: &'static str,
     /// Where a refused token, and a refused password, are looked after.
