@@ -43,7 +43,7 @@ impl BitbucketTarget {
     pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
         let login = match &settings.credentials {
             Credentials::Basic { user, .. } => Some(user.clone()),
-            Credentials::Token(_) => None,
+            Credentials::Token(_) | Credentials::Client(_) => None,
         };
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,

@@ -75,6 +75,7 @@ impl ScimTarget {
             signed_in_as: self.rest.auth.name(),
             capabilities: Capabilities {
                 list_all: true,
+                update: true,
                 rename: service.rename,
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
