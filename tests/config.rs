@@ -221,6 +221,43 @@ percent = 7
     assert_eq!(next, at("2026-01-01T01:30:00Z"));
 }
 
+/// `SMALL` with a SCIM server instead of the Jira.
+fn scim(lines: &str) -> String {
+    let scim = small("kind = \"jira\"\n", "kind = \"scim\"\n");
+    scim.replacen("token_file = \"jira.token\"\n", &format!("{lines}\n"), 1)
+}
+
+#[test]
+fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
+    let folder = Folder::new();
+    let config = folder.load(&scim("token_file = \"jira.token\"")).unwrap();
+    assert_eq!((config.targets[0].kind, config.targets[0].profile), (TargetKind::Scim, None));
+    let client =
+        "token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"\nclient_secret_file = \"client.secret\"";
+    let config = folder.load(&scim(&format!("{client}\nscope = \"scim\"\nprofile = \"keycloak\""))).unwrap();
+    assert_eq!(config.targets[0].profile, Some("keycloak"));
+    assert!(matches!(&config.targets[0].auth, TargetAuth::Client { token_url, id, scope, .. }
+        if token_url.as_str() == "https://sso.example.org/token" && id == "us" && scope.as_deref() == Some("scim")));
+    for name in ["generic", "keycloak", "atlassian-cloud"] {
+        let config = folder.load(&scim(&format!("{client}\nprofile = \"{name}\""))).unwrap();
+        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let plain = client.replace("https://sso", "http://sso");
+    assert!(folder.warnings(&scim(&plain)).iter().any(|warning| warning.contains("without TLS")));
+    for (lines, told) in [
+        ("token_url = \"https://sso.example.org/token\"".to_owned(), "`client_id` is missing"),
+        ("token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"".to_owned(), "secret is missing"),
+        (format!("{client}\ntoken_file = \"jira.token\""), "a token_url is there too"),
+        ("token_file = \"jira.token\"\nscope = \"x\"".to_owned(), "there is no token_url"),
+        ("token_file = \"jira.token\"\nprofile = \"keyclok\"".to_owned(), "keycloak"),
+    ] {
+        let errors = folder.errors(&scim(&lines));
+        assert!(errors.contains(told), "{told}: {errors}");
+    }
+    let errors = folder.errors(&with_target("profile = \"generic\""));
+    assert!(errors.contains("for kind scim"), "{errors}");
+}
+
 #[test]
 fn a_schedule_can_be_off() {
     let config = Folder::new().load(&with_connector("schedule = \"off\"")).unwrap();

@@ -1,5 +1,5 @@
 //! The SCIM server inside a real Keycloak (26.7, `--features=scim-api`), where `USERSYNC_TEST_KEYCLOAK_URL` names one:
-//! what it does is in `docs/scim.md`.
+//! what it does is in `docs/targets/scim.md`.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -183,13 +183,10 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
     let big = scim.group_named("big").await.expect("a look").expect("there");
     let members = scim.members(&big.id, None).await.expect("a page").expect("there");
     assert_eq!((members.items.len(), members.doubt), (230, None));
-    for login in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"] {
-        let fields = UserFields {
-            display_name: Some("Odd Name".into()),
-            email: Some(format!("{}@example.org", login.len() * 1000 + pages)),
-        };
+    for (nth, login) in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"].into_iter().enumerate() {
+        let fields = UserFields { display_name: Some("Odd Name".into()), email: Some(format!("odd{nth}@example.org")) };
         let make = Operation::CreateUser { name: login.into(), fields };
-        let Ok(Applied::Account(made)) = scim.apply(&make, soon()).await else { continue };
+        let Applied::Account(made) = done(&scim, &make).await else { panic!("an account") };
         let found = scim.account_named(login).await.expect("a look").expect("there");
         assert_eq!((&found.id, found.name.as_str()), (&made.id, login));
         assert_eq!(scim.account(&made.id).await.expect("a look").map(|account| account.id), Some(made.id.clone()));
@@ -223,5 +220,61 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
     realm.change(&json!({"scimApiEnabled": false})).await;
     let error = reader.probe().await.expect_err("switched off");
     assert!(error.text.contains("scimApiEnabled"), "{error}");
+    realm.remove().await;
+}
+
+/// What the profile and the imitation rest on; a Keycloak that does otherwise is a reason to look at both again.
+#[tokio::test]
+async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
+    let Some((realm, scim)) = place("scim-habits", true, &["manage-users"]).await else { return };
+    let base = format!("{}/realms/{}", realm.url, realm.name);
+    let http = reqwest::Client::new();
+    let form = [("grant_type", "client_credentials"), ("client_id", "scim"), ("client_secret", "s3cr:t%+&")];
+    let given = http.post(format!("{base}/protocol/openid-connect/token")).form(&form).send().await.expect("an answer");
+    let given: Value = given.json().await.expect("JSON");
+    let token = given["access_token"].as_str().expect("a token");
+    let call = async |method: &str, path: &str, body: Option<Value>| -> (u16, Value) {
+        let method = method.parse().expect("a method");
+        let mut request = http.request(method, format!("{base}/scim/v2{path}")).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/scim+json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    };
+    let user = |name: &str, email: &str| {
+        json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name, "displayName": "Shown",
+               "name": {"givenName": "Ada", "familyName": "Lovelace"}, "active": true, "emails": [{"value": email}]})
+    };
+    let (status, made) = call("POST", "/Users", Some(user("Ada", "ada@example.org"))).await;
+    assert_eq!((status, &made["displayName"], &made["userName"]), (201, &json!("Shown"), &json!("Ada")));
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let (_, kept) = call("GET", &format!("/Users/{id}"), None).await;
+    assert_eq!((&kept["displayName"], &kept["userName"]), (&Value::Null, &json!("ada")));
+    assert_eq!(kept["name"]["formatted"], json!(" Ada  Lovelace "));
+    assert_eq!(call("POST", "/Users", Some(user("eve", "ada@example.org"))).await.0, 500);
+    let (status, refused) = call("POST", "/Users", Some(user("ADA", "other@example.org"))).await;
+    assert_eq!((status, &refused["scimType"]), (409, &json!("uniqueness")));
+
+    done(&scim, &Operation::CreateGroup { name: "dev".into() }).await;
+    let group = scim.group_named("dev").await.expect("a look").expect("there");
+    let path = format!("/Groups/{}", group.id);
+    let join = Operation::AddMember {
+        group: group.id.clone(),
+        group_name: group.name.clone(),
+        account: id.as_str().into(),
+        name: "ada".into(),
+    };
+    done(&scim, &join).await;
+    assert_eq!(call("GET", &path, None).await.1["members"], Value::Null, "only on request");
+    let patch = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                       "Operations": [{"op": "remove", "path": "members", "value": [{"value": id}]}]});
+    assert_eq!(call("PATCH", &path, Some(patch)).await.0, 200);
+    let members = call("GET", &format!("{path}?attributes=members"), None).await.1;
+    assert_eq!(members["members"].as_array().map(Vec::len), Some(1), "a removal by value does nothing");
+    for filter in ["id", "externalId", "groups.value", "nonsense"] {
+        let query = format!("/Users?filter={filter}%20eq%20%22{id}%22");
+        assert_eq!(call("GET", &query, None).await.1["totalResults"], json!(0), "{filter}");
+    }
     realm.remove().await;
 }

@@ -150,7 +150,7 @@ impl Default for ScimSwitches {
 }
 
 impl ScimSwitches {
-    /// As Keycloak 26.7.0 was seen to do, see `docs/scim.md`.
+    /// As Keycloak 26.7.0 was seen to do, see `docs/targets/scim.md`.
     pub fn keycloak() -> Self {
         Self {
             member_removal: MemberRemoval::FilterElseNothing,

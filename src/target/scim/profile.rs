@@ -73,7 +73,7 @@ const GENERIC: Profile = Profile {
 
 static PROFILES: [Profile; 3] = [
     GENERIC,
-    // As seen on 26.7.0, see docs/scim.md.
+    // As seen on 26.7.0, see docs/targets/scim.md.
     Profile {
         name: "keycloak",
         product: "Keycloak's SCIM 2.0 server",
