@@ -238,3 +238,55 @@ fn what_was_taken_is_merged_when_it_is_taken_in_two_goes_and_given_back_whole() 
     assert!(link.will_lose(&takes(&["permission:LICENSED_USER"])));
     assert_eq!(link.taken.len(), 3);
 }
+
+#[test]
+fn what_a_target_cannot_update_is_told_and_not_planned() {
+    let user: UserState = UserState {
+        id: "1".into(),
+        username: "alice".into(),
+        first_name: Some("Alice".into()),
+        last_name: Some("Ng".into()),
+        email: Some("alice@example.org".into()),
+        enabled: true,
+        federation_link: None,
+        attributes: [].into(),
+        groups: Vec::new(),
+    };
+    let account = Account {
+        id: "a".into(),
+        name: "alice".into(),
+        display_name: "Alice Ng".into(),
+        email: None,
+        active: true,
+        access: Vec::new(),
+        groups: Some(Vec::new()),
+        protected: None,
+        immutable: None,
+    };
+    let link = Link::new("1".into(), "a".into(), "alice");
+    let told = |account: &Account, link: &Link| {
+        let decision = decide(&Situation {
+            pair: &pair(),
+            capabilities: &Capabilities { update: false, reads_email: false, ..capabilities() },
+            presence: &Presence::Present(user.clone()),
+            link: Some(link),
+            account: Some(account),
+            holder: &NameHolder::Own,
+            groups: &table(),
+            adopt_freely: true,
+            wanted_by_other: false,
+            in_ring: false,
+            own_login: "usersync",
+        });
+        let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
+        assert_eq!(planned.operations, []);
+        planned.findings.not_possible.join("\n")
+    };
+    assert_eq!(told(&account, &link), "", "an address that nobody knows may be the right one");
+    let renamed = Account { display_name: "Alice".into(), ..account.clone() };
+    let text = told(&renamed, &link);
+    assert!(text.contains("alice: its display name in Keycloak is now Alice Ng") && text.contains("by hand"), "{text}");
+    let mut written = link;
+    written.written.email = Some("old@example.org".into());
+    assert!(told(&account, &written).contains("e-mail address"));
+}

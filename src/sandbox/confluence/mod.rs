@@ -156,7 +156,9 @@ impl Confluence {
         let done = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).advance();
         if !done.is_empty() {
             let Ok(()) = self.versions.write(|world| {
-                done.iter().for_each(|key| world.remove(key));
+                for key in &done {
+                    world.remove(key);
+                }
                 Ok::<(), std::convert::Infallible>(())
             });
         }
@@ -173,7 +175,7 @@ impl Confluence {
             ["rest", "license", "1.0", "license", "remainingSeats"] => {
                 return self.versions.read(stale, |world| {
                     call.demand_user(world)?;
-                    Ok(Reply::json(200, &json!({ "count": world.free_seats().map_or(-1, |free| free.cast_signed()) })))
+                    Ok(Reply::json(200, &json!({ "count": world.free_seats().map_or(-1, usize::cast_signed) })))
                 });
             }
             ["rpc", "json-rpc", "confluenceservice-v2"] if request.method == "POST" => {
@@ -207,7 +209,7 @@ impl Confluence {
                 Ok(Reply::json(200, &shown))
             }
             ["user"] => users::get(world, call),
-            ["user", "current"] => users::current(world, call),
+            ["user", "current"] => Ok(users::current(world, call)),
             ["user", "list"] if self.features.lists => users::list(world, call, false),
             ["user", "memberof"] => users::member_of(world, call),
             ["admin", "users", "list", "active"] if self.features.lists => users::list(world, call, true),

@@ -44,10 +44,12 @@ pub(crate) fn page<T>(
     let limit = call.number("limit")?.unwrap_or(limit).clamp(1, call.switches.page_cap);
     let results: Vec<Value> = all.iter().skip(start).take(limit).filter_map(show).collect();
     let path = call.request.path.strip_prefix(call.base_path).unwrap_or(&call.request.path);
-    let kept: String = url::form_urlencoded::parse(call.request.query.as_bytes())
-        .filter(|(name, _)| name != "start" && name != "limit")
-        .map(|(name, value)| format!("&{name}={}", encoded(&value)))
-        .collect();
+    let mut kept = String::new();
+    for (name, value) in url::form_urlencoded::parse(call.request.query.as_bytes()) {
+        if name != "start" && name != "limit" {
+            kept.extend(["&", &*name, "=", &encoded(&value)]);
+        }
+    }
     let link = |start: usize| format!("{path}?limit={limit}&start={start}{kept}");
     let mut links = json!({
         "base": call.site, "context": call.base_path, "self": format!("{}{}", call.site, link(start)),

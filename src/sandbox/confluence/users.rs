@@ -49,14 +49,14 @@ pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
 }
 
 /// `GET /user/current`
-pub(crate) fn current(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn current(world: &World, call: &Call<'_>) -> Reply {
     let Some(account) = call.account(world) else {
         let picture =
             json!({ "path": "/images/icons/profilepics/anonymous.svg", "width": 48, "height": 48, "isDefault": true });
         let nobody = json!({ "type": "anonymous", "displayName": "Anonymous", "profilePicture": picture });
-        return Ok(Reply::json(200, &nobody));
+        return Reply::json(200, &nobody);
     };
-    Ok(Reply::json(200, &render::user(call, account)))
+    Reply::json(200, &render::user(call, account))
 }
 
 /// `GET /user/list`, and `GET /admin/users/list/active`
