@@ -301,18 +301,13 @@ async fn beside_a_slow_one(size: Size) {
 
 fn main() {
     support::runtime().block_on(async {
-        match support::after("serve").as_deref() {
-            Some(numbers) => {
-                let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
-                let [users, groups, groups_each, slow] = numbers[..] else {
-                    panic!("serve USERS GROUPS GROUPS_EACH SLOW")
-                };
-                serve(Size { users, groups, groups_each, rounds: 0 }, slow == 1).await;
-            }
-            None => {
-                compare(Size::get()).await;
-                beside_a_slow_one(Size::get()).await;
-            }
+        if let Some(numbers) = support::after("serve") {
+            let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
+            let [users, groups, groups_each, slow] = numbers[..] else { panic!("serve USERS GROUPS GROUPS_EACH SLOW") };
+            serve(Size { users, groups, groups_each, rounds: 0 }, slow == 1).await;
+        } else {
+            compare(Size::get()).await;
+            beside_a_slow_one(Size::get()).await;
         }
     });
 }

@@ -21,8 +21,8 @@ struct Client {
 }
 
 async fn client(scope: Option<&str>) -> Client {
-    let mut options = ScimOptions::default();
-    options.client = ("a client:of%ours".to_owned(), "s3cr:t&ü%+".to_owned());
+    let own = ("a client:of%ours".to_owned(), "s3cr:t&ü%+".to_owned());
+    let options = ScimOptions { client: own, ..ScimOptions::default() };
     let secret = Arc::new(Mutex::new(options.client.1.clone()));
     let server = ScimSandbox::start(options).await.expect("a free port");
     let kept = Arc::clone(&secret);

@@ -131,7 +131,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
             done(&scim, &leave).await;
         }
         let members = scim.members(&group, None).await.expect("a page").expect("there");
-        assert_eq!(members.items, [bob.id.clone()]);
+        assert_eq!(members.items, std::slice::from_ref(&bob.id));
     }
     assert_eq!(read("ada").await.groups.map(|groups| groups.len()), Some(3));
     for _ in 0..2 {
