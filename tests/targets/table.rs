@@ -1,5 +1,7 @@
 //! The table of capabilities in the documentation is made from the code.
 
+use std::fmt::Write as _;
+
 use usersync::target::{Capabilities, CaseRule, Deactivation};
 
 use crate::places::{Place, bitbucket, confluence, crowd, jira, scim};
@@ -68,10 +70,10 @@ async fn the_table_of_capabilities_is_true() {
     let names: Vec<&str> = places.iter().map(|(name, _)| *name).collect();
     let mut table = format!("| | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
     let versions: Vec<&str> = places.iter().map(|(_, place)| place.info.product.as_str()).collect();
-    table += &format!("| as found on | {} |\n", versions.join(" | "));
+    writeln!(table, "| as found on | {} |", versions.join(" | ")).expect("a text");
     for (what, told) in ROWS {
         let cells: Vec<String> = places.iter().map(|(_, place)| told(&place.info.capabilities)).collect();
-        table += &format!("| {what} | {} |\n", cells.join(" | "));
+        writeln!(table, "| {what} | {} |", cells.join(" | ")).expect("a text");
     }
     let page = std::fs::read_to_string(PAGE).expect("the page is there");
     assert!(page.contains(&table), "{PAGE} should hold this table:\n\n{table}");
