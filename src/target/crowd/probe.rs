@@ -161,8 +161,8 @@ fn rename_note(rename: bool, keys: bool, version: &str) -> Note {
     let why = if keys {
         format!("this is Crowd {version}, and 2.8.4 is the first that can. Update it, or rename by hand")
     } else {
-        "accounts have no key here, so a renamed one would be taken for another. Update Crowd, or rename by hand and \
-         link anew: usersync link"
+        "accounts have no key here, so a renamed one would be taken for another. Update Crowd, or rename by hand; \
+         then they wait to be adopted: usersync held list"
             .to_owned()
     };
     note(NoteState::No, "cannot", format!("rename a login: {why}"))

@@ -131,8 +131,8 @@ impl CrowdTarget {
         let what = format!("renaming {name} to {to}");
         if login_of(account).is_some() {
             return Err(not_possible(format!(
-                "{what}: Crowd tells no key for this account, so it could not be followed. Rename it by hand, then \
-                 link it: usersync link"
+                "{what}: Crowd tells no key for this account, so it could not be followed. Rename it by hand; \
+                 then it waits to be adopted: usersync held list"
             )));
         }
         let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
