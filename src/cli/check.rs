@@ -129,7 +129,11 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
             0 => "No problems".to_owned(),
             problems => count(problems, "problem", "problems"),
         };
-        let changed = if wrote { "Only throw-away accounts and groups were written." } else { "Nothing was changed." };
+        let changed = if wrote && parts.iter().any(|part| part.kind == "target" && !part.unreachable) {
+            "Only throw-away accounts and groups were written."
+        } else {
+            "Nothing was changed."
+        };
         out.say(format!("{problems}{waits}. {changed}"));
     }
     if unreachable {

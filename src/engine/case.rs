@@ -1,6 +1,9 @@
 //! One claimed subject while it is worked: what is sent, what was learnt, what is held.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -186,7 +189,7 @@ impl<'e> Case<'e> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
-        self.keep_what_is_taken(operation);
+        let taken = self.keep_what_is_taken(operation);
         let deadline = self.engine.clock.now() + self.engine.times.call;
         let arrives_until = deadline + self.engine.times.margin;
         let mut step = std::mem::take(&mut self.step);
@@ -200,6 +203,7 @@ impl<'e> Case<'e> {
         let intent = match self.write(step).await? {
             Stepped::Send(intent) => intent,
             Stepped::PastLimit { .. } => {
+                self.nothing_was_taken(taken);
                 if let Some(limited) = operation.limited() {
                     self.hold(HeldKind::Gate(limited), &held_key(operation), operation.to_string());
                 }
@@ -227,6 +231,7 @@ impl<'e> Case<'e> {
                 Err(WorkError::Unanswered { error, until: arrives_until })
             }
             Err(error) => {
+                self.nothing_was_taken(taken);
                 self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
                 if error.kind == TargetErrorKind::NotPossible {
                     self.keep_not_possible(held_key(operation), error.text.clone());
@@ -245,9 +250,19 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it.
-    fn keep_what_is_taken(&mut self, operation: &Operation) {
-        if self.link.as_mut().is_some_and(|link| link.will_lose(operation)) {
+    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it. Gives what was
+    /// written down before, if that is less.
+    fn keep_what_is_taken(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
+        let link = self.link.as_mut()?;
+        let before = link.taken.clone();
+        link.will_lose(operation).then(|| self.keep_link())?;
+        Some(before)
+    }
+
+    /// Nothing was taken after all: who takes it away himself must not see it given back by us.
+    fn nothing_was_taken(&mut self, before: Option<BTreeSet<String>>) {
+        if let (Some(before), Some(link)) = (before, self.link.as_mut()) {
+            link.taken = before;
             self.keep_link();
         }
     }

@@ -236,6 +236,12 @@ impl Case<'_> {
         if let Some(why) = found.protected {
             return self.unmap(group, format!("{}: {why}; never changed", found.name), former).await;
         }
+        // Another connector may have made it in the meantime: then it is ours already.
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        if let Some(managed) = table.managed(&found.id) {
+            let concerned = self.concerned(&group.id, former.as_ref()).await?;
+            return self.manage(group, found, managed.adopted, concerned).await;
+        }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
         let key = format!("adopt:{}", found.id);
         if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {

@@ -99,7 +99,7 @@ fn shows(operation: &Operation, account: Option<&Account>) -> bool {
                 && fields.email.as_ref().is_none_or(|email| account.email.as_ref() == Some(email))
         }
         Operation::RenameUser { to, .. } => account.name == *to,
-        Operation::ActivateUser { .. } => account.active,
+        Operation::ActivateUser { gives, .. } => account.active && gives.iter().all(|one| account.access.contains(one)),
         Operation::DeactivateUser { .. } => !account.active,
         Operation::AddMember { group, .. } => member(group),
         Operation::RemoveMember { group, .. } => account.groups.is_some() && !member(group),

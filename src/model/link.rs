@@ -135,9 +135,9 @@ impl Link {
                 }
             }
             Operation::DeactivateUser { .. } => self.deactivated_by_us = true,
-            Operation::ActivateUser { .. } => {
+            Operation::ActivateUser { gives, .. } => {
                 self.deactivated_by_us = false;
-                self.taken.clear();
+                self.taken.retain(|one| !gives.contains(one));
             }
             Operation::AddMember { group, .. } => {
                 self.given.insert(group.clone());

@@ -94,6 +94,7 @@ impl GroupTable {
     /// Notes that a source group feeds a target group from now on; for a dry run, which models what it would make.
     pub fn assume(&mut self, pair: &Pair, source: &GroupState, group: ManagedGroup) {
         let id = group.id.clone();
+        self.let_go(pair, &source.id);
         if !self.managed.contains_key(&id) {
             self.manage(group);
         }
@@ -104,8 +105,20 @@ impl GroupTable {
     }
 
     /// Notes that a source group feeds none; for a dry run.
-    pub fn assume_unmapped(&mut self, source: &GroupState, why: String) {
+    pub fn assume_unmapped(&mut self, pair: &Pair, source: &GroupState, why: String) {
+        self.let_go(pair, &source.id);
         self.map(&source.id, GroupMapping::Unmapped { name: source.name.clone(), why });
+    }
+
+    /// Notes that a source group feeds nothing any more; for a dry run.
+    pub fn let_go(&mut self, pair: &Pair, source: &GroupId) {
+        let former = match self.mapping(source) {
+            Some(GroupMapping::Managed { group, .. }) => group.clone(),
+            _ => return,
+        };
+        if let Some(managed) = self.managed.get_mut(&former) {
+            managed.sources.retain(|(connector, fed)| *connector != pair.connector || fed != source);
+        }
     }
 
     fn manage(&mut self, group: ManagedGroup) {
@@ -116,7 +129,10 @@ impl GroupTable {
     fn map(&mut self, source: &GroupId, mapping: GroupMapping) {
         if let GroupMapping::Managed { name, .. } = &mapping {
             // A former name stays here; it is passed over, as the mapping tells another by then.
-            self.feeding.entry(name.to_lowercase()).or_default().push(source.clone());
+            let feeding = self.feeding.entry(name.to_lowercase()).or_default();
+            if !feeding.contains(source) {
+                feeding.push(source.clone());
+            }
         }
         if let Some(place) = self.places.get(source) {
             self.mappings[*place].1 = mapping;

@@ -1,7 +1,7 @@
 //! Keeping people out by taking their access away, and giving it back.
 
 use usersync::{
-    model::ErrorClass::{Forbidden, Permanent},
+    model::ErrorClass::Permanent,
     sandbox::{
         Fault,
         bitbucket::{NewAccount, Permission},
@@ -12,7 +12,7 @@ use usersync::{
     },
 };
 
-use super::world::{activate, client, deactivate, not_done, place, settings, soon, token};
+use super::world::{activate, client, deactivate, not_done, place, settings, soon};
 
 #[tokio::test]
 async fn access_is_what_makes_an_account_active() {
@@ -178,16 +178,15 @@ async fn who_is_inactive_in_his_directory_is_activated_there() {
 }
 
 #[tokio::test]
-async fn a_permission_above_our_own_cannot_be_given() {
+async fn who_was_an_administrator_comes_back_as_a_user() {
     let place = place().await;
-    place.server.add_account(NewAccount::named("minor"));
-    place.server.set_user_permission("minor", Some(Permission::Admin));
-    place.server.set_credentials("minor", "pw", "minor-token");
-    let mut minor = settings(&place.server);
-    minor.credentials = token("minor-token");
+    place.server.add_group("release-admins");
+    place.server.set_group_permission("release-admins", Some(Permission::Admin));
     let joe = place.id("joe");
-    let error = client(minor).apply(&activate(&joe, "joe", &["permission:SYS_ADMIN"]), soon()).await;
-    let error = error.expect_err("refused");
-    assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
-    assert!(error.text.contains("minor lacks the right; give it the global permission"), "{}", error.text);
+    let gives = ["group:release-admins", "permission:SYS_ADMIN"];
+    client(settings(&place.server)).apply(&activate(&joe, "joe", &gives), soon()).await.expect("given");
+    let seen = place.server.snapshot();
+    let joe = seen.account("joe").expect("there");
+    assert_eq!(joe.permission, Some(Permission::LicensedUser));
+    assert!(!joe.groups.contains("release-admins"), "{joe:?}");
 }

@@ -1,6 +1,7 @@
 //! The whole product between its imitations: one module a capability.
 #![allow(missing_docs)]
 
+mod access;
 mod doubt;
 mod faults;
 mod groups;

@@ -199,7 +199,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-3");
+    let copy = folder.path().join("old.db.before-4");
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);
@@ -222,12 +222,13 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     // As the second schema kept it.
     meddle(
         &file,
-        r#"DROP TABLE asked; CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
+        r#"ALTER TABLE link DROP COLUMN taken; DROP TABLE asked;
+        CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
         INSERT INTO request (ask) VALUES
             ('{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}'),
             ('{"ask":"run","connector":"corp","target":null,"trigger":"event"}'),
             ('{"ask":"run","connector":"gone","target":null,"trigger":"event"}');
-        DELETE FROM _sqlx_migrations WHERE version = 3"#,
+        DELETE FROM _sqlx_migrations WHERE version >= 3"#,
     )
     .await;
     let store = open(&file).await.unwrap();

@@ -48,7 +48,7 @@ impl Trial<'_> {
         self.notes.push(match result {
             Ok(_) => note(NoteState::Ok, about, format!("{operation}, in {} ms", began.elapsed().as_millis().max(1))),
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
-                let text = format!("{} Look for it there, and take it away by hand.", error.text);
+                let text = format!("{} If usersync-check-… is left there, take it away by hand.", error.text);
                 note(NoteState::No, about, text)
             }
             Err(error) => note(NoteState::No, about, error.text.clone()),
@@ -78,8 +78,13 @@ impl Trial<'_> {
     /// Everything between making and taking away; gives the account as it is then.
     async fn change(&mut self, account: Account, group: Option<&TargetGroup>) -> Account {
         let id = || account.id.clone();
-        let fields = UserFields { display_name: Some("Usersync check, changed".to_owned()), email: None };
-        self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
+        if self.can.update {
+            let email = Some(format!("{}-changed@example.org", account.name));
+            let fields = UserFields { display_name: Some("Usersync check, changed".to_owned()), email };
+            self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
+        } else {
+            self.cannot("update", "not possible here: names and addresses that change in Keycloak stay as they are");
+        }
         let mut login = account.name.clone();
         if self.can.rename {
             let to = format!("{login}-renamed");
@@ -104,6 +109,10 @@ impl Trial<'_> {
         let account = read.unwrap_or(Account { name: login, ..account });
         if self.can.deactivate == Deactivation::Never {
             self.cannot("deactivate", "not possible here: who leaves has to be dealt with by hand");
+            return account;
+        }
+        if self.can.deactivate == Deactivation::Access && account.access.is_empty() {
+            self.cannot("deactivate", "not tried: a new account has no access here that could be taken away");
             return account;
         }
         let (name, takes) = (account.name.clone(), account.access.clone());

@@ -80,14 +80,17 @@ impl Run<'_> {
             self.report.doubts.push(format!("{} {were} not read; nothing is done about them", absent.len()));
             absent.clear();
         }
-        if self.options.mode == RunMode::DryRun {
-            return Ok(table);
-        }
         let mut gone = Vec::new();
         for id in absent {
             // One that cannot be told fails in its own work.
             let is_gone = matches!(engine.read_group_gone(&self.connector, self.pair, &id).await, Ok(true));
+            if is_gone {
+                table.let_go(self.pair, &id);
+            }
             if is_gone { &mut gone } else { &mut work }.push(Subject::Group(id));
+        }
+        if self.options.mode == RunMode::DryRun {
+            return Ok(table);
         }
         self.apply_groups(work, source.groups_look, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
@@ -100,7 +103,7 @@ impl Run<'_> {
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
         self.report.not_possible.push(format!("group {}: {why}", group.path));
-        table.assume_unmapped(group, why);
+        table.assume_unmapped(self.pair, group, why);
     }
 
     /// What making this group would come to.

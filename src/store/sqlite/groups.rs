@@ -25,10 +25,13 @@ impl Tx {
 
     /// Whom a change of what this source group feeds concerns, by what is known before it: who was given the group that
     /// it feeds, and who is being worked, perhaps by what was known until now.
-    pub(super) async fn concerned(&mut self, claim: &Claim, source: &GroupId) -> StoreResult<Vec<Subject>> {
+    pub(super) async fn concerned(&mut self, claim: &Claim, write: &GroupWrite) -> StoreResult<Vec<Subject>> {
+        let former = self.fed_by(claim.no, write.source()).await?;
+        // Where no name was let go of, other groups decide the same before and after.
+        let groups = former.is_some() || !matches!(write, GroupWrite::Manage { .. });
         let mut concerned = self.memory.busy(claim.no.pair);
-        concerned.retain(|subject| *subject != claim.subject);
-        if let Some(group) = self.fed_by(claim.no, source).await? {
+        concerned.retain(|subject| *subject != claim.subject && (groups || subject.as_user().is_some()));
+        if let Some(group) = former {
             let given = links::given(&mut self.conn, claim.no.pair, &group).await?;
             concerned.extend(given.into_iter().map(Subject::User));
         }

@@ -54,7 +54,7 @@ impl Tx {
         self.write_link(&claim, step.link, now).await?;
         let mut raise = step.raise;
         if let Some(group) = step.group {
-            raise.extend(self.concerned(&claim, group.source()).await?);
+            raise.extend(self.concerned(&claim, &group).await?);
             self.write_group(&claim, group).await?;
         }
         if !raise.is_empty() {

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use super::{
     BitbucketTarget,
     paging::List,
-    protection::{GROUP, PERMISSION},
+    protection::{GROUP, PERMISSION, administers},
     wire::{Picked, UserAndGroups},
 };
 use crate::{
@@ -53,6 +53,8 @@ impl BitbucketTarget {
         let access = grants.access(&person.id, &groups);
         let told = |one: &String| takes.iter().any(|told| fold(told) == fold(one));
         if let Some(new) = access.iter().find(|one| !told(one)) {
+            // What was told came from what was read a while ago.
+            self.known.forget().await;
             let text = format!(
                 "{what}: it has {new} meanwhile, which was not written down, so nothing was taken. It is looked at again."
             );
@@ -105,12 +107,21 @@ impl BitbucketTarget {
         let grants = self.grants(deadline).await?;
         let present = self.groups_of(&person, deadline).await?;
         let has = |group: &str| present.iter().any(|one| fold(one) == fold(group));
-        let groups = gives.iter().filter_map(|one| one.strip_prefix(GROUP));
-        let absent: Vec<&str> = groups.filter(|group| !has(group)).collect();
+        // Who was an administrator comes back as a user: the rest is a person's to give.
+        let rules =
+            |group: &&str| grants.groups.get(&fold(group)).is_some_and(|(_, permission)| administers(permission));
+        let (ruling, groups): (Vec<&str>, Vec<&str>) =
+            gives.iter().filter_map(|one| one.strip_prefix(GROUP)).partition(rules);
+        for group in ruling {
+            tracing::warn!("{what}: group {group} makes administrators, so it is not given back; a person may");
+        }
+        let absent: Vec<&str> = groups.into_iter().filter(|group| !has(group)).collect();
         let rank = |permission: &&str| RANKS.iter().position(|known| known == permission);
         let permission = gives.iter().filter_map(|one| one.strip_prefix(PERMISSION)).max_by_key(rank);
         // A permission that it has is left as it is: to give another one would take that away.
         let permission = permission.filter(|_| !grants.users.contains_key(account));
+        let permission =
+            permission.map(|permission| if administers(permission) { "LICENSED_USER" } else { permission });
         let lets_in = !grants.access(account, &present).is_empty();
         let nothing = || if lets_in { Ok(Applied::Done) } else { Err(nothing_to_give(&what)) };
         if absent.is_empty() && permission.is_none() {

@@ -74,8 +74,8 @@ impl ConfluenceTarget {
         let Some(user) = self.user(by, what, deadline).await? else { return Ok(None) };
         let key = user.key.clone().ok_or_else(|| lacking(what))?;
         let groups = match self.groups_of(&key, what, deadline).await {
-            // It went between the two questions.
-            Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => return Ok(None),
+            // Only what is said of the account itself tells that it is gone; its groups are not told then.
+            Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => None,
             groups => groups?,
         };
         user.into_account(&protection, groups).map(Some).ok_or_else(|| lacking(what))

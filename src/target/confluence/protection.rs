@@ -38,8 +38,16 @@ impl ConfluenceTarget {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_end(operation)?;
+        // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
-            return Ok(());
+            let groups = self
+                .account_by_key(account, Some(deadline))
+                .await?
+                .and_then(|account| account.groups)
+                .unwrap_or_default();
+            if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
+                return Ok(());
+            }
         }
         let mut active = HashSet::new();
         for group in &protection.marked {

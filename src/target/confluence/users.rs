@@ -18,7 +18,7 @@ use crate::{
     model::{Account, AccountId, UserFields},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, error, fold, not_possible, segment},
+        rest::{Ask, after_the_fact, error, fold, not_possible, segment},
     },
 };
 
@@ -294,9 +294,4 @@ fn random_password() -> SecretString {
 
 fn gone(what: &str) -> TargetError {
     error(TargetErrorKind::NotFound, format!("{what}: there is no such account."))
-}
-
-/// A look that failed after the write may have been done: only another look tells.
-fn after_the_fact(why: TargetError) -> TargetError {
-    TargetError { kind: TargetErrorKind::Unanswered, ..why }
 }

@@ -31,8 +31,12 @@ impl CrowdTarget {
     pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
+        // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
-            return Ok(());
+            let groups = self.account_by_id(account).await?.and_then(|account| account.groups).unwrap_or_default();
+            if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
+                return Ok(());
+            }
         }
         for group in &protection.marked {
             let members = self.all_members(group, Some(deadline)).await?.unwrap_or_default();

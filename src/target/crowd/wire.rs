@@ -31,9 +31,15 @@ pub(super) struct UserWrite<'a> {
 }
 
 /// A password.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Password {
     pub value: String,
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
+    }
 }
 
 /// The body of a rename.

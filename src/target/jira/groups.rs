@@ -72,7 +72,9 @@ impl JiraTarget {
         let came = page.values.len();
         let end = at + came;
         let total = page.total;
-        let last = came == 0 || page.is_last.unwrap_or_else(|| total.is_some_and(|total| end >= total));
+        // One that says that more follows, though all have come, would be asked for ever.
+        let last = came == 0 || page.is_last == Some(true) || total.is_some_and(|total| end >= total);
+        let last = last || (page.is_last.is_none() && total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| user.key.map(AccountId::from)).collect();
         let doubt = if items.len() < came {
             Some(format!("{} members of {group} came without a key", came - items.len()))

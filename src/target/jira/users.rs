@@ -12,7 +12,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, Protection, doubt, error, fold, not_done, not_possible},
+        rest::{Ask, Protection, after_the_fact, doubt, error, fold, not_done, not_possible},
     },
 };
 
@@ -192,7 +192,10 @@ impl JiraTarget {
         // Jiras before 8.3, and some write answers, do not tell the new state; it is looked at then.
         let now = match told {
             Some(told) if told == active => return Ok(Applied::Done),
-            _ => self.account_by_key(account, Some(deadline)).await?.map(|account| account.active),
+            _ => {
+                let looked = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
+                looked.map(|account| account.active)
+            }
         };
         if now == Some(active) {
             return Ok(Applied::Done);

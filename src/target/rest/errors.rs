@@ -91,6 +91,11 @@ pub fn not_possible(text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotPossible, text)
 }
 
+/// A look that failed after a write may have taken effect: only another look tells.
+pub fn after_the_fact(why: TargetError) -> TargetError {
+    TargetError { kind: TargetErrorKind::Unanswered, ..why }
+}
+
 /// What was read lacks something that it always has.
 pub fn doubt(text: impl Into<String>) -> TargetError {
     not_done(ErrorClass::Doubt, text)

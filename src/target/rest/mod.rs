@@ -11,7 +11,7 @@ mod protection;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
-pub use errors::{Said, body_mentions, doubt, error, not_done, not_possible};
+pub use errors::{Said, after_the_fact, body_mentions, doubt, error, not_done, not_possible};
 pub use oauth::ClientCredentials;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};

@@ -232,6 +232,9 @@ impl ScimTarget {
                     return Ok(Some((id, member)));
                 }
             }
+            if let Some(why) = slice.doubt {
+                return Err(doubt(format!("{what}: {why}.")));
+            }
             cursor = slice.next;
             if cursor.is_none() {
                 return Ok(None);
@@ -357,7 +360,7 @@ impl ScimTarget {
             }
             let removed = match form {
                 Removal::Value if chosen == Removal::FindOut => {
-                    self.remove_by_untried_value(group, account, &path, what, deadline).await?
+                    self.remove_without_filter(group, account, &path, what, deadline).await?
                 }
                 Removal::Value => {
                     self.remove_by(removing_by_value(account.as_str()), group, account, &path, what, deadline).await?
@@ -384,12 +387,7 @@ impl ScimTarget {
                 )),
             });
         }
-        let remove = |members: &mut Vec<Value>| {
-            let before = members.len();
-            members.retain(|member| !accounts_among(std::slice::from_ref(member)).0.contains(account));
-            members.len() < before
-        };
-        self.put_members(group, &path, what, remove, deadline).await?;
+        self.put_without(group, account, &path, what, deadline).await?;
         Ok(Applied::Done)
     }
 
@@ -431,9 +429,10 @@ impl ScimTarget {
         Ok(if success { Removed::Ignored } else { Removed::Refused(Box::new(answer)) })
     }
 
-    /// Removes by value where that was never seen to work. By the letter of the standard it removes all members (RFC 7644,
-    /// section 3.5.2.2), so the group is looked at before and after, and put right if so.
-    async fn remove_by_untried_value(
+    /// Removes where the server takes no filter, and nobody knows what it makes of a value: by the letter of the standard
+    /// that takes all members out (RFC 7644, section 3.5.2.2). So the value is used only for the last member, and the
+    /// group is written back whole without this one otherwise.
+    async fn remove_without_filter(
         &self,
         group: &TargetGroupId,
         account: &AccountId,
@@ -441,45 +440,33 @@ impl ScimTarget {
         what: &str,
         deadline: Timestamp,
     ) -> Result<Removed, TargetError> {
-        if self.learned.value_removes_all.load(Ordering::Relaxed) {
-            return Ok(Removed::Ignored);
-        }
         let Some(before) = self.read_members(group, what, false, Some(deadline)).await? else {
             return Ok(Removed::Done);
         };
         if let Some(why) = before.doubt {
             return Err(doubt(format!("{what}: {why}.")));
         }
-        let removed = self.remove_by(removing_by_value(account.as_str()), group, account, path, what, deadline).await?;
-        if !matches!(removed, Removed::Done) {
-            return Ok(removed);
+        if before.ids().iter().all(|id| id == account) {
+            return self.remove_by(removing_by_value(account.as_str()), group, account, path, what, deadline).await;
         }
-        let others: Vec<AccountId> = before.ids().into_iter().filter(|id| id != account).collect();
-        let after = self.read_members(group, what, false, Some(deadline)).await?;
-        let emptied = after.is_some_and(|after| after.all.is_empty());
-        if others.is_empty() || !emptied {
-            return Ok(Removed::Done);
-        }
-        self.learned.value_removes_all.store(true, Ordering::Relaxed);
-        self.learned.removal_proven.store(false, Ordering::Relaxed);
-        tracing::warn!(group = %group, members = others.len(), "the SCIM server took all members out; they are put back");
-        let service = self.service(Some(deadline)).await?;
-        let ids: Vec<&str> = others.iter().map(AccountId::as_str).collect();
-        for some in ids.chunks(service.profile.members_max) {
-            let ask = Ask::new(Method::PATCH, path, what).deadline(Some(deadline)).json(&adding(some))?;
-            let back = self.rest.ask(&ask).await;
-            if !back.is_ok_and(|answer| answer.status.is_success()) {
-                return Err(error(
-                    TargetErrorKind::Unanswered,
-                    format!(
-                        "{what}: the SCIM server took all {} other members out as well, and they could not all be put \
-                         back. A full run puts back those that Keycloak knows: usersync sync",
-                        others.len()
-                    ),
-                ));
-            }
-        }
-        Ok(Removed::Done)
+        self.put_without(group, account, path, what, deadline).await.map(|()| Removed::Done)
+    }
+
+    /// Writes a group back without this member; one that is gone has no members.
+    async fn put_without(
+        &self,
+        group: &TargetGroupId,
+        account: &AccountId,
+        path: &str,
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let remove = |members: &mut Vec<Value>| {
+            let before = members.len();
+            members.retain(|member| !accounts_among(std::slice::from_ref(member)).0.contains(account));
+            members.len() < before
+        };
+        self.put_members(group, path, what, remove, deadline).await.map(drop)
     }
 
     /// Writes a whole group back with other members; `false` if it is gone. `edit` tells whether there is a change.

@@ -60,8 +60,6 @@ struct Learned {
     member_filter: AtomicU8,
     /// The removal of one member was seen to take effect, and to do no more.
     removal_proven: AtomicBool,
-    /// The removal by value took all members out.
-    value_removes_all: AtomicBool,
 }
 
 impl ScimTarget {

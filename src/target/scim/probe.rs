@@ -4,7 +4,6 @@ use reqwest::StatusCode;
 
 use super::{
     ScimTarget,
-    profile::Removal,
     service::Service,
     wire::{List, Resource},
 };
@@ -63,7 +62,7 @@ impl ScimTarget {
         can.extend(service.deactivate.then_some("deactivate"));
         can.extend(["delete", "list all users"]);
         notes.push(note(NoteState::Ok, "can", can.join("  ")));
-        notes.extend(self.limits(&service));
+        notes.extend(Self::limits(&service));
         notes.extend(self.protection_notes(blind).await?);
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
@@ -132,7 +131,7 @@ impl ScimTarget {
     }
 
     /// What cannot be done, and what is done otherwise than one might think.
-    fn limits(&self, service: &Service) -> Vec<Note> {
+    fn limits(service: &Service) -> Vec<Note> {
         let mut notes = Vec::new();
         let mut cannot = |text: &str| notes.push(note(NoteState::Note, "cannot", text));
         cannot("rename a group: a renamed group is made anew and permissions given to the old one do not move");
@@ -144,9 +143,6 @@ impl ScimTarget {
         }
         if service.groups.is_none() {
             cannot("groups: this server has none; leave them out in the policy");
-        }
-        if service.profile.removal == Removal::FindOut && self.learned_to_remove_all() {
-            cannot("take one member out of a group: this server takes out all; do it by hand");
         }
         if let Some(deletion) = service.profile.deletion {
             notes.push(note(NoteState::Note, "deleting", deletion));
@@ -175,9 +171,5 @@ impl ScimTarget {
         let all: Vec<_> = self.protected_groups.iter().chain(&self.protected_users).map(String::as_str).collect();
         notes.push(note(NoteState::Ok, "protected", format!("{}: never changed", all.join(", "))));
         Ok(notes)
-    }
-
-    fn learned_to_remove_all(&self) -> bool {
-        self.learned.value_removes_all.load(std::sync::atomic::Ordering::Relaxed)
     }
 }

@@ -35,8 +35,6 @@ pub(super) struct Profile {
     /// Whether PATCH works, whatever the server says of it.
     pub patch: Option<bool>,
     pub removal: Removal,
-    /// Members that one PATCH may name.
-    pub members_max: usize,
     /// `groups` of users and `members` of groups come only when they are asked for by name, and then are all there is.
     pub on_request: bool,
     pub names: Names,
@@ -58,7 +56,6 @@ const GENERIC: Profile = Profile {
     product: "SCIM 2.0 server",
     patch: None,
     removal: Removal::FindOut,
-    members_max: 100,
     on_request: false,
     names: Names::Whole,
     login_case: CaseRule::Insensitive,

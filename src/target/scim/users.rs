@@ -15,7 +15,7 @@ use crate::{
     model::{Account, AccountId, UserFields},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, doubt, error, fold, not_possible},
+        rest::{Ask, after_the_fact, doubt, error, fold, not_possible},
     },
 };
 
@@ -109,12 +109,13 @@ impl ScimTarget {
         if let Some(email) = email {
             user.set("emails", json!([address(email)]));
         }
+        let protection = self.protection(Some(deadline)).await?;
         let ask =
             Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(&user)?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let made: Resource = self.rest.parse(&ask, &answer)?;
-            let account = made.account(service.profile, &*self.protection(Some(deadline)).await?);
+            let account = made.account(service.profile, &protection);
             let account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
             return Ok(Applied::Account(account));
         }
@@ -216,7 +217,7 @@ impl ScimTarget {
             Written::Done(_) => {}
         }
         // Some answer with what they were sent, and keep something else.
-        let Some(now) = self.account_by_id(account, Some(deadline)).await? else {
+        let Some(now) = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)? else {
             return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
@@ -250,10 +251,11 @@ impl ScimTarget {
         let edits = |_: Option<&Resource>| vec![Edit::new("userName", to)];
         match self.change(&path, &what, to, false, edits, deadline).await? {
             Written::Done(told) => {
-                let now = match told.and_then(|user| user.text("userName")) {
-                    Some(now) => Some(now),
-                    None => self.account_by_id(account, Some(deadline)).await?.map(|account| account.name),
-                };
+                let mut now = told.and_then(|user| user.text("userName"));
+                if now.is_none() {
+                    let looked = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
+                    now = looked.map(|account| account.name);
+                }
                 match now {
                     Some(now) if fold(&now) != fold(to) => Err(not_possible(format!(
                         "{what}: the SCIM server took it, but the login is {now}. Rename it there by hand."
@@ -288,10 +290,11 @@ impl ScimTarget {
             Written::Done(told) => told.and_then(|user| user.truth("active")),
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
         };
-        let now = match told {
-            Some(told) => Some(told),
-            None => self.account_by_id(account, Some(deadline)).await?.map(|account| account.active),
-        };
+        let mut now = told;
+        if now.is_none() {
+            let looked = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
+            now = looked.map(|account| account.active);
+        }
         match now {
             Some(now) if now == active => Ok(Applied::Done),
             None => Err(error(TargetErrorKind::NotFound, format!("{what}: not there."))),

@@ -1,0 +1,118 @@
+//! A target without a switch: who leaves loses what lets him in, and gets the same back, whatever happens in between.
+
+use std::sync::Arc;
+
+use usersync::{
+    model::Pair,
+    sandbox::{
+        BitbucketOptions, BitbucketSandbox, Fault,
+        bitbucket::{AccountState, Permission},
+        house::HouseOptions,
+        keycloak::{NewUser, UserChange},
+        neighbours::Neighbour,
+    },
+    store::Store,
+    target::{
+        Credentials,
+        bitbucket::{BitbucketSettings, BitbucketTarget},
+    },
+};
+
+use crate::support::{World, options, world_with};
+
+struct Git {
+    w: World,
+    server: Arc<BitbucketSandbox>,
+}
+
+impl Git {
+    /// A house that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
+    async fn start() -> Self {
+        let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
+        let token = BitbucketOptions::default().token;
+        let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
+        let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
+        settings.http.call_timeout = std::time::Duration::from_secs(2);
+        let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
+        let (name, product, url) = ("git".into(), "Bitbucket", server.url());
+        let git = Neighbour { name, product, url, target, server: Arc::clone(&server) as _ };
+        let w = world_with(HouseOptions { neighbours: vec![git], ..options() }).await;
+        w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.expect("made");
+        let git = Self { w, server };
+        git.w.calm().await;
+        git.server.set_user_permission("alice", Some(Permission::ProjectCreate));
+        git
+    }
+
+    async fn enable(&self, enabled: bool) {
+        self.w.realm().update_user(&self.w.id("alice"), UserChange::enabled(enabled)).await.expect("changed");
+        self.w.calm().await;
+    }
+
+    fn alice(&self) -> AccountState {
+        self.server.snapshot().account("alice").expect("there").clone()
+    }
+
+    async fn taken(&self) -> Vec<String> {
+        let id = self.w.id("alice").into();
+        let link = self.w.house.store.link(&Pair::new("acme", "git"), &id).await.expect("read").expect("linked");
+        link.taken.into_iter().collect()
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_loses_access_and_gets_the_same_back() {
+    let git = Git::start().await;
+    let before = git.alice();
+    assert!(before.licensed && before.groups.contains("staff"));
+    git.enable(false).await;
+    let left = git.alice();
+    assert!(!left.licensed && left.permission.is_none(), "{left:?}");
+    assert!(left.groups.contains("staff"), "other groups are kept");
+    assert_eq!(git.taken().await, ["group:stash-users", "permission:PROJECT_CREATE"]);
+    git.enable(true).await;
+    assert_eq!(git.alice(), before);
+    assert_eq!(git.taken().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_broken_deactivation_took_is_given_back_whole() {
+    let git = Git::start().await;
+    let before = git.alice();
+    // The group goes, the permission does not; the second time sees only the rest.
+    git.server.faults.add(Fault::cut().method("DELETE").path("/admin/permissions/users").once());
+    git.enable(false).await;
+    assert!(!git.alice().licensed);
+    assert_eq!(git.taken().await, ["group:stash-users", "permission:PROJECT_CREATE"]);
+    git.enable(true).await;
+    assert_eq!(git.alice(), before);
+}
+
+#[tokio::test]
+async fn a_broken_activation_gives_the_rest_later() {
+    let git = Git::start().await;
+    let before = git.alice();
+    git.enable(false).await;
+    // The group comes back, so the account counts as active, and the answer for the permission never comes.
+    git.server.faults.add(Fault::cut().method("PUT").path("/admin/permissions/users").once());
+    git.enable(true).await;
+    assert_eq!(git.alice(), before);
+    assert_eq!(git.taken().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_refused_to_be_taken_is_not_given_back_later() {
+    let git = Git::start().await;
+    // Bitbucket refuses to take the group, so nothing was taken.
+    let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":null}]}"#;
+    let fault = Fault::status(409, refusal).method("POST").path("/admin/users/remove-group");
+    let fault = git.server.faults.add(fault);
+    git.enable(false).await;
+    git.server.faults.remove(fault);
+    assert_eq!(git.taken().await, Vec::<String>::new());
+    // An administrator does it himself.
+    git.server.remove_member("stash-users", "alice");
+    git.server.set_user_permission("alice", None);
+    git.enable(true).await;
+    assert!(!git.alice().licensed, "what a person took is a person's to give");
+}
