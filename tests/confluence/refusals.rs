@@ -101,7 +101,7 @@ async fn a_write_that_was_said_to_be_done_is_looked_at() {
     for fault in [Fault::unavailable(), Fault::html(200, "<html>Welcome</html>"), Fault::cut()] {
         wiki.sandbox.set_active("ada", true);
         wiki.sandbox.faults.clear();
-        wiki.sandbox.faults.add(fault.method("GET").path("/user?").after(1));
+        wiki.sandbox.faults.add(fault.method("GET").path("/user?").after(2));
         let error = wiki.refused(deactivate(&ada.id, "ada")).await;
         assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
         assert!(!wiki.sandbox.snapshot().account("ada").expect("there").active);

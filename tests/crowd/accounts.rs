@@ -192,7 +192,7 @@ async fn a_state_that_the_directory_does_not_keep_is_told() {
 async fn a_look_after_a_write_that_fails_leaves_it_open() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.faults.add(Fault::status(503, "").method("GET").path("key=").after(1).once());
+    place.sandbox.faults.add(Fault::status(503, "").method("GET").path("key=").after(2).once());
     let error = place.refused(&deactivate(&ada)).await;
     assert!(error.kind == Unanswered && error.text.starts_with("deactivating ada: "), "{}", error.text);
     assert!(!place.sandbox.snapshot().user("ada").expect("there").active);

@@ -73,7 +73,7 @@ impl Target for CrowdTarget {
     }
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
-        self.account_by_id(id).await
+        self.account_by_id(id, None).await
     }
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {

@@ -33,7 +33,11 @@ impl CrowdTarget {
         let protection = self.protection(Some(deadline)).await?;
         // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
-            let groups = self.account_by_id(account).await?.and_then(|account| account.groups).unwrap_or_default();
+            let groups = self
+                .account_by_id(account, Some(deadline))
+                .await?
+                .and_then(|account| account.groups)
+                .unwrap_or_default();
             if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
                 return Ok(());
             }

@@ -51,10 +51,14 @@ impl User {
 
 impl CrowdTarget {
     /// An account by its stable id, with its groups.
-    pub(super) async fn account_by_id(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
-        let protection = self.protection(None).await?;
-        match self.user_by_id(id, None).await? {
-            Some(user) => self.with_groups(user, &protection).await.map(Some),
+    pub(super) async fn account_by_id(
+        &self,
+        id: &AccountId,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(deadline).await?;
+        match self.user_by_id(id, deadline).await? {
+            Some(user) => self.with_groups(user, &protection, deadline).await.map(Some),
             None => Ok(None),
         }
     }
@@ -63,7 +67,7 @@ impl CrowdTarget {
     pub(super) async fn account_by_login(&self, name: &str) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(None).await?;
         match self.user_by_login(name, None).await? {
-            Some(user) => self.with_groups(user, &protection).await.map(Some),
+            Some(user) => self.with_groups(user, &protection, None).await.map(Some),
             None => Ok(None),
         }
     }
@@ -119,10 +123,15 @@ impl CrowdTarget {
 
     /// An account with the groups that it is a direct member of. Of a login that is not there, Crowd lists no groups
     /// and no error, so the user was read first.
-    async fn with_groups(&self, user: User, protection: &Protection) -> Result<Account, TargetError> {
+    async fn with_groups(
+        &self,
+        user: User,
+        protection: &Protection,
+        deadline: Option<Timestamp>,
+    ) -> Result<Account, TargetError> {
         let name = user.name.clone().unwrap_or_default();
         let what = format!("reading the groups of {name}");
-        let ask = || Ask::get("/user/group/direct", &what).query("username", &name).login(&name);
+        let ask = || Ask::get("/user/group/direct", &what).query("username", &name).login(&name).deadline(deadline);
         for _ in 0..WALKS {
             let groups = self.walk_groups(ask).await?;
             if !groups.moved {
