@@ -199,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_dry_run_assumes_is_found_by_name_and_the_former_group_is_let_go() {
+        let (mut table, pair) = (table(), Pair::new("acme", "jira"));
+        let made = ManagedGroup { id: "dev".into(), name: "Dev".into(), sources: Vec::new(), ..managed(&table, "eng") };
+        table.assume(&pair, &group("1", "Dev"), made);
+        assert!(managed(&table, "dev").fed_by(&pair) && !managed(&table, "eng").fed_by(&pair));
+        let case = CaseRule::Insensitive;
+        let feeding = |name| table.others_feeding(&"9".into(), name, case).map(|(source, _)| source.clone()).next();
+        assert_eq!((feeding("DEV"), feeding("Eng")), (Some("1".into()), None));
+        assert_eq!(table.managed_named("dEV", case).map(|group| group.id.clone()), Some("dev".into()));
+        assert_eq!(table.managed_named("dEV", CaseRule::Sensitive), None);
+    }
+
+    fn managed(table: &GroupTable, id: &str) -> ManagedGroup {
+        table.managed(&id.into()).expect("there").clone()
+    }
+
+    #[test]
     fn a_renamed_group_is_missing_and_its_former_group_is_kept() {
         let (table, groups) = (table(), [group("1", "Engineering")]);
         let resolved = table.resolve(&groups);
