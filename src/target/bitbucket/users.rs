@@ -1,9 +1,8 @@
 //! Everything that is done to one account, beside letting it in and keeping it out.
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{
     BitbucketTarget,
@@ -14,15 +13,9 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, not_done, not_possible},
+        rest::{Ask, error, not_done, not_possible, random_password},
     },
 };
-
-/// A password that nobody knows and nobody will: Bitbucket demands one. It is made of characters that addresses and
-/// rules for passwords take as they are.
-fn throw_away() -> SecretString {
-    format!("Aa1-{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())).into()
-}
 
 impl BitbucketTarget {
     /// Makes an account. Its password goes with the address, so no text may repeat that.
@@ -32,7 +25,7 @@ impl BitbucketTarget {
         fields: &UserFields,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let password = throw_away();
+        let password = random_password();
         let made = self.create_with(name, fields, password.expose_secret(), deadline).await;
         made.map_err(|mut error| {
             error.text = error.text.replace(password.expose_secret(), "(password)");
@@ -267,7 +260,7 @@ mod tests {
 
     #[test]
     fn passwords_are_never_the_same_and_need_no_encoding() {
-        let (one, other) = (throw_away(), throw_away());
+        let (one, other) = (random_password(), random_password());
         assert_ne!(one.expose_secret(), other.expose_secret());
         let encoded: String = url::form_urlencoded::byte_serialize(one.expose_secret().as_bytes()).collect();
         assert_eq!(encoded, one.expose_secret());

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{
     ConfluenceTarget,
@@ -18,7 +17,7 @@ use crate::{
     model::{Account, AccountId, UserFields},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, after_the_fact, error, fold, not_possible, segment},
+        rest::{Ask, after_the_fact, error, fold, not_possible, random_password, segment},
     },
 };
 
@@ -284,12 +283,6 @@ fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
         return Ok(());
     };
     Err(not_possible(format!("{what}: Confluence {why}. Change the user's name in Keycloak.")))
-}
-
-/// A password that nobody learns, with something of every kind that a rule may ask for.
-fn random_password() -> SecretString {
-    let random = SecretString::from(BASE64_STANDARD.encode(rand::random::<[u8; 32]>()));
-    SecretString::from(format!("aA1-{}", random.expose_secret()))
 }
 
 fn gone(what: &str) -> TargetError {

@@ -27,16 +27,16 @@ pub(super) struct UserWrite<'a> {
     pub email: &'a str,
     pub active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<Password>,
+    pub password: Option<Password<'a>>,
 }
 
 /// A password.
 #[derive(Serialize)]
-pub(super) struct Password {
-    pub value: String,
+pub(super) struct Password<'a> {
+    pub value: &'a str,
 }
 
-impl std::fmt::Debug for Password {
+impl std::fmt::Debug for Password<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password")
     }

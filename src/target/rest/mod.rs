@@ -6,6 +6,7 @@ mod auth;
 mod call;
 mod errors;
 mod oauth;
+mod password;
 mod probe;
 mod protection;
 
@@ -13,6 +14,7 @@ pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
 pub use errors::{Said, after_the_fact, body_mentions, doubt, error, not_done, not_possible};
 pub use oauth::ClientCredentials;
+pub use password::random_password;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
 
