@@ -7,7 +7,7 @@ use super::{
     Context, app,
     exit::{Exit, Outcome},
 };
-use crate::{config::TargetKind, model::TargetName, store::Store};
+use crate::{model::TargetName, store::Store};
 
 /// Show targets, confirm another server
 #[derive(Debug, Args)]
@@ -55,13 +55,7 @@ async fn list(context: &Context) -> Outcome {
             let counts = opened.store.counts(&pair, out.now).await?;
             filled.push((pair.connector, state, counts));
         }
-        let kind = match target.kind {
-            TargetKind::Jira => "jira",
-            TargetKind::Confluence => "confluence",
-            TargetKind::Crowd => "crowd",
-            TargetKind::Bitbucket => "bitbucket",
-            TargetKind::Scim => "scim",
-        };
+        let kind = target.kind.as_str();
         documents.push(json!({
             "name": target.name, "kind": kind, "url": target.url,
             "filled_by": filled.iter().map(|(connector, state, counts)| json!({

@@ -93,6 +93,19 @@ pub enum TargetKind {
     Scim,
 }
 
+impl TargetKind {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jira => "jira",
+            Self::Confluence => "confluence",
+            Self::Bitbucket => "bitbucket",
+            Self::Crowd => "crowd",
+            Self::Scim => "scim",
+        }
+    }
+}
+
 /// How usersync signs in to a target.
 #[derive(Clone, Debug)]
 pub enum TargetAuth {

@@ -157,3 +157,18 @@ async fn in_10_0_a_search_below_the_cap_is_whole_and_one_at_it_is_walked() {
     let search = server.journal().into_iter().find(|seen| seen.is("GET", "/user/search")).expect("a search");
     assert_eq!(search.asks("includeInactive"), Some("true"));
 }
+
+#[tokio::test]
+async fn members_that_never_end_are_a_doubt() {
+    let server = Server::start(|seen: &Seen| {
+        if seen.is("GET", "/group/member") && seen.asks("groupname") == Some("dev") {
+            let values = [user("JIRAUSER10", "ada", &[])];
+            return Reply::json(200, json!({"startAt": 0, "total": 1, "isLast": false, "values": values}));
+        }
+        healthy(seen)
+    })
+    .await;
+    let page = client(&server.url).members(&"dev".into(), None).await.expect("a page").expect("there");
+    assert_eq!((page.items, page.next), (vec!["JIRAUSER10".into()], None));
+    assert!(page.doubt.expect("a doubt").contains("than it counts"));
+}

@@ -16,9 +16,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 /// Tries every operation that the target can do on objects of its own, named after `tag`, and takes them away again,
 /// whatever failed in between. Each step is a line.
 pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &str) -> Vec<Note> {
-    let mut trial = Trial { target, can, notes: Vec::new() };
-    let group = trial.make_group(&format!("usersync-check-{tag}")).await;
-    if let Some(account) = trial.make_account(&format!("usersync-check-{tag}")).await {
+    let name = format!("usersync-check-{tag}");
+    let mut trial = Trial { target, can, name: &name, notes: Vec::new() };
+    let group = trial.make_group(&name).await;
+    if let Some(account) = trial.make_account(&name).await {
         let account = trial.change(account, group.as_ref()).await;
         trial.take_away(&account).await;
     }
@@ -32,6 +33,8 @@ pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &st
 struct Trial<'a> {
     target: &'a dyn Target,
     can: &'a Capabilities,
+    /// What account and group are called.
+    name: &'a str,
     notes: Vec<Note>,
 }
 
@@ -48,7 +51,7 @@ impl Trial<'_> {
         self.notes.push(match result {
             Ok(_) => note(NoteState::Ok, about, format!("{operation}, in {} ms", began.elapsed().as_millis().max(1))),
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
-                let text = format!("{} If usersync-check-… is left there, take it away by hand.", error.text);
+                let text = format!("{} If {} is left there, take it away by hand.", error.text, self.name);
                 note(NoteState::No, about, text)
             }
             Err(error) => note(NoteState::No, about, error.text.clone()),

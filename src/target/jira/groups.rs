@@ -72,12 +72,15 @@ impl JiraTarget {
         let came = page.values.len();
         let end = at + came;
         let total = page.total;
-        // One that says that more follows, though all have come, would be asked for ever.
-        let last = came == 0 || page.is_last == Some(true) || total.is_some_and(|total| end >= total);
-        let last = last || (page.is_last.is_none() && total.is_none());
+        let counted = total.is_some_and(|total| end >= total);
+        // One that says that more follows, though all that it counts have come, might be asked for ever.
+        let unending = page.is_last == Some(false) && counted && came > 0;
+        let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| user.key.map(AccountId::from)).collect();
         let doubt = if items.len() < came {
             Some(format!("{} members of {group} came without a key", came - items.len()))
+        } else if unending {
+            Some(format!("Jira says that more members of {group} follow than it counts"))
         } else {
             let short = total.filter(|total| last && end < *total);
             short.map(|total| format!("{end} of {total} members of {group} came"))
