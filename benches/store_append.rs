@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use usersync::{
     model::{Cause, ConnectorName, EventOutcome, NewEvent, Pair, Priority, Subject, TargetName},
     store::{
-        Store,
+        Step, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
 };
@@ -51,7 +51,7 @@ async fn claims(store: &SqliteStore, waiting: u64) {
         // Sixteen workers hold one each.
         if held.len() > 16 {
             let began = Instant::now();
-            store.complete(held.remove(0), Vec::new(), now, now).await.expect("completed");
+            store.complete(held.remove(0), Step::default(), Vec::new(), now, now).await.expect("completed");
             completing += began.elapsed();
         }
     }

@@ -84,6 +84,7 @@ macro_rules! every_expectation {
                 many_workers_never_hold_one_subject_or_account_twice,
             }
             held: {
+                several_are_written_down_together_and_unsent_ones_leave_no_change,
                 past_the_limit_nothing_is_sent_but_the_rest_is_written,
                 what_is_held_waits_for_a_decision,
                 a_rejection_stands_until_the_fingerprint_differs,

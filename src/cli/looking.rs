@@ -99,7 +99,7 @@ looking! {
         fn open_intents(&self, token: Token) -> Vec<OpenIntent>;
         fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> Adopted;
         fn step(&self, token: Token, step: Step, now: Timestamp) -> Stepped;
-        fn complete(&self, token: Token, held: Vec<NewHeldItem>, settle_at: Timestamp, now: Timestamp) -> ();
+        fn complete(&self, token: Token, last: Step, held: Vec<NewHeldItem>, settle_at: Timestamp, now: Timestamp) -> Stepped;
         fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> ();
         fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> ();
         fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;

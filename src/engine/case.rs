@@ -1,12 +1,8 @@
 //! One claimed subject while it is worked: what is sent, what was learnt, what is held.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -15,14 +11,10 @@ use super::{
     retry,
 };
 use crate::{
-    model::{
-        Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation,
-        Subject,
-    },
+    model::{ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
     plan::{self, Findings, Measure},
-    store::{Claimed, Failure, LinkWrite, NewIntent, Settled, Step, Stepped, StoreError, Waiting},
-    target::{Applied, TargetError, TargetErrorKind, TargetInfo},
-    telemetry::metrics::Peer,
+    store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
+    target::TargetInfo,
 };
 
 /// What is different for a subject that a run works.
@@ -53,17 +45,6 @@ pub struct Worked {
     pub conflict: Option<String>,
     /// Whether the claim was given back before all was done; the task goes on later.
     pub later: bool,
-}
-
-/// What came of one operation.
-pub(super) enum Sent {
-    Done(Applied),
-    /// It waits for a person, or was rejected by one.
-    Held,
-    /// Nothing was done, and looking again is the answer.
-    LookAgain,
-    /// The target cannot do it.
-    NotPossible,
 }
 
 pub(super) struct Case<'e> {
@@ -124,156 +105,23 @@ impl<'e> Case<'e> {
         Ok(())
     }
 
-    async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
+    pub async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
         let writing = step.group.is_some().then(|| self.engine.writing_group());
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
         drop(writing);
-        if stepped == Stepped::AccountTaken {
-            return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+        self.unless_taken(stepped)
+    }
+
+    fn unless_taken(&self, stepped: Stepped) -> Result<Stepped, WorkError> {
+        match stepped {
+            Stepped::AccountTaken => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            stepped => Ok(stepped),
         }
-        Ok(stepped)
     }
 
     /// Keeps the link as it is by now for the next step.
     pub fn keep_link(&mut self) {
         self.step.link = self.link.clone().map(LinkWrite::Put);
-    }
-
-    /// Writes an operation down, sends it, and notes how it ended.
-    pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
-        let key = held_key(operation);
-        if self.set_aside.contains(&key) {
-            return Ok(Sent::Held);
-        }
-        if self.was_not_possible(&key) {
-            return Ok(Sent::NotPossible);
-        }
-        let kind = operation.limited().map(HeldKind::Gate);
-        let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
-        if approved_by.is_none() && self.is_rejected(&key) {
-            self.set_aside.insert(key);
-            return Ok(Sent::Held);
-        }
-        let mut limit = None;
-        if let (Some(limited), None) = (operation.limited(), approved_by) {
-            limit = Some(self.limit(limited).await?);
-        }
-        self.send_within(operation, account, limit, approved_by).await
-    }
-
-    /// Sends an operation that waits for a person unless it was approved.
-    pub async fn send_if_approved(
-        &mut self,
-        kind: HeldKind,
-        operation: &Operation,
-        account: Option<&Account>,
-    ) -> Result<Sent, WorkError> {
-        let key = held_key(operation);
-        if self.set_aside.contains(&key) {
-            return Ok(Sent::Held);
-        }
-        match self.decision(kind, &key, HeldItemState::Approved) {
-            Some(item) => self.send_within(operation, account, None, Some(item)).await,
-            None if self.was_not_possible(&key) => Ok(Sent::NotPossible),
-            None => {
-                self.hold(kind, &key, operation.to_string());
-                Ok(Sent::Held)
-            }
-        }
-    }
-
-    async fn send_within(
-        &mut self,
-        operation: &Operation,
-        account: Option<&Account>,
-        limit: Option<u32>,
-        approved_by: Option<i64>,
-    ) -> Result<Sent, WorkError> {
-        let taken = self.keep_what_is_taken(operation);
-        let deadline = self.engine.clock.now() + self.engine.times.call;
-        let arrives_until = deadline + self.engine.times.margin;
-        let mut step = std::mem::take(&mut self.step);
-        step.next = Some(NewIntent {
-            operation: operation.clone(),
-            before: before(operation, account),
-            arrives_until,
-            limit,
-            approved_by,
-        });
-        let intent = match self.write(step).await? {
-            Stepped::Send(intent) => intent,
-            Stepped::PastLimit { .. } => {
-                self.nothing_was_taken(taken);
-                if let Some(limited) = operation.limited() {
-                    self.hold(HeldKind::Gate(limited), &held_key(operation), operation.to_string());
-                }
-                return Ok(Sent::Held);
-            }
-            Stepped::Written | Stepped::AccountTaken => {
-                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
-            }
-        };
-        if !self.engine.store.still_held(self.claim.token).await? {
-            return Err(StoreError::ClaimEnded.into());
-        }
-        let sent_at = self.engine.clock.now();
-        let answer = self.port.target.apply(operation, deadline).await;
-        self.count(sent_at, answer.as_ref().err());
-        match answer {
-            Ok(applied) => {
-                self.port.breaker.succeeded();
-                self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
-                self.learn(operation);
-                self.worked.done.push(operation.clone());
-                Ok(Sent::Done(applied))
-            }
-            Err(error @ TargetError { kind: TargetErrorKind::Unanswered, .. }) => {
-                Err(WorkError::Unanswered { error, until: arrives_until })
-            }
-            Err(error) => {
-                self.nothing_was_taken(taken);
-                self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
-                if error.kind == TargetErrorKind::NotPossible {
-                    self.keep_not_possible(held_key(operation), error.text.clone());
-                }
-                self.flush().await?;
-                match error.kind {
-                    TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
-                    TargetErrorKind::NotPossible => {
-                        self.set_aside.insert(held_key(operation));
-                        self.worked.findings.not_possible.push(error.text);
-                        Ok(Sent::NotPossible)
-                    }
-                    TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
-                }
-            }
-        }
-    }
-
-    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it. Gives what was
-    /// written down before, if that is less.
-    fn keep_what_is_taken(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
-        let link = self.link.as_mut()?;
-        let before = link.taken.clone();
-        link.will_lose(operation).then(|| self.keep_link())?;
-        Some(before)
-    }
-
-    /// Nothing was taken after all: who takes it away himself must not see it given back by us.
-    fn nothing_was_taken(&mut self, before: Option<BTreeSet<String>>) {
-        if let (Some(before), Some(link)) = (before, self.link.as_mut()) {
-            link.taken = before;
-            self.keep_link();
-        }
-    }
-
-    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
-        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
-        let took = now.duration_since(sent_at).unsigned_abs();
-        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
-        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
-            metrics.written(&self.port.name, self.claim.caused_at, now);
-        }
     }
 
     /// Keeps what the subject's state at the source is by now; what was not possible in another one may be so in this.
@@ -287,14 +135,14 @@ impl<'e> Case<'e> {
     }
 
     /// Whether the target is known to be unable to do this; then that is told again, and nothing is sent.
-    fn was_not_possible(&mut self, key: &str) -> bool {
+    pub fn was_not_possible(&mut self, key: &str) -> bool {
         let Some(known) = self.claim.not_possible.iter().find(|one| one.key == key) else { return false };
         self.worked.findings.not_possible.push(known.why.clone());
         self.set_aside.insert(key.to_owned());
         true
     }
 
-    fn keep_not_possible(&mut self, key: String, why: String) {
+    pub fn keep_not_possible(&mut self, key: String, why: String) {
         let (subject, fingerprint) = (self.claim.subject.clone(), self.fingerprint.clone());
         self.claim.not_possible.retain(|one| one.key != key);
         self.claim.not_possible.push(NotPossible { subject, key, fingerprint, why });
@@ -323,7 +171,7 @@ impl<'e> Case<'e> {
     }
 
     /// Whether a person said no to this while the user was as now, whatever it was held for.
-    fn is_rejected(&self, key: &str) -> bool {
+    pub fn is_rejected(&self, key: &str) -> bool {
         self.claim.decided.iter().any(|decided| {
             decided.state == HeldItemState::Rejected
                 && decided.item.key == key
@@ -343,7 +191,7 @@ impl<'e> Case<'e> {
         }
     }
 
-    async fn limit(&self, kind: crate::model::Limited) -> Result<u32, WorkError> {
+    pub async fn limit(&self, kind: crate::model::Limited) -> Result<u32, WorkError> {
         let pair = &self.claim.pair;
         if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
             return Ok(0);
@@ -360,15 +208,17 @@ impl<'e> Case<'e> {
     /// All is done, or held: ends the task.
     pub async fn complete(mut self) -> Result<Worked, (Claimed, WorkError)> {
         let written = async {
-            self.flush().await?;
             self.worked.held = self.held.len();
+            let (last, held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
+            let writing = last.group.is_some().then(|| self.engine.writing_group());
             let now = self.engine.clock.now();
             let settle_at = now + self.engine.times.settle;
-            self.engine.store.complete(self.claim.token, std::mem::take(&mut self.held), settle_at, now).await?;
-            Ok(())
+            let stepped = self.engine.store.complete(self.claim.token, last, held, settle_at, now).await?;
+            drop(writing);
+            self.unless_taken(stepped)
         };
         match written.await {
-            Ok(()) => Ok(self.worked),
+            Ok(_) => Ok(self.worked),
             Err(error) => Err((self.claim, error)),
         }
     }
@@ -437,40 +287,6 @@ impl Engine {
             Err(error) => tracing::error!(subject = %claim.subject, "the end of a claim could not be written: {error}"),
         }
         tracing::warn!(pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed, "{error}");
-    }
-}
-
-/// Tells several held operations of one subject apart.
-pub(super) fn held_key(operation: &Operation) -> String {
-    match operation {
-        Operation::RenameUser { to, .. } => format!("rename:{to}"),
-        Operation::UpdateUser { fields, .. } => {
-            format!("update:{}:{}", fields.display_name.as_deref().unwrap_or(""), fields.email.as_deref().unwrap_or(""))
-        }
-        Operation::AddMember { group, .. } => format!("join:{group}"),
-        Operation::RemoveMember { group, .. } => format!("leave:{group}"),
-        other => other.verb().to_owned(),
-    }
-}
-
-/// What is there before an operation, for its change.
-fn before(operation: &Operation, account: Option<&Account>) -> Value {
-    let Some(account) = account else { return Value::Null };
-    match operation {
-        Operation::UpdateUser { .. } => json!({ "display_name": account.display_name, "email": account.email }),
-        Operation::RenameUser { .. } => json!({ "name": account.name }),
-        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } if account.access.is_empty() => {
-            json!({ "active": account.active })
-        }
-        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } => {
-            json!({ "active": account.active, "access": account.access })
-        }
-        Operation::DeleteUser { .. } => {
-            json!({ "name": account.name, "display_name": account.display_name, "email": account.email, "active": account.active })
-        }
-        Operation::AddMember { .. } => json!({ "member": false }),
-        Operation::RemoveMember { .. } => json!({ "member": true }),
-        Operation::CreateUser { .. } | Operation::CreateGroup { .. } | Operation::DeleteGroup { .. } => Value::Null,
     }
 }
 

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Sent, Worked, fingerprint},
+    case::{Case, RunRules, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
+    send::Sent,
 };
 use crate::{
     model::{

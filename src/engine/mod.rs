@@ -15,6 +15,7 @@ mod group;
 mod ports;
 mod retry;
 mod run;
+mod send;
 mod service;
 mod settle;
 mod times;

@@ -3,9 +3,10 @@
 use jiff::SignedDuration;
 
 use super::{
-    case::{Case, RunRules, Sent, Worked, fingerprint},
+    case::{Case, RunRules, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
+    send::Sent,
 };
 use crate::{
     model::{Account, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
@@ -266,7 +267,17 @@ impl Case<'_> {
 
     async fn carry_out_plan(&mut self, planned: Planned, view: &mut View) -> Result<Round, WorkError> {
         let mut progressed = false;
-        for operation in &planned.operations {
+        let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
+        for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
+            let operation = &together[0];
+            if is_join(operation) {
+                match self.send_joins(together, view.account.as_mut()).await? {
+                    Sent::Done(_) => progressed = true,
+                    Sent::Held | Sent::NotPossible => {}
+                    Sent::LookAgain => return Ok(Round::LookAgain),
+                }
+                continue;
+            }
             match self.send(operation, view.account.as_ref()).await? {
                 Sent::Done(Applied::Account(account)) => {
                     self.link_new_account(operation, &account, &view.presence);
@@ -275,7 +286,6 @@ impl Case<'_> {
                     view.account = Some(account);
                     view.holder = NameHolder::NotAsked;
                     if !known {
-                        self.flush().await?;
                         view.account = self.read_account().await?;
                     }
                     return Ok(Round::Again);

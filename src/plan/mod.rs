@@ -27,6 +27,7 @@ pub(crate) mod fixtures {
             deactivate: Deactivation::Switch,
             delete: true,
             rename_group: false,
+            bulk_members: false,
             email_required: true,
             reads_email: true,
             login_case: CaseRule::Lower,

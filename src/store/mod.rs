@@ -188,17 +188,19 @@ pub struct Step {
     pub raise: Vec<Subject>,
     /// What is known to be impossible for the subject becomes exactly this.
     pub not_possible: Option<Vec<NotPossible>>,
-    /// What is sent next.
-    pub next: Option<NewIntent>,
+    /// Intents that were not sent and never will be: they leave no change.
+    pub unsent: Vec<IntentId>,
+    /// What is sent next, one after another; at most one of them is limited.
+    pub next: Vec<NewIntent>,
 }
 
 /// What a step came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
     /// Written; nothing was to be sent.
     Written,
-    /// Written; this is the intent to send now.
-    Send(IntentId),
+    /// Written; these are the intents to send now, in their order.
+    Send(Vec<IntentId>),
     /// Written, but the next operation is past the limit: it has to be held. So many were done in the last hour.
     PastLimit {
         /// Done in the last hour, those under way included.
@@ -535,7 +537,7 @@ pub trait Store: Send + Sync {
     /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
-    /// The work is done: records a look, releases the claim, ends the task if its generation is the claimed one (else
+    /// The work is done: takes a last step, which sends nothing; unless that is refused records a look, releases the claim, ends the task if its generation is the claimed one (else
     /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
     /// name woke them then, and with others they would take turns without end. The subject's open held items become
     /// exactly `held`; those that are not among them are withdrawn, as are approvals that were not used. A task marked
@@ -543,10 +545,11 @@ pub trait Store: Send + Sync {
     async fn complete(
         &self,
         token: Token,
+        last: Step,
         held: Vec<NewHeldItem>,
         settle_at: Timestamp,
         now: Timestamp,
-    ) -> StoreResult<()>;
+    ) -> StoreResult<Stepped>;
 
     /// The work failed: releases the claim, notes the error, counts an attempt. A claim without a task raises it. A task
     /// that was raised meanwhile is ready at once; one with an intent open is no dead letter.

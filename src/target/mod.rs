@@ -78,6 +78,9 @@ pub struct Capabilities {
     pub delete: bool,
     /// A group's name can be changed.
     pub rename_group: bool,
+    /// An account can be put into several groups by one call, [`Target::join_groups`].
+    #[serde(default)]
+    pub bulk_members: bool,
     /// An account needs an e-mail address.
     pub email_required: bool,
     /// E-mail addresses can be read back.
@@ -235,6 +238,23 @@ pub trait Target: Send + Sync {
 
     /// Does one operation, before `deadline`: past it nothing more is sent.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
+
+    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`: of all, or of
+    /// none, or, where that is not known, `Unanswered`. Only for targets that can ([`Capabilities::bulk_members`]).
+    async fn join_groups(
+        &self,
+        account: &AccountId,
+        name: &str,
+        groups: &[(&TargetGroupId, &str)],
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let _ = (account, groups, deadline);
+        Err(TargetError {
+            kind: TargetErrorKind::NotPossible,
+            text: format!("adding {name} to groups: {} takes one at a time.", self.kind()),
+            retry_after: None,
+        })
+    }
 
     /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the
     /// target does not tell.

@@ -20,14 +20,14 @@ use usersync::{
 
 use crate::support::{World, options, world_with};
 
-struct Git {
-    w: World,
-    server: Arc<BitbucketSandbox>,
+pub struct Git {
+    pub w: World,
+    pub server: Arc<BitbucketSandbox>,
 }
 
 impl Git {
     /// A house that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
         let token = BitbucketOptions::default().token;
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));

@@ -6,6 +6,7 @@ mod doubt;
 mod faults;
 mod groups;
 mod hook;
+mod joins;
 mod people;
 mod restart;
 mod runs;

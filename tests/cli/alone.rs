@@ -61,10 +61,10 @@ async fn full(place: &Place) {
         limit: None,
         approved_by: None,
     };
-    let stepped = store.step(claimed.token, Step { next: Some(next), ..Step::default() }, now).await.expect("steps");
-    let Stepped::Send(intent) = stepped else { panic!("{stepped:?}") };
+    let stepped = store.step(claimed.token, Step { next: vec![next], ..Step::default() }, now).await.expect("steps");
+    let Stepped::Send(intents) = stepped else { panic!("{stepped:?}") };
     let step = Step {
-        settled: vec![Settled { intent, outcome: usersync::model::ChangeOutcome::Done }],
+        settled: vec![Settled { intent: intents[0], outcome: usersync::model::ChangeOutcome::Done }],
         link: Some(LinkWrite::Put(Link::new("u-alice".into(), "JIRAUSER1".into(), "alice"))),
         ..Step::default()
     };
@@ -75,7 +75,7 @@ async fn full(place: &Place) {
         key: "leave:eng".into(),
         fingerprint: "1".into(),
     };
-    store.complete(claimed.token, vec![held], now, now).await.expect("completes");
+    store.complete(claimed.token, Step::default(), vec![held], now, now).await.expect("completes");
 
     store.append_events(&acme(), &[jira()], vec![event("e-bob", "u-bob", false)], now).await.expect("stored");
     let failure = Failure { class: ErrorClass::Forbidden, text: "jira: 403 when creating bob".into(), retry_at: None };

@@ -90,7 +90,7 @@ impl WatchedStore {
         self.shared.world().claims.retain(|_, held| *held != token);
     }
 
-    fn stepped(&self, step: &Step, stepped: Stepped) {
+    fn stepped(&self, step: &Step, stepped: &Stepped) {
         let writer = self.shared.gates.actor();
         let mut world = self.shared.world();
         for settled in &step.settled {
@@ -108,10 +108,19 @@ impl WatchedStore {
                 world.violated("seen", format!("{operation} took effect, but its change says that it did not"));
             }
         }
-        if let (Stepped::Send(id), Some(next)) = (stepped, &step.next) {
+        for id in &step.unsent {
+            match world.intents.remove(id) {
+                Some(intent) if !intent.sent && intent.outcome.is_none() => {
+                    world.say(format!("    not sent: {}", intent.operation));
+                }
+                _ => world.violated("seen", format!("intent {id} is called unsent, but it is not")),
+            }
+        }
+        let Stepped::Send(written) = stepped else { return };
+        for (id, next) in written.iter().zip(&step.next) {
             world.say(format!("    intent: {}", next.operation));
             let operation = next.operation.clone();
-            world.intents.insert(id, Intent { operation, writer, sent: false, took_effect: false, outcome: None });
+            world.intents.insert(*id, Intent { operation, writer, sent: false, took_effect: false, outcome: None });
         }
     }
 }
@@ -211,7 +220,7 @@ impl Store for WatchedStore {
         let stepped = self.gated("writes a step", self.inner.step(token, step.clone(), now)).await;
         match &stepped {
             Ok(Stepped::AccountTaken) => self.shared.world().say("    the account is taken"),
-            Ok(stepped) => self.stepped(&step, *stepped),
+            Ok(stepped) => self.stepped(&step, stepped),
             Err(error) => self.shared.world().say(format!("    {error}")),
         }
         stepped
@@ -224,13 +233,17 @@ impl Store for WatchedStore {
     async fn complete(
         &self,
         token: Token,
+        last: Step,
         held: Vec<NewHeldItem>,
         settle_at: Timestamp,
         now: Timestamp,
-    ) -> StoreResult<()> {
-        self.gated("completes", self.inner.complete(token, held, settle_at, now)).await?;
-        self.released(token);
-        Ok(())
+    ) -> StoreResult<Stepped> {
+        let stepped = self.gated("completes", self.inner.complete(token, last.clone(), held, settle_at, now)).await?;
+        if stepped == Stepped::Written {
+            self.stepped(&last, &stepped);
+            self.released(token);
+        }
+        Ok(stepped)
     }
 
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {

@@ -63,11 +63,11 @@ pub async fn an_ended_claim_writes_nothing(store: World) {
     let settle = Step {
         settled: vec![Settled { intent: id, outcome: ChangeOutcome::Done }],
         link: Some(LinkWrite::Remove),
-        next: Some(intent(create("ann"), at(9))),
+        next: vec![intent(create("ann"), at(9))],
         ..Step::default()
     };
     assert_eq!(store.step(token, settle, at(3)).await, Err(StoreError::ClaimEnded));
-    assert_eq!(store.complete(token, vec![], at(9), at(3)).await, ended);
+    assert_eq!(store.complete(token, Step::default(), vec![], at(9), at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.fail(token, failure(None), at(3)).await, ended);
     assert_eq!(store.defer(token, at(9), at(3)).await, ended);
     assert_eq!(store.wait_for(token, &[user("bob")], true, at(9), at(3)).await, Err(StoreError::ClaimEnded));

@@ -258,7 +258,7 @@ async fn a_full_disk_is_told_and_recovered_from() {
     let (raised, appended, completed) = tokio::join!(
         async { store.raise(&pair(), &subjects, Priority::Run, &because("x"), at(2)).await },
         async { store.append_events(&connector(), &[target()], vec![big.clone()], at(2)).await },
-        async { store.complete(ann.token, vec![], at(9), at(2)).await },
+        async { store.complete(ann.token, Step::default(), vec![], at(9), at(2)).await },
     );
     assert!(matches!(raised, Err(StoreError::Unavailable(_))), "{raised:?}");
     assert!(matches!(appended, Err(StoreError::Unavailable(_))), "{appended:?}");

@@ -7,12 +7,36 @@ use crate::world::*;
 /// Writes down an operation that is limited.
 async fn gated(store: &World, token: Token, operation: Operation, limit: u32, now: jiff::Timestamp) -> Stepped {
     let next = NewIntent { limit: Some(limit), ..intent(operation, later(now, 10)) };
-    store.step(token, Step { next: Some(next), ..Step::default() }, now).await.unwrap()
+    store.step(token, Step { next: vec![next], ..Step::default() }, now).await.unwrap()
 }
 
 async fn approve(store: &World, set: i64, items: Vec<i64>, approve: bool, now: jiff::Timestamp) -> usize {
     let decision = Decision { set, items, approve, by: "eve".into(), note: Some("fine".into()) };
     store.decide(&decision, now).await.unwrap()
+}
+
+pub async fn several_are_written_down_together_and_unsent_ones_leave_no_change(store: World) {
+    store.linked("ann", "a1", at(0)).await;
+    let ann = store.work(&user("ann"), at(1)).await;
+    let operations = [join("a1", "ann", "g1"), join("a1", "ann", "g2"), join("a1", "ann", "g3")];
+    let next = operations.iter().map(|one| intent(one.clone(), at(9))).collect();
+    let stepped = store.step(ann.token, Step { next, ..Step::default() }, at(1)).await.unwrap();
+    let Stepped::Send(ids) = stepped else { panic!("{stepped:?}") };
+    let open = store.open_intents(ann.token).await.unwrap();
+    assert_eq!(open.iter().map(|one| one.id).collect::<Vec<_>>(), ids);
+    assert_eq!(open.into_iter().map(|one| one.operation).collect::<Vec<_>>(), operations);
+    // Nobody takes back what another subject wrote down.
+    let bob = store.work(&user("bob"), at(1)).await;
+    let foreign = Step { unsent: vec![ids[1]], ..Step::default() };
+    assert!(matches!(store.step(bob.token, foreign, at(2)).await, Err(StoreError::Failed(_))));
+    let settled = vec![Settled { intent: ids[0], outcome: ChangeOutcome::Done }];
+    let last = Step { settled, unsent: vec![ids[1], ids[2]], ..Step::default() };
+    assert_eq!(store.complete(ann.token, last, vec![], at(9), at(2)).await.unwrap(), Stepped::Written);
+    let changes = store.changes(&ChangeFilter::default()).await.unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0].after["group"], "g1");
+    // Nothing is open, so the task ended with the claim.
+    assert_eq!(store.task(&user("ann")).await, None);
 }
 
 pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World) {
@@ -23,16 +47,16 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
     let Stepped::Send(first) = gated(&store, ann.token, out.clone(), 2, at(1)).await else { panic!("sent") };
     // What is under way counts; what was not done does not.
     assert_eq!(done(at(1)).await, 1);
-    store.settle(ann.token, first, ChangeOutcome::FoundNotDone, at(2)).await;
+    store.settle(ann.token, first[0], ChangeOutcome::FoundNotDone, at(2)).await;
     assert_eq!(done(at(2)).await, 0);
     for outcome in [ChangeOutcome::Done, ChangeOutcome::FoundDone] {
         let Stepped::Send(id) = gated(&store, ann.token, out.clone(), 2, at(3)).await else { panic!("sent") };
-        store.settle(ann.token, id, outcome, at(3)).await;
+        store.settle(ann.token, id[0], outcome, at(3)).await;
     }
     assert_eq!(done(at(4)).await, 2);
     let step = Step {
         link: Some(LinkWrite::Put(link("ann", "a1").named("anna"))),
-        next: Some(NewIntent { limit: Some(2), ..intent(out.clone(), at(9)) }),
+        next: vec![NewIntent { limit: Some(2), ..intent(out.clone(), at(9)) }],
         ..Step::default()
     };
     assert_eq!(store.step(ann.token, step, at(4)).await.unwrap(), Stepped::PastLimit { done: 2 });
@@ -54,7 +78,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     for name in ["ann", "bob"] {
         let claimed = store.work(&user(name), at(1)).await;
         let held = vec![hold(gate, "deactivate", "f1"), hold(HeldKind::Adoption, "adopt", "f1")];
-        store.complete(claimed.token, held, at(9), at(1)).await.unwrap();
+        store.complete(claimed.token, Step::default(), held, at(9), at(1)).await.unwrap();
         assert!(store.is_held(&pair(), gate).await.unwrap());
     }
     // One open set of each kind; later ones join it.
@@ -71,7 +95,7 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     // The same again changes nothing; what is needed no more is withdrawn.
     let ann = store.work(&user("ann"), at(2)).await;
     assert!(ann.decided.is_empty());
-    store.complete(ann.token, vec![hold(gate, "deactivate", "f2")], at(9), at(2)).await.unwrap();
+    store.complete(ann.token, Step::default(), vec![hold(gate, "deactivate", "f2")], at(9), at(2)).await.unwrap();
     let (one, items) = store.held_set(set).await.unwrap();
     assert_eq!((one.open_items, items.len()), (2, 2));
     assert_eq!((items[0].subject.clone(), items[0].item.fingerprint.as_str()), (user("ann"), "f2"));
@@ -88,13 +112,13 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Retry);
     assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Approved));
     let approved = |item| NewIntent { approved_by: Some(item), ..intent(deactivate("a1", "ann"), at(9)) };
-    let wrong = Step { next: Some(approved(items[1].id)), ..Step::default() };
+    let wrong = Step { next: vec![approved(items[1].id)], ..Step::default() };
     assert!(matches!(store.step(ann.token, wrong, at(3)).await, Err(StoreError::NotFound(_))));
-    let step = Step { next: Some(approved(items[0].id)), ..Step::default() };
+    let step = Step { next: vec![approved(items[0].id)], ..Step::default() };
     let Stepped::Send(id) = store.step(ann.token, step.clone(), at(3)).await.unwrap() else { panic!("sent") };
     assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(3)).await.unwrap(), 0);
     assert!(matches!(store.step(ann.token, step, at(3)).await, Err(StoreError::NotFound(_))));
-    store.settle(ann.token, id, ChangeOutcome::Done, at(4)).await;
+    store.settle(ann.token, id[0], ChangeOutcome::Done, at(4)).await;
     assert_eq!(store.done_in_last_hour(&pair(), Limited::Deactivate, at(4)).await.unwrap(), 0);
     assert!(store.changes(&ChangeFilter::default()).await.unwrap()[0].approved);
     store.done(ann.token, at(4)).await;
@@ -115,17 +139,17 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
 pub async fn a_rejection_stands_until_the_fingerprint_differs(store: World) {
     let kind = HeldKind::Adoption;
     let ann = store.work(&user("ann"), at(1)).await;
-    store.complete(ann.token, vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();
+    store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();
     let set = store.held_sets(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], false, at(2)).await, 1);
     for held in [vec![], vec![hold(kind, "adopt", "f1")]] {
         let ann = store.work(&user("ann"), at(3)).await;
         assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Rejected));
-        store.complete(ann.token, held, at(9), at(3)).await.unwrap();
+        store.complete(ann.token, Step::default(), held, at(9), at(3)).await.unwrap();
         assert!(store.held_sets(true).await.unwrap().is_empty());
     }
     let ann = store.work(&user("ann"), at(4)).await;
-    store.complete(ann.token, vec![hold(kind, "adopt", "f2")], at(9), at(4)).await.unwrap();
+    store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f2")], at(9), at(4)).await.unwrap();
     let open = store.held_sets(true).await.unwrap();
     assert_eq!((open.len(), open[0].open_items), (1, 1));
     assert_ne!(open[0].id, set);
@@ -134,7 +158,10 @@ pub async fn a_rejection_stands_until_the_fingerprint_differs(store: World) {
 
 pub async fn an_approval_that_is_needed_no_more_is_withdrawn(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
-    store.complete(ann.token, vec![hold(HeldKind::Activation, "activate", "f1")], at(9), at(1)).await.unwrap();
+    store
+        .complete(ann.token, Step::default(), vec![hold(HeldKind::Activation, "activate", "f1")], at(9), at(1))
+        .await
+        .unwrap();
     let set = store.held_sets(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
     let ann = store.claims(&user("ann"), at(2)).await;
@@ -154,7 +181,10 @@ pub async fn a_first_run_waits_for_approval(store: World) {
     assert_eq!((set.kind, set.summary, items.len()), (HeldKind::FirstRun, serde_json::json!({"create": 4}), 0));
     // Other decisions leave it open.
     let ann = store.work(&user("ann"), at(2)).await;
-    store.complete(ann.token, vec![hold(HeldKind::Adoption, "adopt", "f")], at(9), at(2)).await.unwrap();
+    store
+        .complete(ann.token, Step::default(), vec![hold(HeldKind::Adoption, "adopt", "f")], at(9), at(2))
+        .await
+        .unwrap();
     let other = store.held_sets(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, other, vec![], true, at(3)).await, 1);
     assert!(store.held_set(first).await.unwrap().0.open);
@@ -181,7 +211,10 @@ pub async fn an_approved_adopted_group_may_lose_members(store: World) {
     store.step(claimed.token, Step { group: Some(manage.clone()), ..Step::default() }, at(1)).await.unwrap();
     store.done(claimed.token, at(1)).await;
     let ann = store.work(&user("ann"), at(2)).await;
-    store.complete(ann.token, vec![hold(HeldKind::AdoptedGroup, "leave:t1", "f")], at(9), at(2)).await.unwrap();
+    store
+        .complete(ann.token, Step::default(), vec![hold(HeldKind::AdoptedGroup, "leave:t1", "f")], at(9), at(2))
+        .await
+        .unwrap();
     let set = store.held_sets(true).await.unwrap()[0].id;
     assert!(!store.managed_groups(&target()).await.unwrap()[0].removals_approved);
     assert_eq!(approve(&store, set, vec![], true, at(3)).await, 1);

@@ -180,7 +180,7 @@ async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, endi
             task.not_before = if raised { now } else { until };
         }
         (_, Some((task, raised))) => {
-            store.complete(token, vec![], later(now, 5), now).await.unwrap();
+            store.complete(token, Step::default(), vec![], later(now, 5), now).await.unwrap();
             if open {
                 reference.raise(&subject, Priority::Retry, now);
             } else if raised {

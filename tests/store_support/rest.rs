@@ -210,7 +210,7 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     store.settle(ann.token, id, ChangeOutcome::Done, at(1)).await;
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
     let held = vec![hold(HeldKind::Adoption, "a", "f"), hold(HeldKind::Adoption, "b", "f")];
-    store.complete(ann.token, held, at(1), at(1)).await.unwrap();
+    store.complete(ann.token, Step::default(), held, at(1), at(1)).await.unwrap();
     let (set, items) = store.held_set(store.held_sets(true).await.unwrap()[0].id).await.unwrap();
     let reject = Decision { set: set.id, items: vec![items[0].id], approve: false, by: "eve".into(), note: None };
     store.decide(&reject, at(1)).await.unwrap();

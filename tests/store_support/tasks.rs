@@ -136,10 +136,10 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     // A later event that needs none does not take it away.
     store.event("2", &[user("ann")], at(1)).await;
     let first = store.claims(&user("ann"), at(1)).await;
-    store.complete(first.token, vec![], at(7), at(2)).await.unwrap();
+    store.complete(first.token, Step::default(), vec![], at(7), at(2)).await.unwrap();
     assert!(store.claim_one(at(6)).await.is_none());
     let second = store.claims(&user("ann"), at(7)).await;
-    store.complete(second.token, vec![], at(12), at(7)).await.unwrap();
+    store.complete(second.token, Step::default(), vec![], at(12), at(7)).await.unwrap();
     assert!(store.task(&user("ann")).await.is_none());
     // It comes on top of work that was raised meanwhile, and counts for a task that is there.
     store.raise(&pair(), &[user("bob")], Priority::Event, &because("x"), at(20)).await.unwrap();
@@ -147,9 +147,9 @@ pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
     store.append_events(&connector(), &[target()], vec![early], at(20)).await.unwrap();
     let first = store.claims(&user("bob"), at(20)).await;
     store.event("4", &[user("bob")], at(21)).await;
-    store.complete(first.token, vec![], at(27), at(22)).await.unwrap();
+    store.complete(first.token, Step::default(), vec![], at(27), at(22)).await.unwrap();
     let second = store.claims(&user("bob"), at(22)).await;
-    store.complete(second.token, vec![], at(28), at(23)).await.unwrap();
+    store.complete(second.token, Step::default(), vec![], at(28), at(23)).await.unwrap();
     assert!(store.claim_one(at(27)).await.is_none());
     let third = store.claims(&user("bob"), at(28)).await;
     store.done(third.token, at(28)).await;

@@ -60,7 +60,7 @@ impl World {
     }
 
     pub async fn done(&self, token: Token, now: Timestamp) {
-        self.complete(token, vec![], later(now, 5), now).await.unwrap();
+        self.complete(token, Step::default(), vec![], later(now, 5), now).await.unwrap();
     }
 
     /// Raises and claims a subject; nothing else may be due.
@@ -79,9 +79,9 @@ impl World {
 
     /// Writes down what is about to be sent.
     pub async fn intend(&self, token: Token, operation: Operation, until: Timestamp, now: Timestamp) -> IntentId {
-        let step = Step { next: Some(intent(operation, until)), ..Step::default() };
+        let step = Step { next: vec![intent(operation, until)], ..Step::default() };
         match self.step(token, step, now).await.unwrap() {
-            Stepped::Send(id) => id,
+            Stepped::Send(ids) => ids[0],
             other => panic!("{other:?}"),
         }
     }
@@ -158,6 +158,11 @@ pub fn deactivate(account: &str, name: &str) -> Operation {
 
 pub fn rename(account: &str, name: &str, to: &str) -> Operation {
     Operation::RenameUser { account: account.into(), name: name.into(), to: to.into() }
+}
+
+pub fn join(account: &str, name: &str, group: &str) -> Operation {
+    let (account, name, group_name) = (account.into(), name.into(), group.to_owned());
+    Operation::AddMember { group: group.into(), group_name, account, name }
 }
 
 pub fn failure(retry_at: Option<Timestamp>) -> Failure {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use usersync::{
-    model::{Operation, UserFields},
+    model::{Operation, TargetGroupId, UserFields},
     target::{Deactivation, TargetErrorKind},
 };
 
-use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename};
+use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename, soon};
 
 /// One test of each for each kind.
 macro_rules! suite {
@@ -39,6 +39,7 @@ suite! {
     a_deleted_account_is_gone
     a_group_is_made_found_and_deleted
     members_come_and_go
+    several_groups_are_joined_by_one_call
     all_accounts_are_listed_while_others_change_things
     all_members_are_listed_over_pages
     names_may_hold_what_names_hold
@@ -186,6 +187,35 @@ async fn members_come_and_go(place: Place) {
     assert_eq!(place.members(&one.id).await.expect("there"), BTreeSet::from([frank.id.clone()]));
     assert!(!place.account(&erin.id).await.groups.expect("told").contains(&one.id));
     assert_eq!(place.members(&two.id).await.expect("there"), BTreeSet::from([erin.id.clone()]));
+}
+
+async fn several_groups_are_joined_by_one_call(place: Place) {
+    let gina = place.user("gina").await;
+    let (one, two) = (place.group("one group").await, place.group("two").await);
+    let join = async |groups: &[(&TargetGroupId, &str)]| {
+        let before = place.journal.writes().len();
+        let came = place.target.join_groups(&gina.id, &gina.name, groups, soon()).await;
+        (came, place.journal.writes().len() - before)
+    };
+    let groups = async || place.account(&gina.id).await.groups.expect("told");
+    let before = groups().await;
+    let both = [(&one.id, one.name.as_str()), (&two.id, two.name.as_str())];
+    let missing = TargetGroupId::from("missing");
+    if !place.info.capabilities.bulk_members {
+        let (came, calls) = join(&both).await;
+        assert_eq!((came.expect_err("it cannot").kind, calls), (TargetErrorKind::NotPossible, 0));
+        assert_eq!(groups().await, before);
+        return;
+    }
+    let (came, calls) = join(&[both[0], (&missing, "missing"), both[1]]).await;
+    assert_ne!(came.expect_err("one is not there").kind, TargetErrorKind::Unanswered);
+    assert_eq!((groups().await, calls), (before, 1), "all, or none");
+    for time in ["the first", "the second"] {
+        let (came, calls) = join(&both).await;
+        assert_eq!((came, calls), (Ok(()), 1), "{time} time");
+        let now = groups().await;
+        assert!(now.contains(&one.id) && now.contains(&two.id));
+    }
 }
 
 async fn all_accounts_are_listed_while_others_change_things(place: Place) {

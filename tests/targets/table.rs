@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
-use usersync::target::{Capabilities, CaseRule, Deactivation};
+use usersync::{
+    model::Operation,
+    target::{Applied, Capabilities, CaseRule, Deactivation},
+};
 
-use crate::places::{Place, bitbucket, confluence, crowd, jira, scim};
+use crate::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soon};
 
 const PAGE: &str = "docs/targets/README.md";
 
@@ -50,6 +53,7 @@ const ROWS: &[Row] = &[
     }),
     ("deletes", |can| yes(can.delete)),
     ("renames groups", |can| yes(can.rename_group)),
+    ("puts somebody into several groups by one call", |can| yes(can.bulk_members)),
     ("demands an e-mail address", |can| yes(can.email_required)),
     ("tells e-mail addresses", |can| yes(can.reads_email)),
     ("logins", |can| case(can.login_case)),
@@ -57,6 +61,33 @@ const ROWS: &[Row] = &[
     ("group names", |can| case(can.group_case)),
     ("characters of group names", |can| forbidden(&can.group_forbids)),
 ];
+
+/// How many calls it takes to make an account in five groups, once the place is known.
+async fn calls_for_a_new_account(place: &Place) -> usize {
+    let mut groups = Vec::new();
+    for number in 0..5 {
+        groups.push(place.group(&format!("calls-{number}")).await);
+    }
+    let mut calls = 0;
+    for login in ["first", "second", "third"] {
+        let before = place.journal.entries().len();
+        let create = Operation::CreateUser { name: login.to_owned(), fields: fields("Some Body", login) };
+        let Ok(Applied::Account(account)) = place.apply(&create).await else { panic!("{login} is made") };
+        if account.groups.is_none() {
+            place.account(&account.id).await;
+        }
+        if place.info.capabilities.bulk_members {
+            let groups: Vec<_> = groups.iter().map(|group| (&group.id, group.name.as_str())).collect();
+            place.target.join_groups(&account.id, &account.name, &groups, soon()).await.expect("joined");
+        } else {
+            for group in &groups {
+                place.join(&account, group).await;
+            }
+        }
+        calls = place.journal.entries().len() - before;
+    }
+    calls
+}
 
 #[tokio::test]
 async fn the_table_of_capabilities_is_true() {
@@ -75,6 +106,15 @@ async fn the_table_of_capabilities_is_true() {
         let cells: Vec<String> = places.iter().map(|(_, place)| told(&place.info.capabilities)).collect();
         writeln!(table, "| {what} | {} |", cells.join(" | ")).expect("a text");
     }
+    let mut calls = Vec::new();
+    for (_, place) in &places {
+        calls.push(calls_for_a_new_account(place).await.to_string());
+    }
+    writeln!(table, "| calls for a new account in 5 groups | {} |", calls.join(" | ")).expect("a text");
+    let told: Vec<String> = names.iter().zip(&calls).map(|(name, calls)| format!("{name} {calls}")).collect();
+    let told = format!("A new account in 5 groups costs so many calls: {}.", told.join(", "));
+    let readme = std::fs::read_to_string("README.md").expect("it is there");
+    assert!(readme.contains(&told), "README.md should say:\n\n{told}");
     let page = std::fs::read_to_string(PAGE).expect("the page is there");
     assert!(page.contains(&table), "{PAGE} should hold this table:\n\n{table}");
 }

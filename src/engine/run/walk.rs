@@ -10,9 +10,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::RunOptions;
 use crate::{
     engine::{
-        case::held_key,
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
+        send::held_key,
     },
     model::{
         Account, AccountId, GroupId, GroupState, IdMap, IdSet, Link, Look, NotPossible, Operation, Pair, Subject,

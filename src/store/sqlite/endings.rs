@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{codec, codec::millis, memory::Claim, tasks::rank, writer::Tx};
 use crate::{
     model::{Cause, NewHeldItem, Priority, Subject, Token},
-    store::{Failure, StoreResult, Waiting},
+    store::{Failure, Step, Stepped, StoreResult, Waiting},
 };
 
 /// Following who waits for whom ends here at the latest: a chain that does not come back may be long, not endless.
@@ -40,6 +40,21 @@ impl Tx {
     }
 
     pub(super) async fn complete(
+        &mut self,
+        token: Token,
+        last: Step,
+        held: &[NewHeldItem],
+        settle_at: Timestamp,
+        now: Timestamp,
+    ) -> StoreResult<Stepped> {
+        let stepped = self.step(token, last, now).await?;
+        if stepped == Stepped::Written {
+            self.end_done(token, held, settle_at, now).await?;
+        }
+        Ok(stepped)
+    }
+
+    async fn end_done(
         &mut self,
         token: Token,
         held: &[NewHeldItem],

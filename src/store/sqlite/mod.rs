@@ -349,11 +349,12 @@ impl Store for SqliteStore {
     async fn complete(
         &self,
         token: Token,
+        last: Step,
         held: Vec<NewHeldItem>,
         settle_at: Timestamp,
         now: Timestamp,
-    ) -> StoreResult<()> {
-        job!(self, [], |tx| tx.complete(token, &held, settle_at, now))
+    ) -> StoreResult<Stepped> {
+        job!(self, [], |tx| tx.complete(token, last, &held, settle_at, now))
     }
 
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {

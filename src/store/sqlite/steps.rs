@@ -29,11 +29,13 @@ impl Tx {
         for one in &step.settled {
             settled.push((self.intent(one.intent).await?, &one.outcome));
         }
-        let approved_by = step.next.as_ref().and_then(|next| next.approved_by);
-        if let Some(item) = approved_by {
+        for item in step.next.iter().filter_map(|next| next.approved_by) {
             self.check_approved(&claim, item).await?;
         }
 
+        for intent in &step.unsent {
+            self.forget_intent(&claim, *intent).await?;
+        }
         for (intent, outcome) in &settled {
             self.settle(intent, outcome, now).await?;
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
@@ -67,17 +69,25 @@ impl Tx {
         if let Some(all) = &step.not_possible {
             self.keep_not_possible(claim.no, &claim.subject, all).await?;
         }
-        let Some(next) = step.next else { return Ok(Stepped::Written) };
-        if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {
-            let done = self.done_in_last_hour(claim.no, kind, now).await?;
-            if done >= limit {
-                return Ok(Stepped::PastLimit { done });
+        if step.next.is_empty() {
+            return Ok(Stepped::Written);
+        }
+        for next in &step.next {
+            if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {
+                let done = self.done_in_last_hour(claim.no, kind, now).await?;
+                if done >= limit {
+                    return Ok(Stepped::PastLimit { done });
+                }
             }
         }
-        if let Some(item) = approved_by {
-            self.use_up(item).await?;
+        let mut written = Vec::with_capacity(step.next.len());
+        for next in &step.next {
+            if let Some(item) = next.approved_by {
+                self.use_up(item).await?;
+            }
+            written.push(self.write_intent(&claim, next).await?);
         }
-        Ok(Stepped::Send(self.write_intent(&claim, &next).await?))
+        Ok(Stepped::Send(written))
     }
 
     async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>, now: Timestamp) -> StoreResult<()> {

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use super::{
     BitbucketTarget,
     paging::List,
-    wire::{GroupAndUsers, Named, User},
+    wire::{GroupAndUsers, Named, User, UserAndGroups},
 };
 use crate::{
     model::{AccountId, TargetGroup, TargetGroupId},
@@ -107,15 +107,7 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("adding {login} to {group}");
         let deadline = Some(deadline);
-        if !self.seen.lately(account, login) {
-            let person = self.held(account, login, &what, deadline).await?;
-            if !person.mutable_groups {
-                return Err(not_possible(format!(
-                    "{what}: its groups are kept in {}, which is read-only for Bitbucket. Add it there.",
-                    person.home()
-                )));
-            }
-        }
+        self.can_join(account, login, &what, deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/groups/add-users", &what)
             .login(login)
             .deadline(deadline)
@@ -134,6 +126,53 @@ impl BitbucketTarget {
             self.seen.doubt(account);
         }
         Err(self.refused_access(&ask, &answer, deadline).await)
+    }
+
+    /// Adds an account to several groups by one call, to all or to none. Nowhere is it said what it makes of one who is in
+    /// some of them already; then each is added by itself.
+    pub(super) async fn add_to_groups(
+        &self,
+        groups: Vec<&str>,
+        account: &AccountId,
+        login: &str,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let what = format!("adding {login} to {}", groups.join(", "));
+        let deadline = Some(deadline);
+        self.can_join(account, login, &what, deadline).await?;
+        let ask = Ask::new(Method::POST, "/admin/users/add-groups", &what)
+            .login(login)
+            .deadline(deadline)
+            .json(&UserAndGroups { user: login, groups })?;
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        if answer.status == StatusCode::NOT_FOUND {
+            self.seen.doubt(account);
+        }
+        Err(self.refused_access(&ask, &answer, deadline).await)
+    }
+
+    /// Whether a login is still that account's, and its groups can be changed here.
+    async fn can_join(
+        &self,
+        account: &AccountId,
+        login: &str,
+        what: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        if self.seen.lately(account, login) {
+            return Ok(());
+        }
+        let person = self.held(account, login, what, deadline).await?;
+        if person.mutable_groups {
+            return Ok(());
+        }
+        Err(not_possible(format!(
+            "{what}: its groups are kept in {}, which is read-only for Bitbucket. Add it there.",
+            person.home()
+        )))
     }
 
     /// Takes a member out. Gone accounts and groups have no members, which is as wished.

@@ -112,6 +112,17 @@ impl Target for BitbucketTarget {
         }
     }
 
+    async fn join_groups(
+        &self,
+        account: &AccountId,
+        name: &str,
+        groups: &[(&TargetGroupId, &str)],
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let groups = groups.iter().map(|(_, spelled)| *spelled).collect();
+        self.add_to_groups(groups, account, name, deadline).await
+    }
+
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
         self.seats_left(None).await
     }

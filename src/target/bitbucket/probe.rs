@@ -106,6 +106,7 @@ impl BitbucketTarget {
                 deactivate: Deactivation::Access,
                 delete: true,
                 rename_group: false,
+                bulk_members: true,
                 email_required: true,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

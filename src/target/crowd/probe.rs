@@ -93,6 +93,7 @@ impl CrowdTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
+                bulk_members: false,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

@@ -148,6 +148,7 @@ impl JiraTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
+                bulk_members: false,
                 email_required: true,
                 reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.

@@ -79,6 +79,7 @@ impl ScimTarget {
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
                 rename_group: service.profile.rename_group,
+                bulk_members: false,
                 email_required: service.email_required,
                 reads_email: true,
                 login_case: service.profile.login_case,

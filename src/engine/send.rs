@@ -1,0 +1,378 @@
+//! How a claimed subject's operations are sent: each is written down before, and how it ended after. [7]
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{case::Case, error::WorkError};
+use crate::{
+    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, IntentId, Operation},
+    store::{NewIntent, Settled, Stepped, StoreError},
+    target::{Applied, TargetError, TargetErrorKind},
+    telemetry::metrics::Peer,
+};
+
+/// So many joins are written down together, and told to a target at once, at most.
+const JOINS: usize = 100;
+
+/// What came of one operation.
+pub(super) enum Sent {
+    Done(Applied),
+    /// It waits for a person, or was rejected by one.
+    Held,
+    /// Nothing was done, and looking again is the answer.
+    LookAgain,
+    /// The target cannot do it.
+    NotPossible,
+}
+
+/// What is written down.
+struct WrittenDown {
+    intents: Vec<IntentId>,
+    /// Past this, a further one is written down anew, so that each has enough time to be sent in.
+    late: Timestamp,
+    /// Past this nothing is sent.
+    deadline: Timestamp,
+    /// Past this nothing arrives.
+    arrives_until: Timestamp,
+}
+
+impl Case<'_> {
+    /// Writes an operation down, sends it, and notes how it ended.
+    pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
+        let key = held_key(operation);
+        let kind = operation.limited().map(HeldKind::Gate);
+        let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
+        if let Some(not) = self.not_now(key, approved_by.is_some()) {
+            return Ok(not);
+        }
+        let mut limit = None;
+        if let (Some(limited), None) = (operation.limited(), approved_by) {
+            limit = Some(self.limit(limited).await?);
+        }
+        self.send_within(operation, account, limit, approved_by).await
+    }
+
+    /// Why an operation is not to be sent, if so.
+    fn not_now(&mut self, key: String, approved: bool) -> Option<Sent> {
+        if self.set_aside.contains(&key) {
+            return Some(Sent::Held);
+        }
+        if self.was_not_possible(&key) {
+            return Some(Sent::NotPossible);
+        }
+        if !approved && self.is_rejected(&key) {
+            self.set_aside.insert(key);
+            return Some(Sent::Held);
+        }
+        None
+    }
+
+    /// Sends an operation that waits for a person unless it was approved.
+    pub async fn send_if_approved(
+        &mut self,
+        kind: HeldKind,
+        operation: &Operation,
+        account: Option<&Account>,
+    ) -> Result<Sent, WorkError> {
+        let key = held_key(operation);
+        if self.set_aside.contains(&key) {
+            return Ok(Sent::Held);
+        }
+        match self.decision(kind, &key, HeldItemState::Approved) {
+            Some(item) => self.send_within(operation, account, None, Some(item)).await,
+            None if self.was_not_possible(&key) => Ok(Sent::NotPossible),
+            None => {
+                self.hold(kind, &key, operation.to_string());
+                Ok(Sent::Held)
+            }
+        }
+    }
+
+    async fn send_within(
+        &mut self,
+        operation: &Operation,
+        account: Option<&Account>,
+        limit: Option<u32>,
+        approved_by: Option<i64>,
+    ) -> Result<Sent, WorkError> {
+        let taken = self.keep_what_is_taken(operation);
+        let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
+            self.nothing_was_taken(taken);
+            if let Some(limited) = operation.limited() {
+                self.hold(HeldKind::Gate(limited), &held_key(operation), operation.to_string());
+            }
+            return Ok(Sent::Held);
+        };
+        let answer = self.apply(operation, written.deadline).await?;
+        if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
+            self.nothing_was_taken(taken);
+        }
+        self.note(operation, &written, 0, answer).await
+    }
+
+    /// Writes joins of the account down together, and sends them: at once where the target takes several, else one after
+    /// another. `account` learns of those that are done.
+    pub async fn send_joins(
+        &mut self,
+        joins: &[Operation],
+        mut account: Option<&mut Account>,
+    ) -> Result<Sent, WorkError> {
+        let mut wanted = Vec::with_capacity(joins.len());
+        for join in joins {
+            if self.not_now(held_key(join), false).is_none() {
+                wanted.push(join);
+            }
+        }
+        let mut done = false;
+        let mut left = wanted.as_slice();
+        while !left.is_empty() {
+            let (joins, more) = left.split_at(left.len().min(JOINS));
+            let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else { break };
+            let (sent, tried) = self.send_written(joins, &written, account.as_deref_mut()).await?;
+            match sent {
+                Sent::Done(_) => done = true,
+                Sent::LookAgain => return Ok(sent),
+                Sent::Held | Sent::NotPossible => {}
+            }
+            left = if tried < joins.len() { &left[tried..] } else { more };
+        }
+        Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
+    }
+
+    /// Sends joins that are written down; tells how many were tried. The others are written down anew.
+    async fn send_written(
+        &mut self,
+        joins: &[&Operation],
+        written: &WrittenDown,
+        mut account: Option<&mut Account>,
+    ) -> Result<(Sent, usize), WorkError> {
+        if joins.len() > 1 && self.info.capabilities.bulk_members {
+            match self.join_groups(joins, written.deadline).await? {
+                Ok(()) => {
+                    for (join, intent) in joins.iter().zip(&written.intents) {
+                        self.took_effect(join, *intent);
+                        if let Some(account) = account.as_deref_mut() {
+                            account.apply(join);
+                        }
+                    }
+                    return Ok((Sent::Done(Applied::Done), joins.len()));
+                }
+                Err(error) if error.kind == TargetErrorKind::Unanswered => {
+                    return Err(WorkError::Unanswered { error, until: written.arrives_until });
+                }
+                // One of them is why; by itself each tells.
+                Err(error) if is_about_one(error.kind) => {}
+                Err(error) => {
+                    let refused = ChangeOutcome::Refused { why: error.text.clone() };
+                    let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
+                    self.step.settled.extend(settled);
+                    self.flush().await?;
+                    return Err(error.into());
+                }
+            }
+        }
+        let mut done = false;
+        for (number, join) in joins.iter().enumerate() {
+            let rest = &written.intents[number..];
+            if number > 0 && self.engine.clock.now() > written.late {
+                self.step.unsent.extend(rest);
+                return Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, number));
+            }
+            let answer = self.apply(join, written.deadline).await?;
+            if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
+                self.step.unsent.extend(&rest[1..]);
+            }
+            match self.note(join, written, number, answer).await? {
+                Sent::Done(_) => {
+                    done = true;
+                    if let Some(account) = account.as_deref_mut() {
+                        account.apply(join);
+                    }
+                }
+                Sent::LookAgain => return Ok((Sent::LookAgain, number + 1)),
+                Sent::Held | Sent::NotPossible => {}
+            }
+        }
+        Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
+    }
+
+    /// Writes operations down; `None`: past the limit.
+    async fn write_down(
+        &mut self,
+        operations: &[&Operation],
+        account: Option<&Account>,
+        limit: Option<u32>,
+        approved_by: Option<i64>,
+    ) -> Result<Option<WrittenDown>, WorkError> {
+        let now = self.engine.clock.now();
+        let (late, deadline) = (now + self.engine.times.call / 2, now + self.engine.times.call);
+        let arrives_until = deadline + self.engine.times.margin;
+        let mut step = std::mem::take(&mut self.step);
+        let intent = |operation: &&Operation| NewIntent {
+            operation: (*operation).clone(),
+            before: before(operation, account),
+            arrives_until,
+            limit,
+            approved_by,
+        };
+        step.next = operations.iter().map(intent).collect();
+        match self.write(step).await? {
+            Stepped::Send(intents) => Ok(Some(WrittenDown { intents, late, deadline, arrives_until })),
+            Stepped::PastLimit { .. } => Ok(None),
+            Stepped::Written | Stepped::AccountTaken => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+        }
+    }
+
+    async fn apply(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<Result<Applied, TargetError>, WorkError> {
+        self.check_claim().await?;
+        let sent_at = self.engine.clock.now();
+        let answer = self.port.target.apply(operation, deadline).await;
+        self.count(sent_at, answer.as_ref().err());
+        Ok(answer)
+    }
+
+    async fn join_groups(
+        &self,
+        joins: &[&Operation],
+        deadline: Timestamp,
+    ) -> Result<Result<(), TargetError>, WorkError> {
+        let mut groups = Vec::with_capacity(joins.len());
+        let mut who = None;
+        for join in joins {
+            if let Operation::AddMember { group, group_name, account, name } = join {
+                groups.push((group, group_name.as_str()));
+                who = Some((account, name));
+            }
+        }
+        let Some((account, name)) = who else { return Ok(Ok(())) };
+        self.check_claim().await?;
+        let sent_at = self.engine.clock.now();
+        let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
+        self.count(sent_at, answer.as_ref().err());
+        Ok(answer)
+    }
+
+    /// An ended claim sends nothing. [6]
+    async fn check_claim(&self) -> Result<(), WorkError> {
+        if self.engine.store.still_held(self.claim.token).await? { Ok(()) } else { Err(StoreError::ClaimEnded.into()) }
+    }
+
+    /// Notes how one of the operations that were written down ended.
+    async fn note(
+        &mut self,
+        operation: &Operation,
+        written: &WrittenDown,
+        number: usize,
+        answer: Result<Applied, TargetError>,
+    ) -> Result<Sent, WorkError> {
+        let intent = written.intents[number];
+        let error = match answer {
+            Ok(applied) => {
+                self.took_effect(operation, intent);
+                return Ok(Sent::Done(applied));
+            }
+            Err(error) if error.kind == TargetErrorKind::Unanswered => {
+                return Err(WorkError::Unanswered { error, until: written.arrives_until });
+            }
+            Err(error) => error,
+        };
+        self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
+        if error.kind == TargetErrorKind::NotPossible {
+            self.keep_not_possible(held_key(operation), error.text.clone());
+        }
+        self.flush().await?;
+        match error.kind {
+            TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+            TargetErrorKind::NotPossible => {
+                self.set_aside.insert(held_key(operation));
+                self.worked.findings.not_possible.push(error.text);
+                Ok(Sent::NotPossible)
+            }
+            TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
+        }
+    }
+
+    fn took_effect(&mut self, operation: &Operation, intent: IntentId) {
+        self.port.breaker.succeeded();
+        self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
+        self.learn(operation);
+        self.worked.done.push(operation.clone());
+    }
+
+    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it. Gives what was
+    /// written down before, if that is less.
+    fn keep_what_is_taken(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
+        let link = self.link.as_mut()?;
+        let before = link.taken.clone();
+        link.will_lose(operation).then(|| self.keep_link())?;
+        Some(before)
+    }
+
+    /// Nothing was taken after all: who takes it away himself must not see it given back by us.
+    fn nothing_was_taken(&mut self, before: Option<BTreeSet<String>>) {
+        if let (Some(before), Some(link)) = (before, self.link.as_mut()) {
+            link.taken = before;
+            self.keep_link();
+        }
+    }
+
+    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
+        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
+        let took = now.duration_since(sent_at).unsigned_abs();
+        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
+        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
+            metrics.written(&self.port.name, self.claim.caused_at, now);
+        }
+    }
+}
+
+/// Whether a refusal may be meant for one of several joins only.
+fn is_about_one(kind: TargetErrorKind) -> bool {
+    matches!(
+        kind,
+        TargetErrorKind::NameTaken
+            | TargetErrorKind::NotFound
+            | TargetErrorKind::NotPossible
+            | TargetErrorKind::NotDone(ErrorClass::Permanent)
+    )
+}
+
+/// Tells several held operations of one subject apart.
+pub(super) fn held_key(operation: &Operation) -> String {
+    match operation {
+        Operation::RenameUser { to, .. } => format!("rename:{to}"),
+        Operation::UpdateUser { fields, .. } => {
+            format!("update:{}:{}", fields.display_name.as_deref().unwrap_or(""), fields.email.as_deref().unwrap_or(""))
+        }
+        Operation::AddMember { group, .. } => format!("join:{group}"),
+        Operation::RemoveMember { group, .. } => format!("leave:{group}"),
+        other => other.verb().to_owned(),
+    }
+}
+
+/// What is there before an operation, for its change.
+fn before(operation: &Operation, account: Option<&Account>) -> Value {
+    let Some(account) = account else { return Value::Null };
+    match operation {
+        Operation::UpdateUser { .. } => json!({ "display_name": account.display_name, "email": account.email }),
+        Operation::RenameUser { .. } => json!({ "name": account.name }),
+        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } if account.access.is_empty() => {
+            json!({ "active": account.active })
+        }
+        Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } => {
+            json!({ "active": account.active, "access": account.access })
+        }
+        Operation::DeleteUser { .. } => {
+            json!({ "name": account.name, "display_name": account.display_name, "email": account.email, "active": account.active })
+        }
+        Operation::AddMember { .. } => json!({ "member": false }),
+        Operation::RemoveMember { .. } => json!({ "member": true }),
+        Operation::CreateUser { .. } | Operation::CreateGroup { .. } | Operation::DeleteGroup { .. } => Value::Null,
+    }
+}

@@ -1,0 +1,119 @@
+//! Several groups for one person: written down together, sent by one call where the target has such a call.
+
+use usersync::{
+    model::{Change, ChangeOutcome},
+    sandbox::{Fault, keycloak::NewUser},
+};
+
+use crate::{access::Git, support::world};
+
+const BLUE: &[&str] = &["/blue-one", "/blue-two", "/blue-three"];
+
+/// Makes groups, and somebody who is in all of them.
+async fn join_all(git: &Git, login: &str) {
+    for group in BLUE {
+        git.w.realm().create_group(None, &group[1..]).await.expect("made");
+    }
+    git.w.calm().await;
+    git.w.realm().create_user(NewUser::named(login).in_groups(BLUE)).await.expect("made");
+    git.w.calm().await;
+}
+
+/// The calls that put somebody into groups, by the end of their path.
+fn joining(git: &Git) -> Vec<String> {
+    let ends = ["add-groups", "add-users"];
+    let writes = git.server.journal.writes().into_iter();
+    writes.filter_map(|call| ends.into_iter().find(|end| call.path.ends_with(end)).map(str::to_owned)).collect()
+}
+
+/// How the joins of somebody in one target ended.
+async fn joins(git: &Git, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
+    let changes = git.w.changes_of(&git.w.id(login)).await;
+    let joins = changes.into_iter().filter(|one| one.verb == "join" && one.pair.target.as_str() == target);
+    let group = |change: &Change| change.after["group_name"].as_str().expect("a name").to_owned();
+    let mut joins: Vec<_> = joins.map(|change| (group(&change), change.outcome)).collect();
+    joins.sort_by(|one, other| one.0.cmp(&other.0));
+    joins
+}
+
+fn all(outcome: &ChangeOutcome) -> Vec<(String, ChangeOutcome)> {
+    ["blue-one", "blue-three", "blue-two"].map(|group| (group.to_owned(), outcome.clone())).to_vec()
+}
+
+fn is_in_all(git: &Git, login: &str) -> bool {
+    let account = git.server.snapshot().account(login).expect("there").clone();
+    BLUE.iter().all(|group| account.groups.contains(&group[1..]))
+}
+
+#[tokio::test]
+async fn one_call_puts_somebody_into_several_groups() {
+    let git = Git::start().await;
+    let before = joining(&git).len();
+    join_all(&git, "bob").await;
+    assert_eq!(joining(&git)[before..], ["add-groups"]);
+    assert!(is_in_all(&git, "bob"));
+    assert_eq!(joins(&git, "git", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(joins(&git, "jira", "bob").await, all(&ChangeOutcome::Done));
+}
+
+#[tokio::test]
+async fn such_a_call_without_an_answer_is_settled_by_looking() {
+    for (fault, found) in [(Fault::cut_after(), ChangeOutcome::FoundDone), (Fault::cut(), ChangeOutcome::FoundNotDone)]
+    {
+        let git = Git::start().await;
+        git.server.faults.add(fault.method("POST").path("add-groups").once());
+        join_all(&git, "bob").await;
+        assert!(is_in_all(&git, "bob"));
+        let ended = joins(&git, "git", "bob").await;
+        assert_eq!(ended.iter().filter(|(_, outcome)| *outcome == found).count(), 3, "{ended:?}");
+        let done = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        assert_eq!(ended.iter().filter(|(_, outcome)| done(outcome)).count(), 3, "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
+    let git = Git::start().await;
+    let before = joining(&git).len();
+    let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":null}]}"#;
+    git.server.faults.add(Fault::status(403, refusal).method("POST").path("add-groups").once());
+    join_all(&git, "bob").await;
+    assert_eq!(joining(&git)[before..], ["add-groups", "add-users", "add-users", "add-users"]);
+    assert!(is_in_all(&git, "bob"));
+    assert_eq!(joins(&git, "git", "bob").await, all(&ChangeOutcome::Done));
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_about_no_group_ends_them_all() {
+    let git = Git::start().await;
+    let before = joining(&git).len();
+    git.server.faults.add(Fault::too_many(0).method("POST").path("add-groups").once());
+    join_all(&git, "bob").await;
+    assert_eq!(joining(&git)[before..], ["add-groups", "add-groups"]);
+    assert!(is_in_all(&git, "bob"));
+    let ended = joins(&git, "git", "bob").await;
+    let refused = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Refused { .. });
+    assert_eq!(ended.iter().filter(|(_, outcome)| refused(outcome)).count(), 3, "{ended:?}");
+    assert_eq!(ended.len(), 6, "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_was_written_down_and_not_sent_leaves_no_change() {
+    let w = world().await;
+    w.jira().faults.add(Fault::unavailable().method("POST").path("/group/user").after(1).once());
+    let groups = ["/red-one", "/red-two", "/red-three"];
+    for group in groups {
+        w.realm().create_group(None, &group[1..]).await.expect("made");
+    }
+    w.calm().await;
+    w.realm().create_user(NewUser::named("bob").in_groups(&groups)).await.expect("made");
+    w.calm().await;
+    w.agrees();
+    let changes = w.changes_of(&w.id("bob")).await;
+    let ended: Vec<bool> = changes
+        .iter()
+        .filter(|change| change.verb == "join")
+        .map(|change| change.outcome == ChangeOutcome::Done)
+        .collect();
+    assert_eq!(ended, [true, false, true, true], "{changes:#?}");
+}
