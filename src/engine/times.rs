@@ -13,6 +13,8 @@ pub struct EngineTimes {
     pub settle: SignedDuration,
     /// Between the two readings of a run that must both say "gone".
     pub gone_twice: SignedDuration,
+    /// How long after a run's walk somebody is still addressed by the login that it saw.
+    pub login_believed: SignedDuration,
     /// How long a subject steps back when its account may be another's that is just being made.
     pub step_back: SignedDuration,
     /// How long a task waits for another one before it looks for itself.
@@ -34,6 +36,7 @@ impl Default for EngineTimes {
             margin: SignedDuration::from_secs(5),
             settle: SignedDuration::from_secs(5),
             gone_twice: SignedDuration::from_secs(5),
+            login_believed: SignedDuration::from_mins(1),
             step_back: SignedDuration::from_secs(2),
             wait_at_most: SignedDuration::from_secs(60),
             retries: vec![
@@ -61,6 +64,7 @@ impl EngineTimes {
             margin: short,
             settle: SignedDuration::from_millis(300),
             gone_twice: short,
+            login_believed: short,
             step_back: short,
             wait_at_most: SignedDuration::from_millis(500),
             retries: vec![short, SignedDuration::from_millis(200)],

@@ -1,6 +1,6 @@
 //! Reconcile one user on one target.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     case::{Case, RunRules, Worked, fingerprint},
@@ -26,8 +26,8 @@ pub(super) struct View {
     pub presence: Presence,
     pub account: Option<Account>,
     pub holder: NameHolder,
-    /// Seen by a run's walk, a while ago.
-    pub walked: bool,
+    /// Seen by a run's walk, which read the target from this time on.
+    pub walked: Option<Timestamp>,
 }
 
 /// Whether the claim is still held after a round.
@@ -91,8 +91,14 @@ impl Case<'_> {
                 planned.forgo_removals();
             }
             // Nothing is taken by what a walk saw a while ago.
-            if view.walked && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
+            if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.look(id).await?;
+                continue;
+            }
+            // Some targets take only the login of who joins, which may be somebody else's by now.
+            if self.is_old(view.walked) && matches!(&decision, Decision::Plan(planned) if planned.joins()) {
+                view.account = self.read_account().await?;
+                view.walked = Some(self.engine.clock.now());
                 continue;
             }
             match self.carry_out(decision, &mut view, &mut in_ring).await? {
@@ -105,6 +111,11 @@ impl Case<'_> {
         Err(WorkError::Unsteady(self.claim.subject.to_string()))
     }
 
+    /// Whether what a walk saw is too old to address somebody by the login that it saw.
+    fn is_old(&self, walked: Option<Timestamp>) -> bool {
+        walked.is_some_and(|began| self.engine.clock.now().duration_since(began) > self.engine.times.login_believed)
+    }
+
     /// Reads the source, settles what was left open, reads the target.
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
@@ -115,7 +126,7 @@ impl Case<'_> {
             account = self.read_account().await?;
         }
         self.note_seen(&presence);
-        Ok(View { presence, account, holder: NameHolder::NotAsked, walked: false })
+        Ok(View { presence, account, holder: NameHolder::NotAsked, walked: None })
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {

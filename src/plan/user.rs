@@ -137,6 +137,11 @@ impl Planned {
             || self.holds.iter().any(|hold| matches!(&hold.then, Then::Do(operation) if operation.removes()))
     }
 
+    /// Whether it makes an account that is there a member of something.
+    pub fn joins(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation, Operation::AddMember { .. }))
+    }
+
     /// Takes out what takes something away; whether there was any.
     pub fn forgo_removals(&mut self) -> bool {
         let before = self.operations.len() + self.holds.len();

@@ -446,3 +446,24 @@ async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_onc
         }
     }
 }
+
+#[tokio::test]
+async fn a_login_that_was_given_away_during_a_run_makes_nobody_else_a_member() {
+    let w = world().await;
+    w.jira().add_account(NewAccount::named("eve"));
+    let realm = w.realm();
+    realm.switch_webhook(false);
+    let group = realm.create_group(None, "new").await.unwrap();
+    realm.join(&w.id("staff4"), &group).await.unwrap();
+    // Between the walk, which sees staff4, and the join the group is made, which takes its time.
+    let slow = w.jira().faults.add(Fault::delay_after(Duration::from_millis(400)).method("POST").path("/group").once());
+    let given_away = async {
+        while w.jira().faults.hits(slow) == 0 {
+            tokio::task::yield_now().await;
+        }
+        w.jira().rename_account("staff4", "elsewhere");
+        w.jira().rename_account("eve", "staff4");
+    };
+    let (report, ()) = tokio::join!(w.run(), given_away);
+    assert_eq!(w.members("new"), Vec::<String>::new(), "{report:?}");
+}

@@ -121,8 +121,12 @@ impl Run<'_> {
             in_ring: false,
             own_login: &self.info.signed_in_as,
         });
-        let view =
-            || View { presence: presence.clone(), account: account.cloned(), holder: holder.clone(), walked: true };
+        let view = || View {
+            presence: presence.clone(),
+            account: account.cloned(),
+            holder: holder.clone(),
+            walked: Some(target.began),
+        };
         let report = &mut self.report;
         match decision {
             Decision::Plan(mut planned) => {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
 use super::RunOptions;
 use crate::{
@@ -61,6 +62,8 @@ impl Users {
 /// The target as it was read.
 pub(super) struct TargetWalk {
     pub look: Look,
+    /// Before the first account was read.
+    pub began: Timestamp,
     pub links: IdMap<UserId, Link>,
     elsewhere: BTreeSet<AccountId>,
     pub accounts: IdMap<AccountId, Account>,
@@ -172,7 +175,7 @@ impl Engine {
         port: &TargetPort,
         case: CaseRule,
     ) -> Result<TargetWalk, WorkError> {
-        let look = self.store.next_look().await?;
+        let (look, began) = (self.store.next_look().await?, self.clock.now());
         let links: IdMap<UserId, Link> =
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
         let elsewhere = self.store.linked_elsewhere(pair).await?;
@@ -195,6 +198,7 @@ impl Engine {
         }
         let mut walk = TargetWalk {
             look,
+            began,
             links,
             elsewhere,
             accounts,
