@@ -34,7 +34,7 @@ async fn apply(jira: &JiraTarget, operation: Operation) -> Result<Applied, Targe
 
 fn create(name: &str) -> Operation {
     let fields = UserFields { display_name: Some(format!("The {name}")), email: Some(format!("{name}@example.org")) };
-    Operation::CreateUser { name: name.to_owned(), fields }
+    Operation::CreateUser { name: name.to_owned(), fields, external_id: None }
 }
 
 fn join(account: &AccountId, name: &str, group: &str) -> Operation {

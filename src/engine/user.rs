@@ -359,7 +359,7 @@ impl Case<'_> {
     fn link_new_account(&mut self, operation: &Operation, account: &Account, presence: &Presence) {
         let Some(user) = self.claim.subject.as_user().cloned() else { return };
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
-        if let Operation::CreateUser { name, fields } = operation {
+        if let Operation::CreateUser { name, fields, .. } = operation {
             link.written = Written {
                 name: Some(name.clone()),
                 display_name: fields.display_name.clone(),

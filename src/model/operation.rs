@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, TargetGroupId};
+use super::{AccountId, TargetGroupId, UserId};
 
 /// The fields of an account that usersync writes, beside its login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub enum Operation {
         name: String,
         /// Its fields.
         fields: UserFields,
+        /// What the source knows the user by, where the target keeps such an id beside its own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        external_id: Option<UserId>,
     },
     /// Write fields.
     UpdateUser {

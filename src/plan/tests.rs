@@ -85,7 +85,7 @@ impl Case {
     }
 
     fn apply(&mut self, operation: &Operation) {
-        if let Operation::CreateUser { name, fields } = operation {
+        if let Operation::CreateUser { name, fields, .. } = operation {
             let account = Account {
                 id: "made".into(),
                 name: name.clone(),

@@ -123,7 +123,7 @@ pub fn fields(name: &str) -> UserFields {
 }
 
 pub fn create(name: &str) -> Operation {
-    Operation::CreateUser { name: name.to_owned(), fields: fields(name) }
+    Operation::CreateUser { name: name.to_owned(), fields: fields(name), external_id: None }
 }
 
 pub fn update(account: &AccountId, name: &str, fields: UserFields) -> Operation {

@@ -55,7 +55,7 @@ async fn full(place: &Place) {
     store.append_events(&acme(), &[jira()], vec![event("e-alice", "u-alice", false)], now).await.expect("stored");
     let claimed = claim(&store).await;
     let next = NewIntent {
-        operation: Operation::CreateUser { name: "alice".into(), fields: UserFields::default() },
+        operation: Operation::CreateUser { name: "alice".into(), fields: UserFields::default(), external_id: None },
         before: serde_json::Value::Null,
         arrives_until: now + SignedDuration::from_secs(30),
         limit: None,

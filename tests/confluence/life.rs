@@ -243,7 +243,7 @@ async fn what_confluence_takes_for_no_name_is_told_before_it_is_sent() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.sandbox.journal.clear();
-    let nameless = |fields| Operation::CreateUser { name: "bob".to_owned(), fields };
+    let nameless = |fields| Operation::CreateUser { name: "bob".to_owned(), fields, external_id: None };
     for (operation, word) in [
         (nameless(fields(Some("Bob"), None)), "e-mail"),
         (nameless(fields(Some("<Bob>"), Some("bob@example.org"))), "< or >"),

@@ -145,7 +145,7 @@ pub fn fields(display_name: Option<&str>, email: Option<&str>) -> UserFields {
 
 pub fn create(name: &str) -> Operation {
     let (shown, email) = (format!("{name} Shown"), format!("{name}@example.org"));
-    Operation::CreateUser { name: name.to_owned(), fields: fields(Some(&shown), Some(&email)) }
+    Operation::CreateUser { name: name.to_owned(), fields: fields(Some(&shown), Some(&email)), external_id: None }
 }
 
 pub fn update(id: &AccountId, name: &str, fields: UserFields) -> Operation {

@@ -93,7 +93,7 @@ impl Place {
 pub fn create(name: &str) -> Operation {
     let fields =
         UserFields { display_name: Some(format!("The great {name}")), email: Some(format!("{name}@example.org")) };
-    Operation::CreateUser { name: name.to_owned(), fields }
+    Operation::CreateUser { name: name.to_owned(), fields, external_id: None }
 }
 
 pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {

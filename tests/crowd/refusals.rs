@@ -108,6 +108,7 @@ async fn refusals_come_to_what_they_mean() {
     let bad_address = Operation::CreateUser {
         name: "eve".into(),
         fields: UserFields { display_name: None, email: Some("nowhere".into()) },
+        external_id: None,
     };
     let error = place.refused(&bad_address).await;
     assert!(error.kind == not_done(Permanent) && error.text.contains("INVALID_EMAIL"), "{}", error.text);

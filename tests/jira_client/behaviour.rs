@@ -308,7 +308,7 @@ async fn what_jira_would_pass_over_in_silence_is_said() {
     }
     let nothing = Operation::UpdateUser { account: account(), name: "ada".to_owned(), fields: UserFields::default() };
     assert_eq!(jira.apply(&nothing, soon()).await, Ok(Applied::Done));
-    let no_mail = Operation::CreateUser { name: "bob".to_owned(), fields: UserFields::default() };
+    let no_mail = Operation::CreateUser { name: "bob".to_owned(), fields: UserFields::default(), external_id: None };
     let error = jira.apply(&no_mail, soon()).await.expect_err("an address is demanded");
     assert_eq!(error.kind, NotPossible);
     assert!(server.journal().is_empty());

@@ -131,7 +131,7 @@ pub fn writes() -> Vec<(Operation, &'static str, &'static str)> {
     let (account, name, group) = (|| "JIRAUSER10".into(), || "ada".to_owned(), || "dev".to_owned());
     let fields = || UserFields { display_name: Some("Bob B".to_owned()), email: Some("bob@example.org".to_owned()) };
     vec![
-        (Operation::CreateUser { name: "bob".to_owned(), fields: fields() }, "POST", "/user"),
+        (Operation::CreateUser { name: "bob".to_owned(), fields: fields(), external_id: None }, "POST", "/user"),
         (Operation::UpdateUser { account: account(), name: name(), fields: fields() }, "PUT", "/user"),
         (Operation::RenameUser { account: account(), name: name(), to: "ada.l".to_owned() }, "PUT", "/user"),
         (Operation::ActivateUser { account: account(), name: name(), gives: Vec::new() }, "PUT", "/user"),

@@ -74,7 +74,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
     assert_eq!((now.email.as_deref(), now.groups), (Some("ada@example.org"), Some(Vec::new())));
     assert_eq!(scim.apply(&create("ada"), soon()).await.expect_err("taken").kind, NameTaken);
     let fields = UserFields { display_name: Some("Eve E".into()), email: Some("ada@example.org".into()) };
-    let taken = Operation::CreateUser { name: "eve".into(), fields };
+    let taken = Operation::CreateUser { name: "eve".into(), fields, external_id: None };
     let error = scim.apply(&taken, soon()).await.expect_err("her address is taken");
     assert_eq!(error.kind, NotPossible, "{error}");
 
@@ -185,7 +185,7 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
     assert_eq!((members.items.len(), members.doubt), (230, None));
     for (nth, login) in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"].into_iter().enumerate() {
         let fields = UserFields { display_name: Some("Odd Name".into()), email: Some(format!("odd{nth}@example.org")) };
-        let make = Operation::CreateUser { name: login.into(), fields };
+        let make = Operation::CreateUser { name: login.into(), fields, external_id: None };
         let Applied::Account(made) = done(&scim, &make).await else { panic!("an account") };
         let found = scim.account_named(login).await.expect("a look").expect("there");
         assert_eq!((&found.id, found.name.as_str()), (&made.id, login));

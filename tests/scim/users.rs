@@ -16,6 +16,16 @@ use usersync::{
 use super::world::{World, delete, not_done, rename, set_active, update};
 
 #[tokio::test]
+async fn the_id_at_the_source_is_written_as_external_id_and_survives() {
+    let world = World::switched(|switches| switches.patch = false).await;
+    let ada = world.create("ada").await.expect("made");
+    let external_id = || world.server.snapshot().account("ada").expect("there").fields["externalId"].clone();
+    assert_eq!(external_id(), json!("id-of-ada"));
+    world.done(&update(&ada, Some("Ada L"), None)).await;
+    assert_eq!(external_id(), json!("id-of-ada"), "kept where the whole is written back");
+}
+
+#[tokio::test]
 async fn without_patch_the_whole_is_written_back_and_nothing_of_it_is_lost() {
     // One says that it takes no PATCH, one only refuses it.
     for announced in [false, true] {
@@ -126,7 +136,11 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
     let ada = world.create("ada").await.expect("made");
     let mut fields = update(&ada, Some("Bob B"), Some("ADA@example.org"));
     if let usersync::model::Operation::UpdateUser { fields, .. } = &mut fields {
-        let make = usersync::model::Operation::CreateUser { name: "bob".to_owned(), fields: fields.clone() };
+        let make = usersync::model::Operation::CreateUser {
+            name: "bob".to_owned(),
+            fields: fields.clone(),
+            external_id: None,
+        };
         let error = world.apply(&make).await.expect_err("taken");
         assert_eq!(error.kind, NotPossible);
         assert!(error.text.contains("is that of ada"), "{error}");

@@ -123,6 +123,7 @@ pub fn create(name: &str) -> Operation {
     Operation::CreateUser {
         name: name.to_owned(),
         fields: UserFields { display_name: Some(format!("{name} Example")), email },
+        external_id: Some(format!("id-of-{name}").into()),
     }
 }
 

@@ -331,7 +331,7 @@ impl World {
             None => None,
         };
         match (operation, account) {
-            (Operation::CreateUser { name, fields }, _) => {
+            (Operation::CreateUser { name, fields, .. }, _) => {
                 if self.account_named(name).is_some() {
                     return Err(refused(TargetErrorKind::NameTaken, format!("{name} is taken")));
                 }

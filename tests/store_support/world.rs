@@ -149,7 +149,7 @@ pub fn intent(operation: Operation, until: Timestamp) -> NewIntent {
 }
 
 pub fn create(name: &str) -> Operation {
-    Operation::CreateUser { name: name.into(), fields: UserFields::default() }
+    Operation::CreateUser { name: name.into(), fields: UserFields::default(), external_id: None }
 }
 
 pub fn deactivate(account: &str, name: &str) -> Operation {

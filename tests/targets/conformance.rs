@@ -58,7 +58,7 @@ async fn an_account_is_made_and_read_back(place: Place) {
     let named = place.target.account_named("ALICE").await.expect("a look");
     assert_eq!(named.map(|account| account.id), Some(made.id.clone()), "found by the target's case rule");
     assert_eq!(place.target.account_named("alic").await.expect("a look"), None);
-    let again = Operation::CreateUser { name: "alice".to_owned(), fields: fields("Alice", "other") };
+    let again = Operation::CreateUser { name: "alice".to_owned(), fields: fields("Alice", "other"), external_id: None };
     let error = place.apply(&again).await.expect_err("the login is taken");
     assert_eq!(error.kind, TargetErrorKind::NameTaken, "{error}");
     assert_eq!(place.account(&made.id).await, made, "nothing was changed");

@@ -66,7 +66,11 @@ struct Cast {
 type Write = (&'static str, fn(&Cast) -> Operation);
 
 const WRITES: &[Write] = &[
-    ("create", |_| Operation::CreateUser { name: "newcomer".to_owned(), fields: fields("New", "newcomer") }),
+    ("create", |_| Operation::CreateUser {
+        name: "newcomer".to_owned(),
+        fields: fields("New", "newcomer"),
+        external_id: None,
+    }),
     ("update", |cast| Operation::UpdateUser {
         account: cast.person.id.clone(),
         name: cast.person.name.clone(),

@@ -172,8 +172,11 @@ impl Place {
 
     /// A new account, as it is read back.
     pub async fn user(&self, login: &str) -> Account {
-        let operation =
-            Operation::CreateUser { name: login.to_owned(), fields: fields(&format!("Shown {login}"), login) };
+        let operation = Operation::CreateUser {
+            name: login.to_owned(),
+            fields: fields(&format!("Shown {login}"), login),
+            external_id: None,
+        };
         let applied = self.apply(&operation).await.unwrap_or_else(|error| panic!("{operation}: {error}"));
         let Applied::Account(made) = applied else { panic!("{operation} gives the account") };
         let account = self.account(&made.id).await;

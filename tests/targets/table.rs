@@ -71,7 +71,8 @@ async fn calls_for_a_new_account(place: &Place) -> usize {
     let mut calls = 0;
     for login in ["first", "second", "third"] {
         let before = place.journal.entries().len();
-        let create = Operation::CreateUser { name: login.to_owned(), fields: fields("Some Body", login) };
+        let create =
+            Operation::CreateUser { name: login.to_owned(), fields: fields("Some Body", login), external_id: None };
         let Ok(Applied::Account(account)) = place.apply(&create).await else { panic!("{login} is made") };
         if account.groups.is_none() {
             place.account(&account.id).await;

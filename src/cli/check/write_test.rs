@@ -72,7 +72,7 @@ impl Trial<'_> {
     async fn make_account(&mut self, login: &str) -> Option<Account> {
         let (name, email) = (Some(format!("Usersync {login}")), Some(format!("{login}@example.org")));
         let fields = UserFields { display_name: name, email };
-        match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields }).await? {
+        match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields, external_id: None }).await? {
             Applied::Account(account) => Some(account),
             Applied::Group(_) | Applied::Done => None,
         }

@@ -95,7 +95,7 @@ impl Target for BitbucketTarget {
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         self.refuse_fatal_end(operation, deadline).await?;
         match operation {
-            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
             Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
             Operation::ActivateUser { account, name, gives } => self.activate(account, name, gives, deadline).await,

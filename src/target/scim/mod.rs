@@ -1,7 +1,7 @@
 //! Any service that takes SCIM 2.0 (RFC 7643, RFC 7644; cursors by RFC 9865).
 //!
-//! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is neither written nor looked at:
-//! what is linked to whom is kept by usersync itself.
+//! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is the id at the
+//! source, written when an account is made and never looked at: what is linked to whom is kept by usersync itself.
 
 mod change;
 mod dialect;
@@ -121,7 +121,9 @@ impl Target for ScimTarget {
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         match operation {
-            Operation::CreateUser { name, fields } => self.create_user(name, fields, deadline).await,
+            Operation::CreateUser { name, fields, external_id } => {
+                self.create_user(name, fields, external_id.as_ref(), deadline).await
+            }
             Operation::UpdateUser { account, name, fields } => self.update_user(account, name, fields, deadline).await,
             Operation::RenameUser { account, name, to } => self.rename_user(account, name, to, deadline).await,
             Operation::ActivateUser { account, name, .. } => self.set_active(account, name, true, deadline).await,

@@ -12,7 +12,7 @@ use super::{
     wire::{Edit, Resource, USER, field, principal},
 };
 use crate::{
-    model::{Account, AccountId, UserFields},
+    model::{Account, AccountId, UserFields, UserId},
     target::{
         Applied, TargetError, TargetErrorKind,
         rest::{Ask, after_the_fact, doubt, error, fold, not_possible},
@@ -87,6 +87,7 @@ impl ScimTarget {
         &self,
         name: &str,
         fields: &UserFields,
+        external_id: Option<&UserId>,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let what = format!("creating {name}");
@@ -100,6 +101,9 @@ impl ScimTarget {
         user.set("schemas", json!([USER]));
         user.set("userName", json!(name));
         user.set("active", json!(true));
+        if let Some(id) = external_id {
+            user.set("externalId", json!(id.as_str()));
+        }
         for edit in name_edits(service.profile, shown, true) {
             user.set(edit.path, edit.value);
         }
@@ -126,7 +130,8 @@ impl ScimTarget {
             } else {
                 not_possible(format!(
                     "{what}: the SCIM server says that something of it is taken{quoted}, but not the login; most likely \
-                     it is the e-mail address. Give one of the two another."
+                     it is the e-mail address: give one of the two another. Or somebody there has its externalId {}.",
+                    external_id.map_or("", UserId::as_str)
                 ))
             });
         }
