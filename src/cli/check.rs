@@ -19,7 +19,7 @@ use crate::{
     model::{ConnectorName, ErrorClass, TargetIdentity, TargetName},
     store::Store,
     store::sqlite::{OpenOptions, SqliteStore},
-    target::{Note, NoteState, Target},
+    target::{Capabilities, Note, NoteState, Target},
 };
 
 /// How many coming runs are told.
@@ -66,6 +66,9 @@ struct Part {
     /// Product, version, who we are there.
     what: String,
     notes: Vec<Note>,
+    /// What a target can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<Capabilities>,
     #[serde(skip)]
     unreachable: bool,
 }
@@ -121,6 +124,9 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
                 out.lines(out.noted(State::from(note.state), &note.about, &note.text));
             }
         }
+        if !out.quiet {
+            tell_capabilities(out, parts);
+        }
         let waits = match waits {
             0 => String::new(),
             waits => format!(", {}", count(waits, "thing to wait for", "things to wait for")),
@@ -143,6 +149,20 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
     } else {
         Exit::Done
     }
+}
+
+/// What each target can do, side by side.
+fn tell_capabilities(out: &Out, parts: &[Part]) {
+    let able: Vec<_> = parts.iter().filter_map(|part| Some((part, part.capabilities.as_ref()?.rows()))).collect();
+    let Some((_, first)) = able.first() else { return };
+    let mut heads = vec!["what it can do"];
+    heads.extend(able.iter().map(|(part, _)| part.name.as_str()));
+    let row = |(nth, (what, _)): (usize, &(&'static str, String))| {
+        let cells = able.iter().map(|(_, rows)| rows[nth].1.clone());
+        std::iter::once((*what).to_owned()).chain(cells).collect()
+    };
+    let rows = first.iter().enumerate().map(row).collect();
+    out.table(&heads, &[], rows);
 }
 
 fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
@@ -170,6 +190,7 @@ fn configuration(config: &Config) -> Part {
         address: config.path.display().to_string(),
         what: String::new(),
         notes,
+        capabilities: None,
         unreachable: false,
     }
 }
@@ -195,6 +216,7 @@ async fn store(config: &Config, now: Timestamp) -> Part {
         address: path.display().to_string(),
         what: String::new(),
         notes,
+        capabilities: None,
         unreachable: false,
     }
 }
@@ -228,6 +250,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, out: &Out)
         address,
         what: format!("Keycloak{version}, realm {}{added}", connector.realm),
         notes,
+        capabilities: None,
         unreachable,
     }
 }
@@ -268,12 +291,14 @@ async fn probe(config: &TargetConfig, client: &dyn Target, write: bool) -> (Part
         address: config.url.to_string().trim_end_matches('/').to_owned(),
         what: String::new(),
         notes: Vec::new(),
+        capabilities: None,
         unreachable: false,
     };
     match client.probe().await {
         Ok(info) => {
             part.what = format!("{}, signed in as {}", info.product, info.signed_in_as);
             part.notes = info.notes;
+            part.capabilities = Some(info.capabilities.clone());
             if write {
                 let tag = hex::encode(rand::random::<[u8; 4]>());
                 part.notes.extend(write_test::write_test(client, &info.capabilities, &tag).await);

@@ -140,7 +140,7 @@ impl Out {
     }
 
     /// A table without borders; empty columns at the end of a row are fine.
-    pub fn table(&self, heads: &[&'static str], right: &[usize], rows: Vec<Vec<String>>) {
+    pub fn table(&self, heads: &[&str], right: &[usize], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(heads.to_vec());

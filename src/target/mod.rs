@@ -2,6 +2,7 @@
 //! as [`Capabilities`].
 
 pub mod bitbucket;
+mod capabilities;
 pub mod confluence;
 pub mod crowd;
 pub mod http;
@@ -14,95 +15,11 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use capabilities::{Capabilities, CaseRule, Deactivation};
 pub use registry::build;
 pub use rest::{ClientCredentials, Credentials};
 
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
-
-/// How a target treats the case of logins and group names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CaseRule {
-    /// Compared without regard to case, kept in lower case.
-    Lower,
-    /// Compared without regard to case, kept as given.
-    Insensitive,
-    /// Compared as given.
-    Sensitive,
-}
-
-impl CaseRule {
-    /// The form in which two names are compared.
-    pub fn fold(self, name: &str) -> String {
-        match self {
-            Self::Lower | Self::Insensitive => name.to_lowercase(),
-            Self::Sensitive => name.to_owned(),
-        }
-    }
-
-    /// The form in which a name is written.
-    pub fn written(self, name: &str) -> String {
-        match self {
-            Self::Lower => name.to_lowercase(),
-            Self::Insensitive | Self::Sensitive => name.to_owned(),
-        }
-    }
-}
-
-/// How a target keeps an account from signing in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Deactivation {
-    /// Not at all.
-    Never,
-    /// An account has a switch for it.
-    Switch,
-    /// By taking away all that lets an account sign in ([`Account::access`]); an account without any counts as inactive.
-    Access,
-}
-
-/// What a target can do; probed once, shown by `usersync check`, obeyed by the planner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
-pub struct Capabilities {
-    /// All accounts can be listed, inactive ones included.
-    pub list_all: bool,
-    /// Display names and e-mail addresses can be changed.
-    #[serde(default = "yes")]
-    pub update: bool,
-    /// A login can be changed.
-    pub rename: bool,
-    /// How an account is deactivated and activated.
-    pub deactivate: Deactivation,
-    /// An account can be deleted.
-    pub delete: bool,
-    /// A group's name can be changed.
-    pub rename_group: bool,
-    /// An account can be put into several groups by one call, [`Target::join_groups`].
-    #[serde(default)]
-    pub bulk_members: bool,
-    /// An account needs an e-mail address.
-    pub email_required: bool,
-    /// E-mail addresses can be read back.
-    pub reads_email: bool,
-    /// The case rule of logins.
-    pub login_case: CaseRule,
-    /// The case rule of group names.
-    pub group_case: CaseRule,
-    /// The longest login, in characters.
-    pub login_max: usize,
-    /// Characters that logins cannot have.
-    pub login_forbids: Vec<char>,
-    /// The longest group name, in characters.
-    pub group_max: usize,
-    /// Characters that group names cannot have.
-    pub group_forbids: Vec<char>,
-}
-
-/// What was kept before there was a target that could not.
-fn yes() -> bool {
-    true
-}
 
 /// What a first contact with a target finds out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

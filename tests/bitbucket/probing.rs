@@ -33,7 +33,6 @@ async fn a_good_target_is_told_in_full() {
     assert_eq!(can.deactivate, Deactivation::Access);
     assert_eq!((can.login_case, can.group_case), (CaseRule::Insensitive, CaseRule::Insensitive));
     assert_eq!(line(&info, "rights"), (NoteState::Ok, "SYS_ADMIN"));
-    assert_eq!(line(&info, "can").0, NoteState::Ok);
     assert!(line(&info, "cannot").1.starts_with("rename a group"));
     assert!(line(&info, "deactivate").1.contains("no switch"));
     assert_eq!(line(&info, "access"), (NoteState::Ok, "by Developers, stash-users"));

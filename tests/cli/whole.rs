@@ -40,12 +40,15 @@ async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
         .says("Jira Data Center")
         .says("  ok    rights")
         .says("  note  lock             free: no server runs")
+        .says("what it can do              jira")
+        .says("change logins               yes")
         .says("Nothing was changed.");
     let (code, document) = place.json(&["check"]).await;
     assert_eq!(code, check.code);
     let parts: Vec<&str> =
         document["parts"].as_array().expect("parts").iter().filter_map(|p| p["part"].as_str()).collect();
     assert_eq!(parts, ["configuration", "store", "source", "target"]);
+    assert_eq!(document["parts"][3]["capabilities"]["rename"], true);
     assert_eq!(grounds.jira.snapshot().accounts.len(), before);
     assert!(!place.store_file().exists());
 

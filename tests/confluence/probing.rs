@@ -46,7 +46,7 @@ async fn versions_differ_in_what_they_can() {
             assert_eq!(info.capabilities.update, rpc, "{version}");
             let over_rpc = told(&info, NoteState::Note, "cannot").join("\n").contains("JSON-RPC is on");
             assert_eq!(over_rpc, !rest);
-            for about in ["clock", "round trip", "rights", "can", "protected"] {
+            for about in ["clock", "round trip", "rights", "protected"] {
                 assert_eq!(told(&info, NoteState::Ok, about).len(), 1, "{version}: {about}");
             }
             wiki.assert_contract();

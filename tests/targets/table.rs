@@ -2,65 +2,11 @@
 
 use std::fmt::Write as _;
 
-use usersync::{
-    model::Operation,
-    target::{Applied, Capabilities, CaseRule, Deactivation},
-};
+use usersync::{model::Operation, target::Applied};
 
 use crate::places::{Place, bitbucket, confluence, crowd, fields, jira, scim, soon};
 
 const PAGE: &str = "docs/targets/README.md";
-
-fn yes(can: bool) -> String {
-    if can { "yes" } else { "no" }.to_owned()
-}
-
-fn case(rule: CaseRule) -> String {
-    match rule {
-        CaseRule::Lower => "lower case",
-        CaseRule::Insensitive => "kept, compared without case",
-        CaseRule::Sensitive => "kept and compared",
-    }
-    .to_owned()
-}
-
-fn forbidden(characters: &[char]) -> String {
-    let named = characters.iter().map(|c| match c {
-        ' ' => "space".to_owned(),
-        '|' => "`\\|`".to_owned(),
-        '`' => "`` ` ``".to_owned(),
-        c if c.is_whitespace() => "white space".to_owned(),
-        c => format!("`{c}`"),
-    });
-    let mut named: Vec<String> = named.collect();
-    named.dedup();
-    if named.is_empty() { "all".to_owned() } else { format!("all but {}", named.join(" ")) }
-}
-
-/// A line of the table.
-type Row = (&'static str, fn(&Capabilities) -> String);
-
-const ROWS: &[Row] = &[
-    ("lists all accounts", |can| yes(can.list_all)),
-    ("changes logins", |can| yes(can.rename)),
-    ("deactivates", |can| {
-        match can.deactivate {
-            Deactivation::Never => "no",
-            Deactivation::Switch => "yes",
-            Deactivation::Access => "by taking licensed groups and permissions, which are given back",
-        }
-        .to_owned()
-    }),
-    ("deletes", |can| yes(can.delete)),
-    ("renames groups", |can| yes(can.rename_group)),
-    ("puts somebody into several groups by one call", |can| yes(can.bulk_members)),
-    ("demands an e-mail address", |can| yes(can.email_required)),
-    ("tells e-mail addresses", |can| yes(can.reads_email)),
-    ("logins", |can| case(can.login_case)),
-    ("characters of logins", |can| forbidden(&can.login_forbids)),
-    ("group names", |can| case(can.group_case)),
-    ("characters of group names", |can| forbidden(&can.group_forbids)),
-];
 
 /// How many calls it takes to make an account in five groups, once the place is known.
 async fn calls_for_a_new_account(place: &Place) -> usize {
@@ -103,8 +49,9 @@ async fn the_table_of_capabilities_is_true() {
     let mut table = format!("| | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
     let versions: Vec<&str> = places.iter().map(|(_, place)| place.info.product.as_str()).collect();
     writeln!(table, "| as found on | {} |", versions.join(" | ")).expect("a text");
-    for (what, told) in ROWS {
-        let cells: Vec<String> = places.iter().map(|(_, place)| told(&place.info.capabilities)).collect();
+    let rows: Vec<_> = places.iter().map(|(_, place)| place.info.capabilities.rows()).collect();
+    for (nth, (what, _)) in rows[0].iter().enumerate() {
+        let cells: Vec<&str> = rows.iter().map(|rows| rows[nth].1.as_str()).collect();
         writeln!(table, "| {what} | {} |", cells.join(" | ")).expect("a text");
     }
     let mut calls = Vec::new();

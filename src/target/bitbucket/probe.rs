@@ -74,7 +74,6 @@ impl BitbucketTarget {
             notes.push(note(NoteState::Note, "version", text));
         }
         if let Some(known) = &known {
-            notes.push(note(NoteState::Ok, "can", "create  update  rename  deactivate  delete  list all users"));
             notes.extend(access_notes(known, self.default_group));
         }
         notes.push(note(

@@ -76,11 +76,6 @@ impl ConfluenceTarget {
             let text = "user and password; a personal access token lasts, and no CAPTCHA stands before it";
             notes.push(note(NoteState::Note, "sign-in", text));
         }
-        if rights != Rights::Missing {
-            let updates = if update == Update::No { "" } else { "  update" };
-            let listing = if list_all { "  list all users" } else { "" };
-            notes.push(note(NoteState::Ok, "can", format!("create{updates}  deactivate  delete{listing}")));
-        }
         notes.extend(cannot(&server, update, list_all));
         notes.extend(self.seats_note().await?);
         if rights != Rights::Missing {

@@ -41,11 +41,12 @@ impl CrowdTarget {
                  when a write is refused. It needs Add, Modify and Remove, for users and groups (Crowd: Applications > \
                  its name > Directories)",
             ),
-            note(NoteState::Ok, "can", "create  update  deactivate  delete  list all users"),
         ];
         let keys = sample.is_empty() || sample.iter().any(|user| user.key.is_some());
         let rename = keys && renames(&version);
-        notes.push(rename_note(rename, keys, &version));
+        if !rename {
+            notes.push(why_not_rename(keys, &version));
+        }
         let keyless = sample.iter().filter(|user| user.key.is_none()).count();
         if keys && keyless > 0 {
             let text = format!(
@@ -155,10 +156,7 @@ impl CrowdTarget {
     }
 }
 
-fn rename_note(rename: bool, keys: bool, version: &str) -> Note {
-    if rename {
-        return note(NoteState::Ok, "can", "rename");
-    }
+fn why_not_rename(keys: bool, version: &str) -> Note {
     let why = if keys {
         format!("this is Crowd {version}, and 2.8.4 is the first that can. Update it, or rename by hand")
     } else {

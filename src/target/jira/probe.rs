@@ -99,10 +99,6 @@ impl JiraTarget {
                         change that somebody makes to one in Jira is not seen";
             notes.push(note(NoteState::Note, "cannot", text));
         }
-        if admin {
-            let listing = if list_all { "  list all users" } else { "" };
-            notes.push(note(NoteState::Ok, "can", format!("create  update  rename  deactivate  delete{listing}")));
-        }
         notes.push(note(
             NoteState::Note,
             "cannot",

@@ -57,11 +57,6 @@ impl ScimTarget {
             notes.push(note(NoteState::Note, "discovery", text));
         }
         notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
-        let mut can = vec!["create", "update"];
-        can.extend(service.rename.then_some("rename"));
-        can.extend(service.deactivate.then_some("deactivate"));
-        can.extend(["delete", "list all users"]);
-        notes.push(note(NoteState::Ok, "can", can.join("  ")));
         notes.extend(Self::limits(&service));
         notes.extend(self.protection_notes(blind).await?);
         notes.extend(clock_note(&answer));
