@@ -1,7 +1,7 @@
 //! A store that is only read, for a plan beside a running server: what a dry run would note of itself is left out.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -67,7 +67,7 @@ looking! {
         fn still_held(&self, token: Token) -> bool;
         fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
         fn links(&self, pair: &Pair) -> Vec<Link>;
-        fn linked_elsewhere(&self, pair: &Pair) -> BTreeSet<AccountId>;
+        fn linked_elsewhere(&self, pair: &Pair) -> BTreeMap<AccountId, ConnectorName>;
         fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;
         fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
         fn given(&self, pair: &Pair, group: &TargetGroupId) -> Vec<UserId>;

@@ -256,9 +256,10 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
              be taken for the same person",
             user.username
         )),
-        NameHolder::Theirs(connector) => {
-            Decision::Conflict(format!("{}: the account of this login belongs to connector {connector}", user.username))
-        }
+        NameHolder::Theirs(connector) => Decision::Conflict(format!(
+            "{}: the account of this login is connector {connector}'s; give one of the two users another login",
+            user.username
+        )),
         NameHolder::BeingMade => Decision::Later,
     }
 }
@@ -404,7 +405,8 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
             account.name, other.name
         ))),
         NameHolder::Theirs(connector) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target",
+            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target; give one of \
+             the two users another login",
             account.name
         ))),
         NameHolder::BeingMade => Rename::Instead(Decision::Later),

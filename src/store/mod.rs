@@ -5,7 +5,7 @@
 
 pub mod sqlite;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -580,8 +580,8 @@ pub trait Store: Send + Sync {
     /// All links of a pair.
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
 
-    /// Accounts of this target that other connectors link.
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>>;
+    /// Accounts of this target that other connectors link, and which ones.
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;
 
     /// Links whose account's login, or whose user's id, is this; over all pairs.
     async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;

@@ -11,3 +11,4 @@ mod people;
 mod restart;
 mod runs;
 mod support;
+mod two_realms;

@@ -1,7 +1,11 @@
 //! The real store, watched: a gate before every call that matters, a note of every claim and intent, and, for the
 //! sabotages, a lie here and there.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -286,7 +290,7 @@ impl Store for WatchedStore {
         self.gated("reads all links", self.inner.links(pair)).await
     }
 
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
         self.gated("reads the links of other connectors", self.inner.linked_elsewhere(pair)).await
     }
 

@@ -47,9 +47,12 @@ pub async fn links_are_listed_and_found(store: World) {
     put(&store, &other, link("zoe", "a3").named("ann")).await;
     put(&store, &wiki, link("ann", "w1").named("ann")).await;
     assert_eq!(store.links(&pair()).await.unwrap().len(), 2);
-    assert_eq!(store.linked_elsewhere(&pair()).await.unwrap(), ["a3".into()].into());
-    assert_eq!(store.linked_elsewhere(&other).await.unwrap(), ["a1".into(), "a2".into()].into());
-    assert_eq!(store.linked_elsewhere(&Pair::new("new", "wiki")).await.unwrap(), ["w1".into()].into());
+    assert_eq!(store.linked_elsewhere(&pair()).await.unwrap(), [("a3".into(), "other".into())].into());
+    assert_eq!(
+        store.linked_elsewhere(&other).await.unwrap(),
+        [("a1".into(), "corp".into()), ("a2".into(), "corp".into())].into()
+    );
+    assert_eq!(store.linked_elsewhere(&Pair::new("new", "wiki")).await.unwrap(), [("w1".into(), "corp".into())].into());
     let named = async |text: &str| -> Vec<Pair> {
         store.links_named(text).await.unwrap().into_iter().map(|(pair, _)| pair).collect()
     };

@@ -154,8 +154,8 @@ async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHo
     if let Some(link) = links.into_iter().find(|link| link.account == found.id) {
         return Ok(NameHolder::Ours { account: found, user: link.user, standing: None });
     }
-    if store.linked_elsewhere(pair).await?.contains(&found.id) {
-        return Ok(NameHolder::Theirs("another connector".into()));
+    if let Some(connector) = store.linked_elsewhere(pair).await?.remove(&found.id) {
+        return Ok(NameHolder::Theirs(connector));
     }
     Ok(NameHolder::Unlinked(found))
 }

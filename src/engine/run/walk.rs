@@ -1,7 +1,7 @@
 //! Reading both sides whole, in big pages, with the look that each page was read under.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::{Arc, OnceLock},
 };
 
@@ -16,8 +16,8 @@ use crate::{
         send::held_key,
     },
     model::{
-        Account, AccountId, GroupId, GroupState, IdMap, IdSet, Link, Look, NotPossible, Operation, Pair, Subject,
-        TargetGroupId, UserId, UserState,
+        Account, AccountId, ConnectorName, GroupId, GroupState, IdMap, IdSet, Link, Look, NotPossible, Operation, Pair,
+        Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
     target::CaseRule,
@@ -65,7 +65,7 @@ pub(super) struct TargetWalk {
     /// Before the first account was read.
     pub began: Timestamp,
     pub links: IdMap<UserId, Link>,
-    elsewhere: BTreeSet<AccountId>,
+    elsewhere: BTreeMap<AccountId, ConnectorName>,
     pub accounts: IdMap<AccountId, Account>,
     case: CaseRule,
     /// Made once somebody asks: most runs find nobody who wants another login.
@@ -288,8 +288,8 @@ impl TargetWalk {
         if let Some(user) = names.owners.get(&account.id) {
             return NameHolder::Ours { account: account.clone(), user: user.clone(), standing: None };
         }
-        if self.elsewhere.contains(&account.id) {
-            return NameHolder::Theirs("another connector".into());
+        if let Some(connector) = self.elsewhere.get(&account.id) {
+            return NameHolder::Theirs(connector.clone());
         }
         NameHolder::Unlinked(account.clone())
     }

@@ -1,6 +1,6 @@
 //! Links of users to accounts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -233,17 +233,20 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<V
     fill(conn, rows).await
 }
 
-/// Accounts of the pair's target that other pairs link; the pair itself may not be known yet.
-pub(super) async fn elsewhere(conn: &mut SqliteConnection, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
-    let accounts: Vec<String> = sqlx::query_scalar(
-        "SELECT k.account FROM target g CROSS JOIN link k ON k.target = g.no WHERE g.name = ?1 AND k.pair IS NOT \
-         (SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector WHERE p.target = g.no AND c.name = ?2)",
+/// Accounts of the pair's target that other pairs link, and whose they are; the pair itself may not be known yet.
+pub(super) async fn elsewhere(
+    conn: &mut SqliteConnection,
+    pair: &Pair,
+) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
+    let accounts: Vec<(String, String)> = sqlx::query_as(
+        "SELECT k.account, c.name FROM target g CROSS JOIN link k ON k.target = g.no JOIN pair p ON p.no = k.pair \
+         JOIN connector c ON c.no = p.connector WHERE g.name = ?1 AND c.name <> ?2",
     )
     .bind(pair.target.as_str())
     .bind(pair.connector.as_str())
     .fetch_all(conn)
     .await?;
-    Ok(accounts.into_iter().map(AccountId::from).collect())
+    Ok(accounts.into_iter().map(|(account, connector)| (account.into(), connector.into())).collect())
 }
 
 /// Links by login or user's id, over all pairs.

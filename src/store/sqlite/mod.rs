@@ -29,7 +29,7 @@ mod wakes;
 mod writer;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -385,7 +385,7 @@ impl Store for SqliteStore {
         of_pair!(self, pair, Vec::new(), |conn, no| links::all(conn, no))
     }
 
-    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeSet<AccountId>> {
+    async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
         let pair = pair.clone();
         self.read(move |conn| Box::pin(async move { links::elsewhere(conn, &pair).await })).await
     }
