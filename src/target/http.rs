@@ -187,6 +187,9 @@ impl NoAnswer {
     }
 }
 
+/// What to do where a proxy wants to know who is there.
+pub const PROXY_SIGN_IN: &str = "Give it in the setting proxy, as http://user:password@proxy.example.org:3128.";
+
 /// A client for one server: time-outs, trust, pace. Redirects are not followed, cookies not kept.
 #[derive(Debug)]
 pub struct Http {
@@ -195,6 +198,8 @@ pub struct Http {
     pace: Option<DefaultDirectRateLimiter>,
     call_timeout: Duration,
     body_max: usize,
+    /// Who is connected to, if not the server itself.
+    proxy: Option<String>,
 }
 
 impl Http {
@@ -207,6 +212,7 @@ impl Http {
             pace: settings.per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
             call_timeout: settings.call_timeout,
             body_max: settings.body_max,
+            proxy: settings.proxy.as_ref().map(|proxy| format!("the proxy {}", server(proxy))),
         })
     }
 
@@ -250,7 +256,8 @@ impl Http {
             request = request.body(body.clone());
         }
         let server = server(&call.url);
-        let mut response = request.send().await.map_err(|error| missing(&error.without_url(), &server, limit))?;
+        let missing = |error: reqwest::Error| missing(&error.without_url(), &server, self.proxy.as_deref(), limit);
+        let mut response = request.send().await.map_err(missing)?;
         let too_large = || {
             let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);
             (NoAnswer::TooLarge(text), false)
@@ -260,7 +267,7 @@ impl Http {
         }
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(http::BELIEVED));
-        while let Some(chunk) = response.chunk().await.map_err(|error| missing(&error.without_url(), &server, limit))? {
+        while let Some(chunk) = response.chunk().await.map_err(missing)? {
             if body.len() + chunk.len() > self.body_max {
                 return Err(too_large());
             }
@@ -286,13 +293,13 @@ fn left(deadline: Timestamp) -> Duration {
 }
 
 /// What a transport error means. Only what failed while connecting is known not to have been sent.
-fn missing(error: &reqwest::Error, server: &str, limit: Duration) -> (NoAnswer, bool) {
+fn missing(error: &reqwest::Error, server: &str, proxy: Option<&str>, limit: Duration) -> (NoAnswer, bool) {
     let why = cause(error);
     if error.is_builder() {
         return (NoAnswer::NotSent(ErrorClass::Bug, format!("the request could not be written: {why}.")), false);
     }
     if error.is_connect() {
-        return (NoAnswer::NotSent(ErrorClass::Transient, connecting(error, server, &why)), false);
+        return (NoAnswer::NotSent(ErrorClass::Transient, connecting(error, server, proxy, &why)), false);
     }
     if error.is_timeout() {
         let text = format!("{server} did not answer within {} s.", limit.as_secs().max(1));
@@ -302,8 +309,9 @@ fn missing(error: &reqwest::Error, server: &str, limit: Duration) -> (NoAnswer, 
 }
 
 /// Why no connection came about, and what to do.
-fn connecting(error: &reqwest::Error, server: &str, why: &str) -> String {
+fn connecting(error: &reqwest::Error, server: &str, proxy: Option<&str>, why: &str) -> String {
     let low = why.to_lowercase();
+    let first = proxy.unwrap_or(server);
     if low.contains("certificate") || low.contains("unknownissuer") {
         format!(
             "the certificate of {server} cannot be verified ({why}). If it was issued by a company's own authority, \
@@ -311,14 +319,16 @@ fn connecting(error: &reqwest::Error, server: &str, why: &str) -> String {
         )
     } else if low.contains("tls") || low.contains("handshake") || low.contains("corrupt message") {
         format!("no secure connection to {server} ({why}). Check that the address should begin with https://.")
+    } else if low.contains("proxy auth") {
+        format!("{first} wants a sign-in. {PROXY_SIGN_IN}")
     } else if error.is_dns() || low.contains("dns") || low.contains("lookup") {
-        format!("the name of {server} cannot be resolved ({why}). Check the address and this machine's DNS.")
+        format!("the name of {first} cannot be resolved ({why}). Check the address and this machine's DNS.")
     } else if error.is_timeout() || low.contains("timed out") || low.contains("deadline") {
-        format!("{server} cannot be reached: no connection in time. Check the address, proxy and firewalls.")
+        format!("{first} cannot be reached: no connection in time. Check the address, proxy and firewalls.")
     } else if low.contains("refused") {
-        format!("{server} refuses the connection. Check that it is running and that the port is right.")
+        format!("{first} refuses the connection. Check that it is running and that the port is right.")
     } else {
-        format!("{server} cannot be reached ({why}). Check the address, proxy and firewalls.")
+        format!("{first} cannot be reached ({why}). Check the address, proxy and firewalls.")
     }
 }
 

@@ -25,6 +25,10 @@ use usersync::{
 /// A server with its client.
 pub struct Place {
     pub target: Arc<dyn Target>,
+    /// Where the server is.
+    pub url: Url,
+    /// Makes a client of its own for an address.
+    client: Box<dyn Fn(Url, HttpSettings) -> Arc<dyn Target> + Send + Sync>,
     pub info: TargetInfo,
     pub faults: Faults,
     pub journal: Journal,
@@ -46,29 +50,35 @@ pub async fn jira() -> Place {
     let secret = options.token.clone();
     let sandbox = JiraSandbox::start(options).await.expect("a free port");
     sandbox.set_credentials("jsync", "sync-password", "sync-token");
-    let mut settings = JiraSettings::new(url(&sandbox.url()), token(&secret));
-    settings.http = patient();
-    settings.applications = Some(vec!["jira-software".to_owned()]);
-    let target = JiraTarget::new(settings).expect("good settings");
+    let credentials = token(&secret);
+    let client = move |url, http| -> Arc<dyn Target> {
+        let mut settings = JiraSettings::new(url, credentials.clone());
+        settings.http = http;
+        settings.applications = Some(vec!["jira-software".to_owned()]);
+        Arc::new(JiraTarget::new(settings).expect("good settings"))
+    };
     let sandbox = Arc::new(sandbox);
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_list_cap(cap);
-    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 
 pub async fn confluence() -> Place {
     let options = ConfluenceOptions::default();
     let secret = options.token.clone();
     let sandbox = ConfluenceSandbox::start(options).await.expect("a free port");
-    let mut settings = ConfluenceSettings::new(url(&sandbox.url()), token(&secret));
-    settings.http = patient();
-    let target = ConfluenceTarget::new(settings).expect("good settings");
+    let credentials = token(&secret);
+    let client = move |url, http| -> Arc<dyn Target> {
+        let mut settings = ConfluenceSettings::new(url, credentials.clone());
+        settings.http = http;
+        Arc::new(ConfluenceTarget::new(settings).expect("good settings"))
+    };
     let sandbox = Arc::new(sandbox);
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 
 pub async fn crowd() -> Place {
@@ -77,27 +87,34 @@ pub async fn crowd() -> Place {
     let (application, secret) = sandbox.application();
     let secret = secret.to_owned();
     let password = SecretString::from(secret.as_str());
-    let mut settings = CrowdSettings::new(url(&sandbox.url()), application, Arc::new(move || Ok(password.clone())));
-    settings.http = patient();
-    let target = CrowdTarget::new(settings).expect("good settings");
+    let application = application.to_owned();
+    let client = move |url, http| -> Arc<dyn Target> {
+        let password = password.clone();
+        let mut settings = CrowdSettings::new(url, &application, Arc::new(move || Ok(password.clone())));
+        settings.http = http;
+        Arc::new(CrowdTarget::new(settings).expect("good settings"))
+    };
     let sandbox = Arc::new(sandbox);
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 
 pub async fn bitbucket() -> Place {
     let options = BitbucketOptions::default();
     let secret = options.token.clone();
     let sandbox = Arc::new(BitbucketSandbox::start(options).await.expect("a free port"));
-    let mut settings = BitbucketSettings::new(url(&sandbox.url()), token(&secret));
-    settings.http = patient();
-    let target = BitbucketTarget::new(settings).expect("good settings");
+    let credentials = token(&secret);
+    let client = move |url, http| -> Arc<dyn Target> {
+        let mut settings = BitbucketSettings::new(url, credentials.clone());
+        settings.http = http;
+        Arc::new(BitbucketTarget::new(settings).expect("good settings"))
+    };
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(Arc::new(target), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
 }
 
 /// By the standard's letter.
@@ -113,13 +130,16 @@ pub async fn scim_keycloak() -> Place {
 async fn scim_as(options: ScimOptions) -> Place {
     let secret = options.token.clone();
     let sandbox = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
-    let mut settings = ScimSettings::new(url(&sandbox.url()), token(&secret));
-    settings.http = patient();
-    let target = ScimTarget::new(settings).expect("good settings");
+    let credentials = token(&secret);
+    let client = move |url, http| -> Arc<dyn Target> {
+        let mut settings = ScimSettings::new(url, credentials.clone());
+        settings.http = http;
+        Arc::new(ScimTarget::new(settings).expect("good settings"))
+    };
     let capped = Arc::clone(&sandbox);
     let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
     let cap_pages = move |cap| capped.switch(|switches| switches.page_cap = cap);
-    Place::new(Arc::new(target), faults, journal, None, secret, cap_pages, sandbox).await
+    Place::new(client, url(&sandbox.url()), faults, journal, None, secret, cap_pages, sandbox).await
 }
 
 fn url(text: &str) -> Url {
@@ -141,8 +161,10 @@ pub fn soon() -> Timestamp {
 }
 
 impl Place {
+    #[expect(clippy::too_many_arguments, reason = "one for each field")]
     async fn new(
-        target: Arc<dyn Target>,
+        client: impl Fn(Url, HttpSettings) -> Arc<dyn Target> + Send + Sync + 'static,
+        url: Url,
         faults: Faults,
         journal: Journal,
         administrator: Option<&'static str>,
@@ -150,9 +172,17 @@ impl Place {
         cap_pages: impl Fn(usize) + Send + Sync + 'static,
         server: impl Any + Send + Sync,
     ) -> Self {
+        let target = client(url.clone(), patient());
         let info = target.probe().await.expect("a first contact");
-        let (cap_pages, server) = (Box::new(cap_pages), Box::new(server));
-        Self { target, info, faults, journal, administrator, secret, cap_pages, _server: server }
+        let (client, cap_pages, server) = (Box::new(client), Box::new(cap_pages), Box::new(server));
+        Self { target, url, client, info, faults, journal, administrator, secret, cap_pages, _server: server }
+    }
+
+    /// Another client of the same server, that goes to this address in this way.
+    pub fn client(&self, url: Url, way: impl FnOnce(&mut HttpSettings)) -> Arc<dyn Target> {
+        let mut http = patient();
+        way(&mut http);
+        (self.client)(url, http)
     }
 
     pub fn cap_pages(&self, cap: usize) {

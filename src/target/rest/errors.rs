@@ -7,7 +7,7 @@ use crate::{
     model::ErrorClass,
     target::{
         TargetError, TargetErrorKind,
-        http::{Answer, tidy},
+        http::{Answer, PROXY_SIGN_IN, tidy},
     },
 };
 
@@ -175,6 +175,10 @@ pub(super) fn unexpected(
                 "{what}: {product} answered {code}{quoted}. {who} lacks the right; {}, then: usersync dead replay --all",
                 dialect.grant
             ),
+        ),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => not_done(
+            ErrorClass::Credentials,
+            format!("{what}: the proxy on the way to {product} wants a sign-in (407). {PROXY_SIGN_IN}"),
         ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
         StatusCode::NOT_FOUND => doubt(format!(
