@@ -7,6 +7,7 @@ mod listing;
 mod members;
 mod probing;
 mod real;
+mod realm_to_realm;
 mod users;
 mod world;
 

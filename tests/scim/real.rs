@@ -22,7 +22,7 @@ use super::{
 };
 
 /// A realm whose SCIM API is on, and a client for it.
-async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
+pub async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
     let realm = Realm::new(what).await?;
     realm.change(&json!({"scimApiEnabled": true})).await;
     let scim = client(&realm, "scim", audience, roles).await;

@@ -76,6 +76,15 @@ impl Realm {
         self.send(Method::PUT, path, None).await;
     }
 
+    /// Writes something anew.
+    pub async fn replace(&self, path: &str, body: &Value) {
+        self.send(Method::PUT, path, Some(body)).await;
+    }
+
+    pub async fn delete(&self, path: &str) {
+        self.send(Method::DELETE, path, None).await;
+    }
+
     /// Changes the realm's own settings.
     pub async fn change(&self, settings: &Value) {
         self.send(Method::PUT, "", Some(settings)).await;

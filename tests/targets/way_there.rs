@@ -71,15 +71,12 @@ impl Front {
         let handle = Handle::new();
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         let service = app.into_make_service();
-        let task = match tls {
-            Some(tls) => {
-                let server = axum_server::bind_rustls(any, tls).handle(handle.clone());
-                tokio::spawn(async move { server.serve(service).await.expect("serves") })
-            }
-            None => {
-                let server = axum_server::bind(any).handle(handle.clone());
-                tokio::spawn(async move { server.serve(service).await.expect("serves") })
-            }
+        let task = if let Some(tls) = tls {
+            let server = axum_server::bind_rustls(any, tls).handle(handle.clone());
+            tokio::spawn(async move { server.serve(service).await.expect("serves") })
+        } else {
+            let server = axum_server::bind(any).handle(handle.clone());
+            tokio::spawn(async move { server.serve(service).await.expect("serves") })
         };
         Self { address: handle.listening().await.expect("a port"), passed, task }
     }
