@@ -104,7 +104,8 @@ impl<'a> Cut<'a> {
         }
         scene.start().await;
         if when == When::DoneLater {
-            // The next process is there, and does not look before the time.
+            // The next process is there and works, but does not look before the time.
+            scene.works_on_others().await;
             cut.is_open(held_back.len()).await;
             gate.open();
             cut.wait_for_effect().await;

@@ -22,11 +22,14 @@ use usersync::{
     target::Target,
 };
 
-use crate::{child::Orders, deeds::Kind};
+use crate::{
+    child::Orders,
+    deeds::{Kind, WITNESS},
+};
 
 /// How long a write may take here. So long a request can arrive, and so long nobody looks whether it did: long enough for
 /// a busy machine to get a write to every target, a kill, and the next process, short enough to be waited for.
-const CALL: SignedDuration = SignedDuration::from_secs(5);
+const CALL: SignedDuration = SignedDuration::from_secs(6);
 /// What does not come about in this time never will.
 const AT_MOST: Duration = Duration::from_mins(1);
 
@@ -121,6 +124,21 @@ impl Scene {
     /// Starts the next process on the same store.
     pub async fn start(&self) {
         *self.child.lock().await = Some(self.orders.start(&self.grounds).await);
+    }
+
+    /// Waits until the process has looked, twice, at somebody for whom there is nothing to do: all that was due before is
+    /// under way by then.
+    pub async fn works_on_others(&self) {
+        let realm = &self.grounds.realm;
+        let id = realm.snapshot().user(WITNESS).expect("imported").id.clone();
+        realm.set_attribute(&id, "looked-at", &["once"]).await.expect("changed");
+        self.grounds.realm.webhook_idle().await;
+        let filter = TaskFilter { subject: Some(Subject::user(id)), ..TaskFilter::default() };
+        let began = Instant::now();
+        while !self.store.tasks(&filter).await.expect("readable").is_empty() {
+            assert!(began.elapsed() < AT_MOST, "nobody looks at {WITNESS}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until there is nothing to do any more, now or later.
