@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use usersync::sandbox::fault::{Fault, Kind, Stale};
+use usersync::sandbox::fault::{Fault, Gate, Kind, Stale};
 use usersync::sandbox::jira::NewAccount;
 use usersync::sandbox::{JiraOptions, JiraSandbox};
 
@@ -63,6 +63,32 @@ async fn a_fault_strikes_what_it_names_as_often_as_it_says() {
     let redirect = get(&jira, "/myself").await.expect("an answer");
     assert_eq!(redirect.status().as_u16(), 302);
     assert_eq!(redirect.headers()["location"], "https://sso.example.org/login");
+}
+
+#[tokio::test]
+async fn a_late_request_has_its_effect_when_its_client_is_gone() {
+    let jira = Arc::new(jira().await);
+    let has = |name: &str| jira.snapshot().groups.contains_key(name);
+    let gate = Gate::default();
+    let late = jira.faults.add(Fault::late(&gate).method("POST").once());
+    let client = tokio::spawn({
+        let jira = Arc::clone(&jira);
+        async move { add_group(&jira, "late").await }
+    });
+    while jira.faults.hits(late) == 0 {
+        tokio::task::yield_now().await;
+    }
+    client.abort();
+    assert!(client.await.is_err_and(|ended| ended.is_cancelled()));
+    assert!(!has("late"), "the gate is closed");
+    gate.open();
+    while !has("late") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(jira.journal.count("POST", "/group"), 1);
+    // Who comes after that finds the gate open.
+    jira.faults.add(Fault::late(&gate).method("POST").once());
+    assert_eq!(add_group(&jira, "later").await.expect("an answer").status().as_u16(), 201);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
         house::{CONNECTOR, Grounds, House, HouseError, HouseOptions},
         jira::JiraSnapshot,
         keycloak::{NewUser, Refused, UserChange},
-        neighbours::{self, Neighbour},
+        neighbours::{self, Imitation},
     },
     store::{Request, Store, TaskFilter},
 };
@@ -100,13 +100,14 @@ impl From<Refused> for DemoError {
 struct Demo {
     grounds: Grounds,
     house: House,
-    neighbours: Vec<Neighbour>,
+    neighbours: Vec<Imitation>,
 }
 
 impl Demo {
     /// Starts everything.
-    async fn start(neighbours: Vec<Neighbour>) -> Result<Self, DemoError> {
-        let options = HouseOptions { neighbours: neighbours.clone(), ..HouseOptions::default() };
+    async fn start(neighbours: Vec<Imitation>) -> Result<Self, DemoError> {
+        let filled = neighbours.iter().map(Imitation::neighbour).collect::<Result<_, _>>()?;
+        let options = HouseOptions { neighbours: filled, ..HouseOptions::default() };
         let grounds = Grounds::prepare(options).await?;
         let staff = (1..=40).map(|number| NewUser::named(format!("staff{number:02}")));
         grounds.realm.import_users(staff)?;
@@ -118,7 +119,7 @@ impl Demo {
     /// Where the three servers listen, for a person who wants to look around.
     fn addresses(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![("Keycloak", self.grounds.keycloak.url()), ("Jira", self.grounds.jira.url())];
-        all.extend(self.neighbours.iter().map(|other| (other.product, other.url.clone())));
+        all.extend(self.neighbours.iter().map(|other| (other.product.name(), other.url.clone())));
         all.push(("usersync", self.house.url()));
         all
     }
@@ -246,7 +247,7 @@ impl Demo {
             };
             let users = count(agreement.users, "user", "users");
             let memberships = count(agreement.memberships, "membership", "memberships");
-            tell(format!("{:>9}  {} holds the same: {users}, {memberships}", "", other.product));
+            tell(format!("{:>9}  {} holds the same: {users}, {memberships}", "", other.product.name()));
         }
         Ok(())
     }

@@ -94,6 +94,8 @@ fn shows(operation: &Operation, account: Option<&Account>) -> bool {
     let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }) };
     let member = |group| account.groups.as_ref().is_some_and(|groups| groups.contains(group));
     match operation {
+        // Where addresses are not told, a new one counts as not written and is written once more. To take the display
+        // name's word for it could leave the old address for ever, as nobody would see it.
         Operation::UpdateUser { fields, .. } => {
             fields.display_name.as_ref().is_none_or(|name| account.display_name == *name)
                 && fields.email.as_ref().is_none_or(|email| account.email.as_ref() == Some(email))

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 /// Which earlier state a stale read is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
@@ -34,6 +36,9 @@ pub enum Kind {
     },
     /// Waits before the request has its effect.
     DelayBefore(Duration),
+    /// Waits for the gate before the request has its effect, and has it even when its client is gone by then, as a
+    /// request does that a proxy holds back. A request that only waits ends with its connection.
+    Late(Gate),
     /// Waits after the effect, before the answer.
     DelayAfter(Duration),
     /// Cuts the connection; the request has no effect.
@@ -48,6 +53,21 @@ pub enum Kind {
     Huge(usize),
     /// The read is answered from an earlier state.
     Stale(Stale),
+}
+
+/// What late requests wait for; clones are one gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(CancellationToken);
+
+impl Gate {
+    /// Lets through all who wait, and all who come.
+    pub fn open(&self) {
+        self.0.cancel();
+    }
+
+    pub(crate) async fn opened(&self) {
+        self.0.cancelled().await;
+    }
 }
 
 /// A fault: what goes wrong, for which requests, how often.
@@ -94,6 +114,11 @@ impl Fault {
     /// Waits before the effect.
     pub fn delay(wait: Duration) -> Self {
         Self::new(Kind::DelayBefore(wait))
+    }
+
+    /// Waits for the gate before the effect, whether or not the client waits too.
+    pub fn late(gate: &Gate) -> Self {
+        Self::new(Kind::Late(gate.clone()))
     }
 
     /// Waits between effect and answer.

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::fault::{Faults, Kind, Stale};
+use super::fault::{Faults, Gate, Kind, Stale};
 use super::journal::{Entry, Journal};
 use super::line::Line;
 
@@ -123,7 +123,7 @@ pub(crate) trait App: Send + Sync + 'static {
 pub(crate) fn router<A: App>(app: Arc<A>, faults: Faults, journal: Journal) -> Router {
     Router::new().fallback(move |request: axum::extract::Request| {
         let (app, faults, journal) = (Arc::clone(&app), faults.clone(), journal.clone());
-        async move { serve(&*app, &faults, &journal, request).await }
+        async move { serve(app, &faults, journal, request).await }
     })
 }
 
@@ -138,7 +138,23 @@ struct Spoil {
     instead: Option<Reply>,
 }
 
-async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axum::extract::Request) -> Response<Body> {
+/// A request that was struck by what strikes it, and what is left to be done for it.
+struct Struck {
+    request: Request,
+    entry: Option<Entry>,
+    stale: Option<Stale>,
+    /// The answer, where a fault makes it.
+    reply: Option<Reply>,
+    spoil: Spoil,
+    line: Option<Line>,
+}
+
+async fn serve<A: App>(
+    app: Arc<A>,
+    faults: &Faults,
+    journal: Journal,
+    request: axum::extract::Request,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let line = parts.extensions.get::<ConnectInfo<Line>>().map(|info| info.0.clone());
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
@@ -151,7 +167,7 @@ async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axu
         headers: parts.headers,
         body,
     };
-    let mut entry = journal.is_on().then(|| Entry {
+    let entry = journal.is_on().then(|| Entry {
         method: request.method.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
@@ -169,6 +185,7 @@ async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axu
     let mut stale = None;
     let mut spoil = Spoil::default();
     let mut reply = None;
+    let mut late: Option<Gate> = None;
     let target =
         if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) };
     for kind in faults.strike(&request.method, &target) {
@@ -184,6 +201,7 @@ async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axu
             Kind::AnswerAfter { status, body } => {
                 spoil.instead = Some(Reply { status, headers: Vec::new(), body: body.into() });
             }
+            Kind::Late(gate) => late = Some(gate),
             Kind::DelayAfter(wait) => spoil.wait += wait,
             Kind::CutAfter => spoil.cut = true,
             Kind::CutMidway(bytes) => spoil.cut_midway = Some(bytes),
@@ -192,26 +210,40 @@ async fn serve<A: App>(app: &A, faults: &Faults, journal: &Journal, request: axu
             Kind::Stale(earlier) => stale = Some(earlier),
         }
     }
-    let faulted = reply.is_some() || spoil.instead.is_some();
-    let mut reply = match reply {
-        Some(reply) => reply,
-        None => app.answer(request, stale).await,
-    };
-    if let Some(entry) = &mut entry {
-        entry.faulted = faulted;
-        entry.answer = reply.body.clone();
+    let struck = Struck { request, entry, stale, reply, spoil, line };
+    let Some(gate) = late else { return struck.answered(&*app, &journal).await };
+    // By itself, so that it does not end with its connection.
+    let work = tokio::spawn(async move {
+        gate.opened().await;
+        struck.answered(&*app, &journal).await
+    });
+    work.await.unwrap_or_else(|_| respond(Reply::empty(500)))
+}
+
+impl Struck {
+    async fn answered<A: App>(self, app: &A, journal: &Journal) -> Response<Body> {
+        let Self { request, mut entry, stale, reply, mut spoil, line } = self;
+        let faulted = reply.is_some() || spoil.instead.is_some();
+        let mut reply = match reply {
+            Some(reply) => reply,
+            None => app.answer(request, stale).await,
+        };
+        if let Some(entry) = &mut entry {
+            entry.faulted = faulted;
+            entry.answer = reply.body.clone();
+        }
+        if let Some(instead) = spoil.instead.take() {
+            reply = instead;
+        }
+        if let Some(mut entry) = entry {
+            entry.status = (!spoil.cut).then_some(reply.status);
+            journal.push(entry);
+        }
+        if !spoil.wait.is_zero() {
+            tokio::time::sleep(spoil.wait).await;
+        }
+        spoiled(reply, &spoil, line)
     }
-    if let Some(instead) = spoil.instead.take() {
-        reply = instead;
-    }
-    if let Some(mut entry) = entry {
-        entry.status = (!spoil.cut).then_some(reply.status);
-        journal.push(entry);
-    }
-    if !spoil.wait.is_zero() {
-        tokio::time::sleep(spoil.wait).await;
-    }
-    spoiled(reply, &spoil, line)
 }
 
 fn spoiled(mut reply: Reply, spoil: &Spoil, line: Option<Line>) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! The other kinds of target that a house can fill beside its Jira, each an imitation with its client.
+//! The other kinds of target that a house can fill beside its Jira, each as an imitation and as a client that works it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use super::{
     BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, ScimOptions,
     ScimSandbox,
     agree::Holds,
+    fault::Faults,
     house::{HouseError, fault},
+    journal::Journal,
 };
 use crate::{
     model::TargetName,
@@ -22,28 +24,50 @@ use crate::{
     },
 };
 
-/// An imitated target beside the Jira; it ends when this is dropped.
+/// A kind of target that a house can fill beside its Jira.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Confluence.
+    Confluence,
+    /// Bitbucket.
+    Bitbucket,
+    /// Crowd.
+    Crowd,
+    /// A SCIM service.
+    Scim,
+}
+
+/// A target that is filled beside the Jira.
 #[derive(Clone)]
 pub struct Neighbour {
     /// How it is called.
     pub name: TargetName,
-    /// The product, as in `Crowd`.
-    pub product: &'static str,
-    /// Where it is.
-    pub url: String,
     /// Its client.
     pub target: Arc<dyn Target>,
+}
+
+/// The imitation of such a target; it ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Imitation {
+    /// What it imitates.
+    pub product: Product,
+    /// Where it is.
+    pub url: String,
+    /// What goes wrong with it.
+    pub faults: Faults,
+    /// What was asked of it.
+    pub journal: Journal,
     /// Its bare state.
     pub server: Arc<dyn Holds>,
 }
 
 /// One of each kind.
-pub async fn all() -> Result<Vec<Neighbour>, HouseError> {
-    Ok(vec![confluence().await?, bitbucket().await?, crowd().await?, scim().await?])
-}
-
-fn address(url: &str) -> Result<Url, HouseError> {
-    Url::parse(url).map_err(fault)
+pub async fn all() -> Result<Vec<Imitation>, HouseError> {
+    let mut all = Vec::new();
+    for product in Product::ALL {
+        all.push(product.imitate().await?);
+    }
+    Ok(all)
 }
 
 fn secret(text: &str) -> SecretProvider {
@@ -51,42 +75,84 @@ fn secret(text: &str) -> SecretProvider {
     Arc::new(move || Ok(text.clone().into()))
 }
 
-async fn confluence() -> Result<Neighbour, HouseError> {
-    let options = ConfluenceOptions::default();
-    let token = Credentials::Token(secret(&options.token));
-    let server = ConfluenceSandbox::start(options).await.map_err(fault)?;
-    let url = server.url();
-    let target = ConfluenceTarget::new(ConfluenceSettings::new(address(&url)?, token)).map_err(fault)?;
-    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
-    Ok(Neighbour { name: "confluence".into(), product: "Confluence", url, target, server })
+fn token(text: &str) -> Credentials {
+    Credentials::Token(secret(text))
 }
 
-async fn scim() -> Result<Neighbour, HouseError> {
-    let options = ScimOptions::default();
-    let token = Credentials::Token(secret(&options.token));
-    let server = ScimSandbox::start(options).await.map_err(fault)?;
-    let url = server.url();
-    let target = ScimTarget::new(ScimSettings::new(address(&url)?, token)).map_err(fault)?;
-    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
-    Ok(Neighbour { name: "scim".into(), product: "SCIM", url, target, server })
+impl Product {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Confluence, Self::Bitbucket, Self::Crowd, Self::Scim];
+
+    /// Its name, as in `Crowd`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confluence => "Confluence",
+            Self::Bitbucket => "Bitbucket",
+            Self::Crowd => "Crowd",
+            Self::Scim => "SCIM",
+        }
+    }
+
+    /// How a house calls it.
+    pub fn target_name(self) -> TargetName {
+        self.name().to_lowercase().into()
+    }
+
+    /// Starts an imitation with its default options.
+    pub async fn imitate(self) -> Result<Imitation, HouseError> {
+        Ok(match self {
+            Self::Confluence => {
+                let server = ConfluenceSandbox::start(ConfluenceOptions::default()).await.map_err(fault)?;
+                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+            }
+            Self::Bitbucket => {
+                let server = BitbucketSandbox::start(BitbucketOptions::default()).await.map_err(fault)?;
+                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+            }
+            Self::Crowd => {
+                let server = CrowdSandbox::start(CrowdOptions::default()).await.map_err(fault)?;
+                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+            }
+            Self::Scim => {
+                let server = ScimSandbox::start(ScimOptions::default()).await.map_err(fault)?;
+                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+            }
+        })
+    }
+
+    fn imitated(self, url: String, faults: Faults, journal: Journal, server: impl Holds + 'static) -> Imitation {
+        Imitation { product: self, url, faults, journal, server: Arc::new(server) }
+    }
+
+    /// A client for an imitation with its default options at this address; it may be another process's.
+    pub fn at(self, url: &str) -> Result<Neighbour, HouseError> {
+        let url = Url::parse(url).map_err(fault)?;
+        let target: Arc<dyn Target> = match self {
+            Self::Confluence => {
+                let settings = ConfluenceSettings::new(url, token(&ConfluenceOptions::default().token));
+                Arc::new(ConfluenceTarget::new(settings).map_err(fault)?)
+            }
+            Self::Bitbucket => {
+                let settings = BitbucketSettings::new(url, token(&BitbucketOptions::default().token));
+                Arc::new(BitbucketTarget::new(settings).map_err(fault)?)
+            }
+            Self::Crowd => {
+                let (application, password) = CrowdOptions::default().application;
+                let settings = CrowdSettings::new(url, &application, secret(&password));
+                Arc::new(CrowdTarget::new(settings).map_err(fault)?)
+            }
+            Self::Scim => {
+                let settings = ScimSettings::new(url, token(&ScimOptions::default().token));
+                Arc::new(ScimTarget::new(settings).map_err(fault)?)
+            }
+        };
+        Ok(Neighbour { name: self.target_name(), target })
+    }
 }
 
-async fn bitbucket() -> Result<Neighbour, HouseError> {
-    let options = BitbucketOptions::default();
-    let token = Credentials::Token(secret(&options.token));
-    let server = BitbucketSandbox::start(options).await.map_err(fault)?;
-    let url = server.url();
-    let target = BitbucketTarget::new(BitbucketSettings::new(address(&url)?, token)).map_err(fault)?;
-    let (target, server): (Arc<dyn Target>, Arc<dyn Holds>) = (Arc::new(target), Arc::new(server));
-    Ok(Neighbour { name: "bitbucket".into(), product: "Bitbucket", url, target, server })
-}
-
-async fn crowd() -> Result<Neighbour, HouseError> {
-    let options = CrowdOptions::default();
-    let (user, password) = options.application.clone();
-    let server = CrowdSandbox::start(options).await.map_err(fault)?;
-    let url = server.url();
-    let settings = CrowdSettings::new(address(&url)?, &user, secret(&password));
-    let target = CrowdTarget::new(settings).map_err(fault)?;
-    Ok(Neighbour { name: "crowd".into(), product: "Crowd", url, target: Arc::new(target), server: Arc::new(server) })
+impl Imitation {
+    /// What a house needs to fill it.
+    pub fn neighbour(&self) -> Result<Neighbour, HouseError> {
+        self.product.at(&self.url)
+    }
 }

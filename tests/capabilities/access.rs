@@ -34,8 +34,7 @@ impl Git {
         let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = std::time::Duration::from_secs(2);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
-        let (name, product, url) = ("git".into(), "Bitbucket", server.url());
-        let git = Neighbour { name, product, url, target, server: Arc::clone(&server) as _ };
+        let git = Neighbour { name: "git".into(), target };
         let w = world_with(HouseOptions { neighbours: vec![git], ..options() }).await;
         w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.expect("made");
         let git = Self { w, server };

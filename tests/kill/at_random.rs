@@ -1,77 +1,24 @@
-//! Killed at any instant: what was acknowledged is in the store, what was written has its change, and in the end both
-//! sides agree. This binary runs itself again as the process that is killed.
+//! Killed at random instants while anything changes: what was acknowledged is in the store, what was written has its
+//! change, and in the end both sides agree.
 //!
 //! `USERSYNC_KILLS=50` kills more often, `USERSYNC_SEED=7` at the same instants again.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
 use usersync::{
     engine::EngineTimes,
     model::ChangeOutcome,
     sandbox::{
         agree::agree,
-        house::{CONNECTOR, Grounds, HOOK_SECRET, House, HouseOptions, Place},
-        keycloak::{NewUser, UserChange, Webhook},
+        house::{Grounds, House},
+        keycloak::{NewUser, UserChange},
     },
     store::{ChangeFilter, Decision, EventFilter, Store, sqlite},
 };
 
-const CHILD: &str = "USERSYNC_KILL_CHILD";
-
-fn options(store: &Path) -> HouseOptions {
-    HouseOptions {
-        times: EngineTimes::hasty(),
-        patience: Duration::from_secs(2),
-        store: Some(store.to_owned()),
-        ..HouseOptions::default()
-    }
-}
-
-fn main() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    match std::env::var(CHILD) {
-        Ok(place) => runtime.block_on(live(&place)),
-        // As the test harness is asked by tools that list tests.
-        Err(_) if std::env::args().any(|argument| argument == "--list") => println!("kill: test"),
-        Err(_) => runtime.block_on(kill_again_and_again()),
-    }
-}
-
-/// The process that is killed: says where it listens, and works until then.
-async fn live(place: &str) {
-    let (keycloak, rest) = place.split_once(' ').expect("a place");
-    let (jira, store) = rest.split_once(' ').expect("a place");
-    let place = Place::new(keycloak, jira, options(Path::new(store)));
-    let house = place.build().await.expect("the house stands");
-    println!("{}", house.url());
-    tokio::time::sleep(Duration::from_mins(10)).await;
-}
-
-/// Starts the process and waits until it listens.
-async fn start(grounds: &Grounds, store: &Path) -> Child {
-    let place = format!("{} {} {}", grounds.keycloak.url(), grounds.jira.url(), store.display());
-    let mut child = Command::new(std::env::current_exe().expect("a path"))
-        .env(CHILD, place)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let url = lines.next_line().await.expect("readable").expect("it says where it listens");
-    grounds.realm.set_webhook(Some(Webhook::listener(format!("{url}/hooks/{CONNECTOR}"), HOOK_SECRET)));
-    child
-}
+use crate::child::Orders;
 
 /// One change of somebody, by chance.
 async fn change_something(grounds: &Grounds, dice: &mut SmallRng, number: usize) {
@@ -111,7 +58,7 @@ async fn nothing_acknowledged_is_lost(grounds: &Grounds, store: &sqlite::SqliteS
     }
 }
 
-async fn kill_again_and_again() {
+pub async fn kill_again_and_again() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("USERSYNC_KILLS").unwrap_or(10);
     let seed = number("USERSYNC_SEED").unwrap_or_else(|| rand::random_range(0..100_000));
@@ -119,13 +66,16 @@ async fn kill_again_and_again() {
     let mut dice = SmallRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("usersync.db");
-    let grounds = Grounds::prepare(options(&store)).await.expect("the imitations start");
+    let (call, patience) = (EngineTimes::hasty().call, Duration::from_secs(2));
+    let orders = Orders { store: store.clone(), neighbours: Vec::new(), call, patience };
+    let options = orders.options().expect("no address is wrong");
+    let grounds = Grounds::prepare(options).await.expect("the imitations start");
     let staff = (0..40).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]));
     grounds.realm.import_users(staff).expect("imported");
     grounds.jira.faults.set_latency(Duration::from_millis(3));
     let mut changed = 0;
     for _ in 0..kills {
-        let mut child = start(&grounds, &store).await;
+        let mut child = orders.start(&grounds).await;
         let lives = Duration::from_millis(dice.random_range(100..1_500));
         let began = Instant::now();
         while began.elapsed() < lives {

@@ -1,0 +1,187 @@
+//! Killed between a write and our commit, for each kind of target and each operation: what happened is settled by
+//! looking, nothing is done twice, and nobody is left behind whom no link knows.
+//!
+//! Each world has a target of each kind. A change in Keycloak is one write to each of them; all five are held back, and
+//! the process is killed when the last one has arrived.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    model::{Operation, Subject},
+    sandbox::{
+        Fault,
+        fault::{FaultId, Gate},
+        neighbours::Product,
+    },
+    target::TargetErrorKind,
+};
+
+use crate::{
+    deeds::{Deed, Kind, RENAMED, When},
+    scene::{Filled, Scene, until},
+};
+
+/// No answer comes so late: the process is dead by then.
+const NEVER: Duration = Duration::from_hours(1);
+
+pub async fn cut_off_every_write() {
+    let began = Instant::now();
+    let worlds = When::ALL.into_iter().flat_map(|when| Deed::WORLDS.map(|deeds| tokio::spawn(play(when, deeds))));
+    let mut cut_off = 0;
+    // All to their end, so that each tells what is wrong with it.
+    for world in futures::future::join_all(worlds).await {
+        cut_off += world.unwrap_or_default();
+    }
+    println!("{cut_off} writes of 5 kinds cut off by a kill, in {} s", began.elapsed().as_secs());
+    // Ten changes in Keycloak, each once for each moment of the kill, on five kinds; Confluence renames nobody.
+    assert_eq!(cut_off, (10 * 5 - 1) * 3);
+}
+
+/// One world, one deed after the other; how many writes were cut off.
+async fn play(when: When, deeds: &'static [Deed]) -> usize {
+    let scene = Scene::set().await;
+    let mut cut_off = 0;
+    for deed in deeds {
+        cut_off += Cut::begin(&scene, *deed, when).await.and_settle().await;
+    }
+    cut_off
+}
+
+/// A deed whose writes are cut off.
+struct Cut<'a> {
+    scene: &'a Scene,
+    deed: Deed,
+    when: When,
+    subject: Subject,
+    /// How many requests each target had seen before.
+    requests: Vec<usize>,
+    /// The newest change before.
+    change: i64,
+}
+
+impl<'a> Cut<'a> {
+    /// Does it in Keycloak and kills the process when each target that can do it has the write; then starts the next.
+    async fn begin(scene: &'a Scene, deed: Deed, when: When) -> Self {
+        if deed == Deed::Activate {
+            // Only whom we deactivated we activate.
+            Deed::keep_out(&scene.grounds.realm).await;
+            scene.quiet().await;
+        }
+        let change = scene.newest_change().await;
+        let requests: Vec<usize> = scene.targets.iter().map(|target| target.journal.len()).collect();
+        let gate = Gate::default();
+        let held_back: Vec<(&Filled, FaultId)> = scene
+            .targets
+            .iter()
+            .filter_map(|target| {
+                let (method, path) = deed.write(target.kind)?;
+                let fault = match when {
+                    When::Done => Fault::delay_after(NEVER),
+                    When::NeverDone => Fault::delay(NEVER),
+                    When::DoneLater => Fault::late(&gate),
+                };
+                Some((target, target.faults.add(fault.method(method).path(path).once())))
+            })
+            .collect();
+        let subject = deed.act(&scene.grounds.realm).await;
+        let cut = Self { scene, deed, when, subject, requests, change };
+        for (target, fault) in &held_back {
+            let what = format!("{}: the write to {}", cut.about(), target.pair.target);
+            until(&what, || target.faults.hits(*fault) == 1).await;
+        }
+        if when == When::Done {
+            cut.wait_for_effect().await;
+        }
+        scene.kill().await;
+        cut.is_open(held_back.len()).await;
+        for target in &scene.targets {
+            // Neither what is done again nor what follows is held back.
+            target.faults.clear();
+        }
+        scene.start().await;
+        if when == When::DoneLater {
+            // The next process is there and works, but does not look before the time.
+            scene.works_on_others().await;
+            cut.is_open(held_back.len()).await;
+            gate.open();
+            cut.wait_for_effect().await;
+            cut.is_open(held_back.len()).await;
+        }
+        cut
+    }
+
+    fn about(&self) -> String {
+        format!("{:?}, {:?}", self.deed, self.when)
+    }
+
+    /// Waits until each target that can has done the write, for which nobody waits any more.
+    async fn wait_for_effect(&self) {
+        for (target, since) in self.scene.targets.iter().zip(&self.requests) {
+            let Some(write) = self.deed.write(target.kind) else { continue };
+            let what = format!("{}: {} to do it", self.about(), target.pair.target);
+            until(&what, || target.wrote(*since, write) == 1).await;
+        }
+    }
+
+    /// What was written down on so many targets has not ended, and is not late: else it was not the kill that cut it off.
+    async fn is_open(&self, targets: usize) {
+        let (open, now) = (self.scene.open().await, Timestamp::now());
+        let of_it = open.iter().filter(|one| {
+            one.subject == self.subject.to_string() && one.verb == self.deed.verb() && one.arrives_until > now
+        });
+        let met: BTreeSet<&str> = of_it.clone().map(|one| one.target.as_str()).collect();
+        let about = self.about();
+        assert_eq!(met.len(), targets, "{about}: at {now} there is open: {open:#?}");
+        assert_eq!(of_it.count(), targets * self.deed.written_down(), "{about}: {open:#?}");
+        assert_eq!(open.len(), targets * self.deed.written_down(), "{about}: {open:#?}");
+    }
+
+    /// Waits until all is done, and looks at each target; how many writes were cut off.
+    async fn and_settle(self) -> usize {
+        let (scene, about) = (self.scene, self.about());
+        scene.quiet().await;
+        assert_eq!(scene.dead().await, Vec::<String>::new(), "{about}");
+        let mut cut_off = 0;
+        for (target, since) in scene.targets.iter().zip(&self.requests) {
+            let about = format!("{about}, {}", target.pair.target);
+            let changes = scene.changes(&target.pair, &self.subject, self.change).await;
+            let changes: Vec<_> = changes.into_iter().map(|change| (change.verb, change.outcome)).collect();
+            let writes = target.writes(*since);
+            if let Some(write) = self.deed.write(target.kind) {
+                let expected = self.deed.expected(target.kind, self.when);
+                let outcomes: Vec<_> = expected.changes.into_iter().map(|(verb, how)| (verb.to_owned(), how)).collect();
+                assert_eq!(changes, outcomes, "{about}: {writes:#?}");
+                assert_eq!(writes.len(), expected.writes, "{about}: {writes:#?}");
+                assert!(target.wrote(*since, write) > 0, "{about}: {writes:#?}");
+                assert_eq!(scene.differences(target), Vec::<String>::new(), "{about}");
+                cut_off += 1;
+            } else {
+                assert_eq!((changes, writes), (Vec::new(), Vec::new()), "{about}");
+                self.is_not_possible(target).await;
+            }
+            assert_eq!(scene.strangers(target).await, Vec::<String>::new(), "{about}");
+        }
+        cut_off
+    }
+
+    /// The target says itself that it can not, and is left as it was.
+    async fn is_not_possible(&self, target: &Filled) {
+        assert_eq!((target.kind, self.deed), (Kind::Other(Product::Confluence), Deed::Rename), "all else is possible");
+        let (former, later) = RENAMED;
+        let differences = [
+            format!("{later} has no account in Confluence"),
+            format!("{former} is active in Confluence, but not in Keycloak"),
+        ];
+        assert_eq!(self.scene.differences(target), differences);
+        let client = self.scene.client(Product::Confluence);
+        assert!(!client.probe().await.expect("a first contact").capabilities.rename);
+        let account = client.account_named(former).await.expect("a look").expect("it is there");
+        let rename = Operation::RenameUser { account: account.id, name: account.name, to: later.to_owned() };
+        let refused = client.apply(&rename, Timestamp::now() + SignedDuration::from_secs(30)).await;
+        assert_eq!(refused.expect_err("not possible").kind, TargetErrorKind::NotPossible);
+    }
+}

@@ -1,0 +1,71 @@
+//! The process that is killed: a usersync between imitations that its parent holds.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+use usersync::{
+    engine::EngineTimes,
+    sandbox::{
+        house::{CONNECTOR, Grounds, HOOK_SECRET, HouseError, HouseOptions, Place},
+        keycloak::Webhook,
+        neighbours::{Neighbour, Product},
+    },
+};
+
+/// What the process finds its orders in.
+pub const ORDERS: &str = "USERSYNC_KILL_CHILD";
+
+/// Where the process works, and how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Orders {
+    /// Its store.
+    pub store: PathBuf,
+    /// Where targets are that it fills beside the Jira, in the order of [`Product::ALL`].
+    pub neighbours: Vec<String>,
+    /// How long a write may take.
+    pub call: SignedDuration,
+    /// How long a read may take, and a write to Jira.
+    pub patience: Duration,
+}
+
+impl Orders {
+    pub fn options(&self) -> Result<HouseOptions, HouseError> {
+        let neighbours = Product::ALL.iter().zip(&self.neighbours).map(|(product, url)| product.at(url));
+        Ok(HouseOptions {
+            times: EngineTimes { call: self.call, ..EngineTimes::hasty() },
+            patience: self.patience,
+            store: Some(self.store.clone()),
+            neighbours: neighbours.collect::<Result<Vec<Neighbour>, _>>()?,
+            ..HouseOptions::default()
+        })
+    }
+
+    /// Starts the process and waits until it listens; from then on it is told what happens in Keycloak.
+    pub async fn start(&self, grounds: &Grounds) -> Child {
+        let orders = (grounds.keycloak.url(), grounds.jira.url(), self);
+        let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .env(ORDERS, serde_json::to_string(&orders).expect("plain values"))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = lines.next_line().await.expect("readable").expect("it says where it listens");
+        grounds.realm.set_webhook(Some(Webhook::listener(format!("{url}/hooks/{CONNECTOR}"), HOOK_SECRET)));
+        child
+    }
+}
+
+/// Says where it listens, and works until it is killed.
+pub async fn live(orders: &str) {
+    let (keycloak, jira, orders): (String, String, Orders) = serde_json::from_str(orders).expect("orders");
+    let place = Place::new(keycloak, jira, orders.options().expect("good addresses"));
+    let house = place.build().await.expect("the house stands");
+    println!("{}", house.url());
+    tokio::time::sleep(Duration::from_mins(10)).await;
+}

@@ -1,0 +1,240 @@
+//! What is done in Keycloak, and the one write to each kind of target that it comes to.
+//!
+//! Deleting a user and deleting a group are left out: neither the planner nor the engine ever sends them (who is deleted
+//! in Keycloak is deactivated, a group that is deleted there is let go), so no change in Keycloak leads to one.
+
+use usersync::{
+    model::{ChangeOutcome, Subject},
+    sandbox::{
+        keycloak::{NewUser, RealmHandle, UserChange},
+        neighbours::Product,
+    },
+};
+
+/// A kind of target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Jira,
+    Other(Product),
+}
+
+/// A change in Keycloak that is one operation on a target, or one after what was done before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Create,
+    Update,
+    ChangeEmail,
+    Rename,
+    Deactivate,
+    Activate,
+    CreateGroup,
+    Join,
+    /// Somebody new joins two groups at once: both are written down together.
+    JoinTwo,
+    Leave,
+}
+
+/// When the process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The target has done it, its answer does not come any more.
+    Done,
+    /// The target has read the request, and never does it.
+    NeverDone,
+    /// The target does it after the process is gone and the next one is there.
+    DoneLater,
+}
+
+/// What a deed comes to on one target.
+pub struct Expected {
+    /// The writes that the target does, no more and no less; those before the one that is cut off count too.
+    pub writes: usize,
+    /// The changes that are written, in order.
+    pub changes: Vec<(&'static str, ChangeOutcome)>,
+}
+
+impl When {
+    pub const ALL: [Self; 3] = [Self::Done, Self::NeverDone, Self::DoneLater];
+
+    /// Whether the write that is cut off takes effect.
+    pub fn takes_effect(self) -> bool {
+        self != Self::NeverDone
+    }
+}
+
+impl Deed {
+    /// All of them, each row for one world; what a target cannot do comes last.
+    pub const WORLDS: [&[Self]; 4] = [
+        &[Self::Create, Self::Update, Self::Leave],
+        &[Self::Join, Self::JoinTwo, Self::CreateGroup],
+        &[Self::ChangeEmail, Self::Deactivate],
+        &[Self::Activate, Self::Rename],
+    ];
+
+    /// The word for the operation.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update | Self::ChangeEmail => "update",
+            Self::Rename => "rename",
+            Self::Deactivate => "deactivate",
+            Self::Activate => "activate",
+            Self::CreateGroup => "create_group",
+            Self::Join | Self::JoinTwo => "join",
+            Self::Leave => "leave",
+        }
+    }
+
+    /// Method and a part of the address of the write; `None` where a target cannot do it.
+    pub fn write(self, kind: Kind) -> Option<(&'static str, &'static str)> {
+        Some(match (kind, self) {
+            (Kind::Jira, Self::Create) => ("POST", "/api/2/user"),
+            (Kind::Jira, Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate) => {
+                ("PUT", "/api/2/user?")
+            }
+            (Kind::Jira, Self::CreateGroup) => ("POST", "/api/2/group"),
+            (Kind::Jira, Self::Join | Self::JoinTwo) => ("POST", "/api/2/group/user?"),
+            (Kind::Jira, Self::Leave) => ("DELETE", "/api/2/group/user?"),
+
+            (Kind::Other(Product::Confluence), Self::Rename) => return None,
+            (Kind::Other(Product::Confluence), Self::Create) => ("POST", "/admin/user"),
+            (Kind::Other(Product::Confluence), Self::Update | Self::ChangeEmail) => ("PUT", "/admin/user/"),
+            (Kind::Other(Product::Confluence), Self::Deactivate) => ("PUT", "/disable"),
+            (Kind::Other(Product::Confluence), Self::Activate) => ("PUT", "/enable"),
+            (Kind::Other(Product::Confluence), Self::CreateGroup) => ("POST", "/admin/group"),
+            (Kind::Other(Product::Confluence), Self::Join | Self::JoinTwo) => ("PUT", "/group/"),
+            (Kind::Other(Product::Confluence), Self::Leave) => ("DELETE", "/group/"),
+
+            (Kind::Other(Product::Bitbucket), Self::Create) => ("POST", "/admin/users?"),
+            (Kind::Other(Product::Bitbucket), Self::Update | Self::ChangeEmail) => ("PUT", "/admin/users"),
+            (Kind::Other(Product::Bitbucket), Self::Rename) => ("POST", "/admin/users/rename"),
+            (Kind::Other(Product::Bitbucket), Self::Deactivate | Self::Leave) => ("POST", "/admin/users/remove-group"),
+            (Kind::Other(Product::Bitbucket), Self::Activate | Self::JoinTwo) => ("POST", "/admin/users/add-groups"),
+            (Kind::Other(Product::Bitbucket), Self::CreateGroup) => ("POST", "/admin/groups?"),
+            (Kind::Other(Product::Bitbucket), Self::Join) => ("POST", "/admin/groups/add-users"),
+
+            (Kind::Other(Product::Crowd), Self::Create) => ("POST", "/1/user"),
+            (Kind::Other(Product::Crowd), Self::Rename) => ("POST", "/1/user/rename?"),
+            (Kind::Other(Product::Crowd), Self::Update | Self::ChangeEmail | Self::Deactivate | Self::Activate) => {
+                ("PUT", "/1/user?")
+            }
+            (Kind::Other(Product::Crowd), Self::CreateGroup) => ("POST", "/1/group"),
+            (Kind::Other(Product::Crowd), Self::Join | Self::JoinTwo) => ("POST", "/1/group/user/direct?"),
+            (Kind::Other(Product::Crowd), Self::Leave) => ("DELETE", "/1/group/user/direct?"),
+
+            (Kind::Other(Product::Scim), Self::Create) => ("POST", "/Users"),
+            (
+                Kind::Other(Product::Scim),
+                Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate,
+            ) => ("PATCH", "/Users/"),
+            (Kind::Other(Product::Scim), Self::CreateGroup) => ("POST", "/Groups"),
+            (Kind::Other(Product::Scim), Self::Join | Self::JoinTwo | Self::Leave) => ("PATCH", "/Groups/"),
+        })
+    }
+
+    /// How many operations are written down when the process is killed.
+    pub fn written_down(self) -> usize {
+        if self == Self::JoinTwo { 2 } else { 1 }
+    }
+
+    /// What it comes to in the end.
+    pub fn expected(self, kind: Kind, when: When) -> Expected {
+        use ChangeOutcome::{Done, FoundDone, FoundNotDone};
+        let verb = self.verb();
+        // Confluence tells no addresses: whether one was written cannot be seen, so it is written once more.
+        let unseen = (kind, self) == (Kind::Other(Product::Confluence), Self::ChangeEmail);
+        let found = if when.takes_effect() && !unseen { FoundDone } else { FoundNotDone };
+        let mut changes = vec![(verb, found.clone())];
+        let mut writes = if when.takes_effect() && unseen { 2 } else { 1 };
+        if self == Self::JoinTwo {
+            changes.insert(0, ("create", Done));
+            writes += 1;
+            if kind == Kind::Other(Product::Bitbucket) {
+                // One call for both.
+                changes.push((verb, found));
+            } else {
+                // The second one was not sent yet.
+                changes.push((verb, FoundNotDone));
+                writes += 1;
+            }
+        }
+        let again = changes.iter().filter(|(_, outcome)| *outcome == FoundNotDone).count();
+        changes.extend(std::iter::repeat_n((verb, Done), again));
+        Expected { writes, changes }
+    }
+
+    /// Disables who is activated later.
+    pub async fn keep_out(realm: &RealmHandle) {
+        let id = realm.snapshot().user(Self::Activate.whom()).expect("imported").id.clone();
+        realm.update_user(&id, UserChange::enabled(false)).await.expect("changed");
+    }
+
+    /// Does it in Keycloak; tells whose task it is.
+    pub async fn act(self, realm: &RealmHandle) -> Subject {
+        match self {
+            Self::Create => Subject::user(realm.create_user(NewUser::named("new")).await.expect("made")),
+            Self::JoinTwo => {
+                let user = NewUser::named("new-in-two").in_groups(&["/more", "/others"]);
+                Subject::user(realm.create_user(user).await.expect("made"))
+            }
+            Self::CreateGroup => Subject::group(realm.create_group(None, "new-group").await.expect("made")),
+            _ => Subject::user(self.change_somebody(realm).await),
+        }
+    }
+
+    /// The login of who is changed by it, who is there from the start, in the group `staff`; nobody for who is made.
+    fn whom(self) -> &'static str {
+        match self {
+            Self::Update => "updated",
+            Self::ChangeEmail => "moved",
+            Self::Rename => "renamed",
+            Self::Deactivate => "leaver",
+            Self::Activate => "returner",
+            Self::Join => "joiner",
+            Self::Leave => "member",
+            Self::Create | Self::JoinTwo | Self::CreateGroup => "",
+        }
+    }
+
+    async fn change_somebody(self, realm: &RealmHandle) -> String {
+        let snapshot = realm.snapshot();
+        let id = snapshot.user(self.whom()).expect("imported").id.clone();
+        let group = |name: &str| {
+            snapshot.groups.values().find(|group| group.name == name).expect("there from the start").id.clone()
+        };
+        let change = match self {
+            Self::Update => UserChange { first_name: Some("Other".to_owned()), ..UserChange::default() },
+            Self::ChangeEmail => UserChange::email("moved-away@example.org"),
+            Self::Rename => UserChange::username(RENAMED.1),
+            Self::Deactivate => UserChange::enabled(false),
+            Self::Activate => UserChange::enabled(true),
+            Self::Join => {
+                realm.join(&id, &group("more")).await.expect("joined");
+                return id;
+            }
+            Self::Leave => {
+                realm.leave(&id, &group("staff")).await.expect("left");
+                return id;
+            }
+            Self::Create | Self::JoinTwo | Self::CreateGroup => return id,
+        };
+        realm.update_user(&id, change).await.expect("changed");
+        id
+    }
+}
+
+/// The former and the later login of who is renamed.
+pub const RENAMED: (&str, &str) = ("renamed", "renamed-since");
+
+/// Somebody who stays as he is.
+pub const WITNESS: &str = "witness";
+
+/// Fills a realm: so many people that one more or less is nothing that the safety gate would hold.
+pub async fn prepare(realm: &RealmHandle) {
+    for group in ["more", "others"] {
+        realm.create_group(None, group).await.expect("made");
+    }
+    let deeds = Deed::WORLDS.into_iter().flatten().map(|deed| deed.whom()).filter(|login| !login.is_empty());
+    let staff = deeds.chain([WITNESS, "staff0", "staff1"]);
+    realm.import_users(staff.map(|login| NewUser::named(login).in_groups(&["/staff"]))).expect("imported");
+}
