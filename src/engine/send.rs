@@ -125,10 +125,12 @@ impl Case<'_> {
                 wanted.push(join);
             }
         }
+        let at_once = self.info.capabilities.bulk_members;
+        let most = if at_once > 1 { at_once.min(JOINS) } else { JOINS };
         let mut done = false;
         let mut left = wanted.as_slice();
         while !left.is_empty() {
-            let (joins, more) = left.split_at(left.len().min(JOINS));
+            let (joins, more) = left.split_at(left.len().min(most));
             let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else { break };
             let (sent, tried) = self.send_written(joins, &written, account.as_deref_mut()).await?;
             match sent {
@@ -148,7 +150,7 @@ impl Case<'_> {
         written: &WrittenDown,
         mut account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
-        if joins.len() > 1 && self.info.capabilities.bulk_members {
+        if joins.len() > 1 && self.info.capabilities.bulk_members > 1 {
             match self.join_groups(joins, written.deadline).await? {
                 Ok(()) => {
                     for (join, intent) in joins.iter().zip(&written.intents) {

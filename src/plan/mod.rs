@@ -27,7 +27,7 @@ pub(crate) mod fixtures {
             deactivate: Deactivation::Switch,
             delete: true,
             rename_group: false,
-            bulk_members: false,
+            bulk_members: 1,
             email_required: true,
             reads_email: true,
             login_case: CaseRule::Lower,

@@ -63,9 +63,9 @@ pub struct Capabilities {
     pub delete: bool,
     /// A group's name can be changed.
     pub rename_group: bool,
-    /// An account can be put into several groups by one call, [`Target::join_groups`].
-    #[serde(default)]
-    pub bulk_members: bool,
+    /// Into so many groups an account can be put by one call, [`Target::join_groups`](super::Target::join_groups).
+    #[serde(default = "one")]
+    pub bulk_members: usize,
     /// An account needs an e-mail address.
     pub email_required: bool,
     /// E-mail addresses can be read back.
@@ -89,6 +89,11 @@ fn yes() -> bool {
     true
 }
 
+/// The same.
+fn one() -> usize {
+    1
+}
+
 impl Capabilities {
     /// All of them as lines of a table: what it is, and how it stands here.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
@@ -100,7 +105,7 @@ impl Capabilities {
             ("deactivate", self.deactivate.to_string()),
             ("delete", yes(self.delete)),
             ("rename groups", yes(self.rename_group)),
-            ("several groups by one call", yes(self.bulk_members)),
+            ("groups joined by one call", self.bulk_members.to_string()),
             ("e-mail address needed", yes(self.email_required)),
             ("e-mail address told", yes(self.reads_email)),
             ("case of logins", self.login_case.to_string()),

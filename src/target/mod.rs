@@ -156,8 +156,9 @@ pub trait Target: Send + Sync {
     /// Does one operation, before `deadline`: past it nothing more is sent.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
 
-    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`: of all, or of
-    /// none, or, where that is not known, `Unanswered`. Only for targets that can ([`Capabilities::bulk_members`]).
+    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`. An error
+    /// that is about one of them may leave it a member of others; each is then joined by itself. Only for targets that
+    /// can, and for as many as they can ([`Capabilities::bulk_members`]).
     async fn join_groups(
         &self,
         account: &AccountId,

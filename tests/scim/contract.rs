@@ -15,7 +15,7 @@ use usersync::{
 
 use super::{
     description::Contract,
-    world::{World, delete, delete_group, rename, set_active, settings, update},
+    world::{World, delete, delete_group, rename, set_active, settings, soon, update},
 };
 
 const DESCRIPTION: &str = include_str!("../contracts/scim-rfc7643.json");
@@ -43,6 +43,9 @@ async fn everything(world: &World) {
                 let _ = world.apply(&operation).await;
             }
         }
+        let (one, other) = (world.group(&group).await, world.group("all").await);
+        let groups = [(&one.id, one.name.as_str()), (&other.id, other.name.as_str())];
+        let _ = world.scim.join_groups(&made.id, &made.name, &groups, soon()).await;
         world.scim.account(&made.id).await.expect("a look");
         world.scim.account(&"nobody".into()).await.expect("a look");
         world.members(&group).await;

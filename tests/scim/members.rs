@@ -1,12 +1,18 @@
 //! Memberships, where servers differ.
 
 use usersync::{
-    model::Operation,
-    sandbox::scim::{Filters, MemberRemoval, NewAccount, Told},
-    target::{Target, TargetErrorKind::NotPossible},
+    model::{ErrorClass::Permanent, Operation, TargetGroupId},
+    sandbox::{
+        Fault,
+        scim::{Filters, MemberRemoval, NewAccount, Told},
+    },
+    target::{
+        Target,
+        TargetErrorKind::{NotPossible, Unanswered},
+    },
 };
 
-use super::world::{World, delete_group, names};
+use super::world::{World, delete_group, names, not_done, soon};
 
 /// A server with three people in a group.
 async fn three(profile: &str, work: impl FnOnce(&mut usersync::sandbox::ScimSwitches)) -> World {
@@ -164,4 +170,52 @@ async fn a_server_without_groups_says_so() {
         assert_eq!(error.kind, NotPossible);
         assert!(error.text.contains("has no groups"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn several_groups_are_joined_in_bulk_and_what_is_refused_is_named() {
+    let world = World::switched(|_| {}).await;
+    assert_eq!(world.scim.probe().await.expect("a first contact").capabilities.bulk_members, 100);
+    world.server.add_account(NewAccount::named("ada").in_groups(&["one"]));
+    world.server.add_account(NewAccount::named("bob").in_groups(&["two"]));
+    let ada = world.account("ada").await;
+    let (one, two) = (world.group("one").await.id, world.group("two").await.id);
+    let gone = "gone".into();
+    let join =
+        async |groups: &[(&TargetGroupId, &str)]| world.scim.join_groups(&ada.id, &ada.name, groups, soon()).await;
+    let error = join(&[(&one, "one"), (&gone, "old crew"), (&two, "two")]).await.expect_err("one is not there");
+    assert_eq!(error.kind, not_done(Permanent));
+    assert!(error.text.contains("ada") && error.text.ends_with("refused old crew."), "{error}");
+    assert!(world.inside("two").contains("ada"), "the others are done all the same");
+    assert_eq!(join(&[(&one, "one"), (&two, "two")]).await, Ok(()));
+    assert_eq!(world.server.journal.count("POST", "/Bulk"), 2);
+    assert_eq!(world.server.journal.count("PATCH", "/Groups"), 0);
+
+    // Whether it took effect is not known.
+    for fault in [Fault::cut_after(), Fault::truncate(30), Fault::status(200, "{}"), Fault::status(500, "")] {
+        world.server.faults.add(fault.path("/Bulk").once());
+        assert_eq!(join(&[(&one, "one"), (&two, "two")]).await.expect_err("no whole answer").kind, Unanswered);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_bulk_after_all_is_asked_once() {
+    let world = World::switched(|_| {}).await;
+    world.server.add_account(NewAccount::named("ada").in_groups(&["one", "two"]));
+    let ada = world.account("ada").await;
+    let (one, two) = (world.group("one").await.id, world.group("two").await.id);
+    let groups = [(&one, "one"), (&two, "two")];
+    let refusal = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"501","detail":"No."}"#;
+    world.server.faults.add(Fault::status(501, refusal).path("/Bulk"));
+    for _ in 0..2 {
+        let error = world.scim.join_groups(&ada.id, &ada.name, &groups, soon()).await.expect_err("not by one call");
+        assert_eq!(error.kind, NotPossible);
+    }
+    assert_eq!(world.server.journal.count("POST", "/Bulk"), 1);
+    assert_eq!(world.scim.probe().await.expect("a contact").capabilities.bulk_members, 1);
+
+    let none = World::switched(|switches| switches.bulk = 0).await;
+    assert_eq!(none.scim.probe().await.expect("a first contact").capabilities.bulk_members, 1);
+    let few = World::switched(|switches| switches.bulk = 1).await;
+    assert_eq!(few.scim.probe().await.expect("a first contact").capabilities.bulk_members, 1);
 }

@@ -83,7 +83,7 @@ impl Target for SimulatedTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
-                bulk_members: false,
+                bulk_members: 1,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Lower,

@@ -23,7 +23,7 @@ async fn calls_for_a_new_account(place: &Place) -> usize {
         if account.groups.is_none() {
             place.account(&account.id).await;
         }
-        if place.info.capabilities.bulk_members {
+        if place.info.capabilities.bulk_members > 1 {
             let groups: Vec<_> = groups.iter().map(|group| (&group.id, group.name.as_str())).collect();
             place.target.join_groups(&account.id, &account.name, &groups, soon()).await.expect("joined");
         } else {

@@ -13,7 +13,10 @@ pub(crate) fn config(call: &Call<'_>) -> Reply {
     let mut body = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": { "supported": switches.patch_announced },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": {
+            "supported": switches.bulk > 0, "maxOperations": switches.bulk,
+            "maxPayloadSize": if switches.bulk > 0 { 1_048_576 } else { 0 },
+        },
         "filter": { "supported": switches.filters != Filters::Off, "maxResults": switches.page_told },
         "changePassword": { "supported": false },
         "sort": { "supported": false },

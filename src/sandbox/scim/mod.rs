@@ -2,6 +2,7 @@
 //! otherwise as switches, and with an OAuth token endpoint beside it.
 
 mod access;
+mod bulk;
 mod discovery;
 mod groups;
 mod handle;
@@ -125,6 +126,9 @@ impl Scim {
         }
         if request.method == "PATCH" && !switches.patch {
             return Err(Refused::new(501, None, "PATCH is not supported."));
+        }
+        if request.method == "POST" && path == ["Bulk"] && switches.bulk > 0 {
+            return bulk::bulk(self, request, switches.bulk);
         }
         self.versions.write(|world| match (request.method.as_str(), path.as_slice()) {
             ("POST", ["Users"]) => users::create(world, &call),

@@ -92,6 +92,8 @@ pub struct ScimSwitches {
     pub page_told: usize,
     /// What is counted.
     pub counted: Counted,
+    /// So many operations are taken in one request; 0 for none, as the server says.
+    pub bulk: usize,
     /// Resources have versions.
     pub etag: bool,
     /// Lists can be walked by cursor, and the server says so.
@@ -135,6 +137,7 @@ impl Default for ScimSwitches {
             page_cap: 200,
             page_told: 200,
             counted: Counted::All,
+            bulk: 100,
             etag: false,
             cursor: false,
             booleans_as_text: false,
@@ -159,6 +162,7 @@ impl ScimSwitches {
             email_unique: true,
             page_cap: 100,
             page_told: 100,
+            bulk: 0,
             groups_told: Told::OnRequest,
             members_told: Told::OnRequest,
             names_apart: true,

@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Groups in one call. Nowhere is a limit told; more than so many nobody waits for.
+const GROUPS_AT_ONCE: usize = 100;
+
 impl BitbucketTarget {
     /// What the server says of itself; it tells everybody, but some proxies want credentials first.
     async fn version(&self) -> Result<(Version, Answer), TargetError> {
@@ -105,7 +108,7 @@ impl BitbucketTarget {
                 deactivate: Deactivation::Access,
                 delete: true,
                 rename_group: false,
-                bulk_members: true,
+                bulk_members: GROUPS_AT_ONCE,
                 email_required: true,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

@@ -237,7 +237,7 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         deactivate: Deactivation::Switch,
         delete: true,
         rename_group: false,
-        bulk_members: false,
+        bulk_members: 1,
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,

@@ -94,7 +94,7 @@ impl CrowdTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
-                bulk_members: false,
+                bulk_members: 1,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

@@ -144,7 +144,7 @@ impl JiraTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
-                bulk_members: false,
+                bulk_members: 1,
                 email_required: true,
                 reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.

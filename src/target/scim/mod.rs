@@ -3,6 +3,7 @@
 //! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is the id at the
 //! source, written when an account is made and never looked at: what is linked to whom is kept by usersync itself.
 
+mod bulk;
 mod change;
 mod dialect;
 mod groups;
@@ -54,6 +55,8 @@ pub struct ScimTarget {
 struct Learned {
     /// It refused PATCH although it says that it takes it.
     no_patch: AtomicBool,
+    /// It refused several operations in one call although it says that it takes them.
+    no_bulk: AtomicBool,
     /// It told an account's groups with the account.
     tells_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
@@ -138,6 +141,16 @@ impl Target for ScimTarget {
                 self.remove_member(group, account, &format!("taking {name} out of {group_name}"), deadline).await
             }
         }
+    }
+
+    async fn join_groups(
+        &self,
+        account: &AccountId,
+        name: &str,
+        groups: &[(&TargetGroupId, &str)],
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        self.add_to_groups(account, name, groups, deadline).await
     }
 
     fn forget_refusal(&self) {

@@ -74,7 +74,7 @@ impl ScimTarget {
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
                 rename_group: service.profile.rename_group,
-                bulk_members: false,
+                bulk_members: self.bulk(&service).map_or(1, |bulk| bulk.most),
                 email_required: service.email_required,
                 reads_email: true,
                 login_case: service.profile.login_case,

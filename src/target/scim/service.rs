@@ -18,6 +18,15 @@ const PAGE: usize = 100;
 /// The most that is asked for at once.
 const LARGEST_PAGE: usize = 500;
 
+/// How much a server takes in one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bulk {
+    /// Operations.
+    pub most: usize,
+    /// Bytes of the whole body, where there is a limit.
+    pub bytes: Option<usize>,
+}
+
 /// How a server is worked with.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
@@ -30,6 +39,8 @@ pub(super) struct Service {
     pub patch: bool,
     pub filter: bool,
     pub etag: bool,
+    /// Several operations go in one call.
+    pub bulk: Option<Bulk>,
     /// Lists are walked by cursor (RFC 9865), not by position.
     pub cursor: bool,
     pub page: usize,
@@ -104,6 +115,10 @@ impl ScimTarget {
             patch: profile.patch.or_else(|| supported("patch")).unwrap_or(true),
             filter: supported("filter").unwrap_or(true),
             etag: supported("etag").unwrap_or(false),
+            bulk: (supported("bulk") == Some(true))
+                .then(|| most("bulk", "maxOperations"))
+                .flatten()
+                .map(|operations| Bulk { most: operations, bytes: most("bulk", "maxPayloadSize") }),
             cursor,
             page: page.min(LARGEST_PAGE),
             ask_groups: profile.on_request || is(USER, "groups", "returned", "request"),
