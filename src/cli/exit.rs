@@ -106,9 +106,11 @@ impl From<WorkError> for Failure {
             WorkError::Source(_) | WorkError::Target(_) | WorkError::Unanswered { .. } => Exit::Unreachable,
             WorkError::Identity { .. } => Exit::Held,
             WorkError::Unknown(_) => Exit::Usage,
-            WorkError::Store(_) | WorkError::Doubt(_) | WorkError::Unsteady(_) | WorkError::Stopped(_) => {
-                Exit::Problems
-            }
+            WorkError::Store(_)
+            | WorkError::Doubt(_)
+            | WorkError::Unsteady(_)
+            | WorkError::Stopped(_)
+            | WorkError::Bug => Exit::Problems,
         };
         Self { exit, text: error.to_string() }
     }

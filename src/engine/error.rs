@@ -46,6 +46,9 @@ pub enum WorkError {
     /// A person or a shutdown ended it before there was a result.
     #[error("{0}: stopped before the plan was made; nothing was written")]
     Stopped(Pair),
+    /// A defect of usersync.
+    #[error("usersync itself failed here; please report it with the log of that moment")]
+    Bug,
     /// The configuration names something that is not there.
     #[error("{0}")]
     Unknown(String),
@@ -60,7 +63,7 @@ impl WorkError {
             Self::Store(_) | Self::Unsteady(_) | Self::Stopped(_) => ErrorClass::Transient,
             Self::Doubt(_) => ErrorClass::Doubt,
             Self::Identity { .. } => ErrorClass::Conflict,
-            Self::Unknown(_) => ErrorClass::Bug,
+            Self::Unknown(_) | Self::Bug => ErrorClass::Bug,
         }
     }
 }

@@ -20,6 +20,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod work;
 
 pub use by_hand::Drained;
 pub use case::Worked;

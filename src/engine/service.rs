@@ -2,25 +2,22 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    case::{RunRules, Worked},
     error::WorkError,
     ports::{Connector, Engine, TargetPort},
     run::RunOptions,
 };
 use crate::{
-    model::{ConnectorName, ErrorClass, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, Subject, TargetName},
-    store::{Claimed, Failure, PairState, StoreError},
+    model::{ConnectorName, ErrorClass, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName},
+    store::{Claimed, PairState, StoreError},
 };
 
 /// When a connector's next run is due after a time.
@@ -70,26 +67,6 @@ struct Shared {
     asked: Notify,
     /// Ends the run of a pair that is under way.
     runs: Mutex<HashMap<Pair, CancellationToken>>,
-}
-
-impl Engine {
-    /// Works one claim to its end, and gives it back whatever happens.
-    pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
-        let rules = RunRules::default();
-        let result = match claim.subject.clone() {
-            Subject::User(id) => self.work_user(claim, id, None, &rules).await,
-            Subject::Group(id) => self.work_group(claim, id, &rules).await,
-        };
-        match result {
-            Ok(worked) => Ok(worked),
-            Err((claim, error)) => {
-                if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
-                    self.give_back(&claim, &error).await;
-                }
-                Err(error)
-            }
-        }
-    }
 }
 
 impl Service {
@@ -209,7 +186,8 @@ impl Shared {
                 Ok(Some(claim)) => {
                     let shared = Arc::clone(&self);
                     working.spawn(async move {
-                        shared.work(claim).await;
+                        // It is told, and kept with the task.
+                        let _ = shared.engine.work(claim).await;
                         drop(place);
                     });
                 }
@@ -248,17 +226,6 @@ impl Shared {
         };
         let wait = due.map_or(DISPATCH_AT_LEAST_EVERY, |due| due.duration_since(self.engine.clock.now()));
         wait.clamp(SignedDuration::from_millis(5), DISPATCH_AT_LEAST_EVERY)
-    }
-
-    /// Works one claim; a panic ends only this piece of work.
-    async fn work(&self, claim: Claimed) {
-        let (token, subject) = (claim.token, claim.subject.clone());
-        if AssertUnwindSafe(self.engine.work(claim)).catch_unwind().await.is_err() {
-            tracing::error!(%subject, "usersync failed while it worked this subject; please report it");
-            let text = "usersync itself failed here; please report it with the log of that moment".to_owned();
-            let failure = Failure { class: ErrorClass::Bug, text, retry_at: None };
-            let _ = self.engine.store.fail(token, failure, self.engine.clock.now()).await;
-        }
     }
 
     /// Tries a target again that was kept from work, and lets work go on once it is well.

@@ -17,21 +17,25 @@ impl Case<'_> {
                 Operation::CreateUser { name, .. } => {
                     let made = self.find_made_account(&intent, name).await?;
                     linked |= made;
-                    made
+                    Some(made)
                 }
-                Operation::CreateGroup { name } => self.find_made_group(&intent, name).await?,
-                Operation::DeleteGroup { name, .. } => self.port.target.group_named(name).await?.is_none(),
+                Operation::CreateGroup { name } => Some(self.find_made_group(&intent, name).await?),
+                Operation::DeleteGroup { name, .. } => Some(self.port.target.group_named(name).await?.is_none()),
                 operation => {
                     let other = match (operation.account(), account) {
                         (Some(id), Some(account)) if *id == account.id => Some(account.clone()),
                         (Some(id), _) => self.port.target.account(id).await?,
                         (None, _) => None,
                     };
-                    shows(operation, other.as_ref())
+                    shows(operation, other.as_ref(), self.info.capabilities.reads_email)
                 }
             };
-            let outcome = if took_effect { ChangeOutcome::FoundDone } else { ChangeOutcome::FoundNotDone };
-            if took_effect {
+            let outcome = match took_effect {
+                Some(true) => ChangeOutcome::FoundDone,
+                Some(false) => ChangeOutcome::FoundNotDone,
+                None => ChangeOutcome::NotSeen,
+            };
+            if took_effect == Some(true) {
                 self.learn(&intent.operation);
             }
             self.step.settled.push(Settled { intent: intent.id, outcome });
@@ -89,25 +93,31 @@ impl Case<'_> {
     }
 }
 
-/// Whether an account looks as if the operation took effect.
-fn shows(operation: &Operation, account: Option<&Account>) -> bool {
-    let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }) };
-    let member = |group| account.groups.as_ref().is_some_and(|groups| groups.contains(group));
+/// Whether an account looks as if the operation took effect; `None` where the target does not show it.
+fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
+    let Some(account) = account else { return Some(matches!(operation, Operation::DeleteUser { .. })) };
+    let member = |group| account.groups.as_ref().map(|groups| groups.contains(group));
     match operation {
-        // Where addresses are not told, a new one counts as not written and is written once more. To take the display
-        // name's word for it could leave the old address for ever, as nobody would see it.
         Operation::UpdateUser { fields, .. } => {
-            fields.display_name.as_ref().is_none_or(|name| account.display_name == *name)
-                && fields.email.as_ref().is_none_or(|email| account.email.as_ref() == Some(email))
+            let named = fields.display_name.as_ref().is_none_or(|name| account.display_name == *name);
+            match (&fields.email, &account.email) {
+                // The display name speaks for itself only: to take its word for an address that is not told could leave
+                // the old one for ever, as nobody would see it.
+                (Some(_), None) if named && !reads_email => None,
+                (Some(wanted), told) => Some(named && told.as_ref() == Some(wanted)),
+                (None, _) => Some(named),
+            }
         }
-        Operation::RenameUser { to, .. } => account.name == *to,
-        Operation::ActivateUser { gives, .. } => account.active && gives.iter().all(|one| account.access.contains(one)),
-        Operation::DeactivateUser { .. } => !account.active,
+        Operation::RenameUser { to, .. } => Some(account.name == *to),
+        Operation::ActivateUser { gives, .. } => {
+            Some(account.active && gives.iter().all(|one| account.access.contains(one)))
+        }
+        Operation::DeactivateUser { .. } => Some(!account.active),
         Operation::AddMember { group, .. } => member(group),
-        Operation::RemoveMember { group, .. } => account.groups.is_some() && !member(group),
+        Operation::RemoveMember { group, .. } => member(group).map(|member| !member),
         Operation::CreateUser { .. }
         | Operation::DeleteUser { .. }
         | Operation::CreateGroup { .. }
-        | Operation::DeleteGroup { .. } => false,
+        | Operation::DeleteGroup { .. } => Some(false),
     }
 }

@@ -41,6 +41,8 @@ pub enum ChangeOutcome {
     FoundDone,
     /// No answer came; looking found it not done.
     FoundNotDone,
+    /// No answer came, and the target does not show whether it was done, so it is done once more.
+    NotSeen,
 }
 
 /// One write to a target, or its refusal.

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod access;
+mod defects;
 mod doubt;
 mod faults;
 mod groups;

@@ -128,7 +128,8 @@ impl Deed {
                 Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate,
             ) => ("PATCH", "/Users/"),
             (Kind::Other(Product::Scim), Self::CreateGroup) => ("POST", "/Groups"),
-            (Kind::Other(Product::Scim), Self::Join | Self::JoinTwo | Self::Leave) => ("PATCH", "/Groups/"),
+            (Kind::Other(Product::Scim), Self::Join | Self::Leave) => ("PATCH", "/Groups/"),
+            (Kind::Other(Product::Scim), Self::JoinTwo) => ("POST", "/Bulk"),
         })
     }
 
@@ -139,17 +140,21 @@ impl Deed {
 
     /// What it comes to in the end.
     pub fn expected(self, kind: Kind, when: When) -> Expected {
-        use ChangeOutcome::{Done, FoundDone, FoundNotDone};
+        use ChangeOutcome::{Done, FoundDone, FoundNotDone, NotSeen};
         let verb = self.verb();
         // Confluence tells no addresses: whether one was written cannot be seen, so it is written once more.
         let unseen = (kind, self) == (Kind::Other(Product::Confluence), Self::ChangeEmail);
-        let found = if when.takes_effect() && !unseen { FoundDone } else { FoundNotDone };
+        let found = match (unseen, when.takes_effect()) {
+            (true, _) => NotSeen,
+            (false, true) => FoundDone,
+            (false, false) => FoundNotDone,
+        };
         let mut changes = vec![(verb, found.clone())];
         let mut writes = if when.takes_effect() && unseen { 2 } else { 1 };
         if self == Self::JoinTwo {
             changes.insert(0, ("create", Done));
             writes += 1;
-            if kind == Kind::Other(Product::Bitbucket) {
+            if matches!(kind, Kind::Other(Product::Bitbucket | Product::Scim)) {
                 // One call for both.
                 changes.push((verb, found));
             } else {
@@ -158,7 +163,7 @@ impl Deed {
                 writes += 1;
             }
         }
-        let again = changes.iter().filter(|(_, outcome)| *outcome == FoundNotDone).count();
+        let again = changes.iter().filter(|(_, outcome)| matches!(outcome, FoundNotDone | NotSeen)).count();
         changes.extend(std::iter::repeat_n((verb, Done), again));
         Expected { writes, changes }
     }

@@ -13,13 +13,9 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::{
-        case::{RunRules, Worked},
-        error::WorkError,
-        user::View,
-    },
-    model::{Subject, UserId},
-    store::{Claimed, StoreError},
+    engine::{case::RunRules, error::WorkError},
+    model::UserId,
+    store::StoreError,
 };
 
 /// How old the note may grow that a linked user was seen alive.
@@ -44,6 +40,12 @@ impl Applying {
     }
 }
 
+/// Subjects under way where so many calls go at once: some more, as each waits for the store at times. The target's own
+/// limit of calls stays.
+fn side_by_side(parallel: usize) -> usize {
+    parallel.max(1) + parallel.div_ceil(2)
+}
+
 impl Run<'_> {
     /// Works what was planned, so many side by side as the target takes; `phase` is told beside the progress.
     pub(super) async fn apply(
@@ -58,7 +60,7 @@ impl Run<'_> {
         let this = &*self;
         let applied = stream::iter(items)
             .map(|item| this.apply_one(phase, item, rules, &state, total))
-            .buffer_unordered(this.port.parallel.max(1));
+            .buffer_unordered(side_by_side(this.port.parallel));
         let broken = applied.filter_map(|result| async move { result.err() }).collect::<Vec<_>>().await;
         self.report = state.report.into_inner().unwrap_or_else(PoisonError::into_inner);
         broken.into_iter().next().map_or(Ok(()), Err)
@@ -79,7 +81,7 @@ impl Run<'_> {
         let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
         match claim {
             None => state.report().raised += 1,
-            Some(claim) => match self.work(claim, item.view, rules).await {
+            Some(claim) => match engine.work_claim(claim, item.view, rules).await {
                 Ok(worked) => state.report().add(worked),
                 Err((_, WorkError::Store(StoreError::ClaimEnded))) => {}
                 Err((claim, error)) => {
@@ -98,13 +100,6 @@ impl Run<'_> {
             engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
         }
         Ok(())
-    }
-
-    async fn work(&self, claim: Claimed, view: Option<View>, rules: &RunRules) -> Result<Worked, (Claimed, WorkError)> {
-        match claim.subject.clone() {
-            Subject::User(user) => self.engine.work_user(claim, user, view, rules).await,
-            Subject::Group(group) => self.engine.work_group(claim, group, rules).await,
-        }
     }
 
     /// Verdicts on what was in order, and who was seen alive.

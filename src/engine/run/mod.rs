@@ -7,8 +7,9 @@ mod report;
 mod users;
 mod walk;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,8 @@ impl Engine {
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
-        let outcome = self.run_within(pair, id, options).await;
+        let work = AssertUnwindSafe(self.run_within(pair, id, options)).catch_unwind();
+        let outcome = work.await.unwrap_or(Err(WorkError::Bug));
         let now = self.clock.now();
         let took = now.duration_since(began);
         match outcome {

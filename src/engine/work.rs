@@ -1,0 +1,48 @@
+//! One claim, whoever took it: worked to its end, whatever happens on the way.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+use super::{
+    case::{RunRules, Worked},
+    error::WorkError,
+    ports::Engine,
+    user::View,
+};
+use crate::{
+    model::Subject,
+    store::{Claimed, StoreError},
+};
+
+impl Engine {
+    /// Works one claim to its end, and gives it back whatever happens.
+    pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
+        match self.work_claim(claim, None, &RunRules::default()).await {
+            Ok(worked) => Ok(worked),
+            Err((claim, error)) => {
+                if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
+                    self.give_back(&claim, &error).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Works one claim from what a walk saw, or from a look of its own. A panic ends only this piece of work.
+    pub(super) async fn work_claim(
+        &self,
+        claim: Claimed,
+        view: Option<View>,
+        rules: &RunRules,
+    ) -> Result<Worked, (Claimed, WorkError)> {
+        let kept = claim.clone();
+        let work = async {
+            match claim.subject.clone() {
+                Subject::User(user) => self.work_user(claim, user, view, rules).await,
+                Subject::Group(group) => self.work_group(claim, group, rules).await,
+            }
+        };
+        AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err((kept, WorkError::Bug)))
+    }
+}

@@ -1,0 +1,116 @@
+//! A defect of usersync itself ends one piece of work, and is told; nothing else stands still.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use usersync::{
+    engine::RunOptions,
+    model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
+    sandbox::{
+        house::HouseOptions,
+        keycloak::NewUser,
+        neighbours::{Imitation, Neighbour, Product},
+    },
+    store::{Store, TaskFilter},
+    target::{Applied, Page, Target, TargetError, TargetInfo},
+};
+
+use crate::support::{World, options, world_with};
+
+/// Breaks over one login, and over listing accounts where it is told to.
+struct Fragile {
+    inner: Arc<dyn Target>,
+    breaks_listing: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Target for Fragile {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        self.inner.probe().await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
+        self.inner.account(id).await
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
+        self.inner.account_named(name).await
+    }
+
+    async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
+        assert!(!self.breaks_listing.load(std::sync::atomic::Ordering::Relaxed), "on purpose");
+        self.inner.accounts(cursor).await
+    }
+
+    async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
+        self.inner.group_named(name).await
+    }
+
+    async fn members(
+        &self,
+        group: &TargetGroupId,
+        cursor: Option<&str>,
+    ) -> Result<Option<Page<AccountId>>, TargetError> {
+        self.inner.members(group, cursor).await
+    }
+
+    async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        assert!(!matches!(operation, Operation::CreateUser { name, .. } if name == "fragile"), "on purpose");
+        self.inner.apply(operation, deadline).await
+    }
+}
+
+fn pair() -> Pair {
+    Pair::new("acme", "crowd")
+}
+
+async fn fragile() -> (World, Imitation, Arc<Fragile>) {
+    let server = Product::Crowd.imitate().await.expect("a free port");
+    let inner = server.neighbour().expect("a client").target;
+    let target = Arc::new(Fragile { inner, breaks_listing: false.into() });
+    let neighbour = Neighbour { name: "crowd".into(), target: Arc::clone(&target) as _ };
+    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
+    (w, server, target)
+}
+
+#[tokio::test]
+async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
+    let (w, _server, _) = fragile().await;
+    w.realm().switch_webhook(false);
+    for login in ["fragile", "robust"] {
+        w.realm().create_user(NewUser::named(login)).await.expect("made");
+    }
+    let options = RunOptions::apply(RunTrigger::Schedule);
+    let (_, report) = Box::pin(w.house.engine.run(&pair(), &options)).await.expect("the run ends");
+    assert_eq!(report.done.get("create"), Some(&1), "{report:?}");
+    assert!(report.errors.iter().any(|text| text.contains("usersync itself failed")), "{report:?}");
+    // The request may have gone out before it broke, so it is looked at again; the error is kept with the task.
+    let all = TaskFilter { limit: 10, ..TaskFilter::default() };
+    let tasks = w.house.store.tasks(&all).await.expect("read");
+    let classes: Vec<_> = tasks.iter().filter_map(|task| task.error.as_ref().map(|(class, _)| *class)).collect();
+    assert_eq!(classes, [ErrorClass::Bug], "{tasks:?}");
+    // It holds nothing that others need.
+    w.realm()
+        .update_user(&w.id("robust"), usersync::sandbox::keycloak::UserChange::enabled(false))
+        .await
+        .expect("done");
+    w.house.engine.run(&pair(), &options).await.expect("the next run ends");
+}
+
+#[tokio::test]
+async fn a_run_that_breaks_ends_as_failed_and_the_next_one_begins() {
+    let (w, _server, target) = fragile().await;
+    let options = RunOptions::apply(RunTrigger::Schedule);
+    target.breaks_listing.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = Box::pin(w.house.engine.run(&pair(), &options)).await.expect_err("it breaks");
+    assert!(error.to_string().contains("please report it"), "{error}");
+    let runs = w.house.store.runs(Some(&pair()), 1).await.expect("read");
+    assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why } if why.contains("usersync itself")), "{runs:?}");
+    target.breaks_listing.store(false, std::sync::atomic::Ordering::Relaxed);
+    Box::pin(w.house.engine.run(&pair(), &options)).await.expect("it runs again");
+}
