@@ -112,9 +112,11 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     });
     from.post("clients", &client).await;
     from.roles("usersync", "POST", &["view-users", "view-events"]).await;
-    let groups: Vec<Value> = (0..GROUPS).map(|number| json!({"name": format!("team{number}")})).collect();
+    for number in 0..GROUPS {
+        from.post("groups", &json!({"name": format!("team{number}")})).await;
+    }
     let people: Vec<Value> = (0..USERS).map(person).collect();
-    from.post("partialImport", &json!({"ifResourceExists": "FAIL", "groups": groups, "users": people})).await;
+    from.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": people})).await;
 
     let url = from.url.parse().expect("an address");
     let settings = KeycloakSettings::new(url, &from.name, "usersync", Arc::new(|| Ok("secret".to_owned().into())));
