@@ -73,7 +73,8 @@ impl ScimTarget {
                 rename: service.rename,
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
-                rename_group: service.profile.rename_group,
+                // The standard can; usersync makes a renamed group anew everywhere.
+                rename_group: false,
                 bulk_members: self.bulk(&service).map_or(1, |bulk| bulk.most),
                 email_required: service.email_required,
                 reads_email: true,
