@@ -94,15 +94,18 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
+    /// All of them, by their words in the configuration.
+    pub const NAMED: &'static [(&'static str, Self)] = &[
+        ("jira", Self::Jira),
+        ("confluence", Self::Confluence),
+        ("bitbucket", Self::Bitbucket),
+        ("crowd", Self::Crowd),
+        ("scim", Self::Scim),
+    ];
+
     /// The word in the configuration.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Jira => "jira",
-            Self::Confluence => "confluence",
-            Self::Bitbucket => "bitbucket",
-            Self::Crowd => "crowd",
-            Self::Scim => "scim",
-        }
+        Self::NAMED.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
     }
 }
 

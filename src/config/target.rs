@@ -7,13 +7,6 @@ use super::{
     values::{self, Wrong},
 };
 
-const KINDS: &[(&str, TargetKind)] = &[
-    ("jira", TargetKind::Jira),
-    ("confluence", TargetKind::Confluence),
-    ("bitbucket", TargetKind::Bitbucket),
-    ("crowd", TargetKind::Crowd),
-    ("scim", TargetKind::Scim),
-];
 /// The profiles of SCIM servers, as `target::scim` knows them.
 const PROFILES: &[(&str, &str)] =
     &[("generic", "generic"), ("keycloak", "keycloak"), ("atlassian-cloud", "atlassian-cloud")];
@@ -35,7 +28,7 @@ const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_sec
 
 pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let name = table.read("name", values::name);
-    let kind = table.read("kind", values::one_of(KINDS));
+    let kind = table.read("kind", values::one_of(TargetKind::NAMED));
     refuse_keys_of_others(table);
     let address = server_url(table);
     let auth = auth(table, kind);
@@ -62,7 +55,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
 fn refuse_keys_of_others(table: &Table<'_>) {
     let Some(kind) = table.raw("kind").and_then(|kind| kind.get_ref().as_str()) else { return };
     for (key, kinds) in ONLY {
-        if table.has(key) && !kinds.contains(&kind) && KINDS.iter().any(|(known, _)| *known == kind) {
+        if table.has(key) && !kinds.contains(&kind) && TargetKind::NAMED.iter().any(|(known, _)| *known == kind) {
             let wrong = Wrong::new(format!("this is for kind {}, and the target is a {kind}", kinds.join(" and ")));
             table.wrong(key, table.place_of(key), wrong.help("take it away"));
         }
