@@ -153,7 +153,10 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
 
 /// What each target can do, side by side.
 fn tell_capabilities(out: &Out, parts: &[Part]) {
-    let able: Vec<_> = parts.iter().filter_map(|part| Some((part, part.capabilities.as_ref()?.rows()))).collect();
+    // Who lacks the rights can do nothing of it.
+    let may = |part: &&Part| !part.notes.iter().any(|note| note.about == "rights" && note.state == NoteState::No);
+    let able = parts.iter().filter(may).filter_map(|part| Some((part, part.capabilities.as_ref()?.rows())));
+    let able: Vec<_> = able.collect();
     let Some((_, first)) = able.first() else { return };
     let mut heads = vec!["what it can do"];
     heads.extend(able.iter().map(|(part, _)| part.name.as_str()));

@@ -7,14 +7,17 @@ use serde_json::{Value, json};
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, IntentId, Operation},
+    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, IntentId, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
     telemetry::metrics::Peer,
 };
 
-/// So many joins are written down together, and told to a target at once, at most.
-const JOINS: usize = 100;
+/// So many joins are told to a target at once, at most.
+const JOINS_AT_ONCE: usize = 100;
+/// So many are written down together where each is sent by itself: few enough to be sent before they have to be written
+/// down anew, as a slow target would have it, and to be looked after should the process end.
+const JOINS_ALONE: usize = 8;
 
 /// What came of one operation.
 pub(super) enum Sent {
@@ -125,46 +128,52 @@ impl Case<'_> {
                 wanted.push(join);
             }
         }
-        let at_once = self.info.capabilities.bulk_members;
-        let most = if at_once > 1 { at_once.min(JOINS) } else { JOINS };
+        let most = match self.info.capabilities.groups_at_once {
+            0 | 1 => JOINS_ALONE,
+            more => more.min(JOINS_AT_ONCE),
+        };
         let mut done = false;
         let mut left = wanted.as_slice();
         while !left.is_empty() {
-            let (joins, more) = left.split_at(left.len().min(most));
-            let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else { break };
-            let (sent, tried) = self.send_written(joins, &written, account.as_deref_mut()).await?;
+            let joins = &left[..left.len().min(most)];
+            let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
+                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+            };
+            let (sent, ended) = self.send_written(joins, &written, account.as_deref_mut()).await?;
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::LookAgain => return Ok(sent),
                 Sent::Held | Sent::NotPossible => {}
             }
-            left = if tried < joins.len() { &left[tried..] } else { more };
+            left = &left[ended..];
         }
         Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
     }
 
-    /// Sends joins that are written down; tells how many were tried. The others are written down anew.
+    /// Sends joins that are written down; tells how many of the first have ended. The others are written down anew.
     async fn send_written(
         &mut self,
         joins: &[&Operation],
         written: &WrittenDown,
         mut account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
-        if joins.len() > 1 && self.info.capabilities.bulk_members > 1 {
+        let (mut alone, mut done) = (vec![true; joins.len()], false);
+        let together = joins.len() > 1 && self.info.capabilities.groups_at_once > 1;
+        if together {
             match self.join_groups(joins, written.deadline).await? {
-                Ok(()) => {
-                    for (join, intent) in joins.iter().zip(&written.intents) {
-                        self.took_effect(join, *intent);
-                        if let Some(account) = account.as_deref_mut() {
-                            account.apply(join);
+                Ok(refused) => {
+                    for (number, join) in joins.iter().enumerate() {
+                        alone[number] = matches!(join, Operation::AddMember { group, .. } if refused.contains(group));
+                        if !alone[number] {
+                            self.joined(join, written.intents[number], &mut account);
+                            done = true;
                         }
                     }
-                    return Ok((Sent::Done(Applied::Done), joins.len()));
                 }
                 Err(error) if error.kind == TargetErrorKind::Unanswered => {
                     return Err(WorkError::Unanswered { error, until: written.arrives_until });
                 }
-                // One of them is why; by itself each tells.
+                // Nothing was done, and one of them is why; by itself each tells.
                 Err(error) if is_about_one(error.kind) => {}
                 Err(error) => {
                     let refused = ChangeOutcome::Refused { why: error.text.clone() };
@@ -175,29 +184,41 @@ impl Case<'_> {
                 }
             }
         }
-        let mut done = false;
-        for (number, join) in joins.iter().enumerate() {
-            let rest = &written.intents[number..];
-            if number > 0 && self.engine.clock.now() > written.late {
-                self.step.unsent.extend(rest);
-                return Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, number));
+        let alone: Vec<usize> = (0..joins.len()).filter(|number| alone[*number]).collect();
+        for (nth, number) in alone.iter().copied().enumerate() {
+            let rest = || alone[nth..].iter().map(|number| written.intents[*number]);
+            if (nth > 0 || together) && self.engine.clock.now() > written.late {
+                self.step.unsent.extend(rest());
+                let sent = match (together, done) {
+                    (true, _) => Sent::LookAgain,
+                    (false, true) => Sent::Done(Applied::Done),
+                    (false, false) => Sent::NotPossible,
+                };
+                return Ok((sent, number));
             }
-            let answer = self.apply(join, written.deadline).await?;
+            let answer = self.apply(joins[number], written.deadline).await?;
             if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
-                self.step.unsent.extend(&rest[1..]);
+                self.step.unsent.extend(rest().skip(1));
             }
-            match self.note(join, written, number, answer).await? {
+            match self.note(joins[number], written, number, answer).await? {
                 Sent::Done(_) => {
                     done = true;
                     if let Some(account) = account.as_deref_mut() {
-                        account.apply(join);
+                        account.apply(joins[number]);
                     }
                 }
-                Sent::LookAgain => return Ok((Sent::LookAgain, number + 1)),
+                Sent::LookAgain => return Ok((Sent::LookAgain, joins.len())),
                 Sent::Held | Sent::NotPossible => {}
             }
         }
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
+    }
+
+    fn joined(&mut self, join: &Operation, intent: IntentId, account: &mut Option<&mut Account>) {
+        self.took_effect(join, intent);
+        if let Some(account) = account.as_deref_mut() {
+            account.apply(join);
+        }
     }
 
     /// Writes operations down; `None`: past the limit.
@@ -243,7 +264,7 @@ impl Case<'_> {
         &self,
         joins: &[&Operation],
         deadline: Timestamp,
-    ) -> Result<Result<(), TargetError>, WorkError> {
+    ) -> Result<Result<Vec<TargetGroupId>, TargetError>, WorkError> {
         let mut groups = Vec::with_capacity(joins.len());
         let mut who = None;
         for join in joins {
@@ -252,11 +273,14 @@ impl Case<'_> {
                 who = Some((account, name));
             }
         }
-        let Some((account, name)) = who else { return Ok(Ok(())) };
+        let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
         let sent_at = self.engine.clock.now();
         let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
-        self.count(sent_at, answer.as_ref().err());
+        // A target that finds out that it cannot says so without a call.
+        if !answer.as_ref().is_err_and(|error| error.kind == TargetErrorKind::NotPossible) {
+            self.count(sent_at, answer.as_ref().err());
+        }
         Ok(answer)
     }
 

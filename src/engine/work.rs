@@ -43,6 +43,13 @@ impl Engine {
                 Subject::Group(group) => self.work_group(claim, group, rules).await,
             }
         };
-        AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Err((kept, WorkError::Bug)))
+        let panic = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(ended) => return ended,
+            Err(panic) => panic,
+        };
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+        tracing::error!(pair = %kept.pair, subject = %kept.subject, "usersync failed while it worked this: {text}");
+        Err((kept, WorkError::Bug))
     }
 }

@@ -35,7 +35,7 @@ pub struct Connection {
     pub url: Url,
     /// Certificates (PEM) that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// A proxy; without it those of the environment are used.
+    /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<Url>,
     /// Requests at the same time.
     pub parallel: usize,

@@ -41,7 +41,7 @@ pub enum ChangeOutcome {
     FoundDone,
     /// No answer came; looking found it not done.
     FoundNotDone,
-    /// No answer came, and the target does not show whether it was done, so it is done once more.
+    /// No answer came, and the target does not show whether it was done.
     NotSeen,
 }
 

@@ -221,7 +221,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 return Decision::Plan(not_possible(format!("{}: {why}", user.username)));
             }
             let fields = UserFields { display_name: Some(desired.display_name), email: desired.email };
-            let external_id = Some(user.id.clone());
+            let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
             let resolved = situation.groups.resolve(&user.groups);
             let mut planned = Planned {
                 operations: vec![Operation::CreateUser { name: desired.login, fields, external_id }],

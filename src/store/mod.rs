@@ -190,7 +190,7 @@ pub struct Step {
     pub not_possible: Option<Vec<NotPossible>>,
     /// Intents that were not sent and never will be: they leave no change.
     pub unsent: Vec<IntentId>,
-    /// What is sent next, one after another; at most one of them is limited.
+    /// What is sent next.
     pub next: Vec<NewIntent>,
 }
 

@@ -65,7 +65,10 @@ pub struct Capabilities {
     pub rename_group: bool,
     /// Into so many groups an account can be put by one call, [`Target::join_groups`](super::Target::join_groups).
     #[serde(default = "one")]
-    pub bulk_members: usize,
+    pub groups_at_once: usize,
+    /// An account keeps the id that the source has for it.
+    #[serde(default)]
+    pub keeps_external_id: bool,
     /// An account needs an e-mail address.
     pub email_required: bool,
     /// E-mail addresses can be read back.
@@ -105,7 +108,8 @@ impl Capabilities {
             ("deactivate", self.deactivate.to_string()),
             ("delete", yes(self.delete)),
             ("rename groups", yes(self.rename_group)),
-            ("groups joined by one call", self.bulk_members.to_string()),
+            ("groups joined by one call", self.groups_at_once.to_string()),
+            ("keeps the id in Keycloak", yes(self.keeps_external_id)),
             ("e-mail address needed", yes(self.email_required)),
             ("e-mail address told", yes(self.reads_email)),
             ("case of logins", self.login_case.to_string()),

@@ -299,13 +299,19 @@ fn missing(error: &reqwest::Error, server: &str, proxy: Option<&str>, limit: Dur
         return (NoAnswer::NotSent(ErrorClass::Bug, format!("the request could not be written: {why}.")), false);
     }
     if error.is_connect() {
-        return (NoAnswer::NotSent(ErrorClass::Transient, connecting(error, server, proxy, &why)), false);
+        let class = if wants_sign_in(&why) { ErrorClass::Credentials } else { ErrorClass::Transient };
+        return (NoAnswer::NotSent(class, connecting(error, server, proxy, &why)), false);
     }
     if error.is_timeout() {
         let text = format!("{server} did not answer within {} s.", limit.as_secs().max(1));
         return (NoAnswer::Lost(text), false);
     }
     (NoAnswer::Lost(format!("the connection to {server} broke before the answer was complete ({why}).")), true)
+}
+
+/// Whether a proxy asks who is there before it connects (407).
+fn wants_sign_in(why: &str) -> bool {
+    why.to_lowercase().contains("proxy auth")
 }
 
 /// Why no connection came about, and what to do.
@@ -319,12 +325,18 @@ fn connecting(error: &reqwest::Error, server: &str, proxy: Option<&str>, why: &s
         )
     } else if low.contains("tls") || low.contains("handshake") || low.contains("corrupt message") {
         format!("no secure connection to {server} ({why}). Check that the address should begin with https://.")
-    } else if low.contains("proxy auth") {
-        format!("{first} wants a sign-in. {PROXY_SIGN_IN}")
+    } else if wants_sign_in(why) {
+        format!("{first} wants a sign-in (407). {PROXY_SIGN_IN}")
+    } else if low.contains("tunnel") {
+        format!(
+            "{first} was reached, but does not connect to {server} ({why}). Check the server's address, that it runs, and \
+             that the proxy lets usersync through."
+        )
     } else if error.is_dns() || low.contains("dns") || low.contains("lookup") {
         format!("the name of {first} cannot be resolved ({why}). Check the address and this machine's DNS.")
     } else if error.is_timeout() || low.contains("timed out") || low.contains("deadline") {
-        format!("{first} cannot be reached: no connection in time. Check the address, proxy and firewalls.")
+        let way = proxy.map(|proxy| format!(" by {proxy}")).unwrap_or_default();
+        format!("{server} cannot be reached{way}: no connection in time. Check the address, proxy and firewalls.")
     } else if low.contains("refused") {
         format!("{first} refuses the connection. Check that it is running and that the port is right.")
     } else {

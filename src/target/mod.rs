@@ -156,16 +156,16 @@ pub trait Target: Send + Sync {
     /// Does one operation, before `deadline`: past it nothing more is sent.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
 
-    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`. An error
-    /// that is about one of them may leave it a member of others; each is then joined by itself. Only for targets that
-    /// can, and for as many as they can ([`Capabilities::bulk_members`]).
+    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`; gives those that
+    /// were refused, each of which is then joined by itself. With an error, nothing was done, or it is `Unanswered`. Only
+    /// for targets that can, and for as many as they can ([`Capabilities::groups_at_once`]).
     async fn join_groups(
         &self,
         account: &AccountId,
         name: &str,
         groups: &[(&TargetGroupId, &str)],
         deadline: Timestamp,
-    ) -> Result<(), TargetError> {
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
         let _ = (account, groups, deadline);
         Err(TargetError {
             kind: TargetErrorKind::NotPossible,

@@ -1,11 +1,19 @@
 //! Several groups for one person: written down together, sent by one call where the target has such a call.
 
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    model::{Change, ChangeOutcome},
-    sandbox::{Fault, keycloak::NewUser},
+    engine::RunOptions,
+    model::{Change, ChangeOutcome, Operation, Pair, RunTrigger},
+    sandbox::{Fault, house::HouseOptions, keycloak::NewUser, neighbours::Product},
+    store::Store,
 };
 
-use crate::{access::Git, support::world};
+use crate::{
+    access::Git,
+    support::{World, options, world, world_with},
+};
 
 const BLUE: &[&str] = &["/blue-one", "/blue-two", "/blue-three"];
 
@@ -27,8 +35,8 @@ fn joining(git: &Git) -> Vec<String> {
 }
 
 /// How the joins of somebody in one target ended.
-async fn joins(git: &Git, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
-    let changes = git.w.changes_of(&git.w.id(login)).await;
+async fn joins(w: &World, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
+    let changes = w.changes_of(&w.id(login)).await;
     let joins = changes.into_iter().filter(|one| one.verb == "join" && one.pair.target.as_str() == target);
     let group = |change: &Change| change.after["group_name"].as_str().expect("a name").to_owned();
     let mut joins: Vec<_> = joins.map(|change| (group(&change), change.outcome)).collect();
@@ -52,8 +60,8 @@ async fn one_call_puts_somebody_into_several_groups() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups"]);
     assert!(is_in_all(&git, "bob"));
-    assert_eq!(joins(&git, "git", "bob").await, all(&ChangeOutcome::Done));
-    assert_eq!(joins(&git, "jira", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(joins(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(joins(&git.w, "jira", "bob").await, all(&ChangeOutcome::Done));
 }
 
 #[tokio::test]
@@ -64,7 +72,7 @@ async fn such_a_call_without_an_answer_is_settled_by_looking() {
         git.server.faults.add(fault.method("POST").path("add-groups").once());
         join_all(&git, "bob").await;
         assert!(is_in_all(&git, "bob"));
-        let ended = joins(&git, "git", "bob").await;
+        let ended = joins(&git.w, "git", "bob").await;
         assert_eq!(ended.iter().filter(|(_, outcome)| *outcome == found).count(), 3, "{ended:?}");
         let done = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
         assert_eq!(ended.iter().filter(|(_, outcome)| done(outcome)).count(), 3, "{ended:?}");
@@ -80,7 +88,42 @@ async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups", "add-users", "add-users", "add-users"]);
     assert!(is_in_all(&git, "bob"));
-    assert_eq!(joins(&git, "git", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(joins(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
+}
+
+#[tokio::test]
+async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() {
+    let server = Product::Scim.imitate().await.expect("a free port");
+    let neighbour = server.neighbour().expect("a client");
+    let scim = Arc::clone(&neighbour.target);
+    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
+    for group in BLUE {
+        w.realm().create_group(None, &group[1..]).await.expect("made");
+    }
+    w.calm().await;
+    // Somebody deletes the first of them there, and nobody told.
+    let gone = scim.group_named("blue-one").await.expect("a look").expect("made");
+    let delete = Operation::DeleteGroup { group: gone.id, name: gone.name };
+    scim.apply(&delete, Timestamp::now() + SignedDuration::from_secs(30)).await.expect("deleted");
+    w.realm().create_user(NewUser::named("bob").in_groups(BLUE)).await.expect("made");
+    w.calm().await;
+
+    let pair = Pair::new("acme", "scim");
+    let ended = joins(&w, "scim", "bob").await;
+    let of = |name: &str| -> Vec<_> { ended.iter().filter(|(group, _)| group == name).map(|(_, how)| how).collect() };
+    assert_eq!(of("blue-two"), [&ChangeOutcome::Done], "{ended:?}");
+    assert_eq!(of("blue-three"), [&ChangeOutcome::Done], "{ended:?}");
+    assert!(of("blue-one").iter().all(|how| matches!(how, ChangeOutcome::Refused { .. })), "{ended:?}");
+    let given = async || w.house.store.link(&pair, &w.id("bob").into()).await.expect("read").expect("linked").given;
+    assert_eq!(given().await.len(), 2, "what was given is known, so that it can be taken");
+
+    // A run makes the group anew.
+    let run = RunOptions::apply(RunTrigger::Schedule);
+    Box::pin(w.house.engine.run(&pair, &run)).await.expect("the run ends");
+    w.calm().await;
+    let groups = server.server.held().groups;
+    assert!(BLUE.iter().all(|group| groups[&group[1..]].contains("bob")), "{groups:?}");
+    assert_eq!(given().await.len(), 3);
 }
 
 #[tokio::test]
@@ -91,7 +134,7 @@ async fn a_refusal_that_is_about_no_group_ends_them_all() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups", "add-groups"]);
     assert!(is_in_all(&git, "bob"));
-    let ended = joins(&git, "git", "bob").await;
+    let ended = joins(&git.w, "git", "bob").await;
     let refused = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Refused { .. });
     assert_eq!(ended.iter().filter(|(_, outcome)| refused(outcome)).count(), 3, "{ended:?}");
     assert_eq!(ended.len(), 6, "{ended:?}");

@@ -10,7 +10,11 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
 use url::Url;
 use usersync::{
     model::{ErrorClass, Operation},
@@ -137,7 +141,7 @@ async fn proxies(place: Place) {
 
     let refusing = Front::before(&place, None, false).await;
     let proxy: Url = format!("http://{}", refusing.address).parse().expect("an address");
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let nobody: Url = format!("http://{closed}").parse().expect("an address");
     for (proxy, says) in [(proxy, "proxy on the way to"), (nobody.clone(), nobody.as_str().trim_end_matches('/'))] {
         let client = place.client(url.clone(), |http| http.proxy = Some(proxy));
@@ -148,7 +152,37 @@ async fn proxies(place: Place) {
     assert!(place.target.account_named("bob").await.expect("a look").is_none());
 }
 
-/// Both for each kind.
+/// A proxy that answers whoever wants to be connected, and then hangs up.
+async fn refusing_to_connect(status: &'static str) -> (Url, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("an address");
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).await;
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, task)
+}
+
+async fn tunnels(place: Place) {
+    let url = instead(&place, "https://target.invalid");
+    for (status, class, says) in [
+        ("407 Proxy Authentication Required", ErrorClass::Credentials, "wants a sign-in (407)"),
+        ("502 Bad Gateway", ErrorClass::Transient, "was reached, but does not connect to https://target.invalid"),
+    ] {
+        let (proxy, task) = refusing_to_connect(status).await;
+        let client = place.client(url.clone(), |http| http.proxy = Some(proxy.clone()));
+        let error = client.apply(&create("bob"), soon()).await.expect_err("there is no way");
+        assert_eq!(error.kind, TargetErrorKind::NotDone(class), "{error}");
+        assert!(error.text.contains(says) && error.text.contains(proxy.as_str().trim_end_matches('/')), "{error}");
+        task.abort();
+    }
+}
+
+/// All for each kind.
 macro_rules! kinds {
     ($($kind:ident)*) => {
         $(
@@ -161,6 +195,11 @@ macro_rules! kinds {
                 #[tokio::test]
                 async fn proxies() {
                     super::proxies(super::places::$kind().await).await;
+                }
+
+                #[tokio::test]
+                async fn tunnels() {
+                    super::tunnels(super::places::$kind().await).await;
                 }
             }
         )*

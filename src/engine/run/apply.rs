@@ -1,11 +1,14 @@
 //! Applying what a run planned, and what it records at its end.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 
 use super::{
@@ -43,7 +46,7 @@ impl Applying {
 /// Subjects under way where so many calls go at once: some more, as each waits for the store at times. The target's own
 /// limit of calls stays.
 fn side_by_side(parallel: usize) -> usize {
-    parallel.max(1) + parallel.div_ceil(2)
+    parallel.max(1) + parallel / 4
 }
 
 impl Run<'_> {
@@ -66,7 +69,20 @@ impl Run<'_> {
         broken.into_iter().next().map_or(Ok(()), Err)
     }
 
+    /// Works one of them; a defect ends no other, which would keep its claim.
     async fn apply_one(
+        &self,
+        phase: &'static str,
+        item: Item,
+        rules: &RunRules,
+        state: &Applying,
+        total: usize,
+    ) -> Result<(), WorkError> {
+        let work = AssertUnwindSafe(self.claim_and_work(phase, item, rules, state, total));
+        work.catch_unwind().await.unwrap_or(Err(WorkError::Bug))
+    }
+
+    async fn claim_and_work(
         &self,
         phase: &'static str,
         item: Item,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{codec, codec::millis, memory::Claim, tasks::rank, writer::Tx};
 use crate::{
     model::{Cause, NewHeldItem, Priority, Subject, Token},
-    store::{Failure, Step, Stepped, StoreResult, Waiting},
+    store::{Failure, Step, Stepped, StoreError, StoreResult, Waiting},
 };
 
 /// Following who waits for whom ends here at the latest: a chain that does not come back may be long, not endless.
@@ -47,6 +47,9 @@ impl Tx {
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
+        if !last.next.is_empty() {
+            return Err(StoreError::Failed("work that is done sends nothing more".to_owned()));
+        }
         let stepped = self.step(token, last, now).await?;
         if stepped == Stepped::Written {
             self.end_done(token, held, settle_at, now).await?;

@@ -1,5 +1,7 @@
 //! One step of a worker: settles, writes what was learnt, writes down what is sent next. [6]
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{memory::Claim, writer::Tx};
@@ -29,12 +31,18 @@ impl Tx {
         for one in &step.settled {
             settled.push((self.intent(one.intent).await?, &one.outcome));
         }
+        for id in &step.unsent {
+            let open = self.intent(*id).await?;
+            if open.pair != claim.pair || open.subject != claim.subject {
+                return Err(StoreError::Failed(format!("intent {id} is not the claimed {}'s", claim.subject)));
+            }
+        }
         for item in step.next.iter().filter_map(|next| next.approved_by) {
             self.check_approved(&claim, item).await?;
         }
 
-        for intent in &step.unsent {
-            self.forget_intent(&claim, *intent).await?;
+        for intent in step.unsent {
+            self.forget_intent(intent).await?;
         }
         for (intent, outcome) in &settled {
             self.settle(intent, outcome, now).await?;
@@ -72,9 +80,12 @@ impl Tx {
         if step.next.is_empty() {
             return Ok(Stepped::Written);
         }
+        let mut limited = HashMap::new();
         for next in &step.next {
             if let (Some(limit), Some(kind)) = (next.limit, next.operation.limited()) {
-                let done = self.done_in_last_hour(claim.no, kind, now).await?;
+                let before = limited.entry(kind).or_insert(0);
+                let done = self.done_in_last_hour(claim.no, kind, now).await? + *before;
+                *before += 1;
                 if done >= limit {
                     return Ok(Stepped::PastLimit { done });
                 }

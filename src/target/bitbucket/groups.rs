@@ -12,7 +12,7 @@ use crate::{
     model::{AccountId, TargetGroup, TargetGroupId},
     target::{
         Applied, Page, TargetError, TargetErrorKind,
-        rest::{Ask, error, fold, not_possible},
+        rest::{Ask, error, few, fold, not_possible},
     },
 };
 
@@ -137,7 +137,7 @@ impl BitbucketTarget {
         login: &str,
         deadline: Timestamp,
     ) -> Result<(), TargetError> {
-        let what = format!("adding {login} to {}", groups.join(", "));
+        let what = format!("adding {login} to {}", few(&groups));
         let deadline = Some(deadline);
         self.can_join(account, login, &what, deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/users/add-groups", &what)

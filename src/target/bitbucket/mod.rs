@@ -118,9 +118,9 @@ impl Target for BitbucketTarget {
         name: &str,
         groups: &[(&TargetGroupId, &str)],
         deadline: Timestamp,
-    ) -> Result<(), TargetError> {
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
         let groups = groups.iter().map(|(_, spelled)| *spelled).collect();
-        self.add_to_groups(groups, account, name, deadline).await
+        self.add_to_groups(groups, account, name, deadline).await.map(|()| Vec::new())
     }
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {

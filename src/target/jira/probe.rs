@@ -144,7 +144,8 @@ impl JiraTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
-                bulk_members: 1,
+                groups_at_once: 1,
+                keeps_external_id: false,
                 email_required: true,
                 reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.

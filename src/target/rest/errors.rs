@@ -86,6 +86,11 @@ pub fn not_done(class: ErrorClass, text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotDone(class), text)
 }
 
+/// Names of groups, or how many they are where nobody would read them all.
+pub fn few(names: &[&str]) -> String {
+    if names.len() > 3 { format!("{} groups", names.len()) } else { names.join(", ") }
+}
+
 /// Answered, and this object cannot be treated so.
 pub fn not_possible(text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotPossible, text)

@@ -12,10 +12,10 @@ use super::{
     wire::{Resource, adding, field},
 };
 use crate::{
-    model::{AccountId, ErrorClass, TargetGroupId},
+    model::{AccountId, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, error, not_done, not_possible},
+        rest::{Ask, error, few, not_possible},
     },
 };
 
@@ -28,16 +28,16 @@ impl ScimTarget {
         service.bulk.filter(|_| takes)
     }
 
-    /// Adds an account to several groups. What the server does not take together it may still take one by one.
+    /// Adds an account to several groups; gives those that were refused.
     pub(super) async fn add_to_groups(
         &self,
         account: &AccountId,
         name: &str,
         groups: &[(&TargetGroupId, &str)],
         deadline: Timestamp,
-    ) -> Result<(), TargetError> {
-        let names = groups.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
-        let what = format!("adding {name} to {names}");
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        let names: Vec<&str> = groups.iter().map(|(_, name)| *name).collect();
+        let what = format!("adding {name} to {}", few(&names));
         let one_by_one = || not_possible(format!("{what}: not by one call."));
         let service = self.service(Some(deadline)).await?;
         let Some(Bulk { most, bytes }) = self.bulk(&service) else { return Err(one_by_one()) };
@@ -55,16 +55,14 @@ impl ScimTarget {
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
             status if status.is_success() => {}
-            StatusCode::PAYLOAD_TOO_LARGE => return Err(one_by_one()),
-            StatusCode::BAD_REQUEST
-            | StatusCode::FORBIDDEN
-            | StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => {
-                // It says that it takes them, and does not.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+                if self.rest.said(&answer, None).own =>
+            {
+                tracing::warn!("{what}: the SCIM server says that it takes bulk, and does not; groups go one by one");
                 self.learned.no_bulk.store(true, Ordering::Relaxed);
                 return Err(one_by_one());
             }
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => return Err(one_by_one()),
             _ => return Err(self.rest.unexpected(&ask, &answer)),
         }
         let told = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
@@ -74,16 +72,8 @@ impl ScimTarget {
                 format!("{what}: the SCIM server does not say of each how it ended. That is found out by looking.");
             return Err(error(TargetErrorKind::Unanswered, text));
         }
-        let refused: Vec<&str> = groups
-            .iter()
-            .zip(statuses)
-            .filter(|(_, status)| !(200..300).contains(status))
-            .map(|((_, group), _)| *group)
-            .collect();
-        if refused.is_empty() {
-            return Ok(());
-        }
-        Err(not_done(ErrorClass::Permanent, format!("{what}: the SCIM server refused {}.", refused.join(", "))))
+        let refused = groups.iter().zip(statuses).filter(|(_, status)| !(200..300).contains(status));
+        Ok(refused.map(|((group, _), _)| (*group).clone()).collect())
     }
 }
 

@@ -149,7 +149,7 @@ impl Target for ScimTarget {
         name: &str,
         groups: &[(&TargetGroupId, &str)],
         deadline: Timestamp,
-    ) -> Result<(), TargetError> {
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
         self.add_to_groups(account, name, groups, deadline).await
     }
 

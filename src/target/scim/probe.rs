@@ -75,7 +75,8 @@ impl ScimTarget {
                 delete: true,
                 // The standard can; usersync makes a renamed group anew everywhere.
                 rename_group: false,
-                bulk_members: self.bulk(&service).map_or(1, |bulk| bulk.most),
+                groups_at_once: self.bulk(&service).map_or(1, |bulk| bulk.most),
+                keeps_external_id: true,
                 email_required: service.email_required,
                 reads_email: true,
                 login_case: service.profile.login_case,

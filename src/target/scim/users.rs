@@ -130,8 +130,11 @@ impl ScimTarget {
             } else {
                 not_possible(format!(
                     "{what}: the SCIM server says that something of it is taken{quoted}, but not the login; most likely \
-                     it is the e-mail address: give one of the two another. Or somebody there has its externalId {}.",
-                    external_id.map_or("", UserId::as_str)
+                     it is the e-mail address. Give one of the two another.{}",
+                    external_id.map_or_else(String::new, |id| format!(
+                        " Or another account there has the externalId {id}: take it away there, or rename that account to \
+                         this login, so that it is adopted."
+                    ))
                 ))
             });
         }
