@@ -1,4 +1,4 @@
-//! One claimed subject while it is worked: what is sent, what was learnt, what is held.
+//! One claimed subject while it is worked: what was learnt, what is held, how it ends.
 
 use std::{collections::HashSet, sync::Arc};
 

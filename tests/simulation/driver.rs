@@ -785,7 +785,10 @@ fn engine(
     });
     let target = pairs[0].target.clone();
     let identity = format!("https://{target}.example");
-    let mut port = TargetPort::new(target, Arc::new(SimulatedTarget { shared: Arc::clone(shared), identity }));
+    let mut port = TargetPort::new(
+        target,
+        Arc::new(SimulatedTarget { shared: Arc::clone(shared), identity, groups_at_once: scenario.groups_at_once }),
+    );
     port.parallel = 2;
     let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());
     let clock = Arc::clone(shared);

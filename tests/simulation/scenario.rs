@@ -73,6 +73,8 @@ pub struct Scenario {
     pub workers: usize,
     /// Whether the target is addressed by login.
     pub by_name: bool,
+    /// How many joins one call takes.
+    pub groups_at_once: usize,
     /// How many removals of a kind the safety gate lets through in an hour, if it is to matter.
     pub safety: Option<u32>,
     pub budget: Budget,
@@ -89,6 +91,7 @@ pub const ONE: Scenario = Scenario {
     group_names: &[],
     workers: 2,
     by_name: false,
+    groups_at_once: 1,
     safety: None,
     budget: Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 },
 };

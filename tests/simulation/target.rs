@@ -18,6 +18,8 @@ use crate::{
 pub struct SimulatedTarget {
     pub shared: Arc<Shared>,
     pub identity: String,
+    /// How many joins one call takes.
+    pub groups_at_once: usize,
 }
 
 impl SimulatedTarget {
@@ -83,7 +85,7 @@ impl Target for SimulatedTarget {
                 deactivate: Deactivation::Switch,
                 delete: true,
                 rename_group: false,
-                groups_at_once: 1,
+                groups_at_once: self.groups_at_once,
                 keeps_external_id: false,
                 email_required: false,
                 reads_email: true,
@@ -168,5 +170,34 @@ impl Target for SimulatedTarget {
         let answer = self.shared.world().answers.remove(&request);
         drop(waiting);
         answer.expect("the gate opens once there is an answer")
+    }
+
+    async fn join_groups(
+        &self,
+        account: &AccountId,
+        name: &str,
+        groups: &[(&TargetGroupId, &str)],
+        deadline: Timestamp,
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        let join = |(group, spelled): &(&TargetGroupId, &str)| Operation::AddMember {
+            group: (*group).clone(),
+            group_name: (*spelled).to_owned(),
+            account: account.clone(),
+            name: name.to_owned(),
+        };
+        let operations: Vec<Operation> = groups.iter().map(join).collect();
+        let gates = &self.shared.gates;
+        let sender = gates.actor();
+        gates.pass(format!("sends together: {} and others", operations[0]), Opens::Chosen).await;
+        if self.shared.world().now > deadline {
+            return Err(too_late(&operations[0]));
+        }
+        let request = self.shared.world().send_together(&operations, deadline, sender);
+        let waiting = Sender { shared: &self.shared, request };
+        gates.pass(format!("hears of: {} and others", operations[0]), Opens::Answered(request)).await;
+        let answer = self.shared.world().answers.remove(&request);
+        drop(waiting);
+        answer.expect("the gate opens once there is an answer")?;
+        Ok(self.shared.world().refused.remove(&request).unwrap_or_default())
     }
 }

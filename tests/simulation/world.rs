@@ -62,6 +62,8 @@ pub struct OnItsWay {
 pub struct Request {
     pub operation: Operation,
     pub intent: Option<IntentId>,
+    /// What else is asked for by the same call.
+    pub also: Vec<(Operation, Option<IntentId>)>,
     pub deadline: Timestamp,
     /// Who waits for the answer; nobody, once the sender has died or given up waiting.
     pub sender: Option<Actor>,
@@ -91,6 +93,8 @@ pub struct World {
     pub requests: BTreeMap<u64, Request>,
     /// Answers on their way back, by their requests.
     pub answers: BTreeMap<u64, Result<Applied, TargetError>>,
+    /// Groups that calls for several refused, by their requests.
+    pub refused: BTreeMap<u64, Vec<TargetGroupId>>,
     pub intents: BTreeMap<IntentId, Intent>,
     /// Subjects that are claimed, and by which claim.
     pub claims: BTreeMap<(usize, Subject), Token>,
@@ -121,6 +125,7 @@ impl World {
             by_name,
             requests: BTreeMap::new(),
             answers: BTreeMap::new(),
+            refused: BTreeMap::new(),
             intents: BTreeMap::new(),
             claims: BTreeMap::new(),
             fail_reading: false,
@@ -249,6 +254,31 @@ impl World {
     /// A request sets out.
     pub fn send(&mut self, operation: &Operation, deadline: Timestamp, sender: Actor) -> u64 {
         let number = self.number();
+        let intent = self.set_out(operation, sender);
+        let same = |request: &&Request| {
+            request.sender.is_some()
+                && operation.account().is_some()
+                && request.operation.account() == operation.account()
+        };
+        if let Some(other) = self.requests.values().find(same) {
+            let text = format!("{operation} and {} are under way at once for one account", other.operation);
+            self.violated("S2", text);
+        }
+        let operation = operation.clone();
+        self.requests.insert(number, Request { operation, intent, also: Vec::new(), deadline, sender: Some(sender) });
+        number
+    }
+
+    /// One request for several.
+    pub fn send_together(&mut self, operations: &[Operation], deadline: Timestamp, sender: Actor) -> u64 {
+        let number = self.send(&operations[0], deadline, sender);
+        let also = operations[1..].iter().map(|one| (one.clone(), self.set_out(one, sender))).collect();
+        self.requests.get_mut(&number).expect("just sent").also = also;
+        number
+    }
+
+    /// The intent of what is sent.
+    fn set_out(&mut self, operation: &Operation, sender: Actor) -> Option<IntentId> {
         self.sent += 1;
         let intent = self.intents.iter_mut().rev().find(|(_, intent)| {
             intent.writer == sender && !intent.sent && intent.outcome.is_none() && intent.operation == *operation
@@ -260,38 +290,54 @@ impl World {
         if intent.is_none() {
             self.violated("S3", format!("{operation} is sent without an intent"));
         }
-        let same = |request: &&Request| {
-            request.sender.is_some()
-                && operation.account().is_some()
-                && request.operation.account() == operation.account()
-        };
-        if let Some(other) = self.requests.values().find(same) {
-            let text = format!("{operation} and {} are under way at once for one account", other.operation);
-            self.violated("S2", text);
-        }
-        let request = Request { operation: operation.clone(), intent, deadline, sender: Some(sender) };
-        self.requests.insert(number, request);
-        number
+        intent
     }
 
     /// A request arrives and takes effect, or is refused.
     pub fn arrive(&mut self, number: u64) {
         let Some(request) = self.requests.remove(&number) else { return };
+        if !request.also.is_empty() {
+            return self.arrive_together(number, request);
+        }
         let answer = self.take_effect(&request.operation);
         let late = if request.sender.is_some() { "" } else { ", though nobody waits for it any more" };
         let outcome = answer.as_ref().map_or_else(|error| format!("refused, {}", error.text), |_| "done".into());
         self.say(format!("target: {}: {outcome}{late}", request.operation));
         if answer.is_ok() {
-            match request.intent.and_then(|id| self.intents.get_mut(&id)) {
-                Some(intent) if intent.outcome.is_none() => intent.took_effect = true,
-                _ => {
-                    let text = format!("{} takes effect though its intent is not open", request.operation);
-                    self.violated("S3", text);
-                }
-            }
+            self.effect(&request.operation, request.intent);
         }
         if request.sender.is_some() {
             self.answers.insert(number, answer);
+        }
+    }
+
+    /// A request for several arrives; some of them are refused, and the others take effect all the same.
+    fn arrive_together(&mut self, number: u64, request: Request) {
+        let Request { operation, intent, also, sender, .. } = request;
+        let mut refused = Vec::new();
+        for (nth, (operation, intent)) in (0..).zip([(operation, intent)].into_iter().chain(also)) {
+            let done = !(number + nth).is_multiple_of(3) && self.take_effect(&operation).is_ok();
+            self.say(format!("target: together: {operation}: {}", if done { "done" } else { "refused" }));
+            if done {
+                self.effect(&operation, intent);
+            } else if let Operation::AddMember { group, .. } = operation {
+                // It may be sent once more, by itself.
+                if let Some(intent) = intent.and_then(|id| self.intents.get_mut(&id)) {
+                    intent.sent = false;
+                }
+                refused.push(group);
+            }
+        }
+        if sender.is_some() {
+            self.refused.insert(number, refused);
+            self.answers.insert(number, Ok(Applied::Done));
+        }
+    }
+
+    fn effect(&mut self, operation: &Operation, intent: Option<IntentId>) {
+        match intent.and_then(|id| self.intents.get_mut(&id)) {
+            Some(intent) if intent.outcome.is_none() => intent.took_effect = true,
+            _ => self.violated("S3", format!("{operation} takes effect though its intent is not open")),
         }
     }
 
