@@ -15,8 +15,8 @@ use crate::{
 
 /// So many joins are told to a target at once, at most.
 const JOINS_AT_ONCE: usize = 100;
-/// So many are written down together where each is sent by itself: few enough to be sent before they have to be written
-/// down anew, as a slow target would have it, and to be looked after should the process end.
+/// So many are written down together where each is sent by itself. With a slow target more would be written down again
+/// and again, and after a crash each of them is looked after.
 const JOINS_ALONE: usize = 8;
 
 /// What came of one operation.
@@ -157,34 +157,13 @@ impl Case<'_> {
         written: &WrittenDown,
         mut account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
-        let (mut alone, mut done) = (vec![true; joins.len()], false);
         let together = joins.len() > 1 && self.info.capabilities.groups_at_once > 1;
-        if together {
-            match self.join_groups(joins, written.deadline).await? {
-                Ok(refused) => {
-                    for (number, join) in joins.iter().enumerate() {
-                        alone[number] = matches!(join, Operation::AddMember { group, .. } if refused.contains(group));
-                        if !alone[number] {
-                            self.joined(join, written.intents[number], &mut account);
-                            done = true;
-                        }
-                    }
-                }
-                Err(error) if error.kind == TargetErrorKind::Unanswered => {
-                    return Err(WorkError::Unanswered { error, until: written.arrives_until });
-                }
-                // Nothing was done, and one of them is why; by itself each tells.
-                Err(error) if is_about_one(error.kind) => {}
-                Err(error) => {
-                    let refused = ChangeOutcome::Refused { why: error.text.clone() };
-                    let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
-                    self.step.settled.extend(settled);
-                    self.flush().await?;
-                    return Err(error.into());
-                }
-            }
-        }
-        let alone: Vec<usize> = (0..joins.len()).filter(|number| alone[*number]).collect();
+        let alone = if together {
+            self.send_together(joins, written, account.as_deref_mut()).await?
+        } else {
+            (0..joins.len()).collect()
+        };
+        let mut done = alone.len() < joins.len();
         for (nth, number) in alone.iter().copied().enumerate() {
             let rest = || alone[nth..].iter().map(|number| written.intents[*number]);
             if (nth > 0 || together) && self.engine.clock.now() > written.late {
@@ -214,11 +193,40 @@ impl Case<'_> {
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
     }
 
-    fn joined(&mut self, join: &Operation, intent: IntentId, account: &mut Option<&mut Account>) {
-        self.took_effect(join, intent);
-        if let Some(account) = account.as_deref_mut() {
-            account.apply(join);
+    /// Sends joins by one call; gives those, by number, that are to be sent by themselves.
+    async fn send_together(
+        &mut self,
+        joins: &[&Operation],
+        written: &WrittenDown,
+        mut account: Option<&mut Account>,
+    ) -> Result<Vec<usize>, WorkError> {
+        let refused = match self.join_groups(joins, written.deadline).await? {
+            Ok(refused) => refused,
+            Err(error) if error.kind == TargetErrorKind::Unanswered => {
+                return Err(WorkError::Unanswered { error, until: written.arrives_until });
+            }
+            // Nothing was done, and one of them is why; by itself each tells.
+            Err(error) if is_about_one(error.kind) => return Ok((0..joins.len()).collect()),
+            Err(error) => {
+                let refused = ChangeOutcome::Refused { why: error.text.clone() };
+                let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
+                self.step.settled.extend(settled);
+                self.flush().await?;
+                return Err(error.into());
+            }
+        };
+        let mut alone = Vec::new();
+        for (number, join) in joins.iter().enumerate() {
+            if matches!(join, Operation::AddMember { group, .. } if refused.contains(group)) {
+                alone.push(number);
+                continue;
+            }
+            self.took_effect(join, written.intents[number]);
+            if let Some(account) = account.as_deref_mut() {
+                account.apply(join);
+            }
         }
+        Ok(alone)
     }
 
     /// Writes operations down; `None`: past the limit.
