@@ -43,7 +43,7 @@ pub async fn cut_off_every_write() {
 
 /// One world, one deed after the other; how many writes were cut off.
 async fn play(when: When, deeds: &'static [Deed]) -> usize {
-    let scene = Scene::set().await;
+    let scene = Scene::set(when.call()).await;
     let mut cut_off = 0;
     for deed in deeds {
         cut_off += Cut::begin(&scene, *deed, when).await.and_settle().await;

@@ -3,6 +3,7 @@
 //! Deleting a user and deleting a group are left out: neither the planner nor the engine ever sends them (who is deleted
 //! in Keycloak is deactivated, a group that is deleted there is let go), so no change in Keycloak leads to one.
 
+use jiff::SignedDuration;
 use usersync::{
     model::{ChangeOutcome, Subject},
     sandbox::{
@@ -55,6 +56,13 @@ pub struct Expected {
 
 impl When {
     pub const ALL: [Self; 3] = [Self::Done, Self::NeverDone, Self::DoneLater];
+
+    /// How long a write may take. So long a request can arrive, and so long nobody looks whether it did: long enough for a
+    /// busy machine to get a write to every target and a kill, and the next process to its work where that is part of it;
+    /// short enough to be waited for.
+    pub fn call(self) -> SignedDuration {
+        SignedDuration::from_secs(if self == Self::DoneLater { 25 } else { 10 })
+    }
 
     /// Whether the write that is cut off takes effect.
     pub fn takes_effect(self) -> bool {

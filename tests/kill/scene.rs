@@ -27,11 +27,8 @@ use crate::{
     deeds::{Kind, WITNESS},
 };
 
-/// How long a write may take here. So long a request can arrive, and so long nobody looks whether it did: long enough for
-/// a busy machine to get a write to every target, a kill, and the next process, short enough to be waited for.
-const CALL: SignedDuration = SignedDuration::from_secs(6);
 /// What does not come about in this time never will.
-const AT_MOST: Duration = Duration::from_mins(1);
+const AT_MOST: Duration = Duration::from_mins(3);
 
 /// A target, seen from outside.
 pub struct Filled {
@@ -66,14 +63,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// All in service, nothing left to do.
-    pub async fn set() -> Self {
+    /// All in service, nothing left to do. A write may take so long.
+    pub async fn set(call: SignedDuration) -> Self {
         let neighbours = neighbours::all().await.expect("free ports");
         let folder = tempfile::tempdir().expect("a folder");
         let file: PathBuf = folder.path().join("usersync.db");
         let urls = neighbours.iter().map(|other| other.url.clone()).collect();
         // Reads may take their time; what is cut off is cut off by the kill, never by impatience.
-        let orders = Orders { store: file.clone(), neighbours: urls, call: CALL, patience: AT_MOST };
+        let orders = Orders { store: file.clone(), neighbours: urls, call, patience: AT_MOST };
         let grounds = Grounds::prepare(orders.options().expect("good addresses")).await.expect("free ports");
         crate::deeds::prepare(&grounds.realm).await;
         let seen = |kind, name: TargetName, faults: &Faults, journal: &Journal, brought| {
