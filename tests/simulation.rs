@@ -211,7 +211,7 @@ scenarios! {
             people: &[("u0", "x", &[])],
             groups: &[("g0", "staff"), ("g1", "crew"), ("g2", "guests")],
             kinds: &[Member("u0", "g0"), Member("u0", "g1"), Member("u0", "g2"), Toggle("u0")],
-            budget: Budget { change: 4, drift: 1, ..FAULTS },
+            budget: Budget { change: 4, ..FAULTS },
         };
     joins_together_fault: 80, "the same by one call, of which a part is refused",
         ONE {
@@ -219,7 +219,7 @@ scenarios! {
             groups: &[("g0", "staff"), ("g1", "crew"), ("g2", "guests")],
             kinds: &[Member("u0", "g0"), Member("u0", "g1"), Member("u0", "g2"), Delete("u0"), Born("u1")],
             groups_at_once: 3,
-            budget: Budget { change: 4, drift: 1, ..FAULTS },
+            budget: Budget { change: 4, ..FAULTS },
         };
     namesakes: 80, "two groups come to have one name, and part again",
         TWO {
