@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use usersync::{
     config::{
         Config, ConfigErrors, DEFAULT_SCHEDULE, Drawing, EXAMPLE, Env, LogFormat, Row, Schedule, Secret, TargetAuth,
-        TargetKind, find, reference, reference_markdown,
+        find, reference, reference_markdown,
     },
-    model::{FirstRun, Policy},
+    model::{Empty, FirstRun, Policy, When},
 };
 
 const TOKEN: &str = "NjM0OTk3ODQ2-Jira-token";
@@ -124,8 +124,8 @@ fn defaults_fill_what_is_not_written() {
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, tracing::Level::INFO));
     let target = &config.targets[0];
     assert_eq!(
-        (target.name.as_str(), target.kind, target.url.as_str()),
-        ("jira-prod", TargetKind::Jira, "https://jira.example.org/")
+        (target.name.as_str(), target.kind.name, target.url.as_str()),
+        ("jira-prod", "jira", "https://jira.example.org/")
     );
     assert!(matches!(&target.auth, TargetAuth::Token(secret) if secret.read().unwrap().expose_secret() == TOKEN));
     assert_eq!(
@@ -231,7 +231,7 @@ fn scim(lines: &str) -> String {
 fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
     let folder = Folder::new();
     let config = folder.load(&scim("token_file = \"jira.token\"")).unwrap();
-    assert_eq!((config.targets[0].kind, config.targets[0].profile), (TargetKind::Scim, None));
+    assert_eq!((config.targets[0].kind.name, config.targets[0].profile), ("scim", None));
     let client =
         "token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"\nclient_secret_file = \"client.secret\"";
     let config = folder.load(&scim(&format!("{client}\nscope = \"scim\"\nprofile = \"keycloak\""))).unwrap();
@@ -349,6 +349,12 @@ fn example_keys() -> BTreeMap<(String, String), String> {
             && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         {
             let value = value.split(" #").next().unwrap_or_default().trim();
+            // What is called by the administrator's own names stands for all such.
+            if section.contains(".policy.targets.") {
+                let section = "[connector.policy.targets.TARGET.attributes]".to_owned();
+                keys.insert((section, "ATTRIBUTE".to_owned()), value.to_owned());
+                continue;
+            }
             keys.insert((section.clone(), key.to_owned()), value.to_owned());
         }
     }
@@ -394,9 +400,12 @@ fn the_parser_reads_every_key_of_the_list() {
             "[[connector]]",
             "[connector.policy]",
             "[connector.policy.safety]",
+            "[connector.policy.targets.TARGET.attributes]",
         ];
         for section in sections {
-            if section == "[server.tls]" && row.section != section {
+            if matches!(section, "[server.tls]" | "[connector.policy.targets.TARGET.attributes]")
+                && row.section != section
+            {
                 continue;
             }
             lines.push(section.to_owned());
@@ -438,7 +447,9 @@ fn the_policys_keys_and_defaults_are_those_of_the_model() {
     }
     let mut model = BTreeSet::new();
     flatten(&serde_json::to_value(Policy::default()).unwrap(), "connector.policy", &mut model);
-    let rows: Vec<_> = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy")).collect();
+    let rows = reference().into_iter().filter(|row| row.section.starts_with("[connector.policy"));
+    // What is wanted of single targets has no default.
+    let rows: Vec<_> = rows.filter(|row| !row.section.contains(".targets.")).collect();
     let listed: BTreeSet<String> =
         rows.iter().map(|row| format!("{}.{}", row.section.trim_matches(['[', ']']), row.key)).collect();
     assert_eq!(model, listed);
@@ -504,7 +515,7 @@ fn a_key_of_one_kind_is_taken_for_that_kind_only() {
     let folder = Folder::new();
     let bitbucket = SMALL.replace("kind = \"jira\"", "kind = \"bitbucket\"\ndefault_group = false");
     let config = folder.load(&bitbucket).unwrap();
-    assert_eq!((config.targets[0].kind, config.targets[0].default_group), (TargetKind::Bitbucket, false));
+    assert_eq!((config.targets[0].kind.name, config.targets[0].default_group), ("bitbucket", false));
     let jira = SMALL.replace("kind = \"jira\"", "kind = \"jira\"\ndefault_group = false");
     let errors = Folder::new().errors(&jira);
     assert!(errors.contains("this is for kind bitbucket, and the target is a jira"), "{errors}");
@@ -719,6 +730,59 @@ fn each_mistake_has_its_place_and_its_words() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// A target of kind scim, and a connector that fills it, with these lines after its own.
+fn with_scim(lines: &str) -> String {
+    let text = SMALL.replace("kind = \"jira\"", "kind = \"scim\"");
+    format!("{text}\n{lines}\n")
+}
+
+#[test]
+fn further_attributes_are_read_with_their_templates_and_told_to_the_target() {
+    let text = with_scim(
+        "[connector.policy.targets.jira-prod.attributes]\ntitle = \"{{ attributes.title }}\"\n\
+         'phoneNumbers[type eq \"work\"].value' = { template = \"{{ attributes.phone }}\", when = \"create\", empty = \"clear\" }",
+    );
+    let config = Folder::new().load(&text).unwrap();
+    let rules = config.connectors[0].policy.attributes_of(&config.targets[0].name);
+    let phone = &rules["phoneNumbers[type eq \"work\"].value"];
+    assert_eq!((phone.when, phone.empty), (When::Create, Empty::Clear));
+    let title = &rules["title"];
+    assert_eq!((title.template.to_string().as_str(), title.when), ("{{ attributes.title }}", When::Always));
+    assert_eq!(config.targets[0].attributes.iter().collect::<Vec<_>>(), rules.keys().collect::<Vec<_>>());
+    let none = Folder::new().load(SMALL).unwrap();
+    assert!(none.targets[0].attributes.is_empty() && none.connectors[0].policy.targets.is_empty());
+}
+
+#[test]
+fn further_attributes_tell_what_is_wrong_with_them_and_where() {
+    let lines = SMALL.lines().count();
+    for (attribute, told) in [
+        (
+            "title = \"{{ title }}\"",
+            "this template does not work: title is not known: a user's own attributes are attributes.title",
+        ),
+        ("title = \"{{ email | shout }}\"", "this template does not work: unknown filter"),
+        ("title = { template = \"{{\" }", "this template does not work: syntax error"),
+        ("title = { template = \"x\", wenn = \"create\" }", "`wenn` is not known here"),
+        ("title = { template = \"x\", when = \"never\" }", "`never` is not known here"),
+        ("title = 7", "a template is wanted"),
+        ("userName = \"{{ email }}\"", "userName is written by usersync itself; take it away"),
+        ("'a b' = \"x\"", "\"a b\" is no path to an attribute"),
+    ] {
+        let text = with_scim(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
+        let errors = Folder::new().load(&text).expect_err(attribute);
+        assert!(errors.to_string().contains(told), "{attribute}\n{errors}");
+        let (line, _) = errors.problems()[0].position().expect("a place");
+        assert!(line > lines + 1, "{attribute}: line {line}");
+    }
+    let other = "[connector.policy.targets.jira-prot.attributes]\ntitle = \"x\"";
+    let errors = Folder::new().load(&with_scim(other)).expect_err("another target").to_string();
+    assert!(errors.contains("the connector does not fill this target") && errors.contains("`jira-prod`"), "{errors}");
+    let jira = format!("{SMALL}\n[connector.policy.targets.jira-prod.attributes]\ntitle = \"x\"\n");
+    let errors = Folder::new().load(&jira).expect_err("Jira has none").to_string();
+    assert!(errors.contains("a target of kind jira takes no further attributes"), "{errors}");
 }
 
 #[test]

@@ -33,7 +33,11 @@ async fn apply(jira: &JiraTarget, operation: Operation) -> Result<Applied, Targe
 }
 
 fn create(name: &str) -> Operation {
-    let fields = UserFields { display_name: Some(format!("The {name}")), email: Some(format!("{name}@example.org")) };
+    let fields = UserFields {
+        display_name: Some(format!("The {name}")),
+        email: Some(format!("{name}@example.org")),
+        ..UserFields::default()
+    };
     Operation::CreateUser { name: name.to_owned(), fields, external_id: None }
 }
 
@@ -88,7 +92,11 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!(jira.account_named("Ada").await.expect("an answer").expect("there").id, id);
 
         // Twice is as once.
-        let fields = UserFields { display_name: Some("Ada L".to_owned()), email: Some("ada.l@example.org".to_owned()) };
+        let fields = UserFields {
+            display_name: Some("Ada L".to_owned()),
+            email: Some("ada.l@example.org".to_owned()),
+            ..UserFields::default()
+        };
         for _ in 0..2 {
             let update = Operation::UpdateUser { account: id.clone(), name: name(), fields: fields.clone() };
             assert_eq!(apply(&jira, update).await, Ok(Applied::Done));

@@ -72,16 +72,17 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
 fn names(verb: &str, lines: &[Line], all: usize) -> String {
     let of_verb: Vec<&Operation> = lines.iter().map(|line| &line.operation).filter(|o| o.verb() == verb).collect();
     if verb == "update" {
-        let (mut display_names, mut emails) = (0, 0);
+        let mut parts: Vec<(&str, usize)> = Vec::new();
         for operation in &of_verb {
-            if let Operation::UpdateUser { fields, .. } = operation {
-                display_names += usize::from(fields.display_name.is_some());
-                emails += usize::from(fields.email.is_some());
+            let Operation::UpdateUser { fields, .. } = operation else { continue };
+            for name in fields.names() {
+                match parts.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, number)) => *number += 1,
+                    None => parts.push((name, 1)),
+                }
             }
         }
-        let parts = [(display_names, "display name"), (emails, "e-mail")];
-        let parts = parts.iter().filter(|(number, _)| *number > 0);
-        return parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect::<Vec<_>>().join(", ");
+        return parts.iter().map(|(what, number)| format!("{} {what}", thin(*number))).collect::<Vec<_>>().join(", ");
     }
     let names: Vec<String> = of_verb.into_iter().map(short).collect();
     some(names.iter().map(String::as_str), NAMES, all)

@@ -55,7 +55,7 @@ async fn list(context: &Context) -> Outcome {
             let counts = opened.store.counts(&pair, out.now).await?;
             filled.push((pair.connector, state, counts));
         }
-        let kind = target.kind.as_str();
+        let kind = target.kind.name;
         documents.push(json!({
             "name": target.name, "kind": kind, "url": target.url,
             "filled_by": filled.iter().map(|(connector, state, counts)| json!({

@@ -258,6 +258,12 @@ pub(super) const KEYS: &[Key] = &[
         Value("10.0"),
         "The same for memberships taken away, of those that were given.",
     ),
+    key(
+        "connector.policy.targets.TARGET.attributes.ATTRIBUTE",
+        "template, or `{ template, when, empty }`",
+        Absent,
+        "What an attribute of accounts in this target is made of, as `\"{{ attributes.title }}\"`; `when` is `always` or `create`, `empty` is `keep` or `clear`. Kind scim; see `docs/targets/scim.md`.",
+    ),
 ];
 
 /// The key at this path.

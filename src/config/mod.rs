@@ -38,7 +38,7 @@ pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{
     Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig, TargetAuth,
-    TargetConfig, TargetKind, TlsConfig,
+    TargetConfig, TlsConfig,
 };
 
 /// Where the file is looked for when nobody says where it is.

@@ -14,7 +14,7 @@ use super::{
     suggest::did_you_mean,
     values::{Wrong, kind_of, quoted},
 };
-use crate::model::Policy;
+use crate::model::{Policy, TemplateError};
 
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let Some(written) = connector.raw("policy") else { return Some(Policy::default()) };
@@ -40,6 +40,16 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
         }
     }
     fine.then_some(policy)
+}
+
+/// Where `policy.targets` names this target.
+pub(super) fn place_of_target(connector: &Table<'_>, target: &str) -> Place {
+    let place = || {
+        let DeValue::Table(policy) = connector.raw("policy")?.get_ref() else { return None };
+        let DeValue::Table(targets) = policy.get("targets")?.get_ref() else { return None };
+        targets.iter().find(|(name, _)| name.get_ref() == target).map(|(name, _)| Place::Span(name.span()))
+    };
+    place().unwrap_or_else(|| connector.place_of("policy"))
 }
 
 /// Serde stops at its first error; what it points at is noted and left out, until the rest is fine.
@@ -110,6 +120,13 @@ fn explain(message: &str) -> Wrong {
     }
     if first_line.contains("duration") {
         return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");
+    }
+    if first_line.starts_with(TemplateError::PREFIX) {
+        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all that it can be: docs/targets/scim.md");
+    }
+    if first_line.contains("expected a template") {
+        return Wrong::new("a template is wanted")
+            .help("as \"{{ attributes.title }}\", or a table with it as template");
     }
     match first_line.rsplit_once("expected ") {
         Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number from 0 up is wanted"),

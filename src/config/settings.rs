@@ -1,12 +1,15 @@
 //! The configuration as the rest of the program sees it: checked, with all defaults filled in.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 use url::Url;
 
 use super::{Problem, Schedule, Secret};
-use crate::model::{ConnectorName, Policy, TargetName};
+use crate::{
+    model::{ConnectorName, Policy, TargetName},
+    target::TargetKind,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -78,37 +81,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a target is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetKind {
-    /// Jira Data Center or Server.
-    Jira,
-    /// Confluence Data Center.
-    Confluence,
-    /// Crowd, or a Jira by its user server.
-    Crowd,
-    /// Bitbucket Data Center.
-    Bitbucket,
-    /// Any service that takes SCIM 2.0.
-    Scim,
-}
-
-impl TargetKind {
-    /// All of them, by their words in the configuration.
-    pub const NAMED: &'static [(&'static str, Self)] = &[
-        ("jira", Self::Jira),
-        ("confluence", Self::Confluence),
-        ("bitbucket", Self::Bitbucket),
-        ("crowd", Self::Crowd),
-        ("scim", Self::Scim),
-    ];
-
-    /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMED.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
-    }
-}
-
 /// How usersync signs in to a target.
 #[derive(Clone, Debug)]
 pub enum TargetAuth {
@@ -140,7 +112,7 @@ pub struct TargetConfig {
     /// How it is called everywhere.
     pub name: TargetName,
     /// What it is.
-    pub kind: TargetKind,
+    pub kind: &'static TargetKind,
     /// Its base URL.
     pub url: Url,
     /// How usersync signs in.
@@ -157,6 +129,8 @@ pub struct TargetConfig {
     pub protected_users: Vec<String>,
     /// The SCIM server's profile, by name; found out if none is given.
     pub profile: Option<&'static str>,
+    /// The further attributes that connectors' policies speak of, by the target's names for them.
+    pub attributes: BTreeSet<String>,
 }
 
 /// How another server is reached, and how hard it is asked.

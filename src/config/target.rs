@@ -1,35 +1,31 @@
 //! Reads `[[target]]`.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use super::{
-    TargetAuth, TargetConfig, TargetKind,
+    TargetAuth, TargetConfig,
     reach::{Forms, reach, secret, server_url, url, written_form},
     reader::Table,
     values::{self, Wrong},
 };
+use crate::target::{KINDS, TargetKind};
 
 /// The profiles of SCIM servers, as `target::scim` knows them.
 const PROFILES: &[(&str, &str)] =
     &[("generic", "generic"), ("keycloak", "keycloak"), ("atlassian-cloud", "atlassian-cloud")];
-/// Keys that only some kinds have.
-const ONLY: &[(&str, &[&str])] = &[
-    ("applications", &["jira"]),
-    ("default_group", &["bitbucket"]),
-    ("token_url", &["scim"]),
-    ("client_id", &["scim"]),
-    ("client_secret", &["scim"]),
-    ("client_secret_file", &["scim"]),
-    ("client_secret_env", &["scim"]),
-    ("scope", &["scim"]),
-    ("profile", &["scim"]),
-];
+/// The kinds by their words.
+static KIND_NAMES: LazyLock<Vec<(&str, &TargetKind)>> =
+    LazyLock::new(|| KINDS.iter().map(|kind| (kind.name, kind)).collect());
 const TOKEN: Forms = ["token", "token_file", "token_env"];
 const PASSWORD: Forms = ["password", "password_file", "password_env"];
 const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
 
 pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let name = table.read("name", values::name);
-    let kind = table.read("kind", values::one_of(TargetKind::NAMED));
-    refuse_keys_of_others(table);
+    let kind = table.read("kind", values::one_of(&KIND_NAMES));
+    if let Some(kind) = kind {
+        refuse_keys_of_others(table, kind);
+    }
     let address = server_url(table);
     let auth = auth(table, kind);
     let profile = table.read("profile", values::one_of(PROFILES));
@@ -48,21 +44,22 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         protected_groups: groups?,
         protected_users: users?,
         profile,
+        // The policies of connectors tell.
+        attributes: BTreeSet::new(),
     })
 }
 
 /// A key that means nothing to the kind is a mistake, not a wish.
-fn refuse_keys_of_others(table: &Table<'_>) {
-    let Some(kind) = table.raw("kind").and_then(|kind| kind.get_ref().as_str()) else { return };
-    for (key, kinds) in ONLY {
-        if table.has(key) && !kinds.contains(&kind) && TargetKind::NAMED.iter().any(|(known, _)| *known == kind) {
-            let wrong = Wrong::new(format!("this is for kind {}, and the target is a {kind}", kinds.join(" and ")));
-            table.wrong(key, table.place_of(key), wrong.help("take it away"));
-        }
+fn refuse_keys_of_others(table: &Table<'_>, kind: &TargetKind) {
+    let others: BTreeSet<&'static str> = KINDS.iter().flat_map(|other| other.keys).copied().collect();
+    for key in others.into_iter().filter(|key| table.has(key) && !kind.keys.contains(key)) {
+        let its: Vec<&str> = KINDS.iter().filter(|other| other.keys.contains(&key)).map(|other| other.name).collect();
+        let wrong = Wrong::new(format!("this is for kind {}, and the target is a {}", its.join(" and "), kind.name));
+        table.wrong(key, table.place_of(key), wrong.help("take it away"));
     }
 }
 
-fn auth(table: &Table<'_>, kind: Option<TargetKind>) -> Option<TargetAuth> {
+fn auth(table: &Table<'_>, kind: Option<&TargetKind>) -> Option<TargetAuth> {
     let token = secret(table, TOKEN).map(|(secret, _)| secret);
     let password = secret(table, PASSWORD).map(|(secret, _)| secret);
     let client_secret = secret(table, CLIENT_SECRET).map(|(secret, _)| secret);
@@ -72,8 +69,7 @@ fn auth(table: &Table<'_>, kind: Option<TargetKind>) -> Option<TargetAuth> {
     let scope = table.read("scope", values::string);
     let (token_key, password_key) = (written_form(table, TOKEN), written_form(table, PASSWORD));
     let user_key = table.has("user").then_some("user");
-    // Crowd knows applications, which have a name and a password, and no tokens.
-    let by_password_only = kind == Some(TargetKind::Crowd);
+    let by_password_only = kind.filter(|kind| kind.password_only);
     if table.has("token_url") {
         for key in token_key.into_iter().chain(user_key).chain(password_key) {
             let wrong = Wrong::new("a token_url is there too").help("keep one way to sign in");
@@ -99,11 +95,11 @@ fn auth(table: &Table<'_>, kind: Option<TargetKind>) -> Option<TargetAuth> {
             let wrong = Wrong::new("a token is there too").help("keep the token, or user and password");
             table.wrong(key, table.place_of(key), wrong);
         }
-        (Some(key), None) if by_password_only => {
-            let wrong = Wrong::new("a target of kind crowd takes no token");
+        (Some(key), None) if let Some(kind) = by_password_only => {
+            let wrong = Wrong::new(format!("a target of kind {} takes no token", kind.name));
             table.wrong(key, table.place_of(key), wrong.help("add an application's name as user, and password_file"));
         }
-        (None, None) if by_password_only => table.missing(
+        (None, None) if by_password_only.is_some() => table.missing(
             "a way to sign in",
             Some("add an application's name as user; and password_file, password_env or password".to_owned()),
         ),

@@ -9,6 +9,7 @@ use super::{
     Config, ConfigErrors, ConnectorConfig, Env, Problem, TargetConfig,
     connector::{self, Written},
     permissions,
+    policy::place_of_target,
     problem::{Place, Shown},
     reader::{Reader, Table},
     server,
@@ -42,7 +43,7 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     server::unknown_variables(&root);
 
     let target_tables = root.each("target");
-    let targets: Vec<Option<TargetConfig>> = target_tables.iter().map(target::target).collect();
+    let mut targets: Vec<Option<TargetConfig>> = target_tables.iter().map(target::target).collect();
     let connector_tables = root.each("connector");
     let connectors: Vec<Written> = connector_tables.iter().map(connector::connector).collect();
 
@@ -53,6 +54,11 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     let wanted: Vec<_> = connectors.iter().flat_map(|written| &written.targets).collect();
     known_targets(&connector_tables, &target_tables, &connectors);
     unused_targets(&target_tables, &wanted);
+    for (table, connector) in connector_tables.iter().zip(connectors.iter().map(|written| &written.connector)) {
+        if let Some(connector) = connector {
+            attributes(table, connector, &mut targets);
+        }
+    }
     if connector_tables.is_empty() {
         let help = "add a [[connector]] and a [[target]]; usersync config example shows how";
         reader.warn(Place::File, "there is no connector, so nothing is kept in step", Some(help.to_owned()));
@@ -145,6 +151,31 @@ fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Writ
                     place.clone(),
                     Wrong::new(format!("there is no target {}", quoted(name.as_str()))).help(help),
                 );
+            }
+        }
+    }
+}
+
+/// What the policy wants of single targets: each is one that the connector fills, and can have such attributes.
+fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Option<TargetConfig>]) {
+    for (name, wanted) in &connector.policy.targets {
+        let place = || place_of_target(table, name.as_str());
+        let key = format!("policy.targets.{name}");
+        if !connector.targets.contains(name) {
+            let known = connector.targets.iter().map(TargetName::as_str);
+            let help = did_you_mean(name.as_str(), known).unwrap_or_else(|| "add it to targets, too".to_owned());
+            table.wrong(&key, place(), Wrong::new("the connector does not fill this target").help(help));
+            continue;
+        }
+        let Some(target) = targets.iter_mut().flatten().find(|target| target.name == *name) else { continue };
+        for attribute in wanted.attributes.keys() {
+            let fault = match target.kind.attribute {
+                Some(check) => check(attribute).err(),
+                None => Some(format!("a target of kind {} takes no further attributes", target.kind.name)),
+            };
+            match fault {
+                Some(fault) => table.wrong(&format!("{key}.attributes"), place(), Wrong::new(fault)),
+                None => drop(target.attributes.insert(attribute.clone())),
             }
         }
     }

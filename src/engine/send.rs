@@ -20,6 +20,7 @@ const JOINS_AT_ONCE: usize = 100;
 const JOINS_ALONE: usize = 8;
 
 /// What came of one operation.
+#[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
 pub(super) enum Sent {
     Done(Applied),
     /// It waits for a person, or was rejected by one.
@@ -382,7 +383,9 @@ pub(super) fn held_key(operation: &Operation) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
         Operation::UpdateUser { fields, .. } => {
-            format!("update:{}:{}", fields.display_name.as_deref().unwrap_or(""), fields.email.as_deref().unwrap_or(""))
+            let (name, email) = (fields.display_name.as_deref(), fields.email.as_deref());
+            let more = fields.attributes.iter().map(|(name, value)| format!(":{name}={value}"));
+            format!("update:{}:{}{}", name.unwrap_or(""), email.unwrap_or(""), more.collect::<String>())
         }
         Operation::AddMember { group, .. } => format!("join:{group}"),
         Operation::RemoveMember { group, .. } => format!("leave:{group}"),
@@ -394,7 +397,13 @@ pub(super) fn held_key(operation: &Operation) -> String {
 fn before(operation: &Operation, account: Option<&Account>) -> Value {
     let Some(account) = account else { return Value::Null };
     match operation {
-        Operation::UpdateUser { .. } => json!({ "display_name": account.display_name, "email": account.email }),
+        Operation::UpdateUser { fields, .. } => {
+            let mut before = json!({ "display_name": account.display_name, "email": account.email });
+            for name in fields.attributes.keys() {
+                before[name] = json!(account.attributes.get(name));
+            }
+            before
+        }
         Operation::RenameUser { .. } => json!({ "name": account.name }),
         Operation::ActivateUser { .. } | Operation::DeactivateUser { .. } if account.access.is_empty() => {
             json!({ "active": account.active })

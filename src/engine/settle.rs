@@ -59,11 +59,7 @@ impl Case<'_> {
         }
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
         if let Operation::CreateUser { fields, .. } = &intent.operation {
-            link.written = Written {
-                name: Some(name.to_owned()),
-                display_name: fields.display_name.clone(),
-                email: fields.email.clone(),
-            };
+            link.written = Written::new(name, fields);
         }
         match self.engine.store.adopt(self.claim.token, link.clone(), None, self.engine.clock.now()).await? {
             Adopted::Linked => {
@@ -100,6 +96,12 @@ fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) ->
     match operation {
         Operation::UpdateUser { fields, .. } => {
             let named = fields.display_name.as_ref().is_none_or(|name| account.display_name == *name);
+            let told = |name: &String| account.attributes.get(name);
+            let other = fields.attributes.iter().any(|(name, wanted)| told(name).is_some_and(|value| value != wanted));
+            let named = named && !other;
+            if named && fields.attributes.keys().any(|name| told(name).is_none()) {
+                return None;
+            }
             match (&fields.email, &account.email) {
                 // The display name speaks for itself only: to take its word for an address that is not told could leave
                 // the old one for ever, as nobody would see it.

@@ -80,6 +80,7 @@ impl Case<'_> {
                 account: view.account.as_ref(),
                 holder: &view.holder,
                 groups: &groups,
+                attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
                 adopt_freely: self.rules.first || self.connector.policy.adopt == AdoptRule::Always,
                 wanted_by_other: self.claim.wanted,
                 in_ring,
@@ -360,11 +361,7 @@ impl Case<'_> {
         let Some(user) = self.claim.subject.as_user().cloned() else { return };
         let mut link = Link::new(user, account.id.clone(), account.name.clone());
         if let Operation::CreateUser { name, fields, .. } = operation {
-            link.written = Written {
-                name: Some(name.clone()),
-                display_name: fields.display_name.clone(),
-                email: fields.email.clone(),
-            };
+            link.written = Written::new(name, fields);
         }
         self.link = Some(link);
         self.keep_link();

@@ -1,5 +1,7 @@
 //! What is read at a target.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, Operation, TargetGroupId};
@@ -19,6 +21,10 @@ pub struct Account {
     pub display_name: String,
     /// The e-mail address; `None` where the target does not tell.
     pub email: Option<String>,
+    /// Further attributes that the policy speaks of, by the target's own names for them; an empty text where it is known
+    /// that there is no value, none where this reading did not tell.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub attributes: BTreeMap<String, String>,
     /// Whether it may sign in.
     pub active: bool,
     /// What lets it sign in, where that is no switch (licensed groups, permissions), in the target's own words.
@@ -54,6 +60,7 @@ impl Account {
                 if fields.email.is_some() {
                     self.email.clone_from(&fields.email);
                 }
+                self.attributes.extend(fields.attributes.clone());
             }
             Operation::RenameUser { to, .. } => self.name.clone_from(to),
             Operation::ActivateUser { gives, .. } => {

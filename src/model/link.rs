@@ -1,11 +1,11 @@
 //! What ties source and target together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserId};
+use super::{AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserFields, UserId};
 
 /// What was last written to an account, so that drift and a change at the source are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,29 @@ pub struct Written {
     pub display_name: Option<String>,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Further attributes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Written {
+    /// What an account was made with.
+    pub fn new(name: &str, fields: &UserFields) -> Self {
+        let mut written = Self { name: Some(name.to_owned()), ..Self::default() };
+        written.take(fields);
+        written
+    }
+
+    /// Takes in fields that were written.
+    pub fn take(&mut self, fields: &UserFields) {
+        if fields.display_name.is_some() {
+            self.display_name.clone_from(&fields.display_name);
+        }
+        if fields.email.is_some() {
+            self.email.clone_from(&fields.email);
+        }
+        self.attributes.extend(fields.attributes.clone());
+    }
 }
 
 /// What ties a Keycloak user to an account in a target.
@@ -126,14 +149,7 @@ impl Link {
                 self.name.clone_from(to);
                 self.written.name = Some(to.clone());
             }
-            Operation::UpdateUser { fields, .. } => {
-                if fields.display_name.is_some() {
-                    self.written.display_name.clone_from(&fields.display_name);
-                }
-                if fields.email.is_some() {
-                    self.written.email.clone_from(&fields.email);
-                }
-            }
+            Operation::UpdateUser { fields, .. } => self.written.take(fields),
             Operation::DeactivateUser { .. } => self.deactivated_by_us = true,
             Operation::ActivateUser { gives, .. } => {
                 self.deactivated_by_us = false;

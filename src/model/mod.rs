@@ -12,10 +12,11 @@ mod run;
 mod source;
 mod subject;
 mod task;
+mod template;
 
 pub use account::{Account, TargetGroup, TargetIdentity};
 pub use change::{Cause, Change, ChangeOutcome};
-pub use connector::{AdoptRule, FirstRun, Policy, Safety};
+pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible};
 pub use ids::{
@@ -28,3 +29,4 @@ pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};
+pub use template::{Template, TemplateError};

@@ -1,6 +1,6 @@
 //! What can be done to a target.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +15,22 @@ pub struct UserFields {
     /// The e-mail address; `None` leaves it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
+    /// Further attributes by the target's own names for them; an empty value clears.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl UserFields {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.display_name.is_none() && self.email.is_none()
+        self.display_name.is_none() && self.email.is_none() && self.attributes.is_empty()
+    }
+
+    /// The fields that are written, as people call them.
+    pub fn names(&self) -> Vec<&str> {
+        let display_name = self.display_name.as_ref().map(|_| "display name");
+        let email = self.email.as_ref().map(|_| "e-mail");
+        display_name.into_iter().chain(email).chain(self.attributes.keys().map(String::as_str)).collect()
     }
 }
 
@@ -222,11 +232,10 @@ impl fmt::Display for Operation {
         match self {
             Self::CreateUser { name, .. } => write!(f, "create {name}"),
             Self::UpdateUser { name, fields, .. } => {
-                let what = match (&fields.display_name, &fields.email) {
-                    (Some(_), Some(_)) => "display name and e-mail",
-                    (Some(_), None) => "display name",
-                    (None, Some(_)) => "e-mail",
-                    (None, None) => "nothing",
+                let what = match fields.names().as_slice() {
+                    [] => "nothing".to_owned(),
+                    [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+                    one => one.join(""),
                 };
                 write!(f, "update {name}: {what}")
             }

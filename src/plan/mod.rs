@@ -29,6 +29,7 @@ pub(crate) mod fixtures {
             rename_group: false,
             groups_at_once: 1,
             keeps_external_id: false,
+            attributes: false,
             email_required: true,
             reads_email: true,
             login_case: CaseRule::Lower,

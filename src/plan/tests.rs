@@ -1,13 +1,23 @@
 //! What planning promises, whatever it is given: applying the plan reaches the desired state, and the next plan is
 //! empty; nothing is done to what is not ours.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
-use proptest::{collection::btree_set, option, prelude::*};
+use proptest::{
+    collection::{btree_map, btree_set},
+    option,
+    prelude::*,
+};
 
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide, fixtures::capabilities};
 use crate::{
-    model::{Account, GroupMapping, GroupState, Link, ManagedGroup, Operation, Pair, TargetGroupId, UserState},
+    model::{
+        Account, AttributeRules, GroupMapping, GroupState, Link, ManagedGroup, Operation, Pair, TargetGroupId,
+        UserState,
+    },
     policy,
     target::{Capabilities, Deactivation},
 };
@@ -17,6 +27,16 @@ const FED: usize = 4;
 const GROUPS: usize = 6;
 /// More rounds than any plan needs.
 const ROUNDS: usize = 6;
+
+/// One attribute that an empty value clears, one that it leaves, one that is given to new accounts only.
+static RULES: LazyLock<AttributeRules> = LazyLock::new(|| {
+    serde_json::from_value(serde_json::json!({
+        "title": { "template": "{{ attributes.title }}", "empty": "clear" },
+        "nick": "{{ attributes.nick | lower }}",
+        "locale": { "template": "en", "when": "create" },
+    }))
+    .expect("rules")
+});
 
 fn pair() -> Pair {
     Pair::new("acme", "target")
@@ -50,7 +70,7 @@ struct Case {
 impl Case {
     fn capabilities(&self) -> Capabilities {
         let deactivate = if self.access { Deactivation::Access } else { Deactivation::Switch };
-        Capabilities { deactivate, ..capabilities() }
+        Capabilities { deactivate, attributes: true, ..capabilities() }
     }
 
     fn decide(&self, presence: &Presence) -> Decision {
@@ -63,6 +83,7 @@ impl Case {
             account: account.as_ref(),
             holder: &NameHolder::Free,
             groups: &table(),
+            attributes: &RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -93,6 +114,7 @@ impl Case {
                 email: fields.email.clone(),
                 active: true,
                 access: if self.access { vec!["group:licensed".into()] } else { Vec::new() },
+                attributes: fields.attributes.clone(),
                 groups: Some(Vec::new()),
                 protected: None,
                 immutable: None,
@@ -106,17 +128,27 @@ impl Case {
         link.learn(operation);
     }
 
+    fn shown(&self, attribute: &str) -> Option<&String> {
+        self.there.as_ref().and_then(|(account, _)| account.attributes.get(attribute))
+    }
+
     fn groups(&self) -> BTreeSet<TargetGroupId> {
         let account = self.there.as_ref().map(|(account, _)| account);
         account.and_then(|account| account.groups.clone()).unwrap_or_default().into_iter().collect()
     }
 }
 
+fn attributes() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let names = prop_oneof![Just("title"), Just("nick"), Just("other")].prop_map(str::to_owned);
+    btree_map(names, "[A-B]{0,1}", 0..=3)
+}
+
 fn users() -> impl Strategy<Value = UserState> {
     let name = || option::of("[A-Za-zÀ-ž ]{0,8}");
     let groups = btree_set(0..FED, 0..=FED);
-    (any::<bool>(), name(), name(), "[a-z]{1,6}@example\\.org", groups).prop_map(
-        |(enabled, first_name, last_name, email, groups)| UserState {
+    let attributes = attributes().prop_map(|all| all.into_iter().map(|(name, value)| (name, vec![value])).collect());
+    (any::<bool>(), name(), name(), "[a-z]{1,6}@example\\.org", attributes, groups).prop_map(
+        |(enabled, first_name, last_name, email, attributes, groups)| UserState {
             id: "1".into(),
             username: "alice".into(),
             first_name,
@@ -124,7 +156,7 @@ fn users() -> impl Strategy<Value = UserState> {
             email: Some(email),
             enabled,
             federation_link: None,
-            attributes: [].into(),
+            attributes,
             groups: groups
                 .into_iter()
                 .map(|nth| {
@@ -141,10 +173,10 @@ fn cases(always: bool) -> impl Strategy<Value = Case> {
     let strings = || prop_oneof![Just("alice"), Just("other"), Just("Ünï")].prop_map(str::to_owned);
     let present = btree_set(0..GROUPS, 0..=GROUPS);
     let given = btree_set(0..GROUPS, 0..=GROUPS);
-    let there = (strings(), strings(), option::of(strings()), any::<[bool; 3]>(), present, given);
+    let there = (strings(), strings(), option::of(strings()), any::<[bool; 3]>(), attributes(), present, given);
     let there = if always { there.prop_map(Some).boxed() } else { option::of(there).boxed() };
     (users(), there, any::<bool>()).prop_map(|(user, there, access)| {
-        let there = there.map(|(name, display_name, email, [active, by_us, adopted], present, given)| {
+        let there = there.map(|(name, display_name, email, [active, by_us, adopted], attributes, present, given)| {
             let account = Account {
                 id: "a".into(),
                 name: name.clone(),
@@ -152,6 +184,7 @@ fn cases(always: bool) -> impl Strategy<Value = Case> {
                 email,
                 active,
                 access: if access && active { vec!["group:licensed".into()] } else { Vec::new() },
+                attributes,
                 groups: Some(present.into_iter().map(group).collect()),
                 protected: None,
                 immutable: None,
@@ -189,7 +222,13 @@ proptest! {
             prop_assert_eq!(case.groups(), before.groups(), "groups are kept");
             return Ok(());
         }
-        let desired = policy::desired_user(&case.user, &case.capabilities());
+        let new = before.there.is_none();
+        let desired = policy::desired_user(&case.user, &case.capabilities(), &RULES, new);
+        for (name, wanted) in &desired.attributes {
+            prop_assert_eq!(account.attributes.get(name).map_or("", String::as_str), wanted.as_str());
+        }
+        prop_assert_eq!(account.attributes.get("other"), before.shown("other"), "nobody speaks of it");
+        prop_assert_eq!(account.attributes.contains_key("locale"), new);
         prop_assert_eq!((&account.name, &account.display_name, &account.email), (&desired.login, &desired.display_name, &desired.email));
         // Somebody else's deactivation stands until a person decides; all else is active.
         let by_others = before.there.as_ref().is_some_and(|(account, link)| !account.active && !link.deactivated_by_us);
@@ -241,6 +280,61 @@ fn what_was_taken_is_merged_when_it_is_taken_in_two_goes_and_given_back_whole() 
 }
 
 #[test]
+fn an_attribute_that_a_target_does_not_show_is_written_once() {
+    let user = |title: &str| {
+        Presence::Present(UserState {
+            id: "1".into(),
+            username: "alice".into(),
+            first_name: None,
+            last_name: None,
+            email: None,
+            enabled: true,
+            federation_link: None,
+            attributes: [("title".to_owned(), vec![title.to_owned()])].into(),
+            groups: Vec::new(),
+        })
+    };
+    let planned = |title: &str, account: &Account, link: &Link| {
+        let decision = decide(&Situation {
+            pair: &pair(),
+            capabilities: &Capabilities { attributes: true, ..capabilities() },
+            presence: &user(title),
+            link: Some(link),
+            account: Some(account),
+            holder: &NameHolder::Own,
+            groups: &table(),
+            attributes: &RULES,
+            adopt_freely: true,
+            wanted_by_other: false,
+            in_ring: false,
+            own_login: "usersync",
+        });
+        let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
+        planned.operations.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut account = Account {
+        id: "a".into(),
+        name: "alice".into(),
+        display_name: "alice".into(),
+        email: None,
+        active: true,
+        access: Vec::new(),
+        attributes: BTreeMap::new(),
+        groups: Some(Vec::new()),
+        protected: None,
+        immutable: None,
+    };
+    let mut link = Link::new("1".into(), "a".into(), "alice");
+    assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
+    link.written.attributes.insert("title".into(), "Dr".into());
+    assert_eq!(planned("Dr", &account, &link), [""; 0]);
+    assert_eq!(planned("Prof", &account, &link), ["update alice: title"]);
+    // Where it is known to be empty, somebody took it away.
+    account.attributes.insert("title".into(), String::new());
+    assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
+}
+
+#[test]
 fn what_a_target_cannot_update_is_told_and_not_planned() {
     let user: UserState = UserState {
         id: "1".into(),
@@ -260,6 +354,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         email: None,
         active: true,
         access: Vec::new(),
+        attributes: BTreeMap::new(),
         groups: Some(Vec::new()),
         protected: None,
         immutable: None,
@@ -274,6 +369,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             account: Some(account),
             holder: &NameHolder::Own,
             groups: &table(),
+            attributes: &RULES,
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::GroupTable;
 use crate::{
     model::{
-        Account, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields, UserId, UserState,
+        Account, AttributeRules, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields,
+        UserId, UserState,
     },
     policy,
     target::{Capabilities, Deactivation},
@@ -76,6 +77,8 @@ pub struct Situation<'a> {
     pub holder: &'a NameHolder,
     /// The groups of the pair.
     pub groups: &'a GroupTable,
+    /// How further attributes are made.
+    pub attributes: &'a AttributeRules,
     /// Whether accounts that were there before us are adopted without asking.
     pub adopt_freely: bool,
     /// Whether somebody waits for this user's account to give up its name.
@@ -214,13 +217,17 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     if leaving(situation.presence).is_some() {
         return Decision::Plan(Planned::default());
     }
-    let desired = policy::desired_user(user, situation.capabilities);
+    let desired = policy::desired_user(user, situation.capabilities, situation.attributes, true);
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {
             if let Some(why) = policy::impossible_user(&desired, situation.capabilities) {
                 return Decision::Plan(not_possible(format!("{}: {why}", user.username)));
             }
-            let fields = UserFields { display_name: Some(desired.display_name), email: desired.email };
+            let fields = UserFields {
+                display_name: Some(desired.display_name),
+                email: desired.email,
+                attributes: desired.attributes,
+            };
             let external_id = situation.capabilities.keeps_external_id.then(|| user.id.clone());
             let resolved = situation.groups.resolve(&user.groups);
             let mut planned = Planned {
@@ -234,6 +241,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 missing_groups: resolved.missing.into_iter().cloned().collect(),
                 ..Planned::default()
             };
+            planned.findings.not_possible.extend(desired.faults);
             tell_unmapped(&mut planned.findings, &resolved.unmapped);
             Decision::Plan(planned)
         }
@@ -282,7 +290,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.findings.not_possible.push(format!("{}: {why}", account.name));
         return Decision::Plan(planned);
     }
-    let desired = policy::desired_user(user, situation.capabilities);
+    let desired = policy::desired_user(user, situation.capabilities, situation.attributes, false);
+    planned.findings.not_possible.extend(desired.faults.iter().cloned());
     match rename(situation, account, &desired.login) {
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
@@ -381,6 +390,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
     Decision::Plan(planned)
 }
 
+#[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
 enum Rename {
     None,
     To(String),
@@ -453,6 +463,16 @@ fn changed_fields(
         display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
         // An empty address leaves what is there: some targets demand one.
         email: desired.email.clone().filter(|email| !unknown && present_email.as_ref() != Some(email)),
+        attributes: desired
+            .attributes
+            .iter()
+            .filter(|(name, wanted)| {
+                // What a target does not show is written once.
+                let present = account.attributes.get(*name).or_else(|| link.written.attributes.get(*name));
+                present.map_or("", String::as_str) != wanted.as_str()
+            })
+            .map(|(name, wanted)| (name.clone(), wanted.clone()))
+            .collect(),
     }
 }
 
@@ -460,7 +480,8 @@ fn changed_fields(
 fn differing(fields: &UserFields) -> String {
     let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
     let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak is now another".to_owned());
-    name.into_iter().chain(email).collect::<Vec<_>>().join(", ")
+    let attributes = fields.attributes.iter().map(|(name, value)| format!("its {name} is to be {value:?}"));
+    name.into_iter().chain(email).chain(attributes).collect::<Vec<_>>().join(", ")
 }
 
 fn plan_memberships(

@@ -1,9 +1,12 @@
 //! What a target should hold, from what the source holds: pure, no I/O, no clock.
 //!
-//! These are the default rules: all users but service accounts, display name from the names, all groups by leaf name.
+//! These are the default rules: all users but service accounts, display name from the names, all groups by leaf name;
+//! and the templates of further attributes.
+
+use std::collections::BTreeMap;
 
 use crate::{
-    model::{GroupState, UserState},
+    model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
     target::{Capabilities, CaseRule},
 };
 
@@ -16,6 +19,10 @@ pub struct DesiredUser {
     pub display_name: String,
     /// The e-mail address, if the user has one.
     pub email: Option<String>,
+    /// Further attributes by the target's names for them, of a new account or of one that is there; an empty text clears.
+    pub attributes: BTreeMap<String, String>,
+    /// Attributes that could not be made, with the reason.
+    pub faults: Vec<String>,
 }
 
 /// Why a user is not in scope, if so. Who is out of scope is never matched to an account.
@@ -29,15 +36,39 @@ pub fn login(user: &UserState, capabilities: &Capabilities) -> String {
     capabilities.login_case.written(&user.username)
 }
 
-/// What the user's account should look like.
-pub fn desired_user(user: &UserState, capabilities: &Capabilities) -> DesiredUser {
+/// What the user's account should look like; `new`: one that is to be made.
+pub fn desired_user(user: &UserState, capabilities: &Capabilities, rules: &AttributeRules, new: bool) -> DesiredUser {
     let names = [user.first_name.as_deref(), user.last_name.as_deref()];
     let display_name = names.into_iter().flatten().map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>();
+    let (attributes, faults) = if capabilities.attributes { attributes(user, rules, new) } else { Default::default() };
     DesiredUser {
         login: login(user, capabilities),
         display_name: if display_name.is_empty() { user.username.clone() } else { display_name.join(" ") },
         email: user.email.as_deref().map(str::trim).filter(|email| !email.is_empty()).map(str::to_owned),
+        attributes,
+        faults,
     }
+}
+
+/// The further attributes that are to be so, and what could not be made.
+fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut made, mut faults) = (BTreeMap::new(), Vec::new());
+    for (name, AttributeRule { template, when, empty }) in rules {
+        if *when == When::Create && !new {
+            continue;
+        }
+        match template.render(user) {
+            // There is nothing to clear in a new account.
+            Ok(value) if value.is_empty() && (new || *empty == Empty::Keep) => {}
+            Ok(value) => {
+                made.insert(name.clone(), value);
+            }
+            Err(why) => {
+                faults.push(format!("{}: no {name} can be made of it ({why}); mend its template", user.username));
+            }
+        }
+    }
+    (made, faults)
 }
 
 /// Why the target cannot have an account for this user, and what a person can do; `None` if it can.
@@ -78,6 +109,10 @@ mod tests {
     use super::*;
     use crate::plan::fixtures::capabilities;
 
+    fn wanted(user: &UserState, caps: &Capabilities) -> DesiredUser {
+        desired_user(user, caps, &AttributeRules::new(), false)
+    }
+
     fn user(username: &str) -> UserState {
         UserState {
             id: "1".into(),
@@ -96,13 +131,13 @@ mod tests {
     fn the_display_name_is_made_of_the_names_and_falls_back_to_the_login() {
         let caps = capabilities();
         let mut alice = user("alice");
-        assert_eq!(desired_user(&alice, &caps).display_name, "alice");
+        assert_eq!(wanted(&alice, &caps).display_name, "alice");
         alice.last_name = Some(" Ng ".into());
-        assert_eq!(desired_user(&alice, &caps).display_name, "Ng");
+        assert_eq!(wanted(&alice, &caps).display_name, "Ng");
         alice.first_name = Some("Alice".into());
-        assert_eq!(desired_user(&alice, &caps).display_name, "Alice Ng");
+        assert_eq!(wanted(&alice, &caps).display_name, "Alice Ng");
         alice.first_name = Some("  ".into());
-        assert_eq!(desired_user(&alice, &caps).display_name, "Ng");
+        assert_eq!(wanted(&alice, &caps).display_name, "Ng");
     }
 
     #[test]
@@ -110,11 +145,11 @@ mod tests {
         let caps = capabilities();
         let mut alice = user("alice");
         alice.email = Some(" ".into());
-        let desired = desired_user(&alice, &caps);
+        let desired = wanted(&alice, &caps);
         assert_eq!(desired.email, None);
         assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("e-mail")));
         alice.email = Some("alice@example.org".into());
-        assert_eq!(impossible_user(&desired_user(&alice, &caps), &caps), None);
+        assert_eq!(impossible_user(&wanted(&alice, &caps), &caps), None);
     }
 
     #[test]
@@ -122,9 +157,35 @@ mod tests {
         let caps = capabilities();
         let mut long = user(&"É".repeat(300));
         long.email = Some("e@example.org".into());
-        let desired = desired_user(&long, &caps);
+        let desired = wanted(&long, &caps);
         assert_eq!(desired.login, "é".repeat(300));
         assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("255")));
+    }
+
+    #[test]
+    fn attributes_are_made_when_and_as_their_rules_say() {
+        let caps = Capabilities { attributes: true, ..capabilities() };
+        let rules: AttributeRules = serde_json::from_value(serde_json::json!({
+            "title": "{{ attributes.title }}",
+            "division": { "template": "{{ attributes.division }}", "empty": "clear" },
+            "locale": { "template": "{{ attributes.locale | default('en', true) }}", "when": "create" },
+            "odd": "{{ attributes.odd | int }}",
+        }))
+        .expect("rules");
+        let mut alice = user("alice");
+        alice.attributes.insert("odd".into(), vec!["x".into()]);
+        let of = |alice: &UserState, new| {
+            let desired = desired_user(alice, &caps, &rules, new);
+            (desired.attributes.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), desired.faults)
+        };
+        let (made, faults) = of(&alice, true);
+        assert_eq!(made, ["locale=en"]);
+        assert!(faults.len() == 1 && faults[0].starts_with("alice: no odd can be made of it ("), "{faults:?}");
+        assert_eq!(of(&alice, false).0, ["division="]);
+        alice.attributes.insert("title".into(), vec![" Countess ".into(), "Lady".into()]);
+        assert_eq!(of(&alice, false).0, ["division=", "title=Countess"]);
+        let none = desired_user(&alice, &capabilities(), &rules, false);
+        assert!(none.attributes.is_empty() && none.faults.is_empty());
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Capabilities {
     /// An account keeps the id that the source has for it.
     #[serde(default)]
     pub keeps_external_id: bool,
+    /// An account can have further attributes, which the policy makes by templates.
+    #[serde(default)]
+    pub attributes: bool,
     /// An account needs an e-mail address.
     pub email_required: bool,
     /// E-mail addresses can be read back.
@@ -110,6 +113,7 @@ impl Capabilities {
             ("rename groups", yes(self.rename_group)),
             ("groups joined by one call", self.groups_at_once.to_string()),
             ("keeps the id in Keycloak", yes(self.keeps_external_id)),
+            ("further attributes", yes(self.attributes)),
             ("e-mail address needed", yes(self.email_required)),
             ("e-mail address told", yes(self.reads_email)),
             ("case of logins", self.login_case.to_string()),

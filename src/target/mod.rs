@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use capabilities::{Capabilities, CaseRule, Deactivation};
-pub use registry::build;
+pub use registry::{KINDS, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};

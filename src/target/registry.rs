@@ -1,19 +1,37 @@
-//! From the configuration to a client: one line for each kind of target.
+//! The kinds of targets: what the configuration has to know of each, and how its client is made.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{Target, TargetError, bitbucket, confluence, crowd, jira, scim};
-use crate::config::{TargetConfig, TargetKind};
+use crate::config::TargetConfig;
+
+/// Whether accounts can have a further attribute of this name; the error says why not.
+pub type CheckAttribute = fn(&str) -> Result<(), String>;
+
+/// A kind of target, as its folder describes it.
+pub struct TargetKind {
+    /// Its word in the configuration.
+    pub name: &'static str,
+    /// Keys of `[[target]]` that mean something to it, and not to all others.
+    pub keys: &'static [&'static str],
+    /// Whether it knows no tokens: usersync signs in with name and password.
+    pub password_only: bool,
+    /// Whether it has a further attribute; `None` where it has none at all.
+    pub attribute: Option<CheckAttribute>,
+    /// Makes a client; nothing is sent yet. The error names the setting that does not work.
+    pub(super) build: fn(&TargetConfig) -> Result<Arc<dyn Target>, TargetError>,
+}
+
+/// All kinds: one line each.
+pub static KINDS: [TargetKind; 5] = [jira::KIND, confluence::KIND, bitbucket::KIND, crowd::KIND, scim::KIND];
 
 /// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
 pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
-    Ok(match config.kind {
-        TargetKind::Confluence => {
-            Arc::new(confluence::ConfluenceTarget::new(confluence::ConfluenceSettings::from(config))?)
-        }
-        TargetKind::Jira => Arc::new(jira::JiraTarget::new(jira::JiraSettings::from(config))?),
-        TargetKind::Crowd => Arc::new(crowd::CrowdTarget::new(crowd::CrowdSettings::from(config))?),
-        TargetKind::Bitbucket => Arc::new(bitbucket::BitbucketTarget::new(bitbucket::BitbucketSettings::from(config))?),
-        TargetKind::Scim => Arc::new(scim::ScimTarget::new(scim::ScimSettings::from(config))?),
-    })
+    (config.kind.build)(config)
+}
+
+impl fmt::Debug for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }

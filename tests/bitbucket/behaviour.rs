@@ -89,8 +89,8 @@ async fn no_text_repeats_the_password_whoever_says_it() {
 async fn a_change_of_one_field_keeps_the_other() {
     let place = place().await;
     let ada = place.id("ada");
-    let name = UserFields { display_name: Some("Ada L".into()), email: None };
-    let email = UserFields { display_name: None, email: Some("al@example.com".into()) };
+    let name = UserFields { display_name: Some("Ada L".into()), email: None, ..UserFields::default() };
+    let email = UserFields { display_name: None, email: Some("al@example.com".into()), ..UserFields::default() };
     for change in [name, email] {
         place.done(&update(&ada, "ADA", change.clone())).await;
         place.done(&update(&ada, "ADA", change)).await;
@@ -101,7 +101,11 @@ async fn a_change_of_one_field_keeps_the_other() {
     place.done(&update(&ada, "ada", UserFields::default())).await;
     place
         .refused(
-            &update(&ada, "ada", UserFields { display_name: Some(String::new()), email: None }),
+            &update(
+                &ada,
+                "ada",
+                UserFields { display_name: Some(String::new()), email: None, ..UserFields::default() },
+            ),
             NotPossible,
             "no empty display name",
         )

@@ -119,7 +119,11 @@ pub const fn not_done(class: ErrorClass) -> TargetErrorKind {
 }
 
 pub fn fields(name: &str) -> UserFields {
-    UserFields { display_name: Some(format!("{name} Shown")), email: Some(format!("{name}@example.com")) }
+    UserFields {
+        display_name: Some(format!("{name} Shown")),
+        email: Some(format!("{name}@example.com")),
+        ..UserFields::default()
+    }
 }
 
 pub fn create(name: &str) -> Operation {

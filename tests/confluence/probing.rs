@@ -63,6 +63,8 @@ async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
             login: login.to_owned(),
             display_name: "A".to_owned(),
             email: Some("a@example.org".to_owned()),
+            attributes: [].into(),
+            faults: Vec::new(),
         };
         assert!(policy::impossible_user(&desired, &can).is_some(), "{login:?}");
     }

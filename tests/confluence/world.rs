@@ -140,7 +140,11 @@ pub fn contract() -> Contract {
 }
 
 pub fn fields(display_name: Option<&str>, email: Option<&str>) -> UserFields {
-    UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) }
+    UserFields {
+        display_name: display_name.map(str::to_owned),
+        email: email.map(str::to_owned),
+        ..UserFields::default()
+    }
 }
 
 pub fn create(name: &str) -> Operation {

@@ -91,13 +91,20 @@ impl Place {
 }
 
 pub fn create(name: &str) -> Operation {
-    let fields =
-        UserFields { display_name: Some(format!("The great {name}")), email: Some(format!("{name}@example.org")) };
+    let fields = UserFields {
+        display_name: Some(format!("The great {name}")),
+        email: Some(format!("{name}@example.org")),
+        ..UserFields::default()
+    };
     Operation::CreateUser { name: name.to_owned(), fields, external_id: None }
 }
 
 pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {
-    let fields = UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) };
+    let fields = UserFields {
+        display_name: display_name.map(str::to_owned),
+        email: email.map(str::to_owned),
+        ..UserFields::default()
+    };
     Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
 }
 

@@ -107,7 +107,7 @@ async fn refusals_come_to_what_they_mean() {
     let ada = place.create("ada").await;
     let bad_address = Operation::CreateUser {
         name: "eve".into(),
-        fields: UserFields { display_name: None, email: Some("nowhere".into()) },
+        fields: UserFields { display_name: None, email: Some("nowhere".into()), ..UserFields::default() },
         external_id: None,
     };
     let error = place.refused(&bad_address).await;

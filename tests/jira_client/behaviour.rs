@@ -299,8 +299,8 @@ async fn what_jira_would_pass_over_in_silence_is_said() {
     let blank = || Some(" ".to_owned());
     let account = || "JIRAUSER10".into();
     for fields in [
-        UserFields { display_name: blank(), email: None },
-        UserFields { display_name: None, email: Some(String::new()) },
+        UserFields { display_name: blank(), email: None, ..UserFields::default() },
+        UserFields { display_name: None, email: Some(String::new()), ..UserFields::default() },
     ] {
         let operation = Operation::UpdateUser { account: account(), name: "ada".to_owned(), fields };
         let error = jira.apply(&operation, soon()).await.expect_err("it keeps no empty fields");

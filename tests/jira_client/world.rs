@@ -129,7 +129,11 @@ pub fn soon() -> Timestamp {
 /// Every write there is, with the method and path that does it.
 pub fn writes() -> Vec<(Operation, &'static str, &'static str)> {
     let (account, name, group) = (|| "JIRAUSER10".into(), || "ada".to_owned(), || "dev".to_owned());
-    let fields = || UserFields { display_name: Some("Bob B".to_owned()), email: Some("bob@example.org".to_owned()) };
+    let fields = || UserFields {
+        display_name: Some("Bob B".to_owned()),
+        email: Some("bob@example.org".to_owned()),
+        ..UserFields::default()
+    };
     vec![
         (Operation::CreateUser { name: "bob".to_owned(), fields: fields(), external_id: None }, "POST", "/user"),
         (Operation::UpdateUser { account: account(), name: name(), fields: fields() }, "PUT", "/user"),

@@ -1,6 +1,7 @@
 //! The SCIM client against the imitation with its switches, against the standard's own schemas, and against a real
 //! Keycloak's SCIM server.
 
+mod attributes;
 mod contract;
 mod credentials;
 mod listing;

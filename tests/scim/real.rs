@@ -22,14 +22,24 @@ use super::{
 };
 
 /// A realm whose SCIM API is on, and a client for it.
-pub async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
+async fn place(what: &str, audience: bool, roles: &[&str]) -> Option<(Realm, ScimTarget)> {
+    place_with(what, audience, roles, &[]).await
+}
+
+/// The same with a client that is to write further attributes.
+pub async fn place_with(
+    what: &str,
+    audience: bool,
+    roles: &[&str],
+    attributes: &[&str],
+) -> Option<(Realm, ScimTarget)> {
     let realm = Realm::new(what).await?;
     realm.change(&json!({"scimApiEnabled": true})).await;
-    let scim = client(&realm, "scim", audience, roles).await;
+    let scim = client(&realm, "scim", audience, roles, attributes).await;
     Some((realm, scim))
 }
 
-async fn client(realm: &Realm, id: &str, audience: bool, roles: &[&str]) -> ScimTarget {
+async fn client(realm: &Realm, id: &str, audience: bool, roles: &[&str], attributes: &[&str]) -> ScimTarget {
     let base = format!("{}/realms/{}", realm.url, realm.name);
     let mapper = json!({
         "name": "audience", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
@@ -50,7 +60,8 @@ async fn client(realm: &Realm, id: &str, audience: bool, roles: &[&str]) -> Scim
         secret: Arc::new(|| Ok("s3cr:t%+&".into())),
         scope: None,
     }));
-    let settings = ScimSettings::new(format!("{base}/scim/v2").parse().expect("a URL"), credentials);
+    let mut settings = ScimSettings::new(format!("{base}/scim/v2").parse().expect("a URL"), credentials);
+    settings.attributes = attributes.iter().map(|&path| path.to_owned()).collect();
     ScimTarget::new(settings).expect("good settings")
 }
 
@@ -73,7 +84,11 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
     assert_eq!((&now.id, now.display_name.as_str(), now.active), (&ada.id, "ada Example", true));
     assert_eq!((now.email.as_deref(), now.groups), (Some("ada@example.org"), Some(Vec::new())));
     assert_eq!(scim.apply(&create("ada"), soon()).await.expect_err("taken").kind, NameTaken);
-    let fields = UserFields { display_name: Some("Eve E".into()), email: Some("ada@example.org".into()) };
+    let fields = UserFields {
+        display_name: Some("Eve E".into()),
+        email: Some("ada@example.org".into()),
+        ..UserFields::default()
+    };
     let taken = Operation::CreateUser { name: "eve".into(), fields, external_id: None };
     let error = scim.apply(&taken, soon()).await.expect_err("her address is taken");
     assert_eq!(error.kind, NotPossible, "{error}");
@@ -184,7 +199,11 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
     let members = scim.members(&big.id, None).await.expect("a page").expect("there");
     assert_eq!((members.items.len(), members.doubt), (230, None));
     for (nth, login) in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"].into_iter().enumerate() {
-        let fields = UserFields { display_name: Some("Odd Name".into()), email: Some(format!("odd{nth}@example.org")) };
+        let fields = UserFields {
+            display_name: Some("Odd Name".into()),
+            email: Some(format!("odd{nth}@example.org")),
+            ..UserFields::default()
+        };
         let make = Operation::CreateUser { name: login.into(), fields, external_id: None };
         let Applied::Account(made) = done(&scim, &make).await else { panic!("an account") };
         let found = scim.account_named(login).await.expect("a look").expect("there");
@@ -207,13 +226,13 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
     assert_eq!(scim.group_named("g").await.expect_err("hidden").kind, not_done(Doubt));
     assert_eq!(scim.account(&id.as_str().into()).await.expect_err("hidden").kind, not_done(Forbidden));
 
-    let reader = client(&realm, "reader", true, &["view-users"]).await;
+    let reader = client(&realm, "reader", true, &["view-users"], &[]).await;
     let anna = reader.account_named("anna").await.expect("a look").expect("there");
     for operation in [set_active(&anna, false), delete(&anna), Operation::CreateGroup { name: "new".into() }] {
         let error = reader.apply(&operation, soon()).await.expect_err("it may only read");
         assert_eq!(error.kind, not_done(Forbidden), "{operation}: {error}");
     }
-    let stranger = client(&realm, "stranger", false, &["manage-users"]).await;
+    let stranger = client(&realm, "stranger", false, &["manage-users"], &[]).await;
     let error = stranger.probe().await.expect_err("its token is not meant for this");
     assert_eq!(error.kind, not_done(Refused));
     assert!(error.text.contains("Invalid token audience"), "{error}");

@@ -13,20 +13,21 @@ use tokio_util::sync::CancellationToken;
 use usersync::{
     engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
-    model::{FirstRun, Pair, Policy, RunTrigger},
+    model::{FirstRun, Pair, Policy, RunTrigger, TargetPolicy},
     store::{Decision, Store, sqlite},
 };
 
-use super::{real::place, realm::Realm};
+use super::{real::place_with, realm::Realm};
 
+const DEPARTMENT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department";
 const USERS: usize = 1_000;
 const GROUPS: usize = 10;
 
 /// What a realm holds, by login and by group name, less its service accounts.
 #[derive(Debug, PartialEq)]
 struct Held {
-    /// Display name, address, whether enabled.
-    people: BTreeMap<String, (String, Option<String>, bool)>,
+    /// Display name, address, whether enabled, title, department.
+    people: BTreeMap<String, (String, Option<String>, bool, Value, Value)>,
     groups: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -38,7 +39,12 @@ impl Held {
         let people = users.as_array().expect("a list").iter().filter(own).map(|user| {
             let names = [text(user, "firstName"), text(user, "lastName")];
             let shown = names.into_iter().flatten().filter(|name| name != "-").collect::<Vec<_>>().join(" ");
-            (text(user, "username").expect("a login"), (shown, text(user, "email"), user["enabled"] == true))
+            let attribute = |name: &str| user["attributes"][name][0].clone();
+            let about = (attribute("title"), attribute("department"));
+            (
+                text(user, "username").expect("a login"),
+                (shown, text(user, "email"), user["enabled"] == true, about.0, about.1),
+            )
         });
         let people = people.collect();
         let mut groups = BTreeMap::new();
@@ -61,7 +67,21 @@ fn person(number: usize) -> Value {
     json!({
         "username": login(number), "enabled": true, "email": format!("{}@example.org", login(number)),
         "firstName": format!("Given{number}"), "lastName": "Example", "groups": [format!("/team{}", number % GROUPS)],
+        "attributes": {"title": [format!("Title {}", number % 7)], "department": [format!("R&D {}", number % 5)]},
     })
+}
+
+/// What an attribute of a realm's people is by the SCIM server's words, if it is to be anything there.
+async fn profile(realm: &Realm, attributes: &[(&str, Option<&str>)]) {
+    let mut profile = realm.get("users/profile").await;
+    let all = profile["attributes"].as_array_mut().expect("a list");
+    all.extend(attributes.iter().map(|(name, scim)| {
+        json!({
+            "name": name, "multivalued": false, "permissions": {"view": ["admin"], "edit": ["admin"]},
+            "annotations": scim.map_or(json!({}), |path| json!({"kc.scim.schema.attribute": path})),
+        })
+    }));
+    realm.replace("users/profile", &profile).await;
 }
 
 async fn id(realm: &Realm, login: &str) -> String {
@@ -105,13 +125,15 @@ impl Between {
 #[tokio::test]
 async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     let Some(from) = Realm::new("scim-from").await else { return };
-    let Some((to, scim)) = place("scim-to", true, &["manage-users"]).await else { return };
+    let Some((to, scim)) = place_with("scim-to", true, &["manage-users"], &["title", DEPARTMENT]).await else { return };
     let client = json!({
         "clientId": "usersync", "secret": "secret", "serviceAccountsEnabled": true, "publicClient": false,
         "standardFlowEnabled": false,
     });
     from.post("clients", &client).await;
     from.roles("usersync", "POST", &["view-users", "view-events"]).await;
+    profile(&from, &[("title", None), ("department", None)]).await;
+    profile(&to, &[("title", Some("title")), ("department", Some(DEPARTMENT))]).await;
     for number in 0..GROUPS {
         from.post("groups", &json!({"name": format!("team{number}")})).await;
     }
@@ -121,7 +143,13 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     let url = from.url.parse().expect("an address");
     let settings = KeycloakSettings::new(url, &from.name, "usersync", Arc::new(|| Ok("secret".to_owned().into())));
     let source = Arc::new(KeycloakSource::new(settings).expect("good settings"));
-    let policy = Policy { first_run: FirstRun::Apply, ..Policy::default() };
+    let attributes = json!({
+        "title": "{{ attributes.title }}",
+        DEPARTMENT: {"template": "{{ attributes.department }}", "empty": "clear"},
+    });
+    let attributes = serde_json::from_value(attributes).expect("rules");
+    let targets = [("to".into(), TargetPolicy { attributes })].into();
+    let policy = Policy { first_run: FirstRun::Apply, targets, ..Policy::default() };
     let connector = Connector::new("from".into(), source, policy, vec!["to".into()]);
     let port = TargetPort::new("to".into(), Arc::new(scim));
     let store = sqlite::SqliteStore::open_temporary(sqlite::OpenOptions::new(Timestamp::now())).await;
@@ -163,6 +191,14 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
         json!({"enabled": false, "firstName": "Given3", "lastName": "Example", "email": "person0003@example.org"}),
     )
     .await;
+    change(
+        6,
+        json!({
+            "username": login(6), "firstName": "Given6", "lastName": "Example", "email": "person0006@example.org",
+            "attributes": {"title": ["Prof"]},
+        }),
+    )
+    .await;
     from.delete(&format!("users/{}", id(&from, &login(4)).await)).await;
     let (mover, team) = (id(&from, &login(5)).await, group_id(&from, "team5").await);
     from.delete(&format!("users/{mover}/groups/{team}")).await;
@@ -182,6 +218,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     held.groups.get_mut("team4").expect("there").insert(login(4));
     assert!(now.people.contains_key("renamed") && !now.people[&login(3)].2);
     assert!(now.groups["crew/1 100%"].contains(&login(5)));
+    assert_eq!((&now.people[&login(6)].3, &now.people[&login(6)].4), (&json!("Prof"), &Value::Null), "one is cleared");
     assert_eq!(now, held);
     let idle = between.run().await;
     assert_eq!((idle.planned_total(), idle.done.len()), (0, 0), "{idle:?}");

@@ -122,13 +122,17 @@ pub fn create(name: &str) -> Operation {
     let email = Some(format!("{name}@example.org"));
     Operation::CreateUser {
         name: name.to_owned(),
-        fields: UserFields { display_name: Some(format!("{name} Example")), email },
+        fields: UserFields { display_name: Some(format!("{name} Example")), email, ..UserFields::default() },
         external_id: Some(format!("id-of-{name}").into()),
     }
 }
 
 pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>) -> Operation {
-    let fields = UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) };
+    let fields = UserFields {
+        display_name: display_name.map(str::to_owned),
+        email: email.map(str::to_owned),
+        ..UserFields::default()
+    };
     Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
 }
 

@@ -87,6 +87,7 @@ impl Target for SimulatedTarget {
                 rename_group: false,
                 groups_at_once: self.groups_at_once,
                 keeps_external_id: false,
+                attributes: false,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Lower,

@@ -246,6 +246,7 @@ impl World {
             protected: None,
             immutable: None,
             access: Vec::new(),
+            attributes: BTreeMap::new(),
         };
         self.accounts.insert(id, account.clone());
         account

@@ -24,7 +24,12 @@ pub async fn a_link_comes_back_as_it_was_written(store: World) {
     let full = Link {
         federation_link: Some("ldap".into()),
         seen_alive: Some(at(7)),
-        written: Written { name: Some("ann".into()), display_name: Some("Ann".into()), email: None },
+        written: Written {
+            name: Some("ann".into()),
+            display_name: Some("Ann".into()),
+            email: None,
+            attributes: [("title".into(), "Dr".into())].into(),
+        },
         deactivated_by_us: true,
         taken: ["group:users".into(), "permission:LICENSED_USER".into()].into(),
         given: groups(0..300),

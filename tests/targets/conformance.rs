@@ -72,7 +72,11 @@ async fn what_is_updated_is_read_back(place: Place) {
     let update = |display_name: Option<&str>, email: Option<&str>| Operation::UpdateUser {
         account: made.id.clone(),
         name: made.name.clone(),
-        fields: UserFields { display_name: display_name.map(str::to_owned), email: email.map(str::to_owned) },
+        fields: UserFields {
+            display_name: display_name.map(str::to_owned),
+            email: email.map(str::to_owned),
+            ..UserFields::default()
+        },
     };
     let reads_email = place.info.capabilities.reads_email;
     place.twice(&update(Some("Robert Ünal"), None)).await;

@@ -270,7 +270,7 @@ impl Place {
 
 pub fn fields(display_name: &str, login: &str) -> UserFields {
     let email = format!("{}@example.org", login.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-    UserFields { display_name: Some(display_name.to_owned()), email: Some(email) }
+    UserFields { display_name: Some(display_name.to_owned()), email: Some(email), ..UserFields::default() }
 }
 
 pub fn join(account: &Account, group: &TargetGroup) -> Operation {

@@ -71,7 +71,7 @@ impl Trial<'_> {
 
     async fn make_account(&mut self, login: &str) -> Option<Account> {
         let (name, email) = (Some(format!("Usersync {login}")), Some(format!("{login}@example.org")));
-        let fields = UserFields { display_name: name, email };
+        let fields = UserFields { display_name: name, email, ..UserFields::default() };
         match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields, external_id: None }).await? {
             Applied::Account(account) => Some(account),
             Applied::Group(_) | Applied::Done => None,
@@ -83,7 +83,8 @@ impl Trial<'_> {
         let id = || account.id.clone();
         if self.can.update {
             let email = Some(format!("{}-changed@example.org", account.name));
-            let fields = UserFields { display_name: Some("Usersync check, changed".to_owned()), email };
+            let fields =
+                UserFields { display_name: Some("Usersync check, changed".to_owned()), email, ..UserFields::default() };
             self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
         } else {
             self.cannot("update", "not possible here: names and addresses that change in Keycloak stay as they are");

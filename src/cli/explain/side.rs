@@ -6,8 +6,8 @@ use crate::{
     cli::{app::Sides, changes, exit::Failure, held},
     config::Config,
     model::{
-        Account, AdoptRule, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, Pair, Subject, TaskRecord,
-        UserId, UserState,
+        Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, Pair, Subject,
+        TaskRecord, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
@@ -21,7 +21,7 @@ const CHANGES: usize = 5;
 /// What a field, or a membership, should be, and what it is.
 #[derive(Serialize)]
 pub(super) struct Field {
-    pub about: &'static str,
+    pub about: String,
     pub wanted: String,
     /// Where that comes from.
     pub from: String,
@@ -92,8 +92,9 @@ pub(super) async fn look(
         }
     };
     let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
-    let always =
-        config.connectors.iter().any(|one| one.name == pair.connector && one.policy.adopt == AdoptRule::Always);
+    let policy = config.connectors.iter().find(|one| one.name == pair.connector).map(|one| one.policy.clone());
+    let policy = policy.unwrap_or_default();
+    let attributes = policy.attributes_of(&pair.target);
     let decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
@@ -102,14 +103,15 @@ pub(super) async fn look(
         account: there.account.as_ref(),
         holder: &there.holder,
         groups: &groups,
-        adopt_freely: always || state != PairState::InService,
+        attributes,
+        adopt_freely: policy.adopt == AdoptRule::Always || state != PairState::InService,
         wanted_by_other: false,
         in_ring: false,
         own_login: &there.info.signed_in_as,
     });
     on.to_do = words(&decision);
     if let Some(user) = user {
-        on.fields = fields(user, link.as_ref(), &there, &groups);
+        on.fields = fields(user, link.as_ref(), &there, &groups, attributes);
     }
     (on.account, on.link) = (there.account, link);
     Ok(on)
@@ -160,13 +162,19 @@ async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHo
     Ok(NameHolder::Unlinked(found))
 }
 
-fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTable) -> Vec<Field> {
+fn fields(
+    user: &UserState,
+    link: Option<&Link>,
+    there: &There,
+    groups: &GroupTable,
+    attributes: &AttributeRules,
+) -> Vec<Field> {
     const AS_THERE: &str = "as it is there";
     if policy::out_of_scope(user).is_some() {
         return Vec::new();
     }
     let capabilities = &there.info.capabilities;
-    let desired = policy::desired_user(user, capabilities);
+    let desired = policy::desired_user(user, capabilities, attributes, there.account.is_none());
     let account = there.account.as_ref();
     let compare = |wanted: &str, present: Option<Option<&str>>| match present {
         None => "no account yet".to_owned(),
@@ -176,13 +184,13 @@ fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTa
     };
     let mut fields = vec![
         Field {
-            about: "login",
+            about: "login".into(),
             from: "username".to_owned(),
             there: compare(&desired.login, account.map(|account| Some(account.name.as_str()))),
             wanted: desired.login,
         },
         Field {
-            about: "display name",
+            about: "display name".into(),
             from: "first and last name".to_owned(),
             there: compare(&desired.display_name, account.map(|account| Some(account.display_name.as_str()))),
             wanted: desired.display_name,
@@ -195,15 +203,24 @@ fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTa
     };
     fields.push(match desired.email {
         Some(email) => {
-            Field { about: "e-mail", there: compare(&email, present), from: "email".to_owned(), wanted: email }
+            Field { about: "e-mail".into(), there: compare(&email, present), from: "email".to_owned(), wanted: email }
         }
         None => Field {
-            about: "e-mail",
+            about: "e-mail".into(),
             wanted: "none".to_owned(),
             from: "email".to_owned(),
             there: "what is there stays".to_owned(),
         },
     });
+    fields.extend(desired.attributes.into_iter().map(|(name, wanted)| {
+        let told = account.map(|account| account.attributes.get(&name).or(link?.written.attributes.get(&name)));
+        Field {
+            there: compare(&wanted, told.map(|told| told.map(String::as_str))),
+            from: attributes.get(&name).map_or_else(String::new, |rule| rule.template.to_string()),
+            about: name,
+            wanted,
+        }
+    }));
     fields.extend(user.groups.iter().map(|group| {
         let (wanted, there) = match groups.mapping(&group.id) {
             Some(GroupMapping::Managed { group: id, name }) => {
@@ -218,7 +235,7 @@ fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTa
             Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("not possible: {why}")),
             None => (policy::group_name(group, capabilities.group_case), "the group is not there yet".to_owned()),
         };
-        Field { about: "group", wanted, from: group.path.clone(), there }
+        Field { about: "group".into(), wanted, from: group.path.clone(), there }
     }));
     let wanted = groups.resolve(&user.groups).wanted;
     let present = account.and_then(|account| account.groups.as_ref()).into_iter().flatten();
@@ -231,7 +248,7 @@ fn fields(user: &UserState, link: Option<&Link>, there: &There, groups: &GroupTa
             (false, None) => "not managed by usersync: left as it is",
         };
         Field {
-            about: "group",
+            about: "group".into(),
             wanted: managed.map_or_else(|| group.to_string(), |managed| managed.name.clone()),
             from: "nothing".to_owned(),
             there: there.to_owned(),

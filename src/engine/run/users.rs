@@ -116,6 +116,7 @@ impl Run<'_> {
             account,
             holder: &holder,
             groups,
+            attributes: self.connector.policy.attributes_of(&self.pair.target),
             adopt_freely: self.options.first || self.connector.policy.adopt == AdoptRule::Always,
             wanted_by_other: false,
             in_ring: false,
@@ -208,6 +209,7 @@ impl Run<'_> {
             account: Some(target.accounts.get(&account.id).unwrap_or(account)),
             holder: &NameHolder::Own,
             groups,
+            attributes: self.connector.policy.attributes_of(&self.pair.target),
             adopt_freely: true,
             wanted_by_other: false,
             in_ring: false,
@@ -224,11 +226,11 @@ impl Run<'_> {
     /// Users whose accounts wait for each other: what can be told beforehand is where each of them ends.
     fn model_entangled(&mut self, presence: &Presence, link: Option<&Link>, subject: &Subject) {
         let Presence::Present(user) = presence else { return };
-        let desired = policy::desired_user(user, &self.info.capabilities);
+        let login = policy::login(user, &self.info.capabilities);
         match link {
-            Some(link) if link.name != desired.login => {
+            Some(link) if link.name != login => {
                 let (account, name) = (link.account.clone(), link.name.clone());
-                self.report.plan(subject, &Operation::RenameUser { account, name, to: desired.login });
+                self.report.plan(subject, &Operation::RenameUser { account, name, to: login });
             }
             Some(_) => {}
             None => Report::count(&mut self.report.planned, "relink", 1),

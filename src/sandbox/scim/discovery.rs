@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Call;
-use super::render::{GROUP, USER, answer};
+use super::render::{ENTERPRISE, GROUP, USER, answer};
 use super::switches::{Filters, Told};
 use crate::sandbox::front::Reply;
 
@@ -82,11 +82,18 @@ pub(crate) fn schemas(call: &Call<'_>) -> Reply {
         attribute("emails", "complex", true, true, "default"),
         attribute("active", "boolean", false, true, "default"),
         attribute("externalId", "string", false, true, "default"),
+        attribute("title", "string", false, true, "default"),
+        attribute("phoneNumbers", "complex", true, true, "default"),
         attribute("groups", "complex", true, false, returned(switches.groups_told)),
     ]);
     let group = json!([
         attribute("displayName", "string", false, true, "default"),
         attribute("members", "complex", true, true, returned(switches.members_told)),
     ]);
-    list(&[schema(USER, "User", user), schema(GROUP, "Group", group)])
+    let enterprise = json!([
+        attribute("employeeNumber", "string", false, true, "default"),
+        attribute("department", "string", false, true, "default"),
+        attribute("costCenter", "string", false, true, "default"),
+    ]);
+    list(&[schema(USER, "User", user), schema(ENTERPRISE, "EnterpriseUser", enterprise), schema(GROUP, "Group", group)])
 }

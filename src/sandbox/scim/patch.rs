@@ -52,15 +52,21 @@ pub(crate) fn apply(fields: &mut Map<String, Value>, operation: &Operation) -> R
         fields.extend(values.clone());
         return Ok(());
     };
-    if path.contains(['[', ':']) {
+    if path.contains('[') {
         return Err(Refused::path(path));
     }
     let value = match operation.verb {
         Verb::Remove => None,
         _ => Some(operation.value.clone().ok_or_else(Refused::syntax)?),
     };
-    let (fields, name) = match path.split_once('.') {
-        None => (fields, path.as_str()),
+    let mut fields = fields;
+    let mut name = path.as_str();
+    if let Some((schema, attribute)) = path.rsplit_once(':') {
+        let extension = fields.entry(schema).or_insert_with(|| Value::Object(Map::new()));
+        (fields, name) = (extension.as_object_mut().ok_or_else(|| Refused::path(path))?, attribute);
+    }
+    let (fields, name) = match name.split_once('.') {
+        None => (fields, name),
         Some((name, sub)) => {
             let whole = fields.entry(name).or_insert_with(|| Value::Object(Map::new()));
             (whole.as_object_mut().ok_or_else(|| Refused::path(path))?, sub)

@@ -9,6 +9,7 @@ use super::switches::Told;
 use crate::sandbox::front::Reply;
 
 pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 pub(crate) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
 /// An answer in SCIM's media type.
@@ -38,7 +39,11 @@ impl Wanted {
     fn of(call: &Call<'_>) -> Self {
         let names = |name: &str| {
             let all = call.request.param(name).unwrap_or_default();
-            let first = |name: &str| name.split('.').next().unwrap_or_default().trim().to_lowercase();
+            // Of an extension all is shown that any of it is asked for.
+            let first = |name: &str| match name.rsplit_once(':') {
+                Some((schema, _)) => schema.trim().to_lowercase(),
+                None => name.split('.').next().unwrap_or_default().trim().to_lowercase(),
+            };
             all.split(',').map(first).filter(|name| !name.is_empty()).collect()
         };
         Self { named: names("attributes"), excluded: names("excludedAttributes") }
@@ -65,14 +70,17 @@ fn shown(call: &Call<'_>, item: &Item, kind: &str, schema: &str) -> (Map<String,
         meta["version"] = json!(format!("W/\"{}\"", item.version));
     }
     let mut fields = Map::new();
-    fields.insert("schemas".into(), json!([schema]));
     fields.insert("id".into(), json!(item.id));
     fields.insert("meta".into(), meta);
     for (name, value) in &item.fields {
-        if wanted.shows(name, Told::Always, false) {
+        let empty = value.as_object().is_some_and(Map::is_empty);
+        if wanted.shows(name, Told::Always, false) && !empty {
             fields.insert(name.clone(), value.clone());
         }
     }
+    let extensions: Vec<&String> = fields.keys().filter(|name| name.starts_with("urn:")).collect();
+    let schemas = std::iter::once(schema).chain(extensions.into_iter().map(String::as_str)).collect::<Vec<_>>();
+    fields.insert("schemas".into(), json!(schemas));
     (fields, wanted)
 }
 

@@ -112,6 +112,8 @@ pub struct ScimSwitches {
     pub no_groups: bool,
     /// The server does not describe itself.
     pub discovery_off: bool,
+    /// Attributes that are taken, and not kept.
+    pub drops: Vec<&'static str>,
     /// How long an access token lives; seconds.
     pub token_life: u64,
 }
@@ -147,6 +149,7 @@ impl Default for ScimSwitches {
             lower_logins: false,
             no_groups: false,
             discovery_off: false,
+            drops: Vec::new(),
             token_life: 300,
         }
     }

@@ -46,6 +46,12 @@ pub(crate) fn sent(call: &Call<'_>) -> Result<Map<String, Value>, Refused> {
     if body.get("schemas").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(Refused::syntax());
     }
+    // An extension is named among the schemas (RFC 7643, section 3.3).
+    let named =
+        |schema: &str| body["schemas"].as_array().is_some_and(|all| all.iter().any(|one| one.as_str() == Some(schema)));
+    if let Some(schema) = body.keys().find(|name| name.starts_with("urn:") && !named(name)) {
+        return Err(Refused::value(format!("{schema} is not among the schemas")));
+    }
     let own = ["schemas", "id", "meta", "groups"];
     Ok(body.into_iter().filter(|(name, value)| !own.contains(&name.as_str()) && !value.is_null()).collect())
 }
@@ -70,6 +76,9 @@ fn check(
     if world.user_named(&login).is_some_and(other) {
         // Keycloak, for one, says it otherwise when it changes something.
         return Err(Refused::taken(switches.uniqueness_told));
+    }
+    for name in &switches.drops {
+        fields.remove(*name);
     }
     if switches.lower_logins {
         fields.insert("userName".into(), json!(login.to_lowercase()));

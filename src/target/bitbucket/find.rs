@@ -1,6 +1,8 @@
 //! Finding one account. Bitbucket has no way to ask for an id or for exactly one login, only for all users with a word
 //! in their login, display name or address.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -38,6 +40,7 @@ impl Person {
             email: self.email,
             groups,
             access,
+            attributes: BTreeMap::new(),
         }
     }
 }

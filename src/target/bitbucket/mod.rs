@@ -13,17 +13,28 @@ mod settings;
 mod users;
 mod wire;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::{dialect::BITBUCKET, listing::Licensed, protection::Known, seen::Seen};
 use super::{
-    Applied, Credentials, Page, Target, TargetError, TargetInfo,
+    Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::BitbucketSettings;
+
+/// A Bitbucket Data Center.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "bitbucket",
+    keys: &["default_group"],
+    password_only: false,
+    attribute: None,
+    build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
+};
 
 /// A Bitbucket Data Center.
 pub struct BitbucketTarget {
@@ -61,7 +72,7 @@ impl BitbucketTarget {
 #[async_trait]
 impl Target for BitbucketTarget {
     fn kind(&self) -> &'static str {
-        "bitbucket"
+        KIND.name
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {

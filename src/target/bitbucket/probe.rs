@@ -110,6 +110,7 @@ impl BitbucketTarget {
                 rename_group: false,
                 groups_at_once: GROUPS_AT_ONCE,
                 keeps_external_id: false,
+                attributes: false,
                 email_required: true,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

@@ -1,5 +1,7 @@
 //! Reading accounts.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -40,6 +42,7 @@ impl User {
             name,
             active,
             access: Vec::new(),
+            attributes: BTreeMap::new(),
             groups,
         })
     }

@@ -14,17 +14,28 @@ mod settings;
 mod users;
 mod wire;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::dialect::CONFLUENCE;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo,
+    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::ConfluenceSettings;
+
+/// A Confluence Data Center.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "confluence",
+    keys: &[],
+    password_only: false,
+    attribute: None,
+    build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
+};
 
 /// A Confluence Data Center.
 pub struct ConfluenceTarget {
@@ -51,7 +62,7 @@ impl ConfluenceTarget {
 #[async_trait]
 impl Target for ConfluenceTarget {
     fn kind(&self) -> &'static str {
-        "confluence"
+        KIND.name
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {

@@ -239,6 +239,7 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         rename_group: false,
         groups_at_once: 1,
         keeps_external_id: false,
+        attributes: false,
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,

@@ -1,6 +1,6 @@
 //! Everything that is done to an account.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode};
@@ -83,6 +83,7 @@ impl ConfluenceTarget {
                 name: name.to_owned(),
                 active: true,
                 access: Vec::new(),
+                attributes: BTreeMap::new(),
                 groups: None,
             }));
         }

@@ -18,17 +18,28 @@ mod users;
 mod wire;
 mod writes;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::dialect::CROWD;
 use super::{
-    Applied, Credentials, Page, Target, TargetError, TargetInfo,
+    Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::CrowdSettings;
+
+/// A Crowd, or a Jira by its user server.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "crowd",
+    keys: &[],
+    password_only: true,
+    attribute: None,
+    build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
+};
 
 /// A Crowd, or a Jira's user server.
 pub struct CrowdTarget {
@@ -65,7 +76,7 @@ impl CrowdTarget {
 #[async_trait]
 impl Target for CrowdTarget {
     fn kind(&self) -> &'static str {
-        "crowd"
+        KIND.name
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {

@@ -96,6 +96,7 @@ impl CrowdTarget {
                 rename_group: false,
                 groups_at_once: 1,
                 keeps_external_id: false,
+                attributes: false,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

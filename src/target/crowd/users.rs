@@ -1,5 +1,7 @@
 //! Accounts: reading them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use reqwest::StatusCode;
 
@@ -44,6 +46,7 @@ impl User {
             name,
             active,
             access: Vec::new(),
+            attributes: BTreeMap::new(),
             groups,
         })
     }

@@ -9,17 +9,28 @@ mod settings;
 mod users;
 mod wire;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::dialect::JIRA;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo,
+    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::JiraSettings;
+
+/// A Jira Data Center or Server.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "jira",
+    keys: &["applications"],
+    password_only: false,
+    attribute: None,
+    build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
+};
 
 /// A Jira Data Center.
 pub struct JiraTarget {
@@ -46,7 +57,7 @@ impl JiraTarget {
 #[async_trait]
 impl Target for JiraTarget {
     fn kind(&self) -> &'static str {
-        "jira"
+        KIND.name
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {

@@ -146,6 +146,7 @@ impl JiraTarget {
                 rename_group: false,
                 groups_at_once: 1,
                 keeps_external_id: false,
+                attributes: false,
                 email_required: true,
                 reads_email,
                 // Lower-case logins are a fixed point whether a version keeps the case or not.

@@ -1,5 +1,7 @@
 //! Accounts: reading them, and everything that is done to one.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
@@ -32,6 +34,7 @@ impl User {
             // Jira may be set to mask addresses: "ada at example dot org".
             email: self.email_address.filter(|email| email.contains('@')),
             access: Vec::new(),
+            attributes: BTreeMap::new(),
             id: key.into(),
             name,
             active,

@@ -96,8 +96,8 @@ impl ScimTarget {
             let (method, body) = match before.filter(|_| !patches) {
                 None => (Method::PATCH, replacing(&edits)),
                 Some(Versioned { mut resource, .. }) => {
-                    for edit in edits {
-                        resource.set(edit.path, edit.value);
+                    for edit in &edits {
+                        resource.apply(edit);
                     }
                     (Method::PUT, Value::Object(resource.0))
                 }

@@ -9,6 +9,7 @@ mod dialect;
 mod groups;
 mod listing;
 mod members;
+mod paths;
 mod probe;
 mod profile;
 mod protection;
@@ -17,23 +18,35 @@ mod settings;
 mod users;
 mod wire;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8},
+    },
 };
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
-use self::{dialect::SCIM, profile::Profile, service::Service};
+use self::{dialect::SCIM, paths::Path, profile::Profile, service::Service, wire::Resource};
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo,
-    rest::{ProtectionCache, Rest, not_done},
+    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{Protection, ProtectionCache, Rest, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::ScimSettings;
+
+/// Any service that takes SCIM 2.0.
+pub(super) const KIND: TargetKind = TargetKind {
+    name: "scim",
+    keys: &["token_url", "client_id", "client_secret", "client_secret_file", "client_secret_env", "scope", "profile"],
+    password_only: false,
+    attribute: Some(paths::check),
+    build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
+};
 
 /// A SCIM 2.0 server.
 pub struct ScimTarget {
@@ -44,10 +57,12 @@ pub struct ScimTarget {
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
-    service: Mutex<Option<Arc<Service>>>,
+    /// Further attributes of accounts.
+    attributes: Vec<Path>,
+    service: AsyncMutex<Option<Arc<Service>>>,
     learned: Learned,
     /// Held while a whole group is read, changed and written back.
-    whole_group: Mutex<()>,
+    whole_group: AsyncMutex<()>,
 }
 
 /// What a server showed of itself while it was worked with.
@@ -61,6 +76,8 @@ struct Learned {
     tells_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
     member_filter: AtomicU8,
+    /// Which of the further attributes an account was ever seen with: where another lacks one, it has none.
+    shown: Mutex<BTreeSet<String>>,
     /// The removal of one member was seen to take effect, and to do no more.
     removal_proven: AtomicBool,
 }
@@ -73,24 +90,46 @@ impl ScimTarget {
             Some(name) => Profile::named(name)
                 .ok_or_else(|| not_done(ErrorClass::Permanent, format!("There is no profile {name}.")))?,
         };
+        let attributes = settings.attributes.iter().map(|path| Path::read(path));
+        let attributes = attributes.collect::<Result<Vec<_>, _>>();
+        let attributes = attributes.map_err(|why| not_done(ErrorClass::Permanent, format!("attributes: {why}")))?;
         Ok(Self {
+            attributes,
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?,
             profile,
             chosen: settings.profile.is_some(),
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
-            service: Mutex::default(),
+            service: AsyncMutex::default(),
             learned: Learned::default(),
-            whole_group: Mutex::default(),
+            whole_group: AsyncMutex::default(),
         })
+    }
+}
+
+impl ScimTarget {
+    /// The account that a resource tells of, without its groups; `None` where it lacks what every account has.
+    fn account_in(&self, user: &Resource, protection: &Protection) -> Option<Account> {
+        let mut account = user.account(self.profile, protection)?;
+        let mut shown = self.learned.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &self.attributes {
+            let value = path.value(user);
+            if value.is_some() && !shown.contains(&path.text) {
+                shown.insert(path.text.clone());
+            }
+            if value.is_some() || shown.contains(&path.text) {
+                account.attributes.insert(path.text.clone(), value.unwrap_or_default());
+            }
+        }
+        Some(account)
     }
 }
 
 #[async_trait]
 impl Target for ScimTarget {
     fn kind(&self) -> &'static str {
-        "scim"
+        KIND.name
     }
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {

@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 
 use super::{
     ScimTarget,
+    paths::Declared,
     service::Service,
     wire::{List, Resource},
 };
@@ -58,6 +59,7 @@ impl ScimTarget {
         }
         notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
         notes.extend(Self::limits(&service));
+        notes.extend(self.attribute_notes(&service));
         notes.extend(self.protection_notes(blind).await?);
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
@@ -77,6 +79,7 @@ impl ScimTarget {
                 rename_group: false,
                 groups_at_once: self.bulk(&service).map_or(1, |bulk| bulk.most),
                 keeps_external_id: true,
+                attributes: true,
                 email_required: service.email_required,
                 reads_email: true,
                 login_case: service.profile.login_case,
@@ -144,6 +147,28 @@ impl ScimTarget {
         }
         if let Some(deletion) = service.profile.deletion {
             notes.push(note(NoteState::Note, "deleting", deletion));
+        }
+        notes
+    }
+
+    /// Which of the further attributes the server has, as far as it tells.
+    fn attribute_notes(&self, service: &Service) -> Vec<Note> {
+        let (mut fine, mut notes) = (Vec::new(), Vec::new());
+        for (path, declared) in self.attributes.iter().zip(&service.declared) {
+            let why = match declared {
+                Declared::Text | Declared::Truth | Declared::Number | Declared::Untold => {
+                    fine.push(path.text.as_str());
+                    continue;
+                }
+                Declared::Unknown => "the server's schemas do not have it, so it will most likely not be kept",
+                Declared::ReadOnly => "it is read-only there",
+                Declared::Several => "it has several values there; say which, as phoneNumbers[type eq \"work\"].value",
+            };
+            let text = format!("{}: {why}. Mend the policy's attributes for this target.", path.text);
+            notes.push(note(NoteState::No, "attributes", text));
+        }
+        if !fine.is_empty() {
+            notes.push(note(NoteState::Ok, "attributes", format!("{}: written by the policy", fine.join(", "))));
         }
         notes
     }

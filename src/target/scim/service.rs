@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     ScimTarget,
+    paths::Declared,
     profile::Profile,
     wire::{GROUP, List, Resource, USER, field, truth},
 };
@@ -51,6 +52,8 @@ pub(super) struct Service {
     pub rename: bool,
     pub deactivate: bool,
     pub email_required: bool,
+    /// What it says of the further attributes, in the order of [`ScimTarget::attributes`].
+    pub declared: Vec<Declared>,
     /// What it did not tell of itself.
     pub untold: Vec<&'static str>,
 }
@@ -127,6 +130,10 @@ impl ScimTarget {
             deactivate: !read_only("active"),
             email_required: profile.email_required
                 || attribute(USER, "emails").and_then(|one| field(&one, "required").and_then(truth)) == Some(true),
+            declared: {
+                let schemas = schemas.as_ref().map(|schemas| schemas.items.as_slice());
+                self.attributes.iter().map(|path| Declared::of(path, schemas)).collect()
+            },
             untold,
         })
     }

@@ -1,6 +1,6 @@
 //! What a SCIM target is made from.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use url::Url;
 
@@ -25,6 +25,8 @@ pub struct ScimSettings {
     pub protected_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
+    /// Paths of further attributes that accounts are given.
+    pub attributes: BTreeSet<String>,
     /// How the server is reached.
     pub http: HttpSettings,
 }
@@ -50,6 +52,7 @@ impl ScimSettings {
             profile: None,
             protected_groups: Vec::new(),
             protected_users: Vec::new(),
+            attributes: BTreeSet::new(),
             http: HttpSettings::default(),
         }
     }
@@ -61,6 +64,7 @@ impl From<&TargetConfig> for ScimSettings {
         settings.profile = config.profile.map(str::to_owned);
         settings.protected_groups.clone_from(&config.protected_groups);
         settings.protected_users.clone_from(&config.protected_users);
+        settings.attributes.clone_from(&config.attributes);
         settings.http = HttpSettings::from(&config.reach);
         settings
     }

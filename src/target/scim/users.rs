@@ -8,7 +8,9 @@ use super::{
     ScimTarget,
     change::Written,
     path_of,
+    paths::Path,
     profile::{Names, Profile},
+    service::Service,
     wire::{Edit, Resource, USER, field, principal},
 };
 use crate::{
@@ -23,6 +25,35 @@ use crate::{
 const WITH_GROUPS: &str = "userName,displayName,name,emails,active,groups";
 
 impl ScimTarget {
+    /// What is asked for where `groups` has to be.
+    fn with_groups(&self) -> String {
+        self.attributes.iter().fold(WITH_GROUPS.to_owned(), |asked, path| asked + "," + &path.attribute())
+    }
+
+    /// The edits that give an account further attributes; of those that the policy spoke of when this client was made.
+    fn attribute_edits(&self, service: &Service, before: Option<&Resource>, fields: &UserFields) -> Vec<Edit> {
+        let known = self.attributes.iter().zip(&service.declared);
+        let mut now = before.cloned().unwrap_or_default();
+        let wanted = known.filter_map(|(path, declared)| Some((path, declared, fields.attributes.get(&path.text)?)));
+        let edit = wanted.map(|(path, declared, value)| {
+            let edit = path.edit(Some(&now), value, *declared);
+            // Two of them may be values of one attribute.
+            now.apply(&edit);
+            edit
+        });
+        let mut edits: Vec<Edit> = Vec::new();
+        for edit in edit {
+            edits.retain(|former| former.path != edit.path);
+            edits.push(edit);
+        }
+        edits
+    }
+
+    /// Whether given and family name come from the policy.
+    fn names_by_policy(&self) -> bool {
+        self.attributes.iter().any(Path::is_part_of_name)
+    }
+
     pub(super) async fn account_by_id(
         &self,
         id: &AccountId,
@@ -30,9 +61,10 @@ impl ScimTarget {
     ) -> Result<Option<Account>, TargetError> {
         let what = format!("reading account {id}");
         let service = self.service(deadline).await?;
+        let attributes = self.with_groups();
         let mut ask = Ask::get(path_of(&service.users, id.as_str(), &what)?, &what).deadline(deadline);
         if service.ask_groups {
-            ask = ask.query("attributes", WITH_GROUPS);
+            ask = ask.query("attributes", &attributes);
         }
         let Some(user) = self.rest.find::<Resource>(&ask).await? else { return Ok(None) };
         let account = self.account_of(&user, &what, deadline).await?;
@@ -49,7 +81,8 @@ impl ScimTarget {
     ) -> Result<Option<Account>, TargetError> {
         let what = format!("reading {name}");
         let service = self.service(deadline).await?;
-        let attributes = [("attributes", WITH_GROUPS)];
+        let attributes = self.with_groups();
+        let attributes = [("attributes", attributes.as_str())];
         let query: &[_] = if service.ask_groups { &attributes } else { &[] };
         let mut found = self.find_by(&service.users, &what, ("userName", name), fold, query, deadline).await?;
         let Some(user) = found.pop() else { return Ok(None) };
@@ -73,9 +106,8 @@ impl ScimTarget {
         what: &str,
         deadline: Option<Timestamp>,
     ) -> Result<Account, TargetError> {
-        let service = self.service(deadline).await?;
         let protection = self.protection(deadline).await?;
-        let account = user.account(service.profile, &protection);
+        let account = self.account_in(user, &protection);
         let mut account =
             account.ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
         account.groups = self.groups_of(user, &account.id, deadline).await?;
@@ -104,8 +136,8 @@ impl ScimTarget {
         if let Some(id) = external_id {
             user.set("externalId", json!(id.as_str()));
         }
-        for edit in name_edits(service.profile, shown, true) {
-            user.set(edit.path, edit.value);
+        for edit in name_edits(service.profile, shown, true, self.names_by_policy()) {
+            user.apply(&edit);
         }
         // Both names are told where they are kept apart, too: a server may keep only one of them.
         user.set("displayName", json!(shown));
@@ -113,13 +145,16 @@ impl ScimTarget {
         if let Some(email) = email {
             user.set("emails", json!([address(email)]));
         }
+        for edit in self.attribute_edits(&service, None, fields) {
+            user.apply(&edit);
+        }
         let protection = self.protection(Some(deadline)).await?;
         let ask =
             Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(&user)?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             let made: Resource = self.rest.parse(&ask, &answer)?;
-            let account = made.account(service.profile, &protection);
+            let account = self.account_in(&made, &protection);
             let account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
             return Ok(Applied::Account(account));
         }
@@ -205,12 +240,13 @@ impl ScimTarget {
             let mut edits = Vec::new();
             if let Some(shown) = &fields.display_name {
                 let formatted = before.is_some_and(|user| user.inner("name", "formatted").is_some());
-                edits.extend(name_edits(service.profile, shown, formatted));
+                edits.extend(name_edits(service.profile, shown, formatted, self.names_by_policy()));
             }
             if let Some(email) = &fields.email {
                 let present = before.and_then(|user| user.list("emails")).unwrap_or_default();
                 edits.push(Edit::new("emails", with_address(present, email)));
             }
+            edits.extend(self.attribute_edits(&service, before, fields));
             edits
         };
         match self.change(&path, &what, name, true, edits, deadline).await? {
@@ -229,13 +265,18 @@ impl ScimTarget {
             return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
-        let mut other = Vec::new();
+        let mut other: Vec<&str> = Vec::new();
         if !kept(&fields.display_name, Some(&now.display_name)) {
             other.push("display name");
         }
         if !kept(&fields.email, now.email.as_deref()) {
             other.push("e-mail address");
         }
+        // One that is not shown may be kept all the same.
+        let shown = |name: &String, wanted: &String| now.attributes.get(name).is_none_or(|one| one == wanted);
+        other.extend(
+            fields.attributes.iter().filter(|(name, wanted)| !shown(name, wanted)).map(|(name, _)| name.as_str()),
+        );
         if other.is_empty() {
             return Ok(Applied::Done);
         }
@@ -342,9 +383,10 @@ impl ScimTarget {
     }
 }
 
-/// The edits that give a name shown to people.
-fn name_edits(profile: &Profile, shown: &str, formatted: bool) -> Vec<Edit> {
+/// The edits that give a name shown to people; none where its parts come from the policy.
+fn name_edits(profile: &Profile, shown: &str, formatted: bool, by_policy: bool) -> Vec<Edit> {
     match profile.names {
+        Names::Split if by_policy => Vec::new(),
         Names::Whole => {
             let mut edits = vec![Edit::new("displayName", shown)];
             if formatted {

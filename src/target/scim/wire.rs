@@ -1,6 +1,8 @@
 //! SCIM's JSON. Resources are kept as they came, so that what is not known here can be written back; attribute names are
 //! compared without regard to case (RFC 7643, section 2.1).
 
+use std::collections::BTreeMap;
+
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -39,11 +41,38 @@ pub(super) fn truth(value: &Value) -> Option<bool> {
 }
 
 /// A text, or a number where a text should be.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// The key under which an attribute stands, in whatever case.
+fn spelled(fields: &Map<String, Value>, name: &str) -> String {
+    fields.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned().unwrap_or_else(|| name.to_owned())
+}
+
+fn put(fields: &mut Map<String, Value>, name: &str, value: Value) {
+    let key = spelled(fields, name);
+    if value.is_null() {
+        fields.remove(&key);
+    } else {
+        fields.insert(key, value);
+    }
+}
+
+/// The fields of a complex attribute, made where there is none.
+fn inner<'f>(fields: &'f mut Map<String, Value>, name: &str) -> &'f mut Map<String, Value> {
+    let key = spelled(fields, name);
+    let whole = fields.entry(key).or_insert_with(|| json!({}));
+    if !whole.is_object() {
+        *whole = json!({});
+    }
+    match whole {
+        Value::Object(fields) => fields,
+        _ => unreachable!("it was made an object right above"),
     }
 }
 
@@ -84,25 +113,39 @@ impl Resource {
         self.get(name).and_then(|value| field(value, sub)).and_then(truth)
     }
 
-    /// Sets an attribute, or a sub-attribute as `name.formatted`.
+    /// Sets an attribute, a sub-attribute as `name.formatted`, or one of an extension by its schema; null takes it away.
     pub(super) fn set(&mut self, path: &str, value: Value) {
+        let (schema, path) = path.rsplit_once(':').map_or((None, path), |(schema, path)| (Some(schema), path));
         let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
-        let spelled = |fields: &Map<String, Value>, name: &str| {
-            fields.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned().unwrap_or_else(|| name.to_owned())
+        let fields = match schema {
+            Some(schema) => inner(&mut self.0, schema),
+            None => &mut self.0,
         };
-        let key = spelled(&self.0, name);
-        let Some(sub) = sub else {
-            self.0.insert(key, value);
-            return;
-        };
-        let whole = self.0.entry(key).or_insert_with(|| json!({}));
-        if !whole.is_object() {
-            *whole = json!({});
+        match sub {
+            Some(sub) => put(inner(fields, name), sub, value),
+            None => put(fields, name, value),
         }
-        if let Some(fields) = whole.as_object_mut() {
-            let key = spelled(fields, sub);
-            fields.insert(key, value);
+        if let Some(schema) = schema {
+            self.has_schema(schema);
         }
+    }
+
+    /// Makes a change.
+    pub(super) fn apply(&mut self, edit: &Edit) {
+        self.set(&edit.path, edit.value.clone());
+    }
+
+    /// Names an extension among the schemas as long as it holds something.
+    fn has_schema(&mut self, schema: &str) {
+        let empty = self.get(schema).and_then(Value::as_object).is_none_or(Map::is_empty);
+        let mut schemas = self.list_of_texts("schemas");
+        schemas.retain(|one| !one.eq_ignore_ascii_case(schema));
+        if empty {
+            put(&mut self.0, schema, Value::Null);
+        } else {
+            schemas.push(schema.to_owned());
+        }
+        put(&mut self.0, "schemas", json!(schemas));
     }
 
     pub(super) fn id(&self) -> Option<String> {
@@ -153,6 +196,7 @@ impl Resource {
             // An account that is not said to be inactive may sign in.
             active: self.truth("active").unwrap_or(true),
             access: Vec::new(),
+            attributes: BTreeMap::new(),
             groups: None,
             id: id.into(),
             name,
@@ -261,21 +305,25 @@ impl Resource {
     }
 }
 
-/// One change of a resource: a path as `name.formatted`, and its new value.
+/// One change of a resource: a path as `name.formatted`, and its new value; null takes it away.
+#[derive(Debug)]
 pub(super) struct Edit {
-    pub path: &'static str,
+    pub path: String,
     pub value: Value,
 }
 
 impl Edit {
-    pub(super) fn new(path: &'static str, value: impl Into<Value>) -> Self {
-        Self { path, value: value.into() }
+    pub(super) fn new(path: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self { path: path.into(), value: value.into() }
     }
 }
 
-/// A PATCH that replaces (RFC 7644, section 3.5.2.3).
+/// A PATCH that replaces, and takes away what is to be nothing (RFC 7644, sections 3.5.2.2 and 3.5.2.3).
 pub(super) fn replacing(edits: &[Edit]) -> Value {
-    let operation = |edit: &Edit| json!({ "op": "replace", "path": edit.path, "value": edit.value });
+    let operation = |edit: &Edit| match &edit.value {
+        Value::Null => json!({ "op": "remove", "path": edit.path }),
+        value => json!({ "op": "replace", "path": edit.path, "value": value }),
+    };
     patch(&edits.iter().map(operation).collect::<Vec<_>>())
 }
 

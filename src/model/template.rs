@@ -1,0 +1,253 @@
+//! Templates that make a text of what the source knows of a user: Jinja's `{{ … }}`, with a few filters of our own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+};
+
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::Serde};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::UserState;
+
+/// The name that a template has within its own environment.
+const NAME: &str = "template";
+/// Steps that one rendering may take: more than any value needs, so that no loop holds up a run.
+const FUEL: u64 = 100_000;
+/// The longest text that a template makes, in bytes.
+const LONGEST: usize = 64 << 10;
+/// What a template can speak of.
+const KNOWN: [&str; 9] =
+    ["id", "username", "first_name", "last_name", "email", "enabled", "attributes", "values", "groups"];
+/// Compiled patterns are kept up to so many; a configuration has a handful.
+const PATTERNS: usize = 256;
+
+/// A template; it was found to be well-formed, and to work for a user of whom nothing but the login is known.
+#[derive(Clone)]
+pub struct Template {
+    text: Arc<str>,
+    compiled: Arc<Environment<'static>>,
+}
+
+/// Why a template does not work: what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(String);
+
+impl TemplateError {
+    /// What the words begin with where a template is read among other things.
+    pub const PREFIX: &str = "this template does not work";
+}
+
+impl From<Error> for TemplateError {
+    fn from(error: Error) -> Self {
+        let what = match (error.kind(), error.detail()) {
+            (ErrorKind::OutOfFuel, _) => "it takes too long".to_owned(),
+            (kind, Some(detail)) => format!("{kind}: {detail}"),
+            (kind, None) => kind.to_string(),
+        };
+        Self(what)
+    }
+}
+
+impl Template {
+    /// Reads a template. The error says what is wrong with it.
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
+        let text = text.into();
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_fuel(Some(FUEL));
+        environment.add_filter("regex_replace", regex_replace);
+        environment.add_template_owned(NAME, text.to_string())?;
+        let unknown = environment.get_template(NAME)?.undeclared_variables(false);
+        let mut unknown: Vec<_> = unknown.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+        unknown.sort();
+        if let Some(name) = unknown.first() {
+            let hint = format!("a user's own attributes are attributes.{name}; besides there are {}", KNOWN.join(", "));
+            return Err(TemplateError(format!("{name} is not known: {hint}")));
+        }
+        let template = Self { text, compiled: Arc::new(environment) };
+        template.render(&nobody())?;
+        Ok(template)
+    }
+
+    /// The text that it makes of a user, without white space around it.
+    pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
+        let made = self.compiled.get_template(NAME)?.render(context(user))?;
+        if made.len() > LONGEST {
+            return Err(TemplateError(format!("it makes a text of more than {LONGEST} bytes")));
+        }
+        Ok(made.trim().to_owned())
+    }
+}
+
+/// A user of whom nothing but the login is known.
+fn nobody() -> UserState {
+    UserState {
+        id: "0".into(),
+        username: "nobody".to_owned(),
+        first_name: None,
+        last_name: None,
+        email: None,
+        enabled: true,
+        federation_link: None,
+        attributes: BTreeMap::new(),
+        groups: Vec::new(),
+    }
+}
+
+/// What a template sees. Of an attribute with several values `attributes` has the first, `values` has all.
+fn context(user: &UserState) -> Value {
+    #[derive(Serialize)]
+    struct Known<'u> {
+        id: &'u str,
+        username: &'u str,
+        first_name: &'u str,
+        last_name: &'u str,
+        email: &'u str,
+        enabled: bool,
+        attributes: HashMap<&'u str, &'u str>,
+        values: &'u BTreeMap<String, Vec<String>>,
+        groups: Vec<&'u str>,
+    }
+    let mut attributes = HashMap::with_capacity(user.attributes.len());
+    for (name, values) in &user.attributes {
+        attributes.extend(values.first().map(|first| (name.as_str(), first.as_str())));
+    }
+    Value::from(Serde(Known {
+        id: user.id.as_str(),
+        username: &user.username,
+        first_name: user.first_name.as_deref().unwrap_or_default(),
+        last_name: user.last_name.as_deref().unwrap_or_default(),
+        email: user.email.as_deref().unwrap_or_default(),
+        enabled: user.enabled,
+        attributes,
+        values: &user.attributes,
+        groups: user.groups.iter().map(|group| group.name.as_str()).collect(),
+    }))
+}
+
+/// `regex_replace(pattern, with)`: each match is replaced; `$1` is the first group.
+fn regex_replace(value: &Value, pattern: &str, with: &str) -> Result<String, Error> {
+    static KEPT: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
+    let value = &if value.is_undefined() { String::new() } else { value.to_string() };
+    if let Some(regex) = KEPT.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+        return Ok(regex.replace_all(value, with).into_owned());
+    }
+    let regex = Regex::new(pattern).map_err(|error| {
+        let text = error.to_string();
+        let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        Error::new(ErrorKind::InvalidOperation, format!("the pattern {pattern} is not well-formed: {why}"))
+    })?;
+    let made = regex.replace_all(value, with).into_owned();
+    let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() < PATTERNS {
+        kept.insert(pattern.to_owned(), regex);
+    }
+    Ok(made)
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.text).finish()
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(text).map_err(|error| serde::de::Error::custom(format!("{}: {error}", TemplateError::PREFIX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ada() -> UserState {
+        let attributes = [("dept", vec!["R&D", "Ops"]), ("cost-centre", vec!["DE 4711"]), ("none", vec![])];
+        UserState {
+            username: "ada".to_owned(),
+            first_name: Some("Ada".to_owned()),
+            attributes: attributes
+                .into_iter()
+                .map(|(name, values)| (name.to_owned(), values.into_iter().map(str::to_owned).collect()))
+                .collect(),
+            ..nobody()
+        }
+    }
+
+    fn made(text: &str) -> String {
+        Template::new(text).expect("well-formed").render(&ada()).expect("renders")
+    }
+
+    fn wrong(text: &str) -> String {
+        Template::new(text).expect_err("not well-formed").to_string()
+    }
+
+    #[test]
+    fn a_text_is_made_of_what_is_known() {
+        assert_eq!(made("{{ attributes.dept }}"), "R&D");
+        assert_eq!(made("{{ values.dept | join(', ') }}"), "R&D, Ops");
+        assert_eq!(made("{{ attributes['cost-centre'] | regex_replace('^([A-Z]+) ', '$1-') }}"), "DE-4711");
+        assert_eq!(made(" {{ first_name | upper }} {{ last_name }} "), "ADA");
+        assert_eq!(made("{{ attributes.nothing | default('none', true) }}"), "none");
+        assert_eq!(made("{{ username | replace('a', 'e') | lower }}"), "ede");
+        assert_eq!(made("{% if attributes.dept %}staff{% else %}guest{% endif %}"), "staff");
+        assert_eq!(made("plain"), "plain");
+    }
+
+    #[test]
+    fn what_is_not_there_makes_an_empty_text() {
+        for text in ["{{ attributes.nothing }}", "{{ attributes.none }}", "{{ email }}", "{{ values.nothing | join }}"]
+        {
+            assert_eq!(made(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_cannot_work_is_refused_in_words() {
+        assert!(wrong("{{ department }}").contains("department is not known: a user's own attributes are attributes"));
+        assert!(wrong("{{ username ").contains("syntax error"), "{}", wrong("{{ username "));
+        assert!(wrong("{{ username | shout }}").contains("shout"), "{}", wrong("{{ username | shout }}"));
+        assert!(wrong("{{ username | regex_replace('(', '') }}").contains("the pattern ( is not well-formed"));
+        assert!(wrong("{% for a in range(9) %}x{% endfor %}").contains("range is not known"));
+    }
+
+    #[test]
+    fn a_template_that_goes_on_and_on_ends() {
+        let text = "{% for a in values.many %}{% for b in values.many %}{% for c in values.many %}x{% endfor %}{% endfor %}{% endfor %}";
+        let mut user = ada();
+        user.attributes.insert("many".to_owned(), vec!["x".to_owned(); 100]);
+        let template = Template::new(text).expect("well-formed");
+        assert_eq!(template.render(&user).expect_err("endless").to_string(), "it takes too long");
+    }
+
+    #[test]
+    fn it_is_written_as_it_was_read() {
+        let template: Template = serde_json::from_str(r#""{{ email }}""#).expect("well-formed");
+        assert_eq!(serde_json::to_string(&template).expect("JSON"), r#""{{ email }}""#);
+        assert!(serde_json::from_str::<Template>(r#""{{""#).is_err());
+    }
+}
