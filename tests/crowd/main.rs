@@ -6,6 +6,7 @@ mod accounts;
 mod contract;
 mod description;
 mod listing;
+mod memberships;
 mod place;
 mod probing;
 mod protection;

@@ -235,6 +235,11 @@ impl CrowdSandbox {
         self.set(|switches| switches.tells_keys = on);
     }
 
+    /// Tells all memberships at once, or knows no such path, as very old versions.
+    pub fn set_tells_memberships(&self, on: bool) {
+        self.set(|switches| switches.tells_memberships = on);
+    }
+
     /// Expands lists when that is asked for, or gives names only.
     pub fn set_expands(&self, on: bool) {
         self.set(|switches| switches.expands = on);
