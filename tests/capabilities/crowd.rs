@@ -1,10 +1,10 @@
-//! A Crowd beside the Jira: all memberships by one reading.
+//! A Crowd beside the Jira: all memberships by one reading, and inactive groups.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use usersync::{
     engine::{Report, RunOptions, WorkError},
-    model::{Pair, RunMode, RunTrigger},
+    model::{AdoptRule, Pair, RunMode, RunTrigger},
     sandbox::{
         CrowdOptions, CrowdSandbox, Fault,
         crowd::NewCrowdUser,
@@ -15,7 +15,7 @@ use usersync::{
     },
 };
 
-use crate::support::{World, grounds, on, options};
+use crate::support::{World, grounds, on, options, policy};
 
 /// So many that all memberships are asked for at once.
 const MANY: usize = 30;
@@ -53,7 +53,10 @@ fn people(groups: usize) -> impl Iterator<Item = NewUser> {
 impl Crowded {
     /// A house that fills an empty Crowd with people and so many groups, and has done so.
     async fn start(groups: usize) -> Self {
-        let (options, crowd) = (options(), CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port"));
+        Self::on(groups, options(), CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port")).await
+    }
+
+    async fn on(groups: usize, options: HouseOptions, crowd: CrowdSandbox) -> Self {
         let neighbours = vec![Product::Crowd.at(&crowd.url()).expect("an address")];
         let grounds = grounds(HouseOptions { neighbours, ..options }).await;
         grounds.realm.import_users(people(groups)).expect("imported");
@@ -156,4 +159,28 @@ async fn who_came_or_was_renamed_during_the_walk_costs_only_the_groups_that_he_i
     let his = (0..MANY).filter(|number| is_in(1, *number)).count();
     assert_eq!((ran.at_once, asked.len()), (1, his + 1));
     assert_eq!(c.crowd.journal.writes().len(), 0, "{:?}", ran.report);
+}
+
+#[tokio::test]
+async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
+    let crowd = CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port");
+    crowd.add_group(&group(0));
+    crowd.set_group_active(&group(0), false);
+    let c = Crowded::on(2, policy(|policy| policy.adopt = AdoptRule::Always), crowd).await;
+    let members = |number| c.crowd.snapshot().groups[&group(number)].len();
+    assert_eq!((members(0), members(1)), (0, 3));
+    for mode in [RunMode::DryRun, RunMode::Apply] {
+        let told = c.run(mode).await.report.not_possible;
+        let told: Vec<_> = told.iter().filter(|text| text.contains(&group(0))).collect();
+        assert!(told.iter().any(|text| text.contains("activate it in Crowd")), "{mode:?}: {told:?}");
+    }
+    c.crowd.set_group_active(&group(0), true);
+    c.run(RunMode::Apply).await;
+    c.w.calm().await;
+    assert_eq!(members(0), 3);
+    // One in our care that somebody makes inactive stays so, and is filled on.
+    c.crowd.set_group_active(&group(0), false);
+    assert!(c.crowd.remove_member(&group(0), "person0"));
+    let ran = c.run(RunMode::Apply).await;
+    assert_eq!((members(0), ran.report.not_possible.len()), (3, 0));
 }

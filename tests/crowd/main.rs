@@ -5,6 +5,7 @@ mod accounts;
 #[path = "../support/contract.rs"]
 mod contract;
 mod description;
+mod groups;
 mod listing;
 mod memberships;
 mod place;

@@ -194,6 +194,15 @@ impl CrowdSandbox {
         });
     }
 
+    /// Drift: activates or deactivates a group.
+    pub fn set_group_active(&self, name: &str, active: bool) {
+        self.change(|world| {
+            if let Some(group) = world.groups.get_mut(&fold(name)) {
+                Arc::make_mut(group).active = active;
+            }
+        });
+    }
+
     /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.join(name, group))
