@@ -105,6 +105,11 @@ impl Reply {
         Self { status, headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
     }
 
+    /// An answer in XML.
+    pub fn xml(status: u16, body: String) -> Self {
+        Self { status, headers: vec![("content-type".into(), "application/xml".into())], body: body.into() }
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -11,6 +11,11 @@ mod registry;
 mod rest;
 pub mod scim;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -124,6 +129,13 @@ pub struct Page<T> {
     pub doubt: Option<String>,
 }
 
+/// Who is in which groups, as one reading told it; see [`Target::memberships`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memberships {
+    /// The logins of all direct members, as the target spells them, of each group that was asked for and told.
+    pub logins: BTreeMap<TargetGroupId, Vec<Arc<str>>>,
+}
+
 /// A directory that is written. Every operation is idempotent: done twice it is as done once (already a member, already
 /// gone, already inactive are successes).
 #[async_trait]
@@ -152,6 +164,14 @@ pub trait Target: Send + Sync {
         group: &TargetGroupId,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError>;
+
+    /// The direct members of these groups, inactive ones included, by one reading of all memberships that there are. `None`
+    /// where there is no such reading, or where its answer is not whole: then [`members`](Target::members) tells, as it does
+    /// of each group that this answer leaves out, which says nothing about whether the group is there.
+    async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
+        let _ = groups;
+        Ok(None)
+    }
 
     /// Does one operation, before `deadline`: past it nothing more is sent.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;

@@ -44,6 +44,7 @@ async fn all_that_the_client_does(place: &Place) {
     place.crowd.account(&ada.id).await.expect("a look").expect("there");
     place.crowd.group_named("R&D / EMEA + 100%").await.expect("a look").expect("there");
     place.crowd.members(&"r&d / emea + 100%".into(), None).await.expect("a look").expect("there");
+    place.crowd.memberships(&["r&d / emea + 100%".into()].into()).await.expect("a look").expect("told");
     place.all().await;
     for operation in [
         leave(&ada.id, "ada lovelace", "R&D / EMEA + 100%"),

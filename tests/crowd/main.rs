@@ -5,7 +5,9 @@ mod accounts;
 #[path = "../support/contract.rs"]
 mod contract;
 mod description;
+mod groups;
 mod listing;
+mod memberships;
 mod place;
 mod probing;
 mod protection;

@@ -16,7 +16,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
@@ -43,6 +43,13 @@ impl Raw {
             None => request,
         })
         .await
+    }
+
+    /// Asks for a form of the answer.
+    pub async fn ask_for(&self, path: &str, media: &str) -> Answer {
+        let (name, password) = self.sandbox.application();
+        let request = self.request("GET", &format!("/rest/usermanagement/1{path}")).basic_auth(name, Some(password));
+        send(request.header("accept", media)).await
     }
 
     /// Expects a status, and a text in the body.

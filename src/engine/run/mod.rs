@@ -3,6 +3,7 @@
 
 mod apply;
 mod groups;
+mod members;
 mod report;
 mod users;
 mod walk;

@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::RunOptions;
+use super::{RunOptions, members};
 use crate::{
     engine::{
         error::WorkError,
@@ -67,7 +67,8 @@ pub(super) struct TargetWalk {
     pub links: IdMap<UserId, Link>,
     elsewhere: BTreeMap<AccountId, ConnectorName>,
     pub accounts: IdMap<AccountId, Account>,
-    case: CaseRule,
+    /// How logins are compared.
+    pub case: CaseRule,
     /// Made once somebody asks: most runs find nobody who wants another login.
     names: OnceLock<Names>,
     /// What is known to be impossible, by subject and key.
@@ -225,8 +226,12 @@ impl Engine {
         let mut matter: BTreeSet<TargetGroupId> = groups.fed_by(pair).map(|group| group.id.clone()).collect();
         matter.extend(walk.links.values().flat_map(|link| link.given.iter().cloned()));
         matter.retain(|group| walk.asked.insert(group.clone()));
-        let mut walks = stream::iter(matter.into_iter().map(|group| walk_target_members(port, group)))
-            .buffered(port.parallel.max(1));
+        let mut told = members::told_at_once(port, &matter, walk).await?;
+        let asked = matter.into_iter().map(|group| {
+            let told = told.remove(&group);
+            members::members(port, group, told)
+        });
+        let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
         while let Some((group, members, doubt)) = walks.try_next().await? {
             walk.doubt = walk.doubt.take().or(doubt);
             let Some(members) = members else {
@@ -256,23 +261,6 @@ async fn walk_members(connector: &Connector, group: GroupState) -> Result<(Group
     Ok((group, members))
 }
 
-type Members = (TargetGroupId, Option<Vec<AccountId>>, Option<String>);
-
-async fn walk_target_members(port: &TargetPort, group: TargetGroupId) -> Result<Members, WorkError> {
-    let mut members = Vec::new();
-    let mut doubt = None;
-    let mut cursor: Option<String> = None;
-    loop {
-        let Some(page) = port.target.members(&group, cursor.as_deref()).await? else { return Ok((group, None, doubt)) };
-        doubt = doubt.or(page.doubt);
-        members.extend(page.items);
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok((group, Some(members), doubt)),
-        }
-    }
-}
-
 impl TargetWalk {
     /// Who holds a login, as far as the walk tells.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
@@ -292,6 +280,16 @@ impl TargetWalk {
             return NameHolder::Theirs(connector.clone());
         }
         NameHolder::Unlinked(account.clone())
+    }
+
+    /// Accounts by folded login; `None` for a login that several have.
+    pub fn by_login(&self) -> HashMap<String, Option<&AccountId>> {
+        let mut accounts = HashMap::with_capacity(self.accounts.len());
+        for account in self.accounts.values() {
+            let login = self.case.fold(&account.name);
+            accounts.entry(login).and_modify(|known| *known = None).or_insert(Some(&account.id));
+        }
+        accounts
     }
 
     /// Why an operation is known to be impossible in this state of its subject at the source, if it is.

@@ -70,6 +70,19 @@ pub(crate) fn members(world: &World, call: &Call<'_>, nested: bool) -> Result<Re
     Ok(Reply::json(200, &render::users(call, world, &keys)?))
 }
 
+/// `GET /group/membership`: all direct memberships, in XML only.
+pub(crate) fn memberships(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+    if !call.crowd.switches().tells_memberships {
+        return Err(Refused::bare(404));
+    }
+    let accepted = call.request.header("accept").unwrap_or("*/*");
+    let mut forms = accepted.split(',').filter_map(|form| form.split(';').next()).map(str::trim);
+    if !forms.any(|form| ["application/xml", "application/*", "*/*"].contains(&form)) {
+        return Err(Refused::bare(406));
+    }
+    Ok(Reply::xml(200, render::memberships(world)))
+}
+
 /// `POST /group/user/direct`
 pub(crate) fn join(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     let group = find(world, call)?.name.clone();

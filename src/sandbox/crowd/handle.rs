@@ -194,6 +194,15 @@ impl CrowdSandbox {
         });
     }
 
+    /// Drift: activates or deactivates a group.
+    pub fn set_group_active(&self, name: &str, active: bool) {
+        self.change(|world| {
+            if let Some(group) = world.groups.get_mut(&fold(name)) {
+                Arc::make_mut(group).active = active;
+            }
+        });
+    }
+
     /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
     pub fn add_member(&self, group: &str, name: &str) -> bool {
         self.change(|world| world.join(name, group))
@@ -233,6 +242,11 @@ impl CrowdSandbox {
     /// Tells users' keys, or not, as old versions.
     pub fn set_tells_keys(&self, on: bool) {
         self.set(|switches| switches.tells_keys = on);
+    }
+
+    /// Tells all memberships at once, or knows no such path, as very old versions.
+    pub fn set_tells_memberships(&self, on: bool) {
+        self.set(|switches| switches.tells_memberships = on);
     }
 
     /// Expands lists when that is asked for, or gives names only.

@@ -220,6 +220,7 @@ fn read(world: &World, call: &Call<'_>, rest: &[&str]) -> Result<Reply, Refused>
         ["user", "group", depth @ ("direct" | "nested")] => users::groups(world, call, *depth == "nested"),
         ["search"] => users::search(world, call),
         ["group"] => groups::get(world, call),
+        ["group", "membership"] => groups::memberships(world, call),
         ["group", "user", depth @ ("direct" | "nested")] => groups::members(world, call, *depth == "nested"),
         ["group", "child-group", depth @ ("direct" | "nested")] => groups::children(world, call, *depth == "nested"),
         _ => Err(Refused::bare(404)),

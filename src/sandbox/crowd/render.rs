@@ -1,5 +1,7 @@
 //! How accounts and groups look in answers.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::Call;
@@ -92,4 +94,52 @@ pub(crate) fn groups(call: &Call<'_>, world: &World, names: &[String]) -> Result
     let page = call.page(names)?.iter().filter_map(|name| world.groups.get(&fold(name)));
     let groups: Vec<Value> = page.map(|one| if full { group(call, one) } else { group_listed(call, one) }).collect();
     Ok(json!({ "expand": "group", "groups": groups }))
+}
+
+/// All direct memberships, in XML.
+pub(crate) fn memberships(world: &World) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<memberships>");
+    for group in world.groups.values() {
+        let users = group.members.ids().iter().filter_map(|key| world.accounts.get(key)).map(|user| &user.name);
+        let children = group.children.iter().filter_map(|name| world.groups.get(name)).map(|child| &child.name);
+        // Writing to a text cannot fail.
+        let _ = write!(xml, "<membership group=\"{}\">", attribute(&group.name));
+        list(&mut xml, "users", "user", users);
+        list(&mut xml, "groups", "group", children);
+        xml.push_str("</membership>");
+    }
+    xml.push_str("</memberships>");
+    xml
+}
+
+/// An element with one for each name in it.
+fn list<'n>(xml: &mut String, list: &str, each: &str, names: impl Iterator<Item = &'n String>) {
+    let mut names = names.peekable();
+    if names.peek().is_none() {
+        let _ = write!(xml, "<{list}/>");
+        return;
+    }
+    let _ = write!(xml, "<{list}>");
+    for name in names {
+        let _ = write!(xml, "<{each} name=\"{}\"/>", attribute(name));
+    }
+    let _ = write!(xml, "</{list}>");
+}
+
+/// A text as the value of an attribute.
+fn attribute(text: &str) -> String {
+    let mut value = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => value.push_str("&amp;"),
+            '<' => value.push_str("&lt;"),
+            '>' => value.push_str("&gt;"),
+            '"' => value.push_str("&quot;"),
+            '\t' | '\n' | '\r' => {
+                let _ = write!(value, "&#{};", u32::from(c));
+            }
+            c => value.push(c),
+        }
+    }
+    value
 }

@@ -35,6 +35,8 @@ pub(crate) struct Switches {
     pub(crate) tells_keys: bool,
     /// Users are told with their directories.
     pub(crate) tells_directories: bool,
+    /// All memberships are told at once; very old versions do not.
+    pub(crate) tells_memberships: bool,
     /// Lists are expanded when that is asked for.
     pub(crate) expands: bool,
     /// What a page holds at most, whatever is asked for.
@@ -53,6 +55,7 @@ impl Switches {
             version_header: true,
             tells_keys: version >= [2, 8].as_slice(),
             tells_directories: version >= [5].as_slice(),
+            tells_memberships: true,
             expands: true,
             page_cap: usize::MAX,
             password_min: 1,

@@ -9,7 +9,7 @@ use super::{
     paging::Place,
     refusal::Right,
     users::PAGE,
-    wire::{GroupWrite, NameOnly, Named, User, Users},
+    wire::{Group, GroupWrite, NameOnly, User, Users},
 };
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
@@ -22,6 +22,12 @@ use crate::{
 
 /// What a group's task and a membership need.
 const MODIFY: Right<'static> = Right::of("Modify group");
+
+/// What a group that is made here is described by, for whoever finds it in Crowd.
+const DESCRIPTION: &str = "Kept in step with Keycloak by usersync";
+/// Why an inactive group is not taken up, and what to do.
+const INACTIVE: &str =
+    "inactive, and usersync activates no group (activate it in Crowd, and the next full run takes it up)";
 
 /// A page of members: who they are, where the list goes on, why it may not be all.
 pub(super) struct Members {
@@ -55,8 +61,9 @@ impl CrowdTarget {
         if !answer.status.is_success() {
             return Err(self.refused_read(&ask, &answer));
         }
-        let group: Named = self.rest.parse(&ask, &answer)?;
-        let (id, protected) = (TargetGroupId::from(fold(&group.name)), protection.group(&group.name));
+        let group: Group = self.rest.parse(&ask, &answer)?;
+        let inactive = || (group.active == Some(false)).then(|| INACTIVE.to_owned());
+        let (id, protected) = (TargetGroupId::from(fold(&group.name)), protection.group(&group.name).or_else(inactive));
         Ok((fold(&group.name) == fold(name)).then_some(TargetGroup { id, name: group.name, protected }))
     }
 
@@ -110,7 +117,7 @@ impl CrowdTarget {
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("creating group {name}");
-        let body = GroupWrite { name, kind: "GROUP", description: "", active: true };
+        let body = GroupWrite { name, kind: "GROUP", description: DESCRIPTION, active: true };
         let ask = Ask::new(Method::POST, "/group", &what).deadline(Some(deadline)).json(&body)?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {

@@ -1,7 +1,7 @@
 //! Crowd 3 to 7, and Jira Data Center by its user server, through `/rest/usermanagement/1`.
 //!
-//! usersync signs in as an *application*, which is no account. All is JSON, so the one resource that speaks XML only
-//! (all memberships at once) is left out: members are read group by group.
+//! usersync signs in as an *application*, which is no account. All is JSON, but for the one resource that speaks XML only:
+//! all memberships at once, for a full run. Where it is missing or cannot be used, members are read group by group.
 //!
 //! An account's stable id is Crowd's `key`. Servers that tell none know an account by its login alone; its id is then
 //! `login:` with the folded login, and a login that changes is another account.
@@ -9,6 +9,7 @@
 mod dialect;
 mod groups;
 mod listing;
+mod memberships;
 mod paging;
 mod probe;
 mod protection;
@@ -18,14 +19,14 @@ mod users;
 mod wire;
 mod writes;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::dialect::CROWD;
 use super::{
-    Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, Credentials, Memberships, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
@@ -105,6 +106,10 @@ impl Target for CrowdTarget {
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         self.members_page(group.as_str(), cursor).await
+    }
+
+    async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
+        self.all_memberships(groups).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {

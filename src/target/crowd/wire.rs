@@ -65,6 +65,13 @@ pub(super) struct GroupWrite<'a> {
     pub active: bool,
 }
 
+/// A group.
+#[derive(Debug, Deserialize)]
+pub(super) struct Group {
+    pub name: String,
+    pub active: Option<bool>,
+}
+
 /// Whatever has a name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {

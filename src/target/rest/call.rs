@@ -44,6 +44,7 @@ pub struct Ask<'a> {
     query: Vec<(&'static str, &'a str)>,
     headers: Vec<(&'static str, String)>,
     body: Option<Bytes>,
+    accept: Option<&'static str>,
     deadline: Option<Timestamp>,
     anonymous: bool,
     reads: bool,
@@ -62,6 +63,7 @@ impl<'a> Ask<'a> {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            accept: None,
             deadline: None,
             anonymous: false,
             reads: false,
@@ -83,6 +85,12 @@ impl<'a> Ask<'a> {
     /// With a header of its own, as `If-Match`.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Answered in another form than the dialect's, as `application/xml`; whether a success has it, the caller sees.
+    pub fn accept(mut self, media: &'static str) -> Self {
+        self.accept = Some(media);
         self
     }
 
@@ -259,6 +267,10 @@ impl Rest {
         if answer.status.is_server_error() && ask.refusal.is_some_and(|own| own(&answer)) {
             return Ok(answer);
         }
+        // To the dialect any mark-up is a page for people.
+        if answer.status.is_success() && ask.accept.is_some() {
+            return Ok(answer);
+        }
         match errors::common(self.dialect, ask.what, ask.writes(), &answer) {
             Some(error) => Err(error),
             None => Ok(answer),
@@ -310,7 +322,7 @@ impl Rest {
         }
         let media = HeaderValue::from_static(self.dialect.media);
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, media.clone());
+        headers.insert(ACCEPT, ask.accept.map_or_else(|| media.clone(), HeaderValue::from_static));
         if ask.body.is_some() {
             headers.insert(CONTENT_TYPE, media);
         }

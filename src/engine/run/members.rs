@@ -1,0 +1,72 @@
+//! Who is in the groups that matter: by one reading of all memberships where the target has one and where it pays, else
+//! group by group.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::walk::TargetWalk;
+use crate::{
+    engine::{error::WorkError, ports::TargetPort},
+    model::{AccountId, ErrorClass, TargetGroupId},
+};
+
+/// From so many groups on, all memberships are asked for at once. That answer tells of every group and member that the
+/// target has, whoever fills them; with few groups, a call or two for each costs less.
+const AT_ONCE: usize = 20;
+
+/// A group with its members, `None` if it is not there, and why they may not be all.
+pub(super) type Members = (TargetGroupId, Option<Vec<AccountId>>, Option<String>);
+
+/// The members of those of these groups of which one reading tells all that there is to know.
+pub(super) async fn told_at_once(
+    port: &TargetPort,
+    groups: &BTreeSet<TargetGroupId>,
+    walk: &TargetWalk,
+) -> Result<BTreeMap<TargetGroupId, Vec<AccountId>>, WorkError> {
+    if groups.len() < AT_ONCE {
+        return Ok(BTreeMap::new());
+    }
+    let told = match port.target.memberships(groups).await {
+        Ok(Some(told)) => told,
+        Ok(None) => return Ok(BTreeMap::new()),
+        // It may be this one reading that is too much for the target; if it is not well at all, the next call tells.
+        Err(error) if error.class() == ErrorClass::Transient => {
+            tracing::warn!(target.name = %port.name, "{error} Until then members are read group by group.");
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let accounts = walk.by_login();
+    // A login that the walk does not know is somebody's who came, or was renamed, since the accounts were listed: such a
+    // group is asked for by itself, which tells ids. Two who swapped logins since then pass for each other until the next
+    // run; nobody loses by it, as what removes is read again before it is sent.
+    let members = |logins: &[Arc<str>]| -> Option<Vec<AccountId>> {
+        logins.iter().map(|login| accounts.get(&walk.case.fold(login)).copied().flatten().cloned()).collect()
+    };
+    Ok(told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?))).collect())
+}
+
+/// A group's members: what was told of them already, or what the target tells now.
+pub(super) async fn members(
+    port: &TargetPort,
+    group: TargetGroupId,
+    told: Option<Vec<AccountId>>,
+) -> Result<Members, WorkError> {
+    if told.is_some() {
+        return Ok((group, told, None));
+    }
+    let mut members = Vec::new();
+    let mut doubt = None;
+    let mut cursor: Option<String> = None;
+    loop {
+        let Some(page) = port.target.members(&group, cursor.as_deref()).await? else { return Ok((group, None, doubt)) };
+        doubt = doubt.or(page.doubt);
+        members.extend(page.items);
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok((group, Some(members), doubt)),
+        }
+    }
+}
