@@ -206,6 +206,42 @@ scenarios! {
             ],
             budget: Budget { change: 4, lose: 1, run: 1, ..FAULTS },
         };
+    groups_renamed: 80, "the target can rename groups: members stay, ids too",
+        TWO {
+            renames_groups: true,
+            group_names: &["staff", "crew"],
+            kinds: &[
+                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
+            ],
+            budget: Budget { change: 4, ..NONE },
+        };
+    groups_renamed_fault: 100, "the same with a full run and faults",
+        TWO {
+            renames_groups: true,
+            group_names: &["staff", "crew"],
+            kinds: &[
+                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
+            ],
+            budget: Budget { change: 4, lose: 1, run: 1, ..FAULTS },
+        };
+    namesakes_renamed_fault: 80, "two groups change their names, swap them, come to have one, and part again; faults",
+        TWO {
+            renames_groups: true,
+            groups: &[("g0", "staff"), ("g1", "crew")],
+            group_names: &["staff", "crew", "guests"],
+            kinds: &[GroupName("g0"), GroupName("g1"), GroupDelete("g0"), Member("u1", "g1"), Member("u0", "g0")],
+            budget: Budget { change: 4, run: 1, ..FAULTS },
+        };
+    two_realms_renamed_fault: 80, "two connectors fill one group, and each gives its own another name; runs; faults",
+        ONE {
+            renames_groups: true,
+            people: &[("u0", "x", &["g0"]), ("v0", "y", &["h0"])],
+            groups: &[("g0", "staff"), ("h0", "crew")],
+            group_names: &["staff", "crew", "guests"],
+            logins: &["x", "z"],
+            kinds: &[GroupName("g0"), GroupName("h0"), Member("u0", "g0"), Member("v0", "h0"), GroupDelete("h0")],
+            budget: Budget { change: 4, run: 2, ..FAULTS },
+        };
     joins_fault: 80, "one user comes into several groups, one by one, with faults",
         ONE {
             people: &[("u0", "x", &[])],

@@ -99,6 +99,7 @@ macro_rules! every_expectation {
                 who_was_seen_alive_is_remembered,
                 a_managed_group_knows_what_feeds_it,
                 a_group_with_an_intent_under_way_waits,
+                a_renamed_group_is_called_so_for_all_who_feed_it,
             }
             reference: {
                 random_histories_agree_with_the_reference,

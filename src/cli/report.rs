@@ -91,7 +91,7 @@ fn names(verb: &str, lines: &[Line], all: usize) -> String {
 /// The operation without its verb.
 fn short(operation: &Operation) -> String {
     match operation {
-        Operation::RenameUser { name, to, .. } => format!("{name} → {to}"),
+        Operation::RenameUser { name, to, .. } | Operation::RenameGroup { name, to, .. } => format!("{name} → {to}"),
         Operation::AddMember { name, group_name, .. } => format!("{name} to {group_name}"),
         Operation::RemoveMember { name, group_name, .. } => format!("{name} from {group_name}"),
         Operation::CreateUser { name, .. }

@@ -58,6 +58,8 @@ pub(super) struct Case<'e> {
     pub link: Option<Link>,
     /// What the next step writes.
     pub step: Step,
+    /// Whether a group was renamed, which the next step settles.
+    renamed_group: bool,
     pub held: Vec<NewHeldItem>,
     pub worked: Worked,
     /// A fingerprint of the subject's state at the source.
@@ -88,6 +90,7 @@ impl<'e> Case<'e> {
             claim,
             link,
             step: Step::default(),
+            renamed_group: false,
             held: Vec::new(),
             worked: Worked::default(),
             fingerprint: String::new(),
@@ -106,10 +109,15 @@ impl<'e> Case<'e> {
     }
 
     pub async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
-        let writing = step.group.is_some().then(|| self.engine.writing_group());
+        let writing = self.changes_groups(&step).then(|| self.engine.writing_group());
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
         drop(writing);
         self.unless_taken(stepped)
+    }
+
+    /// Whether the store's groups are others with this step.
+    fn changes_groups(&self, step: &Step) -> bool {
+        step.group.is_some() || self.renamed_group
     }
 
     fn unless_taken(&self, stepped: Stepped) -> Result<Stepped, WorkError> {
@@ -151,6 +159,7 @@ impl<'e> Case<'e> {
 
     /// Keeps what an operation that took effect changes in the link.
     pub fn learn(&mut self, operation: &Operation) {
+        self.renamed_group |= matches!(operation, Operation::RenameGroup { .. });
         if self.link.as_mut().is_some_and(|link| link.learn(operation)) {
             self.keep_link();
         }
@@ -210,7 +219,7 @@ impl<'e> Case<'e> {
         let written = async {
             self.worked.held = self.held.len();
             let (last, held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
-            let writing = last.group.is_some().then(|| self.engine.writing_group());
+            let writing = self.changes_groups(&last).then(|| self.engine.writing_group());
             let now = self.engine.clock.now();
             let settle_at = now + self.engine.times.settle;
             let stepped = self.engine.store.complete(self.claim.token, last, held, settle_at, now).await?;

@@ -58,7 +58,11 @@ pub(super) fn intend(
         None => {}
     }
     match table.mapping(&group.id) {
-        Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(&group.name) => {
+        // A group of another name now is one that was renamed for another of its sources.
+        Some(GroupMapping::Managed { group: id, name: mapped })
+            if case.fold(mapped) == case.fold(&group.name)
+                && table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name)) =>
+        {
             Intended::InOrder(id.clone())
         }
         _ => {
@@ -211,6 +215,9 @@ impl Case<'_> {
             self.adopt_group(group, found, former).await?;
             return Ok(true);
         }
+        if self.rename_with_source(group, &name, former.as_ref()).await? {
+            return Ok(true);
+        }
         // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
         let concerned = self.concerned(&group.id, former.as_ref()).await?;
         match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
@@ -226,6 +233,36 @@ impl Case<'_> {
             }
         }?;
         Ok(true)
+    }
+
+    /// Renames the group that this one fed under its former name, where that is ours alone and the target can; whether
+    /// it did. Its members stay.
+    async fn rename_with_source(
+        &mut self,
+        group: &GroupState,
+        name: &str,
+        former: Option<&GroupMapping>,
+    ) -> Result<bool, WorkError> {
+        let table = self.engine.group_table(&self.claim.pair).await?;
+        let Some(own) = table.renamable(&group.id).filter(|_| self.info.capabilities.rename_group) else {
+            return Ok(false);
+        };
+        let found = self.port.target.group_named(&own.name).await?;
+        if found.is_none_or(|found| found.id != own.id || found.protected.is_some()) {
+            return Ok(false);
+        }
+        let rename = Operation::RenameGroup { group: own.id.clone(), name: own.name.clone(), to: name.to_owned() };
+        let waiting = self.waiting_for_name(&group.id, former).await?;
+        match self.send(&rename, None).await? {
+            Sent::Done(_) => {
+                let renamed = TargetGroup { id: own.id.clone(), name: name.to_owned(), protected: None };
+                self.manage(group, renamed, false, waiting).await?;
+                Ok(true)
+            }
+            // Somebody else's has the name by now, or it is gone.
+            Sent::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            Sent::Held | Sent::NotPossible => Ok(false),
+        }
     }
 
     async fn adopt_group(
@@ -313,16 +350,20 @@ impl Case<'_> {
     ) -> Result<Vec<Subject>, WorkError> {
         let moved = matches!(former, Some(GroupMapping::Managed { .. }));
         let users = if moved || !self.rules.in_run { self.members(id).await? } else { HashSet::new() };
-        let mut concerned: Vec<Subject> = users.into_iter().map(Subject::User).collect();
-        let Some(former) = former else { return Ok(concerned) };
+        let users = users.into_iter().map(Subject::User);
+        Ok(users.chain(self.waiting_for_name(id, former).await?).collect())
+    }
+
+    /// Groups that could not have the name that is free now.
+    async fn waiting_for_name(&self, id: &GroupId, former: Option<&GroupMapping>) -> Result<Vec<Subject>, WorkError> {
+        let Some(former) = former else { return Ok(Vec::new()) };
         let case = self.info.capabilities.group_case;
         let table = self.engine.group_table(&self.claim.pair).await?;
         let waiting = table.sources().filter(|(source, mapping)| {
             *source != id
                 && matches!(mapping, GroupMapping::Unmapped { name, .. } if case.fold(name) == case.fold(former.name()))
         });
-        concerned.extend(waiting.map(|(source, _)| Subject::Group(source.clone())));
-        Ok(concerned)
+        Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }
 
     /// All direct members; none for a group that is gone.

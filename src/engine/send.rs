@@ -387,6 +387,7 @@ pub(super) fn held_key(operation: &Operation) -> String {
             let more = fields.attributes.iter().map(|(name, value)| format!(":{name}={value}"));
             format!("update:{}:{}{}", name.unwrap_or(""), email.unwrap_or(""), more.collect::<String>())
         }
+        Operation::RenameGroup { to, .. } => format!("rename_group:{to}"),
         Operation::AddMember { group, .. } => format!("join:{group}"),
         Operation::RemoveMember { group, .. } => format!("leave:{group}"),
         other => other.verb().to_owned(),
@@ -416,6 +417,9 @@ fn before(operation: &Operation, account: Option<&Account>) -> Value {
         }
         Operation::AddMember { .. } => json!({ "member": false }),
         Operation::RemoveMember { .. } => json!({ "member": true }),
-        Operation::CreateUser { .. } | Operation::CreateGroup { .. } | Operation::DeleteGroup { .. } => Value::Null,
+        Operation::CreateUser { .. }
+        | Operation::CreateGroup { .. }
+        | Operation::RenameGroup { .. }
+        | Operation::DeleteGroup { .. } => Value::Null,
     }
 }

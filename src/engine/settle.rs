@@ -20,6 +20,9 @@ impl Case<'_> {
                     Some(made)
                 }
                 Operation::CreateGroup { name } => Some(self.find_made_group(&intent, name).await?),
+                Operation::RenameGroup { group, to, .. } => {
+                    Some(self.port.target.group_named(to).await?.is_some_and(|found| found.id == *group))
+                }
                 Operation::DeleteGroup { name, .. } => Some(self.port.target.group_named(name).await?.is_none()),
                 operation => {
                     let other = match (operation.account(), account) {
@@ -120,6 +123,7 @@ fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) ->
         Operation::CreateUser { .. }
         | Operation::DeleteUser { .. }
         | Operation::CreateGroup { .. }
+        | Operation::RenameGroup { .. }
         | Operation::DeleteGroup { .. } => Some(false),
     }
 }

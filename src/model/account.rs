@@ -84,6 +84,7 @@ impl Account {
             Operation::CreateUser { .. }
             | Operation::DeleteUser { .. }
             | Operation::CreateGroup { .. }
+            | Operation::RenameGroup { .. }
             | Operation::DeleteGroup { .. } => {}
         }
     }

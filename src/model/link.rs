@@ -164,6 +164,7 @@ impl Link {
             Operation::CreateUser { .. }
             | Operation::DeleteUser { .. }
             | Operation::CreateGroup { .. }
+            | Operation::RenameGroup { .. }
             | Operation::DeleteGroup { .. } => return false,
         }
         true

@@ -99,6 +99,15 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
+    /// Change a group's name.
+    RenameGroup {
+        /// Which.
+        group: TargetGroupId,
+        /// Its name as last seen.
+        name: String,
+        /// The new name.
+        to: String,
+    },
     /// Delete a group.
     DeleteGroup {
         /// Which.
@@ -177,6 +186,7 @@ impl Operation {
             Self::DeactivateUser { .. } => "deactivate",
             Self::DeleteUser { .. } => "delete",
             Self::CreateGroup { .. } => "create_group",
+            Self::RenameGroup { .. } => "rename_group",
             Self::DeleteGroup { .. } => "delete_group",
             Self::AddMember { .. } => "join",
             Self::RemoveMember { .. } => "leave",
@@ -217,7 +227,10 @@ impl Operation {
             | Self::DeleteUser { account, .. }
             | Self::AddMember { account, .. }
             | Self::RemoveMember { account, .. } => Some(account),
-            Self::CreateUser { .. } | Self::CreateGroup { .. } | Self::DeleteGroup { .. } => None,
+            Self::CreateUser { .. }
+            | Self::CreateGroup { .. }
+            | Self::RenameGroup { .. }
+            | Self::DeleteGroup { .. } => None,
         }
     }
 }
@@ -244,6 +257,7 @@ impl fmt::Display for Operation {
             Self::DeactivateUser { name, takes, .. } => write!(f, "deactivate {name}{}", listed(": take away", takes)),
             Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
             Self::CreateGroup { name } => write!(f, "create group {name}"),
+            Self::RenameGroup { name, to, .. } => write!(f, "rename group {name} → {to}"),
             Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),
             Self::AddMember { group_name, name, .. } => write!(f, "join {name} to {group_name}"),
             Self::RemoveMember { group_name, name, .. } => write!(f, "take {name} out of {group_name}"),

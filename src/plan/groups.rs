@@ -91,6 +91,22 @@ impl GroupTable {
         self.managed.values().filter(|group| group.fed_by(pair))
     }
 
+    /// The group that a source group feeds, if that can be renamed with it: it is ours, and nobody else's.
+    pub fn renamable(&self, source: &GroupId) -> Option<&ManagedGroup> {
+        let Some(GroupMapping::Managed { group, .. }) = self.mapping(source) else { return None };
+        self.managed(group).filter(|managed| !managed.adopted && managed.sources.len() == 1)
+    }
+
+    /// Notes that the group that a source group feeds is renamed with it; for a dry run.
+    pub fn assume_renamed(&mut self, source: &GroupState, name: String) {
+        let Some(renamed) = self.renamable(&source.id).cloned() else { return };
+        if let Some(named) = self.named.get_mut(&renamed.name.to_lowercase()) {
+            named.retain(|id| *id != renamed.id);
+        }
+        self.map(&source.id, GroupMapping::Managed { group: renamed.id.clone(), name: source.name.clone() });
+        self.manage(ManagedGroup { name, ..renamed });
+    }
+
     /// Notes that a source group feeds a target group from now on; for a dry run, which models what it would make.
     pub fn assume(&mut self, pair: &Pair, source: &GroupState, group: ManagedGroup) {
         let id = group.id.clone();
@@ -209,6 +225,27 @@ mod tests {
         assert_eq!((feeding("DEV"), feeding("Eng")), (Some("1".into()), None));
         assert_eq!(table.managed_named("dEV", case).map(|group| group.id.clone()), Some("dev".into()));
         assert_eq!(table.managed_named("dEV", CaseRule::Sensitive), None);
+    }
+
+    #[test]
+    fn only_a_group_that_is_ours_alone_is_renamed_with_its_source() {
+        let (mut table, case) = (table(), CaseRule::Insensitive);
+        let eng = managed(&table, "eng");
+        assert_eq!(table.renamable(&"1".into()), Some(&eng));
+        assert_eq!((table.renamable(&"2".into()), table.renamable(&"3".into())), (None, None));
+        table.assume_renamed(&group("1", "Dev"), "Dev".to_owned());
+        assert_eq!(table.managed_named("dev", case).map(|group| group.id.clone()), Some("eng".into()));
+        assert_eq!(
+            (table.managed_named("eng", case), table.others_feeding(&"9".into(), "Eng", case).next()),
+            (None, None)
+        );
+        assert!(table.resolve(&[group("1", "Dev")]).missing.is_empty());
+        let other = ("other".into(), "7".into());
+        let shared = ManagedGroup { sources: eng.sources.iter().cloned().chain([other]).collect(), ..eng.clone() };
+        for group in [shared, ManagedGroup { adopted: true, ..eng }] {
+            let mapping = GroupMapping::Managed { group: "eng".into(), name: "Eng".into() };
+            assert_eq!(GroupTable::new(vec![group], vec![("1".into(), mapping)]).renamable(&"1".into()), None);
+        }
     }
 
     fn managed(table: &GroupTable, id: &str) -> ManagedGroup {

@@ -181,8 +181,9 @@ pub struct Step {
     pub settled: Vec<Settled>,
     /// The user's link.
     pub link: Option<LinkWrite>,
-    /// The group. The tasks of users who were given the group that its source fed before, and of all subjects of the
-    /// pair that are claimed, are raised with it: their claims may have planned with what was before.
+    /// The group. The tasks of users who were given the group that its source fed before, unless it feeds it still, and
+    /// of all subjects of the pair that are claimed, are raised with it: their claims may have planned with what was
+    /// before.
     pub group: Option<GroupWrite>,
     /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
     pub raise: Vec<Subject>,

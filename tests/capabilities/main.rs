@@ -12,5 +12,6 @@ mod joins;
 mod people;
 mod restart;
 mod runs;
+mod scim;
 mod support;
 mod two_realms;

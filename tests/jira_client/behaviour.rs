@@ -78,6 +78,7 @@ async fn every_operation_succeeds_and_sends_what_it_should() {
                 let Applied::Group(group) = applied else { panic!("a group") };
                 assert_eq!((group.id.as_str(), group.name.as_str()), ("new", "new"));
             }
+            Operation::RenameGroup { .. } => unreachable!("Jira cannot"),
             Operation::DeleteGroup { .. } => assert_eq!(query("groupname"), "dev"),
             Operation::AddMember { .. } => {
                 assert_eq!(query("groupname"), "dev");

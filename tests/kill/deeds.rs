@@ -29,6 +29,7 @@ pub enum Deed {
     Deactivate,
     Activate,
     CreateGroup,
+    RenameGroup,
     Join,
     /// Somebody new joins two groups at once: both are written down together.
     JoinTwo,
@@ -73,14 +74,14 @@ impl When {
 impl Deed {
     /// All of them, each row for one world; what a target cannot do comes last.
     pub const WORLDS: [&[Self]; 4] = [
-        &[Self::Create, Self::Update, Self::Leave],
+        &[Self::Create, Self::Update, Self::Leave, Self::RenameGroup],
         &[Self::Join, Self::JoinTwo, Self::CreateGroup],
         &[Self::ChangeEmail, Self::Deactivate],
         &[Self::Activate, Self::Rename],
     ];
 
-    /// The word for the operation.
-    pub fn verb(self) -> &'static str {
+    /// The word for the operation. A group is made anew where none can be renamed.
+    pub fn verb(self, kind: Kind) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Update | Self::ChangeEmail => "update",
@@ -88,6 +89,8 @@ impl Deed {
             Self::Deactivate => "deactivate",
             Self::Activate => "activate",
             Self::CreateGroup => "create_group",
+            Self::RenameGroup if kind == Kind::Other(Product::Scim) => "rename_group",
+            Self::RenameGroup => Self::CreateGroup.verb(kind),
             Self::Join | Self::JoinTwo => "join",
             Self::Leave => "leave",
         }
@@ -96,6 +99,8 @@ impl Deed {
     /// Method and a part of the address of the write; `None` where a target cannot do it.
     pub fn write(self, kind: Kind) -> Option<(&'static str, &'static str)> {
         Some(match (kind, self) {
+            (kind, Self::RenameGroup) if kind != Kind::Other(Product::Scim) => return Self::CreateGroup.write(kind),
+
             (Kind::Jira, Self::Create) => ("POST", "/api/2/user"),
             (Kind::Jira, Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate) => {
                 ("PUT", "/api/2/user?")
@@ -136,7 +141,7 @@ impl Deed {
                 Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate,
             ) => ("PATCH", "/Users/"),
             (Kind::Other(Product::Scim), Self::CreateGroup) => ("POST", "/Groups"),
-            (Kind::Other(Product::Scim), Self::Join | Self::Leave) => ("PATCH", "/Groups/"),
+            (_, Self::Join | Self::Leave | Self::RenameGroup) => ("PATCH", "/Groups/"),
             (Kind::Other(Product::Scim), Self::JoinTwo) => ("POST", "/Bulk"),
         })
     }
@@ -149,7 +154,7 @@ impl Deed {
     /// What it comes to in the end.
     pub fn expected(self, kind: Kind, when: When) -> Expected {
         use ChangeOutcome::{Done, FoundDone, FoundNotDone, NotSeen};
-        let verb = self.verb();
+        let verb = self.verb(kind);
         // Confluence tells no addresses: whether one was written cannot be seen, so it is written once more.
         let unseen = (kind, self) == (Kind::Other(Product::Confluence), Self::ChangeEmail);
         let found = match (unseen, when.takes_effect()) {
@@ -191,6 +196,11 @@ impl Deed {
                 Subject::user(realm.create_user(user).await.expect("made"))
             }
             Self::CreateGroup => Subject::group(realm.create_group(None, "new-group").await.expect("made")),
+            Self::RenameGroup => {
+                let id = realm.snapshot().group("/teams").expect("there from the start").id.clone();
+                realm.rename_group(&id, "teams-since").await.expect("renamed");
+                Subject::group(id)
+            }
             _ => Subject::user(self.change_somebody(realm).await),
         }
     }
@@ -205,7 +215,7 @@ impl Deed {
             Self::Activate => "returner",
             Self::Join => "joiner",
             Self::Leave => "member",
-            Self::Create | Self::JoinTwo | Self::CreateGroup => "",
+            Self::Create | Self::JoinTwo | Self::CreateGroup | Self::RenameGroup => "",
         }
     }
 
@@ -229,7 +239,7 @@ impl Deed {
                 realm.leave(&id, &group("staff")).await.expect("left");
                 return id;
             }
-            Self::Create | Self::JoinTwo | Self::CreateGroup => return id,
+            Self::Create | Self::JoinTwo | Self::CreateGroup | Self::RenameGroup => return id,
         };
         realm.update_user(&id, change).await.expect("changed");
         id
@@ -244,7 +254,7 @@ pub const WITNESS: &str = "witness";
 
 /// Fills a realm: so many people that one more or less is nothing that the safety gate would hold.
 pub async fn prepare(realm: &RealmHandle) {
-    for group in ["more", "others"] {
+    for group in ["more", "others", "teams"] {
         realm.create_group(None, group).await.expect("made");
     }
     let deeds = Deed::WORLDS.into_iter().flatten().map(|deed| deed.whom()).filter(|login| !login.is_empty());

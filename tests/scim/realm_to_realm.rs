@@ -202,6 +202,8 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     from.delete(&format!("users/{}", id(&from, &login(4)).await)).await;
     let (mover, team) = (id(&from, &login(5)).await, group_id(&from, "team5").await);
     from.delete(&format!("users/{mover}/groups/{team}")).await;
+    let renamed = group_id(&to, "team6").await;
+    from.replace(&format!("groups/{}", group_id(&from, "team6").await), &json!({"name": "Team sechs"})).await;
     let crew = from.post("groups", &json!({"name": "crew/1 100%"})).await;
     from.put(&format!("users/{mover}/groups/{crew}")).await;
     from.post("users", &person(USERS)).await;
@@ -217,6 +219,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     held.people.insert(login(4), left.clone());
     held.groups.get_mut("team4").expect("there").insert(login(4));
     assert!(now.people.contains_key("renamed") && !now.people[&login(3)].2);
+    assert_eq!(group_id(&to, "Team sechs").await, renamed, "renamed, not made anew");
     assert!(now.groups["crew/1 100%"].contains(&login(5)));
     assert_eq!((&now.people[&login(6)].3, &now.people[&login(6)].4), (&json!("Prof"), &Value::Null), "one is cleared");
     assert_eq!(now, held);

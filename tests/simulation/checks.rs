@@ -80,7 +80,9 @@ impl Known {
             let namesakes: Vec<&GroupId> =
                 realm.groups.iter().filter(|(_, other)| *other == name).map(|(id, _)| id).collect();
             match (self.fed(id), namesakes.len()) {
-                (Some(fed), _) if fed.as_str() != name.to_lowercase() || !world.groups.contains_key(&fed) => {
+                (Some(fed), _)
+                    if world.groups.get(&fed).is_none_or(|(known, _)| known.to_lowercase() != name.to_lowercase()) =>
+                {
                     wrong.push(format!("group {id} is called {name}, but feeds {fed}"));
                 }
                 (None, 1) => wrong.push(format!("group {id}, called {name}, feeds none")),

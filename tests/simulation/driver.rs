@@ -787,7 +787,12 @@ fn engine(
     let identity = format!("https://{target}.example");
     let mut port = TargetPort::new(
         target,
-        Arc::new(SimulatedTarget { shared: Arc::clone(shared), identity, groups_at_once: scenario.groups_at_once }),
+        Arc::new(SimulatedTarget {
+            shared: Arc::clone(shared),
+            identity,
+            groups_at_once: scenario.groups_at_once,
+            renames_groups: scenario.renames_groups,
+        }),
     );
     port.parallel = 2;
     let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());

@@ -75,6 +75,8 @@ pub struct Scenario {
     pub by_name: bool,
     /// How many joins one call takes.
     pub groups_at_once: usize,
+    /// Whether the target can rename groups.
+    pub renames_groups: bool,
     /// How many removals of a kind the safety gate lets through in an hour, if it is to matter.
     pub safety: Option<u32>,
     pub budget: Budget,
@@ -92,6 +94,7 @@ pub const ONE: Scenario = Scenario {
     workers: 2,
     by_name: false,
     groups_at_once: 1,
+    renames_groups: false,
     safety: None,
     budget: Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 },
 };

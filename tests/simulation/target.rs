@@ -20,6 +20,8 @@ pub struct SimulatedTarget {
     pub identity: String,
     /// How many joins one call takes.
     pub groups_at_once: usize,
+    /// Whether groups can be renamed.
+    pub renames_groups: bool,
 }
 
 impl SimulatedTarget {
@@ -84,7 +86,7 @@ impl Target for SimulatedTarget {
                 rename: true,
                 deactivate: Deactivation::Switch,
                 delete: true,
-                rename_group: false,
+                rename_group: self.renames_groups,
                 groups_at_once: self.groups_at_once,
                 keeps_external_id: false,
                 attributes: false,
@@ -134,10 +136,9 @@ impl Target for SimulatedTarget {
 
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.read(format!("group {name}"), |world| {
-            let id = TargetGroupId::from(name.to_lowercase());
-            let found = world.groups.get(&id).map(|(name, _)| name.clone());
-            world.say(format!("    {}", found.as_deref().unwrap_or("none")));
-            found.map(|name| TargetGroup { id, name, protected: None })
+            let found = world.group_named(name);
+            world.say(format!("    {}", found.as_ref().map_or("none", |group| group.id.as_str())));
+            found
         })
         .await
     }

@@ -386,12 +386,23 @@ impl World {
                 return Ok(Applied::Account(account));
             }
             (Operation::CreateGroup { name }, _) => {
-                let id = TargetGroupId::from(name.to_lowercase());
-                if self.groups.contains_key(&id) {
+                if self.group_named(name).is_some() {
                     return Err(refused(TargetErrorKind::NameTaken, format!("group {name} is taken")));
+                }
+                // The first group of a name has it as its id, which it keeps whatever it is called later.
+                let mut id = TargetGroupId::from(name.to_lowercase());
+                while self.groups.contains_key(&id) {
+                    id = format!("{id}'").into();
                 }
                 self.groups.insert(id.clone(), (name.clone(), BTreeSet::new()));
                 return Ok(Applied::Group(TargetGroup { id, name: name.clone(), protected: None }));
+            }
+            (Operation::RenameGroup { group, to, .. }, _) => {
+                if self.group_named(to).is_some_and(|other| other.id != *group) {
+                    return Err(refused(TargetErrorKind::NameTaken, format!("group {to} is taken")));
+                }
+                let none = || refused(TargetErrorKind::NotFound, format!("there is no group {group}"));
+                self.groups.get_mut(group).ok_or_else(none)?.0.clone_from(to);
             }
             (Operation::DeleteGroup { group, .. }, _) => {
                 self.groups.remove(group);
@@ -447,6 +458,12 @@ impl World {
 
     fn account(&mut self, id: &AccountId) -> &mut Account {
         self.accounts.get_mut(id).expect("it was just found")
+    }
+
+    /// The target's group of a name.
+    pub fn group_named(&self, name: &str) -> Option<TargetGroup> {
+        let found = self.groups.iter().find(|(_, (known, _))| known.to_lowercase() == name.to_lowercase());
+        found.map(|(id, (name, _))| TargetGroup { id: id.clone(), name: name.clone(), protected: None })
     }
 
     fn members(&mut self, group: &TargetGroupId) -> Result<&mut BTreeSet<AccountId>, TargetError> {

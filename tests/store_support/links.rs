@@ -175,6 +175,34 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     assert_eq!(store.group_mappings(&pair()).await.unwrap().len(), 1);
 }
 
+pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
+    let map = async |source: &str| {
+        let claimed = store.work(&Subject::group(source), at(1)).await;
+        let group = ManagedGroup {
+            id: "t1".into(),
+            name: "devs".into(),
+            adopted: false,
+            removals_approved: false,
+            sources: vec![],
+        };
+        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group };
+        store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
+        store.complete(claimed.token, Step::default(), vec![], at(1), at(1)).await.unwrap();
+    };
+    map("g1").await;
+    let claimed = store.work(&Subject::group("g1"), at(2)).await;
+    let rename = Operation::RenameGroup { group: "t1".into(), name: "devs".into(), to: "ops".into() };
+    let id = store.intend(claimed.token, rename, at(9), at(2)).await;
+    // Another source comes to feed it by its former name, while the rename is under way.
+    map("g2").await;
+    assert!(store.claim_one(at(3)).await.is_none());
+    store.settle(claimed.token, id, ChangeOutcome::Done, at(3)).await;
+    let managed = store.managed_groups(&target()).await.unwrap();
+    assert_eq!((managed[0].name.as_str(), managed[0].sources.len()), ("ops", 2));
+    let again = store.claim_one(at(3)).await.expect("the other one has to look again");
+    assert_eq!(again.subject, Subject::group("g2"));
+}
+
 pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     let mapped = async |source: &str| {
         let claimed = store.work(&Subject::group(source), at(1)).await;

@@ -7,7 +7,7 @@ use usersync::{
     target::{Deactivation, TargetErrorKind},
 };
 
-use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename, soon};
+use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename, rename_group, soon};
 
 /// One test of each for each kind.
 macro_rules! suite {
@@ -172,6 +172,23 @@ async fn a_group_is_made_found_and_deleted(place: Place) {
     let again = place.apply(&Operation::CreateGroup { name: "Builders".to_owned() }).await;
     assert_eq!(again.expect_err("the name is taken").kind, TargetErrorKind::NameTaken);
     assert_eq!(place.members(&made.id).await, Some(BTreeSet::new()));
+    if place.info.capabilities.rename_group {
+        let (member, taken) = (place.user("member").await, place.group("Masons").await);
+        place.join(&member, &made).await;
+        let refused = place.apply(&rename_group(&made, &taken.name)).await.expect_err("the name is taken");
+        assert_eq!(refused.kind, TargetErrorKind::NameTaken, "{refused}");
+        for (from, to) in [("Builders", "Bau & Co/50%"), ("Bau & Co/50%", "Builders")] {
+            place.twice(&rename_group(&made, to)).await;
+            let found = place.target.group_named(to).await.expect("a look").expect("there");
+            assert_eq!((&found.id, found.name.as_str()), (&made.id, to));
+            assert_eq!(place.target.group_named(from).await.expect("a look"), None);
+            assert_eq!(place.members(&made.id).await, Some([member.id.clone()].into()), "its members stay");
+        }
+        place.apply(&leave(&member, &made)).await.expect("left");
+    } else {
+        let refused = place.apply(&rename_group(&made, "Masons")).await.expect_err("not possible here");
+        assert_eq!(refused.kind, TargetErrorKind::NotPossible, "{refused}");
+    }
     place.twice(&Operation::DeleteGroup { group: made.id.clone(), name: made.name.clone() }).await;
     assert_eq!(place.target.group_named("Builders").await.expect("a look"), None);
     assert_eq!(place.members(&made.id).await, None, "a group that is gone has no members, not none");

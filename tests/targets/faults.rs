@@ -10,7 +10,7 @@ use usersync::{
     target::{Applied, TargetError, TargetErrorKind},
 };
 
-use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, join, leave, rename};
+use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, join, leave, rename, rename_group};
 
 /// What an answer to a write may come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +81,7 @@ const WRITES: &[Write] = &[
     ("activate", |cast| activate(&cast.leaver)),
     ("delete", |cast| delete(&cast.person)),
     ("create group", |_| Operation::CreateGroup { name: "fresh".to_owned() }),
+    ("rename group", |cast| rename_group(&cast.group, "renamed")),
     ("delete group", |cast| Operation::DeleteGroup { group: cast.other.id.clone(), name: cast.other.name.clone() }),
     ("join", |cast| join(&cast.person, &cast.other)),
     ("leave", |cast| leave(&cast.person, &cast.group)),
@@ -114,6 +115,9 @@ async fn is_so(place: &Place, operation: &Operation) -> bool {
         Operation::DeactivateUser { .. } => account.is_some_and(|account| !account.active),
         Operation::DeleteUser { .. } => account.is_none(),
         Operation::CreateGroup { name } => place.target.group_named(name).await.expect("a look").is_some(),
+        Operation::RenameGroup { group, to, .. } => {
+            place.target.group_named(to).await.expect("a look").is_some_and(|found| found.id == *group)
+        }
         Operation::DeleteGroup { name, .. } => place.target.group_named(name).await.expect("a look").is_none(),
         Operation::AddMember { group, .. } => member(group),
         Operation::RemoveMember { group, .. } => !member(group),
@@ -166,7 +170,7 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
             let clean = !error.text.contains('<') && !error.text.contains(&place.secret);
             expect(clean, format!("mark-up or a secret in its words: {error}"));
             let named = error.text.contains("person")
-                || ["newcomer", "leaver", "fresh", "other"].iter().any(|one| error.text.contains(one));
+                || ["newcomer", "leaver", "fresh", "other", "renamed"].iter().any(|one| error.text.contains(one));
             expect(named, format!("it does not say to whom it happened: {error}"));
         }
     }
@@ -217,6 +221,7 @@ async fn every_write_meets_every_fault(start: Start) -> usize {
         let can = match operation(&cast) {
             Operation::RenameUser { .. } => place.info.capabilities.rename,
             Operation::DeleteUser { .. } => place.info.capabilities.delete,
+            Operation::RenameGroup { .. } => place.info.capabilities.rename_group,
             _ => true,
         };
         if can {
@@ -250,7 +255,7 @@ kinds! {
     jira 10
     crowd 10
     bitbucket 10
-    scim 10
-    scim_keycloak 10
+    scim 11
+    scim_keycloak 11
     confluence 9
 }

@@ -304,6 +304,10 @@ pub fn delete(account: &Account) -> Operation {
     Operation::DeleteUser { account: account.id.clone(), name: account.name.clone() }
 }
 
+pub fn rename_group(group: &TargetGroup, to: &str) -> Operation {
+    Operation::RenameGroup { group: group.id.clone(), name: group.name.clone(), to: to.to_owned() }
+}
+
 pub fn rename(account: &Account, to: &str) -> Operation {
     Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to: to.to_owned() }
 }

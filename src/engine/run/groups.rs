@@ -136,6 +136,7 @@ impl Run<'_> {
                 );
                 return Ok(());
             }
+            None if self.model_rename(table, target, group, &name).await? => return Ok(()),
             None => {
                 let make = Operation::CreateGroup { name: name.clone() };
                 if let Some(why) = target.why_not(&subject, &make, &fingerprint(group)) {
@@ -151,6 +152,29 @@ impl Run<'_> {
         let managed = ManagedGroup { id, name, adopted, removals_approved: false, sources: Vec::new() };
         table.assume(self.pair, group, managed);
         Ok(())
+    }
+
+    /// What renaming the group that this one fed so far would come to; whether it would be renamed.
+    async fn model_rename(
+        &mut self,
+        table: &mut GroupTable,
+        target: &TargetWalk,
+        group: &GroupState,
+        name: &str,
+    ) -> Result<bool, WorkError> {
+        let own = table.renamable(&group.id).filter(|_| self.info.capabilities.rename_group).cloned();
+        let Some(own) = own else { return Ok(false) };
+        let found = self.port.target.group_named(&own.name).await?;
+        let subject = Subject::Group(group.id.clone());
+        let rename = Operation::RenameGroup { group: own.id.clone(), name: own.name, to: name.to_owned() };
+        if found.is_none_or(|found| found.id != own.id || found.protected.is_some())
+            || target.why_not(&subject, &rename, &fingerprint(group)).is_some()
+        {
+            return Ok(false);
+        }
+        self.report.plan(&subject, &rename);
+        table.assume_renamed(group, name.to_owned());
+        Ok(true)
     }
 
     async fn apply_groups(&mut self, work: Vec<Subject>, look: Look, rules: &RunRules) -> Result<(), WorkError> {

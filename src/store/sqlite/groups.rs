@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::{links, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
-    model::{ConnectorName, GroupId, GroupMapping, ManagedGroup, Subject, TargetGroupId, TargetName},
+    model::{Cause, ConnectorName, GroupId, GroupMapping, ManagedGroup, Priority, Subject, TargetGroupId, TargetName},
     store::{GroupWrite, StoreResult},
 };
 
@@ -31,7 +32,9 @@ impl Tx {
         let groups = former.is_some() || !matches!(write, GroupWrite::Manage { .. });
         let mut concerned = self.memory.busy(claim.no.pair);
         concerned.retain(|subject| *subject != claim.subject && (groups || subject.as_user().is_some()));
-        if let Some(group) = former {
+        // Where the group stays the same, its members do.
+        let stays = |group: &TargetGroupId| matches!(write, GroupWrite::Manage { group: now, .. } if now.id == *group);
+        if let Some(group) = former.filter(|group| !stays(group)) {
             let given = links::given(&mut self.conn, claim.no.pair, &group).await?;
             concerned.extend(given.into_iter().map(Subject::User));
         }
@@ -67,6 +70,35 @@ impl Tx {
                 Ok(())
             }
         }
+    }
+
+    /// A group that we renamed for this subject has that name whoever feeds it. Who came to feed it meanwhile, by its
+    /// former name, has to look again.
+    pub(super) async fn group_renamed(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        (group, to): (&TargetGroupId, &str),
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let number = self.group_number(no.target, group).await?;
+        sqlx::query("UPDATE managed_group SET name = ?2 WHERE no = ?1")
+            .bind(number)
+            .bind(to)
+            .execute(&mut self.conn)
+            .await?;
+        let feeding: Vec<(i64, String)> = sqlx::query_as("SELECT pair, source FROM source_group WHERE managed = ?1")
+            .bind(number)
+            .fetch_all(&mut self.conn)
+            .await?;
+        let cause = Cause::Other { what: format!("the group is called {to} now") };
+        for (pair, source) in feeding {
+            let other = Subject::Group(source.into());
+            if pair != no.pair || other != *subject {
+                self.raise(PairNo { pair, ..no }, [&other], Priority::FanOut, &cause, now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A group that we deleted is managed no more.

@@ -43,7 +43,7 @@ fn account_object(account: &AccountId) -> String {
 /// What exists already and is worked on.
 fn object(operation: &Operation) -> Option<String> {
     match operation {
-        Operation::DeleteGroup { group, .. } => Some(format!("group:{group}")),
+        Operation::RenameGroup { group, .. } | Operation::DeleteGroup { group, .. } => Some(format!("group:{group}")),
         _ => operation.account().map(account_object),
     }
 }
@@ -66,6 +66,7 @@ fn name(operation: &Operation) -> &str {
         | Operation::DeactivateUser { name, .. }
         | Operation::DeleteUser { name, .. }
         | Operation::CreateGroup { name }
+        | Operation::RenameGroup { name, .. }
         | Operation::DeleteGroup { name, .. }
         | Operation::AddMember { name, .. }
         | Operation::RemoveMember { name, .. } => name,

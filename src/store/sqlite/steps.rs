@@ -53,6 +53,9 @@ impl Tx {
                     Operation::RenameUser { .. } | Operation::DeleteUser { .. } => {
                         self.wake_waiting(no, &intent.subject, now).await?;
                     }
+                    Operation::RenameGroup { group, to, .. } => {
+                        self.group_renamed(no, &intent.subject, (group, to), now).await?;
+                    }
                     Operation::DeleteGroup { group, .. } => self.group_deleted(no, group).await?,
                     _ => {}
                 }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use self::{dialect::BITBUCKET, listing::Licensed, protection::Known, seen::Seen};
 use super::{
     Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest},
+    rest::{ProtectionCache, Rest, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -113,6 +113,7 @@ impl Target for BitbucketTarget {
             Operation::DeactivateUser { account, name, takes } => self.deactivate(account, name, takes, deadline).await,
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Bitbucket")),
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
             Operation::AddMember { group_name, account, name, .. } => {
                 self.add_member(group_name, account, name, deadline).await

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use self::dialect::CONFLUENCE;
 use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest},
+    rest::{ProtectionCache, Rest, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -103,6 +103,7 @@ impl Target for ConfluenceTarget {
             Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Confluence")),
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
             Operation::AddMember { group_name, name, .. } => self.add_member(group_name, name, deadline).await,
             Operation::RemoveMember { group_name, account, name, .. } => {

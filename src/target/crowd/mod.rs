@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use self::dialect::CROWD;
 use super::{
     Applied, Credentials, Memberships, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, not_done},
+    rest::{ProtectionCache, Rest, no_group_rename, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
@@ -122,6 +122,7 @@ impl Target for CrowdTarget {
             Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Crowd")),
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
             Operation::AddMember { group_name, account, name, .. } => {
                 self.add_member(group_name, account, name, deadline).await

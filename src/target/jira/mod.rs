@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use self::dialect::JIRA;
 use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest},
+    rest::{ProtectionCache, Rest, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -98,6 +98,7 @@ impl Target for JiraTarget {
             Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Jira")),
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
             Operation::AddMember { group_name, account, name, .. } => {
                 self.add_member(group_name, account, name, deadline).await

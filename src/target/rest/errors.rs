@@ -96,6 +96,11 @@ pub fn not_possible(text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotPossible, text)
 }
 
+/// A product whose interface does not rename groups.
+pub fn no_group_rename(name: &str, product: &str) -> TargetError {
+    not_possible(format!("renaming group {name}: {product} cannot. Make another one, and move its members."))
+}
+
 /// A look that failed after a write may have taken effect: only another look tells.
 pub fn after_the_fact(why: TargetError) -> TargetError {
     TargetError { kind: TargetErrorKind::Unanswered, ..why }

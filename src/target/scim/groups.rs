@@ -1,4 +1,4 @@
-//! Groups: finding, making and deleting them.
+//! Groups: finding, making, renaming and deleting them.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     ScimTarget, path_of,
-    wire::{GROUP, Resource},
+    wire::{Edit, GROUP, Resource, replacing},
 };
 use crate::{
     model::{TargetGroup, TargetGroupId},
@@ -79,6 +79,51 @@ impl ScimTarget {
                 let id = made.id().ok_or_else(|| self.rest.unreadable(&ask, "it has no id"))?;
                 let name = made.text("displayName").unwrap_or_else(|| name.to_owned());
                 Ok(Applied::Group(TargetGroup { id: id.into(), name, protected: None }))
+            }
+            StatusCode::CONFLICT => Err(taken()),
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
+            _ => Err(self.rest.unexpected(&ask, &answer)),
+        }
+    }
+
+    /// Changes a group's name by PATCH. Written back as a whole, a group whose members are not told would lose them.
+    pub(super) async fn rename_group(
+        &self,
+        group: &TargetGroupId,
+        name: &str,
+        to: &str,
+        deadline: Timestamp,
+    ) -> Result<Applied, TargetError> {
+        let what = format!("renaming group {name} to {to}");
+        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
+        let cannot = || not_possible(format!("{what}: the SCIM server takes no PATCH. Rename it there by hand."));
+        if !self.patches(&*self.service(Some(deadline)).await?) {
+            return Err(cannot());
+        }
+        let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
+        match self.find_group(to, Some(deadline)).await? {
+            Some(found) if found.id != *group => return Err(taken()),
+            Some(found) if found.name == to => return Ok(Applied::Done),
+            _ => {}
+        }
+        let body = replacing(&[Edit::new("displayName", to)]);
+        let ask = Ask::new(Method::PATCH, path.as_str(), &what).deadline(Some(deadline)).json(&body)?;
+        let answer = self.rest.ask(&ask).await?;
+        if self.takes_no_patch(&answer) {
+            return Err(cannot());
+        }
+        match answer.status {
+            status if status.is_success() => {
+                let now = self.told_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
+                match now.filter(|now| now != to) {
+                    Some(now) => Err(not_possible(format!(
+                        "{what}: the SCIM server took it, but the group is called {now}. Rename it there by hand."
+                    ))),
+                    None => Ok(Applied::Done),
+                }
+            }
+            StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => {
+                Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")))
             }
             StatusCode::CONFLICT => Err(taken()),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),

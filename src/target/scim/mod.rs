@@ -172,6 +172,7 @@ impl Target for ScimTarget {
             Operation::DeactivateUser { account, name, .. } => self.set_active(account, name, false, deadline).await,
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
+            Operation::RenameGroup { group, name, to } => self.rename_group(group, name, to, deadline).await,
             Operation::DeleteGroup { group, name } => self.delete_group(group, name, deadline).await,
             Operation::AddMember { group, group_name, account, name } => {
                 self.add_member(group, account, &format!("adding {name} to {group_name}"), deadline).await

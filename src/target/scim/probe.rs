@@ -58,7 +58,7 @@ impl ScimTarget {
             notes.push(note(NoteState::Note, "discovery", text));
         }
         notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
-        notes.extend(Self::limits(&service));
+        notes.extend(self.limits(&service));
         notes.extend(self.attribute_notes(&service));
         notes.extend(self.protection_notes(blind).await?);
         notes.extend(clock_note(&answer));
@@ -75,8 +75,7 @@ impl ScimTarget {
                 rename: service.rename,
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
-                // The standard can; usersync makes a renamed group anew everywhere.
-                rename_group: false,
+                rename_group: self.renames_groups(&service),
                 groups_at_once: self.bulk(&service).map_or(1, |bulk| bulk.most),
                 keeps_external_id: true,
                 attributes: true,
@@ -131,11 +130,18 @@ impl ScimTarget {
         format!("{change}, {filter}, lists {} at once {pages}{versions}", service.page)
     }
 
+    /// Whether a group's name can be changed, and its members kept.
+    fn renames_groups(&self, service: &Service) -> bool {
+        service.groups.is_some() && service.rename_group && self.patches(service)
+    }
+
     /// What cannot be done, and what is done otherwise than one might think.
-    fn limits(service: &Service) -> Vec<Note> {
+    fn limits(&self, service: &Service) -> Vec<Note> {
         let mut notes = Vec::new();
         let mut cannot = |text: &str| notes.push(note(NoteState::Note, "cannot", text));
-        cannot("rename a group: a renamed group is made anew and permissions given to the old one do not move");
+        if service.groups.is_some() && !self.renames_groups(service) {
+            cannot("rename a group: a renamed group is made anew and permissions given to the old one do not move");
+        }
         if !service.rename {
             cannot("rename a login: it is read-only there; rename it by hand");
         }

@@ -50,6 +50,8 @@ pub(super) struct Service {
     /// `members` of groups have to be asked for.
     pub ask_members: bool,
     pub rename: bool,
+    /// A group's name is not read-only.
+    pub rename_group: bool,
     pub deactivate: bool,
     pub email_required: bool,
     /// What it says of the further attributes, in the order of [`ScimTarget::attributes`].
@@ -101,8 +103,10 @@ impl ScimTarget {
         let is = |schema: &str, name: &str, key: &str, value: &str| {
             attribute(schema, name).is_some_and(|attribute| says(&attribute, key, value))
         };
-        let read_only =
-            |name: &str| is(USER, name, "mutability", "readOnly") || is(USER, name, "mutability", "immutable");
+        let fixed = |schema: &str, name: &str| {
+            is(schema, name, "mutability", "readOnly") || is(schema, name, "mutability", "immutable")
+        };
+        let read_only = |name: &str| fixed(USER, name);
         let supported = |name: &str| config.inner_truth(name, "supported");
         let most = |name: &str, sub: &str| {
             let told = config.inner(name, sub).and_then(|most| most.parse::<usize>().ok());
@@ -127,6 +131,7 @@ impl ScimTarget {
             ask_groups: profile.on_request || is(USER, "groups", "returned", "request"),
             ask_members: profile.on_request || is(GROUP, "members", "returned", "request"),
             rename: profile.rename && !read_only("userName"),
+            rename_group: !fixed(GROUP, "displayName"),
             deactivate: !read_only("active"),
             email_required: profile.email_required
                 || attribute(USER, "emails").and_then(|one| field(&one, "required").and_then(truth)) == Some(true),

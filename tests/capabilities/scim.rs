@@ -1,0 +1,176 @@
+//! A SCIM service beside the Jira: further attributes by the policy's templates, and groups that are renamed in place.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use usersync::{
+    engine::{Report, RunOptions},
+    model::{HeldKind, Pair, RunTrigger, TargetGroupId, TargetPolicy},
+    sandbox::{ScimOptions, ScimSandbox, house::HouseOptions, keycloak::NewUser, neighbours::Neighbour},
+    store::Store,
+    target::{
+        Credentials, Target,
+        scim::{ScimSettings, ScimTarget},
+    },
+};
+
+use crate::support::{World, grounds, on, policy};
+
+const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+struct Wiki {
+    w: World,
+    server: Arc<ScimSandbox>,
+    target: Arc<ScimTarget>,
+}
+
+fn pair() -> Pair {
+    Pair::new("acme", "wiki")
+}
+
+impl Wiki {
+    /// A house that fills a SCIM service too, with title and department, where alice of the group `dev` has both.
+    async fn start() -> Self {
+        let server = Arc::new(ScimSandbox::start(ScimOptions::default()).await.expect("a free port"));
+        let token = server.token().to_owned();
+        let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
+        let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
+        let department = format!("{ENTERPRISE}:department");
+        let attributes = json!({
+            "title": "{{ attributes.title | regex_replace('^Dr\\\\. ', '') }}",
+            department.as_str(): { "template": "{{ attributes.dept | upper }}", "empty": "clear" },
+            "locale": { "template": "en", "when": "create" },
+        });
+        settings.attributes = ["title", "locale", &department].map(str::to_owned).into();
+        let target = Arc::new(ScimTarget::new(settings).expect("good settings"));
+        let neighbours = vec![Neighbour { name: "wiki".into(), target: Arc::clone(&target) as Arc<dyn Target> }];
+        let attributes = serde_json::from_value(attributes).expect("rules");
+        let options = policy(|policy| drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes })));
+        let grounds = grounds(HouseOptions { neighbours, ..options }).await;
+        let alice = NewUser::named("alice").in_groups(&["/dev"]).attribute("title", "Dr. Med").attribute("dept", "r&d");
+        grounds.realm.import_users([alice]).expect("imported");
+        Self { w: on(grounds).await, server, target }
+    }
+
+    /// What the service keeps of alice: title, department, locale.
+    fn alice(&self) -> [Value; 3] {
+        let fields = self.server.snapshot().account("alice").expect("there").fields.clone();
+        let of = |value: Option<&Value>| value.cloned().unwrap_or_default();
+        let department = fields.get(ENTERPRISE).and_then(|extension| extension.get("department"));
+        [of(fields.get("title")), of(department), of(fields.get("locale"))]
+    }
+
+    async fn set(&self, name: &str, values: &[&str]) {
+        self.w.realm().set_attribute(&self.w.id("alice"), name, values).await.expect("changed");
+        self.w.settled().await;
+    }
+
+    async fn id_of(&self, group: &str) -> Option<TargetGroupId> {
+        self.target.group_named(group).await.expect("a look").map(|group| group.id)
+    }
+
+    async fn run(&self, options: RunOptions) -> Report {
+        Box::pin(self.w.house.engine.run(&pair(), &options)).await.expect("the run ends well").1
+    }
+
+    /// What a run would do, in words.
+    async fn plan(&self) -> Vec<String> {
+        let report = self.run(RunOptions::dry(RunTrigger::Person)).await;
+        report.lines.iter().map(|line| line.operation.to_string()).collect()
+    }
+}
+
+#[tokio::test]
+async fn attributes_follow_keycloak_by_events_and_by_runs() {
+    let wiki = Wiki::start().await;
+    assert_eq!(wiki.alice(), [json!("Med"), json!("R&D"), json!("en")]);
+    wiki.set("title", &["Prof", "Dr"]).await;
+    assert_eq!(wiki.alice(), [json!("Prof"), json!("R&D"), json!("en")], "the first value counts");
+    // An empty title keeps what is there, an empty department takes it away.
+    wiki.set("title", &[]).await;
+    wiki.set("dept", &[]).await;
+    assert_eq!(wiki.alice(), [json!("Prof"), Value::Null, json!("en")]);
+
+    // What somebody changes there is mended; what was for new accounts only is the service's own by now.
+    wiki.set("dept", &["ops"]).await;
+    wiki.server.set("alice", ENTERPRISE, json!({ "department": "Sales", "costCenter": "7" }));
+    wiki.server.set("alice", "locale", json!("de"));
+    let department = format!("update alice: {ENTERPRISE}:department");
+    assert_eq!(wiki.plan().await, std::slice::from_ref(&department));
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!((run.done.get("update"), run.errors.len()), (Some(&1), 0), "{run:?}");
+    assert_eq!(wiki.alice(), [json!("Prof"), json!("OPS"), json!("de")]);
+    let cost = wiki.server.snapshot().account("alice").expect("there").fields[ENTERPRISE]["costCenter"].clone();
+    assert_eq!(cost, json!("7"), "what nobody speaks of stays");
+    assert_eq!(wiki.plan().await, [""; 0]);
+
+    let changes = wiki.w.changes_of(&wiki.w.id("alice")).await;
+    let last = changes.iter().rfind(|change| change.pair == pair()).expect("it left a change");
+    assert_eq!(last.before[format!("{ENTERPRISE}:department")], json!("Sales"));
+    // The Jira beside it, which has no such attributes, has heard of nothing but alice herself.
+    assert!(wiki.w.agrees().holds());
+}
+
+#[tokio::test]
+async fn a_group_that_is_renamed_in_keycloak_is_renamed_and_its_members_stay() {
+    let wiki = Wiki::start().await;
+    let id = wiki.id_of("dev").await.expect("made");
+    let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
+    wiki.server.journal.clear();
+    wiki.w.realm().rename_group(&group, "Engineering").await.expect("renamed");
+    wiki.w.settled().await;
+    assert_eq!((wiki.id_of("dev").await, wiki.id_of("Engineering").await), (None, Some(id.clone())));
+    assert_eq!(wiki.server.snapshot().groups["Engineering"], ["alice".to_owned()].into());
+    let writes: Vec<String> =
+        wiki.server.journal.writes().iter().map(|one| format!("{} {}", one.method, one.path)).collect();
+    assert_eq!(writes, [format!("PATCH /scim/v2/Groups/{id}")], "nobody was moved");
+    // Jira cannot: there it is another group by now, with the same members.
+    assert_eq!(wiki.w.members("engineering").len() + wiki.w.members("Engineering").len(), 1);
+
+    // The same by a run, which tells it beforehand.
+    wiki.w.realm().switch_webhook(false);
+    wiki.w.realm().rename_group(&group, "R&D").await.expect("renamed");
+    assert_eq!(wiki.plan().await, ["rename group Engineering → R&D"]);
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!((run.done.get("rename_group"), run.done.len()), (Some(&1), 1), "{run:?}");
+    assert_eq!(wiki.id_of("R&D").await, Some(id.clone()));
+    assert_eq!(wiki.plan().await, [""; 0]);
+    let managed = wiki.w.house.store.managed_groups(&"wiki".into()).await.expect("read");
+    assert!(managed.iter().any(|one| one.id == id && one.name == "R&D"), "{managed:?}");
+}
+
+#[tokio::test]
+async fn a_group_whose_new_name_a_stranger_holds_is_not_renamed() {
+    let wiki = Wiki::start().await;
+    let id = wiki.id_of("dev").await.expect("made");
+    wiki.server.add_group("Taken");
+    let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
+    wiki.w.realm().rename_group(&group, "Taken").await.expect("renamed");
+    wiki.w.calm().await;
+    // Adopting it waits for a person; alice is in no group of that name so far, nor in one of the former.
+    assert_eq!(wiki.id_of("dev").await, Some(id));
+    let groups = wiki.server.snapshot().groups;
+    assert!(groups["Taken"].is_empty() && groups["dev"].is_empty(), "{groups:?}");
+    wiki.w.realm().rename_group(&group, "Free").await.expect("renamed");
+    wiki.w.settled().await;
+    assert_eq!(wiki.server.snapshot().groups["Free"], ["alice".to_owned()].into());
+}
+
+#[tokio::test]
+async fn a_group_that_was_there_before_keeps_its_name() {
+    let wiki = Wiki::start().await;
+    wiki.server.add_group("ops");
+    let ops = wiki.id_of("ops").await.expect("there");
+    let realm = wiki.w.realm();
+    let group = realm.create_group(None, "ops").await.expect("made");
+    wiki.w.calm().await;
+    wiki.w.decide(HeldKind::Adoption, true).await;
+    realm.join(&wiki.w.id("alice"), &group).await.expect("joined");
+    wiki.w.settled().await;
+    assert_eq!(wiki.server.snapshot().groups["ops"], ["alice".to_owned()].into());
+    realm.rename_group(&group, "operations").await.expect("renamed");
+    wiki.w.settled().await;
+    assert_eq!(wiki.id_of("ops").await, Some(ops), "it is not usersync's to rename");
+    let groups = wiki.server.snapshot().groups;
+    assert_eq!((&groups["operations"], groups["ops"].len()), (&["alice".to_owned()].into(), 0));
+}
