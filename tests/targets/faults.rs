@@ -10,7 +10,7 @@ use usersync::{
     target::{Applied, TargetError, TargetErrorKind},
 };
 
-use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, join, leave, rename};
+use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, give, join, leave, rename};
 
 /// What an answer to a write may come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +76,8 @@ const WRITES: &[Write] = &[
         name: cast.person.name.clone(),
         fields: fields("Other Name", "other"),
     }),
+    ("give an attribute", |cast| give(&cast.person, "title", "Dr")),
+    ("take an attribute", |cast| give(&cast.person, "nickName", "")),
     ("rename", |cast| rename(&cast.person, "person.new")),
     ("deactivate", |cast| deactivate(&cast.person)),
     ("activate", |cast| activate(&cast.leaver)),
@@ -90,6 +92,9 @@ async fn cast(place: &Place) -> Cast {
     let (person, leaver) = (place.user("person").await, place.user("leaver").await);
     let (group, other) = (place.group("group").await, place.group("other").await);
     place.join(&person, &group).await;
+    if place.info.capabilities.attributes {
+        place.apply(&give(&person, "nickName", "Per")).await.expect("an attribute");
+    }
     let (person, leaver) = (place.account(&person.id).await, place.account(&leaver.id).await);
     place.apply(&deactivate(&leaver)).await.expect("the leaver leaves");
     Cast { person, leaver, group, other }
@@ -105,7 +110,12 @@ async fn is_so(place: &Place, operation: &Operation) -> bool {
     match operation {
         Operation::CreateUser { name, .. } => place.target.account_named(name).await.expect("a look").is_some(),
         Operation::UpdateUser { fields, .. } => {
-            account.is_some_and(|account| Some(account.display_name) == fields.display_name)
+            let named =
+                |account: &Account| fields.display_name.as_ref().is_none_or(|name| account.display_name == *name);
+            let given = |account: &Account| {
+                fields.attributes.iter().all(|(name, wanted)| account.attributes.get(name) == Some(wanted))
+            };
+            account.is_some_and(|account| named(&account) && given(&account))
         }
         Operation::RenameUser { to, .. } => account.is_some_and(|account| account.name == *to),
         Operation::ActivateUser { gives, .. } => {
@@ -215,6 +225,7 @@ async fn every_write_meets_every_fault(start: Start) -> usize {
     let mut pairs = Vec::new();
     for (write, (_, operation)) in WRITES.iter().enumerate() {
         let can = match operation(&cast) {
+            Operation::UpdateUser { fields, .. } if !fields.attributes.is_empty() => place.info.capabilities.attributes,
             Operation::RenameUser { .. } => place.info.capabilities.rename,
             Operation::DeleteUser { .. } => place.info.capabilities.delete,
             _ => true,
@@ -248,9 +259,9 @@ macro_rules! kinds {
 
 kinds! {
     jira 10
-    crowd 10
+    crowd 12
     bitbucket 10
-    scim 10
-    scim_keycloak 10
+    scim 12
+    scim_keycloak 12
     confluence 9
 }
