@@ -732,6 +732,12 @@ fn each_mistake_has_its_place_and_its_words() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// A target of kind crowd, and a connector that fills it, with these lines after its own.
+fn with_crowd(lines: &str) -> String {
+    let text = SMALL.replace("kind = \"jira\"", "kind = \"crowd\"\nuser = \"usersync\"");
+    format!("{}\n{lines}\n", text.replace("token_file = \"jira.token\"", "password_file = \"jira.token\""))
+}
+
 /// A target of kind scim, and a connector that fills it, with these lines after its own.
 fn with_scim(lines: &str) -> String {
     let text = SMALL.replace("kind = \"jira\"", "kind = \"scim\"");
@@ -783,6 +789,22 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
     let jira = format!("{SMALL}\n[connector.policy.targets.jira-prod.attributes]\ntitle = \"x\"\n");
     let errors = Folder::new().load(&jira).expect_err("Jira has none").to_string();
     assert!(errors.contains("a target of kind jira takes no further attributes"), "{errors}");
+}
+
+#[test]
+fn a_crowd_takes_attributes_of_any_name_but_its_own() {
+    let lines = |attribute: &str| with_crowd(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
+    let config = Folder::new().load(&lines("title = \"{{ attributes.title }}\"\n'cost centre' = \"x\"")).unwrap();
+    assert_eq!(config.targets[0].attributes, ["cost centre", "title"].map(str::to_owned).into());
+    for (attribute, told) in [
+        ("lastAuthenticated", "lastAuthenticated is what Crowd or Jira itself notes about passwords and log-ins"),
+        ("'login.count'", "login.count is what Crowd or Jira itself notes"),
+        ("\"\"", "an attribute in Crowd needs a name"),
+        ("\"a\\nb\"", "is no name of an attribute in Crowd"),
+    ] {
+        let errors = Folder::new().errors(&lines(&format!("{attribute} = \"x\"")));
+        assert!(errors.contains(told) && errors.contains("usersync.toml:15:"), "{attribute}\n{errors}");
+    }
 }
 
 #[test]

@@ -262,7 +262,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.targets.TARGET.attributes.ATTRIBUTE",
         "template, or `{ template, when, empty }`",
         Absent,
-        "What an attribute of accounts in this target is made of, as `\"{{ attributes.title }}\"`; `when` is `always` or `create`, `empty` is `keep` or `clear`. Kind scim; see `docs/targets/scim.md`.",
+        "What an attribute of accounts in this target is made of, as `\"{{ attributes.title }}\"`; `when` is `always` or `create`, `empty` is `keep` or `clear`. Kinds scim and crowd; see `docs/targets/scim.md`.",
     ),
 ];
 

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod access;
+mod attributes;
 mod crowd;
 mod defects;
 mod doubt;

@@ -8,7 +8,9 @@ use usersync::{
 
 use crate::{
     contract::Contract,
-    place::{Place, activate, create, create_group, deactivate, delete, delete_group, join, leave, rename, update},
+    place::{
+        Place, activate, create, create_group, deactivate, delete, delete_group, give, join, leave, rename, update,
+    },
     sandbox::{Raw, person},
 };
 
@@ -32,6 +34,8 @@ async fn all_that_the_client_does(place: &Place) {
     for operation in [
         create_group("R&D / EMEA + 100%"),
         update(&ada, Some("Ada Ünal"), Some("ada@example.com")),
+        give(&ada, &[("title", "Dr"), ("cost centre", "4 & 7")]),
+        give(&ada, &[("title", "Prof"), ("cost centre", "")]),
         join(&ada.id, "Ada", "R&D / EMEA + 100%"),
         join(&ada.id, "Ada", "R&D / EMEA + 100%"),
         rename(&ada, "ada lovelace"),
@@ -70,7 +74,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
         CrowdOptions::jira("9.12.15"),
     ] {
         let (base, version) = (options.base_path.clone(), options.version.clone());
-        let place = Place::start(options).await;
+        let place = Place::keeping(options, &["title", "cost centre"]).await;
         all_that_the_client_does(&place).await;
         let problems = contract.check(&place.sandbox.journal.matching(crowds_own), &base);
         assert_eq!(problems, Vec::<String>::new(), "{version}");
@@ -82,6 +86,9 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     raw.expect("PUT", "/group?groupname=dev", Some(json!({ "name": "dev", "active": true })), 200, "").await;
     raw.expect("GET", "/user", None, 400, "").await;
     raw.expect("GET", "/user?username=ada&expand=attributes", None, 200, "").await;
+    raw.expect("GET", "/user/attribute?username=ada", None, 200, "").await;
+    let attributes = json!({ "attributes": [] });
+    raw.expect("POST", "/user/attribute?username=nobody", Some(attributes), 404, "").await;
     raw.expect("GET", "/search?entity-type=user&restriction=x", None, 400, "").await;
     raw.expect("GET", "/search?entity-type=group&expand=group", None, 200, "").await;
     raw.expect("GET", "/user/group/nested?username=ada", None, 200, "").await;

@@ -2,6 +2,7 @@
 //! What every kind of target promises is in `targets`.
 
 mod accounts;
+mod attributes;
 #[path = "../support/contract.rs"]
 mod contract;
 mod description;

@@ -1,6 +1,6 @@
 //! A sandbox Crowd with a client.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
@@ -39,9 +39,15 @@ pub const fn not_done(class: ErrorClass) -> TargetErrorKind {
 
 impl Place {
     pub async fn start(options: CrowdOptions) -> Self {
+        Self::keeping(options, &[]).await
+    }
+
+    /// With a client that looks after these attributes of accounts.
+    pub async fn keeping(options: CrowdOptions, attributes: &[&str]) -> Self {
         let sandbox = CrowdSandbox::start(options).await.expect("a free port");
-        let crowd = CrowdTarget::new(settings(&sandbox)).expect("good settings");
-        Self { sandbox, crowd }
+        let attributes = attributes.iter().map(|&name| name.to_owned()).collect();
+        let settings = CrowdSettings { attributes, ..settings(&sandbox) };
+        Self { sandbox, crowd: CrowdTarget::new(settings).expect("good settings") }
     }
 
     pub async fn new() -> Self {
@@ -105,6 +111,16 @@ pub fn update(account: &Account, display_name: Option<&str>, email: Option<&str>
         email: email.map(str::to_owned),
         ..UserFields::default()
     };
+    Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
+}
+
+pub fn values(of: &[(&str, &str)]) -> BTreeMap<String, String> {
+    of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Gives an account these attributes; an empty value takes one away.
+pub fn give(account: &Account, of: &[(&str, &str)]) -> Operation {
+    let fields = UserFields { attributes: values(of), ..UserFields::default() };
     Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
 }
 

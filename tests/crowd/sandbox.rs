@@ -2,7 +2,11 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use usersync::sandbox::{CrowdOptions, CrowdSandbox, Fault, crowd::NewCrowdUser, fault::Stale};
+use usersync::sandbox::{
+    CrowdOptions, CrowdSandbox, Fault,
+    crowd::{NewCrowdUser, Permission},
+    fault::Stale,
+};
 
 pub struct Raw {
     pub sandbox: CrowdSandbox,
@@ -106,6 +110,38 @@ async fn a_change_replaces_all_and_refuses_another_name() {
     let ada = seen.user("ada").expect("there");
     assert_eq!((ada.name.as_str(), ada.display_name.as_str(), ada.email.as_str()), ("Ada", "Countess", ""));
     assert!(!ada.active && ada.last_name.is_empty(), "what was left out was emptied");
+}
+
+#[tokio::test]
+async fn attributes_that_are_not_named_stay() {
+    let raw = Raw::start(CrowdOptions::default()).await;
+    raw.expect("POST", "/user", Some(person("ada")), 201, "").await;
+    let give = |attributes: Value| Some(json!({ "attributes": attributes }));
+    let of_ada = "/user/attribute?username=ADA";
+    let first = json!([{ "name": "a", "values": ["1", "2"] }, { "name": "b", "values": ["3"] }]);
+    raw.expect("POST", of_ada, give(first), 204, "").await;
+    raw.expect("POST", of_ada, give(json!([{ "name": "a", "values": ["4"] }])), 204, "").await;
+    raw.expect("POST", of_ada, Some(json!([])), 400, "ILLEGAL_ARGUMENT").await;
+    raw.expect("POST", "/user/attribute?username=nobody", give(json!([])), 404, "USER_NOT_FOUND").await;
+    let told = |body: &Value| {
+        let all = body.as_array().expect("a list").iter();
+        all.map(|one| format!("{}={}", one["name"], one["values"])).collect::<Vec<_>>().join(" ")
+    };
+    let answer = raw.expect("GET", of_ada, None, 200, "").await.json();
+    assert_eq!(told(&answer["attributes"]), r#""a"=["4"] "b"=["3"]"#);
+    for (expand, shown) in [("", ""), ("&expand=attributes", r#""a"=["4"] "b"=["3"]"#)] {
+        let user = raw.ask("GET", &format!("/user?username=ada{expand}"), None).await.json();
+        assert_eq!(told(&user["attributes"]["attributes"]), shown);
+    }
+    let list = raw.ask("GET", "/search?entity-type=user&expand=user,attributes", None).await.json();
+    assert_eq!(told(&list["users"][0]["attributes"]["attributes"]), r#""a"=["4"] "b"=["3"]"#);
+    for _ in 0..2 {
+        raw.expect("DELETE", "/user/attribute?username=ada&attributename=a", None, 204, "").await;
+    }
+    raw.expect("DELETE", of_ada, None, 400, "attributename").await;
+    raw.sandbox.permit(Permission::ModifyUserAttributes, false);
+    raw.expect("POST", of_ada, give(json!([])), 403, "ModifyUserAttributes").await;
+    assert_eq!(raw.sandbox.snapshot().user("ada").expect("there").attributes.len(), 1);
 }
 
 #[tokio::test]

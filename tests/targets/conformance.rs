@@ -7,7 +7,7 @@ use usersync::{
     target::{Deactivation, TargetErrorKind},
 };
 
-use crate::places::{Place, activate, deactivate, delete, fields, join, leave, rename, rename_group, soon};
+use crate::places::{Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group, soon};
 
 /// One test of each for each kind.
 macro_rules! suite {
@@ -34,6 +34,7 @@ macro_rules! suite {
 suite! {
     an_account_is_made_and_read_back
     what_is_updated_is_read_back
+    further_attributes_come_and_go
     a_rename_keeps_the_account_and_two_can_swap
     a_deactivated_account_comes_back_with_its_groups
     a_deleted_account_is_gone
@@ -91,6 +92,24 @@ async fn what_is_updated_is_read_back(place: Place) {
     let both = place.account(&made.id).await;
     assert_eq!(both.display_name, "Rob");
     assert_eq!((both.id, both.name, both.active, both.groups), (made.id, made.name, true, made.groups));
+}
+
+async fn further_attributes_come_and_go(place: Place) {
+    if !place.info.capabilities.attributes {
+        return;
+    }
+    let (made, other) = (place.user("hugo").await, place.user("other").await);
+    for (name, value) in [("title", "Dr. Ünal & Co"), ("nickName", "Hu"), ("title", "Prof"), ("nickName", "")] {
+        place.twice(&give(&made, name, value)).await;
+        assert_eq!(place.account(&made.id).await.attributes.get(name).map(String::as_str), Some(value));
+    }
+    let now = place.account(&made.id).await;
+    assert_eq!(now.attributes["title"], "Prof", "only what was named was changed");
+    assert_eq!((now.display_name, now.email, now.groups), (made.display_name, made.email, made.groups));
+    let other = place.account(&other.id).await;
+    assert!(other.attributes.values().all(String::is_empty), "{other:?}");
+    let (listed, _) = place.accounts().await;
+    assert!(listed.iter().any(|account| account.id == made.id && account.attributes == now.attributes));
 }
 
 async fn a_rename_keeps_the_account_and_two_can_swap(place: Place) {

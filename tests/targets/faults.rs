@@ -10,7 +10,9 @@ use usersync::{
     target::{Applied, TargetError, TargetErrorKind},
 };
 
-use crate::places::{self, PATIENCE, Place, activate, deactivate, delete, fields, join, leave, rename, rename_group};
+use crate::places::{
+    self, PATIENCE, Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
+};
 
 /// What an answer to a write may come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +78,8 @@ const WRITES: &[Write] = &[
         name: cast.person.name.clone(),
         fields: fields("Other Name", "other"),
     }),
+    ("give an attribute", |cast| give(&cast.person, "title", "Dr")),
+    ("take an attribute", |cast| give(&cast.person, "nickName", "")),
     ("rename", |cast| rename(&cast.person, "person.new")),
     ("deactivate", |cast| deactivate(&cast.person)),
     ("activate", |cast| activate(&cast.leaver)),
@@ -91,6 +95,9 @@ async fn cast(place: &Place) -> Cast {
     let (person, leaver) = (place.user("person").await, place.user("leaver").await);
     let (group, other) = (place.group("group").await, place.group("other").await);
     place.join(&person, &group).await;
+    if place.info.capabilities.attributes {
+        place.apply(&give(&person, "nickName", "Per")).await.expect("an attribute");
+    }
     let (person, leaver) = (place.account(&person.id).await, place.account(&leaver.id).await);
     place.apply(&deactivate(&leaver)).await.expect("the leaver leaves");
     Cast { person, leaver, group, other }
@@ -106,7 +113,12 @@ async fn is_so(place: &Place, operation: &Operation) -> bool {
     match operation {
         Operation::CreateUser { name, .. } => place.target.account_named(name).await.expect("a look").is_some(),
         Operation::UpdateUser { fields, .. } => {
-            account.is_some_and(|account| Some(account.display_name) == fields.display_name)
+            let named =
+                |account: &Account| fields.display_name.as_ref().is_none_or(|name| account.display_name == *name);
+            let given = |account: &Account| {
+                fields.attributes.iter().all(|(name, wanted)| account.attributes.get(name) == Some(wanted))
+            };
+            account.is_some_and(|account| named(&account) && given(&account))
         }
         Operation::RenameUser { to, .. } => account.is_some_and(|account| account.name == *to),
         Operation::ActivateUser { gives, .. } => {
@@ -219,6 +231,7 @@ async fn every_write_meets_every_fault(start: Start) -> usize {
     let mut pairs = Vec::new();
     for (write, (_, operation)) in WRITES.iter().enumerate() {
         let can = match operation(&cast) {
+            Operation::UpdateUser { fields, .. } if !fields.attributes.is_empty() => place.info.capabilities.attributes,
             Operation::RenameUser { .. } => place.info.capabilities.rename,
             Operation::DeleteUser { .. } => place.info.capabilities.delete,
             Operation::RenameGroup { .. } => place.info.capabilities.rename_group,
@@ -253,9 +266,9 @@ macro_rules! kinds {
 
 kinds! {
     jira 10
-    crowd 10
+    crowd 12
     bitbucket 10
-    scim 11
-    scim_keycloak 11
+    scim 13
+    scim_keycloak 13
     confluence 9
 }

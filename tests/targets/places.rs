@@ -42,6 +42,9 @@ pub struct Place {
     _server: Box<dyn Any + Send + Sync>,
 }
 
+/// Further attributes that accounts have here, where the kind knows such.
+const ATTRIBUTES: [&str; 2] = ["nickName", "title"];
+
 /// How long a call may take here: long enough for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -92,6 +95,7 @@ pub async fn crowd() -> Place {
         let password = password.clone();
         let mut settings = CrowdSettings::new(url, &application, Arc::new(move || Ok(password.clone())));
         settings.http = http;
+        settings.attributes = ATTRIBUTES.map(str::to_owned).into();
         Arc::new(CrowdTarget::new(settings).expect("good settings"))
     };
     let sandbox = Arc::new(sandbox);
@@ -134,6 +138,7 @@ async fn scim_as(options: ScimOptions) -> Place {
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = ScimSettings::new(url, credentials.clone());
         settings.http = http;
+        settings.attributes = ATTRIBUTES.map(str::to_owned).into();
         Arc::new(ScimTarget::new(settings).expect("good settings"))
     };
     let capped = Arc::clone(&sandbox);
@@ -271,6 +276,13 @@ impl Place {
 pub fn fields(display_name: &str, login: &str) -> UserFields {
     let email = format!("{}@example.org", login.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     UserFields { display_name: Some(display_name.to_owned()), email: Some(email), ..UserFields::default() }
+}
+
+/// Gives an account an attribute; an empty value takes it away.
+pub fn give(account: &Account, name: &str, value: &str) -> Operation {
+    let attributes = [(name.to_owned(), value.to_owned())].into();
+    let fields = UserFields { attributes, ..UserFields::default() };
+    Operation::UpdateUser { account: account.id.clone(), name: account.name.clone(), fields }
 }
 
 pub fn join(account: &Account, group: &TargetGroup) -> Operation {

@@ -194,6 +194,19 @@ impl CrowdSandbox {
         });
     }
 
+    /// Drift: gives an account an attribute with these values; none take it away.
+    pub fn set_attribute(&self, name: &str, attribute: &str, values: &[&str]) {
+        self.change(|world| {
+            let Some(account) = world.account_mut(name) else { return };
+            if values.is_empty() {
+                account.attributes.remove(attribute);
+            } else {
+                let values = values.iter().map(|&value| value.to_owned()).collect();
+                account.attributes.insert(attribute.to_owned(), values);
+            }
+        });
+    }
+
     /// Drift: activates or deactivates a group.
     pub fn set_group_active(&self, name: &str, active: bool) {
         self.change(|world| {

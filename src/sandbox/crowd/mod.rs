@@ -1,6 +1,7 @@
 //! An imitation of Crowd's REST API for applications (`usermanagement/1`), as far as users and groups are concerned;
 //! of Crowd itself, or of a Jira by its user server.
 
+mod attributes;
 mod groups;
 mod handle;
 mod refused;
@@ -217,6 +218,7 @@ impl Crowd {
 fn read(world: &World, call: &Call<'_>, rest: &[&str]) -> Result<Reply, Refused> {
     match rest {
         ["user"] => users::get(world, call),
+        ["user", "attribute"] => attributes::get(world, call),
         ["user", "group", depth @ ("direct" | "nested")] => users::groups(world, call, *depth == "nested"),
         ["search"] => users::search(world, call),
         ["group"] => groups::get(world, call),
@@ -233,6 +235,8 @@ fn write(world: &mut World, call: &Call<'_>, rest: &[&str]) -> Result<Reply, Ref
         ("PUT", ["user"]) => users::update(world, call),
         ("DELETE", ["user"]) => users::delete(world, call),
         ("POST", ["user", "rename"]) => users::rename(world, call),
+        ("POST", ["user", "attribute"]) => attributes::store(world, call),
+        ("DELETE", ["user", "attribute"]) => attributes::remove(world, call),
         ("POST", ["group"]) => groups::create(world, call),
         ("PUT", ["group"]) => groups::update(world, call),
         ("DELETE", ["group"]) => groups::delete(world, call),

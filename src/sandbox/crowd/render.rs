@@ -23,11 +23,6 @@ pub(crate) fn listed(call: &Call<'_>, account: &Account) -> Value {
 /// An account in full.
 pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes: bool) -> Value {
     let name = &account.name;
-    let values = |(key, values): (&String, &Vec<String>)| {
-        let attribute = format!("user/attribute?username={}&attributename", encoded(name));
-        json!({ "link": link(call, &attribute, key, "self"), "name": key, "values": values })
-    };
-    let shown: Vec<Value> = if attributes { account.attributes.iter().map(values).collect() } else { Vec::new() };
     let mut user = json!({
         "expand": "attributes",
         "link": link(call, "user?username", name, "self"),
@@ -38,7 +33,7 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
         "display-name": account.display_name,
         "email": account.email,
         "active": account.active,
-        "attributes": { "link": link(call, "user/attribute?username", name, "self"), "attributes": shown },
+        "attributes": self::attributes(call, account, attributes),
     });
     let switches = call.crowd.switches();
     if switches.tells_keys {
@@ -53,6 +48,17 @@ pub(crate) fn user(call: &Call<'_>, world: &World, account: &Account, attributes
         user["updated-date"] = json!(1_767_225_600_000_u64);
     }
     user
+}
+
+/// An account's attributes, or where they can be asked for.
+pub(crate) fn attributes(call: &Call<'_>, account: &Account, shown: bool) -> Value {
+    let name = &account.name;
+    let values = |(key, values): (&String, &Vec<String>)| {
+        let attribute = format!("user/attribute?username={}&attributename", encoded(name));
+        json!({ "link": link(call, &attribute, key, "self"), "name": key, "values": values })
+    };
+    let shown: Vec<Value> = if shown { account.attributes.iter().map(values).collect() } else { Vec::new() };
+    json!({ "link": link(call, "user/attribute?username", name, "self"), "attributes": shown })
 }
 
 /// A group as lists name it that are not expanded.
@@ -81,10 +87,10 @@ pub(crate) fn users(
     world: &World,
     keys: &[crate::sandbox::roster::Id],
 ) -> Result<Value, super::Refused> {
-    let full = call.expands("user");
+    let (full, attributes) = (call.expands("user"), call.expands("attributes"));
     let page = call.page(keys)?.iter().filter_map(|key| world.accounts.get(key));
     let users: Vec<Value> =
-        page.map(|account| if full { user(call, world, account, false) } else { listed(call, account) }).collect();
+        page.map(|account| if full { user(call, world, account, attributes) } else { listed(call, account) }).collect();
     Ok(json!({ "expand": "user", "users": users }))
 }
 

@@ -9,6 +9,8 @@ pub enum Permission {
     AddUser,
     /// Change users.
     ModifyUser,
+    /// Change attributes of users.
+    ModifyUserAttributes,
     /// Delete users.
     RemoveUser,
     /// Make groups.

@@ -30,7 +30,7 @@ fn read(call: &Call<'_>) -> Result<Sent, Refused> {
 }
 
 /// The account that `username` names.
-fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
+pub(super) fn find<'w>(world: &'w World, call: &Call<'_>) -> Result<&'w Arc<Account>, Refused> {
     let name = call.required("username")?;
     world.named(&name).ok_or_else(|| Refused::no_user(&name))
 }

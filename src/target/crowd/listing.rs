@@ -37,12 +37,13 @@ impl CrowdTarget {
         let place = Place::read(cursor)
             .ok_or_else(|| not_done(ErrorClass::Bug, format!("{what}: the cursor is none of ours.")))?;
         let from = place.from.to_string();
+        let expand = if self.attributes.is_empty() { "user" } else { "user,attributes" };
         let ask = Ask::get("/search", what)
             .query("entity-type", "user")
             .query("restriction", "")
             .query("start-index", &from)
             .query("max-results", PAGE)
-            .query("expand", "user");
+            .query("expand", expand);
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
             return Err(self.refused_read(&ask, &answer));
@@ -50,7 +51,7 @@ impl CrowdTarget {
         let page: Users = self.rest.parse(&ask, &answer)?;
         let brought = place.take(page.users, |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
-        let items = users.into_iter().filter_map(|user| user.into_account(&protection, None)).collect();
+        let items = users.into_iter().filter_map(|user| self.account_in(user, &protection, None)).collect();
         let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
         let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: moved.or(unread) })

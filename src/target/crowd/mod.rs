@@ -6,6 +6,7 @@
 //! An account's stable id is Crowd's `key`. Servers that tell none know an account by its login alone; its id is then
 //! `login:` with the folded login, and a login that changes is another account.
 
+mod attributes;
 mod dialect;
 mod groups;
 mod listing;
@@ -38,7 +39,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     name: "crowd",
     keys: &[],
     password_only: true,
-    attribute: None,
+    attribute: Some(attributes::check),
     build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
 };
 
@@ -50,6 +51,8 @@ pub struct CrowdTarget {
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
+    /// Names of further attributes of accounts.
+    attributes: BTreeSet<String>,
 }
 
 impl CrowdTarget {
@@ -62,6 +65,9 @@ impl CrowdTarget {
             ));
         };
         let application = user.clone();
+        if let Some(why) = settings.attributes.iter().find_map(|name| attributes::check(name).err()) {
+            return Err(not_done(ErrorClass::Permanent, format!("attributes: {why}.")));
+        }
         let rest = Rest::new(settings.base_url, settings.credentials, &settings.http, &CROWD)?;
         rest.signed_in_as(&format!("application {application}"));
         Ok(Self {
@@ -70,6 +76,7 @@ impl CrowdTarget {
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
+            attributes: settings.attributes,
         })
     }
 }

@@ -71,6 +71,14 @@ impl CrowdTarget {
             groups.join(", ")
         );
         notes.push(note(NoteState::Ok, "protected", text));
+        if !self.attributes.is_empty() {
+            let names: Vec<_> = self.attributes.iter().map(String::as_str).collect();
+            let text = format!(
+                "{}: written by the policy, for which Crowd has a permission of its own: Modify user attributes",
+                names.join(", ")
+            );
+            notes.push(note(NoteState::Ok, "attributes", text));
+        }
         notes.extend(clock);
         notes.push(round_trip_note(&answer));
 
@@ -96,7 +104,7 @@ impl CrowdTarget {
                 rename_group: false,
                 groups_at_once: 1,
                 keeps_external_id: false,
-                attributes: false,
+                attributes: true,
                 email_required: false,
                 reads_email: true,
                 login_case: CaseRule::Insensitive,

@@ -1,6 +1,6 @@
 //! What a Crowd target is made from.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use url::Url;
 
@@ -34,6 +34,8 @@ pub struct CrowdSettings {
     pub protected_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
+    /// Names of further attributes that accounts are given.
+    pub attributes: BTreeSet<String>,
     /// How the server is reached.
     pub http: HttpSettings,
 }
@@ -61,6 +63,7 @@ impl CrowdSettings {
             credentials,
             protected_groups: Vec::new(),
             protected_users: Vec::new(),
+            attributes: BTreeSet::new(),
             http: HttpSettings::default(),
         }
     }
@@ -71,6 +74,7 @@ impl From<&TargetConfig> for CrowdSettings {
         let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
         settings.protected_groups.clone_from(&config.protected_groups);
         settings.protected_users.clone_from(&config.protected_users);
+        settings.attributes.clone_from(&config.attributes);
         settings.http = HttpSettings::from(&config.reach);
         settings
     }

@@ -88,7 +88,7 @@ impl CrowdTarget {
             return Ok(found.filter(|user| user.id().as_ref() == Some(id)));
         }
         let ask = Ask::get("/user", &what).query("key", id.as_str()).deadline(deadline);
-        match self.find_user(&ask).await? {
+        match self.find_user(ask).await? {
             Some(user) if user.key.as_deref() != Some(id.as_str()) => {
                 Err(doubt(format!("{what}: Crowd answered with another account.")))
             }
@@ -104,12 +104,13 @@ impl CrowdTarget {
     ) -> Result<Option<User>, TargetError> {
         let what = format!("reading {name}");
         let ask = Ask::get("/user", &what).query("username", name.trim()).login(name).deadline(deadline);
-        let found = self.find_user(&ask).await?;
+        let found = self.find_user(ask).await?;
         Ok(found.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name))))
     }
 
     /// A user; `None` only where Crowd itself says that there is no such one.
-    async fn find_user(&self, ask: &Ask<'_>) -> Result<Option<User>, TargetError> {
+    async fn find_user(&self, ask: Ask<'_>) -> Result<Option<User>, TargetError> {
+        let ask = &self.expanded(ask);
         let answer = self.rest.ask(ask).await?;
         if answer.status == StatusCode::NOT_FOUND && reason(&answer) == "USER_NOT_FOUND" {
             return Ok(None);
@@ -139,7 +140,7 @@ impl CrowdTarget {
             let groups = self.walk_groups(ask).await?;
             if !groups.moved {
                 let groups = groups.names.iter().map(|name| TargetGroupId::from(fold(name))).collect();
-                let account = user.into_account(protection, Some(groups));
+                let account = self.account_in(user, protection, Some(groups));
                 return account.ok_or_else(|| doubt(format!("{what}: Crowd's answer lacks name or active.")));
             }
         }

@@ -1,6 +1,7 @@
 //! Crowd's JSON. Every field may be missing; fields that are not known are passed over.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A user. Lists that were not told to expand their entries give the name alone.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -14,6 +15,9 @@ pub(super) struct User {
     pub email: Option<String>,
     pub active: Option<bool>,
     pub directory_name: Option<String>,
+    /// `{"attributes": [{"name": …, "values": […]}]}`, read by [`attribute`](Self::attribute): in whatever shape it comes, it
+    /// is no reason to know nothing of the user.
+    pub attributes: Option<Value>,
 }
 
 /// A new user, or all core fields of one that is there: what is left out is emptied.
@@ -47,6 +51,25 @@ impl std::fmt::Debug for Password<'_> {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Rename<'a> {
     pub new_name: &'a str,
+}
+
+/// Attributes that are given: each takes the place of all values that it had.
+#[derive(Debug, Serialize)]
+pub(super) struct AttributesWrite<'a> {
+    attributes: Vec<AttributeWrite<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttributeWrite<'a> {
+    name: &'a str,
+    values: [&'a str; 1],
+}
+
+impl<'a> AttributesWrite<'a> {
+    /// Each with one value.
+    pub(super) fn of(given: &[(&'a str, &'a str)]) -> Self {
+        Self { attributes: given.iter().map(|&(name, value)| AttributeWrite { name, values: [value] }).collect() }
+    }
 }
 
 /// The body that names a user to add to a group.

@@ -1,7 +1,7 @@
 //! Everything that is done to an account. Crowd addresses by login, so an account is read by its id first and addressed
 //! by the login that it has now.
 //!
-//! A change replaces all core fields, so they are read and sent back; attributes stay as they are. Only the display name
+//! A change replaces all core fields, so they are read and sent back; attributes go by themselves. Only the display name
 //! is ours: first and last name are made from it for a new account (the last word, and what stands before it, since
 //! Crowd demands a last name in some versions) and are kept as they are afterwards.
 
@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     CrowdTarget,
+    attributes::refuse_long,
     dialect::{VERSION, reason},
     refusal::Right,
     users::login_of,
@@ -21,7 +22,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, fold, not_done, not_possible, random_password},
+        rest::{Ask, after_the_fact, error, fold, not_done, not_possible, random_password},
     },
 };
 
@@ -47,12 +48,12 @@ fn as_read(user: &User) -> UserWrite<'_> {
 }
 
 /// Nobody has this id any more.
-fn gone(what: &str) -> TargetError {
+pub(super) fn gone(what: &str) -> TargetError {
     error(TargetErrorKind::NotFound, format!("{what}: the account is not there any more."))
 }
 
 /// Something was done, and a later step does not tell what came of it.
-fn unanswered(what: &str, why: &str) -> TargetError {
+pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
     error(TargetErrorKind::Unanswered, format!("{what}: {why} Whether it was done is found out by looking."))
 }
 
@@ -89,9 +90,14 @@ impl CrowdTarget {
             Some(user) => Some(user),
             None => self.user_by_login(name, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?,
         };
-        let account = made.and_then(|user| user.into_account(&protection, None));
-        let account = account.filter(|account| fold(&account.name) == fold(name));
-        account.map(Applied::Account).ok_or_else(|| unanswered(&what, "Crowd took it, but does not show the account."))
+        let made = made.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name)));
+        let lost = || unanswered(&what, "Crowd took it, but does not show the account.");
+        let made = made.ok_or_else(lost)?;
+        // The account is made, whatever becomes of these: what is missing is seen by the next look, and written.
+        if let Err(why) = self.write_attributes(&what, &made, &fields.attributes, deadline).await {
+            tracing::warn!("{what}: the account is made; its attributes are left to the next look: {}", why.text);
+        }
+        made.into_account(&protection, None).map(Applied::Account).ok_or_else(lost)
     }
 
     pub(super) async fn update_user(
@@ -113,7 +119,12 @@ impl CrowdTarget {
         let mut body = as_read(&user);
         body.display_name = fields.display_name.as_deref().unwrap_or(body.display_name);
         body.email = fields.email.as_deref().unwrap_or(body.email);
-        self.put_user(&what, &user, &body, deadline).await?;
+        let put = self.put_user(&what, &user, &body, deadline).await?;
+        let given = self.write_attributes(&what, &user, &fields.attributes, deadline).await;
+        if given.map_err(|why| if put { after_the_fact(why) } else { why })? {
+            self.see_attributes(&what, account, &fields.attributes, deadline).await?;
+        }
+        refuse_long(&what, &fields.attributes)?;
         Ok(Applied::Done)
     }
 
