@@ -10,16 +10,23 @@ mod probe;
 mod protection;
 mod seen;
 mod settings;
+mod together;
 mod users;
 mod wire;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::{dialect::BITBUCKET, listing::Licensed, protection::Known, seen::Seen};
+use self::{
+    dialect::BITBUCKET,
+    listing::Licensed,
+    protection::Known,
+    seen::Seen,
+    together::{Member, USERS_AT_ONCE},
+};
 use super::{
     Applied, Credentials, Page, Target, TargetError, TargetInfo,
-    rest::{ProtectionCache, Rest},
+    rest::{Joins, ProtectionCache, Rest},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -36,6 +43,7 @@ pub struct BitbucketTarget {
     known: ProtectionCache<Known>,
     licensed: ProtectionCache<Licensed>,
     seen: Seen,
+    joins: Joins<Member>,
 }
 
 impl BitbucketTarget {
@@ -54,6 +62,7 @@ impl BitbucketTarget {
             known: ProtectionCache::default(),
             licensed: ProtectionCache::default(),
             seen: Seen::default(),
+            joins: Joins::new(USERS_AT_ONCE),
         })
     }
 }
@@ -103,8 +112,8 @@ impl Target for BitbucketTarget {
             Operation::DeleteUser { account, name } => self.delete_user(account, name, deadline).await,
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group_name, account, name, .. } => {
-                self.add_member(group_name, account, name, deadline).await
+            Operation::AddMember { group, group_name, account, name } => {
+                self.add_member((group, group_name), account, name, deadline).await
             }
             Operation::RemoveMember { group_name, account, name, .. } => {
                 self.remove_member(group_name, account, name, deadline).await
