@@ -14,6 +14,7 @@ mod profile;
 mod protection;
 mod service;
 mod settings;
+mod together;
 mod users;
 mod wire;
 
@@ -26,10 +27,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use self::{dialect::SCIM, profile::Profile, service::Service};
+use self::{dialect::SCIM, profile::Profile, service::Service, together::ACCOUNTS_AT_ONCE};
 use super::{
     Applied, Page, Target, TargetError, TargetInfo,
-    rest::{ProtectionCache, Rest, not_done},
+    rest::{Joins, ProtectionCache, Rest, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
@@ -48,6 +49,7 @@ pub struct ScimTarget {
     learned: Learned,
     /// Held while a whole group is read, changed and written back.
     whole_group: Mutex<()>,
+    joins: Joins<AccountId>,
 }
 
 /// What a server showed of itself while it was worked with.
@@ -83,6 +85,7 @@ impl ScimTarget {
             service: Mutex::default(),
             learned: Learned::default(),
             whole_group: Mutex::default(),
+            joins: Joins::new(ACCOUNTS_AT_ONCE),
         })
     }
 }
@@ -135,7 +138,7 @@ impl Target for ScimTarget {
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
             Operation::DeleteGroup { group, name } => self.delete_group(group, name, deadline).await,
             Operation::AddMember { group, group_name, account, name } => {
-                self.add_member(group, account, &format!("adding {name} to {group_name}"), deadline).await
+                self.add_member((group, group_name), account, name, deadline).await
             }
             Operation::RemoveMember { group, group_name, account, name } => {
                 self.remove_member(group, account, &format!("taking {name} out of {group_name}"), deadline).await
