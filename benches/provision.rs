@@ -1,7 +1,8 @@
 //! Provisioning an empty target that takes 20 ms a call, against a bare client that makes the same calls, as many side by
 //! side. The imitations are served by another process, which counts what it is asked. And whether a slow target slows
-//! another one.
+//! another one, and how many people come into one group.
 
+mod fill_group;
 mod support;
 
 use std::{
@@ -305,9 +306,18 @@ fn main() {
             let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().expect("a number")).collect();
             let [users, groups, groups_each, slow] = numbers[..] else { panic!("serve USERS GROUPS GROUPS_EACH SLOW") };
             serve(Size { users, groups, groups_each, rounds: 0 }, slow == 1).await;
+        } else if let Some(words) = support::after("fill") {
+            let [kind, users] = &words[..] else { panic!("fill KIND USERS") };
+            fill_group::serve(kind, users.parse().expect("a number")).await;
         } else {
-            compare(Size::get()).await;
-            beside_a_slow_one(Size::get()).await;
+            let size = Size::get();
+            if support::number("FILL_ONLY", 0) == 0 {
+                compare(size).await;
+                beside_a_slow_one(size).await;
+            }
+            for kind in [fill_group::Kind::Bitbucket, fill_group::Kind::Scim] {
+                fill_group::compare(kind, size.users, size.rounds).await;
+            }
         }
     });
 }

@@ -36,15 +36,18 @@ impl Breaker {
     /// It did not answer, or asked to slow down until then.
     pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) {
         let Ok(mut state) = self.0.lock() else { return };
-        state.failures = state.failures.saturating_add(1);
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
-        let doublings = state.failures.saturating_sub(FAILURES).min(10);
-        let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
-        let pause = if state.failures >= FAILURES { Some(pause) } else { None };
-        if let Some(pause) = pause.max(at_least) {
-            state.until = Some(now + pause);
+        let mut pause = at_least;
+        // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
+        if state.until.is_none_or(|until| until <= now) {
+            state.failures = state.failures.saturating_add(1);
+            let doublings = state.failures.saturating_sub(FAILURES).min(10);
+            if state.failures >= FAILURES {
+                pause = pause.max(Some((FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)));
+            }
         }
+        state.until = state.until.max(pause.map(|pause| now + pause));
     }
 
     /// Opens it until it is told that all is well: credentials were refused, or another identity was found.
@@ -70,21 +73,38 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_and_waits_longer_each_time() {
         let breaker = Breaker::default();
-        let now = Timestamp::UNIX_EPOCH;
+        let mut now = Timestamp::UNIX_EPOCH;
+        let until = || breaker.open().map(|(_, _, until)| until);
         for _ in 0..4 {
             breaker.failed("503", now, None);
-            assert_eq!(breaker.open(), None);
+            assert_eq!(until(), None);
         }
         breaker.failed("503", now, None);
-        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + FIRST_PAUSE));
+        assert_eq!(until(), Some(now + FIRST_PAUSE));
+        now += FIRST_PAUSE;
         breaker.failed("503", now, None);
-        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + FIRST_PAUSE * 2));
+        assert_eq!(until(), Some(now + FIRST_PAUSE * 2));
         for _ in 0..40 {
+            now = until().expect("open");
             breaker.failed("503", now, None);
         }
-        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + LONGEST_PAUSE));
+        assert_eq!(until(), Some(now + LONGEST_PAUSE));
         breaker.succeeded();
-        assert_eq!(breaker.open(), None);
+        assert_eq!(until(), None);
+    }
+
+    #[test]
+    fn calls_that_were_under_way_when_it_opened_make_no_pause_longer_but_a_wish_does() {
+        let breaker = Breaker::default();
+        let now = Timestamp::UNIX_EPOCH;
+        for _ in 0..50 {
+            breaker.failed("cut off", now, None);
+        }
+        let until = || breaker.open().map(|(_, _, until)| until);
+        assert_eq!(until(), Some(now + FIRST_PAUSE));
+        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
+        breaker.failed("cut off", now, None);
+        assert_eq!(until(), Some(now + SignedDuration::from_secs(7)));
     }
 
     #[test]

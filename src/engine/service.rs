@@ -32,6 +32,8 @@ const PRUNE_STEP: usize = 500;
 const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that a dispatcher sleeps without looking.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
+/// How often it is looked whether a side is kept from work.
+const LOOK_AT_BREAKERS: SignedDuration = SignedDuration::from_millis(500);
 
 /// Settings of a [`Service`].
 pub struct ServiceOptions {
@@ -177,7 +179,8 @@ impl Shared {
                 place = Arc::clone(&places).acquire_owned() => place,
             };
             let Ok(place) = place else { break };
-            let ready = if port.breaker.open().is_some() {
+            let kept_away = port.breaker.open().is_some();
+            let ready = if kept_away {
                 Vec::new()
             } else {
                 around.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
@@ -193,7 +196,8 @@ impl Shared {
                 }
                 Ok(None) => {
                     drop(place);
-                    let wait = self.until_due(&port, &ready).await;
+                    // Its breaker may close by a call that was under way, and nobody tells that.
+                    let wait = if kept_away { LOOK_AT_BREAKERS } else { self.until_due(&port, &ready).await };
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
                         count = self.engine.store.woken_after(seen) => seen = count,
@@ -232,7 +236,7 @@ impl Shared {
     async fn heal_target(self: Arc<Self>, port: Arc<TargetPort>) {
         while !self.cancel.is_cancelled() {
             let Some((_, _, until)) = port.breaker.open() else {
-                self.sleep(SignedDuration::from_millis(500)).await;
+                self.sleep(LOOK_AT_BREAKERS).await;
                 continue;
             };
             self.sleep(until.duration_since(self.engine.clock.now())).await;
@@ -254,7 +258,7 @@ impl Shared {
     async fn heal_source(self: Arc<Self>, connector: Arc<Connector>) {
         while !self.cancel.is_cancelled() {
             let Some((_, _, until)) = connector.breaker.open() else {
-                self.sleep(SignedDuration::from_millis(500)).await;
+                self.sleep(LOOK_AT_BREAKERS).await;
                 continue;
             };
             self.sleep(until.duration_since(self.engine.clock.now())).await;

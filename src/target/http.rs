@@ -172,6 +172,12 @@ pub enum NoAnswer {
 }
 
 impl NoAnswer {
+    /// Its deadline came before its turn.
+    pub fn late() -> Self {
+        let text = "its time was up before its turn came, so it was not sent. It is tried again by itself.";
+        Self::NotSent(ErrorClass::Transient, text.to_owned())
+    }
+
     /// What it means for the call at hand: one that writes may have been done.
     pub fn into_error(self, what: &str, writes: bool) -> TargetError {
         let (kind, text) = match self {
@@ -218,14 +224,8 @@ impl Http {
 
     /// Sends a call when its turn comes and reads the whole answer. A read whose connection broke is sent once more.
     pub async fn send(&self, call: &Call) -> Result<Answer, NoAnswer> {
-        let late = || {
-            NoAnswer::NotSent(
-                ErrorClass::Transient,
-                "its time was up before its turn came, so it was not sent. It is tried again by itself.".to_owned(),
-            )
-        };
         let turn = async {
-            let place = self.gate.acquire().await.map_err(|_| late())?;
+            let place = self.gate.acquire().await.map_err(|_| NoAnswer::late())?;
             if let Some(pace) = &self.pace {
                 pace.until_ready().await;
             }
@@ -233,7 +233,7 @@ impl Http {
         };
         let _place = match call.deadline {
             None => turn.await?,
-            Some(deadline) => timeout(left(deadline), turn).await.map_err(|_| late())??,
+            Some(deadline) => timeout(left(deadline), turn).await.map_err(|_| NoAnswer::late())??,
         };
         let first = match self.once(call).await {
             Err((NoAnswer::Lost(_), true)) if !call.writes => self.once(call).await,
@@ -288,7 +288,7 @@ pub fn server(url: &Url) -> String {
 }
 
 /// What is left until an instant.
-fn left(deadline: Timestamp) -> Duration {
+pub fn left(deadline: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
 }
 

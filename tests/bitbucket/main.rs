@@ -10,4 +10,5 @@ mod faults;
 mod finding;
 mod listing;
 mod probing;
+mod together;
 mod world;

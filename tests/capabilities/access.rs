@@ -28,6 +28,11 @@ pub struct Git {
 impl Git {
     /// A house that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
     pub async fn start() -> Self {
+        Self::with(options()).await
+    }
+
+    /// The same, set up so.
+    pub async fn with(options: HouseOptions) -> Self {
         let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
         let token = BitbucketOptions::default().token;
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
@@ -35,7 +40,7 @@ impl Git {
         settings.http.call_timeout = std::time::Duration::from_secs(2);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
         let git = Neighbour { name: "git".into(), target };
-        let w = world_with(HouseOptions { neighbours: vec![git], ..options() }).await;
+        let w = world_with(HouseOptions { neighbours: vec![git], ..options }).await;
         w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.expect("made");
         let git = Self { w, server };
         git.w.calm().await;

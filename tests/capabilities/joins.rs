@@ -1,12 +1,14 @@
 //! Several groups for one person: written down together, sent by one call where the target has such a call.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    engine::RunOptions,
+    engine::{EngineTimes, RunOptions},
     model::{Change, ChangeOutcome, Operation, Pair, RunTrigger},
-    sandbox::{Fault, house::HouseOptions, keycloak::NewUser, neighbours::Product},
+    sandbox::{
+        Fault, bitbucket::BitbucketSnapshot, fault::Gate, house::HouseOptions, keycloak::NewUser, neighbours::Product,
+    },
     store::Store,
 };
 
@@ -159,4 +161,47 @@ async fn what_was_written_down_and_not_sent_leaves_no_change() {
         .map(|change| change.outcome == ChangeOutcome::Done)
         .collect();
     assert_eq!(ended, [true, false, true, true], "{changes:#?}");
+}
+
+#[tokio::test]
+async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
+    let people: Vec<String> = (0..12).map(|number| format!("person-{number:02}")).collect();
+    for fault in [None, Some(Fault::cut()), Some(Fault::cut_after())] {
+        // Time enough for everybody, on a busy machine too.
+        let times = EngineTimes { call: SignedDuration::from_secs(4), ..EngineTimes::hasty() };
+        let git = Git::with(HouseOptions { times, ..options() }).await;
+        let group = git.w.realm().create_group(None, "crew").await.expect("made");
+        for login in &people {
+            git.w.realm().create_user(NewUser::named(login)).await.expect("made");
+        }
+        git.w.calm().await;
+        if let Some(fault) = fault.clone() {
+            git.server.faults.add(fault.path("add-users").after(1).once());
+        }
+        // The first is held back until others have been looked at, and a while longer.
+        let gate = Gate::default();
+        let held = git.server.faults.add(Fault::late(&gate).path("add-users").once());
+        git.server.faults.add(Fault::delay_after(Duration::from_millis(500)).path("add-users").once());
+        let looks = || git.server.journal.count("GET", "more-members?context=person-");
+        let before = looks();
+        for login in &people {
+            git.w.realm().join(&git.w.id(login), &group).await.expect("joined");
+        }
+        while git.server.faults.hits(held) == 0 || looks() < before + 6 {
+            tokio::task::yield_now().await;
+        }
+        gate.open();
+        git.w.calm().await;
+
+        let BitbucketSnapshot { groups, .. } = git.server.snapshot();
+        assert!(people.iter().all(|login| groups["crew"].contains(login)), "{groups:?}");
+        for login in &people {
+            let ended = joins(&git.w, "git", login).await;
+            let done = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+            assert_eq!(ended.iter().filter(|(_, outcome)| done(outcome)).count(), 1, "{login}: {ended:?}");
+            assert!(fault.is_some() || ended.len() == 1, "{login}: {ended:?}");
+        }
+        let calls = git.server.journal.matching(|call| call.path.ends_with("add-users"));
+        assert!(calls.iter().any(|call| call.json()["users"].as_array().is_some_and(|users| users.len() > 1)));
+    }
 }

@@ -9,6 +9,7 @@ mod members;
 mod probing;
 mod real;
 mod realm_to_realm;
+mod together;
 mod users;
 mod world;
 

@@ -97,21 +97,21 @@ impl BitbucketTarget {
         }
     }
 
-    /// Adds a member. Bitbucket takes only the login here, which has to be still that account's.
-    pub(super) async fn add_member(
+    /// Adds one member by itself. Bitbucket takes only the login here, which has to be still that account's.
+    pub(super) async fn add_alone(
         &self,
         group: &str,
         account: &AccountId,
         login: &str,
+        what: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let what = format!("adding {login} to {group}");
         let deadline = Some(deadline);
-        self.can_join(account, login, &what, deadline).await?;
-        let ask = Ask::new(Method::POST, "/admin/groups/add-users", &what)
+        self.can_join(account, login, what, deadline).await?;
+        let ask = Ask::new(Method::POST, "/admin/groups/add-users", what)
             .login(login)
             .deadline(deadline)
-            .json(&GroupAndUsers { group, users: [login] })?;
+            .json(&GroupAndUsers { group, users: vec![login] })?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             return Ok(Applied::Done);
@@ -155,7 +155,7 @@ impl BitbucketTarget {
     }
 
     /// Whether a login is still that account's, and its groups can be changed here.
-    async fn can_join(
+    pub(super) async fn can_join(
         &self,
         account: &AccountId,
         login: &str,

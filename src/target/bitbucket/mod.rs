@@ -10,6 +10,7 @@ mod probe;
 mod protection;
 mod seen;
 mod settings;
+mod together;
 mod users;
 mod wire;
 
@@ -18,10 +19,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::{dialect::BITBUCKET, listing::Licensed, protection::Known, seen::Seen};
+use self::{
+    dialect::BITBUCKET,
+    listing::Licensed,
+    protection::Known,
+    seen::Seen,
+    together::{Member, USERS_AT_ONCE},
+};
 use super::{
     Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, no_group_rename},
+    rest::{Joins, ProtectionCache, Rest, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -47,6 +54,7 @@ pub struct BitbucketTarget {
     known: ProtectionCache<Known>,
     licensed: ProtectionCache<Licensed>,
     seen: Seen,
+    joins: Joins<Member>,
 }
 
 impl BitbucketTarget {
@@ -65,6 +73,7 @@ impl BitbucketTarget {
             known: ProtectionCache::default(),
             licensed: ProtectionCache::default(),
             seen: Seen::default(),
+            joins: Joins::new(USERS_AT_ONCE),
         })
     }
 }
@@ -115,8 +124,8 @@ impl Target for BitbucketTarget {
             Operation::CreateGroup { name } => self.create_group(name, deadline).await,
             Operation::RenameGroup { name, .. } => Err(no_group_rename(name, "Bitbucket")),
             Operation::DeleteGroup { name, .. } => self.delete_group(name, deadline).await,
-            Operation::AddMember { group_name, account, name, .. } => {
-                self.add_member(group_name, account, name, deadline).await
+            Operation::AddMember { group, group_name, account, name } => {
+                self.add_member((group, group_name), account, name, deadline).await
             }
             Operation::RemoveMember { group_name, account, name, .. } => {
                 self.remove_member(group_name, account, name, deadline).await

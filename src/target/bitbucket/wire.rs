@@ -122,7 +122,7 @@ pub(super) struct UserRename<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct GroupAndUsers<'a> {
     pub group: &'a str,
-    pub users: [&'a str; 1],
+    pub users: Vec<&'a str>,
 }
 
 /// Groups that a user joins.

@@ -9,6 +9,7 @@ mod oauth;
 mod password;
 mod probe;
 mod protection;
+mod together;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
@@ -17,6 +18,7 @@ pub use oauth::ClientCredentials;
 pub use password::random_password;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
+pub use together::{Came, Join, Joins};
 
 pub use auth::Credentials;
 

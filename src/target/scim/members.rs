@@ -48,6 +48,13 @@ impl Members {
     }
 }
 
+/// What came of adding members.
+pub(super) enum Added {
+    Done,
+    /// The server refused the PATCH.
+    Refused(Box<Answer>),
+}
+
 /// What came of one try to take a member out.
 enum Removed {
     Done,
@@ -305,41 +312,62 @@ impl ScimTarget {
         }
     }
 
-    pub(super) async fn add_member(
+    /// Adds members by one write. One that somebody else's came before is tried again: nothing was done then.
+    pub(super) async fn add_members(
+        &self,
+        group: &TargetGroupId,
+        accounts: &[&AccountId],
+        what: &str,
+        deadline: Timestamp,
+    ) -> Result<Added, TargetError> {
+        let service = self.service(Some(deadline)).await?;
+        let path = path_of(&self.groups_path(what, Some(deadline)).await?, group.as_str(), what)?;
+        let ids: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let mut tries = TRIES;
+        while self.patches(&service) {
+            let ask = Ask::new(Method::PATCH, path.as_str(), what).deadline(Some(deadline)).json(&adding(&ids))?;
+            let answer = self.rest.ask(&ask).await?;
+            if answer.status.is_success() {
+                return Ok(Added::Done);
+            }
+            if answer.status == StatusCode::PRECONDITION_FAILED {
+                tries -= 1;
+                if tries == 0 {
+                    return Err(overtaken(what));
+                }
+            } else if !self.takes_no_patch(&answer) {
+                return Ok(Added::Refused(Box::new(answer)));
+            }
+        }
+        let add = |members: &mut Vec<Value>| {
+            let (there, _) = accounts_among(members);
+            let before = members.len();
+            let missing = accounts.iter().filter(|account| !there.contains(**account));
+            members.extend(missing.map(|account| json!({ "value": account.as_str() })));
+            members.len() > before
+        };
+        if self.put_members(group, &path, what, add, deadline).await? {
+            return Ok(Added::Done);
+        }
+        Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
+    }
+
+    /// Adds one member by itself.
+    pub(super) async fn add_alone(
         &self,
         group: &TargetGroupId,
         account: &AccountId,
         what: &str,
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
-        let service = self.service(Some(deadline)).await?;
-        let path = path_of(&self.groups_path(what, Some(deadline)).await?, group.as_str(), what)?;
-        if self.patches(&service) {
-            let ask = Ask::new(Method::PATCH, path.as_str(), what).deadline(Some(deadline));
-            let ask = ask.json(&adding(&[account.as_str()]))?;
-            let answer = self.rest.ask(&ask).await?;
-            if answer.status.is_success() {
-                return Ok(Applied::Done);
-            }
-            if !self.takes_no_patch(&answer) {
-                return match self.is_member(group, account, deadline).await? {
-                    Some(true) => Ok(Applied::Done),
-                    None => Err(error(TargetErrorKind::NotFound, format!("{what}: one of them is not there."))),
-                    Some(false) => Err(self.refused(what, None, &answer)),
-                };
-            }
-        }
-        let add = |members: &mut Vec<Value>| {
-            let there = accounts_among(members).0.contains(account);
-            if !there {
-                members.push(json!({ "value": account.as_str() }));
-            }
-            !there
-        };
-        if self.put_members(group, &path, what, add, deadline).await? {
+        let Added::Refused(answer) = self.add_members(group, &[account], what, deadline).await? else {
             return Ok(Applied::Done);
+        };
+        match self.is_member(group, account, deadline).await? {
+            Some(true) => Ok(Applied::Done),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: one of them is not there."))),
+            Some(false) => Err(self.refused(what, None, &answer)),
         }
-        Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
     }
 
     /// Takes a member out. Gone accounts and groups have no members, which is as wished.

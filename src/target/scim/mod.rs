@@ -15,6 +15,7 @@ mod profile;
 mod protection;
 mod service;
 mod settings;
+mod together;
 mod users;
 mod wire;
 
@@ -30,10 +31,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
-use self::{dialect::SCIM, paths::Path, profile::Profile, service::Service, wire::Resource};
+use self::{
+    dialect::SCIM, paths::Path, profile::Profile, service::Service, together::ACCOUNTS_AT_ONCE, wire::Resource,
+};
 use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Protection, ProtectionCache, Rest, not_done},
+    rest::{Joins, Protection, ProtectionCache, Rest, not_done},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
@@ -63,6 +66,7 @@ pub struct ScimTarget {
     learned: Learned,
     /// Held while a whole group is read, changed and written back.
     whole_group: AsyncMutex<()>,
+    joins: Joins<AccountId>,
 }
 
 /// What a server showed of itself while it was worked with.
@@ -104,6 +108,7 @@ impl ScimTarget {
             service: AsyncMutex::default(),
             learned: Learned::default(),
             whole_group: AsyncMutex::default(),
+            joins: Joins::new(ACCOUNTS_AT_ONCE),
         })
     }
 }
@@ -175,7 +180,7 @@ impl Target for ScimTarget {
             Operation::RenameGroup { group, name, to } => self.rename_group(group, name, to, deadline).await,
             Operation::DeleteGroup { group, name } => self.delete_group(group, name, deadline).await,
             Operation::AddMember { group, group_name, account, name } => {
-                self.add_member(group, account, &format!("adding {name} to {group_name}"), deadline).await
+                self.add_member((group, group_name), account, name, deadline).await
             }
             Operation::RemoveMember { group, group_name, account, name } => {
                 self.remove_member(group, account, &format!("taking {name} out of {group_name}"), deadline).await
