@@ -41,6 +41,8 @@ pub(super) struct Profile {
     pub login_case: CaseRule,
     pub group_case: CaseRule,
     pub rename: bool,
+    /// Groups keep their members when they are renamed; else another is made.
+    pub rename_group: bool,
     pub email_required: bool,
     /// One address for one account: looked up before one is made, since the server answers 500 then.
     pub email_unique: bool,
@@ -60,6 +62,7 @@ const GENERIC: Profile = Profile {
     login_case: CaseRule::Insensitive,
     group_case: CaseRule::Insensitive,
     rename: true,
+    rename_group: true,
     email_required: false,
     email_unique: false,
     deletion: None,
@@ -87,6 +90,7 @@ static PROFILES: [Profile; 3] = [
         name: "atlassian-cloud",
         product: "Atlassian Cloud user provisioning",
         removal: Removal::Value,
+        rename_group: false,
         email_required: true,
         deletion: Some(
             "deleting an account unlinks it and deactivates it in Atlassian; only a new record brings it back",

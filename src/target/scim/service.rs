@@ -131,7 +131,7 @@ impl ScimTarget {
             ask_groups: profile.on_request || is(USER, "groups", "returned", "request"),
             ask_members: profile.on_request || is(GROUP, "members", "returned", "request"),
             rename: profile.rename && !read_only("userName"),
-            rename_group: !fixed(GROUP, "displayName"),
+            rename_group: profile.rename_group && !fixed(GROUP, "displayName"),
             deactivate: !read_only("active"),
             email_required: profile.email_required
                 || attribute(USER, "emails").and_then(|one| field(&one, "required").and_then(truth)) == Some(true),
