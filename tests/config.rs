@@ -773,6 +773,7 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
         ("title = { template = \"{{\" }", "this template does not work: syntax error"),
         ("title = { template = \"x\", wenn = \"create\" }", "`wenn` is not known here"),
         ("title = { template = \"x\", when = \"never\" }", "`never` is not known here"),
+        ("title = { when = \"create\" }", "there is no `template`"),
         ("title = 7", "a template is wanted"),
         ("userName = \"{{ email }}\"", "userName is written by usersync itself; take it away"),
         ("'a b' = \"x\"", "\"a b\" is no path to an attribute"),
@@ -780,6 +781,11 @@ fn further_attributes_tell_what_is_wrong_with_them_and_where() {
         let text = with_scim(&format!("[connector.policy.targets.jira-prod.attributes]\n{attribute}"));
         let errors = Folder::new().load(&text).expect_err(attribute);
         assert!(errors.to_string().contains(told), "{attribute}\n{errors}");
+        assert_eq!(errors.problems().len(), 1, "{errors}");
+        assert!(
+            !attribute.contains("{{") || errors.to_string().contains(attribute),
+            "a template is no secret: {errors}"
+        );
         let (line, _) = errors.problems()[0].position().expect("a place");
         assert!(line > lines + 1, "{attribute}: line {line}");
     }
@@ -803,7 +809,7 @@ fn a_crowd_takes_attributes_of_any_name_but_its_own() {
         ("\"a\\nb\"", "is no name of an attribute in Crowd"),
     ] {
         let errors = Folder::new().errors(&lines(&format!("{attribute} = \"x\"")));
-        assert!(errors.contains(told) && errors.contains("usersync.toml:15:"), "{attribute}\n{errors}");
+        assert!(errors.contains(told) && errors.contains("usersync.toml:16:"), "{attribute}\n{errors}");
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
         Limited::Delete => "deletions",
         Limited::Rename => "renames",
         Limited::ChangeEmail => "changes of e-mail addresses",
+        Limited::ClearAttributes => "cleared attributes",
         Limited::DeleteGroup => "deletions of groups",
         Limited::Leave => "removed memberships",
     }

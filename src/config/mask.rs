@@ -15,7 +15,12 @@ pub(super) fn mask(text: &str) -> String {
         let name = name_before(&text[..equals]);
         let Some(rule) = rule_for(name) else { continue };
         let value = value_after(text, equals + 1);
-        let shown = rule == Rule::Variable && is_variable_name(text[value.clone()].trim_matches(['"', '\'']));
+        let written = &text[value.clone()];
+        let shown = match rule {
+            Rule::Hide => false,
+            Rule::Variable => is_variable_name(written.trim_matches(['"', '\''])),
+            Rule::Unknown => written.contains("{{"),
+        };
         if !shown {
             at = value.end;
             hidden.push(value);
@@ -32,17 +37,18 @@ pub(super) fn is_variable_name(text: &str) -> bool {
     !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(allowed)
 }
 
-#[derive(PartialEq, Eq)]
 enum Rule {
     Hide,
     /// Names a variable, unless a secret was put there by mistake.
     Variable,
+    /// A misspelt `tokn` holds a token; but a template, which the administrator names as he likes, holds none.
+    Unknown,
 }
 
-/// Unknown keys are hidden too: a misspelt `tokn` holds a token.
 fn rule_for(name: &str) -> Option<Rule> {
     let secret = ["secret", "token", "password"].iter().any(|word| name.contains(word));
     match name {
+        _ if !secret && !is_known(name) => Some(Rule::Unknown),
         _ if !is_known(name) => Some(Rule::Hide),
         _ if !secret || name.ends_with("_file") => None,
         _ if name.ends_with("_env") => Some(Rule::Variable),

@@ -42,29 +42,35 @@ pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     fine.then_some(policy)
 }
 
-/// Where `policy.targets` names this target.
-pub(super) fn place_of_target(connector: &Table<'_>, target: &str) -> Place {
-    let place = || {
-        let DeValue::Table(policy) = connector.raw("policy")?.get_ref() else { return None };
-        let DeValue::Table(targets) = policy.get("targets")?.get_ref() else { return None };
-        targets.iter().find(|(name, _)| name.get_ref() == target).map(|(name, _)| Place::Span(name.span()))
-    };
-    place().unwrap_or_else(|| connector.place_of("policy"))
+/// Where the policy has the last of these keys, each in the table of the one before.
+pub(super) fn place_in_policy(connector: &Table<'_>, path: &[&str]) -> Place {
+    let mut value = connector.raw("policy");
+    let mut place = None;
+    for key in path {
+        let Some(DeValue::Table(table)) = value.map(Spanned::get_ref) else { break };
+        let Some((name, inner)) = table.iter().find(|(name, _)| name.get_ref() == key) else { break };
+        place = Some(Place::Span(name.span()));
+        value = Some(inner);
+    }
+    place.unwrap_or_else(|| connector.place_of("policy"))
 }
 
 /// Serde stops at its first error; what it points at is noted and left out, until the rest is fine.
 fn all_errors(connector: &Table<'_>, written: &Spanned<DeValue<'_>>) -> Option<(Policy, bool)> {
     let mut rest = written.clone();
-    let mut fine = true;
+    let mut told: Vec<Range<usize>> = Vec::new();
     loop {
         match Policy::deserialize(ValueDeserializer::from(rest.clone())) {
-            Ok(policy) => return Some((policy, fine)),
+            Ok(policy) => return Some((policy, told.is_empty())),
             Err(error) => {
-                fine = false;
                 let span = error.span().unwrap_or_else(|| written.span());
                 let name =
                     path_at(written.get_ref(), &span).map_or("policy".to_owned(), |path| format!("policy.{path}"));
-                connector.wrong(&name, Place::Span(span.clone()), explain(error.message()));
+                // What lacks something only since that was left out is told of already.
+                if !told.iter().any(|inner| holds(&span, inner)) {
+                    connector.wrong(&name, Place::Span(span.clone()), explain(error.message()));
+                }
+                told.push(span.clone());
                 let DeValue::Table(table) = rest.get_mut() else { return None };
                 if !remove(table, &span) {
                     return None;
@@ -123,6 +129,9 @@ fn explain(message: &str) -> Wrong {
     }
     if first_line.starts_with(TemplateError::PREFIX) {
         return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all that it can be: docs/targets/scim.md");
+    }
+    if let Some(missing) = first_line.strip_prefix("missing field ") {
+        return Wrong::new(format!("there is no {missing}"));
     }
     if first_line.contains("expected a template") {
         return Wrong::new("a template is wanted")

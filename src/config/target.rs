@@ -8,11 +8,10 @@ use super::{
     reader::Table,
     values::{self, Wrong},
 };
-use crate::target::{KINDS, TargetKind};
+use crate::target::{KINDS, TargetKind, scim};
 
-/// The profiles of SCIM servers, as `target::scim` knows them.
-const PROFILES: &[(&str, &str)] =
-    &[("generic", "generic"), ("keycloak", "keycloak"), ("atlassian-cloud", "atlassian-cloud")];
+/// The profiles of SCIM servers by their words.
+static PROFILES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| scim::profiles().map(|name| (name, name)).collect());
 /// The kinds by their words.
 static KIND_NAMES: LazyLock<Vec<(&str, &TargetKind)>> =
     LazyLock::new(|| KINDS.iter().map(|kind| (kind.name, kind)).collect());
@@ -28,7 +27,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     }
     let address = server_url(table);
     let auth = auth(table, kind);
-    let profile = table.read("profile", values::one_of(PROFILES));
+    let profile = table.read("profile", values::one_of(&PROFILES));
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));

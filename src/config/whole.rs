@@ -9,7 +9,7 @@ use super::{
     Config, ConfigErrors, ConnectorConfig, Env, Problem, TargetConfig,
     connector::{self, Written},
     permissions,
-    policy::place_of_target,
+    policy::place_in_policy,
     problem::{Place, Shown},
     reader::{Reader, Table},
     server,
@@ -159,12 +159,12 @@ fn known_targets(connectors: &[Table<'_>], targets: &[Table<'_>], wanted: &[Writ
 /// What the policy wants of single targets: each is one that the connector fills, and can have such attributes.
 fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Option<TargetConfig>]) {
     for (name, wanted) in &connector.policy.targets {
-        let place = || place_of_target(table, name.as_str());
         let key = format!("policy.targets.{name}");
         if !connector.targets.contains(name) {
             let known = connector.targets.iter().map(TargetName::as_str);
             let help = did_you_mean(name.as_str(), known).unwrap_or_else(|| "add it to targets, too".to_owned());
-            table.wrong(&key, place(), Wrong::new("the connector does not fill this target").help(help));
+            let place = place_in_policy(table, &["targets", name.as_str()]);
+            table.wrong(&key, place, Wrong::new("the connector does not fill this target").help(help));
             continue;
         }
         let Some(target) = targets.iter_mut().flatten().find(|target| target.name == *name) else { continue };
@@ -174,7 +174,10 @@ fn attributes(table: &Table<'_>, connector: &ConnectorConfig, targets: &mut [Opt
                 None => Some(format!("a target of kind {} takes no further attributes", target.kind.name)),
             };
             match fault {
-                Some(fault) => table.wrong(&format!("{key}.attributes"), place(), Wrong::new(fault)),
+                Some(fault) => {
+                    let place = place_in_policy(table, &["targets", name.as_str(), "attributes", attribute]);
+                    table.wrong(&format!("{key}.attributes"), place, Wrong::new(fault));
+                }
                 None => drop(target.attributes.insert(attribute.clone())),
             }
         }

@@ -110,6 +110,7 @@ impl<'e> Case<'e> {
 
     pub async fn write(&mut self, step: Step) -> Result<Stepped, WorkError> {
         let writing = self.changes_groups(&step).then(|| self.engine.writing_group());
+        self.renamed_group = false;
         let stepped = self.engine.store.step(self.claim.token, step, self.engine.clock.now()).await?;
         drop(writing);
         self.unless_taken(stepped)

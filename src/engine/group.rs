@@ -17,7 +17,7 @@ use crate::{
     plan::GroupTable,
     policy,
     store::{Claimed, GroupWrite},
-    target::{Applied, CaseRule},
+    target::{Applied, Capabilities, CaseRule},
 };
 
 /// Members in one page of a walk.
@@ -43,14 +43,14 @@ pub(super) enum Intended {
 pub(super) fn intend(
     group: &GroupState,
     table: &GroupTable,
-    case: CaseRule,
-    why_not: Option<String>,
+    capabilities: &Capabilities,
     other_stands: bool,
 ) -> Intended {
-    if let Some(why) = why_not {
+    let case = capabilities.group_case;
+    let name = policy::group_name(group, case);
+    if let Some(why) = policy::impossible_group(&name, capabilities) {
         return Intended::None(why);
     }
-    let name = policy::group_name(group, case);
     match table.others_feeding(&group.id, &group.name, case).next() {
         Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
         // Also for one that has the name itself: two may have taken it at once.
@@ -58,10 +58,9 @@ pub(super) fn intend(
         None => {}
     }
     match table.mapping(&group.id) {
-        // A group of another name now is one that was renamed for another of its sources.
         Some(GroupMapping::Managed { group: id, name: mapped })
             if case.fold(mapped) == case.fold(&group.name)
-                && table.managed(id).is_none_or(|managed| case.fold(&managed.name) == case.fold(&name)) =>
+                && !(capabilities.rename_group && renamed_for_another(table, id, &name, case)) =>
         {
             Intended::InOrder(id.clone())
         }
@@ -70,6 +69,11 @@ pub(super) fn intend(
             managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
         }
     }
+}
+
+/// Whether a group that several feed has another name by now. With one source, it is called as the target spells it.
+fn renamed_for_another(table: &GroupTable, id: &TargetGroupId, name: &str, case: CaseRule) -> bool {
+    table.managed(id).is_some_and(|managed| managed.sources.len() > 1 && case.fold(&managed.name) != case.fold(name))
 }
 
 fn two_paths(name: &str) -> String {
@@ -123,9 +127,8 @@ impl Case<'_> {
         former: Option<GroupMapping>,
     ) -> Result<bool, WorkError> {
         let case = self.info.capabilities.group_case;
-        let why_not = policy::impossible_group(&policy::group_name(group, case), &self.info.capabilities);
         let table = self.engine.group_table(&self.claim.pair).await?;
-        let mut intended = intend(group, &table, case, why_not.clone(), false);
+        let mut intended = intend(group, &table, &self.info.capabilities, false);
         if let Intended::Ask(other) = &intended {
             let holder = self.connector.source.group(other).await?;
             let stands = holder.is_some_and(|holder| case.fold(&holder.name) == case.fold(&group.name));
@@ -140,7 +143,7 @@ impl Case<'_> {
                     Intended::InOrder(id.clone())
                 }
                 (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Join(id.clone()),
-                _ => intend(group, &table, case, why_not, true),
+                _ => intend(group, &table, &self.info.capabilities, true),
             };
         }
         match intended {

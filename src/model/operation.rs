@@ -26,6 +26,11 @@ impl UserFields {
         self.display_name.is_none() && self.email.is_none() && self.attributes.is_empty()
     }
 
+    /// Whether the value of an attribute is taken away.
+    pub fn clears(&self) -> bool {
+        self.attributes.values().any(String::is_empty)
+    }
+
     /// The fields that are written, as people call them.
     pub fn names(&self) -> Vec<&str> {
         let display_name = self.display_name.as_ref().map(|_| "display name");
@@ -151,6 +156,8 @@ pub enum Limited {
     Rename,
     /// Changing users' e-mail addresses.
     ChangeEmail,
+    /// Taking away the values of users' further attributes.
+    ClearAttributes,
     /// Deleting groups.
     DeleteGroup,
     /// Removing memberships.
@@ -159,8 +166,15 @@ pub enum Limited {
 
 impl Limited {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Deactivate, Self::Delete, Self::Rename, Self::ChangeEmail, Self::DeleteGroup, Self::Leave];
+    pub const ALL: [Self; 7] = [
+        Self::Deactivate,
+        Self::Delete,
+        Self::Rename,
+        Self::ChangeEmail,
+        Self::ClearAttributes,
+        Self::DeleteGroup,
+        Self::Leave,
+    ];
 
     /// The word in the store and on the screen.
     pub fn as_str(self) -> &'static str {
@@ -169,6 +183,7 @@ impl Limited {
             Self::Delete => "delete",
             Self::Rename => "rename",
             Self::ChangeEmail => "change_email",
+            Self::ClearAttributes => "clear_attributes",
             Self::DeleteGroup => "delete_group",
             Self::Leave => "leave",
         }
@@ -200,6 +215,7 @@ impl Operation {
             Self::DeleteUser { .. } => Some(Limited::Delete),
             Self::RenameUser { .. } => Some(Limited::Rename),
             Self::UpdateUser { fields, .. } if fields.email.is_some() => Some(Limited::ChangeEmail),
+            Self::UpdateUser { fields, .. } if fields.clears() => Some(Limited::ClearAttributes),
             Self::DeleteGroup { .. } => Some(Limited::DeleteGroup),
             Self::RemoveMember { .. } => Some(Limited::Leave),
             _ => None,
@@ -208,13 +224,14 @@ impl Operation {
 
     /// Whether it takes something away from somebody, so that both sides are read again right before it is sent.
     pub fn removes(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::UpdateUser { fields, .. } => fields.clears(),
             Self::DeactivateUser { .. }
-                | Self::DeleteUser { .. }
-                | Self::DeleteGroup { .. }
-                | Self::RemoveMember { .. }
-        )
+            | Self::DeleteUser { .. }
+            | Self::DeleteGroup { .. }
+            | Self::RemoveMember { .. } => true,
+            _ => false,
+        }
     }
 
     /// The account that it works on, if that exists already.

@@ -15,7 +15,7 @@ use proptest::{
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide, fixtures::capabilities};
 use crate::{
     model::{
-        Account, AttributeRules, GroupMapping, GroupState, Link, ManagedGroup, Operation, Pair, TargetGroupId,
+        Account, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup, Operation, Pair, TargetGroupId,
         UserState,
     },
     policy,
@@ -279,40 +279,44 @@ fn what_was_taken_is_merged_when_it_is_taken_in_two_goes_and_given_back_whole() 
     assert_eq!(link.taken.len(), 3);
 }
 
-#[test]
-fn an_attribute_that_a_target_does_not_show_is_written_once() {
-    let user = |title: &str| {
-        Presence::Present(UserState {
-            id: "1".into(),
-            username: "alice".into(),
-            first_name: None,
-            last_name: None,
-            email: None,
-            enabled: true,
-            federation_link: None,
-            attributes: [("title".to_owned(), vec![title.to_owned()])].into(),
-            groups: Vec::new(),
-        })
+/// What is planned for alice of this title and nick, whose account and link are these; and what is doubted.
+fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Account, link: &Link) -> Planned {
+    let attributes = [("title".to_owned(), vec![title.to_owned()]), ("nick".to_owned(), vec![nick.to_owned()])];
+    let user = UserState {
+        id: "1".into(),
+        username: "alice".into(),
+        first_name: None,
+        last_name: None,
+        email: None,
+        enabled: true,
+        federation_link: federated.then(|| "ldap".to_owned()),
+        attributes: attributes.into(),
+        groups: Vec::new(),
     };
-    let planned = |title: &str, account: &Account, link: &Link| {
-        let decision = decide(&Situation {
-            pair: &pair(),
-            capabilities: &Capabilities { attributes: true, ..capabilities() },
-            presence: &user(title),
-            link: Some(link),
-            account: Some(account),
-            holder: &NameHolder::Own,
-            groups: &table(),
-            attributes: &RULES,
-            adopt_freely: true,
-            wanted_by_other: false,
-            in_ring: false,
-            own_login: "usersync",
-        });
-        let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
-        planned.operations.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let mut account = Account {
+    let decision = decide(&Situation {
+        pair: &pair(),
+        capabilities: &Capabilities { attributes: true, ..capabilities() },
+        presence: &Presence::Present(user),
+        link: Some(link),
+        account: Some(account),
+        holder: &NameHolder::Own,
+        groups: &table(),
+        attributes: &RULES,
+        adopt_freely: true,
+        wanted_by_other: false,
+        in_ring: false,
+        own_login: "usersync",
+    });
+    let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
+    planned
+}
+
+fn words(planned: &Planned) -> Vec<String> {
+    planned.operations.iter().map(ToString::to_string).collect()
+}
+
+fn alice() -> (Account, Link) {
+    let account = Account {
         id: "a".into(),
         name: "alice".into(),
         display_name: "alice".into(),
@@ -324,7 +328,13 @@ fn an_attribute_that_a_target_does_not_show_is_written_once() {
         protected: None,
         immutable: None,
     };
-    let mut link = Link::new("1".into(), "a".into(), "alice");
+    (account, Link::new("1".into(), "a".into(), "alice"))
+}
+
+#[test]
+fn an_attribute_that_a_target_does_not_show_is_written_once() {
+    let (mut account, mut link) = alice();
+    let planned = |title, account: &Account, link: &Link| words(&planned_attributes(title, "", false, account, link));
     assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
     link.written.attributes.insert("title".into(), "Dr".into());
     assert_eq!(planned("Dr", &account, &link), [""; 0]);
@@ -332,6 +342,25 @@ fn an_attribute_that_a_target_does_not_show_is_written_once() {
     // Where it is known to be empty, somebody took it away.
     account.attributes.insert("title".into(), String::new());
     assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
+}
+
+#[test]
+fn what_takes_a_value_away_is_a_removal_of_its_own_and_comes_last() {
+    let (mut account, link) = alice();
+    account.display_name = "Old".into();
+    account.groups = Some(vec![group(0)]);
+    account.attributes.insert("title".into(), "Dr".into());
+    let mut planned = planned_attributes("", "Al", false, &account, &link);
+    let all = ["update alice: display name", "take alice out of G0", "update alice: nick", "update alice: title"];
+    assert_eq!(words(&planned), all);
+    assert_eq!(planned.operations[3].limited(), Some(Limited::ClearAttributes));
+    assert_eq!((planned.operations[2].removes(), planned.operations[2].limited()), (false, None));
+    assert!(planned.forgo_removals());
+    assert_eq!(words(&planned), ["update alice: display name", "update alice: nick"]);
+    // Of a federated user an empty value may only mean that the federation is down.
+    let planned = planned_attributes("", "Al", true, &account, &link);
+    assert_eq!(words(&planned), ["update alice: display name", "update alice: nick"]);
+    assert!(planned.findings.doubts.iter().any(|doubt| doubt.contains("alice: title would be cleared")));
 }
 
 #[test]

@@ -300,6 +300,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
+    let attributes = changed_attributes(&desired, account, link);
     if !fields.is_empty() && !situation.capabilities.update {
         planned.findings.not_possible.push(format!(
             "{}: {}; the target cannot change it, so change it there by hand",
@@ -311,7 +312,37 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         planned.operations.push(Operation::UpdateUser { account: id, name, fields });
     }
     plan_memberships(situation, link, account, user, &mut planned);
+    plan_attributes(link, account, user, attributes, &mut planned);
     Decision::Plan(planned)
+}
+
+/// Writes further attributes, at last and each way by itself: what is wrong with one keeps nothing else from being done.
+fn plan_attributes(
+    link: &Link,
+    account: &Account,
+    user: &UserState,
+    attributes: BTreeMap<String, String>,
+    planned: &mut Planned,
+) {
+    let (cleared, given): (BTreeMap<_, _>, _) = attributes.into_iter().partition(|(_, value)| value.is_empty());
+    let federated = user.federation_link.is_some() || link.federation_link.is_some();
+    for attributes in [given, cleared] {
+        if attributes.is_empty() {
+            continue;
+        }
+        let fields = UserFields { attributes, ..UserFields::default() };
+        if fields.clears() && federated {
+            planned.findings.doubts.push(format!(
+                "{}: {} would be cleared, but the user is federated: whether the federation is well is not known yet, so \
+                 nothing is taken",
+                account.name,
+                fields.names().join(" and ")
+            ));
+            continue;
+        }
+        let (account, name) = (account.id.clone(), account.name.clone());
+        planned.operations.push(Operation::UpdateUser { account, name, fields });
+    }
 }
 
 /// Lets an account sign in again that usersync deactivated; one that somebody else deactivated waits for a person.
@@ -463,25 +494,25 @@ fn changed_fields(
         display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
         // An empty address leaves what is there: some targets demand one.
         email: desired.email.clone().filter(|email| !unknown && present_email.as_ref() != Some(email)),
-        attributes: desired
-            .attributes
-            .iter()
-            .filter(|(name, wanted)| {
-                // What a target does not show is written once.
-                let present = account.attributes.get(*name).or_else(|| link.written.attributes.get(*name));
-                present.map_or("", String::as_str) != wanted.as_str()
-            })
-            .map(|(name, wanted)| (name.clone(), wanted.clone()))
-            .collect(),
+        attributes: BTreeMap::new(),
     }
+}
+
+/// Further attributes that differ. What a target does not show is written once.
+fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &Link) -> BTreeMap<String, String> {
+    let differs = |(name, wanted): &(&String, &String)| {
+        let present = account.attributes.get(*name).or_else(|| link.written.attributes.get(*name));
+        present.map_or("", String::as_str) != wanted.as_str()
+    };
+    let differing = desired.attributes.iter().filter(differs);
+    differing.map(|(name, wanted)| (name.clone(), wanted.clone())).collect()
 }
 
 /// What differs, for a target where it stays so.
 fn differing(fields: &UserFields) -> String {
     let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
     let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak is now another".to_owned());
-    let attributes = fields.attributes.iter().map(|(name, value)| format!("its {name} is to be {value:?}"));
-    name.into_iter().chain(email).chain(attributes).collect::<Vec<_>>().join(", ")
+    name.into_iter().chain(email).collect::<Vec<_>>().join(", ")
 }
 
 fn plan_memberships(

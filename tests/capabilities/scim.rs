@@ -5,8 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use usersync::{
     engine::{Report, RunOptions},
-    model::{HeldKind, Pair, RunTrigger, TargetGroupId, TargetPolicy},
-    sandbox::{ScimOptions, ScimSandbox, house::HouseOptions, keycloak::NewUser, neighbours::Neighbour},
+    model::{HeldKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
+    sandbox::{
+        ScimOptions, ScimSandbox,
+        house::HouseOptions,
+        keycloak::{NewUser, UserChange},
+        neighbours::Neighbour,
+    },
     store::Store,
     target::{
         Credentials, Target,
@@ -173,4 +178,57 @@ async fn a_group_that_was_there_before_keeps_its_name() {
     assert_eq!(wiki.id_of("ops").await, Some(ops), "it is not usersync's to rename");
     let groups = wiki.server.snapshot().groups;
     assert_eq!((&groups["operations"], groups["ops"].len()), (&["alice".to_owned()].into(), 0));
+}
+
+#[tokio::test]
+async fn lists_that_tell_no_attributes_make_no_run_write_again_and_again() {
+    let wiki = Wiki::start().await;
+    wiki.server.switch(|switches| switches.not_in_lists = vec!["title", ENTERPRISE]);
+    wiki.set("title", &["Prof"]).await;
+    for _ in 0..2 {
+        let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+        assert_eq!((run.planned_total(), run.done.len()), (0, 0), "{run:?}");
+    }
+    assert_eq!(wiki.plan().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_refused_holds_up_nothing_else() {
+    let wiki = Wiki::start().await;
+    wiki.server.switch(|switches| switches.refuses = vec!["title"]);
+    let realm = wiki.w.realm();
+    let (alice, dev) = (wiki.w.id("alice"), realm.snapshot().group("/dev").expect("there").id.clone());
+    realm.set_attribute(&alice, "title", &["not a title"]).await.expect("changed");
+    realm.set_attribute(&alice, "dept", &[]).await.expect("changed");
+    realm.leave(&alice, &dev).await.expect("left");
+    realm.update_user(&alice, UserChange::email("new@example.org")).await.expect("changed");
+    wiki.w.calm().await;
+    let state = wiki.server.snapshot();
+    let now = state.account("alice").expect("there");
+    assert!(now.groups.is_empty(), "{now:?}");
+    assert_eq!(now.fields["emails"][0]["value"], json!("new@example.org"));
+    let dead = wiki.w.dead().await;
+    assert!(dead.len() == 1 && dead[0].contains("title is not well-formed"), "{dead:?}");
+    // Nor is anybody new kept out.
+    realm.create_user(NewUser::named("bob").in_groups(&["/dev"]).attribute("title", "X")).await.expect("made");
+    wiki.w.calm().await;
+    assert_eq!(wiki.server.snapshot().groups["dev"], ["bob".to_owned()].into());
+}
+
+#[tokio::test]
+async fn a_group_that_was_given_its_new_name_by_hand_is_known_again_in_plan_and_run() {
+    let wiki = Wiki::start().await;
+    let id = wiki.id_of("dev").await.expect("made");
+    let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
+    wiki.w.realm().switch_webhook(false);
+    wiki.w.realm().rename_group(&group, "crew").await.expect("renamed");
+    let by_hand = Operation::RenameGroup { group: id.clone(), name: "dev".to_owned(), to: "crew".to_owned() };
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(30);
+    wiki.target.apply(&by_hand, soon).await.expect("renamed");
+    let dry = wiki.run(RunOptions::dry(RunTrigger::Person)).await;
+    assert_eq!((dry.planned_total(), dry.held), (0, 0), "{dry:?}");
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!((run.done.len(), run.held), (0, 0), "{run:?}");
+    assert_eq!(wiki.server.snapshot().groups["crew"], ["alice".to_owned()].into());
+    assert_eq!(wiki.id_of("crew").await, Some(id));
 }

@@ -134,6 +134,34 @@ async fn what_a_server_does_not_keep_is_no_failure_and_what_it_keeps_otherwise_i
 }
 
 #[tokio::test]
+async fn a_list_that_tells_less_than_an_account_itself_says_nothing_of_what_it_leaves_out() {
+    let world = world(&["title", DEPARTMENT], |switches| switches.not_in_lists = vec!["title", ENTERPRISE]).await;
+    world.done(&make("ada", &[("title", "Dr"), (DEPARTMENT, "R&D")])).await;
+    assert_eq!(world.account("ada").await.attributes["title"], "Dr");
+    let listed = async || world.scim.accounts(None).await.expect("a page").items.remove(0).attributes;
+    assert_eq!(listed().await, BTreeMap::new());
+    // Once lists have told one, who lacks it there has none.
+    world.server.switch(|switches| switches.not_in_lists = vec![]);
+    assert_eq!(listed().await.len(), 2);
+    world.server.set("ada", "title", json!(null));
+    assert_eq!(listed().await["title"], "");
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_refused_keeps_nobody_out() {
+    let world = world(&["title", "nickName"], |switches| switches.refuses = vec!["nickName"]).await;
+    world.done(&make("ada", &[("title", "Dr"), ("nickName", "A")])).await;
+    let ada = world.account("ada").await;
+    assert_eq!((ada.active, ada.attributes.len()), (true, 0), "made without any");
+    let error = world.apply(&give(&ada, &[("nickName", "A")])).await.expect_err("refused");
+    assert!(error.text.contains("nickName is not well-formed"), "{error}");
+    world.done(&give(&ada, &[("title", "Dr")])).await;
+    // A login that is refused is refused with and without attributes.
+    let error = world.apply(&make(" ", &[("title", "Dr")])).await.expect_err("no login");
+    assert!(error.text.contains("userName is required"), "{error}");
+}
+
+#[tokio::test]
 async fn given_and_family_name_of_the_policy_take_the_place_of_the_split_display_name() {
     let parts = ["name.givenName", "name.familyName"];
     let mut world = world(&parts, |switches| switches.names_apart = true).await;

@@ -213,7 +213,10 @@ fn fields(
         },
     });
     fields.extend(desired.attributes.into_iter().map(|(name, wanted)| {
-        let told = account.map(|account| account.attributes.get(&name).or(link?.written.attributes.get(&name)));
+        let told = account.map(|account| {
+            let written = link.and_then(|link| link.written.attributes.get(&name));
+            account.attributes.get(&name).or(written)
+        });
         Field {
             there: compare(&wanted, told.map(|told| told.map(String::as_str))),
             from: attributes.get(&name).map_or_else(String::new, |rule| rule.template.to_string()),

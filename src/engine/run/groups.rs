@@ -16,7 +16,6 @@ use crate::{
         AdoptRule, GroupId, GroupMapping, GroupState, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
-    policy,
     store::Planned,
 };
 
@@ -38,9 +37,7 @@ impl Run<'_> {
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
         for group in &source.groups {
-            let name = policy::group_name(group, case);
-            let why_not = policy::impossible_group(&name, &self.info.capabilities);
-            let intended = intend(group, &table, case, why_not, false);
+            let intended = intend(group, &table, &self.info.capabilities, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             match intended {
                 Intended::InOrder(_) => {
@@ -122,6 +119,10 @@ impl Run<'_> {
                 let why = found.protected.unwrap_or_default();
                 self.model_unmapped(table, group, format!("{}: {why}; never changed", found.name));
                 return Ok(());
+            }
+            // Another connector's, or our own that was given this name by hand.
+            Some(found) if let Some(managed) = table.managed(&found.id).cloned() => {
+                (found.id, found.name, managed.adopted)
             }
             Some(found) if freely => {
                 Report::count(&mut self.report.planned, "adopt_group", 1);

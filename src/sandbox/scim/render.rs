@@ -103,6 +103,9 @@ pub(crate) fn user(world: &World, call: &Call<'_>, item: &Item, list: bool) -> V
     {
         fields.insert("active".into(), json!(if active { "True" } else { "False" }));
     }
+    if list {
+        fields.retain(|name, _| !call.switches.not_in_lists.contains(&name.as_str()));
+    }
     Value::Object(fields)
 }
 

@@ -112,6 +112,10 @@ pub struct ScimSwitches {
     pub no_groups: bool,
     /// The server does not describe itself.
     pub discovery_off: bool,
+    /// Attributes that lists do not tell.
+    pub not_in_lists: Vec<&'static str>,
+    /// Attributes that are refused.
+    pub refuses: Vec<&'static str>,
     /// Attributes that are taken, and not kept.
     pub drops: Vec<&'static str>,
     /// How long an access token lives; seconds.
@@ -149,6 +153,8 @@ impl Default for ScimSwitches {
             lower_logins: false,
             no_groups: false,
             discovery_off: false,
+            not_in_lists: Vec::new(),
+            refuses: Vec::new(),
             drops: Vec::new(),
             token_life: 300,
         }

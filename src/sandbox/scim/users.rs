@@ -77,6 +77,10 @@ fn check(
         // Keycloak, for one, says it otherwise when it changes something.
         return Err(Refused::taken(switches.uniqueness_told));
     }
+    let before = |name: &str| present.and_then(|item| item.fields.get(name));
+    if let Some(name) = switches.refuses.iter().find(|name| fields.get(**name) != before(name)) {
+        return Err(Refused::value(format!("{name} is not well-formed")));
+    }
     for name in &switches.drops {
         fields.remove(*name);
     }

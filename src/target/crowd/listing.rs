@@ -1,5 +1,7 @@
 //! Lists that are read to their end: all accounts page by page, groups at once.
 
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
 use reqwest::StatusCode;
 
 use super::{
@@ -51,7 +53,19 @@ impl CrowdTarget {
         let page: Users = self.rest.parse(&ask, &answer)?;
         let brought = place.take(page.users, |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
-        let items = users.into_iter().filter_map(|user| self.account_in(user, &protection, None)).collect();
+        // A list that does not expand attributes may show each account with none.
+        if users
+            .iter()
+            .any(|user| self.attributes.iter().any(|name| user.attribute(name).is_some_and(|one| !one.is_empty())))
+        {
+            self.lists_attributes.store(true, Ordering::Relaxed);
+        }
+        let told = self.lists_attributes.load(Ordering::Relaxed);
+        let account = |user| {
+            let account = self.account_in(user, &protection, None)?;
+            Some(if told { account } else { Account { attributes: BTreeMap::new(), ..account } })
+        };
+        let items = users.into_iter().filter_map(account).collect();
         let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
         let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: moved.or(unread) })

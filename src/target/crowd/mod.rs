@@ -20,7 +20,10 @@ mod users;
 mod wire;
 mod writes;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -53,6 +56,8 @@ pub struct CrowdTarget {
     protection: ProtectionCache,
     /// Names of further attributes of accounts.
     attributes: BTreeSet<String>,
+    /// A list was seen to tell them.
+    lists_attributes: AtomicBool,
 }
 
 impl CrowdTarget {
@@ -76,6 +81,7 @@ impl CrowdTarget {
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
+            lists_attributes: AtomicBool::new(false),
             attributes: settings.attributes,
         })
     }

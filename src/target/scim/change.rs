@@ -16,7 +16,7 @@ use crate::{
     target::{
         TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, not_done},
+        rest::{Ask, error, not_done, not_possible},
     },
 };
 
@@ -92,6 +92,11 @@ impl ScimTarget {
                 None
             };
             let edits = edits(before.as_ref().map(|before| &before.resource));
+            if edits.is_empty() {
+                return Err(not_possible(format!(
+                    "{what}: nothing of it can be written there. Mend it in the policy."
+                )));
+            }
             let version = before.as_ref().and_then(|before| before.version.clone());
             let (method, body) = match before.filter(|_| !patches) {
                 None => (Method::PATCH, replacing(&edits)),

@@ -64,7 +64,7 @@ impl ScimTarget {
         let service = self.service(None).await?;
         let slice = self.slice(&service.users, "listing all accounts", &[], cursor, None).await?;
         let came = slice.items.len();
-        let items: Vec<_> = slice.items.iter().filter_map(|user| self.account_in(user, &protection)).collect();
+        let items: Vec<_> = slice.items.iter().filter_map(|user| self.account_in(user, &protection, true)).collect();
         let unread = came - items.len();
         let unread = (unread > 0).then(|| format!("{unread} accounts came without id or userName"));
         let doubts: Vec<_> = slice.doubt.into_iter().chain(unread).collect();

@@ -40,6 +40,7 @@ use super::{
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
+pub use profile::profiles;
 pub use settings::ScimSettings;
 
 /// Any service that takes SCIM 2.0.
@@ -80,8 +81,9 @@ struct Learned {
     tells_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
     member_filter: AtomicU8,
-    /// Which of the further attributes an account was ever seen with: where another lacks one, it has none.
+    /// Which of the further attributes an account was seen with, and in lists: where another lacks one, it has none.
     shown: Mutex<BTreeSet<String>>,
+    shown_in_lists: Mutex<BTreeSet<String>>,
     /// The removal of one member was seen to take effect, and to do no more.
     removal_proven: AtomicBool,
 }
@@ -97,6 +99,10 @@ impl ScimTarget {
         let attributes = settings.attributes.iter().map(|path| Path::read(path));
         let attributes = attributes.collect::<Result<Vec<_>, _>>();
         let attributes = attributes.map_err(|why| not_done(ErrorClass::Permanent, format!("attributes: {why}")))?;
+        if let Some((one, other)) = Path::one_twice(&attributes) {
+            let text = format!("attributes: {one} and {other} are one and the same. Take one of them away.");
+            return Err(not_done(ErrorClass::Permanent, text));
+        }
         Ok(Self {
             attributes,
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?,
@@ -114,10 +120,12 @@ impl ScimTarget {
 }
 
 impl ScimTarget {
-    /// The account that a resource tells of, without its groups; `None` where it lacks what every account has.
-    fn account_in(&self, user: &Resource, protection: &Protection) -> Option<Account> {
+    /// The account that a resource tells of, without its groups; `None` where it lacks what every account has. A list may
+    /// tell less of each, so what it shows is known by lists alone.
+    fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
         let mut account = user.account(self.profile, protection)?;
-        let mut shown = self.learned.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = if list { &self.learned.shown_in_lists } else { &self.learned.shown };
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         for path in &self.attributes {
             let value = path.value(user);
             if value.is_some() && !shown.contains(&path.text) {

@@ -121,6 +121,18 @@ impl Path {
         }
     }
 
+    /// Two paths that lead to one value, if there are any.
+    pub(super) fn one_twice(all: &[Self]) -> Option<(&str, &str)> {
+        let place = |path: &Self| {
+            let kind = path.kind.clone().unwrap_or_default();
+            let sub = path.sub.as_deref().or(path.kind.as_ref().map(|_| "value")).unwrap_or_default();
+            (path.attribute().to_lowercase(), kind, sub.to_lowercase())
+        };
+        let mut seen = std::collections::HashMap::new();
+        all.iter()
+            .find_map(|path| seen.insert(place(path), path).map(|other| (other.text.as_str(), path.text.as_str())))
+    }
+
     /// Whether it is a part of the name that is kept in parts.
     pub(super) fn is_part_of_name(&self) -> bool {
         let part = |sub: &str| ["givenName", "familyName"].iter().any(|one| one.eq_ignore_ascii_case(sub));
@@ -162,7 +174,8 @@ impl Path {
     pub(super) fn edit(&self, before: Option<&Resource>, value: &str, declared: Declared) -> Edit {
         let wanted = declared.json(value);
         if self.kind.is_none() {
-            return Edit::new(self.text.clone(), wanted);
+            let sub = self.sub.as_ref().map(|sub| format!(".{sub}"));
+            return Edit::new(self.attribute() + sub.as_deref().unwrap_or_default(), wanted);
         }
         let present = before.and_then(|user| self.top(user)).and_then(Value::as_array).cloned();
         Edit::new(self.attribute(), self.among(present.unwrap_or_default(), wanted))
@@ -186,6 +199,11 @@ impl Path {
 }
 
 impl Declared {
+    /// Whether it is worth sending.
+    pub(super) fn is_writable(self) -> bool {
+        !matches!(self, Self::ReadOnly | Self::Several)
+    }
+
     /// What the schemas of a server say of a path.
     pub(super) fn of(path: &Path, schemas: Option<&[Resource]>) -> Self {
         let Some(schemas) = schemas else { return Self::Untold };
@@ -268,6 +286,10 @@ mod tests {
         for text in ["userName", "USERNAME", "emails[type eq \"home\"].value", "name", "name.formatted", "active"] {
             assert!(Path::read(text).is_err_and(|why| why.contains("by usersync itself")), "{text}");
         }
+        let core = path(&format!("{USER}:title"));
+        assert_eq!(core.edit(None, "Dr", Declared::Untold).path, "title", "the core's attributes have no other place");
+        assert_eq!(Path::one_twice(&[path("Title"), core.clone()]), Some(("Title", core.text.as_str())));
+        assert_eq!(Path::one_twice(&[path("title"), path("name.givenName"), path("name.familyName")]), None);
         let core = format!("{USER}:userName");
         assert!(Path::read(&core).is_err(), "the core's attributes by their whole name");
         for text in

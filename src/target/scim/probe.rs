@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use super::{
     ScimTarget,
     paths::Declared,
+    profile::Names,
     service::Service,
     wire::{List, Resource},
 };
@@ -171,6 +172,14 @@ impl ScimTarget {
                 Declared::Several => "it has several values there; say which, as phoneNumbers[type eq \"work\"].value",
             };
             let text = format!("{}: {why}. Mend the policy's attributes for this target.", path.text);
+            notes.push(note(NoteState::No, "attributes", text));
+        }
+        let parts: Vec<&str> =
+            self.attributes.iter().filter(|path| path.is_part_of_name()).map(|path| path.text.as_str()).collect();
+        if let ([only], Names::Split) = (parts.as_slice(), service.profile.names) {
+            let text = format!(
+                "{only}: name.givenName and name.familyName are what the name shown to people is kept in; give both of them"
+            );
             notes.push(note(NoteState::No, "attributes", text));
         }
         if !fine.is_empty() {

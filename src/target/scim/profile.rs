@@ -100,6 +100,11 @@ static PROFILES: [Profile; 3] = [
     },
 ];
 
+/// The names of all profiles.
+pub fn profiles() -> impl Iterator<Item = &'static str> {
+    PROFILES.iter().map(|profile| profile.name)
+}
+
 impl Profile {
     /// The profile of this name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {

@@ -32,7 +32,7 @@ impl ScimTarget {
 
     /// The edits that give an account further attributes; of those that the policy spoke of when this client was made.
     fn attribute_edits(&self, service: &Service, before: Option<&Resource>, fields: &UserFields) -> Vec<Edit> {
-        let known = self.attributes.iter().zip(&service.declared);
+        let known = self.attributes.iter().zip(&service.declared).filter(|(_, declared)| declared.is_writable());
         let mut now = before.cloned().unwrap_or_default();
         let wanted = known.filter_map(|(path, declared)| Some((path, declared, fields.attributes.get(&path.text)?)));
         let edit = wanted.map(|(path, declared, value)| {
@@ -107,7 +107,7 @@ impl ScimTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Account, TargetError> {
         let protection = self.protection(deadline).await?;
-        let account = self.account_in(user, &protection);
+        let account = self.account_in(user, &protection, false);
         let mut account =
             account.ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
         account.groups = self.groups_of(user, &account.id, deadline).await?;
@@ -145,16 +145,30 @@ impl ScimTarget {
         if let Some(email) = email {
             user.set("emails", json!([address(email)]));
         }
-        for edit in self.attribute_edits(&service, None, fields) {
-            user.apply(&edit);
+        let bare = user.clone();
+        let edits = self.attribute_edits(&service, None, fields);
+        for edit in &edits {
+            user.apply(edit);
         }
         let protection = self.protection(Some(deadline)).await?;
-        let ask =
-            Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(&user)?;
-        let answer = self.rest.ask(&ask).await?;
+        let ask = |user: &Resource| {
+            Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(user)
+        };
+        let mut ask_now = ask(&user)?;
+        let mut answer = self.rest.ask(&ask_now).await?;
+        if answer.status == StatusCode::BAD_REQUEST && !edits.is_empty() && self.rest.said(&answer, Some(name)).own {
+            // An attribute that is refused keeps nobody out: it is written by itself, and told then.
+            let quoted = self.rest.said(&answer, Some(name)).quoted();
+            tracing::warn!(
+                "{what}: the SCIM server does not take it with its attributes{quoted}; it is made without them"
+            );
+            ask_now = ask(&bare)?;
+            answer = self.rest.ask(&ask_now).await?;
+        }
+        let ask = ask_now;
         if answer.status.is_success() {
             let made: Resource = self.rest.parse(&ask, &answer)?;
-            let account = self.account_in(&made, &protection);
+            let account = self.account_in(&made, &protection, false);
             let account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
             return Ok(Applied::Account(account));
         }
