@@ -16,8 +16,8 @@ use crate::{
     },
     plan::GroupTable,
     policy,
-    store::{Claimed, GroupWrite},
-    target::{Applied, Capabilities, CaseRule},
+    store::{Claimed, GroupWrite, NameFrom},
+    target::{Applied, Capabilities},
 };
 
 /// Members in one page of a walk.
@@ -58,10 +58,7 @@ pub(super) fn intend(
         None => {}
     }
     match table.mapping(&group.id) {
-        Some(GroupMapping::Managed { group: id, name: mapped })
-            if case.fold(mapped) == case.fold(&group.name)
-                && !(capabilities.rename_group && renamed_for_another(table, id, &name, case)) =>
-        {
+        Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(&group.name) => {
             Intended::InOrder(id.clone())
         }
         _ => {
@@ -69,11 +66,6 @@ pub(super) fn intend(
             managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
         }
     }
-}
-
-/// Whether a group that several feed has another name by now. With one source, it is called as the target spells it.
-fn renamed_for_another(table: &GroupTable, id: &TargetGroupId, name: &str, case: CaseRule) -> bool {
-    table.managed(id).is_some_and(|managed| managed.sources.len() > 1 && case.fold(&managed.name) != case.fold(name))
 }
 
 fn two_paths(name: &str) -> String {
@@ -152,7 +144,14 @@ impl Case<'_> {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
                 let concerned = self.concerned(&group.id, former.as_ref()).await?;
-                self.manage(group, TargetGroup { id: target, name, protected: None }, adopted, concerned).await
+                self.manage(
+                    group,
+                    TargetGroup { id: target, name, protected: None },
+                    NameFrom::Store,
+                    adopted,
+                    concerned,
+                )
+                .await
             }
             Intended::Make(name) => return self.make(group, name, former).await,
             Intended::None(why) => self.unmap(group, why, former).await,
@@ -180,7 +179,7 @@ impl Case<'_> {
             if let Some(managed) = managed {
                 let (source, spelled) = (group.id.clone(), group.name.clone());
                 let group = ManagedGroup { name, ..managed };
-                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group });
+                self.step.group = Some(GroupWrite::Manage { source, name: spelled, group, named: NameFrom::Store });
                 self.flush().await?;
             }
         }
@@ -224,7 +223,7 @@ impl Case<'_> {
         // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
         let concerned = self.concerned(&group.id, former.as_ref()).await?;
         match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
-            Sent::Done(Applied::Group(made)) => self.manage(group, made, false, concerned).await,
+            Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
             Sent::LookAgain => match self.port.target.group_named(&name).await? {
                 Some(found) => self.adopt_group(group, found, former).await,
                 None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
@@ -259,7 +258,7 @@ impl Case<'_> {
         match self.send(&rename, None).await? {
             Sent::Done(_) => {
                 let renamed = TargetGroup { id: own.id.clone(), name: name.to_owned(), protected: None };
-                self.manage(group, renamed, false, waiting).await?;
+                self.manage(group, renamed, NameFrom::Target, false, waiting).await?;
                 Ok(true)
             }
             // Somebody else's has the name by now, or it is gone.
@@ -281,14 +280,14 @@ impl Case<'_> {
         let table = self.engine.group_table(&self.claim.pair).await?;
         if let Some(managed) = table.managed(&found.id) {
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
-            return self.manage(group, found, managed.adopted, concerned).await;
+            return self.manage(group, found, NameFrom::Target, managed.adopted, concerned).await;
         }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
         let key = format!("adopt:{}", found.id);
         if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
             self.worked.adopted += 1;
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
-            return self.manage(group, found, true, concerned).await;
+            return self.manage(group, found, NameFrom::Target, true, concerned).await;
         }
         self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
@@ -300,6 +299,7 @@ impl Case<'_> {
         &mut self,
         group: &GroupState,
         target: TargetGroup,
+        named: NameFrom,
         adopted: bool,
         concerned: Vec<Subject>,
     ) -> Result<(), WorkError> {
@@ -312,7 +312,7 @@ impl Case<'_> {
         };
         self.step.raise = concerned;
         let (source, name) = (group.id.clone(), group.name.clone());
-        self.step.group = Some(GroupWrite::Manage { source, name, group: managed });
+        self.step.group = Some(GroupWrite::Manage { source, name, group: managed, named });
         self.flush().await
     }
 

@@ -4,7 +4,7 @@ use super::{case::Case, error::WorkError};
 use crate::{
     model::Link,
     model::{Account, ChangeOutcome, ManagedGroup, Operation, Subject, Written},
-    store::{Adopted, GroupWrite, Holder, OpenIntent, Settled},
+    store::{Adopted, GroupWrite, Holder, NameFrom, OpenIntent, Settled},
 };
 
 impl Case<'_> {
@@ -86,7 +86,12 @@ impl Case<'_> {
             };
             let former = self.engine.group_table(&self.claim.pair).await?.mapping(source).cloned();
             self.step.raise = self.concerned(source, former.as_ref()).await?;
-            self.step.group = Some(GroupWrite::Manage { source: source.clone(), name: name.to_owned(), group });
+            self.step.group = Some(GroupWrite::Manage {
+                source: source.clone(),
+                name: name.to_owned(),
+                group,
+                named: NameFrom::Target,
+            });
         }
         Ok(true)
     }

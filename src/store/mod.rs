@@ -134,6 +134,15 @@ pub enum LinkWrite {
     Remove,
 }
 
+/// Where the name comes from that is written of a target's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFrom {
+    /// It was read at the target just now, or given to the group.
+    Target,
+    /// It was known before. If the group was renamed since, that stands, and the source looks again.
+    Store,
+}
+
 /// What is written of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupWrite {
@@ -146,6 +155,8 @@ pub enum GroupWrite {
         name: String,
         /// The target's group; `sources` is ignored.
         group: ManagedGroup,
+        /// Where its name comes from.
+        named: NameFrom,
     },
     /// The source group feeds none, and this is why; one that it fed loses it as a source.
     Unmap {

@@ -133,6 +133,7 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
             removals_approved: false,
             sources: vec![("ignored".into(), "ignored".into())],
         },
+        named: NameFrom::Target,
     };
     let other = Pair::new("other", "jira");
     write(&pair(), "g1", manage("g1", "t1", "devs")).await;
@@ -185,7 +186,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
             removals_approved: false,
             sources: vec![],
         };
-        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group };
+        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store };
         store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
         store.complete(claimed.token, Step::default(), vec![], at(1), at(1)).await.unwrap();
     };
@@ -201,6 +202,16 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     assert_eq!((managed[0].name.as_str(), managed[0].sources.len()), ("ops", 2));
     let again = store.claim_one(at(3)).await.expect("the other one has to look again");
     assert_eq!(again.subject, Subject::group("g2"));
+    store.complete(again.token, Step::default(), vec![], at(3), at(3)).await.unwrap();
+    store.complete(claimed.token, Step::default(), vec![], at(3), at(3)).await.unwrap();
+    // So has one that comes to feed it later, by what was known before.
+    map("g3").await;
+    let again = store.claim_one(at(3)).await.expect("to look again");
+    assert_eq!(again.subject, Subject::group("g3"));
+    let managed = store.managed_groups(&target()).await.unwrap();
+    assert_eq!((managed[0].name.as_str(), managed[0].sources.len()), ("ops", 3));
+    let mappings = store.group_mappings(&pair()).await.unwrap();
+    assert!(mappings.iter().all(|(_, mapping)| mapping.name() == "ops"), "{mappings:?}");
 }
 
 pub async fn a_group_with_an_intent_under_way_waits(store: World) {
@@ -213,7 +224,7 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
             removals_approved: false,
             sources: vec![],
         };
-        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group };
+        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store };
         store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
         claimed.token
     };

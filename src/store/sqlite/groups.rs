@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{links, memory::Claim, names::PairNo, writer::Tx};
+use super::{codec, links, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
     model::{Cause, ConnectorName, GroupId, GroupMapping, ManagedGroup, Priority, Subject, TargetGroupId, TargetName},
-    store::{GroupWrite, StoreResult},
+    store::{GroupWrite, NameFrom, StoreResult},
 };
 
 impl Tx {
@@ -41,10 +41,18 @@ impl Tx {
         Ok(concerned)
     }
 
-    pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<()> {
+    /// Writes what became of a source group; `false` if that was decided by a name that the group does not have any more.
+    pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<bool> {
         let no = claim.no;
         match write {
-            GroupWrite::Manage { source, name, group } => {
+            GroupWrite::Manage { source, group, named: NameFrom::Store, .. }
+                if let Some(renamed) = self.other_name(no, &group).await? =>
+            {
+                let number = self.group_number(no.target, &group.id).await?;
+                self.map_group(no, &source, &renamed, Some(number), None).await?;
+                return Ok(false);
+            }
+            GroupWrite::Manage { source, name, group, .. } => {
                 let number = self.group_number(no.target, &group.id).await?;
                 sqlx::query(
                     "INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -58,43 +66,60 @@ impl Tx {
                 .bind(group.removals_approved)
                 .execute(&mut self.conn)
                 .await?;
-                self.map_group(no, &source, &name, Some(number), None).await
+                self.map_group(no, &source, &name, Some(number), None).await?;
             }
-            GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await,
+            GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await?,
             GroupWrite::Forget { source } => {
                 sqlx::query("DELETE FROM source_group WHERE pair = ?1 AND source = ?2")
                     .bind(no.pair)
                     .bind(source.as_str())
                     .execute(&mut self.conn)
                     .await?;
-                Ok(())
             }
         }
+        Ok(true)
     }
 
-    /// A group that we renamed for this subject has that name whoever feeds it. Who came to feed it meanwhile, by its
-    /// former name, has to look again.
+    /// The name that a managed group has by now, if it is another than this one.
+    async fn other_name(&mut self, no: PairNo, group: &ManagedGroup) -> StoreResult<Option<String>> {
+        let number = self.group_number(no.target, &group.id).await?;
+        let name = sqlx::query_scalar("SELECT name FROM managed_group WHERE no = ?1 AND name <> ?2")
+            .bind(number)
+            .bind(group.name.as_str())
+            .fetch_optional(&mut self.conn)
+            .await?;
+        Ok(name)
+    }
+
+    /// A group that we renamed for this subject has that name whoever feeds it: nobody else's is in order by its former
+    /// name. Whoever came to feed it meanwhile looks again, and whoever waits for the name that is free now.
     pub(super) async fn group_renamed(
         &mut self,
         no: PairNo,
         subject: &Subject,
-        (group, to): (&TargetGroupId, &str),
+        group: &TargetGroupId,
+        (from, to): (&str, &str),
         now: Timestamp,
     ) -> StoreResult<()> {
         let number = self.group_number(no.target, group).await?;
-        sqlx::query("UPDATE managed_group SET name = ?2 WHERE no = ?1")
-            .bind(number)
-            .bind(to)
-            .execute(&mut self.conn)
-            .await?;
-        let feeding: Vec<(i64, String)> = sqlx::query_as("SELECT pair, source FROM source_group WHERE managed = ?1")
-            .bind(number)
-            .fetch_all(&mut self.conn)
-            .await?;
-        let cause = Cause::Other { what: format!("the group is called {to} now") };
-        for (pair, source) in feeding {
+        for sql in
+            ["UPDATE managed_group SET name = ?2 WHERE no = ?1", "UPDATE source_group SET name = ?2 WHERE managed = ?1"]
+        {
+            sqlx::query(sql).bind(number).bind(to).execute(&mut self.conn).await?;
+        }
+        let concerned: Vec<(i64, String, String, bool)> = sqlx::query_as(
+            "SELECT s.pair, s.source, s.name, s.managed IS NULL FROM source_group s JOIN pair p ON p.no = s.pair \
+             WHERE s.managed = ?1 OR (s.managed IS NULL AND p.target = ?2)",
+        )
+        .bind(number)
+        .bind(no.target)
+        .fetch_all(&mut self.conn)
+        .await?;
+        let cause = Cause::Other { what: format!("a group is called {to} now") };
+        for (pair, source, name, waits) in concerned {
             let other = Subject::Group(source.into());
-            if pair != no.pair || other != *subject {
+            let own = pair == no.pair && other == *subject;
+            if !own && (!waits || codec::fold(&name) == codec::fold(from)) {
                 self.raise(PairNo { pair, ..no }, [&other], Priority::FanOut, &cause, now).await?;
             }
         }

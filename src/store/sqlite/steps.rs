@@ -53,8 +53,8 @@ impl Tx {
                     Operation::RenameUser { .. } | Operation::DeleteUser { .. } => {
                         self.wake_waiting(no, &intent.subject, now).await?;
                     }
-                    Operation::RenameGroup { group, to, .. } => {
-                        self.group_renamed(no, &intent.subject, (group, to), now).await?;
+                    Operation::RenameGroup { group, name, to } => {
+                        self.group_renamed(no, &intent.subject, group, (name, to), now).await?;
                     }
                     Operation::DeleteGroup { group, .. } => self.group_deleted(no, group).await?,
                     _ => {}
@@ -68,7 +68,9 @@ impl Tx {
         let mut raise = step.raise;
         if let Some(group) = step.group {
             raise.extend(self.concerned(&claim, &group).await?);
-            self.write_group(&claim, group).await?;
+            if !self.write_group(&claim, group).await? {
+                raise.push(claim.subject.clone());
+            }
         }
         if !raise.is_empty() {
             let cause = match claim.cause.clone() {
