@@ -18,6 +18,10 @@ use usersync::{
         find, reference, reference_markdown,
     },
     model::{Empty, FirstRun, Policy, When},
+    target::{
+        CaseRule,
+        scim::{Habits, Names},
+    },
 };
 
 const TOKEN: &str = "NjM0OTk3ODQ2-Jira-token";
@@ -397,13 +401,14 @@ fn the_parser_reads_every_key_of_the_list() {
             "[store]",
             "[log]",
             "[[target]]",
+            "[target.habits]",
             "[[connector]]",
             "[connector.policy]",
             "[connector.policy.safety]",
             "[connector.policy.targets.TARGET.attributes]",
         ];
         for section in sections {
-            if matches!(section, "[server.tls]" | "[connector.policy.targets.TARGET.attributes]")
+            if matches!(section, "[server.tls]" | "[target.habits]" | "[connector.policy.targets.TARGET.attributes]")
                 && row.section != section
             {
                 continue;
@@ -759,6 +764,25 @@ fn further_attributes_are_read_with_their_templates_and_told_to_the_target() {
     assert_eq!(config.targets[0].attributes.iter().collect::<Vec<_>>(), rules.keys().collect::<Vec<_>>());
     let none = Folder::new().load(SMALL).unwrap();
     assert!(none.targets[0].attributes.is_empty() && none.connectors[0].policy.targets.is_empty());
+}
+
+#[test]
+fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
+    let with = |habits: &str| SMALL.replace("kind = \"jira\"", "kind = \"scim\"").replace("\n\n", &format!("\n{habits}\n\n"));
+    let config = Folder::new().load(&with("habits = { patch = false, names = \"split\", group_case = \"sensitive\" }")).unwrap();
+    let habits = &config.targets[0].habits;
+    assert_eq!((habits.patch, habits.names, habits.group_case), (Some(false), Some(Names::Split), Some(CaseRule::Sensitive)));
+    assert_eq!(Folder::new().load(&with("")).unwrap().targets[0].habits, Habits::default());
+    for (habits, told) in [
+        ("habits = { pach = true }", "usersync.toml:5:12: target jira-prod: habits.pach: `pach` is not known here"),
+        ("habits = { names = \"both\" }", "habits.names: `both` is not known here"),
+        ("habits = 1", "habits: this is a whole number, where a table is wanted"),
+    ] {
+        let errors = Folder::new().errors(&with(habits));
+        assert!(errors.contains(told), "{errors}");
+    }
+    let jira = Folder::new().errors(&SMALL.replace("\n\n", "\nhabits = { patch = true }\n\n"));
+    assert!(jira.contains("habits: this is for kind scim, and the target is a jira"), "{jira}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod suggest;
 mod target;
+mod typed;
 mod values;
 mod whole;
 

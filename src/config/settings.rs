@@ -8,7 +8,7 @@ use url::Url;
 use super::{Problem, Schedule, Secret};
 use crate::{
     model::{ConnectorName, Policy, TargetName},
-    target::TargetKind,
+    target::{TargetKind, scim::Habits},
 };
 
 /// A whole configuration.
@@ -129,6 +129,8 @@ pub struct TargetConfig {
     pub protected_users: Vec<String>,
     /// The SCIM server's profile, by name; found out if none is given.
     pub profile: Option<&'static str>,
+    /// What the SCIM server does otherwise than its profile says.
+    pub habits: Habits,
     /// The further attributes that connectors' policies speak of, by the target's names for them.
     pub attributes: BTreeSet<String>,
 }

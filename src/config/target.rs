@@ -6,6 +6,7 @@ use super::{
     TargetAuth, TargetConfig,
     reach::{Forms, reach, secret, server_url, url, written_form},
     reader::Table,
+    typed::typed,
     values::{self, Wrong},
 };
 use crate::target::{KINDS, TargetKind, scim};
@@ -28,6 +29,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let address = server_url(table);
     let auth = auth(table, kind);
     let profile = table.read("profile", values::one_of(&PROFILES));
+    let habits = typed(table, "habits", "write [target.habits] below its [[target]]");
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
@@ -43,6 +45,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         protected_groups: groups?,
         protected_users: users?,
         profile,
+        habits: habits?,
         // The policies of connectors tell.
         attributes: BTreeSet::new(),
     })

@@ -3,7 +3,10 @@
 use usersync::{
     model::ErrorClass::Doubt,
     sandbox::{Fault, ScimOptions},
-    target::{CaseRule, Deactivation, NoteState, Target, scim::ScimTarget},
+    target::{
+        CaseRule, Deactivation, NoteState, Target,
+        scim::{Habits, ScimSettings, ScimTarget},
+    },
 };
 
 use super::world::{World, lines, not_done, settings};
@@ -37,6 +40,13 @@ async fn known_servers_are_told_by_their_address_and_settings_say_otherwise() {
     assert!(info.capabilities.email_required && !info.capabilities.rename_group);
     assert_eq!(lines(&info, "profile")[0].1, "atlassian-cloud, as the settings say");
     assert!(lines(&info, "deleting")[0].1.contains("only a new record"));
+    // Habit by habit, whatever the profile.
+    let habits = Habits { rename_group: Some(true), email_required: Some(false), ..Habits::default() };
+    let other = ScimSettings { profile: Some("atlassian-cloud".into()), habits, ..settings(&world.server) };
+    let info = ScimTarget::new(other).expect("good settings").probe().await.expect("a first contact");
+    assert!(!info.capabilities.email_required && info.capabilities.rename_group);
+    let told = "atlassian-cloud, as the settings say; otherwise by habits: rename_group, email_required";
+    assert_eq!(lines(&info, "profile")[0].1, told);
     let wrong = usersync::target::scim::ScimSettings { profile: Some("okta".into()), ..settings(&world.server) };
     assert!(ScimTarget::new(wrong).err().expect("not known").text.contains("no profile okta"));
 }

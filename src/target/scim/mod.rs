@@ -40,13 +40,13 @@ use super::{
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
-pub use profile::profiles;
+pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
 
 /// Any service that takes SCIM 2.0.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "scim",
-    keys: &["token_url", "client_id", "client_secret", "client_secret_file", "client_secret_env", "scope", "profile"],
+    keys: &["token_url", "client_id", "client_secret", "client_secret_file", "client_secret_env", "scope", "profile", "habits"],
     password_only: false,
     attribute: Some(paths::check),
     build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
@@ -55,7 +55,9 @@ pub(super) const KIND: TargetKind = TargetKind {
 /// A SCIM 2.0 server.
 pub struct ScimTarget {
     rest: Rest,
-    profile: &'static Profile,
+    profile: Arc<Profile>,
+    /// What the settings say otherwise than the profile, by name.
+    habits: Vec<&'static str>,
     /// Whether the settings name the profile.
     chosen: bool,
     protected_groups: Vec<String>,
@@ -106,7 +108,8 @@ impl ScimTarget {
         Ok(Self {
             attributes,
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?,
-            profile,
+            profile: Arc::new(profile.but(&settings.habits)),
+            habits: settings.habits.said(),
             chosen: settings.profile.is_some(),
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
@@ -123,7 +126,7 @@ impl ScimTarget {
     /// The account that a resource tells of, without its groups; `None` where it lacks what every account has. A list may
     /// tell less of each, so what it shows is known by lists alone.
     fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
-        let mut account = user.account(self.profile, protection)?;
+        let mut account = user.account(&self.profile, protection)?;
         let shown = if list { &self.learned.shown_in_lists } else { &self.learned.shown };
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         for path in &self.attributes {

@@ -118,7 +118,11 @@ impl ScimTarget {
             }
             (false, _) => format!("{name}, told by the address; set profile if it is another"),
         };
-        note(NoteState::Note, "profile", text)
+        let otherwise = match self.habits.as_slice() {
+            [] => String::new(),
+            habits => format!("; otherwise by habits: {}", habits.join(", ")),
+        };
+        note(NoteState::Note, "profile", text + &otherwise)
     }
 
     /// How the server is worked with.

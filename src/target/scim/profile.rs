@@ -1,12 +1,15 @@
-//! What is known of a server beyond what it tells of itself: data, found by its address, overridable by `profile`.
+//! What is known of a server beyond what it tells of itself: data, found by its address, overridable by `profile`, and
+//! habit by habit by `[target.habits]`.
 
+use serde::Deserialize;
 use url::Url;
 
 use crate::target::CaseRule;
 
 /// Where the name shown to people is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
     /// As one, in `displayName`, and in `name.formatted` too.
     Whole,
     /// In `name.givenName` and `name.familyName` only; the last word is taken for the family's.
@@ -14,8 +17,9 @@ pub(super) enum Names {
 }
 
 /// How one member is taken out of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Removal {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
     /// `remove` at `members[value eq "id"]`.
     Filter,
     /// `remove` at `members` with the member as value.
@@ -24,8 +28,34 @@ pub(super) enum Removal {
     FindOut,
 }
 
+/// What somebody knows of a server that its profile does not say; each takes the place of the profile's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Habits {
+    /// Whether PATCH works, whatever the server says of it.
+    pub patch: Option<bool>,
+    /// How one member is taken out of a group.
+    pub member_removal: Option<Removal>,
+    /// Whether groups of users and members of groups come only when they are asked for by name.
+    pub on_request: Option<bool>,
+    /// Where the name shown to people is kept.
+    pub names: Option<Names>,
+    /// The case rule of logins.
+    pub login_case: Option<CaseRule>,
+    /// The case rule of group names.
+    pub group_case: Option<CaseRule>,
+    /// Whether logins can be changed.
+    pub rename: Option<bool>,
+    /// Whether groups keep their members when they are renamed.
+    pub rename_group: Option<bool>,
+    /// Whether an account needs an e-mail address.
+    pub email_required: Option<bool>,
+    /// Whether two accounts cannot have one address.
+    pub email_unique: Option<bool>,
+}
+
 /// A server's habits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub(super) struct Profile {
     /// As `profile` names it.
@@ -105,7 +135,43 @@ pub fn profiles() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)
 }
 
+impl Habits {
+    /// Those that are said, by their names.
+    pub(super) fn said(&self) -> Vec<&'static str> {
+        let all = [
+            ("patch", self.patch.is_some()),
+            ("member_removal", self.member_removal.is_some()),
+            ("on_request", self.on_request.is_some()),
+            ("names", self.names.is_some()),
+            ("login_case", self.login_case.is_some()),
+            ("group_case", self.group_case.is_some()),
+            ("rename", self.rename.is_some()),
+            ("rename_group", self.rename_group.is_some()),
+            ("email_required", self.email_required.is_some()),
+            ("email_unique", self.email_unique.is_some()),
+        ];
+        all.into_iter().filter_map(|(name, said)| said.then_some(name)).collect()
+    }
+}
+
 impl Profile {
+    /// The same but for these habits.
+    pub(super) fn but(&self, habits: &Habits) -> Self {
+        Self {
+            patch: habits.patch.or(self.patch),
+            removal: habits.member_removal.unwrap_or(self.removal),
+            on_request: habits.on_request.unwrap_or(self.on_request),
+            names: habits.names.unwrap_or(self.names),
+            login_case: habits.login_case.unwrap_or(self.login_case),
+            group_case: habits.group_case.unwrap_or(self.group_case),
+            rename: habits.rename.unwrap_or(self.rename),
+            rename_group: habits.rename_group.unwrap_or(self.rename_group),
+            email_required: habits.email_required.unwrap_or(self.email_required),
+            email_unique: habits.email_unique.unwrap_or(self.email_unique),
+            ..self.clone()
+        }
+    }
+
     /// The profile of this name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         PROFILES.iter().find(|profile| profile.name == name)
@@ -142,6 +208,16 @@ const NO_FAMILY: &str = "-";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn habits_take_the_place_of_the_profiles_and_nothing_else_does() {
+        let keycloak = Profile::named("keycloak").expect("there");
+        assert_eq!(format!("{:?}", keycloak.but(&Habits::default())), format!("{keycloak:?}"));
+        let habits = Habits { names: Some(Names::Whole), rename_group: Some(false), ..Habits::default() };
+        let other = keycloak.but(&habits);
+        assert_eq!((other.names, other.rename_group, other.removal), (Names::Whole, false, keycloak.removal));
+        assert_eq!(habits.said(), ["names", "rename_group"]);
+    }
 
     #[test]
     fn addresses_tell_known_servers() {

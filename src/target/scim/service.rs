@@ -32,7 +32,7 @@ pub(super) struct Bulk {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub(super) struct Service {
-    pub profile: &'static Profile,
+    pub profile: Arc<Profile>,
     /// The path of users.
     pub users: String,
     /// The path of groups; `None` where it has none.
@@ -79,7 +79,7 @@ impl ScimTarget {
     }
 
     async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
-        let profile = self.profile;
+        let profile = Arc::clone(&self.profile);
         let mut untold = Vec::new();
         let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
         let types = self.told("/ResourceTypes", &mut untold, deadline).await?.and_then(List::read);
@@ -115,7 +115,6 @@ impl ScimTarget {
         let cursor = config.inner_truth("pagination", "cursor") == Some(true);
         let page = most("pagination", "maxPageSize").or_else(|| most("filter", "maxResults")).unwrap_or(PAGE);
         Ok(Service {
-            profile,
             users: endpoint(USER).unwrap_or_else(|| "/Users".to_owned()),
             groups,
             // Every server of this standard that says nothing is tried.
@@ -140,6 +139,7 @@ impl ScimTarget {
                 self.attributes.iter().map(|path| Declared::of(path, schemas)).collect()
             },
             untold,
+            profile,
         })
     }
 

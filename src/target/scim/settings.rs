@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use url::Url;
 
+use super::profile::Habits;
 use crate::{
     config::TargetConfig,
     target::{
@@ -21,6 +22,8 @@ pub struct ScimSettings {
     pub credentials: Credentials,
     /// The name of the server's profile; found out if none is given.
     pub profile: Option<String>,
+    /// What the server does otherwise than its profile says.
+    pub habits: Habits,
     /// Groups that are never touched, and whose members are protected accounts.
     pub protected_groups: Vec<String>,
     /// Logins of further protected accounts.
@@ -50,6 +53,7 @@ impl ScimSettings {
             base_url,
             credentials,
             profile: None,
+            habits: Habits::default(),
             protected_groups: Vec::new(),
             protected_users: Vec::new(),
             attributes: BTreeSet::new(),
@@ -62,6 +66,7 @@ impl From<&TargetConfig> for ScimSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.profile = config.profile.map(str::to_owned);
+        settings.habits.clone_from(&config.habits);
         settings.protected_groups.clone_from(&config.protected_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.attributes.clone_from(&config.attributes);

@@ -136,7 +136,7 @@ impl ScimTarget {
         if let Some(id) = external_id {
             user.set("externalId", json!(id.as_str()));
         }
-        for edit in name_edits(service.profile, shown, true, self.names_by_policy()) {
+        for edit in name_edits(&service.profile, shown, true, self.names_by_policy()) {
             user.apply(&edit);
         }
         // Both names are told where they are kept apart, too: a server may keep only one of them.
@@ -254,7 +254,7 @@ impl ScimTarget {
             let mut edits = Vec::new();
             if let Some(shown) = &fields.display_name {
                 let formatted = before.is_some_and(|user| user.inner("name", "formatted").is_some());
-                edits.extend(name_edits(service.profile, shown, formatted, self.names_by_policy()));
+                edits.extend(name_edits(&service.profile, shown, formatted, self.names_by_policy()));
             }
             if let Some(email) = &fields.email {
                 let present = before.and_then(|user| user.list("emails")).unwrap_or_default();

@@ -1,0 +1,118 @@
+//! Reads a table straight into a type of the rest of the program, so that a new option there needs no second list here.
+
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+
+use super::{
+    problem::Place,
+    reader::Table,
+    suggest::did_you_mean,
+    values::{Wrong, kind_of, quoted},
+};
+use crate::model::TemplateError;
+
+/// The table under this key, all of it as default if it is not there; `None` with all that is wrong told.
+pub(super) fn typed<T: DeserializeOwned + Default>(table: &Table<'_>, key: &'static str, help: &str) -> Option<T> {
+    let Some(written) = table.raw(key) else { return Some(T::default()) };
+    let DeValue::Table(_) = written.get_ref() else {
+        let wrong = Wrong::new(format!("this is {}, where a table is wanted", kind_of(written.get_ref()))).help(help);
+        table.wrong(key, Place::Span(written.span()), wrong);
+        return None;
+    };
+    let (read, fine) = all_errors(table, key, written)?;
+    fine.then_some(read)
+}
+
+/// Serde stops at its first error; what it points at is noted and left out, until the rest is fine.
+fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spanned<DeValue<'_>>) -> Option<(T, bool)> {
+    let mut rest = written.clone();
+    let mut told: Vec<Range<usize>> = Vec::new();
+    loop {
+        match T::deserialize(ValueDeserializer::from(rest.clone())) {
+            Ok(read) => return Some((read, told.is_empty())),
+            Err(error) => {
+                let span = error.span().unwrap_or_else(|| written.span());
+                let name =
+                    path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
+                // What lacks something only since that was left out is told of already.
+                if !told.iter().any(|inner| holds(&span, inner)) {
+                    table.wrong(&name, Place::Span(span.clone()), explain(error.message()));
+                }
+                told.push(span.clone());
+                let DeValue::Table(inner) = rest.get_mut() else { return None };
+                if !remove(inner, &span) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// The keys on the way to a span, as `safety.count`.
+fn path_at(value: &DeValue<'_>, span: &Range<usize>) -> Option<String> {
+    let DeValue::Table(table) = value else { return None };
+    table.iter().find_map(|(key, value)| match path_at(value.get_ref(), span) {
+        Some(rest) => Some(format!("{}.{rest}", key.get_ref())),
+        None if holds(&key.span(), span) || holds(&value.span(), span) => Some(key.get_ref().to_string()),
+        None => None,
+    })
+}
+
+/// Takes the innermost entry out whose key or value holds the span.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+    let mut found = None;
+    for (key, value) in table.iter_mut() {
+        let here = holds(&key.span(), span) || holds(&value.span(), span);
+        if let DeValue::Table(inner) = value.get_mut()
+            && remove(inner, span)
+        {
+            return true;
+        }
+        if here {
+            found = Some(key.get_ref().to_string());
+            break;
+        }
+    }
+    found.is_some_and(|key| table.remove(key.as_str()).is_some())
+}
+
+/// Serde's words in ours, with a guess at what was meant.
+fn explain(message: &str) -> Wrong {
+    let first_line = message.trim().lines().next().unwrap_or_default();
+    // "unknown field `x`, expected one of `a`, `b`"
+    let mut words = first_line.split('`').skip(1).step_by(2);
+    if first_line.starts_with("unknown ") {
+        let written = words.next().unwrap_or_default();
+        let known: Vec<&str> = words.collect();
+        let help =
+            did_you_mean(written, known.iter().copied()).unwrap_or_else(|| format!("known here: {}", known.join(", ")));
+        return Wrong::new(format!("{} is not known here", quoted(written))).help(help);
+    }
+    if first_line.contains("duration") {
+        return Wrong::new("this is not a duration").help("write it in hours or less, as \"24h\" or \"30m\"");
+    }
+    if first_line.starts_with(TemplateError::PREFIX) {
+        return Wrong::new(first_line).help("as \"{{ attributes.title }}\"; all that it can be: docs/targets/scim.md");
+    }
+    if let Some(missing) = first_line.strip_prefix("missing field ") {
+        return Wrong::new(format!("there is no {missing}"));
+    }
+    if first_line.contains("expected a template") {
+        return Wrong::new("a template is wanted")
+            .help("as \"{{ attributes.title }}\", or a table with it as template");
+    }
+    match first_line.rsplit_once("expected ") {
+        Some((_, "u32" | "u64" | "usize")) => Wrong::new("a whole number from 0 up is wanted"),
+        Some((_, "f64")) => Wrong::new("a number is wanted"),
+        _ => Wrong::new("this value is not taken here"),
+    }
+}
