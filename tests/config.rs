@@ -768,13 +768,18 @@ fn further_attributes_are_read_with_their_templates_and_told_to_the_target() {
 
 #[test]
 fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
-    let with = |habits: &str| SMALL.replace("kind = \"jira\"", "kind = \"scim\"").replace("\n\n", &format!("\n{habits}\n\n"));
-    let config = Folder::new().load(&with("habits = { patch = false, names = \"split\", group_case = \"sensitive\" }")).unwrap();
+    let with =
+        |habits: &str| SMALL.replace("kind = \"jira\"", "kind = \"scim\"").replace("\n\n", &format!("\n{habits}\n\n"));
+    let config =
+        Folder::new().load(&with("habits = { patch = false, names = \"split\", group_case = \"sensitive\" }")).unwrap();
     let habits = &config.targets[0].habits;
-    assert_eq!((habits.patch, habits.names, habits.group_case), (Some(false), Some(Names::Split), Some(CaseRule::Sensitive)));
+    assert_eq!(
+        (habits.patch, habits.names, habits.group_case),
+        (Some(false), Some(Names::Split), Some(CaseRule::Sensitive))
+    );
     assert_eq!(Folder::new().load(&with("")).unwrap().targets[0].habits, Habits::default());
     for (habits, told) in [
-        ("habits = { pach = true }", "usersync.toml:5:12: target jira-prod: habits.pach: `pach` is not known here"),
+        ("habits = { pach = true }", "usersync.toml:6:12: target jira-prod: habits.pach: `pach` is not known here"),
         ("habits = { names = \"both\" }", "habits.names: `both` is not known here"),
         ("habits = 1", "habits: this is a whole number, where a table is wanted"),
     ] {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use super::{
     TargetAuth, TargetConfig,
+    problem::Place,
     reach::{Forms, reach, secret, server_url, url, written_form},
     reader::Table,
     typed::typed,
@@ -30,6 +31,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let auth = auth(table, kind);
     let profile = table.read("profile", values::one_of(&PROFILES));
     let habits = typed(table, "habits", "write [target.habits] below its [[target]]");
+    let habits = habits.and_then(|(habits, fine)| fine.then_some(habits));
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
@@ -54,10 +56,11 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
 /// A key that means nothing to the kind is a mistake, not a wish.
 fn refuse_keys_of_others(table: &Table<'_>, kind: &TargetKind) {
     let others: BTreeSet<&'static str> = KINDS.iter().flat_map(|other| other.keys).copied().collect();
-    for key in others.into_iter().filter(|key| table.has(key) && !kind.keys.contains(key)) {
+    for key in others.into_iter().filter(|key| table.raw(key).is_some() && !kind.keys.contains(key)) {
         let its: Vec<&str> = KINDS.iter().filter(|other| other.keys.contains(&key)).map(|other| other.name).collect();
         let wrong = Wrong::new(format!("this is for kind {}, and the target is a {}", its.join(" and "), kind.name));
-        table.wrong(key, table.place_of(key), wrong.help("take it away"));
+        let place = table.raw(key).map_or_else(|| Place::File, |value| Place::Span(value.span()));
+        table.wrong(key, place, wrong.help("take it away"));
     }
 }
 

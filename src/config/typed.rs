@@ -16,16 +16,18 @@ use super::{
 };
 use crate::model::TemplateError;
 
-/// The table under this key, all of it as default if it is not there; `None` with all that is wrong told.
-pub(super) fn typed<T: DeserializeOwned + Default>(table: &Table<'_>, key: &'static str, help: &str) -> Option<T> {
-    let Some(written) = table.raw(key) else { return Some(T::default()) };
+/// The table under this key, all of it as default if it is not there, and whether it is fine; all that is wrong is told.
+pub(super) fn typed<T>(table: &Table<'_>, key: &'static str, help: &str) -> Option<(T, bool)>
+where
+    T: DeserializeOwned + Default,
+{
+    let Some(written) = table.raw(key) else { return Some((T::default(), true)) };
     let DeValue::Table(_) = written.get_ref() else {
         let wrong = Wrong::new(format!("this is {}, where a table is wanted", kind_of(written.get_ref()))).help(help);
         table.wrong(key, Place::Span(written.span()), wrong);
         return None;
     };
-    let (read, fine) = all_errors(table, key, written)?;
-    fine.then_some(read)
+    all_errors(table, key, written)
 }
 
 /// Serde stops at its first error; what it points at is noted and left out, until the rest is fine.
@@ -37,8 +39,7 @@ fn all_errors<T: DeserializeOwned>(table: &Table<'_>, key: &str, written: &Spann
             Ok(read) => return Some((read, told.is_empty())),
             Err(error) => {
                 let span = error.span().unwrap_or_else(|| written.span());
-                let name =
-                    path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
+                let name = path_at(written.get_ref(), &span).map_or(key.to_owned(), |path| format!("{key}.{path}"));
                 // What lacks something only since that was left out is told of already.
                 if !told.iter().any(|inner| holds(&span, inner)) {
                     table.wrong(&name, Place::Span(span.clone()), explain(error.message()));
