@@ -105,7 +105,7 @@ impl Scim {
         let nothing = || Refused::new(404, None, "There is nothing at this address.");
         let segments = request.segments(&self.base_path).ok_or_else(nothing)?;
         self.access.lock().unwrap_or_else(PoisonError::into_inner).admit(request)?;
-        let base = format!("{}{}", request.origin(), self.base_path);
+        let base = format!("{}{}", request.origin(), switches.own_base.unwrap_or(&self.base_path));
         let call = Call { request, switches: &switches, base };
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
         if switches.no_groups && path.first() == Some(&"Groups") {

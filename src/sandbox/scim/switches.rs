@@ -112,6 +112,8 @@ pub struct ScimSwitches {
     pub no_groups: bool,
     /// The server does not describe itself.
     pub discovery_off: bool,
+    /// The base that it has for itself, where a proxy in front gives it another address.
+    pub own_base: Option<&'static str>,
     /// Attributes that lists do not tell.
     pub not_in_lists: Vec<&'static str>,
     /// Attributes that are refused.
@@ -153,6 +155,7 @@ impl Default for ScimSwitches {
             lower_logins: false,
             no_groups: false,
             discovery_off: false,
+            own_base: None,
             not_in_lists: Vec::new(),
             refuses: Vec::new(),
             drops: Vec::new(),

@@ -50,7 +50,7 @@ impl ScimTarget {
             ),
             None => note(NoteState::Ok, "rights", "reads accounts; whether it may write shows with the first write"),
         });
-        notes.push(self.profile_note());
+        notes.push(self.profile_note(service.proposed));
         if !service.untold.is_empty() {
             let text = format!(
                 "the server does not show {}; what it would say there is taken to be usual",
@@ -109,8 +109,15 @@ impl ScimTarget {
         Ok((list.total, list.items.len(), answer))
     }
 
-    fn profile_note(&self) -> Note {
+    fn profile_note(&self, proposed: Option<&str>) -> Note {
         let name = self.profile.name;
+        if let (false, Some(proposed)) = (self.chosen, proposed.filter(|proposed| *proposed != name)) {
+            let text = format!(
+                "{name} by the address, but the server's own description is that of {proposed}: set profile = \"{proposed}\", \
+                 or \"{name}\" if this is right"
+            );
+            return note(NoteState::No, "profile", text);
+        }
         let text = match (self.chosen, name) {
             (true, _) => format!("{name}, as the settings say"),
             (false, "generic") => {

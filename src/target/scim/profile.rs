@@ -177,15 +177,19 @@ impl Profile {
         PROFILES.iter().find(|profile| profile.name == name)
     }
 
-    /// The profile that an address stands for.
+    /// The profile that an address stands for; the generic one where it is none of a known server.
     pub(super) fn of_address(url: &Url) -> &'static Self {
+        Self::told_by(url).unwrap_or(&PROFILES[0])
+    }
+
+    /// The profile of the known server that has such an address.
+    pub(super) fn told_by(url: &Url) -> Option<&'static Self> {
         let parts: Vec<&str> = url.path().trim_matches('/').split('/').collect();
-        let name = match parts.as_slice() {
-            [.., "realms", _, "scim", "v2"] => "keycloak",
-            ["scim", "directory", ..] if url.host_str() == Some("api.atlassian.com") => "atlassian-cloud",
-            _ => "generic",
-        };
-        Self::named(name).unwrap_or(&PROFILES[0])
+        match parts.as_slice() {
+            [.., "realms", _, "scim", "v2"] => Self::named("keycloak"),
+            ["scim", "directory", ..] if url.host_str() == Some("api.atlassian.com") => Self::named("atlassian-cloud"),
+            _ => None,
+        }
     }
 
     /// Given name and family name, where they are kept apart. A name of one word gets a dash, as the servers that keep

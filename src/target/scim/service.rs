@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
+use url::Url;
 
 use super::{
     ScimTarget,
@@ -56,6 +57,8 @@ pub(super) struct Service {
     pub email_required: bool,
     /// What it says of the further attributes, in the order of [`ScimTarget::attributes`].
     pub declared: Vec<Declared>,
+    /// The profile that the address which it has for itself stands for, if that is a known server's.
+    pub proposed: Option<&'static str>,
     /// What it did not tell of itself.
     pub untold: Vec<&'static str>,
 }
@@ -112,6 +115,17 @@ impl ScimTarget {
             let told = config.inner(name, sub).and_then(|most| most.parse::<usize>().ok());
             told.filter(|most| *most > 0)
         };
+        let documents = types.iter().chain(&schemas).flat_map(|list| &list.items).chain([&config]);
+        let addresses = documents.filter_map(|one| one.inner("meta", "location")?.parse::<Url>().ok());
+        let proposed = addresses.filter_map(|mut address| {
+            // What is behind the base names the document.
+            let path = address.path();
+            let end = ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas"].iter().find_map(|end| path.find(end))?;
+            let base = path[..end].to_owned();
+            address.set_path(&base);
+            Profile::told_by(&address)
+        });
+        let proposed = proposed.map(|profile| profile.name).next();
         let cursor = config.inner_truth("pagination", "cursor") == Some(true);
         let page = most("pagination", "maxPageSize").or_else(|| most("filter", "maxResults")).unwrap_or(PAGE);
         Ok(Service {
@@ -138,6 +152,7 @@ impl ScimTarget {
                 let schemas = schemas.as_ref().map(|schemas| schemas.items.as_slice());
                 self.attributes.iter().map(|path| Declared::of(path, schemas)).collect()
             },
+            proposed,
             untold,
             profile,
         })

@@ -63,17 +63,15 @@ fn put(fields: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// The fields of a complex attribute, made where there is none.
-fn inner<'f>(fields: &'f mut Map<String, Value>, name: &str) -> &'f mut Map<String, Value> {
+/// Changes the fields of a complex attribute, which is made where there is none.
+fn inside(fields: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut Map<String, Value>)) {
     let key = spelled(fields, name);
-    let whole = fields.entry(key).or_insert_with(|| json!({}));
-    if !whole.is_object() {
-        *whole = json!({});
-    }
-    match whole {
-        Value::Object(fields) => fields,
-        _ => unreachable!("it was made an object right above"),
-    }
+    let mut whole = match fields.remove(&key) {
+        Some(Value::Object(whole)) => whole,
+        _ => Map::new(),
+    };
+    change(&mut whole);
+    fields.insert(key, Value::Object(whole));
 }
 
 /// A user, a group, or anything else that SCIM speaks of.
@@ -117,13 +115,13 @@ impl Resource {
     pub(super) fn set(&mut self, path: &str, value: Value) {
         let (schema, path) = path.rsplit_once(':').map_or((None, path), |(schema, path)| (Some(schema), path));
         let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
-        let fields = match schema {
-            Some(schema) => inner(&mut self.0, schema),
-            None => &mut self.0,
-        };
-        match sub {
-            Some(sub) => put(inner(fields, name), sub, value),
+        let set = |fields: &mut Map<String, Value>| match sub {
+            Some(sub) => inside(fields, name, |inner| put(inner, sub, value)),
             None => put(fields, name, value),
+        };
+        match schema {
+            Some(schema) => inside(&mut self.0, schema, set),
+            None => set(&mut self.0),
         }
         if let Some(schema) = schema {
             self.has_schema(schema);
