@@ -176,18 +176,22 @@ pub async fn a_managed_group_knows_what_feeds_it(store: World) {
     assert_eq!(store.group_mappings(&pair()).await.unwrap().len(), 1);
 }
 
+/// That a source group feeds the group that is known as `devs`.
+fn feeds_devs(source: &str) -> GroupWrite {
+    let group = ManagedGroup {
+        id: "t1".into(),
+        name: "devs".into(),
+        adopted: false,
+        removals_approved: false,
+        sources: vec![],
+    };
+    GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store }
+}
+
 pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
     let map = async |source: &str| {
         let claimed = store.work(&Subject::group(source), at(1)).await;
-        let group = ManagedGroup {
-            id: "t1".into(),
-            name: "devs".into(),
-            adopted: false,
-            removals_approved: false,
-            sources: vec![],
-        };
-        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store };
-        store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
+        store.step(claimed.token, Step { group: Some(feeds_devs(source)), ..Step::default() }, at(1)).await.unwrap();
         store.complete(claimed.token, Step::default(), vec![], at(1), at(1)).await.unwrap();
     };
     map("g1").await;
@@ -217,15 +221,7 @@ pub async fn a_renamed_group_is_called_so_for_all_who_feed_it(store: World) {
 pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     let mapped = async |source: &str| {
         let claimed = store.work(&Subject::group(source), at(1)).await;
-        let group = ManagedGroup {
-            id: "t1".into(),
-            name: "devs".into(),
-            adopted: false,
-            removals_approved: false,
-            sources: vec![],
-        };
-        let write = GroupWrite::Manage { source: source.into(), name: "devs".into(), group, named: NameFrom::Store };
-        store.step(claimed.token, Step { group: Some(write), ..Step::default() }, at(1)).await.unwrap();
+        store.step(claimed.token, Step { group: Some(feeds_devs(source)), ..Step::default() }, at(1)).await.unwrap();
         claimed.token
     };
     let first = mapped("g1").await;
