@@ -206,24 +206,10 @@ scenarios! {
             ],
             budget: Budget { change: 4, lose: 1, run: 1, ..FAULTS },
         };
-    groups_renamed: 80, "the target can rename groups: members stay, ids too",
-        TWO {
-            renames_groups: true,
-            group_names: &["staff", "crew"],
-            kinds: &[
-                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
-            ],
-            budget: Budget { change: 4, ..NONE },
-        };
+    groups_renamed: 80, "the same where the target can rename groups: members stay, ids too",
+        groups { renames_groups: true };
     groups_renamed_fault: 100, "the same with a full run and faults",
-        TWO {
-            renames_groups: true,
-            group_names: &["staff", "crew"],
-            kinds: &[
-                GroupName("g0"), GroupDelete("g0"), GroupBorn("g1"), Member("u0", "g0"), Member("u1", "g1"), Toggle("u0"),
-            ],
-            budget: Budget { change: 4, lose: 1, run: 1, ..FAULTS },
-        };
+        groups_fault { renames_groups: true };
     namesakes_renamed_fault: 80, "two groups change their names, swap them, come to have one, and part again; faults",
         TWO {
             renames_groups: true,
