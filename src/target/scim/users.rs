@@ -151,21 +151,20 @@ impl ScimTarget {
             user.apply(edit);
         }
         let protection = self.protection(Some(deadline)).await?;
-        let ask = |user: &Resource| {
+        let making = |user: &Resource| {
             Ask::new(Method::POST, service.users.as_str(), &what).login(name).deadline(Some(deadline)).json(user)
         };
-        let mut ask_now = ask(&user)?;
-        let mut answer = self.rest.ask(&ask_now).await?;
+        let mut ask = making(&user)?;
+        let mut answer = self.rest.ask(&ask).await?;
         if answer.status == StatusCode::BAD_REQUEST && !edits.is_empty() && self.rest.said(&answer, Some(name)).own {
             // An attribute that is refused keeps nobody out: it is written by itself, and told then.
             let quoted = self.rest.said(&answer, Some(name)).quoted();
             tracing::warn!(
                 "{what}: the SCIM server does not take it with its attributes{quoted}; it is made without them"
             );
-            ask_now = ask(&bare)?;
-            answer = self.rest.ask(&ask_now).await?;
+            ask = making(&bare)?;
+            answer = self.rest.ask(&ask).await?;
         }
-        let ask = ask_now;
         if answer.status.is_success() {
             let made: Resource = self.rest.parse(&ask, &answer)?;
             let account = self.account_in(&made, &protection, false);
