@@ -199,7 +199,7 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-4");
+    let copy = folder.path().join("old.db.before-5");
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);
@@ -222,7 +222,8 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     // As the second schema kept it.
     meddle(
         &file,
-        r#"ALTER TABLE link DROP COLUMN taken; DROP TABLE asked;
+        r#"DROP INDEX link_missing; ALTER TABLE link DROP COLUMN missing_since; DROP TABLE dropped_link;
+        ALTER TABLE link DROP COLUMN taken; DROP TABLE asked;
         CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
         INSERT INTO request (ask) VALUES
             ('{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}'),
