@@ -357,6 +357,7 @@ impl Tx {
             Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
         };
         self.put_link(no, &link).await?;
+        self.adopted(no, &claim.subject, link.account.as_str()).await?;
         self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);
         self.undo_with(undo);
