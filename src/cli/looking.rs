@@ -124,6 +124,8 @@ looking! {
         self.store.woken_after(seen).await
     }
 
+    fn abandon(&self, _: Token, _: Timestamp) {}
+
     fn outside_changes(&self) -> u64 {
         self.store.outside_changes()
     }

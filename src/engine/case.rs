@@ -270,7 +270,8 @@ impl<'e> Case<'e> {
 
 impl Engine {
     /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
-    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) {
+    /// Whether its ending is written.
+    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) -> bool {
         let now = self.clock.now();
         if let (Ok(connector), Ok(port)) = (self.connector(&claim.pair.connector), self.target(&claim.pair.target)) {
             self.note_failure(connector, port, error);
@@ -299,11 +300,17 @@ impl Engine {
                 self.store.fail(claim.token, failure, now).await
             }
         };
-        match written {
-            Ok(()) | Err(StoreError::ClaimEnded) => {}
-            Err(error) => tracing::error!(subject = %claim.subject, "the end of a claim could not be written: {error}"),
-        }
         tracing::warn!(pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed, "{error}");
+        match written {
+            Ok(()) | Err(StoreError::ClaimEnded) => true,
+            Err(error) => {
+                tracing::error!(
+                    pair = %claim.pair, subject = %claim.subject,
+                    "{error}. The claim is released, and the task is retried once the store can be written."
+                );
+                false
+            }
+        }
     }
 }
 

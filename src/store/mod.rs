@@ -549,6 +549,10 @@ pub trait Store: Send + Sync {
     /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
+    /// Ends a claim whose ending was not written: the store refused it, the work panicked, or its caller was dropped. Its
+    /// subject's task is raised with the next write that succeeds. A claim that has ended stays as it is. [6]
+    fn abandon(&self, token: Token, now: Timestamp);
+
     /// The work is done: takes a last step, which sends nothing; unless that is refused records a look, releases the claim, ends the task if its generation is the claimed one (else
     /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
     /// name woke them then, and with others they would take turns without end. The subject's open held items become

@@ -23,7 +23,7 @@ use crate::{
     source::SimulatedSource,
     store::{Sabotage, WatchedStore},
     target::SimulatedTarget,
-    world::{MARGIN, Pending, Shared, World},
+    world::{MARGIN, Pending, Shared, StoreFault, World},
 };
 
 /// The place of the first realm's run among the actors; the second's is the next.
@@ -64,6 +64,7 @@ enum Next {
     GiveUpWaiting(u64),
     Crash,
     Drift,
+    StoreFails,
     Advance,
 }
 
@@ -387,6 +388,9 @@ impl<'s> Simulation<'s> {
             let readings = self.shared.gates.waiting().into_iter().filter(|gate| gate.opens == Opens::Reading);
             choices.extend(readings.map(|gate| (fault, Next::Pass { gate, fails: true })));
         }
+        if self.left.store > 0 && world.store_out.is_none() && !self.actors.is_empty() {
+            choices.push((fault, Next::StoreFails));
+        }
         if self.left.crash > 0 && !self.actors.is_empty() {
             choices.push((fault, Next::Crash));
         }
@@ -448,6 +452,7 @@ impl<'s> Simulation<'s> {
             }
             Next::Crash => self.crash().await,
             Next::Drift => self.drift(),
+            Next::StoreFails => self.store_fails(),
             Next::Advance => self.advance().await,
         }
         if stirs {
@@ -468,8 +473,11 @@ impl<'s> Simulation<'s> {
         let connectors: Vec<_> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
         let acting = async move {
             let now = shared.world().now;
-            let claim = engine.store().claim(&target, &connectors, now).await.expect("the store answers");
-            let Some(claim) = claim else { return Ended::Idle(now) };
+            let claim = match engine.store().claim(&target, &connectors, now).await {
+                Ok(Some(claim)) => claim,
+                Ok(None) => return Ended::Idle(now),
+                Err(_) => return Ended::Worked,
+            };
             if let Err(error) = engine.work(claim).await {
                 shared.world().say(format!("    {error}"));
             }
@@ -528,6 +536,10 @@ impl<'s> Simulation<'s> {
         .await;
         if ended.is_some() {
             self.actors.remove(&actor);
+            // What an actor abandoned is raised behind a write, and before the next: so the order stays the driver's.
+            for _ in 0..2 {
+                self.store.check().await.expect("the store answers");
+            }
         }
         ended
     }
@@ -568,8 +580,11 @@ impl<'s> Simulation<'s> {
         let pair = &self.pairs[sent.realm];
         let targets = [pair.target.clone()];
         // Through the engine's own store, which may be one that lies.
-        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event], now).await;
-        stored.expect("the store answers");
+        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event.clone()], now).await;
+        if stored.is_err() {
+            // It was not acknowledged, so its sender tries again.
+            self.shared.world().events.push(sent);
+        }
     }
 
     async fn arrive(&mut self, request: u64) {
@@ -607,6 +622,16 @@ impl<'s> Simulation<'s> {
         self.shared.world().claims.clear();
         self.store.crash(self.now()).await.expect("the store answers");
         self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
+    }
+
+    /// From now on so many calls of the store fail.
+    fn store_fails(&mut self) {
+        self.left.store -= 1;
+        let fault = if self.rng.random_bool(0.7) { StoreFault::Refused } else { StoreFault::Unconfirmed };
+        let calls = self.rng.random_range(1..=8);
+        let mut world = self.shared.world();
+        world.say(format!("the next {calls} calls of the store fail: {fault:?}"));
+        world.store_out = Some((fault, calls));
     }
 
     /// Somebody changes something in the target.

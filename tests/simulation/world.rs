@@ -79,8 +79,19 @@ pub struct Intent {
     pub outcome: Option<ChangeOutcome>,
 }
 
+/// How a call of the store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Nothing was written.
+    Refused,
+    /// It was written, but the caller is not told.
+    Unconfirmed,
+}
+
 /// All of it.
 pub struct World {
+    /// How the next calls of the store fail, and so many of them.
+    pub store_out: Option<(StoreFault, u32)>,
     pub now: Timestamp,
     pub realms: Vec<Realm>,
     pub pending: Option<Pending>,
@@ -128,6 +139,7 @@ impl World {
             refused: BTreeMap::new(),
             intents: BTreeMap::new(),
             claims: BTreeMap::new(),
+            store_out: None,
             fail_reading: false,
             never_off: BTreeSet::new(),
             deactivated_at: Vec::new(),
@@ -522,6 +534,16 @@ pub fn too_late(operation: &Operation) -> TargetError {
 pub struct Shared {
     pub gates: Gates,
     world: Mutex<World>,
+}
+
+impl World {
+    /// Whether this call of the store fails.
+    pub fn store_fault(&mut self) -> Option<StoreFault> {
+        let (fault, left) = self.store_out?;
+        self.store_out = (left > 1).then_some((fault, left - 1));
+        self.say(format!("    the store fails: {fault:?}"));
+        Some(fault)
+    }
 }
 
 impl Shared {

@@ -341,3 +341,77 @@ async fn a_temporary_store_leaves_nothing() {
     drop(store);
     assert!(!folder.exists());
 }
+
+/// A store whose claims are abandoned while it cannot be written, by `block` until `release`.
+async fn abandoned_while_it_cannot_be_written<B>(
+    options: OpenOptions,
+    block: impl AsyncFnOnce(&SqliteStore, &std::path::Path) -> B,
+    release: impl AsyncFnOnce(&SqliteStore, B),
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("usersync.db");
+    let store = world(SqliteStore::open(&file, options).await.unwrap());
+    store.linked("eve", "a1", at(1)).await;
+    let mut claims = Vec::new();
+    for login in ["ann", "bob", "eve"] {
+        claims.push(store.work(&user(login), at(1)).await);
+    }
+    let id = store.intend(claims[2].token, deactivate("a1", "eve"), at(9), at(1)).await;
+    let sqlite = Arc::clone(&store.inner).downcast::<SqliteStore>().unwrap();
+    let blocked = block(&sqlite, &file).await;
+
+    // So long that it needs room.
+    let failure = Failure { text: "x".repeat(400_000), ..failure(None) };
+    for claim in &claims {
+        let failed = store.fail(claim.token, failure.clone(), at(2)).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+        assert!(store.still_held(claim.token).await.unwrap(), "what was not written has not happened");
+        store.abandon(claim.token, at(2));
+    }
+    release(&sqlite, blocked).await;
+
+    // As soon as it can be written all are due again, without a restart.
+    store.check().await.unwrap();
+    for claim in &claims {
+        assert!(!store.still_held(claim.token).await.unwrap());
+    }
+    for login in ["ann", "bob"] {
+        let again = store.claims(&user(login), at(3)).await;
+        store.done(again.token, at(3)).await;
+    }
+    // The open intent protects its account until its request cannot arrive any more.
+    assert!(store.claim_one(at(8)).await.is_none());
+    let eve = store.claims(&user("eve"), at(9)).await;
+    assert_eq!(eve.intents.iter().map(|intent| intent.id).collect::<Vec<_>>(), [id]);
+    // Abandoning what has ended changes nothing.
+    store.abandon(claims[0].token, at(9));
+    store.check().await.unwrap();
+    assert!(store.task(&user("ann")).await.is_none());
+}
+
+#[tokio::test]
+async fn claims_abandoned_while_another_process_holds_the_lock_are_due_once_it_is_free() {
+    let options = OpenOptions { busy: Duration::from_millis(20), ..OpenOptions::new(at(0)) };
+    abandoned_while_it_cannot_be_written(
+        options,
+        async |_, file| {
+            let mut conn = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
+            conn
+        },
+        async |_, mut conn| {
+            sqlx::query("ROLLBACK").execute(&mut conn).await.unwrap();
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn claims_abandoned_while_the_disk_is_full_are_due_once_there_is_room() {
+    abandoned_while_it_cannot_be_written(
+        OpenOptions::new(at(0)),
+        async |sqlite, _| sqlite.limit_pages(Some(1)).await.unwrap(),
+        async |sqlite, ()| sqlite.limit_pages(None).await.unwrap(),
+    )
+    .await;
+}

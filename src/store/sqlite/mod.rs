@@ -71,17 +71,19 @@ pub struct OpenOptions {
     pub durable: bool,
     /// How often writes of other processes are looked for; `None`: never.
     pub poll: Option<Duration>,
+    /// How long a write waits for another process's transaction.
+    pub busy: Duration,
 }
 
 impl OpenOptions {
     /// Durable, and other processes are heard five times a second.
     pub fn new(now: Timestamp) -> Self {
-        Self { now, durable: true, poll: Some(Duration::from_millis(200)) }
+        Self { now, durable: true, poll: Some(Duration::from_millis(200)), busy: open::BUSY }
     }
 
     /// For simulations and tests: not durable, no timer, no other process.
     pub fn simulation(now: Timestamp) -> Self {
-        Self { now, durable: false, poll: None }
+        Self { now, durable: false, poll: None, busy: open::BUSY }
     }
 }
 
@@ -114,7 +116,7 @@ impl SqliteStore {
         let folder = open::folder(file)?;
         open::check_owners(file, &folder)?;
         let lock = open::lock(file)?;
-        let mut conn = open::writer(file, options.durable, true).await?;
+        let mut conn = open::writer(file, &options, true).await?;
         open::migrate(&mut conn, file).await?;
         let opened = open::count_opening(&mut conn).await?;
         let store = Self::start(file, conn, opened, &options, true, lock);
@@ -135,7 +137,7 @@ impl SqliteStore {
         let file = file.as_ref();
         let folder = open::folder(file)?;
         open::check_owners(file, &folder)?;
-        let mut conn = open::writer(file, options.durable, false).await?;
+        let mut conn = open::writer(file, &options, false).await?;
         open::expect_schema(&mut conn).await?;
         Ok(Self::start(file, conn, 0, &options, false, ()))
     }
@@ -344,6 +346,10 @@ impl Store for SqliteStore {
 
     async fn still_held(&self, token: Token) -> StoreResult<bool> {
         Ok(self.memory.is_held(token))
+    }
+
+    fn abandon(&self, token: Token, now: Timestamp) {
+        self.memory.abandon(token, now);
     }
 
     async fn complete(
