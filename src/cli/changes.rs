@@ -118,7 +118,7 @@ pub(super) fn sentence(change: &Change) -> String {
 pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
         ChangeOutcome::Done => "done".to_owned(),
-        ChangeOutcome::Refused { why } => format!("refused: {why}"),
+        ChangeOutcome::Refused { why, .. } => format!("refused: {why}"),
         ChangeOutcome::FoundDone => "done; no answer came, found by looking".to_owned(),
         ChangeOutcome::FoundNotDone => "not done; no answer came, found by looking".to_owned(),
         ChangeOutcome::NotSeen => "not known; no answer came, and the target does not show it".to_owned(),

@@ -84,6 +84,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
         fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
@@ -112,6 +113,7 @@ looking! {
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
         fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();
         fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);

@@ -9,7 +9,7 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
+    model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder},
     target::Applied,
@@ -202,6 +202,9 @@ impl Case<'_> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
             Decision::Adopt(account) => {
+                if self.is_rejected(&adoption(&account)) {
+                    return Ok(Round::Complete);
+                }
                 self.worked.adopted += 1;
                 self.take(&account, None, view).await
             }
@@ -342,12 +345,11 @@ impl Case<'_> {
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
-                    let key = format!("adopt:{}", account.id);
-                    if self.decision(*kind, &key, HeldItemState::Approved).is_some() {
+                    let item = adoption(account);
+                    if self.approval(&item).is_some() {
                         adopt = Some(account.clone());
                     } else {
-                        let state = if account.active { "" } else { ", which is inactive" };
-                        self.hold(*kind, &key, format!("adopt the account {}{state}", account.name));
+                        self.hold(item);
                     }
                 }
             }
@@ -359,6 +361,8 @@ impl Case<'_> {
         if progressed {
             return Ok(Round::Again);
         }
+        // A reading that does not show the groups says nothing of the decisions about them.
+        self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
             return Ok(Round::Complete);
@@ -378,6 +382,12 @@ impl Case<'_> {
         self.keep_link();
         self.note_seen(presence);
     }
+}
+
+/// Adopting an account, as an operator decides about it.
+pub(super) fn adoption(account: &Account) -> NewHeldItem {
+    let state = if account.active { "" } else { ", which is inactive" };
+    NewHeldItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
 }
 
 /// A fingerprint of a user's state at the source.

@@ -70,8 +70,8 @@ pub struct Claimed {
     pub dropped: Vec<Link>,
     /// Open intents of the subject or of its account, left behind by claims that ended; none of them can arrive any more.
     pub intents: Vec<OpenIntent>,
-    /// Held items of the subject that a person decided: approved ones may be done once, rejected ones stand while the
-    /// fingerprint is the same.
+    /// Held items of the subject that an operator decided; a decision stands while the fingerprint is the same. Approved
+    /// ones may be done once.
     pub decided: Vec<HeldItem>,
     /// What is known to be impossible for it: not sent again while its state at the source is the same.
     pub not_possible: Vec<NotPossible>,
@@ -113,7 +113,7 @@ pub struct NewIntent {
     pub arrives_until: Timestamp,
     /// Past how many of its kind in the rolling hour it is held; `None` where it is not limited, or approved.
     pub limit: Option<u32>,
-    /// The held item that approves it, which is thereby used up.
+    /// The held item that approves it; used up once it took effect or was refused for good.
     pub approved_by: Option<i64>,
 }
 
@@ -571,7 +571,7 @@ pub trait Store: Send + Sync {
     /// The work is done: takes a last step, which sends nothing; unless that is refused records a look, releases the claim, ends the task if its generation is the claimed one (else
     /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
     /// name woke them then, and with others they would take turns without end. The subject's open held items become
-    /// exactly `held`; those that are not among them are withdrawn, as are approvals that were not used. A task marked
+    /// exactly `held`; those that are not among them are withdrawn, as are decisions about others. A task marked
     /// to settle becomes ready again at `settle_at`.
     async fn complete(
         &self,
@@ -747,6 +747,13 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// Withdraws rejections of a set, all or these; their subjects' tasks are raised, so that they are planned again.
+    /// Returns how many.
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
+
+    /// Items of a pair that are open, approved and not done, or rejected.
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>>;
 
     /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
     /// not counted.

@@ -525,6 +525,14 @@ impl Store for WatchedStore {
         self.quietly(self.inner.decide(decision, now)).await
     }
 
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
+        self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
+    }
+
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
+        self.quietly(self.inner.standing_items(pair)).await
+    }
+
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
         self.quietly(self.inner.done_in_last_hour(pair, kind, now)).await
     }

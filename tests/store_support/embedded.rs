@@ -199,7 +199,8 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-5");
+    let copies = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let copy = copies.into_iter().find(|path| path.to_string_lossy().contains("old.db.before-")).unwrap();
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);
@@ -220,19 +221,28 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     store.ensure_pairs(&pairs, at(0)).await.unwrap();
     store.close().await;
     // As the second schema kept it.
-    meddle(
-        &file,
-        r#"DROP INDEX link_missing; ALTER TABLE link DROP COLUMN missing_since; DROP TABLE dropped_link;
-        ALTER TABLE link DROP COLUMN taken; DROP TABLE asked;
-        CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
+    let old = folder.path().join("old.db");
+    let schema = [
+        include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
+        include_str!("../../src/store/sqlite/migrations/0002_not_possible.sql"),
+    ];
+    let kept = format!(
+        r#"ATTACH '{}' AS new;
+        CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+            installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL,
+            execution_time BIGINT NOT NULL);
+        INSERT INTO _sqlx_migrations SELECT * FROM new._sqlx_migrations WHERE version < 3;
+        INSERT INTO connector (no, name) SELECT no, name FROM new.connector;
+        INSERT INTO target (no, name) SELECT no, name FROM new.target;
+        INSERT INTO pair (no, connector, target) SELECT no, connector, target FROM new.pair;
         INSERT INTO request (ask) VALUES
-            ('{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}'),
-            ('{"ask":"run","connector":"corp","target":null,"trigger":"event"}'),
-            ('{"ask":"run","connector":"gone","target":null,"trigger":"event"}');
-        DELETE FROM _sqlx_migrations WHERE version >= 3"#,
-    )
-    .await;
-    let store = open(&file).await.unwrap();
+            ('{{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}}'),
+            ('{{"ask":"run","connector":"corp","target":null,"trigger":"event"}}'),
+            ('{{"ask":"run","connector":"gone","target":null,"trigger":"event"}}')"#,
+        file.display()
+    );
+    meddle(&old, &format!("{}{kept}", schema.concat())).await;
+    let store = open(&old).await.unwrap();
     let mut asked = Vec::new();
     for pair in &pairs {
         asked.push(store.asked_run(pair).await.unwrap());

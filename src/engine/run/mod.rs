@@ -97,6 +97,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Found in order; stands unless somebody worked on it since.
     in_order: Vec<Planned>,
+    /// Planned operations that were approved, and so count towards no limit.
+    approved: HashMap<Limited, u32>,
     report: Report,
 }
 
@@ -188,6 +190,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_order: Vec::new(),
+            approved: HashMap::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -259,6 +262,7 @@ impl Run<'_> {
             }
         }
         for (kind, planned) in planned {
+            let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = plan::limit(kind, &self.connector.policy.safety, measure);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));

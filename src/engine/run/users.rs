@@ -8,9 +8,10 @@ use crate::{
     engine::{
         error::WorkError,
         missing::missing_account,
-        user::{View, fingerprint_of},
+        send::held_item,
+        user::{View, adoption, fingerprint_of},
     },
-    model::{Account, AdoptRule, Link, Operation, RunMode, Subject},
+    model::{Account, AdoptRule, HeldKind, Link, NewHeldItem, Operation, RunMode, Subject},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
@@ -159,9 +160,16 @@ impl Run<'_> {
             Decision::Plan(mut planned) => {
                 let known = forgo_impossible(&mut planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
+                let decided = forgo_rejected(&mut planned, target, subject);
                 let forgone = report.doubt.is_some() && planned.forgo_removals();
+                report.rejected += decided.rejected;
                 for operation in &planned.operations {
                     report.plan(subject, operation);
+                    if let Some(kind) = operation.limited()
+                        && target.is_approved(subject, &held_item(HeldKind::Gate(kind), operation))
+                    {
+                        *self.approved.entry(kind).or_default() += 1;
+                    }
                 }
                 Report::count(&mut report.planned, "join", planned.joins_after_create.len() as u64);
                 report.held += if self.options.mode == RunMode::DryRun { planned.holds.len() } else { 0 };
@@ -171,6 +179,9 @@ impl Run<'_> {
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
                 report.not_possible.append(&mut planned.findings.not_possible);
                 report.doubts.append(&mut planned.findings.doubts);
+                let conclusive = !forgone
+                    && planned.findings.doubts.is_empty()
+                    && account.is_none_or(|account| account.groups.is_some());
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
                 // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
@@ -182,11 +193,12 @@ impl Run<'_> {
                 if nothing && forgone {
                     return Verdict::Nothing;
                 }
-                if nothing && forgotten {
+                if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
                     return Verdict::LookAgain;
                 }
                 if nothing {
-                    report.unchanged += usize::from(!told && planned.findings.protected.is_none());
+                    report.unchanged +=
+                        usize::from(!told && planned.findings.protected.is_none() && decided.rejected == 0);
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
@@ -195,6 +207,10 @@ impl Run<'_> {
                 } else {
                     Verdict::FromWalk(Box::new(view()))
                 }
+            }
+            Decision::Adopt(account) if target.is_rejected(subject, &adoption(&account)) => {
+                report.rejected += 1;
+                Verdict::InOrder
             }
             Decision::Adopt(account) => {
                 Report::count(&mut report.planned, "adopt", 1);
@@ -266,6 +282,40 @@ impl Run<'_> {
             Some(_) => {}
             None => Report::count(&mut self.report.planned, "relink", 1),
         }
+    }
+}
+
+/// What operators decided about a plan.
+struct Decided {
+    /// Rejected operations that were taken out of it.
+    rejected: usize,
+    /// Whether something waits, or was decided, that is not planned any more.
+    outdated: bool,
+}
+
+/// Takes out of a plan what an operator rejected.
+fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
+    let standing = target.standing(subject);
+    if standing.is_empty() {
+        return Decided { rejected: 0, outdated: false };
+    }
+    let operations = planned.operations.iter().map(|operation| {
+        let kind = operation.limited().map_or(HeldKind::Activation, HeldKind::Gate);
+        held_item(kind, operation)
+    });
+    let wanted: Vec<NewHeldItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
+    let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
+    let before = planned.operations.len() + planned.holds.len();
+    let stays = |item: &NewHeldItem| !target.is_rejected(subject, item);
+    planned.operations.retain(|operation| stays(&held_item(HeldKind::Activation, operation)));
+    planned.holds.retain(|hold| stays(&hold_item(hold)));
+    Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
+}
+
+fn hold_item(hold: &plan::Hold) -> NewHeldItem {
+    match &hold.then {
+        Then::Do(operation) => held_item(hold.kind, operation),
+        Then::Adopt(account) => adoption(account),
     }
 }
 

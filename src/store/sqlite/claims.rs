@@ -370,6 +370,7 @@ impl Tx {
         };
         self.put_link(no, &link).await?;
         self.forget_dropped(no.target, &link.account).await?;
+        self.adopted(no, &claim.subject, link.account.as_str()).await?;
         self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);
         self.undo_with(undo);

@@ -68,6 +68,9 @@ impl Tx {
                 .execute(&mut self.conn)
                 .await?;
                 self.map_group(no, &source, &name, Some(number), None).await?;
+                if group.adopted {
+                    self.adopted(no, &claim.subject, group.id.as_str()).await?;
+                }
                 return Ok(!self.has_namesake(no, &source, &name, number).await?);
             }
             GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await?,

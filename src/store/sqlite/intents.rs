@@ -200,7 +200,7 @@ impl Tx {
     pub(super) async fn write_intent(&mut self, claim: &Claim, next: &NewIntent) -> StoreResult<IntentId> {
         let id = sqlx::query_scalar(
             "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
-             caused_at, arrives_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id",
+             caused_at, arrives_until, approval) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
         )
         .bind(claim.no.pair)
         .bind(claim.no.target)
@@ -214,9 +214,30 @@ impl Tx {
         .bind(codec::to_json(&claim.cause)?)
         .bind(millis(claim.caused_at))
         .bind(millis(next.arrives_until))
+        .bind(next.approved_by)
         .fetch_one(&mut self.conn)
         .await?;
         Ok(IntentId(id))
+    }
+
+    /// The approval that an open intent makes use of.
+    pub(super) async fn approval_of(&mut self, id: IntentId) -> StoreResult<Option<i64>> {
+        let approval: Option<Option<i64>> = sqlx::query_scalar("SELECT approval FROM intent WHERE id = ?1")
+            .bind(id.0)
+            .fetch_optional(&mut self.conn)
+            .await?;
+        Ok(approval.flatten())
+    }
+
+    /// Whether an open intent makes use of this approval.
+    pub(super) async fn is_under_way(&mut self, claim: &Claim, approval: i64) -> StoreResult<bool> {
+        let any = "SELECT EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2 AND approval = ?3)";
+        Ok(sqlx::query_scalar(any)
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .bind(approval)
+            .fetch_one(&mut self.conn)
+            .await?)
     }
 
     /// Takes back what was written down and never sent.

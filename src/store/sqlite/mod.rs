@@ -564,6 +564,14 @@ impl Store for SqliteStore {
         job!(self, [decision], |tx| tx.decide(&decision, now))
     }
 
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
+        job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
+    }
+
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| held::standing(conn, no))
+    }
+
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
         of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
     }

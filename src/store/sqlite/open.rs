@@ -21,12 +21,13 @@ use crate::store::{StoreError, StoreResult};
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// The steps of the schema, oldest first; one that was published is never changed.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "not possible", include_str!("migrations/0002_not_possible.sql")),
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
+    (20, "approvals", include_str!("migrations/0020_approvals.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

@@ -45,6 +45,9 @@ impl Tx {
             self.forget_intent(intent).await?;
         }
         for (intent, outcome) in &settled {
+            if let Some(approval) = self.approval_of(intent.id).await? {
+                self.use_up(approval, outcome).await?;
+            }
             self.settle(intent, outcome, now).await?;
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
@@ -100,9 +103,6 @@ impl Tx {
         }
         let mut written = Vec::with_capacity(step.next.len());
         for next in &step.next {
-            if let Some(item) = next.approved_by {
-                self.use_up(item).await?;
-            }
             written.push(self.write_intent(&claim, next).await?);
         }
         Ok(Stepped::Send(written))
