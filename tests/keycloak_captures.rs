@@ -138,6 +138,32 @@ fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
     );
 }
 
+/// Recorded from the listener's own jar in a real Keycloak: its user events name their user in `authDetails` alone.
+#[test]
+fn every_request_of_the_p2_listener_says_whom_to_look_at() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/p2-inc/keycloak-events-0.59.json");
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let requests = recorded["requests"].as_array().unwrap();
+    let decoded = decoded(requests);
+    let told: Vec<_> = decoded.iter().map(told).collect();
+    let expected = [
+        ("CREATE USER", "user:cf33ba90"),
+        ("LOGIN", LOGIN),
+        ("LOGIN", LOGIN),
+        ("UPDATE USER", "user:cf33ba90"),
+        ("UPDATE_PROFILE", "user:cf33ba90"),
+        ("LOGIN_ERROR", FAILED),
+        ("CREATE GROUP", "group:b07562a2"),
+        ("CREATE GROUP_MEMBERSHIP", "user:cf33ba90"),
+        ("DELETE USER", "user:cf33ba90"),
+    ];
+    assert_eq!(told, expected.map(|(kind, what)| format!("{kind}: {what}")));
+    for (request, event) in requests.iter().zip(&decoded) {
+        assert_eq!(Some(event.id.as_str()), request["id"].as_str());
+        assert!(!event.body.contains("127.0.0.1") && !event.body.contains("sessionId"), "{}", event.body);
+    }
+}
+
 #[test]
 fn no_address_or_session_of_a_capture_is_kept() {
     for file in files() {
