@@ -151,7 +151,10 @@ impl Case<'_> {
             }
         }
         self.port.breaker.succeeded();
-        Ok(account)
+        match account {
+            Some(account) => self.with_groups(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Notes when the user was last seen alive, and where it comes from.
@@ -347,6 +350,11 @@ impl Case<'_> {
         }
         if progressed {
             return Ok(Round::Again);
+        }
+        if planned.groups_unread
+            && let Some(account) = &view.account
+        {
+            return Err(self.unread_groups(&account.name.clone()));
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {

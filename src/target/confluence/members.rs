@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{AccountId, TargetGroupId},
     target::{
-        Applied, Page, TargetError,
+        Applied, Page, Target, TargetError,
         rest::{Ask, fold},
     },
 };
@@ -111,17 +111,7 @@ impl ConfluenceTarget {
         if let Some(groups) = found.groups {
             return Ok(groups.contains(&TargetGroupId::from(fold(group))));
         }
-        // The list of groups was not whole, so the group's side tells.
-        let mut cursor = None;
-        while let Some(page) = self.members_of(group, cursor.as_deref(), Some(deadline)).await? {
-            if page.items.contains(account) {
-                return Ok(true);
-            }
-            if page.next.is_none() {
-                break;
-            }
-            cursor = page.next;
-        }
-        Ok(false)
+        // The account's own list of groups was incomplete.
+        Ok(self.has_member(&TargetGroupId::from(fold(group)), account).await? == Some(true))
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
     target::{
-        Applied, Page, TargetError, TargetErrorKind,
+        Applied, Page, Target, TargetError, TargetErrorKind,
         rest::{Ask, error, fold, not_done, not_possible},
     },
 };
@@ -198,19 +198,7 @@ impl JiraTarget {
         if let Some(groups) = found.groups {
             return Ok(Some(groups.contains(&TargetGroupId::from(fold(group)))));
         }
-        // Jira cut the list of groups off, so the group's side tells.
-        let mut cursor = None;
-        loop {
-            let Some(page) = self.members_page(group, true, cursor.as_deref(), Some(deadline)).await? else {
-                return Ok(None);
-            };
-            if page.items.contains(account) {
-                return Ok(Some(true));
-            }
-            if page.next.is_none() {
-                return Ok(Some(false));
-            }
-            cursor = page.next;
-        }
+        // Jira left the list of groups out, or cut it.
+        self.has_member(&TargetGroupId::from(fold(group)), account).await
     }
 }
