@@ -21,6 +21,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod verify;
 mod work;
 
 pub use by_hand::Drained;

@@ -389,5 +389,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.not_possible.extend(more.not_possible);
     findings.doubts.extend(more.doubts);
     findings.protected = findings.protected.or(more.protected);
+    findings.repeated.extend(more.repeated);
     findings
 }

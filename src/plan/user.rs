@@ -98,6 +98,8 @@ pub struct Findings {
     pub doubts: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
+    /// What is planned again although it was done last time.
+    pub repeated: Vec<String>,
 }
 
 /// An operation that waits for a person from the start, whatever the limits say.

@@ -120,6 +120,9 @@ pub enum Applied {
     Group(TargetGroup),
     /// Done; nothing new to know.
     Done,
+    /// Answered with a success that the vendor does not document for this call, as a proxy that answers itself gives it:
+    /// done only if reading shows it.
+    Undocumented,
 }
 
 /// One page of a listing.

@@ -78,3 +78,59 @@ async fn memberships_that_cannot_be_read_are_an_error_that_names_the_user() {
     w.agrees();
     assert!(w.house.store.check().await.is_ok());
 }
+
+/// A reverse proxy that answers DELETE itself.
+fn swallowed() -> Fault {
+    Fault::status(200, "").method("DELETE").path("/group/user")
+}
+
+#[tokio::test]
+async fn a_removal_that_a_proxy_answers_without_effect_is_a_failure() {
+    let w = somebody(ShownGroups::All).await;
+    let fault = w.jira().faults.add(swallowed());
+    leave(&w, "alice", "/a-team").await;
+    w.calm().await;
+    let failed: Vec<_> = w.tasks().await.into_iter().filter_map(|task| task.error).map(|(_, text)| text).collect();
+    assert!(failed.iter().any(|text| text.contains("alice") && text.contains("it was not")), "{failed:?}");
+    let report = w.run().await;
+    assert!(report.errors.iter().any(|text| text.contains("it was not")), "{report:?}");
+    assert_eq!(report.done.get("leave"), None, "{report:?}");
+    assert_eq!(w.members("a-team"), ["alice", "bob"]);
+    w.jira().faults.remove(fault);
+    w.replay_dead().await;
+    w.run().await;
+    assert_eq!(w.members("a-team"), ["bob"]);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_removal_is_read_back_again_when_it_is_planned_again() {
+    let w = somebody(ShownGroups::All).await;
+    leave(&w, "bob", "/c-team").await;
+    w.settled().await;
+    assert!(w.members("c-team").is_empty(), "the first removal of its kind is read back");
+    // From here on a proxy answers; the next one is believed once, and no longer.
+    let fault = w.jira().faults.add(swallowed());
+    leave(&w, "alice", "/a-team").await;
+    w.settled().await;
+    assert_eq!(w.members("a-team"), ["alice", "bob"]);
+    let report = w.run().await;
+    assert!(report.errors.iter().any(|text| text.contains("it was not")), "{report:?}");
+    w.jira().faults.remove(fault);
+    w.replay_dead().await;
+    w.run().await;
+    w.agrees();
+}
+
+#[tokio::test]
+async fn a_removal_that_is_undone_again_and_again_is_reported() {
+    let w = somebody(ShownGroups::All).await;
+    w.jira().add_member("c-team", "alice");
+    let first = w.run().await;
+    assert_eq!((first.done.get("leave"), first.repeated.len()), (Some(&1), 0), "{first:?}");
+    w.jira().add_member("c-team", "alice");
+    let second = w.run().await;
+    assert!(second.repeated.iter().any(|text| text.contains("alice") && text.contains("c-team")), "{second:?}");
+    assert!(second.has_problems());
+    w.agrees();
+}

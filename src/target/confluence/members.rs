@@ -13,7 +13,7 @@ use crate::{
     model::{AccountId, TargetGroupId},
     target::{
         Applied, Page, Target, TargetError,
-        rest::{Ask, fold},
+        rest::{Ask, applied, fold},
     },
 };
 
@@ -74,7 +74,7 @@ impl ConfluenceTarget {
         let ask = Ask::new(Method::PUT, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -95,7 +95,7 @@ impl ConfluenceTarget {
         let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
         }
         let said = self.rest.said(&answer, Some(login));
         let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
