@@ -14,7 +14,7 @@ use crate::{
     model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
-    target::TargetInfo,
+    target::{TargetError, TargetInfo},
 };
 
 /// What is different for a subject that a run works.
@@ -74,6 +74,8 @@ pub(super) struct Case<'e> {
     pub fingerprint: String,
     /// Operations that are not tried again in this piece of work.
     pub set_aside: HashSet<String>,
+    /// Why the account's groups could not be read; `None`: they were, or were not asked for.
+    pub unread_groups: Option<TargetError>,
 }
 
 impl<'e> Case<'e> {
@@ -106,6 +108,7 @@ impl<'e> Case<'e> {
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
+            unread_groups: None,
         })
     }
 

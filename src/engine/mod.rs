@@ -12,6 +12,7 @@ mod clock;
 mod doubt;
 mod error;
 mod group;
+mod membership;
 mod missing;
 mod ports;
 mod retry;
@@ -21,6 +22,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod verify;
 mod work;
 
 pub use by_hand::Drained;

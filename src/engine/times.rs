@@ -29,6 +29,8 @@ pub struct EngineTimes {
     pub throttled: SignedDuration,
     /// How long a side is left alone that refused our credentials or rights, or was another than before.
     pub refused: SignedDuration,
+    /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
+    pub read_back: Vec<SignedDuration>,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -56,6 +58,7 @@ impl Default for EngineTimes {
             ],
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -78,6 +81,7 @@ impl EngineTimes {
             retries: vec![short, SignedDuration::from_millis(200)],
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            read_back: vec![short],
             after_failure: SignedDuration::from_millis(300),
         }
     }
