@@ -74,6 +74,8 @@ pub(super) struct Case<'e> {
     pub fingerprint: String,
     /// Operations that are not tried again in this piece of work.
     pub set_aside: HashSet<String>,
+    /// Why operations were refused for good.
+    pub refused: Vec<TargetError>,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
 }
@@ -108,6 +110,7 @@ impl<'e> Case<'e> {
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
+            refused: Vec::new(),
             unread_groups: None,
         })
     }
