@@ -436,6 +436,7 @@ mod tests {
             summary: Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored(),
             decision: None,
             open_items: 0,
+            rejected_items: 0,
             items: 0,
         };
         known.held.push(&set);

@@ -13,6 +13,7 @@ mod doubt;
 mod error;
 mod group;
 mod membership;
+mod missing;
 mod ports;
 mod retry;
 mod run;

@@ -12,6 +12,7 @@ mod groups;
 mod hook;
 mod joins;
 mod memberships;
+mod missing;
 mod people;
 mod restart;
 mod runs;
