@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod access;
+mod answers;
 mod attributes;
 mod crowd;
 mod defects;
