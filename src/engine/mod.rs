@@ -12,6 +12,7 @@ mod clock;
 mod doubt;
 mod error;
 mod group;
+mod order;
 mod ports;
 mod retry;
 mod run;

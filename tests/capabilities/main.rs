@@ -10,6 +10,7 @@ mod faults;
 mod groups;
 mod hook;
 mod joins;
+mod link_orders;
 mod people;
 mod restart;
 mod runs;

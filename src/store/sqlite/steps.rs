@@ -67,7 +67,14 @@ impl Tx {
         if !settled.is_empty() {
             self.record_look(&claim).await?;
         }
+        let was = match (&step.order, claim.subject.as_user()) {
+            (Some(_), Some(user)) => self.link(claim.no, user).await?.map(|link| link.account),
+            _ => None,
+        };
         self.write_link(&claim, step.link, now).await?;
+        if let Some(end) = &step.order {
+            self.end_order(&claim, end, was.as_ref(), now).await?;
+        }
         let mut raise = step.raise;
         if let Some(group) = step.group {
             raise.extend(self.concerned(&claim, &group).await?);
