@@ -96,6 +96,7 @@ macro_rules! every_expectation {
                 an_approved_adopted_group_may_lose_members,
             }
             links: {
+                a_dropped_link_leaves_a_change_and_comes_back_with_its_account,
                 a_link_comes_back_as_it_was_written,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,

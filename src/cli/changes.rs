@@ -106,7 +106,10 @@ impl ChangesArgs {
 /// What was done, in a few words.
 pub(super) fn sentence(change: &Change) -> String {
     serde_json::from_value::<Operation>(change.after.clone()).map_or_else(
-        |_| format!("{} {}", change.verb.replace('_', " "), change.name),
+        |_| {
+            let why = change.after["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{} {}{why}", change.verb.replace('_', " "), change.name)
+        },
         |operation| operation.to_string(),
     )
 }

@@ -67,6 +67,7 @@ looking! {
         fn still_held(&self, token: Token) -> bool;
         fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
         fn links(&self, pair: &Pair) -> Vec<Link>;
+        fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn linked_elsewhere(&self, pair: &Pair) -> BTreeMap<AccountId, ConnectorName>;
         fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;
         fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;

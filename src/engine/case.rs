@@ -37,6 +37,8 @@ pub struct Worked {
     pub done: Vec<Operation>,
     /// Accounts and groups that were adopted.
     pub adopted: u32,
+    /// Links that were dropped because their accounts are gone.
+    pub dropped: u32,
     /// How many operations wait for a person.
     pub held: usize,
     /// What is worth telling.
@@ -56,6 +58,8 @@ pub(super) struct Case<'e> {
     pub claim: Claimed,
     /// The user's link as it is known by now; written with the next step.
     pub link: Option<Link>,
+    /// Whether the linked account is confirmed to be gone.
+    pub account_gone: bool,
     /// What the next step writes.
     pub step: Step,
     /// Whether a group was renamed, which the next step settles.
@@ -93,6 +97,7 @@ impl<'e> Case<'e> {
             rules,
             claim,
             link,
+            account_gone: false,
             step: Step::default(),
             renamed_group: false,
             held: Vec::new(),

@@ -12,6 +12,7 @@ mod clock;
 mod doubt;
 mod error;
 mod group;
+mod missing;
 mod order;
 mod ports;
 mod retry;

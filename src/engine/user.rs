@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
-    store::{Adopted, Claimed, Holder, LinkWrite},
+    store::{Adopted, Claimed, Holder},
     target::Applied,
 };
 
@@ -87,6 +87,7 @@ impl Case<'_> {
                 presence: &view.presence,
                 link: self.link.as_ref(),
                 account: view.account.as_ref(),
+                account_gone: self.account_gone,
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
@@ -130,6 +131,7 @@ impl Case<'_> {
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.connector.breaker.succeeded();
+        self.restore_dropped().await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(account.as_ref()).await?;
@@ -140,17 +142,22 @@ impl Case<'_> {
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
-        let Some(link) = &self.link else { return Ok(None) };
-        let account = self.port.target.account(&link.account).await?;
-        match &account {
-            None => {
-                // Before a link is given up: is this still the server that we knew?
-                self.engine.probe(&self.port).await?;
-            }
-            Some(account) => {
+        let Some(id) = self.link.as_ref().map(|link| link.account.clone()) else { return Ok(None) };
+        let mut account = self.port.target.account(&id).await?;
+        self.account_gone = false;
+        if account.is_none() && self.is_missing_for_long().await? {
+            self.see_another_account().await?;
+            account = self.port.target.account(&id).await?;
+            self.account_gone = account.is_none();
+        }
+        match (&account, &self.link) {
+            (None, _) | (_, None) => {}
+            (Some(account), Some(link)) => {
+                let there_again = link.missing_since.is_some();
                 let known = (&link.name, link.deactivated_by_us);
-                if known != (&account.name, link.deactivated_by_us && !account.active) {
+                if there_again || known != (&account.name, link.deactivated_by_us && !account.active) {
                     if let Some(link) = self.link.as_mut() {
+                        link.missing_since = None;
                         link.name.clone_from(&account.name);
                         // Somebody activated it: whoever deactivates it next, it was not us.
                         link.deactivated_by_us &= !account.active;
@@ -224,10 +231,14 @@ impl Case<'_> {
                 self.defer(self.engine.times.step_back).await?;
                 Ok(Round::Released)
             }
-            Decision::Unlink => {
-                self.link = None;
-                self.step.link = Some(LinkWrite::Remove);
-                self.flush().await?;
+            Decision::Missing => {
+                self.recheck_missing().await?;
+                Ok(Round::Released)
+            }
+            Decision::DropLink => {
+                if !self.drop_link().await? {
+                    return Ok(Round::Complete);
+                }
                 view.account = None;
                 view.holder = NameHolder::NotAsked;
                 Ok(Round::Again)

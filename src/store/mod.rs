@@ -66,6 +66,8 @@ pub struct Claimed {
     pub caused_at: Timestamp,
     /// The user's link, its account being claimed too.
     pub link: Option<Link>,
+    /// Links of a user without one that were dropped because their accounts were gone, the newest first.
+    pub dropped: Vec<Link>,
     /// Open intents of the subject or of its account, left behind by claims that ended; none of them can arrive any more.
     pub intents: Vec<OpenIntent>,
     /// Held items of the subject that an operator decided; a decision stands while the fingerprint is the same. Approved
@@ -167,6 +169,16 @@ pub enum LinkWrite {
     Put(Link),
     /// Taken away (its account is gone).
     Remove,
+    /// Dropped, because its account is confirmed to be gone. It leaves a change, and is kept as it was for an account
+    /// that comes back, see [`Claimed::dropped`].
+    Drop {
+        /// The reason.
+        why: String,
+        /// Hourly limit; `None`: unlimited or approved. Past it nothing is dropped.
+        limit: Option<u32>,
+        /// The held item that approves it, which is thereby used up.
+        approved_by: Option<i64>,
+    },
 }
 
 /// Where the name comes from that is written of a target's group.
@@ -447,6 +459,9 @@ pub struct PairCounts {
     pub dead: u64,
     /// Links.
     pub links: u64,
+    /// Links whose accounts are missing at the target.
+    #[serde(default)]
+    pub missing: u64,
     /// Links whose account was not deactivated by us: what the safety gate counts as active.
     pub active_links: u64,
     /// Memberships that we gave.
@@ -632,6 +647,9 @@ pub trait Store: Send + Sync {
 
     /// All links of a pair.
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
+
+    /// Links of a pair that were dropped because their accounts were gone, the newest first.
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
 
     /// Accounts of this target that other connectors link, and which ones.
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;

@@ -11,6 +11,7 @@ mod groups;
 mod hook;
 mod joins;
 mod link_orders;
+mod missing;
 mod people;
 mod restart;
 mod runs;

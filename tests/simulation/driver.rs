@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Dice, Engine, Report, RunOptions, TargetPort},
-    model::{AdoptRule, ErrorClass, FirstRun, Operation, Pair, Policy, RunTrigger, Safety},
+    model::{AdoptRule, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
 
@@ -65,6 +65,7 @@ enum Next {
     Crash,
     Drift,
     StoreFails,
+    Hide,
     Advance,
 }
 
@@ -363,6 +364,9 @@ impl<'s> Simulation<'s> {
         if self.left.drift > 0 {
             choices.push((2, Next::Drift));
         }
+        if self.left.hide > 0 {
+            choices.push((2, Next::Hide));
+        }
         if !busy {
             return choices;
         }
@@ -453,6 +457,7 @@ impl<'s> Simulation<'s> {
             Next::Crash => self.crash().await,
             Next::Drift => self.drift(),
             Next::StoreFails => self.store_fails(),
+            Next::Hide => self.hide(),
             Next::Advance => self.advance().await,
         }
         if stirs {
@@ -624,6 +629,21 @@ impl<'s> Simulation<'s> {
         self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
     }
 
+    /// The target does not find an account for a while: as long as a stale node takes, or a resync, or for hours.
+    fn hide(&mut self) {
+        self.left.hide -= 1;
+        self.lost = true;
+        self.run_since.clear();
+        self.running_since.clear();
+        let mut world = self.shared.world();
+        let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
+        let account = &accounts[self.rng.random_range(0..accounts.len())];
+        let minutes = [1, 5, 20, 120][self.rng.random_range(0..4)];
+        let until = world.now + SignedDuration::from_mins(minutes);
+        world.hidden.insert(account.id.clone(), until);
+        world.say(format!("target: {} is not found for {minutes} minutes", account.id));
+    }
+
     /// From now on so many calls of the store fail.
     fn store_fails(&mut self) {
         self.left.store -= 1;
@@ -678,6 +698,7 @@ impl<'s> Simulation<'s> {
             times.push(if request.sender.is_some() { past(request.deadline) } else { request.deadline + MARGIN });
         }
         times.extend(world.pending.as_ref().map(|pending| pending.by));
+        times.extend(world.hidden.values());
         times.retain(|time| *time > world.now);
         times.sort();
         times
@@ -750,7 +771,7 @@ impl<'s> Simulation<'s> {
         if wrong.iter().any(|violation| violation.starts_with("L:")) {
             return wrong;
         }
-        wrong.extend(checks::always(&self.shared.world(), &known));
+        wrong.extend(checks::always(&self.shared.world(), &known, self.lost));
         let mut recorded = 0;
         for pair in &self.pairs {
             let filter = TaskFilter { connector: Some(pair.connector.clone()), limit: 100, ..TaskFilter::default() };
@@ -763,7 +784,9 @@ impl<'s> Simulation<'s> {
             }
             let connector = Some(pair.connector.clone());
             let filter = ChangeFilter { connector, limit: 10_000, ..ChangeFilter::default() };
-            recorded += self.store.changes(&filter).await.expect("the store answers").len();
+            let changes = self.store.changes(&filter).await.expect("the store answers");
+            // A dropped link is recorded, but nothing is sent.
+            recorded += changes.iter().filter(|change| change.limited != Some(Limited::DropLink)).count();
         }
         let world = self.shared.world();
         if recorded != world.intents.len() {

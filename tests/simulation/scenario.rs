@@ -54,6 +54,8 @@ pub struct Budget {
     pub drift: u32,
     /// The store fails for a while.
     pub store: u32,
+    /// The target does not find one of its accounts for a while.
+    pub hide: u32,
 }
 
 /// See the module.
@@ -109,6 +111,7 @@ pub const ONE: Scenario = Scenario {
         run: 0,
         drift: 0,
         store: 0,
+        hide: 0,
     },
 };
 

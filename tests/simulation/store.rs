@@ -145,7 +145,7 @@ impl WatchedStore {
             }
             let done = settled.outcome.took_effect();
             world.say(format!("    settled: {operation}: {}", if done { "done" } else { "not done" }));
-            if effect && !done {
+            if effect && !done && settled.outcome != usersync::model::ChangeOutcome::NotSeen {
                 world.violated("seen", format!("{operation} took effect, but its change says that it did not"));
             }
         }
@@ -354,6 +354,10 @@ impl Store for WatchedStore {
 
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         self.gated("reads all links", self.inner.links(pair)).await
+    }
+
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        self.gated("reads dropped links", self.inner.dropped_links(pair)).await
     }
 
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {

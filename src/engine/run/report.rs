@@ -92,6 +92,7 @@ impl Report {
             Self::count(&mut self.done, operation.verb(), 1);
         }
         Self::count(&mut self.done, "adopt", u64::from(worked.adopted));
+        Self::count(&mut self.done, "drop_link", u64::from(worked.dropped));
         self.held += worked.held;
         self.raised += usize::from(worked.later);
         self.not_possible.extend(worked.findings.not_possible);

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     engine::{
         error::WorkError,
+        missing::missing_account,
         send::held_item,
         user::{View, adoption, fingerprint_of},
     },
@@ -38,14 +39,23 @@ impl Run<'_> {
             if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
             }
-            let link = target.links.get(&user.id);
+            let linked = target.links.get(&user.id);
+            let (has_dropped, returned) = (target.dropped.contains_key(&user.id), target.returned(&user.id));
+            if let (Some(link), Some(returned)) = (linked, returned) {
+                self.report_beside_replacement(link, returned);
+            }
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
                 look: look.min(target.look),
-                account: link.map(|link| link.account.clone()),
+                account: linked.map(|link| link.account.clone()),
             };
             let presence = Presence::Present(user);
-            match self.plan_user(&presence, link, target, groups, &planned.subject) {
+            let verdict = self.plan_user(&presence, linked.or(returned), target, groups, &planned.subject);
+            // Whether an account is back is for the work on its user to say.
+            let reads_again = linked.is_none() && has_dropped;
+            match verdict {
+                Verdict::FromWalk(_) if reads_again => items.push(Item { planned, view: None }),
+                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item { planned, view: None }),
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(view) => items.push(Item { planned, view: Some(*view) }),
@@ -66,7 +76,10 @@ impl Run<'_> {
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
-        let mut absent: Vec<&Link> = target.links.values().filter(|link| !source.holds(&link.user)).collect();
+        let returned = target.dropped.keys().filter(|user| !target.links.contains_key(*user));
+        let returned = returned.filter_map(|user| target.returned(user));
+        let mut absent: Vec<&Link> =
+            target.links.values().chain(returned).filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
@@ -78,7 +91,8 @@ impl Run<'_> {
         }
         for link in absent {
             let subject = Subject::User(link.user.clone());
-            let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
+            let account = target.links.get(&link.user).map(|link| link.account.clone());
+            let planned = Planned { subject, look: target.look, account };
             let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
             if !active {
                 self.report.unchanged += 1;
@@ -95,6 +109,17 @@ impl Run<'_> {
             }
         }
         Ok(items)
+    }
+
+    /// An account that was gone is back, but its user has another by now: an operator decides.
+    fn report_beside_replacement(&mut self, link: &Link, returned: &Link) {
+        if returned.account != link.account {
+            self.report.conflicts.push(format!(
+                "{}: the account {} ({}) is back at {}, but was replaced by {} ({}) while it was missing. Delete or deactivate \
+                 one of them there",
+                link.name, returned.name, returned.account, self.pair.target, link.name, link.account
+            ));
+        }
     }
 
     fn plan_user(
@@ -127,6 +152,7 @@ impl Run<'_> {
             presence,
             link,
             account,
+            account_gone: false,
             holder: &holder,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
@@ -170,10 +196,12 @@ impl Run<'_> {
                     && account.is_none_or(|account| account.groups.is_some());
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
-                // Somebody activated an account that we had deactivated: that is to be noted.
-                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
-                    && account.is_some_and(|account| account.active)
-                    && self.options.mode == RunMode::Apply;
+                // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
+                // to be noted.
+                let forgotten = link.is_some_and(|link| {
+                    link.missing_since.is_some()
+                        || link.deactivated_by_us && account.is_some_and(|account| account.active)
+                }) && self.options.mode == RunMode::Apply;
                 if nothing && forgone {
                     return Verdict::Nothing;
                 }
@@ -207,11 +235,13 @@ impl Run<'_> {
                 report.conflicts.push(text);
                 if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain }
             }
-            Decision::TakeOver(..)
-            | Decision::LookAt(_)
-            | Decision::WaitFor(_)
-            | Decision::Later
-            | Decision::Unlink => {
+            Decision::Missing | Decision::DropLink => {
+                if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
+                    report.doubts.push(missing_account(&link.name, link.missing_since.unwrap_or(target.began)));
+                }
+                Verdict::LookAgain
+            }
+            Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
                 self.model_entangled(presence, link, subject);
                 Verdict::LookAgain
             }
@@ -235,6 +265,7 @@ impl Run<'_> {
             presence,
             link: Some(&link),
             account: Some(target.accounts.get(&account.id).unwrap_or(account)),
+            account_gone: false,
             holder: &NameHolder::Own,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),

@@ -66,6 +66,8 @@ pub(super) struct TargetWalk {
     /// Before the first account was read.
     pub began: Timestamp,
     pub links: IdMap<UserId, Link>,
+    /// Links that were dropped because their accounts were gone, by user.
+    pub dropped: IdMap<UserId, Vec<Link>>,
     elsewhere: BTreeMap<AccountId, ConnectorName>,
     pub accounts: IdMap<AccountId, Account>,
     /// How logins are compared.
@@ -184,6 +186,10 @@ impl Engine {
         let (look, began) = (self.store.next_look().await?, self.clock.now());
         let links: IdMap<UserId, Link> =
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
+        let mut dropped: IdMap<UserId, Vec<Link>> = IdMap::default();
+        for link in self.store.dropped_links(pair).await? {
+            dropped.entry(link.user.clone()).or_default().push(link);
+        }
         let elsewhere = self.store.linked_elsewhere(pair).await?;
         let known = self.store.not_possible(pair).await?;
         let mut standing: HashMap<Subject, Vec<HeldItem>> = HashMap::new();
@@ -212,6 +218,7 @@ impl Engine {
             look,
             began,
             links,
+            dropped,
             elsewhere,
             accounts,
             case,
@@ -275,6 +282,14 @@ async fn walk_members(connector: &Connector, group: GroupState) -> Result<(Group
 }
 
 impl TargetWalk {
+    /// The dropped link of a user whose account the target has again.
+    pub fn returned(&self, user: &UserId) -> Option<&Link> {
+        self.dropped
+            .get(user)?
+            .iter()
+            .find(|link| self.accounts.contains_key(&link.account) && !self.elsewhere.contains_key(&link.account))
+    }
+
     /// Who holds a login, as far as the walk tells.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
         let names = self.names.get_or_init(|| Names {

@@ -130,6 +130,7 @@ impl Tx {
                 .await?;
         }
         let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
+        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let (order, unlinked) = self.ordered(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
@@ -153,6 +154,7 @@ impl Tx {
             cause,
             caused_at,
             link,
+            dropped,
             intents,
             decided,
             not_possible,
@@ -184,6 +186,14 @@ impl Tx {
         }
     }
 
+    /// Dropped links of a user who has no other link.
+    async fn dropped_of(&mut self, no: PairNo, subject: &Subject, link: Option<&Link>) -> StoreResult<Vec<Link>> {
+        match subject.as_user() {
+            Some(user) if link.is_none() => self.dropped(no, user).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
     pub(super) async fn claim_planned(
         &mut self,
         pair: &Pair,
@@ -212,6 +222,7 @@ impl Tx {
             .fetch_one(&mut self.conn)
             .await?;
         let decided = self.decided(no, subject).await?;
+        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let (order, unlinked) = self.ordered(no, subject).await?;
         let token = self.take(Claim {
@@ -233,6 +244,7 @@ impl Tx {
             cause,
             caused_at: now,
             link,
+            dropped,
             intents: Vec::new(),
             decided,
             not_possible,
@@ -370,6 +382,7 @@ impl Tx {
             Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
         };
         self.put_link(no, &link).await?;
+        self.forget_dropped(no.target, &link.account).await?;
         self.adopted(no, &claim.subject, link.account.as_str()).await?;
         self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);

@@ -7,6 +7,7 @@
 mod changes;
 mod claims;
 mod codec;
+mod dropped;
 mod endings;
 mod error;
 mod events;
@@ -390,6 +391,10 @@ impl Store for SqliteStore {
 
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         of_pair!(self, pair, Vec::new(), |conn, no| links::all(conn, no))
+    }
+
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| dropped::all(conn, no))
     }
 
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {

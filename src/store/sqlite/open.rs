@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "not possible", include_str!("migrations/0002_not_possible.sql")),
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
+    (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
     (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
 ];

@@ -98,6 +98,12 @@ impl Tx {
         };
         self.audit(&order.by, &line, now).await?;
         if *end == OrderEnd::Done {
+            // What was dropped before does not come back by itself.
+            sqlx::query("DELETE FROM dropped_link WHERE pair = ?1 AND user = ?2")
+                .bind(claim.no.pair)
+                .bind(order.user.as_str())
+                .execute(&mut self.conn)
+                .await?;
             self.raise_conflicts(claim, now).await?;
         }
         Ok(())

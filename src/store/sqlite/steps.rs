@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{memory::Claim, writer::Tx};
 use crate::{
-    model::{Cause, ChangeOutcome, Operation, Priority, Token},
+    model::{Cause, ChangeOutcome, Limited, Operation, Priority, Token},
     store::{LinkWrite, Step, Stepped, StoreError, StoreResult},
 };
 
@@ -71,7 +71,9 @@ impl Tx {
             (Some(_), Some(user)) => self.link(claim.no, user).await?.map(|link| link.account),
             _ => None,
         };
-        self.write_link(&claim, step.link, now).await?;
+        if let Some(done) = self.write_link(&claim, step.link, now).await? {
+            return Ok(Stepped::PastLimit { done });
+        }
         if let Some(end) = &step.order {
             self.end_order(&claim, end, was.as_ref(), now).await?;
         }
@@ -113,7 +115,13 @@ impl Tx {
         Ok(Stepped::Send(written))
     }
 
-    async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>, now: Timestamp) -> StoreResult<()> {
+    /// Writes a link. A drop past its limit is not written; then this returns how many were dropped in the last hour.
+    async fn write_link(
+        &mut self,
+        claim: &Claim,
+        write: Option<LinkWrite>,
+        now: Timestamp,
+    ) -> StoreResult<Option<u32>> {
         match write {
             None => {}
             Some(LinkWrite::Put(link)) => {
@@ -127,7 +135,18 @@ impl Tx {
                     self.wake_waiting(claim.no, &claim.subject, now).await?;
                 }
             }
+            Some(LinkWrite::Drop { why, limit, approved_by }) => {
+                let done = self.done_in_last_hour(claim.no, Limited::DropLink, now).await?;
+                if limit.is_some_and(|limit| done >= limit) {
+                    return Ok(Some(done));
+                }
+                if let Some(item) = approved_by {
+                    self.check_approved(claim, item).await?;
+                    self.use_up(item, &ChangeOutcome::Done).await?;
+                }
+                self.drop_link(claim, &why, approved_by.is_some(), now).await?;
+            }
         }
-        Ok(())
+        Ok(None)
     }
 }
