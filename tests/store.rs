@@ -102,6 +102,7 @@ macro_rules! every_expectation {
                 a_link_comes_back_as_it_was_written,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,
+                an_order_about_a_link_is_given_to_whoever_works_the_user,
                 who_was_seen_alive_is_remembered,
                 a_managed_group_knows_what_feeds_it,
                 a_group_with_an_intent_under_way_waits,

@@ -19,9 +19,9 @@ use crate::{
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
+        TaskFilter, Waiting,
     },
 };
 
@@ -84,6 +84,8 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
+        fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
         fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
         fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
@@ -113,6 +115,7 @@ looking! {
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
         fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
         fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();

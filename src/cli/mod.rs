@@ -15,6 +15,7 @@ mod exit;
 mod explain;
 mod held;
 mod keycloak;
+mod link;
 mod looking;
 mod out;
 mod people;
@@ -28,6 +29,7 @@ mod stop;
 mod sync;
 mod target;
 mod tasks;
+mod unlink;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -108,6 +110,8 @@ enum Command {
     Plan(plan::PlanArgs),
     Sync(sync::SyncArgs),
     Explain(explain::ExplainArgs),
+    Link(link::LinkArgs),
+    Unlink(unlink::UnlinkArgs),
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
@@ -160,6 +164,8 @@ impl Command {
             Self::Plan(args) => args.run(context).await,
             Self::Sync(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Link(args) => args.run(context).await,
+            Self::Unlink(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,

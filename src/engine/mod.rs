@@ -14,6 +14,7 @@ mod error;
 mod group;
 mod membership;
 mod missing;
+mod order;
 mod ports;
 mod retry;
 mod run;

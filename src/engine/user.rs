@@ -31,7 +31,7 @@ pub(super) struct View {
 }
 
 /// Whether the claim is still held after a round.
-enum Round {
+pub(super) enum Round {
     Again,
     LookAgain,
     Complete,
@@ -67,11 +67,20 @@ impl Case<'_> {
             Some(view) => view,
             None => self.look(id).await?,
         };
+        if let Some(order) = self.claim.order.take() {
+            if view.walked.is_some() {
+                view = self.look(id).await?;
+            }
+            if matches!(self.carry_out_order(id, &order, &mut view).await?, Round::Released) {
+                return Ok(false);
+            }
+        }
         let mut in_ring = false;
         for _ in 0..ROUNDS {
             self.know_state(fingerprint_of(&view.presence));
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
+            let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
             let mut decision = plan::decide(&Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
@@ -82,7 +91,7 @@ impl Case<'_> {
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
-                adopt_freely: self.rules.first || self.connector.policy.adopt == AdoptRule::Always,
+                adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
                 in_ring,
                 own_login: &self.info.signed_in_as,
@@ -246,7 +255,12 @@ impl Case<'_> {
 
     /// Links an account that was found by name and claims it, then reads it again: what was read before the claim counts
     /// for nothing.
-    async fn take(&mut self, account: &Account, from: Option<UserId>, view: &mut View) -> Result<Round, WorkError> {
+    pub(super) async fn take(
+        &mut self,
+        account: &Account,
+        from: Option<UserId>,
+        view: &mut View,
+    ) -> Result<Round, WorkError> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
         let link =

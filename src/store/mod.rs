@@ -75,8 +75,43 @@ pub struct Claimed {
     pub decided: Vec<HeldItem>,
     /// What is known to be impossible for it: not sent again while its state at the source is the same.
     pub not_possible: Vec<NotPossible>,
+    /// What an operator ordered about the user's link and is not done yet.
+    pub order: Option<LinkOrder>,
+    /// The account whose link to the user an operator removed: it is not adopted without an approval.
+    pub unlinked: Option<AccountId>,
     /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
     pub wanted: bool,
+}
+
+/// What an operator orders about a user's link. Whoever works the user next carries it out, after both sides were read
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkOrder {
+    /// The user.
+    pub user: UserId,
+    /// The account that the user is to be linked to; `None`: the link is to be removed.
+    pub account: Option<AccountId>,
+    /// The operator.
+    pub by: String,
+    /// When it was ordered.
+    pub at: Timestamp,
+    /// How it ended; `None`: not carried out yet.
+    pub ended: Option<OrderEnd>,
+    /// The account whose link was removed by an order, until another is made by one.
+    pub unlinked: Option<AccountId>,
+}
+
+/// How an order about a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum OrderEnd {
+    /// Carried out.
+    Done,
+    /// Refused, and nothing was changed.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 /// An operation written down before it is sent. [7]
@@ -212,6 +247,8 @@ pub struct Step {
     pub raise: Vec<Subject>,
     /// What is known to be impossible for the subject becomes exactly this.
     pub not_possible: Option<Vec<NotPossible>>,
+    /// How the open order about the user's link ended. One that is done raises the conflicts of the target's pairs.
+    pub order: Option<OrderEnd>,
     /// Intents that were not sent and never will be: they leave no change.
     pub unsent: Vec<IntentId>,
     /// What is sent next.
@@ -747,6 +784,23 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// Orders that the user be linked to this account, or that the link be removed; replaces an order before it. The
+    /// user's task is raised; what came of it is audited and read by [`Store::link_order`].
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// The newest order about a user's link.
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>>;
+
+    /// Orders of a pair that are not carried out yet, or that removed a link.
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>>;
 
     /// Withdraws rejections of a set, all or these; their subjects' tasks are raised, so that they are planned again.
     /// Returns how many.

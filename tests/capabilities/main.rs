@@ -11,6 +11,7 @@ mod faults;
 mod groups;
 mod hook;
 mod joins;
+mod link_orders;
 mod memberships;
 mod missing;
 mod people;

@@ -257,6 +257,20 @@ async fn decisions_are_written_with_who_and_why() {
 }
 
 #[tokio::test]
+async fn a_rejection_is_listed_until_it_is_withdrawn() {
+    let place = Place::nowhere();
+    full(&place).await;
+    place.run(&["held", "withdraw", "1"]).await.ended(1).says("no rejection stands there");
+    place.run(&["held", "reject", "1"]).await.ended(0).says("usersync held withdraw 1");
+    place.run(&["held", "list"]).await.ended(0).says("1 rejected").says("usersync held withdraw ID");
+    place.run(&["held", "show", "1"]).await.ended(0).says("usersync held withdraw 1");
+    place.run(&["held", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
+    place.run(&["held", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
+    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of set 1");
+}
+
+#[tokio::test]
 async fn what_people_did_is_listed() {
     let place = Place::nowhere();
     full(&place).await;

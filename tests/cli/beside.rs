@@ -70,6 +70,24 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
 }
 
 #[tokio::test]
+async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let jira = &grounds.jira;
+    let ran = place.run(&["unlink", "staff7"]).await;
+    ran.ended(0).says("unlink").says("done");
+    let key = jira.snapshot().account("staff7").expect("it stays").key.clone();
+    place.run(&["unlink", "staff7"]).await.ended(2).complains("has no link there");
+    place.run(&["link", "staff7", "nobody"]).await.ended(2).complains("account nobody");
+    place.run(&["link", "staff7", "staff8"]).await.ended(1).complains("refused").complains("usersync unlink");
+    house.stop().await;
+    place.run(&["link", "staff7", "staff7"]).await.ended(0).says("done");
+    place.run(&["audit"]).await.ended(0).says("done: link user").says("tester");
+    let (code, document) = place.json(&["link", "staff7", &key]).await;
+    assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
+}
+
+#[tokio::test]
 async fn a_first_run_waits_and_is_approved_beside_the_server() {
     let (grounds, place, house) = running(Policy::default()).await;
     for _ in 0..200 {

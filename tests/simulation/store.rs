@@ -18,9 +18,9 @@ use usersync::{
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting, sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
+        TaskFilter, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -523,6 +523,25 @@ impl Store for WatchedStore {
 
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
         self.quietly(self.inner.decide(decision, now)).await
+    }
+
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.order_link(pair, user, account, by, now)).await
+    }
+
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
+        self.quietly(self.inner.link_order(pair, user)).await
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        self.quietly(self.inner.link_orders(pair)).await
     }
 
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {

@@ -27,7 +27,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
     let mut exit = Exit::Done;
     let mut asked: BTreeMap<Pair, Option<RunId>> = BTreeMap::new();
     for pair in pairs {
-        if let Some(failure) = kept_from(work, pair).await? {
+        if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
             out.error(&failure);
             exit = exit.and(failure.exit);
             continue;

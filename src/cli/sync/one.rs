@@ -88,7 +88,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
 
 /// Why nobody of this pair is worked now.
 async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
-    if let Some(failure) = kept_from(work, pair).await? {
+    if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
         return Ok(Some(failure));
     }
     if work.opened.store.pair_state(pair).await? == PairState::InService {

@@ -89,7 +89,7 @@ async fn one_pair(
     options: RunOptions,
     ended: &mut Ended,
 ) -> Result<Exit, Failure> {
-    if let Some(failure) = kept_from(work, pair).await? {
+    if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
         return Err(failure);
     }
     let store = engine.store();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{AccountId, Cause, ConnectorName, Link, Look, Pair, Priority, RunId, Subject, TargetName, Token, UserId},
-    store::{Adopted, Claimed, Holder, Planned, StoreError, StoreResult},
+    store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
 };
 
 /// When to ask again for an account that another claim holds, whose end nobody knows.
@@ -138,6 +138,7 @@ impl Tx {
         let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
+        let (order, unlinked) = self.ordered(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
         let token = self.take(Claim {
@@ -164,6 +165,8 @@ impl Tx {
             intents,
             decided,
             not_possible,
+            order,
+            unlinked,
             wanted,
         }))
     }
@@ -173,6 +176,13 @@ impl Tx {
         let undo = self.memory.take(Claim { token, ..claim });
         self.undo_with(Some(undo));
         token
+    }
+
+    /// The open order about the subject's link, and the account whose link an order removed.
+    async fn ordered(&mut self, no: PairNo, subject: &Subject) -> StoreResult<(Option<LinkOrder>, Option<AccountId>)> {
+        let Some(order) = self.order(no, subject).await? else { return Ok((None, None)) };
+        let unlinked = order.unlinked.clone();
+        Ok((Some(order).filter(|order| order.ended.is_none()), unlinked))
     }
 
     /// The link of a subject that is a user.
@@ -221,6 +231,7 @@ impl Tx {
         let decided = self.decided(no, subject).await?;
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
+        let (order, unlinked) = self.ordered(no, subject).await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -245,6 +256,8 @@ impl Tx {
             intents: Vec::new(),
             decided,
             not_possible,
+            order,
+            unlinked,
             wanted,
         }))
     }

@@ -19,6 +19,7 @@ mod links;
 mod memory;
 mod names;
 mod open;
+mod orders;
 mod pairs;
 mod prune;
 mod readers;
@@ -57,9 +58,9 @@ use crate::{
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
+        TaskFilter, Waiting,
     },
 };
 
@@ -566,6 +567,27 @@ impl Store for SqliteStore {
 
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
+    }
+
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let account = account.cloned();
+        job!(self, [pair, user, by], |tx| tx.order_link(&pair, &user, account.as_ref(), &by, now))
+    }
+
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
+        let user = user.clone();
+        of_pair!(self, pair, None, |conn, no| orders::of_user(conn, no, &user))
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| orders::of_pair(conn, no))
     }
 
     async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {

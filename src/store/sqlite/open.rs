@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
     (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
+    (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
