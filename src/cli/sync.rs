@@ -96,7 +96,7 @@ async fn kept_from(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Fail
              usersync target confirm {} or usersync connector confirm {}",
             pair.target, pair.connector
         );
-        return Ok(Some(Failure { exit: Exit::Held, text }));
+        return Ok(Some(Failure { exit: Exit::Held, text, drawn: false }));
     }
     Ok(None)
 }

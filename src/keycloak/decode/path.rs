@@ -137,6 +137,7 @@ fn organization(rest: &str) -> Place<'_> {
     if !rest.contains('/') {
         return Place::Organization;
     }
-    let member = ["/members/", "/users/"].into_iter().filter_map(|name| rest.find(name).map(|at| at + name.len())).min();
+    let member =
+        ["/members/", "/users/"].into_iter().filter_map(|name| rest.find(name).map(|at| at + name.len())).min();
     Place::OrganizationMember(member.and_then(|at| user_id(&rest[at..])))
 }
