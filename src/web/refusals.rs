@@ -91,7 +91,7 @@ mod tests {
     fn each_count_is_due_at_once_and_then_once_a_minute() {
         let tallies = Tallies::default();
         let acme = ConnectorName::from("acme");
-        let at = |second| Timestamp::from_second(1_795_447_400 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_795_447_400 + second).unwrap();
         let taken =
             |now, all| -> Vec<_> { tallies.take(now, all).into_iter().map(|one| (one.reason, one.count)).collect() };
         tallies.add(Some(&acme), RefusalReason::WrongSecret, at(0));

@@ -9,6 +9,7 @@ mod doubt;
 mod faults;
 mod groups;
 mod hook;
+mod hostile;
 mod joins;
 mod people;
 mod restart;

@@ -110,7 +110,7 @@ fn the_p2_form_is_hex_over_the_body() {
     let body = verified(std::slice::from_ref(&github), &signed(tag), b"Hello, World!", 0).unwrap();
     assert_eq!(body.bytes(), b"Hello, World!");
     for (bad, why) in [
-        (&tag.replace('7', "8"), SignatureError::Mismatch),
+        (&*tag.replace('7', "8"), SignatureError::Mismatch),
         (&tag[..62], SignatureError::Unreadable),
         (&tag[..63], SignatureError::Unreadable),
         ("", SignatureError::Unreadable),
