@@ -11,6 +11,8 @@ mod groups;
 mod hook;
 mod hostile;
 mod joins;
+mod memberships;
+mod missing;
 mod people;
 mod restart;
 mod runs;

@@ -127,7 +127,7 @@ async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
         format!("{}/hooks/acme", house.url()),
         "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     )));
-    grounds.realm.create_user(NewUser::named("alice")).expect("made");
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
     grounds.realm.webhook_idle().await;
     let mut status = place.run(&["status"]).await;
     for _ in 0..100 {
@@ -136,7 +136,7 @@ async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
         }
         status = place.run(&["status"]).await;
     }
-    status.ended(1).says("/hooks/acme").says("Refused: wrong secret, 1 request since ").says("and that in the");
+    status.ended(1).says("/hooks/acme").says("Refused: wrong secret, ").says("and that in the");
     status.says("usersync keycloak test-event");
     let (code, document) = place.json(&["status"]).await;
     assert_eq!((code, &document["refused"][0]["reason"]), (1, &serde_json::json!("wrong_secret")));
@@ -144,7 +144,7 @@ async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
 
     // As it is once the secret is right again.
     grounds.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", house.url()), HOOK_SECRET)));
-    grounds.realm.create_user(NewUser::named("bob")).expect("made");
+    grounds.realm.create_user(NewUser::named("bob")).await.expect("made");
     grounds.realm.webhook_idle().await;
     house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
     place.run(&["status"]).await.ended(0).says("Refused: wrong secret").says("An event was accepted after that");
@@ -157,7 +157,7 @@ async fn names_from_elsewhere_do_not_act_on_the_terminal() {
     house.in_service().await.expect("in service");
     let mut evil = NewUser::named("mallory");
     evil.last_name = Some("x\u{1b}[2J\u{9b}31m\nok  everything\u{202e}gpj".to_owned());
-    grounds.realm.create_user(evil).expect("made");
+    grounds.realm.create_user(evil).await.expect("made");
     grounds.realm.webhook_idle().await;
     house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
     let explained = place.run(&["explain", "mallory"]).await;
