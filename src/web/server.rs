@@ -13,6 +13,7 @@ use axum::{
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
@@ -76,7 +77,7 @@ pub struct Server {
     handle: Handle<SocketAddr>,
     task: JoinHandle<std::io::Result<()>>,
     hooks: Arc<Hooks>,
-    refusals: JoinHandle<()>,
+    refusals: AbortOnDropHandle<()>,
 }
 
 impl Server {
@@ -91,10 +92,10 @@ impl Server {
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         listener.set_nonblocking(true).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let refusals = tokio::spawn({
+        let refusals = AbortOnDropHandle::new(tokio::spawn({
             let hooks = Arc::clone(&hooks);
             async move { hooks.keep_refusals().await }
-        });
+        }));
         let app = router(Arc::clone(&hooks), metrics, health).into_make_service();
         let handle = Handle::new();
         let task = match &settings.tls {
