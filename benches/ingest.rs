@@ -21,7 +21,7 @@ use tokio::{
 use usersync::{
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
-    model::{ConnectorName, EventOutcome, NewEvent, Subject, TargetName},
+    model::{ConnectorName, EventOutcome, NewEvent, Refusals, Subject, TargetName},
     store::{
         Appended, EventFilter, Inbox, Store as _, StoreResult,
         sqlite::{OpenOptions, SqliteStore},
@@ -77,6 +77,10 @@ impl Inbox for Nowhere {
         _: Timestamp,
     ) -> StoreResult<Appended> {
         Ok(Appended { stored: events.len(), duplicates: 0 })
+    }
+
+    async fn refused(&self, _: &[Refusals]) -> StoreResult<()> {
+        Ok(())
     }
 }
 

@@ -121,6 +121,7 @@ macro_rules! every_expectation {
                 what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end,
                 changes_are_filtered_and_paged,
                 what_is_old_goes_and_what_is_open_stays,
+                refused_requests_are_counted_until_an_event_is_accepted,
                 it_says_that_it_works,
             }
         }

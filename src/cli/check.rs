@@ -11,6 +11,7 @@ use super::{
     app::Sides,
     exit::{Exit, Outcome},
     out::{Out, State},
+    refusals,
     words::{ago, count},
 };
 use crate::{
@@ -99,6 +100,9 @@ impl CheckArgs {
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
         parts.extend(one_server_twice(probed));
+        if self.target.is_none() {
+            refused(&config, self.connector.as_ref(), &context.out, &mut parts).await;
+        }
         Ok(tell(&context.out, &parts, self.write_test))
     }
 }
@@ -270,6 +274,28 @@ fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     let first = times.first().map(|time| format!(" ({})", ago(*time, out.now))).unwrap_or_default();
     let zone = zone.iana_name().unwrap_or("UTC");
     note(NoteState::Ok, "schedule", format!("{}  next: {} {zone}{first}", schedule.as_str(), told.join(", ")))
+}
+
+/// Adds what the hook refused to the connectors' parts; what names no connector, to the configuration's.
+async fn refused(config: &Config, only: Option<&ConnectorName>, out: &Out, parts: &mut [Part]) {
+    let path = &config.store.path;
+    // A store that is not there, or cannot be opened, has its own line.
+    if !path.exists() {
+        return;
+    }
+    let Ok(store) = SqliteStore::open_beside(path, OpenOptions::new(out.now)).await else { return };
+    let refused = refusals::recent(&store, config, only, out).await.unwrap_or_default();
+    store.close().await;
+    for one in refused {
+        let state = if one.state() == State::No { NoteState::No } else { NoteState::Note };
+        let is_its = |part: &&mut Part| match one.connector() {
+            Some(name) => part.kind == "source" && part.name == name.as_str(),
+            None => part.kind == "configuration",
+        };
+        if let Some(part) = parts.iter_mut().find(is_its) {
+            part.notes.push(note(state, "hook", one.sentence()));
+        }
+    }
 }
 
 /// Targets that turn out to be one server are refused at work, so that is told here.

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use crate::{
     model::{
         AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
-        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
+        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
@@ -94,9 +94,11 @@ looking! {
         fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
         fn event_counts(&self, connector: &ConnectorName) -> (u64, u64, Option<Timestamp>);
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
+        fn refusals(&self) -> Vec<Refusals>;
         fn check(&self) -> ();
     }
     refuse {
+        fn note_refusals(&self, refusals: &[Refusals]) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
         fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;

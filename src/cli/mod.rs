@@ -21,6 +21,7 @@ mod out;
 mod people;
 mod plan;
 mod progress;
+mod refusals;
 mod report;
 mod runs;
 mod serve;
@@ -136,7 +137,7 @@ struct Context {
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
         Config::find_and_load(self.told.as_deref(), &self.env)
-            .map_err(|errors| Failure::usage(errors.render(self.drawing())))
+            .map_err(|errors| Failure::drawn(errors.render(self.drawing())))
     }
 
     fn drawing(&self) -> Drawing {
@@ -215,7 +216,11 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            context.out.error(failure.text);
+            if failure.drawn {
+                context.out.drawn(failure.text)
+            } else {
+                context.out.error(failure.text)
+            }
             failure.exit.into()
         }
     }

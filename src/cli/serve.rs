@@ -59,7 +59,7 @@ impl ServeArgs {
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]);
         let hooks = Hooks::new(config.server.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone());
-        let hooks = Arc::new(hooks);
+        let hooks = Arc::new(hooks.with_budget(config.server.body_budget));
         let server = Server::start(&listen(&config), Arc::clone(&hooks), Arc::clone(&metrics), health.clone())
             .await
             .map_err(|error| Failure::usage(error.to_string()))?;

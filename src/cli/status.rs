@@ -11,7 +11,7 @@ use super::{
     exit::{Exit, Failure, Outcome},
     held,
     out::{Out, State},
-    runs,
+    refusals, runs,
     words::{ago, count, span, thin},
 };
 use crate::{
@@ -31,7 +31,8 @@ const TASKS: usize = 200;
 #[command(
     long_about = "\
 Show how it stands: a sentence for each connector on each target, what to do where something is wrong, and the proof of \
-life: the last event, change and run, and the next run.
+life: the last event, change and run, and the next run. Requests that the hook refused in the last day are shown with \
+their reason.
 
 Exit code 0: all in step or working; 1: something is wrong; 3: something waits for a person.",
     after_help = "\
@@ -113,14 +114,16 @@ impl StatusArgs {
             told.push(tell(known, events, last_event));
         }
         let out = &context.out;
+        let refused = refusals::recent(store, &config, self.connector.as_ref(), out).await?;
         if out.json {
             out.document(&serde_json::json!({
-                "server": opened.server, "store": config.store.path, "pairs": told,
+                "server": opened.server, "store": config.store.path, "pairs": told, "refused": refused,
             }));
         } else {
             show(out, &told, opened.server.as_deref());
+            refusals::print(out, &refused);
         }
-        Ok(told.iter().fold(Exit::Done, |exit, told| exit.and(told.exit)))
+        Ok(told.iter().fold(refusals::exit(&refused), |exit, told| exit.and(told.exit)))
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -
              usersync target confirm {} or usersync connector confirm {}",
             pair.target, pair.connector
         );
-        return Ok(Some(Failure { exit: Exit::Held, text }));
+        return Ok(Some(Failure { exit: Exit::Held, text, drawn: false }));
     }
     Ok(None)
 }

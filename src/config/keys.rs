@@ -66,6 +66,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("server.behind_proxy", "true or false", Value("false"), "A proxy in front speaks TLS."),
     key("server.body_limit", "size", Value(r#""1 MiB""#), "The largest request body that the listener takes."),
+    key(
+        "server.body_budget",
+        "size",
+        Value(r#""64 MiB""#),
+        "The memory for all request bodies together, at least five times `body_limit`. Bodies whose signature is not verified yet get a quarter.",
+    ),
     key("server.drain", "duration", Value(r#""20s""#), "How long a stop waits for what is under way."),
     key("server.tls.cert_file", "path", Required, "The certificate chain, PEM."),
     key("server.tls.key_file", "path", Required, "Its private key, PEM."),

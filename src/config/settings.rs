@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// The memory for all request bodies together; bytes.
+    pub body_budget: usize,
     /// How long a stop waits for what is under way.
     pub drain: Duration,
 }

@@ -9,6 +9,7 @@ mod hook_secret;
 mod ids;
 mod link;
 mod operation;
+mod refusal;
 mod run;
 mod source;
 mod subject;
@@ -27,6 +28,7 @@ pub use ids::{
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};
+pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState};
 pub use subject::Subject;

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem,
     HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Operation,
-    Pair, Priority, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
-    TargetIdentity, TargetName, TaskRecord, Token, UserId,
+    Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+    TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -513,6 +513,9 @@ pub trait Inbox: Send + Sync {
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> StoreResult<Appended>;
+
+    /// See [`Store::note_refusals`].
+    async fn refused(&self, refusals: &[Refusals]) -> StoreResult<()>;
 }
 
 #[async_trait]
@@ -525,6 +528,10 @@ impl<S: Store> Inbox for S {
         now: Timestamp,
     ) -> StoreResult<Appended> {
         self.append_events(connector, targets, events, now).await
+    }
+
+    async fn refused(&self, refusals: &[Refusals]) -> StoreResult<()> {
+        self.note_refusals(refusals).await
     }
 }
 
@@ -850,6 +857,13 @@ pub trait Store: Send + Sync {
 
     /// Events stored, duplicates among them, and when the last came, of a connector.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+
+    /// Adds to the counts of requests that the hook refused: one row for each connector and reason. A count begins again
+    /// with the first refusal after an accepted event, and after a day without any.
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()>;
+
+    /// The requests that the hook refused, the newest first.
+    async fn refusals(&self) -> StoreResult<Vec<Refusals>>;
 
     /// What people did (decided, asked for, replayed, paused, confirmed), newest first; with an id below `before`.
     async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>>;

@@ -1,5 +1,6 @@
 //! What usersync tells about itself: log lines, metrics, and whether it is well.
 
+pub mod escape;
 pub mod health;
 pub mod logs;
 pub mod metrics;

@@ -10,6 +10,7 @@ mod doubt;
 mod faults;
 mod groups;
 mod hook;
+mod hostile;
 mod joins;
 mod link_orders;
 mod memberships;

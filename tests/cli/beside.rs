@@ -3,8 +3,8 @@
 use usersync::{
     model::{FirstRun, Policy},
     sandbox::{
-        house::{Grounds, House, HouseOptions},
-        keycloak::NewUser,
+        house::{Grounds, HOOK_SECRET, House, HouseOptions},
+        keycloak::{NewUser, Webhook},
     },
     store::{Store, sqlite::SqliteStore},
 };
@@ -133,5 +133,59 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     place.run(&["held", "approve", "2"]).await.ended(0);
     house.in_service().await.expect("in service");
     assert!(grounds.jira.snapshot().account("alice").is_some());
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    place.run(&["status"]).await.ended(0);
+    grounds.realm.set_webhook(Some(Webhook::listener(
+        format!("{}/hooks/acme", house.url()),
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    )));
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..100 {
+        if status.code != 0 {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status.ended(1).says("/hooks/acme").says("Refused: wrong secret, ").says("and that in the");
+    status.says("usersync keycloak test-event");
+    let (code, document) = place.json(&["status"]).await;
+    assert_eq!((code, &document["refused"][0]["reason"]), (1, &serde_json::json!("wrong_secret")));
+    place.run(&["check"]).await.ended(1).says("Refused: wrong secret");
+
+    // As it is once the secret is right again.
+    grounds.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", house.url()), HOOK_SECRET)));
+    grounds.realm.create_user(NewUser::named("bob")).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    place.run(&["status"]).await.ended(0).says("Refused: wrong secret").says("An event was accepted after that");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn names_from_elsewhere_do_not_act_on_the_terminal() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let mut evil = NewUser::named("mallory");
+    evil.last_name = Some("x\u{1b}[2J\u{9b}31m\nok  everything\u{202e}gpj".to_owned());
+    grounds.realm.create_user(evil).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    let explained = place.run(&["explain", "mallory"]).await;
+    explained.says("x\\u{1b}[2J\\u{9b}31m\\nok  everything\\u{202e}gpj");
+    for text in
+        [&explained.out, &place.run(&["changes"]).await.out, &place.json(&["explain", "mallory"]).await.1.to_string()]
+    {
+        assert!(!text.lines().any(|line| line.starts_with("ok  everything")), "{text}");
+        assert!(!text.contains('\u{9b}'), "{text}");
+    }
+    assert!(!explained.out.contains('\u{202e}'), "{explained}");
     house.stop().await;
 }

@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 use usersync::{
     model::{
         AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
-        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
+        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
@@ -600,6 +600,14 @@ impl Store for WatchedStore {
 
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
         self.quietly(self.inner.event_counts(connector)).await
+    }
+
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
+        self.quietly(self.inner.note_refusals(refusals)).await
+    }
+
+    async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
+        self.quietly(self.inner.refusals()).await
     }
 
     async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>> {

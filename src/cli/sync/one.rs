@@ -95,7 +95,7 @@ async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failur
         return Ok(None);
     }
     let text = format!("{pair}: its first run has to be approved and done first: usersync sync, usersync held list");
-    Ok(Some(Failure { exit: Exit::Held, text }))
+    Ok(Some(Failure { exit: Exit::Held, text, drawn: false }))
 }
 
 fn of(pair: &Pair, subject: &Subject) -> ChangeFilter {

@@ -23,6 +23,7 @@ mod orders;
 mod pairs;
 mod prune;
 mod readers;
+mod refusals;
 mod requests;
 mod runs;
 mod steps;
@@ -53,8 +54,8 @@ use self::{
 use crate::{
     model::{
         AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
-        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
+        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
@@ -647,6 +648,14 @@ impl Store for SqliteStore {
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
+    }
+
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
+        job!(self, [refusals], |tx| tx.note_refusals(&refusals))
+    }
+
+    async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
+        self.read(|conn| Box::pin(refusals::read(conn))).await
     }
 
     async fn audit(&self, before: Option<i64>, at_most: usize) -> StoreResult<Vec<AuditRecord>> {

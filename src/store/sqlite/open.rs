@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
     (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
+    (40, "hook refusal", include_str!("migrations/0040_hook_refusal.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
