@@ -200,6 +200,11 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// What the target was seen to do otherwise than it should while it was worked with, for `usersync check` and runs.
+    fn observed(&self) -> Vec<Note> {
+        Vec::new()
+    }
+
     /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
     fn forget_refusal(&self) {}
 }
