@@ -66,6 +66,10 @@ pub(super) struct Case<'e> {
     pub fingerprint: String,
     /// Operations that are not tried again in this piece of work.
     pub set_aside: HashSet<String>,
+    /// Operations that were refused because a name is taken.
+    pub names_taken: HashSet<String>,
+    /// What the target said when it refused something last.
+    pub last_refusal: String,
 }
 
 impl<'e> Case<'e> {
@@ -95,6 +99,8 @@ impl<'e> Case<'e> {
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
+            names_taken: HashSet::new(),
+            last_refusal: String::new(),
         })
     }
 

@@ -525,8 +525,19 @@ fn plan_memberships(
     let resolved = situation.groups.resolve(&user.groups);
     tell_unmapped(&mut planned.findings, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
-    // A reading that did not tell the groups is no reading of an account without groups.
-    let Some(present) = &account.groups else { return };
+    // A reading that does not show the groups is no reading of an account without groups: what usersync gave counts.
+    let recorded: Vec<TargetGroupId>;
+    let present = match &account.groups {
+        Some(present) => present,
+        None => {
+            planned.findings.doubts.push(format!(
+                "{}: the target does not show its groups, so the memberships that usersync gave count",
+                account.name
+            ));
+            recorded = link.given.iter().cloned().collect();
+            &recorded
+        }
+    };
     // Most memberships are in order, so that is asked first.
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
