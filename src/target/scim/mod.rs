@@ -25,7 +25,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -283,6 +283,10 @@ impl Target for ScimTarget {
         deadline: Timestamp,
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         self.add_to_groups(account, name, groups, deadline).await
+    }
+
+    fn shows_memberships(&self) -> bool {
+        self.shown() != MembersShown::Never || self.learned.tells_groups.load(Ordering::Relaxed)
     }
 
     fn observed(&self) -> Vec<Note> {
