@@ -76,6 +76,10 @@ pub(super) struct Case<'e> {
     pub set_aside: HashSet<String>,
     /// Why operations were refused for good.
     pub refused: Vec<TargetError>,
+    /// Operations that were refused because a name is taken.
+    pub names_taken: HashSet<String>,
+    /// What the target said when it refused something last.
+    pub last_refusal: String,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
 }
@@ -111,6 +115,8 @@ impl<'e> Case<'e> {
             fingerprint: String::new(),
             set_aside: HashSet::new(),
             refused: Vec::new(),
+            names_taken: HashSet::new(),
+            last_refusal: String::new(),
             unread_groups: None,
         })
     }

@@ -227,7 +227,11 @@ impl Case<'_> {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
             Sent::LookAgain => match self.port.target.group_named(&name).await? {
                 Some(found) => self.adopt_group(group, found, former).await,
-                None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+                // The next run tries again; till then its members are finished without it.
+                None => {
+                    let why = format!("{} A lookup finds no such group.", self.last_refusal);
+                    self.unmap(group, why, former).await
+                }
             },
             Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             Sent::Held | Sent::NotPossible => {
@@ -268,8 +272,11 @@ impl Case<'_> {
                 self.manage(group, renamed, NameFrom::Target, false, waiting).await?;
                 Ok(true)
             }
-            // Somebody else's has the name by now, or it is gone.
-            Sent::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            // Another one has the name by now, or it is gone.
+            Sent::LookAgain => match self.port.target.group_named(name).await? {
+                Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
+                None => Ok(false),
+            },
             Sent::Held | Sent::NotPossible => Ok(false),
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);

@@ -326,7 +326,17 @@ impl Case<'_> {
             self.keep_not_possible(held_key(operation), error.text.clone());
         }
         self.flush().await?;
+        self.last_refusal.clone_from(&error.text);
         match error.kind {
+            // It was read once more since, and who has the name was not found: reading again would go on for ever.
+            TargetErrorKind::NameTaken if !self.names_taken.insert(held_key(operation)) => {
+                let text = format!(
+                    "{} A lookup does not find who has the name. Free it there, then run: usersync dead replay --all",
+                    error.text
+                );
+                Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Permanent), text, retry_after: None }
+                    .into())
+            }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));

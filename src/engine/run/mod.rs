@@ -193,7 +193,10 @@ impl Engine {
             approved: HashMap::new(),
             report: Report::default(),
         };
-        run.go().await.map_err(noted)
+        let observed = Arc::clone(&run.port);
+        let mut report = run.go().await.map_err(noted)?;
+        report.not_possible.extend(observed.target.observed().into_iter().map(|note| note.text));
+        Ok(report)
     }
 }
 
@@ -228,6 +231,7 @@ impl Run<'_> {
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
+        self.report.doubts.extend(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         let items = self.plan_users(&mut source, &target, &groups);

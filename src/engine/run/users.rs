@@ -142,8 +142,15 @@ impl Run<'_> {
         }
         let account = link.and_then(|link| target.accounts.get(&link.account));
         let capabilities = &self.info.capabilities;
-        let holder = plan::wanted_name(presence, link, account, capabilities)
-            .map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
+        let wanted = plan::wanted_name(presence, link, account, capabilities);
+        if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
+            self.report.conflicts.push(format!(
+                "{login}: the target has several accounts of this login, so none of them is taken. Delete or rename all but one \
+                 there."
+            ));
+            return if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain };
+        }
+        let holder = wanted.map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
         let decision = plan::decide(&Situation {
@@ -221,7 +228,13 @@ impl Run<'_> {
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
-                if removes || !planned.missing_groups.is_empty() {
+                // A membership that usersync gave and the walk did not see is read once more, before it is given again.
+                let unseen = |operation: &Operation| {
+                    let given = |group| link.is_some_and(|link| link.given.contains(group));
+                    matches!(operation, Operation::AddMember { group, .. } if given(group))
+                };
+                let again = planned.operations.iter().any(unseen);
+                if removes || again || !planned.missing_groups.is_empty() {
                     Verdict::LookAgain
                 } else {
                     Verdict::FromWalk(Box::new(view()))
