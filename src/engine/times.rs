@@ -25,6 +25,8 @@ pub struct EngineTimes {
     pub throttled: SignedDuration,
     /// How long a side is left alone that refused our credentials or rights, or was another than before.
     pub refused: SignedDuration,
+    /// How often a side is contacted that nobody works with.
+    pub contact: SignedDuration,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -50,6 +52,7 @@ impl Default for EngineTimes {
             ],
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            contact: SignedDuration::from_mins(1),
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -70,6 +73,7 @@ impl EngineTimes {
             retries: vec![short, SignedDuration::from_millis(200)],
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            contact: SignedDuration::from_mins(1),
             after_failure: SignedDuration::from_millis(300),
         }
     }

@@ -1,8 +1,10 @@
 //! What usersync tells about itself: log lines, metrics, and whether it is well.
 
+pub mod conditions;
 pub mod health;
 pub mod logs;
 pub mod metrics;
 
+pub use conditions::Conditions;
 pub use health::Health;
 pub use metrics::Metrics;

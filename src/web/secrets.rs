@@ -19,9 +19,14 @@ const TOO_OLD: Duration = Duration::from_secs(10);
 
 /// The secrets of one connector.
 pub struct HookSecrets {
+    readers: RwLock<Readers>,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Readers {
     standard: Vec<ReadSecret>,
     p2: Option<ReadSecret>,
-    known: RwLock<Known>,
 }
 
 #[derive(Default)]
@@ -34,7 +39,13 @@ struct Known {
 impl HookSecrets {
     /// Secrets of Standard Webhooks, the one in use first, and that of the p2 form where it is accepted.
     pub fn new(standard: Vec<ReadSecret>, p2: Option<ReadSecret>) -> Self {
-        Self { standard, p2, known: RwLock::default() }
+        Self { readers: RwLock::new(Readers { standard, p2 }), known: RwLock::default() }
+    }
+
+    /// Takes others instead, for all requests from now on.
+    pub fn replace(&self, standard: Vec<ReadSecret>, p2: Option<ReadSecret>) {
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Readers { standard, p2 };
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     /// Verifies a body; secrets that may have been rotated are read anew first.
@@ -83,8 +94,12 @@ impl HookSecrets {
     }
 
     fn read_blocking(&self) {
-        let standard = self.standard.iter().filter_map(read).collect();
-        let p2 = self.p2.iter().filter_map(read).collect();
+        let (standard, p2) = {
+            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+            (readers.standard.clone(), readers.p2.clone())
+        };
+        let standard = standard.iter().filter_map(read).collect();
+        let p2 = p2.iter().filter_map(read).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         *known = Known { standard: Arc::new(standard), p2: Arc::new(p2), read_at: Some(Instant::now()) };
     }
@@ -149,6 +164,15 @@ mod tests {
         assert!(p2_only.verify(&headers, b"{}", Timestamp::now()).await.is_ok());
         let standard_only = Arc::new(HookSecrets::new(vec![read], None));
         assert!(standard_only.verify(&headers, b"{}", Timestamp::now()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn replaced_secrets_are_good_at_once_and_the_old_ones_are_not() {
+        let secrets = Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(OLD.to_owned().into()))], None));
+        assert!(good(&secrets, OLD).await);
+        secrets.replace(vec![Arc::new(|| Ok(NEW.to_owned().into()))], None);
+        assert!(good(&secrets, NEW).await);
+        assert!(!good(&secrets, OLD).await);
     }
 
     #[tokio::test]

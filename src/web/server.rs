@@ -69,7 +69,9 @@ pub enum ListenError {
 pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
-    task: JoinHandle<std::io::Result<()>>,
+    /// `None` once it has ended.
+    task: Option<JoinHandle<std::io::Result<()>>>,
+    tls: Option<(RustlsConfig, TlsFiles)>,
 }
 
 impl Server {
@@ -86,6 +88,7 @@ impl Server {
         let address = listener.local_addr().map_err(bind)?;
         let app = router(hooks, metrics, health).into_make_service();
         let handle = Handle::new();
+        let mut kept = None;
         let task = match &settings.tls {
             None => {
                 let server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle.clone());
@@ -94,11 +97,12 @@ impl Server {
             Some(files) => {
                 let tls = |error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error };
                 let config = RustlsConfig::from_pem_file(&files.cert_file, &files.key_file).await.map_err(tls)?;
+                kept = Some((config.clone(), files.clone()));
                 let server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle.clone());
                 tokio::spawn(server.serve(app))
             }
         };
-        Ok(Self { address, handle, task })
+        Ok(Self { address, handle, task: Some(task), tls: kept })
     }
 
     /// Where it listens.
@@ -109,7 +113,34 @@ impl Server {
     /// Takes no new connections, lets requests end for so long.
     pub async fn shutdown(self, patience: Duration) {
         self.handle.graceful_shutdown(Some(patience));
-        let _ = self.task.await;
+        if let Some(task) = self.task {
+            let _ = task.await;
+        }
+    }
+
+    /// Waits until it has ended although it was to go on, and tells how.
+    pub async fn died(&mut self) -> String {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Ok(())) => "the listener ended".to_owned(),
+            Ok(Err(error)) => format!("the listener ended: {error}"),
+            Err(_) => "the listener panicked".to_owned(),
+        }
+    }
+
+    /// Reads certificate and key from these files, or from those that it has, for connections from now on. Returns whether
+    /// it speaks TLS at all; where they cannot be used, those that it has stay.
+    pub async fn reload_tls(&mut self, files: Option<TlsFiles>) -> Result<bool, ListenError> {
+        let Some((config, current)) = &mut self.tls else { return Ok(false) };
+        let files = files.unwrap_or_else(|| current.clone());
+        config
+            .reload_from_pem_file(&files.cert_file, &files.key_file)
+            .await
+            .map_err(|error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error })?;
+        *current = files;
+        Ok(true)
     }
 }
 

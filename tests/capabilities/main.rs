@@ -3,6 +3,7 @@
 
 mod access;
 mod attributes;
+mod conditions;
 mod crowd;
 mod defects;
 mod doubt;

@@ -20,11 +20,12 @@ use crate::store::{StoreError, StoreResult};
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// The steps of the schema, oldest first; one that was published is never changed.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "not possible", include_str!("migrations/0002_not_possible.sql")),
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
+    (70, "conditions", include_str!("migrations/0070_condition.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

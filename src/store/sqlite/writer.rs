@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     events::Append,
@@ -70,7 +70,8 @@ impl Tx {
 
 /// A job's work is over: how it is answered once its transaction has ended.
 pub(super) struct Done {
-    pub failed: bool,
+    /// The error of the work, if it has to be taken back.
+    pub failed: Option<StoreError>,
     pub answer: Answer,
 }
 
@@ -92,6 +93,7 @@ enum Job {
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     memory: Arc<Memory>,
+    failing: watch::Receiver<Option<String>>,
 }
 
 impl Writer {
@@ -100,11 +102,12 @@ impl Writer {
     pub(super) fn start(tx: Tx, wakes: Arc<Wakes>, poll: Option<Duration>, keep: impl Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let memory = Arc::clone(&tx.memory);
+        let (fails, failing) = watch::channel(None);
         tokio::spawn(async move {
-            work(tx, queue, &wakes, poll).await;
+            work(tx, queue, &wakes, poll, fails).await;
             drop(keep);
         });
-        Self { jobs, memory }
+        Self { jobs, memory, failing }
     }
 
     /// Runs a job in a transaction. `lost` is called with the result when the caller went away meanwhile.
@@ -121,7 +124,7 @@ impl Writer {
                     Ok(tx) => job(tx).await,
                     Err(error) => Err(error),
                 };
-                let failed = result.is_err();
+                let failed = result.as_ref().err().cloned();
                 let answer = move |committed: StoreResult<()>| {
                     if let Err(Ok(value)) = reply.send(result.and_then(|value| committed.map(|()| value))) {
                         lost(&memory, value);
@@ -132,6 +135,11 @@ impl Writer {
         });
         self.send(Job::Work(work)).await?;
         result.await.map_err(|_| closed())?
+    }
+
+    /// Why the last write failed, from the first that fails until one succeeds. Its sender ends with the writer.
+    pub(super) fn failing(&self) -> watch::Receiver<Option<String>> {
+        self.failing.clone()
     }
 
     /// Appends events.
@@ -157,7 +165,13 @@ pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".into())
 }
 
-async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: Option<Duration>) {
+async fn work(
+    mut tx: Tx,
+    mut queue: mpsc::Receiver<Job>,
+    wakes: &Wakes,
+    poll: Option<Duration>,
+    fails: watch::Sender<Option<String>>,
+) {
     let mut seen = data_version(&mut tx).await;
     let mut batch = Vec::with_capacity(BATCH);
     let closed = loop {
@@ -177,7 +191,13 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
             }
         }
         if !appends.is_empty() || !works.is_empty() {
-            commit_together(&mut tx, appends, works).await;
+            let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
+            match commit_together(&mut tx, appends, works).await {
+                Some(why) => drop(fails.send_replace(Some(why))),
+                // A commit that wrote nothing proves nothing.
+                None if fails.borrow().is_some() && changes(&mut tx).await > before => drop(fails.send_replace(None)),
+                None => {}
+            }
         }
         // Unchanged by our own commits, so that it tells of other processes.
         if poll.is_some() && (waited.is_err() || wakes.poll_due()) {
@@ -204,12 +224,17 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
     }
 }
 
+/// Rows that this connection has written since it was opened.
+async fn changes(tx: &mut Tx) -> Option<i64> {
+    sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut tx.conn).await.ok()
+}
+
 async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
 }
 
-/// Runs jobs in one transaction; one that fails is taken back alone.
-async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
+/// Runs jobs in one transaction; one that fails is taken back alone. Returns why the store could not be written, if so.
+async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Option<String> {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
         jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
@@ -221,6 +246,7 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
     let mut state = tx.run("BEGIN IMMEDIATE").await;
     let mut begin = "SAVEPOINT job";
+    let mut unwritten = None;
     for job in jobs {
         let mark = tx.undo.len();
         if state.is_ok() && !alone {
@@ -231,7 +257,8 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
             Err(error) => job(Err(error.clone())).await,
         };
         answers.push(answer);
-        if failed && state.is_ok() {
+        unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
+        if failed.is_some() && state.is_ok() {
             tx.take_back(mark);
             // Fails where SQLite rolled all of it back by itself, as it may on a full disk.
             let undone = if alone { Err(nothing_left()) } else { tx.run("ROLLBACK TO job").await };
@@ -255,6 +282,15 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
     }
     for answer in answers {
         answer(committed.clone());
+    }
+    unwritten.or_else(|| committed.err().as_ref().and_then(cannot_be_written))
+}
+
+/// What a failure says about the store itself.
+fn cannot_be_written(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Unavailable(why) => Some(why.clone()),
+        StoreError::ClaimEnded | StoreError::NotFound(_) | StoreError::Failed(_) => None,
     }
 }
 
