@@ -43,6 +43,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
         Limited::ClearAttributes => "cleared attributes",
         Limited::DeleteGroup => "deletions of groups",
         Limited::Leave => "removed memberships",
+        Limited::DropLink => "dropped links",
     }
 }
 

@@ -14,6 +14,7 @@ mod doubt;
 mod error;
 mod group;
 mod journal;
+mod missing;
 mod ports;
 mod retry;
 mod run;

@@ -183,6 +183,7 @@ impl Shared {
     }
 
     async fn look_around(&self) -> Result<(), StoreError> {
+        self.engine.end_left_runs().await;
         let store = &self.engine.store;
         let mut around = Around { paused: store.paused().await?, ..Around::default() };
         around.paused.extend(self.options.disabled.iter().cloned());
@@ -354,9 +355,11 @@ impl Shared {
                 next = Some((now, RunTrigger::Missed));
             }
             if let Err(error) = result {
-                // A run has logged how it failed.
                 if let WorkError::Store(error) = &error {
+                    // A run has logged how it failed.
                     tracing::error!(%pair, "{error}");
+                    // Nothing of the other side's stands in its way once the store can be written.
+                    next = Some((now, RunTrigger::Missed));
                 }
                 self.sleep(self.engine.times.after_failure).await;
             }

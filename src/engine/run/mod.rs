@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
     plan::{self, Measure},
-    store::Planned,
+    store::{Planned, StoreError},
     target::TargetInfo,
     telemetry::logs::Personal,
 };
@@ -80,6 +81,14 @@ impl RunOptions {
     }
 }
 
+/// How a run ended, for the store that could not be written then.
+pub(super) struct EndedRun {
+    id: RunId,
+    outcome: RunOutcome,
+    report: serde_json::Value,
+    at: Timestamp,
+}
+
 /// All that one run reads and knows.
 struct Run<'e> {
     engine: &'e Engine,
@@ -93,6 +102,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Found in order; stands unless somebody worked on it since.
     in_order: Vec<Planned>,
+    /// Planned operations that were approved, and so count towards no limit.
+    approved: HashMap<Limited, u32>,
     report: Report,
 }
 
@@ -133,7 +144,7 @@ impl Engine {
                     raised = report.raised, unsupported = report.not_possible.len(), conflicts = report.conflicts.len(),
                     errors = report.errors.len(), took_ms = report.took_ms, "full reconcile ended"
                 );
-                self.store.end_run(id, ended, report.stored(), now).await?;
+                self.end_run(id, ended, report.stored(), now).await?;
                 self.note_run(pair, None);
                 Ok((id, report))
             }
@@ -145,8 +156,36 @@ impl Engine {
                 );
                 let ended = RunOutcome::Failed { why: error.to_string() };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                self.store.end_run(id, ended, serde_json::Value::Null, now).await?;
+                // The reason matters more than that it could not be written.
+                let _ = self.end_run(id, ended, serde_json::Value::Null, now).await;
                 Err(error)
+            }
+        }
+    }
+
+    /// Writes how a run ended; if the store refuses, [`Engine::end_left_runs`] writes it later.
+    async fn end_run(
+        &self,
+        id: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let written = self.store.end_run(id, outcome.clone(), report.clone(), at).await;
+        if let Err(error @ StoreError::Unavailable(_)) = &written {
+            tracing::error!(run = %id, "{error}. The end of full reconcile {id} is written once the store can be written.");
+            self.left_runs().push(EndedRun { id, outcome, report, at });
+        }
+        written
+    }
+
+    /// Writes the ends of runs that the store refused before.
+    pub(super) async fn end_left_runs(&self) {
+        let left = std::mem::take(&mut *self.left_runs());
+        for run in left {
+            let written = self.store.end_run(run.id, run.outcome.clone(), run.report.clone(), run.at).await;
+            if matches!(written, Err(StoreError::Unavailable(_))) {
+                self.left_runs().push(run);
             }
         }
     }
@@ -169,6 +208,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_order: Vec::new(),
+            approved: HashMap::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -243,6 +283,7 @@ impl Run<'_> {
             }
         }
         for (kind, planned) in planned {
+            let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = plan::limit(kind, &self.connector.policy.safety, measure);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));

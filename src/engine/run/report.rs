@@ -51,6 +51,9 @@ pub struct Report {
     pub held_kinds: Vec<Limited>,
     /// Operations that wait for a person.
     pub held: usize,
+    /// Operations that an operator rejected: they are not done, and count towards no limit.
+    #[serde(default)]
+    pub rejected: usize,
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
     /// What the target cannot do: why, and what a person can do.
@@ -92,6 +95,7 @@ impl Report {
             Self::count(&mut self.done, operation.verb(), 1);
         }
         Self::count(&mut self.done, "adopt", u64::from(worked.adopted));
+        Self::count(&mut self.done, "drop_link", u64::from(worked.dropped));
         self.held += worked.held;
         self.raised += usize::from(worked.later);
         self.not_possible.extend(worked.findings.not_possible);

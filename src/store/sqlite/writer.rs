@@ -14,12 +14,17 @@ use super::{
     names::Names,
     wakes::Wakes,
 };
-use crate::store::{StoreError, StoreResult};
+use crate::{
+    model::Priority,
+    store::{StoreError, StoreResult},
+};
 
 /// At most so many jobs share a commit.
 const BATCH: usize = 512;
 /// So many jobs may wait; who comes then waits with them.
 const QUEUE: usize = 4096;
+/// How soon the writer retries to raise the tasks of abandoned claims while the store cannot be written.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What a job's transaction works with.
 pub(super) struct Tx {
@@ -174,15 +179,22 @@ async fn work(
 ) {
     let mut seen = data_version(&mut tx).await;
     let mut batch = Vec::with_capacity(BATCH);
+    let mut unraised = false;
     let closed = loop {
-        let waited = match poll {
-            Some(every) => tokio::time::timeout(every, queue.recv_many(&mut batch, BATCH)).await,
-            None => Ok(queue.recv_many(&mut batch, BATCH).await),
+        let rest = if unraised { poll.map_or(Some(RETRY), |every| Some(every.min(RETRY))) } else { poll };
+        let waited = tokio::select! {
+            biased;
+            received = queue.recv_many(&mut batch, BATCH) => Some(received),
+            () = tx.memory.claim_abandoned() => None,
+            () = sleep(rest) => None,
         };
-        if waited == Ok(0) {
+        if waited == Some(0) {
             break None;
         }
+        // Before the jobs of this batch, so that they find the claims ended.
+        tx.memory.end_abandoned();
         let (mut appends, mut works, mut close) = (Vec::new(), Vec::new(), None);
+        let mut writable = true;
         for job in batch.drain(..) {
             match job {
                 Job::Append(append) => appends.push(append),
@@ -192,15 +204,23 @@ async fn work(
         }
         if !appends.is_empty() || !works.is_empty() {
             let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
-            match commit_together(&mut tx, appends, works).await {
+            let ended = commit_together(&mut tx, appends, works).await;
+            writable = ended.committed;
+            match ended.unwritten {
                 Some(why) => drop(fails.send_replace(Some(why))),
                 // A commit that wrote nothing proves nothing.
                 None if fails.borrow().is_some() && changes(&mut tx).await > before => drop(fails.send_replace(None)),
                 None => {}
             }
         }
+        // Again, as a claim may have been abandoned while its ending was in this batch.
+        unraised = !tx.memory.end_abandoned().is_empty();
+        // A batch that failed has waited for the lock already.
+        if unraised && writable {
+            unraised = !raise_abandoned(&mut tx).await;
+        }
         // Unchanged by our own commits, so that it tells of other processes.
-        if poll.is_some() && (waited.is_err() || wakes.poll_due()) {
+        if poll.is_some() && (waited.is_none() || wakes.poll_due()) {
             let now = data_version(&mut tx).await;
             if now != seen {
                 tx.memory.note_outside_change();
@@ -229,12 +249,53 @@ async fn changes(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut tx.conn).await.ok()
 }
 
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Raises the tasks of abandoned claims; whether that was written.
+async fn raise_abandoned(tx: &mut Tx) -> bool {
+    let unraised = tx.memory.end_abandoned();
+    let count = unraised.len();
+    let raised = async {
+        tx.run("BEGIN IMMEDIATE").await?;
+        for one in &unraised {
+            tx.raise(one.no, [&one.subject], Priority::Retry, &one.cause, one.at).await?;
+        }
+        tx.run("COMMIT").await
+    };
+    match raised.await {
+        Ok(()) => {
+            tx.memory.note_raised(count);
+            tracing::warn!(tasks = count, "raised the tasks of claims whose ending could not be written");
+            true
+        }
+        Err(error) => {
+            tracing::debug!(tasks = count, "the tasks of abandoned claims cannot be raised yet: {error}");
+            // Fails where the transaction did not begin.
+            let _ = tx.run("ROLLBACK").await;
+            tx.take_back(0);
+            false
+        }
+    }
+}
+
 async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
 }
 
-/// Runs jobs in one transaction; one that fails is taken back alone. Returns why the store could not be written, if so.
-async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Option<String> {
+/// How the jobs of one transaction ended.
+struct Ended {
+    committed: bool,
+    /// Why the store could not be written, if so.
+    unwritten: Option<String>,
+}
+
+/// Runs jobs in one transaction; one that fails is taken back alone.
+async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
         jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
@@ -283,7 +344,8 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) ->
     for answer in answers {
         answer(committed.clone());
     }
-    unwritten.or_else(|| committed.err().as_ref().and_then(cannot_be_written))
+    let unwritten = unwritten.or_else(|| committed.as_ref().err().and_then(cannot_be_written));
+    Ended { committed: committed.is_ok(), unwritten }
 }
 
 /// What a failure says about the store itself.

@@ -61,7 +61,18 @@ fn run(outcome: RunOutcome, report: &Report) -> RunRecord {
 fn set(id: i64, kind: HeldKind, items: i64) -> HeldSet {
     let summary = Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored();
     let pair = pair().clone();
-    HeldSet { id, pair, kind, since: at("11:00:00"), open: true, summary, decision: None, open_items: items, items }
+    HeldSet {
+        id,
+        pair,
+        kind,
+        since: at("11:00:00"),
+        open: true,
+        summary,
+        decision: None,
+        open_items: items,
+        rejected_items: 0,
+        items,
+    }
 }
 
 fn retried() -> TaskRecord {
