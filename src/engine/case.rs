@@ -14,7 +14,7 @@ use crate::{
     model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
-    target::TargetInfo,
+    target::{TargetError, TargetInfo},
     telemetry::logs::Personal,
 };
 
@@ -77,6 +77,8 @@ pub(super) struct Case<'e> {
     pub set_aside: HashSet<String>,
     /// Why the target refuses to create the account, if it does.
     pub create_refused: Option<String>,
+    /// Why the account's groups could not be read; `None`: they were, or were not asked for.
+    pub unread_groups: Option<TargetError>,
 }
 
 impl<'e> Case<'e> {
@@ -110,6 +112,7 @@ impl<'e> Case<'e> {
             fingerprint: String::new(),
             set_aside: HashSet::new(),
             create_refused: None,
+            unread_groups: None,
         })
     }
 

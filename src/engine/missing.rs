@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{HeldItemState, HeldKind, Limited, Link},
+    model::{Limited, Link, NewHeldItem},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
 
@@ -76,10 +76,9 @@ impl Case<'_> {
     /// Drops the link of an account that is gone; `false`: past the limit or rejected, so it is kept.
     pub(super) async fn drop_link(&mut self) -> Result<bool, WorkError> {
         let Some(link) = self.link.clone() else { return Ok(true) };
-        let kind = HeldKind::Gate(Limited::DropLink);
-        let key = format!("drop_link:{}", link.account);
-        let approved_by = self.decision(kind, &key, HeldItemState::Approved);
-        if approved_by.is_none() && self.is_rejected(&key) {
+        let item = NewHeldItem::dropped_link(&link);
+        let approved_by = self.approval(&item);
+        if approved_by.is_none() && self.is_rejected(&item) {
             return Ok(false);
         }
         let limit = match approved_by {
@@ -90,11 +89,7 @@ impl Case<'_> {
         let why = format!("its account is gone from {}", self.claim.pair.target);
         let write = LinkWrite::Drop { why, limit, approved_by };
         if let Stepped::PastLimit { .. } = self.write(Step { link: Some(write), ..Step::default() }).await? {
-            self.hold(
-                kind,
-                &key,
-                format!("drop the link to {}, whose account is gone, and create a new account", link.name),
-            );
+            self.hold(item);
             return Ok(false);
         }
         self.link = None;

@@ -14,6 +14,7 @@ mod doubt;
 mod error;
 mod group;
 mod journal;
+mod membership;
 mod missing;
 mod ports;
 mod retry;
@@ -23,6 +24,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod verify;
 mod work;
 
 pub use by_hand::Drained;

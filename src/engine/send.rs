@@ -102,6 +102,7 @@ impl Case<'_> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
+        self.note_repeated(operation).await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
@@ -267,7 +268,7 @@ impl Case<'_> {
         let sent_at = self.engine.clock.now();
         let answer = self.port.target.apply(operation, deadline).await;
         self.count(sent_at, answer.as_ref().err());
-        Ok(answer)
+        Ok(self.verified(operation, answer).await)
     }
 
     async fn join_groups(

@@ -110,7 +110,7 @@ impl Case<'_> {
 
 /// Whether an account looks as if the operation took effect; `None` where the target does not show it, or does not find
 /// the account.
-fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
+pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
     let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }).then_some(true) };
     let member = |group| account.groups.as_ref().map(|groups| groups.contains(group));
     match operation {

@@ -31,6 +31,8 @@ pub struct EngineTimes {
     pub refused: SignedDuration,
     /// How often a side is contacted that nobody works with.
     pub contact: SignedDuration,
+    /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
+    pub read_back: Vec<SignedDuration>,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -59,6 +61,7 @@ impl Default for EngineTimes {
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
             contact: SignedDuration::from_mins(1),
+            read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -82,6 +85,7 @@ impl EngineTimes {
             throttled: short,
             refused: SignedDuration::from_millis(300),
             contact: SignedDuration::from_mins(1),
+            read_back: vec![short],
             after_failure: SignedDuration::from_millis(300),
         }
     }

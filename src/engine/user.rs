@@ -161,7 +161,10 @@ impl Case<'_> {
             }
         }
         self.engine.target_answered(&self.port);
-        Ok(account)
+        match account {
+            Some(account) => self.with_groups(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Notes when the user was last seen alive, and where it comes from.
@@ -369,6 +372,11 @@ impl Case<'_> {
         }
         // A reading that does not show the groups says nothing of the decisions about them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
+        if planned.groups_unread
+            && let Some(account) = &view.account
+        {
+            return Err(self.unread_groups(&account.name.clone()));
+        }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
             return Ok(Round::Complete);
@@ -408,5 +416,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.not_possible.extend(more.not_possible);
     findings.doubts.extend(more.doubts);
     findings.protected = findings.protected.or(more.protected);
+    findings.repeated.extend(more.repeated);
     findings
 }

@@ -194,6 +194,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
             let parts = [
                 (usize::from(report.doubt.is_some()), "incomplete read", "incomplete reads"),
                 (report.conflicts.len(), "conflict", "conflicts"),
+                (report.repeated.len(), "repeated removal", "repeated removals"),
                 (report.doubts.len(), "finding that is not confirmed", "findings that are not confirmed"),
             ];
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);

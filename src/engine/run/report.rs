@@ -65,6 +65,9 @@ pub struct Report {
     pub conflicts: Vec<String>,
     /// What is not believed, and so not done.
     pub doubts: Vec<String>,
+    /// What was planned again although it was done last time.
+    #[serde(default)]
+    pub repeated: Vec<String>,
     /// Subjects that failed, and why; their tasks go on.
     pub errors: Vec<String>,
     /// The operations, as far as they are kept.
@@ -76,7 +79,8 @@ pub struct Report {
 impl Report {
     /// Whether a person should look at it.
     pub fn has_problems(&self) -> bool {
-        self.doubt.is_some() || !self.conflicts.is_empty() || !self.errors.is_empty() || !self.doubts.is_empty()
+        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
+        self.doubt.is_some() || troubles.iter().any(|texts| !texts.is_empty())
     }
 
     /// Operations that are planned, adoptions included.
@@ -100,6 +104,7 @@ impl Report {
         self.raised += usize::from(worked.later);
         self.not_possible.extend(worked.findings.not_possible);
         self.doubts.extend(worked.findings.doubts);
+        self.repeated.extend(worked.findings.repeated);
     }
 
     pub(super) fn count(counts: &mut Counts, verb: &str, more: u64) {
@@ -110,7 +115,7 @@ impl Report {
 
     /// What walk and work both found is told once.
     pub(super) fn tell_once(&mut self) {
-        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts] {
+        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts, &mut self.repeated] {
             let mut seen = HashSet::new();
             told.retain(|text| seen.insert(text.clone()));
         }

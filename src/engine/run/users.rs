@@ -267,6 +267,12 @@ impl Run<'_> {
                 self.report.plan(subject, operation);
             }
             self.report.held += planned.holds.len();
+            if planned.groups_unread {
+                self.report.doubts.push(format!(
+                    "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
+                    account.name
+                ));
+            }
         }
     }
 

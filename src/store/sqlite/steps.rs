@@ -135,7 +135,7 @@ impl Tx {
                 }
                 if let Some(item) = approved_by {
                     self.check_approved(claim, item).await?;
-                    self.use_up(item).await?;
+                    self.use_up(item, &ChangeOutcome::Done).await?;
                 }
                 self.drop_link(claim, &why, approved_by.is_some(), now).await?;
             }
