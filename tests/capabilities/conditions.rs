@@ -12,7 +12,8 @@ use usersync::{
     },
     sandbox::{
         Fault,
-        house::{House, HouseOptions, Neighbour},
+        house::{House, HouseOptions},
+        neighbours::Neighbour,
     },
     store::Store,
     target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},

@@ -133,7 +133,11 @@ async fn a_revoked_token_is_reported_until_a_reload_brings_a_new_one() {
     let series =
         r#"usersync_condition_since_timestamp_seconds{condition="credentials_refused",connector="",target="jira"} "#;
     assert!(metrics.contains(series), "{metrics}");
-    assert!(served.log().contains(refused), "{}", served.log());
+    let log = served.log();
+    for line in ["configuration loaded", "full reconcile begins", "full reconcile ended", "DEBUG", "written", refused] {
+        assert!(log.contains(line), "no `{line}` in {log}");
+    }
+    assert!(!log.contains("alice") && !log.contains("staff1"), "the log names a user: {log}");
 
     served.restart().await;
     served.until(&["status"], 4, &format!("Degraded: {refused}, for ")).await;
@@ -211,6 +215,7 @@ async fn a_refused_create_is_listed_as_a_failed_task() {
     let status = served.until(&["status"], 1, "Out of sync: 1 failed task.").await;
     status.says("1 failed task: usersync dead list --connector acme --target jira");
     served.place.run(&["dead", "list"]).await.ended(0).says("This name is not allowed");
+    assert!(served.log().contains("failed task: usersync dead list"), "{}", served.log());
     served.place.run(&["dead", "replay", "--all"]).await.ended(0);
     served.until(&["status"], 0, "In sync.").await;
 }
