@@ -77,6 +77,8 @@ pub(super) struct Case<'e> {
     pub set_aside: HashSet<String>,
     /// Why the target refuses to create the account, if it does.
     pub create_refused: Option<String>,
+    /// Why operations were refused for good.
+    pub refused: Vec<TargetError>,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
 }
@@ -112,6 +114,7 @@ impl<'e> Case<'e> {
             fingerprint: String::new(),
             set_aside: HashSet::new(),
             create_refused: None,
+            refused: Vec::new(),
             unread_groups: None,
         })
     }

@@ -29,6 +29,8 @@ pub(super) enum Sent {
     LookAgain,
     /// The target cannot do it.
     NotPossible,
+    /// The target refused it for good; what does not depend on it goes on.
+    Refused,
 }
 
 /// What is written down.
@@ -146,7 +148,7 @@ impl Case<'_> {
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::LookAgain => return Ok(sent),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
             left = &left[ended..];
         }
@@ -190,7 +192,7 @@ impl Case<'_> {
                     }
                 }
                 Sent::LookAgain => return Ok((Sent::LookAgain, joins.len())),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
         }
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
@@ -334,6 +336,12 @@ impl Case<'_> {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);
                 Ok(Sent::NotPossible)
+            }
+            // Keys are those of this claim: the next one sends it again.
+            TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
+                self.set_aside.insert(held_key(operation));
+                self.refused.push(error);
+                Ok(Sent::Refused)
             }
             TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
         }

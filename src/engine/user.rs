@@ -206,7 +206,7 @@ impl Case<'_> {
 
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
-            Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
+            Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
             Decision::Adopt(account) => {
                 if self.is_rejected(&adoption(&account)) {
                     return Ok(Round::Complete);
@@ -297,7 +297,12 @@ impl Case<'_> {
         Ok(())
     }
 
-    async fn carry_out_plan(&mut self, planned: Planned, view: &mut View) -> Result<Round, WorkError> {
+    async fn carry_out_plan(
+        &mut self,
+        planned: Planned,
+        view: &mut View,
+        in_ring: &mut bool,
+    ) -> Result<Round, WorkError> {
         let mut progressed = false;
         let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
@@ -305,7 +310,7 @@ impl Case<'_> {
             if is_join(operation) {
                 match self.send_joins(together, view.account.as_mut()).await? {
                     Sent::Done(_) => progressed = true,
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 }
                 continue;
@@ -336,7 +341,7 @@ impl Case<'_> {
                 Sent::NotPossible if matches!(operation, Operation::CreateUser { .. }) => {
                     self.create_refused = self.worked.findings.not_possible.last().cloned();
                 }
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
                 Sent::LookAgain => return Ok(Round::LookAgain),
             }
         }
@@ -350,7 +355,7 @@ impl Case<'_> {
                             account.apply(operation);
                         }
                     }
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
@@ -369,6 +374,13 @@ impl Case<'_> {
         }
         if progressed {
             return Ok(Round::Again);
+        }
+        if let Some(decision) = planned.afterwards {
+            return Box::pin(self.carry_out(*decision, view, in_ring)).await;
+        }
+        if !self.refused.is_empty() {
+            // All else is done; the task fails with the first reason.
+            return Err(self.refused.remove(0).into());
         }
         // A reading that does not show the groups says nothing of the decisions about them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());

@@ -135,6 +135,8 @@ pub struct Planned {
     pub missing_groups: Vec<GroupId>,
     /// The account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
+    /// What is decided about the login once all of this is done: a conflict, or whom to wait for.
+    pub afterwards: Option<Box<Decision>>,
     /// What is worth telling.
     pub findings: Findings,
 }
@@ -305,7 +307,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::NotPossible(why) => planned.findings.not_possible.push(why),
-        Rename::Instead(decision) => return decision,
+        // All that does not depend on the new login goes on under the old one.
+        Rename::Instead(decision) => planned.afterwards = Some(Box::new(decision)),
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
@@ -322,6 +325,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     plan_attributes(link, account, user, attributes, &mut planned);
+    // What takes access away does not wait for what may be refused.
+    planned.operations.sort_by_key(|operation| !matches!(operation, Operation::RemoveMember { .. }));
     Decision::Plan(planned)
 }
 

@@ -182,6 +182,13 @@ impl Run<'_> {
                 let conclusive = !forgone
                     && planned.findings.doubts.is_empty()
                     && account.is_none_or(|account| account.groups.is_some());
+                if let Some(afterwards) = planned.afterwards.take() {
+                    match *afterwards {
+                        Decision::Conflict(text) => report.conflicts.push(text),
+                        _ => self.model_entangled(presence, link, subject),
+                    }
+                    return Verdict::LookAgain;
+                }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
                 // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
