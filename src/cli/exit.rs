@@ -26,7 +26,7 @@ Exit codes:
   1  finished with problems
   2  wrong usage or configuration
   3  held for approval
-  4  source or target not reachable";
+  4  source or target not reachable, or it refuses usersync's credentials";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

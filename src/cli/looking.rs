@@ -13,13 +13,13 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder, LinkOrder,
         OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
         TaskFilter, Waiting,
     },
@@ -92,13 +92,15 @@ looking! {
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
         fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
-        fn event_counts(&self, connector: &ConnectorName) -> (u64, u64, Option<Timestamp>);
+        fn event_counts(&self, connector: &ConnectorName) -> EventCounts;
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
         fn refusals(&self) -> Vec<Refusals>;
+        fn conditions(&self) -> Vec<Condition>;
         fn check(&self) -> ();
     }
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
+        fn keep_conditions(&self, conditions: &[Condition]) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
         fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;

@@ -24,18 +24,26 @@ struct State {
 }
 
 impl Breaker {
-    /// It answered.
-    pub fn succeeded(&self) {
-        if let Ok(mut state) = self.0.lock()
-            && state.failures > 0
-        {
-            *state = State::default();
+    /// It answered. Returns whether it had failed before.
+    pub fn succeeded(&self) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
+        if state.failures == 0 {
+            return false;
         }
+        *state = State::default();
+        true
     }
 
-    /// It did not answer, or asked to slow down until then.
-    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) {
+    /// Opens it as an earlier process left it; it is to be tried at once.
+    pub fn recall(&self, why: &str, since: Timestamp, now: Timestamp) {
         let Ok(mut state) = self.0.lock() else { return };
+        *state = State { failures: FAILURES, until: Some(now), why: Some(why.to_owned()), since: Some(since) };
+    }
+
+    /// It did not answer, or asked to slow down until then. Returns whether work is kept away because of failures in a
+    /// row.
+    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
         let mut pause = at_least;
@@ -47,6 +55,7 @@ impl Breaker {
             }
         }
         state.until = state.until.max(pause.map(|pause| now + pause));
+        state.failures >= FAILURES
     }
 
     /// Opens it until it is told that all is well: credentials were refused, or another identity was found.

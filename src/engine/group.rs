@@ -100,7 +100,7 @@ impl Case<'_> {
         if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
             group = self.connector.source.group(id).await?;
         }
-        self.connector.breaker.succeeded();
+        self.engine.source_answered(&self.connector);
         self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(None).await?;

@@ -10,7 +10,7 @@ use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
-    telemetry::metrics::Peer,
+    telemetry::{logs::Personal, metrics::Peer},
 };
 
 /// So many joins are told to a target at once, at most.
@@ -321,6 +321,10 @@ impl Case<'_> {
             }
             Err(error) => error,
         };
+        tracing::debug!(
+            pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
+            detail = %Personal(&error), "refused"
+        );
         self.step.settled.push(Settled { intent, outcome: refusal(&error) });
         if error.kind == TargetErrorKind::NotPossible {
             self.keep_not_possible(held_key(operation), error.text.clone());
@@ -354,7 +358,11 @@ impl Case<'_> {
     }
 
     fn took_effect(&mut self, operation: &Operation, intent: IntentId) {
-        self.port.breaker.succeeded();
+        self.engine.target_answered(&self.port);
+        tracing::debug!(
+            pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
+            detail = %Personal(operation), "written"
+        );
         self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
         self.learn(operation);
         self.worked.done.push(operation.clone());

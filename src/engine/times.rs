@@ -33,6 +33,8 @@ pub struct EngineTimes {
     pub throttled: SignedDuration,
     /// How long a side is left alone that refused our credentials or rights, or was another than before.
     pub refused: SignedDuration,
+    /// How often a side is contacted that nobody works with.
+    pub contact: SignedDuration,
     /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
     pub read_back: Vec<SignedDuration>,
     /// After a run that failed.
@@ -54,6 +56,7 @@ impl Default for EngineTimes {
             retries: Backoff::new(200, 5, Duration::from_hours(6)),
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            contact: SignedDuration::from_mins(1),
             read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             after_failure: SignedDuration::from_secs(30),
         }
@@ -77,6 +80,7 @@ impl EngineTimes {
             retries: Backoff::new(12, 4, Duration::from_millis(200)),
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            contact: SignedDuration::from_mins(1),
             read_back: vec![short],
             after_failure: SignedDuration::from_millis(300),
         }

@@ -49,7 +49,10 @@ impl Engine {
     ) -> Result<Worked, (Claimed, WorkError)> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_user(&id, view).await {
-            Ok(true) => case.complete().await,
+            Ok(true) => match case.create_refused.take() {
+                Some(why) => case.refused(why).await,
+                None => case.complete().await,
+            },
             Ok(false) => Ok(case.worked),
             Err(error) => {
                 // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
@@ -130,7 +133,7 @@ impl Case<'_> {
     /// Reads the source, settles what was left open, reads the target.
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
-        self.connector.breaker.succeeded();
+        self.engine.source_answered(&self.connector);
         self.restore_dropped().await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
@@ -166,7 +169,7 @@ impl Case<'_> {
                 }
             }
         }
-        self.port.breaker.succeeded();
+        self.engine.target_answered(&self.port);
         match account {
             Some(account) => self.with_groups(account).await.map(Some),
             None => Ok(None),
@@ -348,6 +351,9 @@ impl Case<'_> {
                         // What follows is addressed by the former name, which may be somebody else's by now.
                         return Ok(Round::Again);
                     }
+                }
+                Sent::NotPossible if matches!(operation, Operation::CreateUser { .. }) => {
+                    self.create_refused = self.worked.findings.not_possible.last().cloned();
                 }
                 Sent::Held | Sent::NotPossible | Sent::Refused => {}
                 Sent::LookAgain => return Ok(Round::LookAgain),

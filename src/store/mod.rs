@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem,
-    HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Operation,
-    Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping,
+    HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible,
+    Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
     TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
@@ -474,6 +474,19 @@ pub struct PairCounts {
     pub last_change: Option<Timestamp>,
 }
 
+/// The events of a connector so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// Events that came, duplicates among them.
+    pub received: u64,
+    /// Of these, duplicates.
+    pub duplicates: u64,
+    /// When the last came.
+    pub last: Option<Timestamp>,
+    /// Since when a server has been listening for them; `None`: none has yet.
+    pub since: Option<Timestamp>,
+}
+
 /// A decision of a person about a held set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -855,8 +868,8 @@ pub trait Store: Send + Sync {
     /// Counts of a pair.
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
 
-    /// Events stored, duplicates among them, and when the last came, of a connector.
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+    /// The events of a connector so far.
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
 
     /// Adds to the counts of requests that the hook refused: one row for each connector and reason. A count begins again
     /// with the first refusal after an accepted event, and after a day without any.
@@ -873,6 +886,12 @@ pub trait Store: Send + Sync {
     /// Removes at most `limit` events, changes and ended runs each that are older than `before`; never open sets,
     /// rejections or open intents. Returns how many; 0: all done.
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
+
+    /// The conditions that hold, the oldest first: those of the process that works with the store, or of the last one.
+    async fn conditions(&self) -> StoreResult<Vec<Condition>>;
+
+    /// Makes exactly these the conditions that hold.
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
 
     /// Whether it can be read and written, for `/readyz`.
     async fn check(&self) -> StoreResult<()>;

@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 mod attributes;
+mod conditions;
 mod crowd;
 mod defects;
 mod doubt;

@@ -220,7 +220,7 @@ async fn status_says_it_in_sentences() {
         .ended(1)
         .says("Working: 1 behind")
         .says("Held: 1 operation, past the safety gate: removed memberships; everything else goes on. usersync held show 1")
-        .says("1 dead letter: attempts are used up. usersync dead list --target jira")
+        .says("1 failed task: usersync dead list --connector acme --target jira")
         .says("last event")
         .says("last change")
         .says("next run     none")

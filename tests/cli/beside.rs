@@ -43,7 +43,7 @@ async fn a_lock_that_is_held_is_seen_and_respected() {
 async fn commands_ask_the_running_server_and_see_what_it_did() {
     let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
     house.in_service().await.expect("in service");
-    place.run(&["status"]).await.ended(0).says("In step.").says("The server runs");
+    place.run(&["status"]).await.ended(0).says("In sync.").says("The server runs");
 
     // A change that no event tells of.
     grounds.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
@@ -125,7 +125,7 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     place.run(&["held", "list"]).await.ended(0);
     grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
     let asked = place.run(&["sync"]).await;
-    asked.ended(3).complains("its first run was rejected; the server plans it anew: usersync held list");
+    asked.ended(3).complains("its first run was rejected; the server plans it again: usersync held list");
     waits("2").await;
     place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
     assert!(grounds.jira.snapshot().account("alice").is_none());

@@ -12,13 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use usersync::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder, LinkOrder,
         OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
         TaskFilter, Waiting, sqlite::SqliteStore,
     },
@@ -196,6 +196,14 @@ impl Store for WatchedStore {
             }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.inner.conditions().await
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        self.inner.keep_conditions(conditions).await
     }
 
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
@@ -598,7 +606,7 @@ impl Store for WatchedStore {
         Ok(PairCounts { active_links: many, memberships: many, managed_groups: many, ..PairCounts::default() })
     }
 
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         self.quietly(self.inner.event_counts(connector)).await
     }
 

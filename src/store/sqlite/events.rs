@@ -17,7 +17,7 @@ use crate::{
         Cause, ConnectorName, EventOutcome, EventRecord, NewEvent, Pair, Priority, RunTrigger, Subject, TargetName,
         UserId,
     },
-    store::{Appended, EventFilter, StoreResult},
+    store::{Appended, EventCounts, EventFilter, StoreResult},
 };
 
 /// At most so many rows are in one INSERT.
@@ -64,7 +64,7 @@ impl Append {
             Ok(tx) => tx.append(&appends).await,
             Err(error) => Err(error),
         };
-        let failed = result.is_err();
+        let failed = result.as_ref().err().cloned();
         let answer = move |committed: StoreResult<()>| {
             let result = result.and_then(|counts| committed.map(|()| counts));
             for (nth, append) in appends.into_iter().enumerate() {
@@ -404,18 +404,20 @@ pub(super) async fn hints(
     Ok((rows.len(), subjects))
 }
 
-/// Events that came, duplicates among them, and when the last came.
-pub(super) async fn counts(
-    conn: &mut SqliteConnection,
-    connector: &ConnectorName,
-) -> StoreResult<(u64, u64, Option<Timestamp>)> {
-    let row: Option<(i64, i64, Option<i64>)> =
-        sqlx::query_as("SELECT events, duplicates, last_event FROM connector WHERE name = ?1")
+/// The events of a connector so far.
+pub(super) async fn counts(conn: &mut SqliteConnection, connector: &ConnectorName) -> StoreResult<EventCounts> {
+    let row: Option<(i64, i64, Option<i64>, Option<i64>)> =
+        sqlx::query_as("SELECT events, duplicates, last_event, listens_since FROM connector WHERE name = ?1")
             .bind(connector.as_str())
             .fetch_optional(conn)
             .await?;
-    let (events, duplicates, last) = row.unwrap_or_default();
-    Ok((events.unsigned_abs(), duplicates.unsigned_abs(), codec::some_time(last)?))
+    let (received, duplicates, last, since) = row.unwrap_or_default();
+    Ok(EventCounts {
+        received: received.unsigned_abs(),
+        duplicates: duplicates.unsigned_abs(),
+        last: codec::some_time(last)?,
+        since: codec::some_time(since)?,
+    })
 }
 
 #[cfg(test)]

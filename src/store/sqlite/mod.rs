@@ -7,6 +7,7 @@
 mod changes;
 mod claims;
 mod codec;
+mod conditions;
 mod dropped;
 mod endings;
 mod error;
@@ -42,7 +43,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::{
     events::{Append, limit},
@@ -53,13 +54,13 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId, RunMode,
+        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
         TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, LinkOrder,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder, LinkOrder,
         OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
         TaskFilter, Waiting,
     },
@@ -172,6 +173,12 @@ impl SqliteStore {
         let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&wakes), poll, keep);
         let file = file.to_owned();
         Self { readers: Readers::new(file.clone()), file, writer, memory, wakes, engine, temporary: false }
+    }
+
+    /// Why it cannot be written, from the first write that fails until one succeeds. The sender ends with the writer: when
+    /// the store was closed, or by a defect.
+    pub fn failing(&self) -> watch::Receiver<Option<String>> {
+        self.writer.failing()
     }
 
     /// Finishes what is under way and closes the files; another may open the store afterwards.
@@ -645,7 +652,7 @@ impl Store for SqliteStore {
         of_pair!(self, pair, PairCounts::default(), |conn, no| pairs::counts(conn, no, now))
     }
 
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
     }
@@ -664,6 +671,14 @@ impl Store for SqliteStore {
 
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         job!(self, [], |tx| tx.prune(before, limit))
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.read(|conn| Box::pin(conditions::all(conn))).await
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
     (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
     (40, "hook refusal", include_str!("migrations/0040_hook_refusal.sql")),
+    (70, "conditions", include_str!("migrations/0070_condition.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
