@@ -14,14 +14,14 @@ use jiff::Timestamp;
 use crate::{
     model::{
         AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId, RunMode,
-        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
-        TaskRecord, Token, UserId,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
+        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+        TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder, LinkOrder,
-        OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult,
-        TaskFilter, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
+        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
+        StoreResult, TaskFilter, Waiting,
     },
 };
 

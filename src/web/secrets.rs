@@ -102,7 +102,9 @@ impl HookSecrets {
         let decoys = if signature.is_p2() { &self.decoys.p2 } else { &self.decoys.standard };
         let secrets = if known.is_empty() { decoys } else { known.as_ref() };
         verify(secrets, signature, body).map_err(|_| match (signature.is_p2(), known.is_empty()) {
-            (true, true) if self.p2.is_none() => RefusalReason::P2NotAccepted,
+            (true, true) if self.readers.read().unwrap_or_else(PoisonError::into_inner).p2.is_none() => {
+                RefusalReason::P2NotAccepted
+            }
             (_, true) => RefusalReason::NoSecret,
             (true, false) => RefusalReason::WrongP2Secret,
             (false, false) => RefusalReason::WrongSecret,
