@@ -71,6 +71,10 @@ impl Failure {
         Self { drawn: true, ..Self::usage(text) }
     }
 
+    pub fn held(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Held, text: text.into(), drawn: false }
+    }
+
     pub fn problem(text: impl Into<String>) -> Self {
         Self { exit: Exit::Problems, text: text.into(), drawn: false }
     }

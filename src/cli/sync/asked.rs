@@ -88,9 +88,9 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
                     condition.summary(),
                     condition.text.trim_end_matches('.')
                 );
-                Failure { exit: exit_of_condition(condition.code), text }
+                Failure { exit: exit_of_condition(condition.code), text, drawn: false }
             }
-            None => held("the server begins with its first run by itself: usersync status"),
+            None => Failure::held("the server begins with its first run by itself: usersync status"),
         }));
     }
     if state != PairState::Held {
@@ -99,14 +99,10 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
     let sets = store.held_sets(true).await?;
     let set = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
     if let Some(set) = set {
-        return Ok(Some(held(format!("its first run waits for approval: usersync held approve {}", set.id))));
+        return Ok(Some(Failure::held(format!("its first run waits for approval: usersync held approve {}", set.id))));
     }
     store.set_pair_state(pair, PairState::New, work.context.out.now).await?;
-    Ok(Some(held("its first run was rejected; the server plans it again: usersync held list")))
-}
-
-fn held(text: impl Into<String>) -> Failure {
-    Failure { exit: Exit::Held, text: text.into() }
+    Ok(Some(Failure::held("its first run was rejected; the server plans it again: usersync held list")))
 }
 
 /// The run that came of asking, once it has ended.
