@@ -21,7 +21,7 @@ use tokio::{
 use usersync::{
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
-    model::{ConnectorName, EventOutcome, NewEvent, Subject, TargetName},
+    model::{ConnectorName, EventOutcome, NewEvent, Refusals, Subject, TargetName},
     store::{
         Appended, EventFilter, Inbox, Store as _, StoreResult,
         sqlite::{OpenOptions, SqliteStore},
@@ -77,6 +77,10 @@ impl Inbox for Nowhere {
         _: Timestamp,
     ) -> StoreResult<Appended> {
         Ok(Appended { stored: events.len(), duplicates: 0 })
+    }
+
+    async fn refused(&self, _: &[Refusals]) -> StoreResult<()> {
+        Ok(())
     }
 }
 
@@ -231,6 +235,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
                 occurred_at: Some(Timestamp::now()),
                 body: body(id, &user, Timestamp::now().as_millisecond()),
                 hints: vec![Subject::user(user)],
+                may_remove: false,
                 wants_run: false,
                 settle: false,
                 outcome: EventOutcome::Accepted,

@@ -159,6 +159,7 @@ fn everything_can_be_written() {
 [server]
 listen = "0.0.0.0:443"
 body_limit = "64 KiB"
+body_budget = "2 MiB"
 drain = "1m 30s"
 tls = { cert_file = "cert.pem", key_file = "key.pem" }
 [store]
@@ -576,6 +577,7 @@ fn each_mistake_has_its_place_and_its_words() {
             format!("[store]\nretention = \"2mo\"\n{SMALL}"),
             "retention: `2mo` has months or years, whose length differs",
         ),
+        (format!("[store]\nretention = \"23h\"\n{SMALL}"), "usersync.toml:2:13: retention: 23h is less than a day"),
         (format!("[store]\nretention = \"-1d\"\n{SMALL}"), "retention: `-1d` is not more than nothing"),
         (
             format!("[server]\ndrain = 30\n{SMALL}"),
@@ -585,6 +587,14 @@ fn each_mistake_has_its_place_and_its_words() {
         (
             format!("[server]\nbody_limit = \"1 MB/s\"\n{SMALL}"),
             "usersync.toml:2:14: body_limit: `1 MB/s` is not a size",
+        ),
+        (
+            format!("[server]\nbody_limit = \"20 MiB\"\n{SMALL}"),
+            "body_limit: body_budget must be 1 MiB, and five times body_limit, or more",
+        ),
+        (
+            format!("[server]\nbody_limit = \"1 KiB\"\nbody_budget = \"512 KiB\"\n{SMALL}"),
+            "usersync.toml:3:15: body_budget: body_budget must be 1 MiB",
         ),
         (format!("[server]\nbody_limit = \"2 GiB\"\n{SMALL}"), "body_limit: `2 GiB` is not between 1 KiB and 1 GiB"),
         // addresses

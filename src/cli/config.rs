@@ -45,10 +45,10 @@ impl ConfigArgs {
         let out = &context.out;
         match self.command {
             Command::Check => return check(context),
-            Command::Example => out.line(EXAMPLE.trim_end()),
+            Command::Example => out.lines(EXAMPLE.trim_end().lines()),
             Command::Path => {
                 let path = find(context.told.as_deref(), &context.env)
-                    .map_err(|errors| Failure::usage(errors.render(context.drawing())))?;
+                    .map_err(|errors| Failure::drawn(errors.render(context.drawing())))?;
                 if out.json {
                     out.document(&json!({ "path": path, "exists": path.exists() }));
                 } else {
@@ -64,7 +64,7 @@ impl ConfigArgs {
                 });
                 out.document(&json!({ "keys": rows.collect::<Vec<_>>() }));
             }
-            Command::Reference => out.line(reference_markdown().trim_end()),
+            Command::Reference => out.lines(reference_markdown().trim_end().lines()),
         }
         Ok(Exit::Done)
     }
@@ -87,7 +87,7 @@ fn check(context: &Context) -> Outcome {
         return Ok(Exit::Done);
     }
     for warning in &config.warnings {
-        out.error(warning.render(context.drawing()));
+        out.drawn(warning.render(context.drawing()));
     }
     out.say(format!(
         "{}: well-formed: {}, {}, {}. Is everything there that is needed? usersync check",

@@ -86,7 +86,7 @@ enum DemoError {
     #[error("{0}: not in Jira after 20 s")]
     Late(&'static str),
     /// Source and target differ at the end.
-    #[error("source and target differ:\n{0}")]
+    #[error("source and target differ: {0}")]
     Differ(String),
 }
 
@@ -218,7 +218,7 @@ impl Demo {
         self.house.quiet(jiff::SignedDuration::from_secs(1)).await?;
         let agreement = agree(&self.grounds);
         if !agreement.holds() {
-            return Err(DemoError::Differ(agreement.differences.join("\n")));
+            return Err(DemoError::Differ(agreement.differences.join("; ")));
         }
         self.compare_neighbours(tell).await?;
         tell(format!(
@@ -241,7 +241,7 @@ impl Demo {
                     break agreement;
                 }
                 if began.elapsed() > PATIENCE {
-                    return Err(DemoError::Differ(agreement.differences.join("\n")));
+                    return Err(DemoError::Differ(agreement.differences.join("; ")));
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             };

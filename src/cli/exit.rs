@@ -26,7 +26,7 @@ Exit codes:
   1  finished with problems
   2  wrong usage or configuration
   3  held for approval
-  4  source or target not reachable";
+  4  source or target not reachable, or it refuses usersync's credentials";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -54,6 +54,8 @@ impl Exit {
 pub(super) struct Failure {
     pub exit: Exit,
     pub text: String,
+    /// Whether the text is of several lines, with styles of its own.
+    pub drawn: bool,
 }
 
 /// What a command comes to.
@@ -61,21 +63,26 @@ pub(super) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, text: text.into() }
+        Self { exit: Exit::Usage, text: text.into(), drawn: false }
+    }
+
+    /// What is wrong with the configuration, drawn over several lines.
+    pub fn drawn(text: impl Into<String>) -> Self {
+        Self { drawn: true, ..Self::usage(text) }
     }
 
     pub fn problem(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Problems, text: text.into() }
+        Self { exit: Exit::Problems, text: text.into(), drawn: false }
     }
 
     pub fn unreachable(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, text: text.into() }
+        Self { exit: Exit::Unreachable, text: text.into(), drawn: false }
     }
 }
 
 impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
-        Self::usage(errors.to_string())
+        Self::drawn(errors.to_string())
     }
 }
 
@@ -112,7 +119,7 @@ impl From<WorkError> for Failure {
             | WorkError::Stopped(_)
             | WorkError::Bug => Exit::Problems,
         };
-        Self { exit, text: error.to_string() }
+        Self { exit, text: error.to_string(), drawn: false }
     }
 }
 

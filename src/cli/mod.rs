@@ -15,11 +15,13 @@ mod exit;
 mod explain;
 mod held;
 mod keycloak;
+mod link;
 mod looking;
 mod out;
 mod people;
 mod plan;
 mod progress;
+mod refusals;
 mod report;
 mod runs;
 mod serve;
@@ -28,6 +30,7 @@ mod stop;
 mod sync;
 mod target;
 mod tasks;
+mod unlink;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -108,6 +111,8 @@ enum Command {
     Plan(plan::PlanArgs),
     Sync(sync::SyncArgs),
     Explain(explain::ExplainArgs),
+    Link(link::LinkArgs),
+    Unlink(unlink::UnlinkArgs),
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
@@ -132,7 +137,7 @@ struct Context {
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
         Config::find_and_load(self.told.as_deref(), &self.env)
-            .map_err(|errors| Failure::usage(errors.render(self.drawing())))
+            .map_err(|errors| Failure::drawn(errors.render(self.drawing())))
     }
 
     fn drawing(&self) -> Drawing {
@@ -160,6 +165,8 @@ impl Command {
             Self::Plan(args) => args.run(context).await,
             Self::Sync(args) => args.run(context).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Link(args) => args.run(context).await,
+            Self::Unlink(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,
@@ -209,7 +216,11 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            context.out.error(failure.text);
+            if failure.drawn {
+                context.out.drawn(failure.text)
+            } else {
+                context.out.error(failure.text)
+            }
             failure.exit.into()
         }
     }

@@ -10,7 +10,23 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::words;
-use crate::target::NoteState;
+use crate::{target::NoteState, telemetry::escape};
+
+/// Our own styles inside a text, and what they are on a terminal; noncharacters, which [`escape`] lets nobody else write.
+const STYLES: [(char, &str); 6] = [
+    (PLAIN, "\u{1b}[0m"),
+    (STRONG, "\u{1b}[1m"),
+    (GREEN, "\u{1b}[32m"),
+    (CYAN, "\u{1b}[36m"),
+    (YELLOW, "\u{1b}[33m"),
+    (RED, "\u{1b}[31m"),
+];
+const PLAIN: char = '\u{fdd0}';
+const STRONG: char = '\u{fdd1}';
+const GREEN: char = '\u{fdd2}';
+const CYAN: char = '\u{fdd3}';
+const YELLOW: char = '\u{fdd4}';
+const RED: char = '\u{fdd5}';
 
 /// How wide explained text may grow on a terminal.
 const WIDTH: usize = 110;
@@ -36,12 +52,12 @@ impl State {
         }
     }
 
-    fn colour(self) -> &'static str {
+    fn colour(self) -> char {
         match self {
-            Self::Ok => "32",
-            Self::Note => "36",
-            Self::Wait | Self::Held => "33",
-            Self::No => "31",
+            Self::Ok => GREEN,
+            Self::Note => CYAN,
+            Self::Wait | Self::Held => YELLOW,
+            Self::No => RED,
         }
     }
 }
@@ -77,9 +93,28 @@ impl Out {
     }
 
     /// One line of the result for people. A reader who went away is no fault.
-    #[allow(clippy::unused_self, reason = "as its neighbours, which need it")]
     pub fn line(&self, text: impl Display) {
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        let _ = writeln!(std::io::stdout().lock(), "{}", self.shown(&text.to_string()));
+    }
+
+    /// A line as it may be written: its styles where they are wanted, and nothing else that acts on a terminal.
+    fn shown(&self, text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        let style = |c: char| STYLES.iter().find(|(style, _)| self.colour && *style == c);
+        let mut styled = false;
+        for part in text.split_inclusive(|c| style(c).is_some()) {
+            let last = part.chars().next_back().and_then(style);
+            let words = part.strip_suffix(|c| last.is_some_and(|(style, _)| *style == c)).unwrap_or(part);
+            shown.push_str(&escape::text(words));
+            if let Some((style, code)) = last {
+                shown.push_str(code);
+                styled = *style != PLAIN;
+            }
+        }
+        if styled {
+            shown.push_str(STYLES[0].1);
+        }
+        shown
     }
 
     /// Some lines of the result.
@@ -99,20 +134,27 @@ impl Out {
     /// Something beside the result.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            self.error(text);
         }
     }
 
     /// What is wrong; always told.
-    #[allow(clippy::unused_self, reason = "as its neighbours, which need it")]
     pub fn error(&self, text: impl Display) {
+        let _ = writeln!(std::io::stderr().lock(), "{}", self.shown(&text.to_string()));
+    }
+
+    /// What is wrong with the configuration, of several lines and with styles of its own; always told.
+    #[allow(clippy::unused_self, reason = "as its neighbours, which need it")]
+    pub fn drawn(&self, text: impl Display) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// The result as one document.
     pub fn document(&self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
-            Ok(text) => self.line(text),
+            Ok(text) => {
+                let _ = writeln!(std::io::stdout().lock(), "{}", escape::json(&text));
+            }
             Err(error) => self.error(format!("usersync: the result cannot be written as JSON: {error}")),
         }
     }
@@ -120,12 +162,12 @@ impl Out {
     /// A state's word, padded, coloured where that is wanted.
     pub fn state(&self, state: State) -> String {
         let word = format!("{:<4}", state.word());
-        if self.colour { format!("\u{1b}[{}m{word}\u{1b}[0m", state.colour()) } else { word }
+        if self.colour { format!("{}{word}{PLAIN}", state.colour()) } else { word }
     }
 
     /// A heading.
     pub fn strong(&self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour { format!("{STRONG}{text}{PLAIN}") } else { text.to_owned() }
     }
 
     /// `  ok    sign-in          the text`, with what does not fit below.
@@ -145,8 +187,9 @@ impl Out {
         table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(heads.to_vec());
         for row in rows {
-            // A cell of several lines would tear the table apart.
-            table.add_row(row.into_iter().map(|cell| cell.replace(['\n', '\r', '\t'], " ")).collect::<Vec<_>>());
+            // A cell of several lines would tear the table apart, and its width is that of what is shown.
+            let cells = row.into_iter().map(|cell| escape::text(&cell.replace(['\n', '\r', '\t'], " ")).into_owned());
+            table.add_row(cells.collect::<Vec<_>>());
         }
         for at in 0..heads.len() {
             if let Some(column) = table.column_mut(at) {
@@ -175,5 +218,25 @@ impl Out {
     /// The exact time.
     pub fn exact(&self, time: Timestamp) -> String {
         words::exact(time, self.now, &self.zone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(colour: bool) -> Out {
+        Out { json: false, quiet: false, colour, terminal: true, zone: TimeZone::UTC, now: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn text_of_others_never_acts_on_the_terminal() {
+        let evil = "alice\u{1b}[2J\u{9b}0m\nok  jira\u{202e}\u{fdd5}";
+        let shown = out(false).shown(evil);
+        assert_eq!(shown, "alice\\u{1b}[2J\\u{9b}0m\\nok  jira\\u{202e}\\u{fdd5}");
+        let out = out(true);
+        let shown = out.shown(&format!("{} {}", out.state(State::Ok), out.strong(evil)));
+        assert!(shown.starts_with("\u{1b}[32mok  \u{1b}[0m \u{1b}[1malice\\u{1b}[2J"), "{shown:?}");
+        assert!(shown.ends_with("\u{1b}[0m") && !shown.contains("\u{1b}[2J") && !shown.contains('\n'), "{shown:?}");
     }
 }

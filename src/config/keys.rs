@@ -66,6 +66,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("server.behind_proxy", "true or false", Value("false"), "A proxy in front speaks TLS."),
     key("server.body_limit", "size", Value(r#""1 MiB""#), "The largest request body that the listener takes."),
+    key(
+        "server.body_budget",
+        "size",
+        Value(r#""64 MiB""#),
+        "The memory for all request bodies together, at least five times `body_limit`. Bodies whose signature is not verified yet get a quarter.",
+    ),
     key("server.drain", "duration", Value(r#""20s""#), "How long a stop waits for what is under way."),
     key("server.tls.cert_file", "path", Required, "The certificate chain, PEM."),
     key("server.tls.key_file", "path", Required, "Its private key, PEM."),
@@ -75,13 +81,25 @@ pub(super) const KEYS: &[Key] = &[
         Value(r#""usersync.db""#),
         "The database file. Paths in the file start at the file's own folder.",
     ),
-    key("store.retention", "duration", Value(r#""30d""#), "How long finished events, changes and runs are kept."),
+    key(
+        "store.retention",
+        "duration",
+        Value(r#""30d""#),
+        "How long finished events, changes and runs are kept; at least a day.",
+    ),
     key("log.format", "`text` or `json`", Value(r#""text""#), "How log lines are written, to standard error."),
     key(
         "log.level",
         "`error`, `warn`, `info`, `debug` or `trace`",
         Value(r#""info""#),
         "Which of them. The variable `USERSYNC_LOG` takes a finer filter, as `info,usersync::keycloak=debug`.",
+    ),
+    key(
+        "log.personal_data",
+        "true or false",
+        Value("false"),
+        "Whether lines may hold logins and what other servers answer. Without it they hold ids; `usersync explain ID` \
+         tells more.",
     ),
     key("target.name", "name", Required, "How it is called everywhere."),
     key(

@@ -21,11 +21,15 @@ const LEVELS: &[(&str, Level)] = &[
     ("trace", Level::TRACE),
 ];
 
+/// The least memory for request bodies; bytes.
+const LEAST_BUDGET: usize = 1 << 20;
+
 pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
     let table = root.section("server");
     let listen = table.read("listen", values::listen);
     let behind_proxy = table.read("behind_proxy", values::flag);
     let body_limit = table.read("body_limit", values::size);
+    let body_budget = table.read("body_budget", values::size);
     let drain = table.read("drain", values::wait);
     let tls = table.section("server.tls");
     let has_tls = tls.is_written();
@@ -39,11 +43,21 @@ pub(super) fn server(root: &Table<'_>) -> Option<ServerConfig> {
         );
         table.wrong("listen", table.place_of("listen"), wrong);
     }
+    if let (Some(limit), Some(budget)) = (body_limit, body_budget) {
+        let least = limit.saturating_mul(5).max(LEAST_BUDGET);
+        if budget < least {
+            let key = if table.has("body_budget") { "body_budget" } else { "body_limit" };
+            let wrong = Wrong::new("body_budget must be 1 MiB, and five times body_limit, or more")
+                .help("raise body_budget, or lower body_limit");
+            table.wrong(key, table.place_of(key), wrong);
+        }
+    }
     Some(ServerConfig {
         listen: listen?,
         behind_proxy: behind_proxy?,
         tls: tls?,
         body_limit: body_limit?,
+        body_budget: body_budget?,
         drain: drain?,
     })
 }
@@ -60,7 +74,7 @@ fn tls_files(table: &Table<'_>) -> Option<TlsConfig> {
 
 pub(super) fn store(root: &Table<'_>) -> Option<StoreConfig> {
     let table = root.section("store");
-    let (path, retention) = (table.path("path"), table.read("retention", values::duration));
+    let (path, retention) = (table.path("path"), table.read("retention", values::retention));
     Some(StoreConfig { path: path?, retention: retention? })
 }
 
@@ -68,7 +82,8 @@ pub(super) fn log(root: &Table<'_>) -> Option<LogConfig> {
     let table = root.section("log");
     let format = table.read("format", values::one_of(FORMATS));
     let level = table.read("level", values::one_of(LEVELS));
-    Some(LogConfig { format: format?, level: level? })
+    let personal_data = table.read("personal_data", values::flag);
+    Some(LogConfig { format: format?, level: level?, personal_data: personal_data? })
 }
 
 /// Warns of variables that look like overrides and are none.

@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// The memory for all request bodies together; bytes.
+    pub body_budget: usize,
     /// How long a stop waits for what is under way.
     pub drain: Duration,
 }
@@ -70,6 +72,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Which lines.
     pub level: tracing::Level,
+    /// Whether lines may tell who a user is.
+    pub personal_data: bool,
 }
 
 /// How log lines are written.

@@ -123,9 +123,76 @@ impl<'a> SignatureHeaders<'a> {
             keycloak: header("x-keycloak-signature"),
         }
     }
+
+    /// The signature that they carry, if it can be one and, where its form has a time, is fresh: all that can be known
+    /// before the body is read. Where headers of Standard Webhooks are there, they alone decide.
+    pub fn signature(&self, now: Timestamp) -> Result<Signature<'a>, SignatureError> {
+        match (self.id, self.timestamp, self.signature, self.keycloak) {
+            (Some(id), Some(timestamp), Some(signature), _) => standard(id, timestamp, signature, now),
+            (None, None, None, Some(signature)) => p2(signature),
+            _ => Err(SignatureError::Missing),
+        }
+    }
 }
 
-/// Why a body is not believed: for our log. The sender is told nothing but 401.
+/// A signature over a body that is still to be read.
+#[derive(Clone, Debug)]
+pub struct Signature<'a>(Form<'a>);
+
+type Tag = [u8; 32];
+
+#[derive(Clone, Debug)]
+enum Form<'a> {
+    Standard { id: &'a str, timestamp: &'a str, tags: Vec<Tag> },
+    P2(Tag),
+}
+
+impl Signature<'_> {
+    /// Whether it is in the form of the p2-inc listener.
+    pub fn is_p2(&self) -> bool {
+        matches!(self.0, Form::P2(_))
+    }
+}
+
+/// More signatures than this are on no request that changes its secret.
+const MOST_TAGS: usize = 8;
+
+fn standard<'a>(
+    id: &'a str,
+    timestamp: &'a str,
+    signature: &str,
+    now: Timestamp,
+) -> Result<Signature<'a>, SignatureError> {
+    // A full stop inside would let two different messages have the same signed bytes.
+    if id.is_empty() || id.contains('.') || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(SignatureError::Unreadable);
+    }
+    let signed = timestamp.parse().map_err(|_| SignatureError::Unreadable)?;
+    let age = now.as_second().saturating_sub(signed);
+    if age > TOLERANCE.as_secs() {
+        return Err(SignatureError::TooOld);
+    }
+    if age < -TOLERANCE.as_secs() {
+        return Err(SignatureError::TooNew);
+    }
+    let encoded = signature.split(' ').filter_map(|one| one.strip_prefix("v1,"));
+    let tags = encoded.filter_map(|tag| STANDARD.decode(tag).ok()?.try_into().ok()).take(MOST_TAGS);
+    let tags: Vec<Tag> = tags.collect();
+    if tags.is_empty() {
+        return Err(SignatureError::Unreadable);
+    }
+    Ok(Signature(Form::Standard { id, timestamp, tags }))
+}
+
+fn p2<'a>(signature: &str) -> Result<Signature<'a>, SignatureError> {
+    if signature.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(SignatureError::Unreadable);
+    }
+    let tag = hex::decode(signature).ok().and_then(|bytes| bytes.try_into().ok());
+    tag.map(|tag| Signature(Form::P2(tag))).ok_or(SignatureError::Unreadable)
+}
+
+/// Why a request is not believed. Its sender is told nothing but 401.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SignatureError {
     /// No signature, or not all headers of one.
@@ -133,7 +200,7 @@ pub enum SignatureError {
         "the request is not signed: webhook-id, webhook-timestamp and webhook-signature, or X-Keycloak-Signature, are missing"
     )]
     Missing,
-    /// A header that cannot be read.
+    /// Headers that cannot be a signature's.
     #[error("the signature's headers cannot be read")]
     Unreadable,
     /// Signed too long ago.
@@ -147,59 +214,27 @@ pub enum SignatureError {
     Mismatch,
 }
 
-/// Verifies a request by any of the secrets. Where headers of Standard Webhooks are there, they alone decide.
+/// Verifies a body by any of the secrets. Each costs the same, whether it fits or not.
 pub fn verify<'a>(
     secrets: &[WebhookSecret],
-    headers: &SignatureHeaders<'_>,
+    signature: &Signature<'_>,
     body: &'a [u8],
-    now: Timestamp,
 ) -> Result<Verified<'a>, SignatureError> {
-    match (headers.id, headers.timestamp, headers.signature, headers.keycloak) {
-        (Some(id), Some(timestamp), Some(signature), _) => {
-            verify_standard(secrets, id, timestamp, signature, body, now)?;
+    let mac = |secret: &WebhookSecret| match &signature.0 {
+        Form::Standard { id, timestamp, .. } => secret.standard_mac(id, timestamp, body),
+        Form::P2(_) => secret.p2_mac(body),
+    };
+    let tags = match &signature.0 {
+        Form::Standard { tags, .. } => tags.as_slice(),
+        Form::P2(tag) => std::slice::from_ref(tag),
+    };
+    let mut fits = false;
+    for mac in secrets.iter().filter_map(mac) {
+        for tag in tags {
+            fits |= mac.clone().verify_slice(tag).is_ok();
         }
-        (None, None, None, Some(signature)) => verify_p2(secrets, signature, body)?,
-        _ => return Err(SignatureError::Missing),
     }
-    Ok(Verified(body))
-}
-
-fn verify_standard(
-    secrets: &[WebhookSecret],
-    id: &str,
-    timestamp: &str,
-    signature: &str,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<(), SignatureError> {
-    // A full stop inside would let two different messages have the same signed bytes.
-    if id.is_empty() || id.contains('.') || !timestamp.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(SignatureError::Unreadable);
-    }
-    let signed = timestamp.parse().map_err(|_| SignatureError::Unreadable)?;
-    let age = now.as_second().saturating_sub(signed);
-    if age > TOLERANCE.as_secs() {
-        return Err(SignatureError::TooOld);
-    }
-    if age < -TOLERANCE.as_secs() {
-        return Err(SignatureError::TooNew);
-    }
-    let given: Vec<_> =
-        signature.split(' ').filter_map(|s| s.strip_prefix("v1,")).filter_map(|s| STANDARD.decode(s).ok()).collect();
-    let fits = secrets
-        .iter()
-        .filter_map(|secret| secret.standard_mac(id, timestamp, body))
-        .any(|mac| given.iter().any(|tag| mac.clone().verify_slice(tag).is_ok()));
-    if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
-}
-
-fn verify_p2(secrets: &[WebhookSecret], signature: &str, body: &[u8]) -> Result<(), SignatureError> {
-    if signature.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(SignatureError::Unreadable);
-    }
-    let tag = hex::decode(signature).map_err(|_| SignatureError::Unreadable)?;
-    let fits = secrets.iter().filter_map(|secret| secret.p2_mac(body)).any(|mac| mac.verify_slice(&tag).is_ok());
-    if fits { Ok(()) } else { Err(SignatureError::Mismatch) }
+    if fits { Ok(Verified(body)) } else { Err(SignatureError::Mismatch) }
 }
 
 #[cfg(test)]

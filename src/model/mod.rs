@@ -2,6 +2,7 @@
 
 mod account;
 mod change;
+mod condition;
 mod connector;
 mod event;
 mod held;
@@ -9,6 +10,7 @@ mod hook_secret;
 mod ids;
 mod link;
 mod operation;
+mod refusal;
 mod run;
 mod source;
 mod subject;
@@ -17,6 +19,7 @@ mod template;
 
 pub use account::{Account, TargetGroup, TargetIdentity};
 pub use change::{Cause, Change, ChangeOutcome};
+pub use condition::{About, Condition, ConditionCode};
 pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible, adoption_key};
@@ -27,6 +30,7 @@ pub use ids::{
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};
+pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState};
 pub use subject::Subject;

@@ -1,10 +1,15 @@
 //! Log lines, to standard error.
 
-use std::io::IsTerminal;
+use std::{
+    fmt,
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
 
+use super::escape;
 use crate::config::LogFormat;
 
 /// Names a filter finer than the level, as `info,usersync::keycloak=debug`.
@@ -28,6 +33,23 @@ pub enum LogError {
     Twice,
 }
 
+/// Whether log lines may hold what tells who a user is.
+static PERSONAL: AtomicBool = AtomicBool::new(false);
+
+/// Lets log lines hold logins and what other servers say, which may name users; by default they hold ids only.
+pub fn allow_personal(allowed: bool) {
+    PERSONAL.store(allowed, Ordering::Relaxed);
+}
+
+/// A text for the log that may tell who a user is; not shown unless that is allowed.
+pub struct Personal<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Personal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if PERSONAL.load(Ordering::Relaxed) { self.0.fmt(f) } else { f.write_str("(hidden)") }
+    }
+}
+
 /// Begins logging for the whole process. `USERSYNC_LOG` goes before the level; `NO_COLOR` is obeyed.
 pub fn init(format: LogFormat, level: Level) -> Result<(), LogError> {
     let filter = filter(level, std::env::var(FILTER_VARIABLE).ok().as_deref())?;
@@ -45,11 +67,70 @@ fn filter(level: Level, finer: Option<&str>) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(&text).map_err(|error| LogError::Filter { filter: text, why: error.to_string() })
 }
 
+/// Makes writers whose lines hold nothing that acts on a terminal or looks like another line.
+struct Escaping<W> {
+    to: W,
+    format: LogFormat,
+    colour: bool,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaping<W> {
+    type Writer = EscapingWriter<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        EscapingWriter { to: self.to.make_writer(), format: self.format, colour: self.colour }
+    }
+}
+
+struct EscapingWriter<W> {
+    to: W,
+    format: LogFormat,
+    colour: bool,
+}
+
+impl<W: Write> Write for EscapingWriter<W> {
+    /// Takes a whole line, as `tracing_subscriber` hands it over.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let (text, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |text| (text, "\n"));
+        let shown = match self.format {
+            LogFormat::Json => escape::json(text).into_owned(),
+            LogFormat::Text if self.colour => coloured(text),
+            LogFormat::Text => escape::text(text).into_owned(),
+        };
+        self.to.write_all(shown.as_bytes())?;
+        self.to.write_all(end.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Keeps the colours of `tracing_subscriber`. It escapes that character in what is logged before it comes here.
+fn coloured(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (nth, part) in text.split("\u{1b}[").enumerate() {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match rest.strip_prefix('m') {
+            Some(rest) if nth > 0 => {
+                shown.push_str("\u{1b}[");
+                shown.push_str(&part[..part.len() - rest.len()]);
+                shown.push_str(&escape::text(rest));
+            }
+            _ if nth > 0 => shown.push_str(&escape::text(&format!("\u{1b}[{part}"))),
+            _ => shown.push_str(&escape::text(part)),
+        }
+    }
+    shown
+}
+
 fn subscriber<W>(format: LogFormat, filter: EnvFilter, colour: bool, to: W) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(to);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Escaping { to, format, colour });
     match format {
         LogFormat::Text => Box::new(lines.with_ansi(colour).finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
@@ -113,6 +194,33 @@ mod tests {
         assert_eq!(logged(LogFormat::Text, Level::INFO, Some("error")), "");
         assert!(logged(LogFormat::Text, Level::ERROR, Some("hyper=info")).contains("library talk"));
         assert!(logged(LogFormat::Text, Level::DEBUG, Some(" ")).contains("detail"));
+    }
+
+    /// One log line of what others sent, in every way in which it can get into one.
+    fn hostile(format: LogFormat, colour: bool) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = subscriber(format, filter(Level::INFO, None).unwrap(), colour, move || writer.clone());
+        let evil = "x\n2026-11-30T10:00:00Z ERROR usersync: forged\r\u{1b}[2J\u{9b}31m\u{202e}gpj.exe\u{2028}\u{7}";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(connector = %evil, debugged = ?evil, plain = evil, "refused: {evil}");
+        });
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn nobody_forges_a_line_or_acts_on_the_terminal() {
+        let acts = |c: char| c.is_control() || "\u{202e}\u{2028}\u{2066}".contains(c);
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = hostile(format, false);
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(!line.chars().any(acts), "{line:?}");
+            assert_eq!(line.matches("forged").count(), 4, "{line}");
+        }
+        let coloured = hostile(LogFormat::Text, true);
+        let line = coloured.strip_suffix('\n').unwrap();
+        assert!(line.contains("\u{1b}[33m") && !line.contains("\u{1b}[2J") && !line.contains('\u{9b}'), "{line:?}");
+        assert!(!line.chars().any(|c| acts(c) && c != '\u{1b}'), "{line:?}");
     }
 
     #[test]

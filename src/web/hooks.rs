@@ -1,33 +1,48 @@
 //! `POST /hooks/{connector}`: verifies, decodes, stores, and only then answers 202.
+//!
+//! Nothing is held for a request before its signature's headers are well-formed and fresh, and no more than a part of
+//! the [`Budget`] before its body is verified.
 
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::secrets::HookSecrets;
+use super::{
+    budget::{Budget, Charge, Full},
+    refusals::{EVERY, Tallies},
+    secrets::HookSecrets,
+};
 use crate::{
     engine::Clock,
     keycloak::{
         decode::{DecodeContext, DecodeError, decode},
-        signature::SignatureHeaders,
+        signature::{SignatureError, SignatureHeaders},
     },
-    model::{ConnectorName, EventOutcome, TargetName},
+    model::{ConnectorName, EventOutcome, RefusalReason, TargetName},
     store::{Inbox, StoreError},
     telemetry::{Health, Metrics, metrics::EventFate},
 };
 
-/// Requests of one connector that wait at the same time; a sender with more than these is far too fast.
+/// Verified requests of one connector that wait at the same time; a sender with more than these is far too fast.
 const WAITING: usize = 4_096;
+/// The bytes that all bodies together may take.
+const BUDGET: usize = 64 << 20;
+/// How long a body may take.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// The least by which the memory of a body grows.
+const FIRST: usize = 4 * 1024;
 /// What senders are asked to wait when they are too fast, or the store can not take it; seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -49,7 +64,10 @@ pub struct HookConnector {
 /// tries again: a closed port would lose its events.
 pub struct Hooks {
     body_limit: usize,
+    body_within: Duration,
     waiting: usize,
+    budget: Budget,
+    tallies: Tallies,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     health: Health,
@@ -61,8 +79,6 @@ struct Open {
     connectors: HashMap<ConnectorName, Place>,
     /// Verified against for connectors that are not there, so that their absence is not told by the time it takes.
     nobody: Arc<HookSecrets>,
-    /// How many requests for such connectors may be read at once.
-    strangers: Semaphore,
 }
 
 struct Place {
@@ -70,15 +86,17 @@ struct Place {
     waiting: Semaphore,
 }
 
-/// Why a request is not taken. The words are the sender's; more goes to the log.
+/// Why a request is not taken. The words are the sender's; the reason is the operator's.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("the signature is missing or not valid")]
-    Unauthorized,
+    Unauthorized(RefusalReason),
     #[error("this connector was removed; stop sending")]
     Gone,
     #[error("the body is larger than {0} bytes; send fewer events at once")]
     TooLarge(usize),
+    #[error("the body did not arrive in time")]
+    TooSlow,
     #[error("the body could not be read to its end")]
     Broken,
     #[error("send application/json")]
@@ -94,15 +112,48 @@ enum Refused {
 impl Refused {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Gone => StatusCode::GONE,
             Self::TooLarge(_) | Self::NotAnEvent(DecodeError::TooMany(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken | Self::NotAnEvent(DecodeError::NotJson { .. }) => StatusCode::BAD_REQUEST,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAnEvent(DecodeError::NoEvent(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// What is counted; `None`: the sender will send it again, or is told to stop.
+    fn reason(&self) -> Option<RefusalReason> {
+        match self {
+            Self::Unauthorized(reason) => Some(*reason),
+            Self::TooLarge(_) => Some(RefusalReason::TooLarge),
+            Self::TooSlow | Self::Broken => Some(RefusalReason::TooSlow),
+            Self::MediaType => Some(RefusalReason::MediaType),
+            Self::NotAnEvent(DecodeError::NotJson { .. }) => Some(RefusalReason::NotJson),
+            Self::NotAnEvent(DecodeError::NoEvent(_)) => Some(RefusalReason::NotAnEvent),
+            Self::NotAnEvent(DecodeError::TooMany(_)) => Some(RefusalReason::TooMany),
+            Self::Gone | Self::TooFast | Self::Unavailable => None,
+        }
+    }
+}
+
+impl From<SignatureError> for Refused {
+    fn from(error: SignatureError) -> Self {
+        Self::Unauthorized(match error {
+            SignatureError::Missing => RefusalReason::Unsigned,
+            SignatureError::Unreadable => RefusalReason::Malformed,
+            SignatureError::TooOld => RefusalReason::TooOld,
+            SignatureError::TooNew => RefusalReason::TooNew,
+            SignatureError::Mismatch => RefusalReason::WrongSecret,
+        })
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(Full: Full) -> Self {
+        Self::TooFast
     }
 }
 
@@ -120,10 +171,24 @@ impl IntoResponse for Refused {
 impl Hooks {
     /// A hook that is not open yet.
     pub fn new(body_limit: usize, clock: Arc<dyn Clock>, metrics: Arc<Metrics>, health: Health) -> Self {
-        Self { body_limit, waiting: WAITING, clock, metrics, health, open: OnceLock::new() }
+        let (budget, tallies) = (Budget::new(BUDGET), Tallies::default());
+        let (waiting, body_within) = (WAITING, BODY_WITHIN);
+        Self { body_limit, body_within, waiting, budget, tallies, clock, metrics, health, open: OnceLock::new() }
     }
 
-    /// The same with another number of requests of one connector that may wait at the same time.
+    /// The same with so many bytes for all bodies together; those whose signature is not verified yet get a quarter.
+    #[must_use]
+    pub fn with_budget(self, bytes: usize) -> Self {
+        Self { budget: Budget::new(bytes), ..self }
+    }
+
+    /// The same with another time that a body may take.
+    #[must_use]
+    pub fn with_body_within(self, body_within: Duration) -> Self {
+        Self { body_within, ..self }
+    }
+
+    /// The same with another number of verified requests of one connector that may wait at the same time.
     #[must_use]
     pub fn with_waiting(self, waiting: usize) -> Self {
         Self { waiting, ..self }
@@ -137,8 +202,7 @@ impl Hooks {
         let open = Open {
             inbox,
             connectors: connectors.into_iter().map(place).collect(),
-            nobody: Arc::new(HookSecrets::new(Vec::new(), None)),
-            strangers: Semaphore::new(self.waiting),
+            nobody: Arc::new(HookSecrets::of_nobody()),
         };
         // A second call would find the first one's: nothing to do.
         let _ = self.open.set(open);
@@ -147,26 +211,34 @@ impl Hooks {
     async fn take(&self, name: &ConnectorName, headers: &HeaderMap, body: Body) -> Result<Response, Refused> {
         let open = self.open.get().filter(|_| !self.health.readiness().draining).ok_or(Refused::Unavailable)?;
         let place = open.connectors.get(name);
-        let waiting = place.map_or(&open.strangers, |place| &place.waiting);
-        let _waiting = waiting.try_acquire().map_err(|_| Refused::TooFast)?;
-        let body = self.read(headers, body).await?;
-        let secrets = place.map_or(&open.nobody, |place| &place.connector.secrets);
         let now = self.clock.now();
-        let signature = SignatureHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()));
-        let verified = secrets.verify(&signature, &body, now).await;
-        let (Some(place), Ok(verified)) = (place, verified.as_ref()) else {
-            let why = verified.err().map_or_else(|| "there is no such connector".to_owned(), |error| error.to_string());
-            tracing::warn!(connector = %name, "a request to the hook was refused: {why}");
-            return Err(Refused::Unauthorized);
+        let headers_of_signature =
+            SignatureHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+        let signature = headers_of_signature.signature(now)?;
+        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.body_limit as u64) {
+            return Err(Refused::TooLarge(self.body_limit));
+        }
+        let mut charge = self.budget.begin()?;
+        let evicted = charge.evicted();
+        let body = tokio::select! {
+            read = tokio::time::timeout(self.body_within, self.read(body, &mut charge)) => {
+                read.map_err(|_| Refused::TooSlow)??
+            }
+            () = evicted => return Err(Refused::TooFast),
         };
+        let secrets = place.map_or(&open.nobody, |place| &place.connector.secrets);
+        let verified = secrets.verify(&signature, &body).await.map_err(Refused::Unauthorized)?;
+        let Some(place) = place else { return Err(Refused::Unauthorized(RefusalReason::UnknownConnector)) };
+        charge.verified();
+        let _waiting = place.waiting.try_acquire().map_err(|_| Refused::TooFast)?;
         if place.connector.removed {
             return Err(Refused::Gone);
         }
         if !is_json(headers) {
             return Err(Refused::MediaType);
         }
-        let events =
-            decode(*verified, &DecodeContext::new(&place.connector.realm, now)).map_err(Refused::NotAnEvent)?;
+        let events = decode(verified, &DecodeContext::new(&place.connector.realm, now)).map_err(Refused::NotAnEvent)?;
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
         let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
             tracing::error!(connector = %name, "events could not be stored: {error}");
@@ -190,22 +262,47 @@ impl Hooks {
         Ok((StatusCode::ACCEPTED, axum::Json(told)).into_response())
     }
 
-    /// The whole body, if it is not too large; what is announced as too large is not read at all.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > self.body_limit as u64) {
-            return Err(Refused::TooLarge(self.body_limit));
-        }
-        axum::body::to_bytes(body, self.body_limit).await.map_err(|error| {
-            let mut source = std::error::Error::source(&error);
-            while let Some(inner) = source {
-                if inner.is::<http_body_util::LengthLimitError>() {
-                    return Refused::TooLarge(self.body_limit);
-                }
-                source = inner.source();
+    /// The whole body, if it is not too large; charged as it arrives.
+    async fn read(&self, mut body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, Refused> {
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Refused::Broken)?.into_data() else { continue };
+            let length = bytes.len() + data.len();
+            if length > self.body_limit {
+                return Err(Refused::TooLarge(self.body_limit));
             }
-            Refused::Broken
-        })
+            if length > bytes.capacity() {
+                let grown = length.max(FIRST).max(bytes.capacity() * 2).min(self.body_limit);
+                charge.grow(grown - bytes.capacity())?;
+                bytes.reserve_exact(grown - bytes.len());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes)
+    }
+
+    /// Logs and stores the counts of refused requests, once a minute each, until it is dropped.
+    pub(super) async fn keep_refusals(&self) {
+        loop {
+            let every = Duration::try_from(EVERY).unwrap_or(Duration::from_secs(60));
+            // A count that waits for its minute is due with the next request, or after a minute without one.
+            let _ = tokio::time::timeout(every, self.tallies.due()).await;
+            self.store_refusals(false).await;
+        }
+    }
+
+    /// Logs and stores those counts that are due, or all.
+    pub(super) async fn store_refusals(&self, all: bool) {
+        let refusals = self.tallies.take(self.clock.now(), all);
+        let Some(open) = self.open.get().filter(|_| !refusals.is_empty()) else { return };
+        for one in &refusals {
+            let connector = one.connector.as_ref().map_or("none", ConnectorName::as_str);
+            tracing::warn!(connector, count = one.count, "requests to the hook are refused: {}", one.reason);
+        }
+        if let Err(error) = open.inbox.refused(&refusals).await {
+            tracing::warn!("the counts of refused requests cannot be stored: {error}");
+            self.tallies.put_back(refusals);
+        }
     }
 }
 
@@ -226,9 +323,14 @@ pub(super) async fn post(
     let response = match hooks.take(&name, &headers, body).await {
         Ok(response) => response,
         Err(refused) => {
-            let known = hooks.open.get().is_some_and(|open| open.connectors.contains_key(&name));
-            if known {
-                hooks.metrics.events(&name, EventFate::Refused, 1, hooks.clock.now());
+            let now = hooks.clock.now();
+            let known = hooks.open.get().and_then(|open| open.connectors.get_key_value(&name)).map(|(name, _)| name);
+            if let Some(reason) = refused.reason().filter(|_| hooks.open.get().is_some()) {
+                let reason = if known.is_some() { reason } else { RefusalReason::UnknownConnector };
+                hooks.tallies.add(known, reason, now);
+            }
+            if let Some(known) = known {
+                hooks.metrics.events(known, EventFate::Refused, 1, now);
             }
             refused.into_response()
         }

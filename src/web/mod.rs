@@ -1,6 +1,8 @@
 //! The faces on HTTP: the hook that Keycloak's events come in by, and what watches over the process.
 
+mod budget;
 mod hooks;
+mod refusals;
 mod secrets;
 mod server;
 mod watch;

@@ -8,8 +8,8 @@ use std::{
 use secrecy::SecretString;
 
 use crate::{
-    keycloak::signature::{SignatureError, SignatureHeaders, Verified, WebhookSecret, verify},
-    model::BadHookSecret,
+    keycloak::signature::{Signature, Verified, WebhookSecret, verify},
+    model::{BadHookSecret, RefusalReason},
 };
 
 /// Reads one secret as it is now, or says why it cannot; no secret in the text.
@@ -22,56 +22,93 @@ const TOO_OLD: Duration = Duration::from_secs(10);
 
 /// The secrets of one connector.
 pub struct HookSecrets {
+    readers: RwLock<Readers>,
+    known: RwLock<Known>,
+    decoys: Decoys,
+}
+
+#[derive(Default)]
+struct Readers {
     standard: Vec<ReadSecret>,
     p2: Option<ReadSecret>,
-    known: RwLock<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     standard: Arc<Vec<WebhookSecret>>,
     p2: Arc<Vec<WebhookSecret>>,
+    /// Why others cannot be used.
+    troubles: Vec<String>,
     read_at: Option<Instant>,
+}
+
+/// Secrets that nobody holds: verified against where there is no other, so that its absence is not told by the time that
+/// an answer takes.
+struct Decoys {
+    standard: Vec<WebhookSecret>,
+    p2: Vec<WebhookSecret>,
+}
+
+impl Decoys {
+    fn new() -> Self {
+        let text = WebhookSecret::generate();
+        let decoys = |parsed: Result<WebhookSecret, BadHookSecret>| parsed.into_iter().collect();
+        Self { standard: decoys(WebhookSecret::parse(&text)), p2: decoys(WebhookSecret::parse_p2(&text)) }
+    }
 }
 
 impl HookSecrets {
     /// Secrets of Standard Webhooks, the one in use first, and that of the p2 form where it is accepted.
     pub fn new(standard: Vec<ReadSecret>, p2: Option<ReadSecret>) -> Self {
-        Self { standard, p2, known: RwLock::default() }
+        Self { readers: RwLock::new(Readers { standard, p2 }), known: RwLock::default(), decoys: Decoys::new() }
+    }
+
+    /// Secrets that fit nothing and are read like all others: for connectors that are not there.
+    pub(super) fn of_nobody() -> Self {
+        let nobody: ReadSecret = Arc::new(|| Ok(WebhookSecret::generate()));
+        Self::new(vec![Arc::clone(&nobody)], Some(nobody))
+    }
+
+    /// Takes others instead, for all requests from now on.
+    pub fn replace(&self, standard: Vec<ReadSecret>, p2: Option<ReadSecret>) {
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Readers { standard, p2 };
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     /// Verifies a body; secrets that may have been rotated are read anew first.
     pub async fn verify<'a>(
         self: &Arc<Self>,
-        headers: &SignatureHeaders<'_>,
+        signature: &Signature<'_>,
         body: &'a [u8],
-        now: jiff::Timestamp,
-    ) -> Result<Verified<'a>, SignatureError> {
+    ) -> Result<Verified<'a>, RefusalReason> {
         if self.older_than(TOO_OLD) {
             self.read_again().await;
         }
-        match self.verify_with_known(headers, body, now) {
-            Err(SignatureError::Mismatch) if self.older_than(READ_AGAIN_AFTER) => {
+        match self.verify_with_known(signature, body) {
+            Err(_) if self.older_than(READ_AGAIN_AFTER) => {
                 self.read_again().await;
-                self.verify_with_known(headers, body, now)
+                self.verify_with_known(signature, body)
             }
             result => result,
         }
     }
 
-    fn verify_with_known<'a>(
-        &self,
-        headers: &SignatureHeaders<'_>,
-        body: &'a [u8],
-        now: jiff::Timestamp,
-    ) -> Result<Verified<'a>, SignatureError> {
+    fn verify_with_known<'a>(&self, signature: &Signature<'_>, body: &'a [u8]) -> Result<Verified<'a>, RefusalReason> {
         // The p2 form has no timestamp: its secret never opens the way for the other form, nor the other way round.
-        let p2_form = headers.signature.is_none() && headers.keycloak.is_some();
-        let secrets = {
+        let known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(if p2_form { &known.p2 } else { &known.standard })
+            Arc::clone(if signature.is_p2() { &known.p2 } else { &known.standard })
         };
-        verify(&secrets, headers, body, now)
+        let decoys = if signature.is_p2() { &self.decoys.p2 } else { &self.decoys.standard };
+        let secrets = if known.is_empty() { decoys } else { known.as_ref() };
+        verify(secrets, signature, body).map_err(|_| match (signature.is_p2(), known.is_empty()) {
+            (true, true) if self.readers.read().unwrap_or_else(PoisonError::into_inner).p2.is_none() => {
+                RefusalReason::P2NotAccepted
+            }
+            (_, true) => RefusalReason::NoSecret,
+            (true, false) => RefusalReason::WrongP2Secret,
+            (false, false) => RefusalReason::WrongSecret,
+        })
     }
 
     fn older_than(&self, age: Duration) -> bool {
@@ -86,19 +123,29 @@ impl HookSecrets {
     }
 
     fn read_blocking(&self) {
-        let standard = self.standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse)).collect();
-        let p2 = self.p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2)).collect();
+        let (standard, p2) = {
+            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+            (readers.standard.clone(), readers.p2.clone())
+        };
+        let mut troubles = Vec::new();
+        let standard = standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse, &mut troubles)).collect();
+        let p2 = p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2, &mut troubles)).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { standard: Arc::new(standard), p2: Arc::new(p2), read_at: Some(Instant::now()) };
+        // Anybody can make them be read, so what is wrong is logged once.
+        if troubles != known.troubles {
+            troubles.iter().for_each(|why| tracing::error!("a hook secret cannot be used: {why}"));
+        }
+        *known = Known { standard: Arc::new(standard), p2: Arc::new(p2), troubles, read_at: Some(Instant::now()) };
     }
 }
 
 fn read(
     secret: &ReadSecret,
     parse: impl Fn(&SecretString) -> Result<WebhookSecret, BadHookSecret>,
+    troubles: &mut Vec<String>,
 ) -> Option<WebhookSecret> {
     let parsed = secret().and_then(|text| parse(&text).map_err(|error| error.to_string()));
-    parsed.inspect_err(|why| tracing::error!("a hook secret cannot be used: {why}")).ok()
+    parsed.map_err(|why| troubles.push(why)).ok()
 }
 
 #[cfg(test)]
@@ -108,6 +155,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::keycloak::signature::SignatureHeaders;
 
     fn secret(text: &str) -> WebhookSecret {
         WebhookSecret::parse(&text.to_owned().into()).expect("a good secret")
@@ -117,6 +165,10 @@ mod tests {
     const NEW: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     async fn good(secrets: &Arc<HookSecrets>, signed_with: &str) -> bool {
+        outcome(secrets, signed_with).await.is_ok()
+    }
+
+    async fn outcome(secrets: &Arc<HookSecrets>, signed_with: &str) -> Result<(), RefusalReason> {
         let now = Timestamp::now();
         let signature = secret(signed_with).sign("msg_1", now, b"{}").expect("signs");
         let timestamp = now.as_second().to_string();
@@ -126,7 +178,7 @@ mod tests {
             signature: Some(&signature),
             keycloak: None,
         };
-        secrets.verify(&headers, b"{}", now).await.is_ok()
+        secrets.verify(&headers.signature(now).expect("well-formed"), b"{}").await.map(|_| ())
     }
 
     #[tokio::test]
@@ -152,14 +204,30 @@ mod tests {
         assert!(!good(&p2_only, OLD).await);
         let tag = secret(OLD).sign_p2(b"{}").expect("signs");
         let headers = SignatureHeaders { keycloak: Some(&tag), ..SignatureHeaders::default() };
-        assert!(p2_only.verify(&headers, b"{}", Timestamp::now()).await.is_ok());
+        let signature = headers.signature(Timestamp::now()).expect("well-formed");
+        assert!(p2_only.verify(&signature, b"{}").await.is_ok());
         let standard_only = Arc::new(HookSecrets::new(vec![read], None));
-        assert!(standard_only.verify(&headers, b"{}", Timestamp::now()).await.is_err());
+        assert_eq!(standard_only.verify(&signature, b"{}").await.err(), Some(RefusalReason::P2NotAccepted));
+        let other: ReadSecret = Arc::new(|| Ok(NEW.to_owned().into()));
+        let rotated = Arc::new(HookSecrets::new(vec![], Some(other)));
+        assert_eq!(rotated.verify(&signature, b"{}").await.err(), Some(RefusalReason::WrongP2Secret));
+    }
+
+    #[tokio::test]
+    async fn replaced_secrets_are_good_at_once_and_the_old_ones_are_not() {
+        let secrets = Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(OLD.to_owned().into()))], None));
+        assert!(good(&secrets, OLD).await);
+        secrets.replace(vec![Arc::new(|| Ok(NEW.to_owned().into()))], None);
+        assert!(good(&secrets, NEW).await);
+        assert!(!good(&secrets, OLD).await);
     }
 
     #[tokio::test]
     async fn no_readable_secret_lets_nobody_in() {
         let secrets = Arc::new(HookSecrets::new(vec![Arc::new(|| Err("the file is not there".to_owned()))], None));
-        assert!(!good(&secrets, OLD).await);
+        assert_eq!(outcome(&secrets, OLD).await, Err(RefusalReason::NoSecret));
+        let other = Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(NEW.to_owned().into()))], None));
+        assert_eq!(outcome(&other, OLD).await, Err(RefusalReason::WrongSecret));
+        assert!(outcome(&Arc::new(HookSecrets::of_nobody()), OLD).await.is_err());
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use usersync::{
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
-    model::EventOutcome,
+    model::{EventOutcome, RefusalReason},
     sandbox::house::HOOK_SECRET,
     store::{EventFilter, Inbox, Store, TaskFilter, sqlite},
     telemetry::{Health, Metrics},
@@ -54,10 +54,14 @@ fn connector(name: &str, removed: bool, secrets: &[&str], p2: Option<&str>) -> H
 impl Listener {
     /// One that is not open yet.
     async fn closed() -> Self {
+        Self::closed_with(|hooks| hooks).await
+    }
+
+    async fn closed_with(change: impl FnOnce(Hooks) -> Hooks) -> Self {
         let health = Health::of(&["store"]);
         let metrics = Arc::new(Metrics::new());
-        let hooks =
-            Arc::new(Hooks::new(4096, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()).with_waiting(2));
+        let hooks = Hooks::new(4096, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()).with_waiting(2);
+        let hooks = Arc::new(change(hooks));
         let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
         let server = Server::start(&settings, Arc::clone(&hooks), metrics, health.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -68,7 +72,11 @@ impl Listener {
     }
 
     async fn open() -> Self {
-        let listener = Self::closed().await;
+        Self::with(|hooks| hooks).await
+    }
+
+    async fn with(change: impl FnOnce(Hooks) -> Hooks) -> Self {
+        let listener = Self::closed_with(change).await;
         let connectors = vec![
             connector("acme", false, &[HOOK_SECRET, OTHER_SECRET], None),
             connector("gone", true, &[HOOK_SECRET], None),
@@ -170,6 +178,30 @@ async fn the_p2_form_is_taken_only_where_it_is_configured() {
 }
 
 #[tokio::test]
+async fn user_events_of_the_p2_form_name_their_user_in_the_auth_details() {
+    let l = Listener::open().await;
+    let user = "11111111-0000-4000-8000-000000000002";
+    let body = json!({
+        "uid": "22222222-0000-4000-8000-000000000002", "id": "33333333-0000-4000-8000-000000000002",
+        "time": Timestamp::now().as_millisecond(), "realmId": "1b2c", "realmName": "acme", "type": "access.UPDATE_PROFILE",
+        "authDetails": { "realmId": "acme", "clientId": "account", "userId": user }, "details": { "context": "ACCOUNT" }
+    });
+    assert_eq!(l.post_p2("p2", P2_SECRET, &body).await.status(), StatusCode::ACCEPTED);
+    let events = l.events().await;
+    assert_eq!(events[0].hints, [usersync::model::Subject::user(user)]);
+}
+
+#[tokio::test]
+async fn events_without_id_and_time_are_new_each_time() {
+    let l = Listener::open().await;
+    let body = json!({ "type": "USER-UPDATE", "resourcePath": "users/11111111-0000-4000-8000-000000000003" });
+    for _ in 0..2 {
+        let answer = l.post("acme", HOOK_SECRET, &body).await;
+        assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "stored": 1, "duplicates": 0 }));
+    }
+}
+
+#[tokio::test]
 async fn whoever_is_not_let_in_learns_nothing_from_the_answer() {
     let l = Listener::open().await;
     let body = event(1).to_string();
@@ -233,9 +265,13 @@ async fn too_large_a_body_is_refused_whether_its_length_is_told_or_not() {
     let large = format!("[{}1]", "1,".repeat(4096));
     let answer = l.post_at("acme", HOOK_SECRET, Timestamp::now(), large.clone()).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let now = Timestamp::now();
+    let signature = WebhookSecret::parse(&HOOK_SECRET.into()).unwrap().sign("msg_1", now, large.as_bytes()).unwrap();
     let chunks = futures::stream::iter(large.into_bytes().chunks(1000).map(<[u8]>::to_vec).collect::<Vec<_>>());
     let chunks = futures::StreamExt::map(chunks, Ok::<_, std::io::Error>);
     let request = reqwest::Client::new().post(l.url("acme")).header("content-type", "application/json");
+    let request = request.header("webhook-id", "msg_1").header("webhook-timestamp", now.as_second().to_string());
+    let request = request.header("webhook-signature", signature);
     let answer = request.body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
@@ -243,29 +279,151 @@ async fn too_large_a_body_is_refused_whether_its_length_is_told_or_not() {
 #[tokio::test]
 async fn who_sends_too_much_at_once_is_asked_to_slow_down() {
     let l = Listener::open().await;
-    let mut slow = Vec::new();
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(l.server.address()).await.unwrap();
-        let head =
-            "POST /hooks/acme HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        slow.push(stream);
+    let mut other = SqliteConnectOptions::new().filename(&l.file).connect().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let (l, mut waiting) = (Arc::new(l), tokio::task::JoinSet::new());
+    for id in 0..2 {
+        let l = Arc::clone(&l);
+        waiting.spawn(async move { l.post("acme", HOOK_SECRET, &event(id)).await.status() });
     }
-    let mut answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+    let mut answer = l.post("acme", HOOK_SECRET, &event(2)).await;
     for _ in 0..100 {
-        if answer.status() != StatusCode::ACCEPTED {
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        answer = l.post("acme", HOOK_SECRET, &event(1)).await;
+        answer = l.post("acme", HOOK_SECRET, &event(2)).await;
     }
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(answer.headers().contains_key("retry-after"));
-    for mut stream in slow {
-        stream.shutdown().await.unwrap();
-        let _ = stream.read(&mut [0; 64]).await;
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    waiting.join_all().await;
+    assert_eq!(l.post("acme", HOOK_SECRET, &event(3)).await.status(), StatusCode::ACCEPTED);
+}
+
+/// Headers of a request whose signature could be one, and is none.
+fn forged(connector: &str, length: usize) -> String {
+    let (now, tag) = (Timestamp::now().as_second(), "A".repeat(43));
+    format!(
+        "POST /hooks/{connector} HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\nwebhook-id: msg_1\r\n\
+         webhook-timestamp: {now}\r\nwebhook-signature: v1,{tag}=\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+async fn opened(l: &Listener, first: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(l.server.address()).await.unwrap();
+    stream.write_all(first).await.unwrap();
+    stream
+}
+
+async fn answered(mut stream: TcpStream) -> String {
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).await.unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn no_body_is_waited_for_before_the_signature_could_be_good() {
+    let l = Listener::open().await;
+    let good = forged("acme", 100);
+    let now = Timestamp::now().as_second().to_string();
+    for bad in [
+        good.replace("webhook-signature", "x-signature"),
+        good.replace("v1,", "v2,"),
+        good.replace(&now, "1649367553"),
+        good.replace("msg_1", "msg.1"),
+        good.replace("webhook-", "x-").replace("x-signature: v1,", "x-keycloak-signature: "),
+    ] {
+        let answer = answered(opened(&l, bad.as_bytes()).await).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "answered without a byte of its body: {answer}\n{bad}");
     }
-    assert_eq!(l.post("acme", HOOK_SECRET, &event(1)).await.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_given_up() {
+    let l = Listener::with(|hooks| hooks.with_body_within(Duration::from_millis(50))).await;
+    let answer = answered(opened(&l, format!("{}{{", forged("acme", 100)).as_bytes()).await).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_signed_sender_gets_through_whatever_unfinished_bodies_hold() {
+    let l = Listener::with(|hooks| hooks.with_budget(256 << 10)).await;
+    // Sixteen of them fill the quarter for bodies that nobody has verified; later ones push out the first.
+    let mut slow = Vec::new();
+    for _ in 0..64 {
+        slow.push(opened(&l, format!("{}{{\"a\":", forged("acme", 4000)).as_bytes()).await);
+    }
+    for id in 0..10 {
+        assert_eq!(l.post("acme", HOOK_SECRET, &event(id)).await.status(), StatusCode::ACCEPTED);
+    }
+    let pushed_out = answered(slow.remove(0)).await;
+    assert!(pushed_out.starts_with("HTTP/1.1 429") && pushed_out.contains("retry-after"), "{pushed_out}");
+}
+
+/// What is kept of refused requests once the server has stopped.
+async fn kept(l: Listener) -> Vec<(Option<String>, RefusalReason, u64)> {
+    let Listener { server, store, .. } = l;
+    server.shutdown(Duration::from_secs(1)).await;
+    let refusals = store.refusals().await.unwrap();
+    let mut kept: Vec<_> =
+        refusals.into_iter().map(|one| (one.connector.map(|name| name.to_string()), one.reason, one.count)).collect();
+    kept.sort();
+    kept
+}
+
+#[tokio::test]
+async fn refused_requests_are_counted_by_connector_and_reason() {
+    let l = Listener::open().await;
+    let (now, body) = (Timestamp::now(), event(1).to_string());
+    let wrong = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    for _ in 0..3 {
+        l.post_at("acme", wrong, now, body.clone()).await;
+    }
+    l.post_at("acme", HOOK_SECRET, now - SignedDuration::from_mins(6), body.clone()).await;
+    l.post_at("acme", HOOK_SECRET, now + SignedDuration::from_mins(6), body.clone()).await;
+    l.post_at("acme", HOOK_SECRET, now, "nonsense".into()).await;
+    l.post_at("acme", HOOK_SECRET, now, "{}".into()).await;
+    l.post_at("acme", HOOK_SECRET, now, "1".repeat(5000)).await;
+    l.post_p2("acme", P2_SECRET, &event(1)).await;
+    l.post_p2("p2", OTHER_SECRET, &event(1)).await;
+    for name in 0..50 {
+        l.post_at(&format!("guess-{name}"), wrong, now, body.clone()).await;
+    }
+    reqwest::Client::new().post(l.url("acme")).body(body.clone()).send().await.unwrap();
+    let acme = |reason, count| (Some("acme".to_owned()), reason, count);
+    let mut expected = vec![
+        (None, RefusalReason::UnknownConnector, 50),
+        acme(RefusalReason::Unsigned, 1),
+        acme(RefusalReason::TooOld, 1),
+        acme(RefusalReason::TooNew, 1),
+        acme(RefusalReason::WrongSecret, 3),
+        acme(RefusalReason::P2NotAccepted, 1),
+        acme(RefusalReason::TooLarge, 1),
+        acme(RefusalReason::NotJson, 1),
+        acme(RefusalReason::NotAnEvent, 1),
+        (Some("p2".to_owned()), RefusalReason::WrongP2Secret, 1),
+    ];
+    expected.sort();
+    assert_eq!(kept(l).await, expected, "one row each, whatever names are sent");
+}
+
+#[tokio::test]
+async fn the_first_refusal_is_stored_at_once_for_whoever_asks_another_process() {
+    let l = Listener::open().await;
+    l.post("acme", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &event(1)).await;
+    let beside = sqlite::SqliteStore::open_beside(&l.file, sqlite::OpenOptions::new(Timestamp::now())).await.unwrap();
+    let mut refusals = beside.refusals().await.unwrap();
+    for _ in 0..500 {
+        if !refusals.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        refusals = beside.refusals().await.unwrap();
+    }
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals[0].reason, RefusalReason::WrongSecret);
+    beside.close().await;
 }
 
 #[tokio::test]

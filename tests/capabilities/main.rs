@@ -2,14 +2,18 @@
 #![allow(missing_docs)]
 
 mod access;
+mod answers;
 mod attributes;
+mod conditions;
 mod crowd;
 mod defects;
 mod doubt;
 mod faults;
 mod groups;
 mod hook;
+mod hostile;
 mod joins;
+mod link_orders;
 mod memberships;
 mod missing;
 mod people;

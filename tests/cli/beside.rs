@@ -3,8 +3,8 @@
 use usersync::{
     model::{FirstRun, Policy},
     sandbox::{
-        house::{Grounds, House, HouseOptions},
-        keycloak::NewUser,
+        house::{Grounds, HOOK_SECRET, House, HouseOptions},
+        keycloak::{NewUser, Webhook},
     },
     store::{Store, sqlite::SqliteStore},
 };
@@ -43,7 +43,7 @@ async fn a_lock_that_is_held_is_seen_and_respected() {
 async fn commands_ask_the_running_server_and_see_what_it_did() {
     let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
     house.in_service().await.expect("in service");
-    place.run(&["status"]).await.ended(0).says("In step.").says("The server runs");
+    place.run(&["status"]).await.ended(0).says("In sync.").says("The server runs");
 
     // A change that no event tells of.
     grounds.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
@@ -67,6 +67,24 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     status.says("last change").says("next run     ");
     house.stop().await;
     place.run(&["status"]).await.ended(0).says("No server runs");
+}
+
+#[tokio::test]
+async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let jira = &grounds.jira;
+    let ran = place.run(&["unlink", "staff7"]).await;
+    ran.ended(0).says("unlink").says("done");
+    let key = jira.snapshot().account("staff7").expect("it stays").key.clone();
+    place.run(&["unlink", "staff7"]).await.ended(2).complains("has no link there");
+    place.run(&["link", "staff7", "nobody"]).await.ended(2).complains("account nobody");
+    place.run(&["link", "staff7", "staff8"]).await.ended(1).complains("refused").complains("usersync unlink");
+    house.stop().await;
+    place.run(&["link", "staff7", "staff7"]).await.ended(0).says("done");
+    place.run(&["audit"]).await.ended(0).says("done: link user").says("tester");
+    let (code, document) = place.json(&["link", "staff7", &key]).await;
+    assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
 }
 
 #[tokio::test]
@@ -107,7 +125,7 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     place.run(&["held", "list"]).await.ended(0);
     grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
     let asked = place.run(&["sync"]).await;
-    asked.ended(3).complains("its first run was rejected; the server plans it anew: usersync held list");
+    asked.ended(3).complains("its first run was rejected; the server plans it again: usersync held list");
     waits("2").await;
     place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
     assert!(grounds.jira.snapshot().account("alice").is_none());
@@ -115,5 +133,59 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     place.run(&["held", "approve", "2"]).await.ended(0);
     house.in_service().await.expect("in service");
     assert!(grounds.jira.snapshot().account("alice").is_some());
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    place.run(&["status"]).await.ended(0);
+    grounds.realm.set_webhook(Some(Webhook::listener(
+        format!("{}/hooks/acme", house.url()),
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    )));
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..100 {
+        if status.code != 0 {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status.ended(1).says("/hooks/acme").says("Refused: wrong secret, ").says("and that in the");
+    status.says("usersync keycloak test-event");
+    let (code, document) = place.json(&["status"]).await;
+    assert_eq!((code, &document["refused"][0]["reason"]), (1, &serde_json::json!("wrong_secret")));
+    place.run(&["check"]).await.ended(1).says("Refused: wrong secret");
+
+    // As it is once the secret is right again.
+    grounds.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", house.url()), HOOK_SECRET)));
+    grounds.realm.create_user(NewUser::named("bob")).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    place.run(&["status"]).await.ended(0).says("Refused: wrong secret").says("An event was accepted after that");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn names_from_elsewhere_do_not_act_on_the_terminal() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let mut evil = NewUser::named("mallory");
+    evil.last_name = Some("x\u{1b}[2J\u{9b}31m\nok  everything\u{202e}gpj".to_owned());
+    grounds.realm.create_user(evil).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    let explained = place.run(&["explain", "mallory"]).await;
+    explained.says("x\\u{1b}[2J\\u{9b}31m\\nok  everything\\u{202e}gpj");
+    for text in
+        [&explained.out, &place.run(&["changes"]).await.out, &place.json(&["explain", "mallory"]).await.1.to_string()]
+    {
+        assert!(!text.lines().any(|line| line.starts_with("ok  everything")), "{text}");
+        assert!(!text.contains('\u{9b}'), "{text}");
+    }
+    assert!(!explained.out.contains('\u{202e}'), "{explained}");
     house.stop().await;
 }

@@ -12,15 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use usersync::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, RunId, RunMode,
-        RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
-        TaskRecord, Token, UserId,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
+        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+        TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting, sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
+        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
+        StoreResult, TaskFilter, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -196,6 +196,14 @@ impl Store for WatchedStore {
             }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.inner.conditions().await
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        self.inner.keep_conditions(conditions).await
     }
 
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
@@ -525,6 +533,25 @@ impl Store for WatchedStore {
         self.quietly(self.inner.decide(decision, now)).await
     }
 
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.order_link(pair, user, account, by, now)).await
+    }
+
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
+        self.quietly(self.inner.link_order(pair, user)).await
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        self.quietly(self.inner.link_orders(pair)).await
+    }
+
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
     }
@@ -579,8 +606,16 @@ impl Store for WatchedStore {
         Ok(PairCounts { active_links: many, memberships: many, managed_groups: many, ..PairCounts::default() })
     }
 
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         self.quietly(self.inner.event_counts(connector)).await
+    }
+
+    async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()> {
+        self.quietly(self.inner.note_refusals(refusals)).await
+    }
+
+    async fn refusals(&self) -> StoreResult<Vec<Refusals>> {
+        self.quietly(self.inner.refusals()).await
     }
 
     async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>> {

@@ -232,6 +232,29 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     assert_eq!(store.event("e0", &[], at(5)).await.stored, 1);
 }
 
+pub async fn refused_requests_are_counted_until_an_event_is_accepted(store: World) {
+    let refused = |connector: Option<&str>, count, since, last| Refusals {
+        connector: connector.map(Into::into),
+        reason: RefusalReason::WrongSecret,
+        count,
+        since: at(since),
+        last: at(last),
+    };
+    store.note_refusals(&[refused(Some("corp"), 1, 1, 1), refused(None, 7, 2, 3)]).await.unwrap();
+    store.note_refusals(&[refused(Some("corp"), 4, 5, 9)]).await.unwrap();
+    let expected = [refused(Some("corp"), 5, 1, 9), refused(None, 7, 2, 3)];
+    assert_eq!(store.refusals().await.unwrap(), expected, "counts add up, each connector for itself");
+    store.append_events(&"other".into(), &[], vec![event("1", &[])], at(10)).await.unwrap();
+    store.note_refusals(&[refused(Some("corp"), 1, 11, 11)]).await.unwrap();
+    assert_eq!(store.refusals().await.unwrap()[0], refused(Some("corp"), 6, 1, 11));
+    store.append_events(&"corp".into(), &[], vec![event("1", &[])], at(12)).await.unwrap();
+    store.note_refusals(&[refused(Some("corp"), 2, 13, 14)]).await.unwrap();
+    assert_eq!(store.refusals().await.unwrap()[0], refused(Some("corp"), 2, 13, 14), "an accepted event ends a series");
+    let a_day_later = 14 + 24 * 60 * 60 + 1;
+    store.note_refusals(&[refused(Some("corp"), 1, a_day_later, a_day_later)]).await.unwrap();
+    assert_eq!(store.refusals().await.unwrap()[0], refused(Some("corp"), 1, a_day_later, a_day_later));
+}
+
 pub async fn it_says_that_it_works(store: World) {
     store.check().await.unwrap();
 }

@@ -8,7 +8,11 @@ mod report;
 mod users;
 mod walk;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -28,6 +32,7 @@ use crate::{
     plan::{self, Measure},
     store::{Planned, StoreError},
     target::TargetInfo,
+    telemetry::logs::Personal,
 };
 
 /// How a run is to go.
@@ -114,6 +119,7 @@ impl Engine {
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
+        tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
         let work = AssertUnwindSafe(self.run_within(pair, id, options)).catch_unwind();
         let outcome = work.await.unwrap_or(Err(WorkError::Bug));
         let now = self.clock.now();
@@ -132,10 +138,22 @@ impl Engine {
                     RunOutcome::Done
                 };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+                tracing::info!(
+                    %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
+                    accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
+                    raised = report.raised, unsupported = report.not_possible.len(), conflicts = report.conflicts.len(),
+                    errors = report.errors.len(), took_ms = report.took_ms, "full reconcile ended"
+                );
                 self.end_run(id, ended, report.stored(), now).await?;
+                self.note_run(pair, None);
                 Ok((id, report))
             }
             Err(error) => {
+                self.note_run(pair, Some(&error));
+                tracing::warn!(
+                    %pair, run = %id, class = error.class().as_str(), detail = %Personal(&error),
+                    "full reconcile failed"
+                );
                 let ended = RunOutcome::Failed { why: error.to_string() };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
                 // The reason matters more than that it could not be written.
@@ -236,6 +254,9 @@ impl Run<'_> {
 
         let items = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;
+        let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
+        let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
+        self.report.unsupported = unsupported.cloned().collect();
         let rules = RunRules { doubt: self.report.doubt.is_some(), ..self.gate(rules).await? };
         if self.options.mode == RunMode::DryRun {
             return Ok(self.report);

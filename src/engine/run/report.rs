@@ -58,6 +58,9 @@ pub struct Report {
     pub raised: usize,
     /// What the target cannot do: why, and what a person can do.
     pub not_possible: Vec<String>,
+    /// Of these, what was found without asking the target. What it refused is kept by the store.
+    #[serde(default)]
+    pub unsupported: Vec<String>,
     /// Two candidates: a person has to decide.
     pub conflicts: Vec<String>,
     /// What is not believed, and so not done.

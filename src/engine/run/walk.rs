@@ -20,6 +20,7 @@ use crate::{
         NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
+    store::LinkOrder,
     target::CaseRule,
 };
 
@@ -77,6 +78,8 @@ pub(super) struct TargetWalk {
     pub not_possible: HashMap<(Subject, String), NotPossible>,
     /// Items that wait for an operator or that one decided, by subject.
     standing: HashMap<Subject, Vec<HeldItem>>,
+    /// What operators ordered about links.
+    pub orders: IdMap<UserId, LinkOrder>,
     /// Groups whose members were asked for, and those of them that are not there.
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
@@ -196,6 +199,8 @@ impl Engine {
         for item in self.store.standing_items(pair).await? {
             standing.entry(item.subject.clone()).or_default().push(item);
         }
+        let orders = self.store.link_orders(pair).await?;
+        let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = IdMap::default();
         let mut doubt = None;
@@ -223,6 +228,7 @@ impl Engine {
             names: OnceLock::new(),
             not_possible,
             standing,
+            orders,
             asked: IdSet::default(),
             absent: Vec::new(),
             incomplete: BTreeMap::new(),

@@ -16,6 +16,11 @@ impl Tx {
         let mut records = Vec::with_capacity(pairs.len());
         for pair in pairs {
             let no = self.pair(pair).await?;
+            sqlx::query("UPDATE connector SET listens_since = ?2 WHERE no = ?1 AND listens_since IS NULL")
+                .bind(no.connector)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
             // 0: made by an event or a command before it was configured.
             sqlx::query("UPDATE pair SET since = ?2 WHERE no = ?1 AND since = 0")
                 .bind(no.pair)

@@ -20,6 +20,7 @@ use crate::{
         TargetError, TargetErrorKind,
         rest::{Ask, error, few, not_possible},
     },
+    telemetry::logs::Personal,
 };
 
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
@@ -70,7 +71,7 @@ impl ScimTarget {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
                 if self.rest.said(&answer, None).own =>
             {
-                tracing::warn!("{what}: the SCIM server says that it takes bulk, and does not; groups go one by one");
+                tracing::warn!(what = %Personal(&what), "the SCIM server declares bulk, and refuses it; groups go one by one");
                 self.learned.no_bulk.store(true, Ordering::Relaxed);
                 return Err(one_by_one());
             }

@@ -20,6 +20,7 @@ use crate::{
         Applied, TargetError, TargetErrorKind,
         rest::{Ask, after_the_fact, doubt, error, fold, not_possible},
     },
+    telemetry::logs::Personal,
 };
 
 /// What is asked for where `groups` has to be.
@@ -161,7 +162,8 @@ impl ScimTarget {
             // An attribute that is refused keeps nobody out: it is written by itself, and told then.
             let quoted = self.rest.said(&answer, Some(name)).quoted();
             tracing::warn!(
-                "{what}: the SCIM server does not take it with its attributes{quoted}; it is made without them"
+                what = %Personal(format_args!("{what}{quoted}")),
+                "the SCIM server does not take an account with its attributes; it is created without them"
             );
             ask = making(&bare)?;
             answer = self.rest.ask(&ask).await?;

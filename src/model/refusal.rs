@@ -1,0 +1,79 @@
+//! Requests that the hook refused.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ConnectorName;
+
+/// Why the hook refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalReason {
+    /// No connector has the name in the address.
+    UnknownConnector,
+    /// Not all headers of a signature.
+    Unsigned,
+    /// Headers of a signature that cannot be one.
+    Malformed,
+    /// Signed too long ago.
+    TooOld,
+    /// Signed in the future.
+    TooNew,
+    /// The connector has no usable secret for the form of the signature.
+    NoSecret,
+    /// Signed with another secret.
+    WrongSecret,
+    /// Signed in the p2-inc form with another secret.
+    WrongP2Secret,
+    /// Signed in the p2-inc form, which the connector does not accept.
+    P2NotAccepted,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The body is not declared as JSON.
+    MediaType,
+    /// The body is not JSON.
+    NotJson,
+    /// The body holds no event.
+    NotAnEvent,
+    /// The body holds too many events.
+    TooMany,
+}
+
+impl std::fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UnknownConnector => "unknown connector",
+            Self::Unsigned => "no signature",
+            Self::Malformed => "malformed signature",
+            Self::TooOld => "signed more than five minutes ago",
+            Self::TooNew => "signed more than five minutes in the future",
+            Self::NoSecret => "no usable hook secret",
+            Self::WrongSecret => "wrong secret",
+            Self::WrongP2Secret => "wrong p2 secret",
+            Self::P2NotAccepted => "p2 signature, not accepted",
+            Self::TooLarge => "body too large",
+            Self::TooSlow => "unfinished body",
+            Self::MediaType => "not application/json",
+            Self::NotJson => "body is not JSON",
+            Self::NotAnEvent => "no event in the body",
+            Self::TooMany => "too many events in the body",
+        })
+    }
+}
+
+/// Requests that the hook refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusals {
+    /// The connector; `None`: no connector has the name in the address.
+    pub connector: Option<ConnectorName>,
+    /// Why.
+    pub reason: RefusalReason,
+    /// How many since `since`.
+    pub count: u64,
+    /// The first of them: since the last accepted event, or since a day without any.
+    pub since: Timestamp,
+    /// The last of them.
+    pub last: Timestamp,
+}

@@ -1,0 +1,195 @@
+//! The hook under attack: ten thousand hostile connections of six kinds beside one sender that signs.
+//!
+//! What is measured is printed as `ratio NAME VALUE`, past the capture of tests; nothing of it is asserted.
+
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use usersync::{
+    engine::SystemClock,
+    keycloak::signature::WebhookSecret,
+    sandbox::house::HOOK_SECRET,
+    store::{EventFilter, Inbox, Store as _, sqlite},
+    telemetry::{Health, Metrics},
+    web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},
+};
+
+/// Connections of each kind.
+const OF_EACH: usize = 10_000 / 6 + 1;
+/// Connections that are made at the same time.
+const AT_ONCE: usize = 64;
+/// Requests of the signed sender before the attack, and at least so many during it.
+const SIGNED: usize = 200;
+const BUDGET: usize = 64 << 20;
+
+/// What a hostile connection does.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Half of a request's headers, and no more.
+    UnfinishedHeaders,
+    /// A body that announces a lot and sends a little.
+    UnfinishedBody,
+    /// A body that grows, a byte a chunk, without an end.
+    EndlessChunks,
+    /// No signature, and a large body at once.
+    Unsigned,
+    /// A whole request for a connector that is not there.
+    UnknownConnector,
+    /// A whole request that is signed with another secret.
+    WrongSecret,
+}
+
+const KINDS: [Kind; 6] = [
+    Kind::UnfinishedHeaders,
+    Kind::UnfinishedBody,
+    Kind::EndlessChunks,
+    Kind::Unsigned,
+    Kind::UnknownConnector,
+    Kind::WrongSecret,
+];
+
+fn head(connector: &str, more: &str) -> String {
+    format!("POST /hooks/{connector} HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n{more}")
+}
+
+fn signature(secret: &str, id: &str, body: &str) -> String {
+    let now = Timestamp::now();
+    let tag = WebhookSecret::parse(&secret.into()).unwrap().sign(id, now, body.as_bytes()).unwrap();
+    format!("webhook-id: {id}\r\nwebhook-timestamp: {}\r\nwebhook-signature: {tag}\r\n", now.as_second())
+}
+
+fn whole(connector: &str, secret: &str, id: &str, body: &str) -> String {
+    let length = body.len();
+    head(connector, &format!("{}content-length: {length}\r\n\r\n{body}", signature(secret, id, body)))
+}
+
+impl Kind {
+    fn first(self, nth: usize) -> String {
+        let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let signed = signature(other, "msg_1", "");
+        let body = "x".repeat(8 * 1024);
+        match self {
+            Self::UnfinishedHeaders => head("acme", "webhook-id: msg"),
+            Self::UnfinishedBody => head("acme", &format!("{signed}content-length: 1000000\r\n\r\n{body}")),
+            Self::EndlessChunks => {
+                head("acme", &format!("{signed}transfer-encoding: chunked\r\n\r\n1\r\nx\r\n1\r\nx\r\n"))
+            }
+            Self::Unsigned => head("acme", &format!("content-length: 100000\r\n\r\n{body}")),
+            Self::UnknownConnector => whole(&format!("guess-{nth}"), other, "msg_1", &body),
+            Self::WrongSecret => whole("acme", other, "msg_1", &body),
+        }
+    }
+
+    /// Whether the connection stays open as long as the server lets it.
+    fn stays(self) -> bool {
+        matches!(self, Self::UnfinishedHeaders | Self::UnfinishedBody | Self::EndlessChunks)
+    }
+}
+
+/// Connects, sends, and gives the connection back if it is one that stays.
+async fn attack(address: std::net::SocketAddr, kind: Kind, nth: usize) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(kind.first(nth).as_bytes()).await.ok()?;
+    if kind.stays() {
+        return Some(stream);
+    }
+    let _ = stream.read(&mut [0; 512]).await;
+    None
+}
+
+/// One signed request on a connection of its own; how long it took.
+async fn signed(address: std::net::SocketAddr, nth: usize) -> Duration {
+    let body = format!(
+        r#"{{"id":"00000000-0000-4000-8000-{nth:012}","time":1790000000000,"realmName":"acme","operationType":"UPDATE","resourceType":"USER","resourcePath":"users/u{nth}"}}"#
+    );
+    let request = whole("acme", HOOK_SECRET, &format!("msg_{nth}"), &body);
+    let began = Instant::now();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = [0; 512];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 202"), "signed request {nth}: {answer}");
+    began.elapsed()
+}
+
+fn p99(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() * 99 / 100].as_secs_f64()
+}
+
+/// The process's memory in use; bytes.
+fn memory() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_sender_gets_through_ten_thousand_hostile_connections() {
+    let (metrics, health) = (Arc::new(Metrics::new()), Health::of(&["store"]));
+    let hooks = Hooks::new(1 << 20, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()).with_budget(BUDGET);
+    let hooks = Arc::new(hooks);
+    let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
+    let server = Server::start(&settings, Arc::clone(&hooks), metrics, health.clone()).await.unwrap();
+    let store = sqlite::SqliteStore::open_temporary(sqlite::OpenOptions::new(Timestamp::now())).await.unwrap();
+    let store = Arc::new(store);
+    let connector = HookConnector {
+        name: "acme".into(),
+        realm: "acme".to_owned(),
+        targets: vec!["jira".into()],
+        secrets: Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(HOOK_SECRET.to_owned().into()))], None)),
+        removed: false,
+    };
+    hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
+    health.ok("store");
+    let address = server.address();
+
+    let mut quiet = Vec::new();
+    for nth in 0..SIGNED {
+        quiet.push(signed(address, nth).await);
+    }
+    let before = memory();
+    let attackers = tokio::spawn(async move {
+        let all = (0..OF_EACH).flat_map(|nth| KINDS.map(|kind| (kind, nth)));
+        let connections = stream::iter(all).map(|(kind, nth)| attack(address, kind, nth)).buffer_unordered(AT_ONCE);
+        connections.filter_map(|stream| async { stream }).collect::<Vec<_>>().await
+    });
+    let (mut attacked, mut peak) = (Vec::new(), before);
+    while !attackers.is_finished() || attacked.len() < SIGNED {
+        attacked.push(signed(address, SIGNED + attacked.len()).await);
+        peak = peak.max(memory());
+    }
+    let open = attackers.await.unwrap();
+    // With all of those that stay still there.
+    for _ in 0..SIGNED {
+        attacked.push(signed(address, SIGNED + attacked.len()).await);
+        peak = peak.max(memory());
+    }
+    let events = store.events(&EventFilter { limit: 0, ..EventFilter::default() }).await.unwrap();
+    assert_eq!(
+        events.len(),
+        SIGNED + attacked.len(),
+        "nothing of the signed sender is lost, and nothing else is stored"
+    );
+    let refusals = store.refusals().await.unwrap();
+    assert!(refusals.len() <= 6, "{refusals:#?}");
+
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "ratio hook_signed_p99_under_attack {:.3}", p99(attacked) / p99(quiet));
+    let _ = writeln!(out, "ratio hook_memory_under_attack {:.3}", peak.saturating_sub(before) as f64 / BUDGET as f64);
+    let _ = writeln!(out, "({} hostile connections, {} still open)", OF_EACH * KINDS.len(), open.len());
+    drop(out);
+    drop(open);
+    server.shutdown(Duration::from_secs(1)).await;
+    store.close().await;
+}
