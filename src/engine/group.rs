@@ -225,14 +225,15 @@ impl Case<'_> {
         let create = Operation::CreateGroup { name: name.clone() };
         match self.send(&create, None).await? {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
-            Sent::LookAgain => match self.port.target.group_named(&name).await? {
-                Some(found) => self.adopt_group(group, found, former).await,
-                // The next run tries again; till then its members are finished without it.
-                None => {
+            Sent::LookAgain => {
+                if let Some(found) = self.port.target.group_named(&name).await? {
+                    self.adopt_group(group, found, former).await
+                } else {
+                    // The next run tries again; till then its members are finished without it.
                     let why = format!("{} A lookup finds no such group.", self.last_refusal);
                     self.unmap(group, why, former).await
                 }
-            },
+            }
             Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             Sent::Held | Sent::NotPossible => {
                 let why = self.worked.findings.not_possible.last().cloned();

@@ -58,9 +58,10 @@ fn check_name(world: &World, call: &Call<'_>, fields: &Map<String, Value>, own: 
     if own.is_some_and(|own| own.text("displayName") != name) && !call.switches.group_rename {
         return Err(Refused::new(400, Some("mutability"), "A group cannot be renamed"));
     }
-    let same = |group: &Item| match call.switches.group_unique_fold {
-        true => fold(group.text("displayName")) == fold(name),
-        false => group.text("displayName") == name,
+    let folded = call.switches.group_unique_fold;
+    let same = |group: &Item| {
+        let known = group.text("displayName");
+        known == name || (folded && fold(known) == fold(name))
     };
     let other = world.groups.all().any(|group| same(group) && own.is_none_or(|own| own.id != group.id))
         || call.switches.hidden.contains(&name);

@@ -100,7 +100,7 @@ pub struct ScimSwitches {
     pub member_removal: MemberRemoval,
     /// How members are added by PATCH.
     pub member_addition: MemberAddition,
-    /// Two PATCHes of one group at the same time: the later one writes over what the first one did
+    /// Two PATCH requests for one group at the same time: the later one writes over what the first one did
     /// (github.com/fleetdm/fleet#50724, github.com/scimmyjs/scimmy#79).
     pub patch_races: bool,
     /// Filters by `userName`, `displayName` and the like.

@@ -58,14 +58,14 @@ pub(super) enum Seen {
     Nothing,
 }
 
-impl<'a> MemberWrite<'a> {
+impl MemberWrite<'_> {
     /// The same in another form.
     pub(super) fn by(self, form: Form) -> Self {
         Self { form, ..self }
     }
 
     fn is_about(&self, id: &AccountId) -> bool {
-        self.accounts.iter().any(|account| *account == id)
+        self.accounts.contains(&id)
     }
 
     /// Changes a list of members as the write wants it; whether that is a change.
