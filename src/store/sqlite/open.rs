@@ -29,6 +29,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
     (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
+    (22, "unconfirmed links", include_str!("migrations/0022_unconfirmed_links.sql")),
+    (23, "memberships", include_str!("migrations/0023_memberships.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
