@@ -116,6 +116,7 @@ macro_rules! every_expectation {
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,
+                another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 a_pause_stays,
                 a_run_stays_asked_for_until_it_begins,
                 what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end,

@@ -21,7 +21,7 @@ use crate::{
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
         LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Waiting,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -84,6 +84,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
         fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
@@ -91,6 +92,7 @@ looking! {
         fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
+        fn totals(&self, pair: &Pair) -> Totals;
         fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
         fn event_counts(&self, connector: &ConnectorName) -> EventCounts;
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
@@ -119,6 +121,7 @@ looking! {
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
         fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
         fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;

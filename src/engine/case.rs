@@ -11,7 +11,7 @@ use super::{
     retry,
 };
 use crate::{
-    model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
+    model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Pair, Subject},
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
     target::{TargetError, TargetInfo},
@@ -227,12 +227,7 @@ impl<'e> Case<'e> {
         if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
             return Ok(0);
         }
-        let counts = self.engine.store.counts(pair, self.engine.clock.now()).await?;
-        let measure = Measure {
-            active_accounts: counts.active_links,
-            memberships: counts.memberships,
-            groups: counts.managed_groups,
-        };
+        let measure = self.engine.measure(pair).await?;
         Ok(plan::limit(kind, &self.connector.policy.safety, measure))
     }
 
@@ -306,6 +301,16 @@ impl<'e> Case<'e> {
 }
 
 impl Engine {
+    /// What the safety limits are measured against.
+    pub(super) async fn measure(&self, pair: &Pair) -> Result<Measure, WorkError> {
+        let totals = self.store.totals(pair).await?;
+        Ok(Measure {
+            active_accounts: totals.active_links,
+            memberships: totals.memberships,
+            groups: totals.managed_groups,
+        })
+    }
+
     /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
     /// Whether its ending is written.
     pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) -> bool {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
-    store::{Adopted, Claimed, Holder},
+    store::{Adopted, Claimed, Holder, LinkWrite},
     target::Applied,
 };
 
@@ -152,6 +152,16 @@ impl Case<'_> {
             self.see_another_account().await?;
             account = self.port.target.account(&id).await?;
             self.account_gone = account.is_none();
+        }
+        if let (Some(found), Some(link)) = (&account, &self.link)
+            && self.claim.unconfirmed
+            && !self.info.capabilities.login_case.same(&found.name, &link.name)
+        {
+            // The same id on another server is another account.
+            self.link = None;
+            self.step.link = Some(LinkWrite::Remove);
+            self.flush().await?;
+            return Ok(None);
         }
         match (&account, &self.link) {
             (None, _) | (_, None) => {}

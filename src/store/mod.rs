@@ -77,6 +77,9 @@ pub struct Claimed {
     pub not_possible: Vec<NotPossible>,
     /// What an operator ordered about the user's link and is not done yet.
     pub order: Option<LinkOrder>,
+    /// Whether the link was made with the server that was there before another was confirmed, and not compared since: it
+    /// stands only if its account has the same login.
+    pub unconfirmed: bool,
     /// The account whose link to the user an operator removed: it is not adopted without an approval.
     pub unlinked: Option<AccountId>,
     /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
@@ -446,6 +449,17 @@ pub struct TaskFilter {
     pub limit: usize,
 }
 
+/// What the safety limits are measured against; read at once, however large the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Links whose account was not deactivated by us.
+    pub active_links: u64,
+    /// Memberships that we gave.
+    pub memberships: u64,
+    /// Managed groups.
+    pub managed_groups: u64,
+}
+
 /// Counts for `status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairCounts {
@@ -777,7 +791,9 @@ pub trait Store: Send + Sync {
         identity: &TargetIdentity,
     ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)>;
 
-    /// A person confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`].
+    /// An operator confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`]. The
+    /// links of another target are unconfirmed, see [`Store::confirm_links`]; its groups, what was given to members,
+    /// decisions and what was not possible are forgotten.
     async fn confirm_identity(
         &self,
         connector: Option<&ConnectorName>,
@@ -804,6 +820,20 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// Users whose links were made with the server that was there before another was confirmed, and not compared since.
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
+
+    /// Writes down which of them stand, and drops the others, each with a change that has its reason; one that is
+    /// claimed waits for the next run.
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()>;
 
     /// Orders that the user be linked to this account, or that the link be removed; replaces an order before it. The
     /// user's task is raised; what came of it is audited and read by [`Store::link_order`].
@@ -864,6 +894,9 @@ pub trait Store: Send + Sync {
 
     /// Changes, newest first.
     async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
+
+    /// Totals of a pair.
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals>;
 
     /// Counts of a pair.
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;

@@ -20,7 +20,7 @@ use usersync::{
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
         LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Waiting, sqlite::SqliteStore,
+        StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -533,6 +533,21 @@ impl Store for WatchedStore {
         self.quietly(self.inner.decide(decision, now)).await
     }
 
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        self.quietly(self.inner.unconfirmed_links(pair)).await
+    }
+
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.confirm_links(pair, run, stand, dropped, now)).await
+    }
+
     async fn order_link(
         &self,
         pair: &Pair,
@@ -598,12 +613,16 @@ impl Store for WatchedStore {
         self.quietly(self.inner.changes(filter)).await
     }
 
-    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
         if self.gate_matters {
-            return self.gated("counts", self.inner.counts(pair, now)).await;
+            return self.gated("totals", self.inner.totals(pair)).await;
         }
         let many = 1_000_000;
-        Ok(PairCounts { active_links: many, memberships: many, managed_groups: many, ..PairCounts::default() })
+        Ok(Totals { active_links: many, memberships: many, managed_groups: many })
+    }
+
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        self.quietly(self.inner.counts(pair, now)).await
     }
 
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {

@@ -2,6 +2,7 @@
 //! operations. A dry run is the same without writing.
 
 mod apply;
+mod confirm;
 mod groups;
 mod members;
 mod report;
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
-    plan::{self, Measure},
+    plan,
     store::{Planned, StoreError},
     target::TargetInfo,
     telemetry::logs::Personal,
@@ -232,6 +233,7 @@ impl Run<'_> {
             return Ok(self.report);
         };
         let (mut source, mut target) = read?;
+        self.confirm_links(&mut target).await?;
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts.len();
@@ -274,12 +276,7 @@ impl Run<'_> {
     /// Compares what is planned with the limits; kinds past theirs are held whole.
     async fn gate(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
-        let counts = self.engine.store.counts(self.pair, now).await?;
-        let measure = Measure {
-            active_accounts: counts.active_links,
-            memberships: counts.memberships,
-            groups: counts.managed_groups,
-        };
+        let measure = self.engine.measure(self.pair).await?;
         let mut planned: HashMap<Limited, u32> = HashMap::new();
         for line in &self.report.lines {
             if let Some(kind) = line.operation.limited() {

@@ -139,6 +139,7 @@ impl Tx {
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let (order, unlinked) = self.ordered(no, subject).await?;
+        let unconfirmed = self.is_unconfirmed(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
         let token = self.take(Claim {
@@ -167,6 +168,7 @@ impl Tx {
             not_possible,
             order,
             unlinked,
+            unconfirmed,
             wanted,
         }))
     }
@@ -232,6 +234,7 @@ impl Tx {
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let (order, unlinked) = self.ordered(no, subject).await?;
+        let unconfirmed = self.is_unconfirmed(no, subject).await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -258,6 +261,7 @@ impl Tx {
             not_possible,
             order,
             unlinked,
+            unconfirmed,
             wanted,
         }))
     }

@@ -29,6 +29,7 @@ mod requests;
 mod runs;
 mod steps;
 mod tasks;
+mod unconfirmed;
 mod wakes;
 mod writer;
 
@@ -62,7 +63,7 @@ use crate::{
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
         LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Waiting,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -577,6 +578,21 @@ impl Store for SqliteStore {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
     }
 
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| unconfirmed::of_pair(conn, no))
+    }
+
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [pair, stand, dropped], |tx| tx.confirm_links(&pair, run, &stand, &dropped, now))
+    }
+
     async fn order_link(
         &self,
         pair: &Pair,
@@ -646,6 +662,10 @@ impl Store for SqliteStore {
     async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
         let filter = filter.clone();
         self.read(move |conn| Box::pin(async move { changes::read(conn, &filter).await })).await
+    }
+
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
+        of_pair!(self, pair, Totals::default(), |conn, no| pairs::totals(conn, no))
     }
 
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {

@@ -30,6 +30,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
     (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
+    (22, "unconfirmed links", include_str!("migrations/0022_unconfirmed_links.sql")),
+    (23, "memberships", include_str!("migrations/0023_memberships.sql")),
     (40, "hook refusal", include_str!("migrations/0040_hook_refusal.sql")),
     (70, "conditions", include_str!("migrations/0070_condition.sql")),
 ];

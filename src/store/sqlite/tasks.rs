@@ -205,10 +205,11 @@ impl Tx {
 
     /// Subjects of which there are dead letters.
     pub(super) async fn dead(&mut self, no: PairNo) -> StoreResult<HashSet<Subject>> {
-        let subjects: Vec<String> = sqlx::query_scalar("SELECT subject FROM task WHERE pair = ?1 AND dead = 1")
-            .bind(no.pair)
-            .fetch_all(&mut self.conn)
-            .await?;
+        let subjects: Vec<String> =
+            sqlx::query_scalar("SELECT subject FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1")
+                .bind(no.pair)
+                .fetch_all(&mut self.conn)
+                .await?;
         subjects.iter().map(|subject| codec::parse(subject)).collect()
     }
 
@@ -219,7 +220,7 @@ impl Tx {
         subjects: impl IntoIterator<Item = &'a Subject>,
     ) -> StoreResult<()> {
         let subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
-        sqlx::query("DELETE FROM task WHERE pair = ?1 AND dead = 1 AND subject IN (SELECT value FROM json_each(?2))")
+        sqlx::query("DELETE FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1 AND subject IN (SELECT value FROM json_each(?2))")
             .bind(no.pair)
             .bind(codec::to_json(&subjects)?)
             .execute(&mut self.conn)
