@@ -115,6 +115,9 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     tell(out, State::Note, "not possible", &report.not_possible, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
     tell(out, State::No, "not believed", &report.doubts, all);
+    let kept =
+        report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
+    tell(out, State::Note, "kept", &kept.collect::<Vec<_>>(), all);
     tell(out, State::No, "repeated", &report.repeated, all);
     tell(out, State::No, "failed", &report.errors, all);
 }

@@ -174,6 +174,12 @@ pub(super) const KEYS: &[Key] = &[
         "Groups that are never changed, besides the administrators'.",
     ),
     key(
+        "target.managed_access_groups",
+        "list of texts",
+        Value("[]"),
+        "Groups that give access to the product, from which members are removed whom usersync did not add.",
+    ),
+    key(
         "target.protected_users",
         "list of texts",
         Value("[]"),

@@ -129,6 +129,8 @@ pub struct TargetConfig {
     pub default_group: bool,
     /// Groups that are never changed.
     pub protected_groups: Vec<String>,
+    /// Groups that give access to the product, and from which usersync removes members all the same.
+    pub managed_access_groups: Vec<String>,
     /// Logins that are never changed.
     pub protected_users: Vec<String>,
     /// The SCIM server's profile, by name; found out if none is given.

@@ -35,6 +35,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
     let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
+    let access_groups = texts("managed_access_groups");
     let default_group = table.read("default_group", values::flag);
     Some(TargetConfig {
         name: name?.into(),
@@ -45,6 +46,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         applications: applications?,
         default_group: default_group?,
         protected_groups: groups?,
+        managed_access_groups: access_groups?,
         protected_users: users?,
         profile,
         habits: habits?,

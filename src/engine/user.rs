@@ -453,5 +453,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.doubts.extend(more.doubts);
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
+    findings.kept.extend(more.kept);
     findings
 }

@@ -38,6 +38,7 @@ pub(crate) mod fixtures {
             login_forbids: vec![],
             group_max: 255,
             group_forbids: vec![],
+            access_groups: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -100,6 +100,8 @@ pub struct Findings {
     pub doubts: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
+    /// Memberships that stay because their group gives access to the product; one text for each, the same for each group.
+    pub kept: Vec<String>,
     /// What is planned again although it was done last time.
     pub repeated: Vec<String>,
 }
@@ -618,6 +620,14 @@ fn plan_memberships(
         let given = link.given.contains(group);
         let ours = given || managed.is_some_and(|managed| managed.fed_by(situation.pair));
         if !ours {
+            continue;
+        }
+        if let Some(how) = situation.capabilities.access_groups.get(group).filter(|_| !given) {
+            let name = managed.map_or(group.as_str(), |managed| managed.name.as_str());
+            planned.findings.kept.push(format!(
+                "{name} gives {how}: members whom usersync did not add stay. To have them removed, name the group in the target's \
+                 managed_access_groups"
+            ));
             continue;
         }
         if user.federation_link.is_some() || link.federation_link.is_some() {

@@ -1,8 +1,10 @@
 //! What a target can do.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use crate::model::TargetGroupId;
 
 /// How a target treats the case of logins and group names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +95,9 @@ pub struct Capabilities {
     pub group_max: usize,
     /// Characters that group names cannot have.
     pub group_forbids: Vec<char>,
+    /// Groups that give access to the product, each with how: nobody is removed from them whom usersync did not add.
+    #[serde(default)]
+    pub access_groups: BTreeMap<TargetGroupId, String>,
 }
 
 /// What was kept before there was a target that could not.

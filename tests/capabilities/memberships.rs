@@ -1,6 +1,7 @@
 //! Memberships where a target shows less of them than there are.
 
 use usersync::{
+    model::HeldKind,
     sandbox::{Fault, jira::ShownGroups, keycloak::NewUser},
     store::Store,
 };
@@ -133,4 +134,29 @@ async fn a_removal_that_is_undone_again_and_again_is_reported() {
     assert!(second.repeated.iter().any(|text| text.contains("alice") && text.contains("c-team")), "{second:?}");
     assert!(second.has_problems());
     w.agrees();
+}
+
+/// Staff with accounts, in a Jira whose access group a group of Keycloak feeds with `alice` alone.
+async fn with_access_group() -> World {
+    let w = world().await;
+    let staff = w.members("jira-software-users");
+    assert!(staff.len() > 5, "Jira gives new accounts access by itself: {staff:?}");
+    w.realm().import_users([NewUser::named("alice").in_groups(&["/staff", "/jira-software-users"])]).expect("imported");
+    w
+}
+
+#[tokio::test]
+async fn a_group_that_gives_access_is_not_emptied_and_the_plan_says_so() {
+    let w = with_access_group().await;
+    let before = w.members("jira-software-users");
+    w.run().await;
+    w.decide(HeldKind::Adoption, true).await;
+    let plan = w.dry_run().await;
+    assert_eq!(plan.planned.get("leave"), None, "{plan:?}");
+    let report = w.run().await;
+    assert!(w.waiting(HeldKind::AdoptedGroup).await.is_empty());
+    assert!(report.kept.iter().any(|(why, number)| why.contains("jira-software-users") && *number > 5), "{report:?}");
+    let after = w.members("jira-software-users");
+    assert!(before.iter().all(|login| after.contains(login)), "{after:?}");
+    assert!(after.contains(&"alice".to_owned()));
 }

@@ -98,6 +98,7 @@ impl Target for SimulatedTarget {
                 login_forbids: vec![],
                 group_max: 255,
                 group_forbids: vec![],
+                access_groups: std::collections::BTreeMap::new(),
             },
             notes: vec![],
         })

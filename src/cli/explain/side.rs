@@ -304,6 +304,7 @@ fn plan_words(planned: &Planned) -> Vec<String> {
     if planned.groups_unread {
         words.push("not known: the target does not show the account's groups".to_owned());
     }
+    words.extend(planned.findings.kept.iter().map(|why| format!("kept: {why}")));
     words.extend(planned.findings.protected.clone());
     words.extend(planned.findings.not_possible.iter().map(|why| format!("not possible: {why}")));
     words.extend(planned.findings.doubts.iter().map(|why| format!("not believed: {why}")));

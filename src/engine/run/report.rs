@@ -68,6 +68,9 @@ pub struct Report {
     pub conflicts: Vec<String>,
     /// What is not believed, and so not done.
     pub doubts: Vec<String>,
+    /// Memberships that stay because their group gives access to the product: why, and how many.
+    #[serde(default)]
+    pub kept: BTreeMap<String, usize>,
     /// What was planned again although it was done last time.
     #[serde(default)]
     pub repeated: Vec<String>,

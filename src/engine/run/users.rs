@@ -198,6 +198,9 @@ impl Run<'_> {
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
                 report.not_possible.append(&mut planned.findings.not_possible);
                 report.doubts.append(&mut planned.findings.doubts);
+                for why in std::mem::take(&mut planned.findings.kept) {
+                    *report.kept.entry(why).or_default() += 1;
+                }
                 let conclusive = !forgone
                     && planned.findings.doubts.is_empty()
                     && account.is_none_or(|account| account.groups.is_some());

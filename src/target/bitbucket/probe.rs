@@ -13,7 +13,7 @@ use crate::{
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, clock_note, not_done, note, round_trip_note, thin},
+        rest::{Ask, Version, access_groups, access_note, clock_note, not_done, note, round_trip_note, thin},
     },
 };
 
@@ -96,6 +96,10 @@ impl BitbucketTarget {
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
 
+        let permitted = known.iter().flat_map(|known| known.grants.groups.values());
+        let permitted = permitted.map(|(name, permission)| (name.clone(), format!("a licence, by {permission}")));
+        let access_groups = access_groups(permitted, &self.managed_access_groups);
+        notes.extend(access_note(&access_groups));
         let server_id = licence.and_then(|licence| licence.status?.server_id).filter(|id| !id.trim().is_empty());
         Ok(TargetInfo {
             identity: TargetIdentity(server_id.unwrap_or_else(|| self.rest.address())),
@@ -119,6 +123,7 @@ impl BitbucketTarget {
                 login_forbids: Vec::new(),
                 group_max: 255,
                 group_forbids: Vec::new(),
+                access_groups,
             },
             notes,
         })

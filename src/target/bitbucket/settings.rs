@@ -23,6 +23,8 @@ pub struct BitbucketSettings {
     pub default_group: bool,
     /// Groups that are never touched, and whose members are protected accounts; beside those that make administrators.
     pub protected_groups: Vec<String>,
+    /// Groups that give access to the product, and from which usersync removes members all the same.
+    pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
     /// How the server is reached.
@@ -48,6 +50,7 @@ impl BitbucketSettings {
             credentials,
             default_group: true,
             protected_groups: Vec::new(),
+            managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
         }
@@ -59,6 +62,7 @@ impl From<&TargetConfig> for BitbucketSettings {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.default_group = config.default_group;
         settings.protected_groups.clone_from(&config.protected_groups);
+        settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);
         settings

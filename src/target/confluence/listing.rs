@@ -74,7 +74,7 @@ impl ConfluenceTarget {
         doubts: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
         let mut accounts = Vec::with_capacity(users.len());
-        let mut unknown = 0_usize;
+        let (mut unknown, mut unreadable) = (0_usize, 0_usize);
         for user in users.into_iter().filter(User::known) {
             let (key, name) = (some(user.key.clone()), some(user.username.clone()));
             let read = match (user.into_account(protection, None), key, name) {
@@ -86,10 +86,18 @@ impl ConfluenceTarget {
                     continue;
                 }
             };
-            accounts.extend(unless_unreadable(read)?);
+            match unless_unreadable(read)? {
+                Some(Some(account)) => accounts.push(account),
+                // It is gone by now.
+                Some(None) => unknown += 1,
+                None => unreadable += 1,
+            }
         }
         if unknown > 0 {
-            doubts.push(format!("{unknown} accounts came without key and login"));
+            doubts.push(format!("{unknown} accounts came that could not be read"));
+        }
+        if accounts.is_empty() && unreadable > 0 {
+            doubts.push(format!("none of {unreadable} accounts of a page could be read"));
         }
         Ok(accounts)
     }

@@ -12,7 +12,9 @@ use crate::{
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, atlassian, clock_note, not_done, note, round_trip_note, thin},
+        rest::{
+            Ask, Version, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note, thin,
+        },
     },
 };
 
@@ -81,6 +83,9 @@ impl ConfluenceTarget {
         if rights != Rights::Missing {
             notes.push(self.protected_note().await?);
         }
+        let everybody = (self.everybody.clone(), "access to Confluence, by its usual name".to_owned());
+        let access_groups = access_groups([everybody], &self.managed_access_groups);
+        notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
 
@@ -90,7 +95,7 @@ impl ConfluenceTarget {
             identity: TargetIdentity(id.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
             product: format!("Confluence Data Center {}", server.version_text()),
             signed_in_as: me.name,
-            capabilities: capabilities(update != Update::No, list_all),
+            capabilities: Capabilities { access_groups, ..capabilities(update != Update::No, list_all) },
             notes,
         })
     }
@@ -248,5 +253,6 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         login_forbids: LOGIN_FORBIDS.chars().collect(),
         group_max: 255,
         group_forbids: GROUP_FORBIDS.chars().collect(),
+        access_groups: std::collections::BTreeMap::new(),
     }
 }

@@ -23,6 +23,8 @@ pub struct ConfluenceSettings {
     pub everybody: String,
     /// Groups that are never touched, and whose members are protected accounts.
     pub protected_groups: Vec<String>,
+    /// Groups that give access to the product, and from which usersync removes members all the same.
+    pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
     /// How the server is reached.
@@ -48,6 +50,7 @@ impl ConfluenceSettings {
             credentials,
             everybody: "confluence-users".to_owned(),
             protected_groups: vec![super::protection::ADMINISTRATORS.to_owned()],
+            managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
         }
@@ -58,6 +61,7 @@ impl From<&TargetConfig> for ConfluenceSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);
         settings

@@ -3,6 +3,7 @@
 use super::{
     CrowdTarget,
     dialect::VERSION,
+    settings::ACCESS_GROUPS,
     wire::{Groups, User, Users},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, atlassian, clock_note, not_done, note, round_trip_note},
+        rest::{Ask, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note},
     },
 };
 
@@ -71,6 +72,9 @@ impl CrowdTarget {
             groups.join(", ")
         );
         notes.push(note(NoteState::Ok, "protected", text));
+        let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "the usual name of a product's users".to_owned()));
+        let access_groups = access_groups(usual, &self.managed_access_groups);
+        notes.extend(access_note(&access_groups));
         if !self.attributes.is_empty() {
             let names: Vec<_> = self.attributes.iter().map(String::as_str).collect();
             let text = format!(
@@ -113,6 +117,7 @@ impl CrowdTarget {
                 login_forbids: Vec::new(),
                 group_max: 255,
                 group_forbids: Vec::new(),
+                access_groups,
             },
             notes,
         })

@@ -22,6 +22,18 @@ pub(super) const ADMINISTRATORS: [&str; 5] = [
     "bamboo-admin",
 ];
 
+/// The groups that products give access by, as they are named out of the box; Crowd does not tell.
+pub(super) const ACCESS_GROUPS: [&str; 8] = [
+    "bamboo-users",
+    "bitbucket-users",
+    "confluence-users",
+    "jira-core-users",
+    "jira-servicedesk-users",
+    "jira-software-users",
+    "jira-users",
+    "stash-users",
+];
+
 /// A Crowd, and how usersync works with it.
 #[derive(Clone)]
 pub struct CrowdSettings {
@@ -32,6 +44,8 @@ pub struct CrowdSettings {
     /// Groups that are never touched, and whose members are protected accounts, besides the administrators' known by
     /// name.
     pub protected_groups: Vec<String>,
+    /// Groups that give access to the product, and from which usersync removes members all the same.
+    pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
     /// Names of further attributes that accounts are given.
@@ -62,6 +76,7 @@ impl CrowdSettings {
             base_url,
             credentials,
             protected_groups: Vec::new(),
+            managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             attributes: BTreeSet::new(),
             http: HttpSettings::default(),
@@ -73,6 +88,7 @@ impl From<&TargetConfig> for CrowdSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
         settings.protected_groups.clone_from(&config.protected_groups);
+        settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.attributes.clone_from(&config.attributes);
         settings.http = HttpSettings::from(&config.reach);

@@ -155,12 +155,13 @@ impl CrowdTarget {
             let read = match (&some(user.name.clone()), user.active) {
                 (Some(_), Some(_)) => Some(user),
                 // One that cannot be read fails when it is read for its own sake.
-                (Some(name), None) => unless_unreadable(self.user_by_login(name, None).await)?,
-                (None, _) => {
-                    unknown += 1;
-                    None
-                }
+                (Some(name), None) => match unless_unreadable(self.user_by_login(name, None).await)? {
+                    Some(found) => found,
+                    None => continue,
+                },
+                (None, _) => None,
             };
+            unknown += usize::from(read.is_none());
             whole.extend(read);
         }
         Ok((whole, unknown))

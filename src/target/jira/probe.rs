@@ -1,5 +1,7 @@
 //! First contact: who the server is, what it can do, and the lines for `usersync check`.
 
+use std::collections::BTreeMap;
+
 use reqwest::StatusCode;
 
 use super::{
@@ -7,11 +9,14 @@ use super::{
     wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
-    model::{ErrorClass, TargetIdentity},
+    model::{ErrorClass, TargetGroupId, TargetIdentity},
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, atlassian, clock_note, lenient::Entries, not_done, note, round_trip_note, thin},
+        rest::{
+            Ask, Version, access_groups, access_note, atlassian, clock_note, lenient::Entries, not_done, note,
+            round_trip_note, thin,
+        },
     },
 };
 
@@ -131,6 +136,8 @@ impl JiraTarget {
                 notes.push(note(NoteState::Note, "protected", text));
             }
         }
+        let access_groups = self.access_groups().await?;
+        notes.extend(access_note(&access_groups));
         notes.extend(self.duplicates_note().await?);
         notes.extend(clock);
         notes.push(round_trip_note(&answer));
@@ -164,6 +171,7 @@ impl JiraTarget {
                 login_forbids: vec!['<', '>', '&'],
                 group_max: 255,
                 group_forbids: Vec::new(),
+                access_groups,
             },
             notes,
         })
@@ -191,6 +199,17 @@ impl JiraTarget {
             status if status.is_success() => self.rest.parse(&ask, &answer).map(Some),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
+    }
+
+    /// The groups of all applications.
+    async fn access_groups(&self) -> Result<BTreeMap<TargetGroupId, String>, TargetError> {
+        let roles = self.roles().await?.unwrap_or_default();
+        let groups = roles.into_iter().flat_map(|role| {
+            let name = role.name.or(role.key).unwrap_or_else(|| "Jira".to_owned());
+            let groups = role.groups.into_iter().chain(role.default_groups).flatten().collect::<Vec<_>>();
+            groups.into_iter().map(move |group| (group, format!("application access to {name}")))
+        });
+        Ok(access_groups(groups, &self.managed_access_groups))
     }
 
     /// Whether a new account is given this application.

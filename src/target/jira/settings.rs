@@ -24,6 +24,8 @@ pub struct JiraSettings {
     pub applications: Option<Vec<String>>,
     /// Groups that are never touched, and whose members are protected accounts.
     pub protected_groups: Vec<String>,
+    /// Groups that give access to the product, and from which usersync removes members all the same.
+    pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
     /// How the server is reached.
@@ -49,6 +51,7 @@ impl JiraSettings {
             credentials,
             applications: None,
             protected_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
+            managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
         }
@@ -60,6 +63,7 @@ impl From<&TargetConfig> for JiraSettings {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.applications = Some(config.applications.clone());
         settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);
         settings

@@ -195,6 +195,10 @@ impl MyPermissions {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationRole {
     #[serde(default, deserialize_with = "maybe")]
+    pub groups: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub default_groups: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "maybe")]
     pub key: Option<String>,
     #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,

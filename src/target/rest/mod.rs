@@ -21,7 +21,7 @@ pub use errors::{
 };
 pub use oauth::ClientCredentials;
 pub use password::random_password;
-pub use probe::{Version, clock_note, note, round_trip_note, thin};
+pub use probe::{Version, access_groups, access_note, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
 pub use standings::Standings;
 pub use together::{Came, Join, Joins};

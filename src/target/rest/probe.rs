@@ -1,10 +1,16 @@
 //! The lines of a first contact that are the same for every product.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use crate::target::{
-    Note, NoteState,
-    http::{Answer, http_date},
+use super::fold;
+use crate::{
+    model::TargetGroupId,
+    target::{
+        Note, NoteState,
+        http::{Answer, http_date},
+    },
 };
 
 /// A clock that is off by more is told: tokens and deadlines go by it.
@@ -32,6 +38,28 @@ impl Version {
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)
     }
+}
+
+/// Groups that give access to the product, less those from which usersync may remove everybody.
+pub fn access_groups(
+    found: impl IntoIterator<Item = (String, String)>,
+    managed: &[String],
+) -> BTreeMap<TargetGroupId, String> {
+    let managed: Vec<String> = managed.iter().map(|name| fold(name)).collect();
+    let found = found.into_iter().filter(|(name, _)| !managed.contains(&fold(name)));
+    found.map(|(name, how)| (TargetGroupId::from(fold(&name)), how)).collect()
+}
+
+/// The line of `usersync check` about them.
+pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
+    let told: Vec<String> = groups.iter().map(|(group, how)| format!("{group} ({how})")).collect();
+    (!told.is_empty()).then(|| {
+        let text = format!(
+            "{}: only members whom usersync added are removed, unless managed_access_groups names the group",
+            told.join(", ")
+        );
+        note(NoteState::Note, "access groups", text)
+    })
 }
 
 /// One line of `usersync check`.

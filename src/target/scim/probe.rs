@@ -95,6 +95,7 @@ impl ScimTarget {
                 login_forbids: Vec::new(),
                 group_max: GROUP_MAX,
                 group_forbids: Vec::new(),
+                access_groups: std::collections::BTreeMap::new(),
             },
             notes,
         })
