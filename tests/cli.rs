@@ -9,6 +9,8 @@ mod beside;
 mod place;
 #[path = "cli/realm.rs"]
 mod realm;
+#[path = "cli/served.rs"]
+mod served;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

@@ -577,6 +577,7 @@ fn each_mistake_has_its_place_and_its_words() {
             format!("[store]\nretention = \"2mo\"\n{SMALL}"),
             "retention: `2mo` has months or years, whose length differs",
         ),
+        (format!("[store]\nretention = \"23h\"\n{SMALL}"), "usersync.toml:2:13: retention: 23h is less than a day"),
         (format!("[store]\nretention = \"-1d\"\n{SMALL}"), "retention: `-1d` is not more than nothing"),
         (
             format!("[server]\ndrain = 30\n{SMALL}"),

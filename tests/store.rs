@@ -48,6 +48,7 @@ macro_rules! every_expectation {
                 replayed_events_put_their_subjects_back_to_work,
             }
             tasks: {
+                what_may_take_access_away_from_a_linked_user_goes_first,
                 a_hint_adds_no_second_row,
                 an_earlier_time_and_a_higher_priority_win,
                 claims_go_by_priority_then_time,
@@ -63,6 +64,7 @@ macro_rules! every_expectation {
                 tasks_are_filtered,
             }
             claims: {
+                waiting_for_what_has_ended_meanwhile_is_ready_at_once,
                 a_claimed_subject_is_given_to_nobody_else,
                 a_claimed_account_is_given_to_nobody_else,
                 an_ended_claim_writes_nothing,
@@ -100,6 +102,7 @@ macro_rules! every_expectation {
                 a_link_comes_back_as_it_was_written,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,
+                an_order_about_a_link_is_given_to_whoever_works_the_user,
                 who_was_seen_alive_is_remembered,
                 a_managed_group_knows_what_feeds_it,
                 a_group_with_an_intent_under_way_waits,
@@ -113,6 +116,7 @@ macro_rules! every_expectation {
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,
+                another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 a_pause_stays,
                 a_run_stays_asked_for_until_it_begins,
                 what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end,

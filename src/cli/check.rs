@@ -2,6 +2,8 @@
 
 mod write_test;
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,9 +19,9 @@ use super::{
 use crate::{
     config::{Config, ConnectorConfig, TargetConfig},
     keycloak::KeycloakSource,
-    model::{ConnectorName, ErrorClass, TargetIdentity, TargetName},
-    store::Store,
+    model::{About, Condition, ConnectorName, ErrorClass, TargetIdentity, TargetName},
     store::sqlite::{OpenOptions, SqliteStore},
+    store::{EventCounts, Store, StoreError},
     target::{Capabilities, Note, NoteState, Target},
 };
 
@@ -79,15 +81,19 @@ impl CheckArgs {
         let config = context.config()?;
         super::app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
         let sides = Sides::new(&config)?;
-        let mut parts = vec![configuration(&config), store(&config, context.out.now).await];
+        let (store, known) = store(&config, &context.out).await;
+        let mut parts = vec![configuration(&config), store];
         let chosen = |connector: &&ConnectorConfig| self.connector.as_ref().is_none_or(|name| *name == connector.name);
         let connectors: Vec<&ConnectorConfig> = config.connectors.iter().filter(chosen).collect();
         if self.target.is_none() {
             let sources =
                 connectors.iter().filter_map(|connector| Some((*connector, sides.sources.get(&connector.name)?)));
             parts.extend(
-                futures::future::join_all(sources.map(|(connector, client)| source(connector, client, &context.out)))
-                    .await,
+                futures::future::join_all(sources.map(|(connector, client)| {
+                    let counts = known.heard.get(&connector.name).copied().unwrap_or_default();
+                    source(connector, client, counts, &context.out)
+                }))
+                .await,
             );
         }
         let filled = |target: &&TargetConfig| match (&self.target, &self.connector) {
@@ -202,22 +208,37 @@ fn configuration(config: &Config) -> Part {
     }
 }
 
-async fn store(config: &Config, now: Timestamp) -> Part {
+/// What the store knows, besides how it is itself.
+#[derive(Default)]
+struct FromStore {
+    heard: BTreeMap<ConnectorName, EventCounts>,
+    conditions: Vec<Condition>,
+}
+
+async fn store(config: &Config, out: &Out) -> (Part, FromStore) {
     let path = &config.store.path;
     let mut notes = Vec::new();
+    let mut known = FromStore::default();
     if path.exists() {
-        notes.push(match open(path, now).await {
-            Ok(()) => note(NoteState::Ok, "opened", "can be read and written"),
+        notes.push(match open(config, out.now).await {
+            Ok(found) => {
+                known = found;
+                note(NoteState::Ok, "opened", "can be read and written")
+            }
             Err(why) => note(NoteState::No, "opened", why),
         });
     } else {
         notes.push(note(NoteState::Wait, "opened", "not there yet; the first run makes it"));
     }
+    notes.extend(known.conditions.iter().filter(|one| matches!(one.about, About::Pair(_))).map(|condition| {
+        let text = format!("{}, since {}: {}", condition.summary(), out.when(condition.since), condition.text);
+        note(NoteState::No, "wrong", text)
+    }));
     notes.push(match SqliteStore::worked_by(path) {
         Some(pid) => note(NoteState::Ok, "lock", format!("held by the running server (pid {pid})")),
         None => note(NoteState::Note, "lock", "free: no server runs, so no event is taken and no schedule is kept"),
     });
-    Part {
+    let part = Part {
         kind: "store",
         name: "store".to_owned(),
         address: path.display().to_string(),
@@ -225,21 +246,62 @@ async fn store(config: &Config, now: Timestamp) -> Part {
         notes,
         capabilities: None,
         unreachable: false,
+    };
+    (part, known)
+}
+
+async fn open(config: &Config, now: Timestamp) -> Result<FromStore, String> {
+    let read = async {
+        let store = SqliteStore::open_beside(&config.store.path, OpenOptions::new(now)).await?;
+        let found = async {
+            store.check().await?;
+            let mut found = FromStore { conditions: store.conditions().await?, ..FromStore::default() };
+            for connector in &config.connectors {
+                found.heard.insert(connector.name.clone(), store.event_counts(&connector.name).await?);
+            }
+            Ok(found)
+        };
+        let found = found.await;
+        store.close().await;
+        found
+    };
+    read.await.map_err(|error: StoreError| error.to_string())
+}
+
+/// The listener's line: what has come of what the realm is set to do.
+fn heard(listener: &mut Note, counts: EventCounts, turned_on: bool, out: &Out) {
+    let (state, text) = match counts {
+        EventCounts { last: Some(last), received, .. } => {
+            let text =
+                format!("last event {}, pushed ({})", out.when(last), count(received, "event so far", "events so far"));
+            (NoteState::Ok, text)
+        }
+        EventCounts { since: Some(since), .. } => {
+            (NoteState::Wait, format!("no event has come since {}", out.when(since)))
+        }
+        EventCounts { since: None, .. } => {
+            (NoteState::Wait, "no event can have come: no server has run yet".to_owned())
+        }
+    };
+    if turned_on {
+        listener.state = state;
     }
+    listener.text = match state {
+        NoteState::Ok if turned_on => format!("turned on in the realm; {text}"),
+        _ => format!("{text}; {}", listener.text),
+    };
 }
 
-async fn open(path: &std::path::Path, now: Timestamp) -> Result<(), String> {
-    let store = SqliteStore::open_beside(path, OpenOptions::new(now)).await.map_err(|error| error.to_string())?;
-    let checked = store.check().await.map_err(|error| error.to_string());
-    store.close().await;
-    checked
-}
-
-async fn source(connector: &ConnectorConfig, client: &KeycloakSource, out: &Out) -> Part {
+async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: EventCounts, out: &Out) -> Part {
     let diagnosis = client.diagnose().await;
     let unreachable = diagnosis.base_url.is_none()
         || diagnosis.notes.iter().any(|note| note.state == NoteState::No && note.about == "sign-in");
     let mut notes = diagnosis.notes;
+    for listener in notes.iter_mut().filter(|note| note.about == "listener") {
+        // Turned on, it waits for its first event.
+        let turned_on = listener.state == NoteState::Wait;
+        heard(listener, counts, turned_on, out);
+    }
     notes.push(schedule(connector, out));
     if !connector.enabled {
         notes.push(note(NoteState::Note, "enabled", "no: the configuration switches this connector off"));
@@ -339,6 +401,40 @@ async fn probe(config: &TargetConfig, client: &dyn Target, write: bool) -> (Part
             part.unreachable = true;
             part.notes.push(note(NoteState::No, about, error.text));
             (part, None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listeners_line_tells_what_has_come() {
+        let out = Out::new(false, false, true);
+        let ago = |minutes| Some(out.now - jiff::SignedDuration::from_mins(minutes));
+        let cases = [
+            (EventCounts::default(), true, NoteState::Wait, "no server has run yet"),
+            (EventCounts { since: ago(5), ..EventCounts::default() }, true, NoteState::Wait, "no event has come since"),
+            (
+                EventCounts { received: 3, last: ago(2), since: ago(5), duplicates: 0 },
+                true,
+                NoteState::Ok,
+                "turned on in the realm; last event",
+            ),
+            (
+                EventCounts { received: 3, last: ago(2), since: ago(5), duplicates: 0 },
+                false,
+                NoteState::Note,
+                "(2 min ago), pushed",
+            ),
+        ];
+        for (counts, turned_on, state, text) in cases {
+            let before = if turned_on { NoteState::Wait } else { NoteState::Note };
+            let mut listener = note(before, "listener", "turned on in the realm");
+            heard(&mut listener, counts, turned_on, &out);
+            assert_eq!(listener.state, state, "{counts:?}");
+            assert!(listener.text.contains(text), "{}", listener.text);
         }
     }
 }

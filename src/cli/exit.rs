@@ -26,7 +26,7 @@ Exit codes:
   1  finished with problems
   2  wrong usage or configuration
   3  held for approval
-  4  source or target not reachable";
+  4  source or target not reachable, or it refuses usersync's credentials";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -69,6 +69,10 @@ impl Failure {
     /// What is wrong with the configuration, drawn over several lines.
     pub fn drawn(text: impl Into<String>) -> Self {
         Self { drawn: true, ..Self::usage(text) }
+    }
+
+    pub fn held(text: impl Into<String>) -> Self {
+        Self { exit: Exit::Held, text: text.into(), drawn: false }
     }
 
     pub fn problem(text: impl Into<String>) -> Self {

@@ -13,15 +13,15 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
-        TaskRecord, Token, UserId,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
+        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+        TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
+        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -84,19 +84,25 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
+        fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
+        fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
         fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
         fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
+        fn totals(&self, pair: &Pair) -> Totals;
         fn counts(&self, pair: &Pair, now: Timestamp) -> PairCounts;
-        fn event_counts(&self, connector: &ConnectorName) -> (u64, u64, Option<Timestamp>);
+        fn event_counts(&self, connector: &ConnectorName) -> EventCounts;
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
         fn refusals(&self) -> Vec<Refusals>;
+        fn conditions(&self) -> Vec<Condition>;
         fn check(&self) -> ();
     }
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
+        fn keep_conditions(&self, conditions: &[Condition]) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
         fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;
@@ -115,6 +121,8 @@ looking! {
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
+        fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
         fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
         fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();

@@ -15,6 +15,7 @@ mod exit;
 mod explain;
 mod held;
 mod keycloak;
+mod link;
 mod looking;
 mod out;
 mod people;
@@ -29,6 +30,7 @@ mod stop;
 mod sync;
 mod target;
 mod tasks;
+mod unlink;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -109,6 +111,8 @@ enum Command {
     Plan(plan::PlanArgs),
     Sync(sync::SyncArgs),
     Explain(explain::ExplainArgs),
+    Link(link::LinkArgs),
+    Unlink(unlink::UnlinkArgs),
     Status(status::StatusArgs),
     Events(events::EventsArgs),
     Changes(changes::ChangesArgs),
@@ -161,6 +165,8 @@ impl Command {
             Self::Plan(args) => args.run(context).await,
             Self::Sync(args) => Box::pin(args.run(context)).await,
             Self::Explain(args) => args.run(context).await,
+            Self::Link(args) => args.run(context).await,
+            Self::Unlink(args) => args.run(context).await,
             Self::Status(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Changes(args) => args.run(context).await,

@@ -58,7 +58,7 @@ pub(super) async fn recent(
             continue;
         }
         let accepted = match name {
-            Some(name) => store.event_counts(name).await?.2,
+            Some(name) => store.event_counts(name).await?.last,
             None => None,
         };
         shown.push(show(refusals, connector, config, accepted, out));

@@ -111,6 +111,7 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     if let Some(doubt) = &report.doubt {
         tell(out, State::No, "doubt", &[format!("{doubt}. Nothing is removed by this run.")], true);
     }
+    tell(out, State::Note, "link dropped", &report.dropped_links, all);
     tell(out, State::Note, "not possible", &report.not_possible, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
     tell(out, State::No, "not believed", &report.doubts, all);

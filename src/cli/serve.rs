@@ -1,9 +1,15 @@
 //! `usersync serve`: listens for events, works tasks, runs on schedule, until it is told to stop.
 
+mod reload;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::reload::Reload;
 
 use super::{
     Context,
@@ -11,13 +17,13 @@ use super::{
     exit::{Exit, Failure, Outcome},
 };
 use crate::{
-    config::{Config, ConnectorConfig, Secret, SecretReference},
+    config::{Config, ConnectorConfig, HookConfig, Secret, SecretReference, TlsConfig},
     engine::{Schedule, Service, ServiceOptions, SystemClock},
     store::{
-        Inbox, Store, StoreError,
+        Inbox, Store,
         sqlite::{OpenOptions, SqliteStore},
     },
-    telemetry::{Health, Metrics, logs},
+    telemetry::{Health, Metrics, health::STORE, logs},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings, TlsFiles},
 };
 
@@ -31,6 +37,9 @@ const REQUESTS_END: Duration = Duration::from_secs(5);
 #[command(
     long_about = "\
 Listen for Keycloak's events and keep the targets in step, until told to stop (Ctrl-C or SIGTERM).
+
+SIGHUP reloads secrets and certificates, and reports what else changed in the configuration: that needs a restart. Where a \
+part of it fails for good, it ends with exit code 1, so that a supervisor starts it again.
 
 Events are stored before they are acknowledged, and applied at once; full runs are made on each connector's schedule, and \
 at start if one was missed. The first run of a connector on a target is planned and held for approval. /healthz, /readyz \
@@ -46,21 +55,28 @@ pub(super) struct ServeArgs {}
 impl ServeArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
+        let written = reload::written(&config.path);
         match logs::init(config.log.format, config.log.level) {
             Ok(()) | Err(logs::LogError::Twice) => {}
             Err(error) => return Err(Failure::usage(error.to_string())),
         }
+        logs::allow_personal(config.log.personal_data);
+        tracing::info!(
+            file = %config.path.display(), connectors = config.connectors.len(), targets = config.targets.len(),
+            "configuration loaded"
+        );
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let stop = stop_signal().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
+        let signals =
+            Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
         let sides = Sides::new(&config)?;
         // Bound before the store is opened: a closed port would lose what some senders send meanwhile.
         let metrics = Arc::new(Metrics::new());
-        let health = Health::of(&["store"]);
+        let health = Health::of(&[STORE]).with_conditions(metrics.conditions().clone());
         let hooks = Hooks::new(config.server.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone());
         let hooks = Arc::new(hooks.with_budget(config.server.body_budget));
-        let server = Server::start(&listen(&config), Arc::clone(&hooks), Arc::clone(&metrics), health.clone())
+        let mut server = Server::start(&listen(&config), Arc::clone(&hooks), Arc::clone(&metrics), health.clone())
             .await
             .map_err(|error| Failure::usage(error.to_string()))?;
         tracing::info!("listening on {}", server.address());
@@ -68,58 +84,99 @@ impl ServeArgs {
         let store = Arc::new(SqliteStore::open(&config.store.path, OpenOptions::new(context.out.now)).await?);
         let engine = sides.engine(&config, Arc::clone(&store) as Arc<dyn Store>).with_metrics(metrics);
         let service = Service::start(Arc::new(engine), service_options(&config)).await?;
-        let mut connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
-        connectors.extend(removed(&config, store.as_ref()).await?);
-        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, connectors);
-        health.ok("store");
-        tracing::info!(connectors = config.connectors.len(), targets = config.targets.len(), "at work");
+        let connectors: Vec<HookConnector> = config.connectors.iter().map(hook).collect();
+        let hook_secrets = connectors.iter().map(|one| (one.name.clone(), Arc::clone(&one.secrets))).collect();
+        let mut all = connectors;
+        all.extend(removed(&config, store.as_ref()).await?);
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, all);
+        tracing::info!("at work");
 
-        watch_until(stop, &store, &health).await;
-        tracing::info!("stopping: what is under way ends first");
+        let drain = config.server.drain;
+        let mut reload = Reload::new(config, hook_secrets, written);
+        let ended = Running { store: &store, health: &health, service: &service, server: &mut server }
+            .until_the_end(signals, async |server| {
+                reload.run(context, server).await;
+                service.engine().try_again().await;
+            })
+            .await;
+        if let Err(why) = &ended {
+            health.dead(why.clone());
+            tracing::error!("{why}; the process ends, so that it is started again");
+        } else {
+            tracing::info!("stopping: what is under way ends first");
+        }
         health.drain();
-        let ended = service.shutdown(config.server.drain).await;
+        let in_time = service.shutdown(drain).await;
         server.shutdown(REQUESTS_END).await;
         store.close().await;
-        if !ended {
-            tracing::warn!("not all work ended in time; what was cut off is settled by looking after the next start");
+        if !in_time {
+            tracing::warn!("not all work ended in time; after the next start it is checked what of it took effect");
         }
-        Ok(Exit::Done)
+        ended.map(|()| Exit::Done).map_err(Failure::problem)
     }
 }
 
-/// Keeps the health of the store up to date until the signal comes.
-async fn watch_until(stop: impl Future<Output = ()>, store: &SqliteStore, health: &Health) {
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            () = tokio::time::sleep(CHECK_EVERY) => {}
-        }
-        match store.check().await {
-            Ok(()) => health.ok("store"),
-            Err(StoreError::Unavailable(why)) => health.down("store", why),
-            Err(error) => health.down("store", error.to_string()),
+/// What runs until the end.
+struct Running<'a> {
+    store: &'a SqliteStore,
+    health: &'a Health,
+    service: &'a Service,
+    server: &'a mut Server,
+}
+
+impl Running<'_> {
+    /// Goes on until a signal says to stop, or, which is the error, until a part has ended by a defect. SIGHUP reloads.
+    async fn until_the_end(self, mut signals: Signals, mut reload: impl AsyncFnMut(&mut Server)) -> Result<(), String> {
+        let Self { store, health, service, server } = self;
+        let mut writer = std::pin::pin!(health.follow_store(store.failing(), Timestamp::now));
+        let mut checks = std::pin::pin!(async {
+            loop {
+                tokio::time::sleep(CHECK_EVERY).await;
+                // What it finds out is heard by those who follow the store.
+                let _ = store.check().await;
+            }
+        });
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                () = &mut writer => return Err("the store's writer ended".to_owned()),
+                () = &mut checks => {}
+                why = service.died() => return Err(why),
+                why = server.died() => return Err(why),
+                _ = signals.hang_up.recv() => reload(server).await,
+            }
         }
     }
 }
 
-/// Ends with Ctrl-C or SIGTERM; heard from now on.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+/// Ctrl-C, SIGTERM and SIGHUP; heard from now on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 fn listen(config: &Config) -> ServerSettings {
-    let tls = config.server.tls.as_ref();
-    let tls = tls.map(|tls| TlsFiles { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() });
-    ServerSettings { listen: config.server.listen, tls }
+    ServerSettings { listen: config.server.listen, tls: config.server.tls.as_ref().map(tls_files) }
+}
+
+fn tls_files(tls: &TlsConfig) -> TlsFiles {
+    TlsFiles { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }
+}
+
+fn hook_secrets(hook: &HookConfig) -> (Vec<ReadSecret>, Option<ReadSecret>) {
+    (hook.secrets().map(reader).collect(), hook.p2.as_ref().map(reader))
 }
 
 fn service_options(config: &Config) -> ServiceOptions {
@@ -137,8 +194,7 @@ fn service_options(config: &Config) -> ServiceOptions {
 }
 
 fn hook(connector: &ConnectorConfig) -> HookConnector {
-    let standard = connector.hook.secrets().map(reader).collect();
-    let p2 = connector.hook.p2.as_ref().map(reader);
+    let (standard, p2) = hook_secrets(&connector.hook);
     HookConnector {
         name: connector.name.clone(),
         realm: connector.realm.clone(),

@@ -1,4 +1,6 @@
-//! `usersync status`: how it stands, in a sentence for each connector on each target, and the proof of life.
+//! `usersync status`: a sentence for each connector on each target, and the proof of life.
+
+mod verdict;
 
 use std::collections::BTreeSet;
 
@@ -6,40 +8,45 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(super) use self::verdict::exit_of;
+use self::verdict::{Facts, Standing, Verdict, judge};
 use super::{
     Context, app,
     exit::{Exit, Failure, Outcome},
-    held,
     out::{Out, State},
     refusals, runs,
-    words::{ago, count, span, thin},
+    words::{count, thin},
 };
 use crate::{
     config::Config,
     engine::Report,
-    model::{ConnectorName, HeldKind, HeldSet, Pair, RunMode, RunOutcome, RunRecord, TargetName, TaskRecord},
-    store::{PairCounts, PairState, Store, TaskFilter},
+    model::{Condition, ConnectorName, ErrorClass, HeldSet, NotPossible, Pair, RunMode, RunRecord, TargetName},
+    store::{PairCounts, Store, StoreError, TaskFilter},
 };
 
 /// Runs that are looked at for the last one that wrote.
 const RUNS: usize = 20;
+/// The key of a refused create, see [`NotPossible::key`].
+const CREATE: &str = "create";
 /// Tasks whose errors are looked at.
 const TASKS: usize = 200;
 
-/// Show how it stands
+/// Show sync status
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show how it stands: a sentence for each connector on each target, what to do where something is wrong, and the proof of \
+Show sync status: a sentence for each connector on each target, what to do where something is wrong, and the proof of \
 life: the last event, change and run, and the next run. Requests that the hook refused in the last day are shown with \
 their reason.
 
-Exit code 0: all in step or working; 1: something is wrong; 3: something waits for a person.",
+Exit code 0: in sync, working, or paused; protected accounts that are not changed are named. 1: failed tasks, conflicts, \
+unsupported operations, a full reconcile that failed or met problems, or a store that cannot be written. 3: something \
+waits for approval. 4: a source or target does not answer, or refuses usersync's credentials.",
     after_help = "\
 Examples:
   usersync status
   usersync status --connector acme
-  usersync status --json | jq -r '.pairs[] | select(.state != \"in_step\") | .sentence'"
+  usersync status --json | jq -r '.pairs[] | select(.state != \"in_sync\") | .sentence'"
 )]
 pub(super) struct StatusArgs {
     /// Only this connector
@@ -50,32 +57,24 @@ pub(super) struct StatusArgs {
     target: Option<TargetName>,
 }
 
-/// How a pair stands, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Standing {
-    InStep,
-    Working,
-    Degraded,
-    New,
-    FirstRunHeld,
-    FirstRun,
-    Stopped,
-    Paused,
-    Off,
-}
-
-/// All that is told of a pair.
+/// All that is said of a pair.
 #[derive(Serialize)]
 struct Told {
     #[serde(flatten)]
     pair: Pair,
     state: Standing,
     sentence: String,
-    /// What else a person should see to.
+    /// What else an operator should see to.
     more: Vec<String>,
+    conditions: Vec<Condition>,
     held_sets: Vec<i64>,
     counts: PairCounts,
+    /// Of the failed tasks, those that are conflicts.
+    conflicts: u64,
+    /// What the target does not support.
+    unsupported: Vec<String>,
+    /// Users whose account is protected.
+    protected: u64,
     events: u64,
     last_event: Option<Timestamp>,
     last_run: Option<RunRecord>,
@@ -84,18 +83,15 @@ struct Told {
     exit: Exit,
 }
 
-/// What is known of a pair, before it is told.
-struct Known<'a> {
-    pair: &'a Pair,
-    state: PairState,
-    enabled: bool,
-    paused: bool,
+/// What all pairs have in common.
+struct Common<'a> {
+    config: &'a Config,
+    store: &'a dyn Store,
     server: bool,
-    counts: PairCounts,
-    held: Vec<&'a HeldSet>,
-    tasks: Vec<TaskRecord>,
-    last_run: Option<RunRecord>,
-    next_run: Option<Timestamp>,
+    paused: BTreeSet<ConnectorName>,
+    sets: Vec<HeldSet>,
+    conditions: Vec<Condition>,
+    unwritable: Option<String>,
     now: Timestamp,
 }
 
@@ -104,14 +100,24 @@ impl StatusArgs {
         let config = context.config()?;
         let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
         let opened = app::look(context, &config).await?;
-        let store = opened.store.as_ref();
-        let paused = store.paused().await?;
-        let sets = store.held_sets(true).await?;
+        let store: &dyn Store = opened.store.as_ref();
+        let common = Common {
+            config: &config,
+            store,
+            server: opened.server.is_some(),
+            paused: store.paused().await?,
+            sets: store.held_sets(true).await?,
+            conditions: store.conditions().await?,
+            // A running server cannot write there that it cannot write there.
+            unwritable: store.check().await.err().map(|error| match error {
+                StoreError::Unavailable(why) => why,
+                error => error.to_string(),
+            }),
+            now: context.out.now,
+        };
         let mut told = Vec::new();
         for pair in &pairs {
-            let known = known(context, &config, store, pair, &paused, &sets, opened.server.is_some()).await?;
-            let (events, _, last_event) = store.event_counts(&pair.connector).await?;
-            told.push(tell(known, events, last_event));
+            told.push(tell(&common, pair).await?);
         }
         let out = &context.out;
         let refused = refusals::recent(store, &config, self.connector.as_ref(), out).await?;
@@ -127,184 +133,85 @@ impl StatusArgs {
     }
 }
 
-async fn known<'a>(
-    context: &Context,
-    config: &Config,
-    store: &dyn Store,
-    pair: &'a Pair,
-    paused: &BTreeSet<ConnectorName>,
-    sets: &'a [HeldSet],
-    server: bool,
-) -> Result<Known<'a>, Failure> {
-    let now = context.out.now;
-    let connector = config.connectors.iter().find(|one| one.name == pair.connector);
-    let filter = TaskFilter {
+async fn tell(common: &Common<'_>, pair: &Pair) -> Result<Told, Failure> {
+    let facts = facts(common, pair).await?;
+    let Verdict { standing, sentence, more, exit } = judge(&facts);
+    let heard = common.store.event_counts(&pair.connector).await?;
+    let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected());
+    Ok(Told {
+        pair: pair.clone(),
+        state: standing,
+        sentence,
+        more,
+        conditions: facts.conditions,
+        held_sets: facts.held.iter().map(|set| set.id).collect(),
+        counts: facts.counts,
+        conflicts: facts.conflicts,
+        unsupported: facts.unsupported,
+        protected,
+        events: heard.received,
+        last_event: heard.last,
+        last_run: facts.last_run,
+        next_run: facts.next_run.filter(|_| server && enabled),
+        exit,
+    })
+}
+
+async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, Failure> {
+    let Common { config, store, now, .. } = common;
+    let connector = config.connectors.iter().find(|connector| connector.name == pair.connector);
+    let tasks = TaskFilter {
         connector: Some(pair.connector.clone()),
         target: Some(pair.target.clone()),
         dead: Some(false),
         limit: TASKS,
         ..TaskFilter::default()
     };
-    let runs = store.runs(Some(pair), RUNS).await?;
-    Ok(Known {
+    let conflicts = TaskFilter { dead: Some(true), class: Some(ErrorClass::Conflict), limit: 0, ..tasks.clone() };
+    let last_run = store.runs(Some(pair), RUNS).await?.into_iter().find(|run| run.mode == RunMode::Apply);
+    let known = store.not_possible(pair).await?;
+    let mut retried = store.tasks(&tasks).await?;
+    retried.retain(|task| task.error.is_some());
+    Ok(Facts {
         pair,
         state: store.pair_state(pair).await?,
         enabled: connector.is_some_and(|connector| connector.enabled),
-        paused: paused.contains(&pair.connector),
-        server,
-        counts: store.counts(pair, now).await?,
-        held: sets.iter().filter(|set| set.pair == *pair).collect(),
-        tasks: store.tasks(&filter).await?,
-        last_run: runs.into_iter().find(|run| run.mode == RunMode::Apply),
-        next_run: connector.and_then(|one| one.schedule.as_ref()).and_then(|schedule| schedule.next_after(now)),
-        now,
+        paused: common.paused.contains(&pair.connector),
+        server: common.server,
+        unwritable: common.unwritable.clone(),
+        conditions: common.conditions.iter().filter(|one| one.about.concerns(pair)).cloned().collect(),
+        counts: store.counts(pair, *now).await?,
+        conflicts: u64::try_from(store.tasks(&conflicts).await?.len()).unwrap_or(u64::MAX),
+        unsupported: unsupported(known, last_run.as_ref()),
+        held: common.sets.iter().filter(|set| set.pair == *pair).collect(),
+        retried,
+        last_run,
+        next_run: connector.and_then(|one| one.schedule.as_ref()).and_then(|schedule| schedule.next_after(*now)),
+        now: *now,
     })
 }
 
-fn tell(known: Known<'_>, events: u64, last_event: Option<Timestamp>) -> Told {
-    let (state, sentence, mut exit) = sentence(&known);
-    let mut more = Vec::new();
-    for set in known.held.iter().filter(|set| set.kind != HeldKind::FirstRun) {
-        more.push(format!(
-            "Held: {}, {}; everything else goes on. usersync held show {}",
-            held::size(set),
-            held::why(set.kind),
-            set.id
-        ));
-        exit = exit.and(Exit::Held);
-    }
-    if known.counts.dead > 0 {
-        let dead = count(known.counts.dead, "dead letter", "dead letters");
-        more.push(format!("{dead}: attempts are used up. usersync dead list --target {}", known.pair.target));
-        exit = exit.and(Exit::Problems);
-    }
-    if let Some(text) = known.last_run.as_ref().and_then(last_run_trouble) {
-        more.push(text);
-        exit = exit.and(Exit::Problems);
-    }
-    Told {
-        pair: known.pair.clone(),
-        state,
-        sentence,
-        more,
-        held_sets: known.held.iter().map(|set| set.id).collect(),
-        counts: known.counts,
-        events,
-        last_event,
-        last_run: known.last_run,
-        next_run: known.next_run.filter(|_| known.server && known.enabled),
-        exit,
-    }
-}
-
-/// What the last run has left for a person.
-fn last_run_trouble(run: &RunRecord) -> Option<String> {
-    match &run.outcome {
-        RunOutcome::Failed { why } => Some(format!("The last run was given up: {why}")),
-        RunOutcome::Problems => {
-            let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
-            let parts = [
-                (usize::from(report.doubt.is_some()), "reading that is not believed", "readings that are not believed"),
-                (report.conflicts.len(), "conflict", "conflicts"),
-                (report.doubts.len(), "doubt", "doubts"),
-                (report.repeated.len(), "repeated removal", "repeated removals"),
-                (report.errors.len(), "failure", "failures"),
-            ];
-            let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
-            let parts: Vec<String> = parts.map(|(number, one, many)| count(number, one, many)).collect();
-            Some(format!("The last run met {}. usersync runs show {}", parts.join(", "), run.id))
-        }
-        _ => None,
-    }
-}
-
-fn sentence(known: &Known<'_>) -> (Standing, String, Exit) {
-    let Pair { connector, target } = known.pair;
-    if !known.enabled {
-        return (Standing::Off, "Switched off by the configuration: enabled = false.".to_owned(), Exit::Done);
-    }
-    if known.paused {
-        let text =
-            format!("Paused: events are stored, nothing is written. Go on: usersync connector resume {connector}");
-        return (Standing::Paused, text, Exit::Done);
-    }
-    match known.state {
-        PairState::New if known.server => {
-            (Standing::New, "New: its first run is being planned.".to_owned(), Exit::Done)
-        }
-        PairState::New => {
-            (Standing::New, "New: nothing was planned yet. Plan it: usersync sync".to_owned(), Exit::Done)
-        }
-        PairState::Held => {
-            let set = known.held.iter().find(|set| set.kind == HeldKind::FirstRun);
-            let text = match set {
-                Some(set) => {
-                    format!("Waits for its first run's approval: {}. usersync held approve {}", held::size(set), set.id)
-                }
-                None => "Its first run was rejected, so it is out of service. To plan anew: usersync sync".to_owned(),
-            };
-            (Standing::FirstRunHeld, text, Exit::Held)
-        }
-        PairState::Approved if known.server => {
-            (Standing::FirstRun, "Working: its first run is approved and under way.".to_owned(), Exit::Done)
-        }
-        PairState::Approved => {
-            (Standing::FirstRun, "Its first run is approved. Do it: usersync sync".to_owned(), Exit::Done)
-        }
-        PairState::Stopped => {
-            let text = format!(
-                "Stopped: another server or realm was found behind the same settings; nothing is written. If that is \
-                 intended: usersync target confirm {target} or usersync connector confirm {connector}"
-            );
-            (Standing::Stopped, text, Exit::Held)
-        }
-        PairState::InService => in_service(known),
-    }
-}
-
-fn in_service(known: &Known<'_>) -> (Standing, String, Exit) {
-    let counts = &known.counts;
-    let failed: Vec<&TaskRecord> = known.tasks.iter().filter(|task| task.error.is_some()).collect();
-    if let Some((_, text)) = failed.last().and_then(|task| task.error.as_ref()) {
-        let number = if failed.len() == TASKS { counts.tasks } else { failed.len().try_into().unwrap_or(u64::MAX) };
-        let tasks = count(number, "task waits", "tasks wait");
-        let text =
-            format!("Degraded: {tasks} for another attempt, nothing is lost. Last error: {text}. usersync tasks");
-        return (Standing::Degraded, text, Exit::Problems);
-    }
-    if counts.due > 0 {
-        let oldest =
-            counts.oldest.map(|at| format!(", oldest {}", span(known.now.duration_since(at)))).unwrap_or_default();
-        let waits = if known.server { "" } else { " Nothing works them: usersync sync" };
-        let text = format!("Working: {} behind{oldest}.{waits}", thin(counts.due));
-        return (Standing::Working, text, Exit::Done);
-    }
-    if known.last_run.as_ref().is_some_and(|run| run.outcome == RunOutcome::Running) {
-        return (Standing::Working, "Working: a full run is under way.".to_owned(), Exit::Done);
-    }
-    let change = match counts.last_change {
-        Some(at) => format!("Last change {}", ago(at, known.now)),
-        None => "No change was needed yet".to_owned(),
-    };
-    let next = match (known.server, known.next_run) {
-        (true, Some(at)) => format!("next full run {}", ago(at, known.now)),
-        (true, None) => "no full run is scheduled".to_owned(),
-        (false, _) => "no full run is due while no server runs".to_owned(),
-    };
-    if known.last_run.as_ref().and_then(last_run_trouble).is_some() {
-        return (Standing::Degraded, format!("In step as far as it can be. {change}, {next}."), Exit::Problems);
-    }
-    (Standing::InStep, format!("In step. {change}, {next}."), Exit::Done)
+/// What the target refused as unsupported, and what the last full reconcile found to be so before it asked. A refused
+/// create is a failed task, and counted as one.
+fn unsupported(known: Vec<NotPossible>, last_run: Option<&RunRecord>) -> Vec<String> {
+    let (creates, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == CREATE);
+    let report = last_run.and_then(|run| serde_json::from_value::<Report>(run.report.clone()).ok());
+    let mut all: Vec<String> = others.into_iter().map(|one| one.why).collect();
+    all.extend(report.map(|report| report.unsupported).unwrap_or_default());
+    let mut seen: BTreeSet<String> = creates.into_iter().map(|one| one.why).collect();
+    all.retain(|why| seen.insert(why.clone()));
+    all
 }
 
 fn show(out: &Out, told: &[Told], server: Option<&str>) {
     for told in told {
         let state = match told.state {
-            Standing::InStep => State::Ok,
+            Standing::InSync => State::Ok,
+            Standing::Working | Standing::FirstRun | Standing::New if told.exit != Exit::Done => State::No,
             Standing::Working | Standing::FirstRun | Standing::New => State::Wait,
             Standing::FirstRunHeld => State::Held,
             Standing::Paused | Standing::Off => State::Note,
-            Standing::Degraded | Standing::Stopped => State::No,
+            Standing::OutOfSync | Standing::Degraded | Standing::Stopped => State::No,
         };
         if out.quiet && told.exit == Exit::Done {
             continue;
@@ -353,98 +260,5 @@ fn proof_of_life(out: &Out, told: &Told) {
     ];
     for (about, text) in lines {
         out.line(format!("      {about:<12} {text}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Cause, ErrorClass, Priority, Subject, TaskState};
-
-    fn now() -> Timestamp {
-        "2026-10-02T12:00:00Z".parse().unwrap()
-    }
-
-    fn known(pair: &Pair) -> Known<'_> {
-        Known {
-            pair,
-            state: PairState::InService,
-            enabled: true,
-            paused: false,
-            server: true,
-            counts: PairCounts::default(),
-            held: Vec::new(),
-            tasks: Vec::new(),
-            last_run: None,
-            next_run: Some("2026-10-02T12:38:00Z".parse().unwrap()),
-            now: now(),
-        }
-    }
-
-    #[test]
-    fn a_quiet_pair_is_in_step() {
-        let pair = Pair::new("acme", "jira-prod");
-        let mut known = known(&pair);
-        known.counts.last_change = Some("2026-10-02T11:59:48Z".parse().unwrap());
-        let (state, text, exit) = sentence(&known);
-        assert_eq!(text, "In step. Last change 12 s ago, next full run in 38 min.");
-        assert_eq!((state, exit), (Standing::InStep, Exit::Done));
-    }
-
-    #[test]
-    fn a_pair_behind_says_how_far() {
-        let pair = Pair::new("acme", "jira-prod");
-        let mut known = known(&pair);
-        (known.counts.due, known.counts.oldest) = (214, Some("2026-10-02T11:59:57Z".parse().unwrap()));
-        assert_eq!(sentence(&known).1, "Working: 214 behind, oldest 3 s.");
-    }
-
-    #[test]
-    fn errors_are_told_with_the_last_one() {
-        let pair = Pair::new("acme", "jira-prod");
-        let mut known = known(&pair);
-        known.tasks.push(TaskRecord {
-            pair: pair.clone(),
-            subject: Subject::user("1"),
-            generation: 1,
-            priority: Priority::Retry,
-            state: TaskState::Ready,
-            not_before: now(),
-            since: now(),
-            attempts: 3,
-            error: Some((ErrorClass::Transient, "jira-prod answers 503".into())),
-            cause: Cause::Event { id: "e".into() },
-        });
-        let (state, text, exit) = sentence(&known);
-        assert!(text.starts_with("Degraded: 1 task waits for another attempt"), "{text}");
-        assert!(text.contains("jira-prod answers 503"), "{text}");
-        assert_eq!((state, exit), (Standing::Degraded, Exit::Problems));
-    }
-
-    #[test]
-    fn what_waits_for_a_person_says_what_to_type() {
-        let pair = Pair::new("acme", "jira-prod");
-        let mut known = known(&pair);
-        known.paused = true;
-        assert!(sentence(&known).1.contains("usersync connector resume acme"));
-        (known.paused, known.state) = (false, PairState::Stopped);
-        assert!(sentence(&known).1.contains("usersync target confirm jira-prod"));
-        known.state = PairState::Held;
-        let set = HeldSet {
-            id: 41,
-            pair: pair.clone(),
-            kind: HeldKind::FirstRun,
-            since: now(),
-            open: true,
-            summary: Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored(),
-            decision: None,
-            open_items: 0,
-            rejected_items: 0,
-            items: 0,
-        };
-        known.held.push(&set);
-        let (_, text, exit) = sentence(&known);
-        assert_eq!(text, "Waits for its first run's approval: 14 operations. usersync held approve 41");
-        assert_eq!(exit, Exit::Held);
     }
 }

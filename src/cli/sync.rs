@@ -77,9 +77,8 @@ struct Work<'a> {
 }
 
 /// Why a pair is not worked now, if so, and how that ends the command.
-async fn kept_from(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
-    let store = &work.opened.store;
-    let off = work.config.connectors.iter().any(|one| one.name == pair.connector && !one.enabled);
+pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -> Result<Option<Failure>, Failure> {
+    let off = config.connectors.iter().any(|one| one.name == pair.connector && !one.enabled);
     if off {
         let text = format!("{pair}: connector {} is switched off by the configuration: enabled = true", pair.connector);
         return Ok(Some(Failure::problem(text)));

@@ -26,6 +26,9 @@ enum Command {
     #[command(after_help = "Example:\n  usersync target list --json")]
     List,
     /// Confirm that another server than before is meant; its first runs are planned and held anew
+    ///
+    /// A link stands only if its account has the same login on that server; the plan lists the others, which are dropped.
+    /// Groups are found by name again, and nobody is removed from them without an approval. Decisions are over.
     #[command(after_help = "Example:\n  usersync target confirm jira-prod")]
     Confirm {
         /// Which

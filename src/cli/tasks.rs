@@ -8,7 +8,7 @@ use super::{
     out::Out,
 };
 use crate::{
-    model::{ConnectorName, Priority, TargetName, TaskRecord, TaskState},
+    model::{Condition, ConnectorName, Priority, TargetName, TaskRecord, TaskState},
     store::{Store, TaskFilter},
 };
 
@@ -53,10 +53,23 @@ impl TasksArgs {
             ..TaskFilter::default()
         };
         let tasks = opened.store.tasks(&filter).await?;
+        let mut conditions = opened.store.conditions().await?;
+        conditions.retain(|one| {
+            let other_connector =
+                one.about.connector_name().zip(filter.connector.as_ref()).is_some_and(|(a, b)| a != b);
+            let other_target = one.about.target_name().zip(filter.target.as_ref()).is_some_and(|(a, b)| a != b);
+            !other_connector && !other_target
+        });
         let out = &context.out;
         if out.json {
-            out.document(&serde_json::json!({ "tasks": tasks }));
-        } else if tasks.is_empty() {
+            out.document(&serde_json::json!({ "tasks": tasks, "conditions": conditions }));
+            return Ok(Exit::Done);
+        }
+        for condition in &conditions {
+            let Condition { text, since, .. } = condition;
+            out.line(format!("Tasks wait: {}, since {}: {text}", condition.summary(), out.when(*since)));
+        }
+        if tasks.is_empty() {
             out.say("0 tasks: nothing waits to be worked.");
         } else {
             table(out, &tasks);
@@ -91,8 +104,8 @@ fn state(out: &Out, task: &TaskRecord) -> String {
         TaskState::Waiting { on } => format!("waits for {on}"),
         TaskState::Ready if task.not_before > out.now => format!("again {}", out.ago(task.not_before)),
         TaskState::Ready => match task.priority {
-            Priority::Event => "due, first".to_owned(),
-            Priority::Retry | Priority::FanOut | Priority::Run => "due".to_owned(),
+            Priority::Removal | Priority::Event => "due, first".to_owned(),
+            Priority::Retry | Priority::Bulk | Priority::FanOut | Priority::Run => "due".to_owned(),
         },
     }
 }

@@ -81,13 +81,25 @@ pub(super) const KEYS: &[Key] = &[
         Value(r#""usersync.db""#),
         "The database file. Paths in the file start at the file's own folder.",
     ),
-    key("store.retention", "duration", Value(r#""30d""#), "How long finished events, changes and runs are kept."),
+    key(
+        "store.retention",
+        "duration",
+        Value(r#""30d""#),
+        "How long finished events, changes and runs are kept; at least a day.",
+    ),
     key("log.format", "`text` or `json`", Value(r#""text""#), "How log lines are written, to standard error."),
     key(
         "log.level",
         "`error`, `warn`, `info`, `debug` or `trace`",
         Value(r#""info""#),
         "Which of them. The variable `USERSYNC_LOG` takes a finer filter, as `info,usersync::keycloak=debug`.",
+    ),
+    key(
+        "log.personal_data",
+        "true or false",
+        Value("false"),
+        "Whether lines may hold logins and what other servers answer. Without it they hold ids; `usersync explain ID` \
+         tells more.",
     ),
     key("target.name", "name", Required, "How it is called everywhere."),
     key(

@@ -25,7 +25,7 @@ pub(super) fn written_form(table: &Table<'_>, forms: Forms) -> Option<&'static s
 pub(super) fn secret(table: &Table<'_>, forms: Forms) -> Option<(Secret, Place)> {
     let (secret, place) = table.secret(forms)?;
     if let Some(path) = secret.path()
-        && permissions::others_can_read(path)
+        && permissions::others_can_read(&path)
     {
         let help = format!("chmod 600 {}", path.display());
         table.reader.warn(place.clone(), format!("others on this machine can read {}", secret.describe()), Some(help));

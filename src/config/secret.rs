@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -16,8 +17,9 @@ use super::Env;
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Where a secret is found. Neither `Debug` nor [`Secret::describe`] ever shows its value.
+/// Clones are one secret: replacing one of them replaces all.
 #[derive(Clone)]
-pub struct Secret(Origin);
+pub struct Secret(Arc<RwLock<Origin>>);
 
 #[derive(Clone)]
 enum Origin {
@@ -58,22 +60,36 @@ pub struct SecretError {
 impl Secret {
     /// The secret itself.
     pub fn inline(value: impl Into<SecretString>) -> Self {
-        Self(Origin::Inline(value.into()))
+        Self::of(Origin::Inline(value.into()))
     }
 
     /// The content of a file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Origin::File(path.into()))
+        Self::of(Origin::File(path.into()))
     }
 
     /// The value of an environment variable.
     pub fn variable(name: impl Into<String>, env: Env) -> Self {
-        Self(Origin::Variable { name: name.into(), env })
+        Self::of(Origin::Variable { name: name.into(), env })
+    }
+
+    fn of(origin: Origin) -> Self {
+        Self(Arc::new(RwLock::new(origin)))
+    }
+
+    fn origin(&self) -> Origin {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Is found where the other one is, from now on and in all its clones.
+    pub fn replace(&self, other: &Self) {
+        let origin = other.origin();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = origin;
     }
 
     /// Where it is found, for people.
     pub fn describe(&self) -> String {
-        match &self.0 {
+        match self.origin() {
             Origin::Inline(_) => "the configuration file".to_owned(),
             Origin::File(path) => format!("file {}", path.display()),
             Origin::Variable { name, .. } => format!("environment variable {name}"),
@@ -82,16 +98,16 @@ impl Secret {
 
     /// Where it is found, if it is not in the configuration itself.
     pub fn reference(&self) -> Option<SecretReference> {
-        match &self.0 {
+        match self.origin() {
             Origin::Inline(_) => None,
-            Origin::File(path) => Some(SecretReference::File(path.clone())),
-            Origin::Variable { name, .. } => Some(SecretReference::Variable(name.clone())),
+            Origin::File(path) => Some(SecretReference::File(path)),
+            Origin::Variable { name, .. } => Some(SecretReference::Variable(name)),
         }
     }
 
     /// The file that holds it, if it is in a file of its own.
-    pub fn path(&self) -> Option<&Path> {
-        match &self.0 {
+    pub fn path(&self) -> Option<PathBuf> {
+        match self.origin() {
             Origin::File(path) => Some(path),
             Origin::Inline(_) | Origin::Variable { .. } => None,
         }
@@ -99,12 +115,12 @@ impl Secret {
 
     /// Whether it stands in the configuration itself.
     pub fn is_inline(&self) -> bool {
-        matches!(self.0, Origin::Inline(_))
+        matches!(self.origin(), Origin::Inline(_))
     }
 
     /// Reads it: the line end after it is dropped; one that is empty, or is more than one line, is refused.
     pub fn read(&self) -> Result<SecretString, SecretError> {
-        let value = match &self.0 {
+        let value = match &self.origin() {
             Origin::Inline(value) => Zeroizing::new(value.expose_secret().to_owned()),
             Origin::File(path) => read_file(path).map_err(|why| self.error(&why))?,
             Origin::Variable { name, env } => {

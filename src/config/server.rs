@@ -74,7 +74,7 @@ fn tls_files(table: &Table<'_>) -> Option<TlsConfig> {
 
 pub(super) fn store(root: &Table<'_>) -> Option<StoreConfig> {
     let table = root.section("store");
-    let (path, retention) = (table.path("path"), table.read("retention", values::duration));
+    let (path, retention) = (table.path("path"), table.read("retention", values::retention));
     Some(StoreConfig { path: path?, retention: retention? })
 }
 
@@ -82,7 +82,8 @@ pub(super) fn log(root: &Table<'_>) -> Option<LogConfig> {
     let table = root.section("log");
     let format = table.read("format", values::one_of(FORMATS));
     let level = table.read("level", values::one_of(LEVELS));
-    Some(LogConfig { format: format?, level: level? })
+    let personal_data = table.read("personal_data", values::flag);
+    Some(LogConfig { format: format?, level: level?, personal_data: personal_data? })
 }
 
 /// Warns of variables that look like overrides and are none.

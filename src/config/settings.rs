@@ -72,6 +72,8 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Which lines.
     pub level: tracing::Level,
+    /// Whether lines may tell who a user is.
+    pub personal_data: bool,
 }
 
 /// How log lines are written.

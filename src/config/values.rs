@@ -108,6 +108,16 @@ pub(super) fn duration(value: &DeValue<'_>) -> Read<SignedDuration> {
     }
 }
 
+/// How long records are kept: the hourly limits count changes, so that a day is the least.
+pub(super) fn retention(value: &DeValue<'_>) -> Read<SignedDuration> {
+    let retention = duration(value)?;
+    if retention < SignedDuration::from_hours(24) {
+        let wrong = Wrong::new(format!("{retention:#} is less than a day"));
+        return Err(wrong.help("the hourly limits are counted from changes that are kept; write \"1d\" or more"));
+    }
+    Ok(retention)
+}
+
 /// A time to wait for something: at most an hour.
 pub(super) fn wait(value: &DeValue<'_>) -> Read<Duration> {
     let duration = duration(value)?;

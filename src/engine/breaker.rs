@@ -1,15 +1,15 @@
 //! Keeps work away from a side that does not answer, without using up anybody's attempts.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::retry::Backoff;
+
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
-/// The first pause, doubled with each further failure.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// The longest pause.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// The pauses: a second, doubled with each further failure, a minute at most.
+const PAUSES: Backoff = Backoff::new(500, 2, Duration::from_secs(60));
 
 /// Counts failures in a row and says when to try again.
 #[derive(Debug, Default)]
@@ -24,30 +24,38 @@ struct State {
 }
 
 impl Breaker {
-    /// It answered.
-    pub fn succeeded(&self) {
-        if let Ok(mut state) = self.0.lock()
-            && state.failures > 0
-        {
-            *state = State::default();
+    /// It answered. Returns whether it had failed before.
+    pub fn succeeded(&self) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
+        if state.failures == 0 {
+            return false;
         }
+        *state = State::default();
+        true
     }
 
-    /// It did not answer, or asked to slow down until then.
-    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) {
+    /// Opens it as an earlier process left it; it is to be tried at once.
+    pub fn recall(&self, why: &str, since: Timestamp, now: Timestamp) {
         let Ok(mut state) = self.0.lock() else { return };
+        *state = State { failures: FAILURES, until: Some(now), why: Some(why.to_owned()), since: Some(since) };
+    }
+
+    /// It did not answer, or asked to slow down until then. Returns whether work is kept away because of failures in a
+    /// row.
+    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
         let mut pause = at_least;
         // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
         if state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
-            let doublings = state.failures.saturating_sub(FAILURES).min(10);
             if state.failures >= FAILURES {
-                pause = pause.max(Some((FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)));
+                pause = pause.max(SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok());
             }
         }
         state.until = state.until.max(pause.map(|pause| now + pause));
+        state.failures >= FAILURES
     }
 
     /// Opens it until it is told that all is well: credentials were refused, or another identity was found.
@@ -69,6 +77,9 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+    const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_waits_longer_each_time() {

@@ -11,10 +11,11 @@ use super::{
     retry,
 };
 use crate::{
-    model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
+    model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Pair, Subject},
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
     target::{TargetError, TargetInfo},
+    telemetry::logs::Personal,
 };
 
 /// What is different for a subject that a run works.
@@ -74,6 +75,14 @@ pub(super) struct Case<'e> {
     pub fingerprint: String,
     /// Operations that are not tried again in this piece of work.
     pub set_aside: HashSet<String>,
+    /// Why the target refuses to create the account, if it does.
+    pub create_refused: Option<String>,
+    /// Why operations were refused for good.
+    pub refused: Vec<TargetError>,
+    /// Operations that were refused because a name is taken.
+    pub names_taken: HashSet<String>,
+    /// What the target said when it refused something last.
+    pub last_refusal: String,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
 }
@@ -108,6 +117,10 @@ impl<'e> Case<'e> {
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
+            create_refused: None,
+            refused: Vec::new(),
+            names_taken: HashSet::new(),
+            last_refusal: String::new(),
             unread_groups: None,
         })
     }
@@ -214,12 +227,7 @@ impl<'e> Case<'e> {
         if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
             return Ok(0);
         }
-        let counts = self.engine.store.counts(pair, self.engine.clock.now()).await?;
-        let measure = Measure {
-            active_accounts: counts.active_links,
-            memberships: counts.memberships,
-            groups: counts.managed_groups,
-        };
+        let measure = self.engine.measure(pair).await?;
         Ok(plan::limit(kind, &self.connector.policy.safety, measure))
     }
 
@@ -268,15 +276,41 @@ impl<'e> Case<'e> {
 
     /// A person has to decide; a dead letter that harms nobody else.
     pub async fn conflict(&mut self, text: String) -> Result<(), WorkError> {
-        self.flush().await?;
-        let failure = Failure { class: ErrorClass::Conflict, text: text.clone(), retry_at: None };
-        self.engine.store.fail(self.claim.token, failure, self.engine.clock.now()).await?;
+        self.end_dead(ErrorClass::Conflict, text.clone()).await?;
         self.worked.conflict = Some(text);
         Ok(())
+    }
+
+    /// Without its account nothing of the subject is done: a failed task, which is listed as one.
+    pub async fn refused(mut self, why: String) -> Result<Worked, (Claimed, WorkError)> {
+        match self.end_dead(ErrorClass::Permanent, why).await {
+            Ok(()) => Ok(self.worked),
+            Err(error) => Err((self.claim, error)),
+        }
+    }
+
+    async fn end_dead(&mut self, class: ErrorClass, text: String) -> Result<(), WorkError> {
+        self.flush().await?;
+        tracing::warn!(
+            pair = %self.claim.pair, subject = %self.claim.subject, class = class.as_str(), detail = %Personal(&text),
+            "failed task: usersync dead list"
+        );
+        let failure = Failure { class, text, retry_at: None };
+        Ok(self.engine.store.fail(self.claim.token, failure, self.engine.clock.now()).await?)
     }
 }
 
 impl Engine {
+    /// What the safety limits are measured against.
+    pub(super) async fn measure(&self, pair: &Pair) -> Result<Measure, WorkError> {
+        let totals = self.store.totals(pair).await?;
+        Ok(Measure {
+            active_accounts: totals.active_links,
+            memberships: totals.memberships,
+            groups: totals.managed_groups,
+        })
+    }
+
     /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
     /// Whether its ending is written.
     pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) -> bool {
@@ -293,6 +327,7 @@ impl Engine {
             _ => None,
         };
         let wait = retry::wait(&self.times.retries, failed, asked, &self.dice);
+        let mut dead = false;
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
             ErrorClass::Credentials | ErrorClass::Throttled => {
@@ -304,11 +339,16 @@ impl Engine {
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
                 let retry_at = (!ends && failed < retry::ATTEMPTS).then_some(now + wait);
+                dead = retry_at.is_none();
                 let failure = Failure { class, text: error.to_string(), retry_at };
                 self.store.fail(claim.token, failure, now).await
             }
         };
-        tracing::warn!(pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed, "{error}");
+        let what = if dead { "failed task: usersync dead list" } else { "an attempt failed" };
+        tracing::warn!(
+            pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed,
+            detail = %Personal(error), "{what}"
+        );
         match written {
             Ok(()) | Err(StoreError::ClaimEnded) => true,
             Err(error) => {

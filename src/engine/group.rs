@@ -7,7 +7,7 @@ use super::{
     case::{Case, RunRules, Worked, fingerprint},
     error::WorkError,
     ports::Engine,
-    send::Sent,
+    send::{Sent, held_key},
 };
 use crate::{
     model::{
@@ -100,7 +100,7 @@ impl Case<'_> {
         if group.is_none() && !self.engine.group_is_gone(&self.connector, &self.claim.pair, id).await? {
             group = self.connector.source.group(id).await?;
         }
-        self.connector.breaker.succeeded();
+        self.engine.source_answered(&self.connector);
         self.know_state(group.as_ref().map_or_else(|| "gone".to_owned(), fingerprint));
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(None).await?;
@@ -222,16 +222,28 @@ impl Case<'_> {
         }
         // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
         let concerned = self.concerned(&group.id, former.as_ref()).await?;
-        match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
+        let create = Operation::CreateGroup { name: name.clone() };
+        match self.send(&create, None).await? {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
-            Sent::LookAgain => match self.port.target.group_named(&name).await? {
-                Some(found) => self.adopt_group(group, found, former).await,
-                None => Err(WorkError::Unsteady(self.claim.subject.to_string())),
-            },
+            Sent::LookAgain => {
+                if let Some(found) = self.port.target.group_named(&name).await? {
+                    self.adopt_group(group, found, former).await
+                } else {
+                    // The next run tries again; till then its members are finished without it.
+                    let why = format!("{} A lookup finds no such group.", self.last_refusal);
+                    self.unmap(group, why, former).await
+                }
+            }
             Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             Sent::Held | Sent::NotPossible => {
                 let why = self.worked.findings.not_possible.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
+            }
+            // Its members are finished without it. It is created once its name has changed, or an operator replays it.
+            Sent::Refused => {
+                let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
+                self.keep_not_possible(held_key(&create), why.clone());
+                self.unmap(group, why, former).await
             }
         }?;
         Ok(true)
@@ -261,9 +273,17 @@ impl Case<'_> {
                 self.manage(group, renamed, NameFrom::Target, false, waiting).await?;
                 Ok(true)
             }
-            // Somebody else's has the name by now, or it is gone.
-            Sent::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            // Another one has the name by now, or it is gone.
+            Sent::LookAgain => match self.port.target.group_named(name).await? {
+                Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
+                None => Ok(false),
+            },
             Sent::Held | Sent::NotPossible => Ok(false),
+            Sent::Refused => {
+                let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
+                self.keep_not_possible(held_key(&rename), why);
+                Ok(false)
+            }
         }
     }
 

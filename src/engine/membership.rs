@@ -7,10 +7,15 @@ use crate::{
 };
 
 impl Case<'_> {
-    /// Completes an account as the target showed it. Groups that cannot be read completely stay unknown; why is kept for
+    /// Completes an account as the target showed it: from the groups' side, or, where the target shows no memberships at all,
+    /// by the record of what usersync gave. Groups that cannot be read completely stay unknown; why is kept for
     /// [`unread_groups`](Self::unread_groups).
     pub async fn with_groups(&mut self, mut account: Account) -> Result<Account, WorkError> {
         if account.groups.is_some() {
+            return Ok(account);
+        }
+        if !self.port.target.shows_memberships() {
+            account.groups = self.link.as_ref().map(|link| link.given.iter().cloned().collect());
             return Ok(account);
         }
         let table = self.engine.group_table(&self.claim.pair).await?;

@@ -5,8 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::SignedDuration;
-
 use super::{
     breaker::Breaker,
     clock::{Clock, Dice},
@@ -15,11 +13,11 @@ use super::{
     times::EngineTimes,
 };
 use crate::{
-    keycloak::{Source, SourceError},
-    model::{ConnectorName, ErrorClass, Pair, Policy, SourceIdentity, TargetName},
+    keycloak::Source,
+    model::{ConnectorName, Pair, Policy, SourceIdentity, TargetName},
     plan::GroupTable,
     store::{PairState, Store},
-    target::{Target, TargetError, TargetErrorKind, TargetInfo},
+    target::{Target, TargetInfo},
     telemetry::Metrics,
 };
 
@@ -320,32 +318,5 @@ impl Engine {
 
     fn group_tables(&self) -> MutexGuard<'_, GroupTables> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes how a call of a task ended, for the breakers of both sides.
-    pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
-        let now = self.clock.now();
-        let refused = self.times.refused;
-        match error {
-            WorkError::Source(SourceError { class, text, retry_after }) => match class {
-                ErrorClass::Credentials | ErrorClass::Forbidden => connector.breaker.stop(text, now, refused),
-                ErrorClass::Transient | ErrorClass::Throttled => connector.breaker.failed(text, now, *retry_after),
-                _ => {}
-            },
-            WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
-                let TargetError { kind, text, retry_after } = error;
-                match kind {
-                    TargetErrorKind::NotDone(ErrorClass::Credentials) => port.breaker.stop(text, now, refused),
-                    TargetErrorKind::NotDone(ErrorClass::Throttled) => {
-                        port.breaker.failed(text, now, Some(retry_after.unwrap_or(SignedDuration::from_secs(1))));
-                    }
-                    TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
-                        port.breaker.failed(text, now, *retry_after);
-                    }
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
-    telemetry::metrics::Peer,
+    telemetry::{logs::Personal, metrics::Peer},
 };
 
 /// So many joins are told to a target at once, at most.
@@ -29,6 +29,8 @@ pub(super) enum Sent {
     LookAgain,
     /// The target cannot do it.
     NotPossible,
+    /// The target refused it for good; what does not depend on it goes on.
+    Refused,
 }
 
 /// What is written down.
@@ -146,7 +148,7 @@ impl Case<'_> {
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::LookAgain => return Ok(sent),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
             left = &left[ended..];
         }
@@ -190,7 +192,7 @@ impl Case<'_> {
                     }
                 }
                 Sent::LookAgain => return Ok((Sent::LookAgain, joins.len())),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
         }
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
@@ -319,24 +321,48 @@ impl Case<'_> {
             }
             Err(error) => error,
         };
+        tracing::debug!(
+            pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
+            detail = %Personal(&error), "refused"
+        );
         self.step.settled.push(Settled { intent, outcome: refusal(&error) });
         if error.kind == TargetErrorKind::NotPossible {
             self.keep_not_possible(held_key(operation), error.text.clone());
         }
         self.flush().await?;
+        self.last_refusal.clone_from(&error.text);
         match error.kind {
+            // It was read once more since, and who has the name was not found: reading again would go on for ever.
+            TargetErrorKind::NameTaken if !self.names_taken.insert(held_key(operation)) => {
+                let text = format!(
+                    "{} A lookup does not find who has the name. Free it there, then run: usersync dead replay --all",
+                    error.text
+                );
+                Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Permanent), text, retry_after: None }
+                    .into())
+            }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);
                 Ok(Sent::NotPossible)
             }
+            // Keys are those of this claim: the next one sends it again.
+            TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
+                self.set_aside.insert(held_key(operation));
+                self.refused.push(error);
+                Ok(Sent::Refused)
+            }
             TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
         }
     }
 
     fn took_effect(&mut self, operation: &Operation, intent: IntentId) {
-        self.port.breaker.succeeded();
+        self.engine.target_answered(&self.port);
+        tracing::debug!(
+            pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
+            detail = %Personal(operation), "written"
+        );
         self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
         self.learn(operation);
         self.worked.done.push(operation.clone());

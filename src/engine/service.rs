@@ -2,21 +2,25 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    breaker::Breaker,
     error::WorkError,
+    journal::ApprovalLog,
     ports::{Connector, Engine, TargetPort},
     run::RunOptions,
 };
 use crate::{
-    model::{ConnectorName, ErrorClass, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName},
+    model::{ConnectorName, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName},
     store::{Claimed, PairState, StoreError},
 };
 
@@ -34,6 +38,8 @@ const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// How often it is looked whether a side is kept from work.
 const LOOK_AT_BREAKERS: SignedDuration = SignedDuration::from_millis(500);
+/// How long it is waited after conditions could not be written.
+const CONDITIONS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Settings of a [`Service`].
 pub struct ServiceOptions {
@@ -50,6 +56,7 @@ pub struct Service {
     engine: Arc<Engine>,
     cancel: CancellationToken,
     tasks: TaskTracker,
+    shared: Arc<Shared>,
 }
 
 /// What the watch finds, for dispatchers and runners.
@@ -69,12 +76,15 @@ struct Shared {
     asked: Notify,
     /// Ends the run of a pair that is under way.
     runs: Mutex<HashMap<Pair, CancellationToken>>,
+    /// The part that ended although the service was to go on.
+    died: watch::Sender<Option<String>>,
 }
 
 impl Service {
     /// Sets all to work. Fails where the store can not be read.
     pub async fn start(engine: Arc<Engine>, options: ServiceOptions) -> Result<Self, StoreError> {
         engine.store.ensure_pairs(&engine.pairs(), engine.clock.now()).await?;
+        engine.recall().await?;
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
@@ -84,23 +94,39 @@ impl Service {
             around: watch::Sender::new(Around::default()),
             asked: Notify::new(),
             runs: Mutex::default(),
+            died: watch::Sender::new(None),
         });
         shared.look_around().await?;
-        tasks.spawn(Arc::clone(&shared).watch());
-        tasks.spawn(Arc::clone(&shared).prune());
-        tasks.spawn(Arc::clone(&shared).gauge());
+        let part = |name: String, work: BoxFuture<'static, ()>| tasks.spawn(Arc::clone(&shared).part(name, work));
+        let of = || Arc::clone(&shared);
+        part("the watch over the store".to_owned(), Box::pin(of().watch()));
+        part("the removal of old records".to_owned(), Box::pin(of().prune()));
+        part("the counting of tasks".to_owned(), Box::pin(of().gauge()));
+        part("the record of conditions".to_owned(), Box::pin(of().keep_conditions()));
         for port in engine.targets() {
-            tasks.spawn(Arc::clone(&shared).dispatch(Arc::clone(port)));
-            tasks.spawn(Arc::clone(&shared).heal_target(Arc::clone(port)));
+            let name = &port.name;
+            part(format!("the worker of target {name}"), Box::pin(of().dispatch(Arc::clone(port))));
+            part(format!("the contact to target {name}"), Box::pin(of().contact_target(Arc::clone(port))));
         }
         for connector in engine.connectors() {
-            tasks.spawn(Arc::clone(&shared).heal_source(Arc::clone(connector)));
+            let name = &connector.name;
+            part(format!("the contact to connector {name}"), Box::pin(of().contact_source(Arc::clone(connector))));
         }
         for pair in engine.pairs() {
-            tasks.spawn(Arc::clone(&shared).run_when_due(pair));
+            part(format!("the full reconciles of {pair}"), Box::pin(of().run_when_due(pair)));
         }
         tasks.close();
-        Ok(Self { engine, cancel, tasks })
+        Ok(Self { engine, cancel, tasks, shared })
+    }
+
+    /// Waits until a part of it has ended by a defect. Only a new process mends that.
+    pub async fn died(&self) -> String {
+        let mut died = self.shared.died.subscribe();
+        match died.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => why,
+            // The sender lives as long as we do.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Its engine.
@@ -117,6 +143,20 @@ impl Service {
 }
 
 impl Shared {
+    /// Works a part of the service. One that panics, or ends while the service is to go on, is reported.
+    async fn part(self: Arc<Self>, name: String, work: impl Future<Output = ()> + Send) {
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        if ended.is_ok() && self.cancel.is_cancelled() {
+            return;
+        }
+        let how = if ended.is_ok() { "ended" } else { "panicked" };
+        self.died.send_if_modified(|died| {
+            let first = died.is_none();
+            died.get_or_insert_with(|| format!("{name} {how}; please report it with the log of that moment"));
+            first
+        });
+    }
+
     /// Sleeps, unless all ends before.
     async fn sleep(&self, duration: SignedDuration) {
         tokio::select! {
@@ -190,9 +230,12 @@ impl Shared {
                 Ok(Some(claim)) => {
                     let shared = Arc::clone(&self);
                     working.spawn(async move {
-                        // It is told, and kept with the task.
-                        let _ = shared.engine.work(claim).await;
+                        let worked = AssertUnwindSafe(shared.engine.work(claim)).catch_unwind().await;
                         drop(place);
+                        // An error is reported and kept with the task; a panic here would keep its claim for ever.
+                        if let Err(panic) = worked {
+                            shared.part("work on a task".to_owned(), async { std::panic::resume_unwind(panic) }).await;
+                        }
                     });
                 }
                 Ok(None) => {
@@ -233,60 +276,60 @@ impl Shared {
         wait.clamp(SignedDuration::from_millis(5), DISPATCH_AT_LEAST_EVERY)
     }
 
-    /// Tries a target again that was kept from work, and lets work go on once it is well.
-    async fn heal_target(self: Arc<Self>, port: Arc<TargetPort>) {
-        while !self.cancel.is_cancelled() {
-            let Some((_, _, until)) = port.breaker.open() else {
-                self.sleep(LOOK_AT_BREAKERS).await;
-                continue;
-            };
-            self.sleep(until.duration_since(self.engine.clock.now())).await;
-            if self.cancel.is_cancelled() {
-                break;
-            }
-            match self.engine.probe(&port).await {
-                Ok(_) => {
-                    port.breaker.succeeded();
-                    tracing::info!(target.name = %port.name, "{} answers again", port.name);
-                    self.around.send_modify(|_| {});
-                }
-                Err(error) => self.note(&error, &port.breaker),
-            }
+    /// Tries a target again that was kept from work, so that work goes on once it is well. One that nobody works with is
+    /// contacted now and then, so that a token that was revoked meanwhile is noticed before it is needed.
+    async fn contact_target(self: Arc<Self>, port: Arc<TargetPort>) {
+        let mut next = self.next_contact();
+        while self.comes_to_contact(&port.breaker, &mut next).await {
+            self.engine.try_target(&port).await;
+            self.around.send_modify(|_| {});
         }
     }
 
     /// The same for a source.
-    async fn heal_source(self: Arc<Self>, connector: Arc<Connector>) {
-        while !self.cancel.is_cancelled() {
-            let Some((_, _, until)) = connector.breaker.open() else {
-                self.sleep(LOOK_AT_BREAKERS).await;
-                continue;
-            };
-            self.sleep(until.duration_since(self.engine.clock.now())).await;
-            if self.cancel.is_cancelled() {
-                break;
-            }
-            let well = match self.engine.identify(&connector).await {
-                Ok(_) => connector.source.user_count().await.map_err(WorkError::from),
-                Err(error) => Err(error),
-            };
-            match well {
-                Ok(_) => {
-                    connector.breaker.succeeded();
-                    tracing::info!(connector = %connector.name, "the source of {} answers again", connector.name);
-                }
-                Err(error) => self.note(&error, &connector.breaker),
-            }
+    async fn contact_source(self: Arc<Self>, connector: Arc<Connector>) {
+        let mut next = self.next_contact();
+        while self.comes_to_contact(&connector.breaker, &mut next).await {
+            self.engine.try_source(&connector).await;
         }
     }
 
-    fn note(&self, error: &WorkError, breaker: &super::breaker::Breaker) {
-        let now = self.engine.clock.now();
-        match error.class() {
-            ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict => {
-                breaker.stop(&error.to_string(), now, self.engine.times.refused);
+    fn next_contact(&self) -> Timestamp {
+        self.engine.clock.now() + self.engine.times.contact
+    }
+
+    /// Waits until a side is to be contacted; `false`: all ends before.
+    async fn comes_to_contact(&self, breaker: &Breaker, next: &mut Timestamp) -> bool {
+        while !self.cancel.is_cancelled() {
+            let now = self.engine.clock.now();
+            if let Some((_, _, until)) = breaker.open() {
+                if until <= now {
+                    *next = self.next_contact();
+                    return true;
+                }
+                self.sleep(until.duration_since(now)).await;
+            } else if *next <= now {
+                *next = self.next_contact();
+                return true;
+            } else {
+                self.sleep(LOOK_AT_BREAKERS).await;
             }
-            _ => breaker.failed(&error.to_string(), now, None),
+        }
+        false
+    }
+
+    /// Writes every change of the conditions into the store.
+    async fn keep_conditions(self: Arc<Self>) {
+        let mut changes = self.engine.conditions().changes();
+        while !self.cancel.is_cancelled() {
+            match self.engine.keep_conditions().await {
+                Ok(()) => tokio::select! {
+                    () = self.cancel.cancelled() => {}
+                    () = changes.next() => {}
+                },
+                // Its own condition tells of that.
+                Err(_) => self.sleep(CONDITIONS_AGAIN).await,
+            }
         }
     }
 
@@ -312,8 +355,9 @@ impl Shared {
                 next = Some((now, RunTrigger::Missed));
             }
             if let Err(error) = result {
-                tracing::error!(%pair, "{error}");
-                if matches!(error, WorkError::Store(_)) {
+                if let WorkError::Store(error) = &error {
+                    // A run has logged how it failed.
+                    tracing::error!(%pair, "{error}");
                     // Nothing of the other side's stands in its way once the store can be written.
                     next = Some((now, RunTrigger::Missed));
                 }
@@ -391,9 +435,8 @@ impl Shared {
         }
         let (set, report) = planned?;
         tracing::warn!(
-            %pair,
-            "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
-            report.planned_total()
+            %pair, operations = report.planned_total(),
+            "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"
         );
         Ok(())
     }
@@ -406,16 +449,13 @@ impl Shared {
 
     async fn run(&self, pair: &Pair, trigger: RunTrigger) -> Result<(), WorkError> {
         let options = RunOptions { cancel: self.begin(pair), ..RunOptions::apply(trigger) };
-        let (id, report) = self.engine.run(pair, &options).await?;
-        tracing::info!(
-            %pair, run = %id, users = report.users, accounts = report.accounts, done = ?report.done, held = report.held,
-            raised = report.raised, took_ms = report.took_ms, "run ended"
-        );
+        self.engine.run(pair, &options).await?;
         Ok(())
     }
 
-    /// Keeps the gauges of all pairs up to date.
+    /// Keeps the gauges of all pairs up to date, and logs approvals.
     async fn gauge(self: Arc<Self>) {
+        let mut approvals = ApprovalLog::default();
         while !self.cancel.is_cancelled() {
             let now = self.engine.clock.now();
             for pair in self.engine.pairs() {
@@ -425,6 +465,9 @@ impl Shared {
                 }
                 let next = self.next_after(&pair, now).map(|(due, _)| due);
                 self.engine.metrics.next_run(&pair.connector, next);
+            }
+            if let Err(error) = approvals.write(self.engine.store.as_ref()).await {
+                tracing::error!("the store cannot be read: {error}");
             }
             self.sleep(GAUGED_EVERY).await;
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
-    store::{Adopted, Claimed, Holder},
+    store::{Adopted, Claimed, Holder, LinkWrite},
     target::Applied,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct View {
 }
 
 /// Whether the claim is still held after a round.
-enum Round {
+pub(super) enum Round {
     Again,
     LookAgain,
     Complete,
@@ -49,7 +49,10 @@ impl Engine {
     ) -> Result<Worked, (Claimed, WorkError)> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_user(&id, view).await {
-            Ok(true) => case.complete().await,
+            Ok(true) => match case.create_refused.take() {
+                Some(why) => case.refused(why).await,
+                None => case.complete().await,
+            },
             Ok(false) => Ok(case.worked),
             Err(error) => {
                 // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
@@ -67,11 +70,20 @@ impl Case<'_> {
             Some(view) => view,
             None => self.look(id).await?,
         };
+        if let Some(order) = self.claim.order.take() {
+            if view.walked.is_some() {
+                view = self.look(id).await?;
+            }
+            if matches!(self.carry_out_order(id, &order, &mut view).await?, Round::Released) {
+                return Ok(false);
+            }
+        }
         let mut in_ring = false;
         for _ in 0..ROUNDS {
             self.know_state(fingerprint_of(&view.presence));
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
+            let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
             let mut decision = plan::decide(&Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
@@ -82,7 +94,7 @@ impl Case<'_> {
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
-                adopt_freely: self.rules.first || self.connector.policy.adopt == AdoptRule::Always,
+                adopt_freely: !was_unlinked && (self.rules.first || self.connector.policy.adopt == AdoptRule::Always),
                 wanted_by_other: self.claim.wanted,
                 in_ring,
                 own_login: &self.info.signed_in_as,
@@ -121,7 +133,7 @@ impl Case<'_> {
     /// Reads the source, settles what was left open, reads the target.
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
-        self.connector.breaker.succeeded();
+        self.engine.source_answered(&self.connector);
         self.restore_dropped().await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
@@ -141,6 +153,16 @@ impl Case<'_> {
             account = self.port.target.account(&id).await?;
             self.account_gone = account.is_none();
         }
+        if let (Some(found), Some(link)) = (&account, &self.link)
+            && self.claim.unconfirmed
+            && !self.info.capabilities.login_case.same(&found.name, &link.name)
+        {
+            // The same id on another server is another account.
+            self.link = None;
+            self.step.link = Some(LinkWrite::Remove);
+            self.flush().await?;
+            return Ok(None);
+        }
         match (&account, &self.link) {
             (None, _) | (_, None) => {}
             (Some(account), Some(link)) => {
@@ -157,7 +179,7 @@ impl Case<'_> {
                 }
             }
         }
-        self.port.breaker.succeeded();
+        self.engine.target_answered(&self.port);
         match account {
             Some(account) => self.with_groups(account).await.map(Some),
             None => Ok(None),
@@ -203,7 +225,7 @@ impl Case<'_> {
 
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
-            Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
+            Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
             Decision::Adopt(account) => {
                 if self.is_rejected(&adoption(&account)) {
                     return Ok(Round::Complete);
@@ -246,7 +268,12 @@ impl Case<'_> {
 
     /// Links an account that was found by name and claims it, then reads it again: what was read before the claim counts
     /// for nothing.
-    async fn take(&mut self, account: &Account, from: Option<UserId>, view: &mut View) -> Result<Round, WorkError> {
+    pub(super) async fn take(
+        &mut self,
+        account: &Account,
+        from: Option<UserId>,
+        view: &mut View,
+    ) -> Result<Round, WorkError> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
         let link =
@@ -294,7 +321,12 @@ impl Case<'_> {
         Ok(())
     }
 
-    async fn carry_out_plan(&mut self, planned: Planned, view: &mut View) -> Result<Round, WorkError> {
+    async fn carry_out_plan(
+        &mut self,
+        planned: Planned,
+        view: &mut View,
+        in_ring: &mut bool,
+    ) -> Result<Round, WorkError> {
         let mut progressed = false;
         let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
@@ -302,7 +334,7 @@ impl Case<'_> {
             if is_join(operation) {
                 match self.send_joins(together, view.account.as_mut()).await? {
                     Sent::Done(_) => progressed = true,
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 }
                 continue;
@@ -330,7 +362,10 @@ impl Case<'_> {
                         return Ok(Round::Again);
                     }
                 }
-                Sent::Held | Sent::NotPossible => {}
+                Sent::NotPossible if matches!(operation, Operation::CreateUser { .. }) => {
+                    self.create_refused = self.worked.findings.not_possible.last().cloned();
+                }
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
                 Sent::LookAgain => return Ok(Round::LookAgain),
             }
         }
@@ -344,7 +379,7 @@ impl Case<'_> {
                             account.apply(operation);
                         }
                     }
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
@@ -363,6 +398,13 @@ impl Case<'_> {
         }
         if progressed {
             return Ok(Round::Again);
+        }
+        if let Some(decision) = planned.afterwards {
+            return Box::pin(self.carry_out(*decision, view, in_ring)).await;
+        }
+        if !self.refused.is_empty() {
+            // All else is done; the task fails with the first reason.
+            return Err(self.refused.remove(0).into());
         }
         // A reading that does not show the groups says nothing of the decisions about them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());

@@ -61,6 +61,10 @@ impl Case<'_> {
         }
         let Some(id) = operation.account() else { return Ok(None) };
         let account = target.account(id).await?;
+        let membership = matches!(operation, Operation::AddMember { .. } | Operation::RemoveMember { .. });
+        if membership && !target.shows_memberships() {
+            return Ok(None);
+        }
         let unread = account.as_ref().is_some_and(|account| account.groups.is_none());
         match operation {
             Operation::AddMember { group, .. } if unread => Ok(Some(target.has_member(group, id).await? == Some(true))),

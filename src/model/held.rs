@@ -64,9 +64,13 @@ impl NewHeldItem {
 
     /// Adopting the account or group with this stable id.
     pub fn adoption(id: &str, what: String) -> Self {
-        let key = adoption_key(id);
+        Self::about(HeldKind::Adoption, adoption_key(id), what)
+    }
+
+    /// What its key says whole.
+    pub fn about(kind: HeldKind, key: String, what: String) -> Self {
         let fingerprint = format!("{key}@");
-        Self { kind: HeldKind::Adoption, what, key, fingerprint }
+        Self { kind, what, key, fingerprint }
     }
 
     /// Dropping the link to an account that is gone, so that a new account is created.

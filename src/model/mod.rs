@@ -2,6 +2,7 @@
 
 mod account;
 mod change;
+mod condition;
 mod connector;
 mod event;
 mod held;
@@ -18,6 +19,7 @@ mod template;
 
 pub use account::{Account, TargetGroup, TargetIdentity};
 pub use change::{Cause, Change, ChangeOutcome};
+pub use condition::{About, Condition, ConditionCode};
 pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible, adoption_key};

@@ -1,6 +1,6 @@
 //! What has to be done for one user.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use sha2::{Digest, Sha256};
 
@@ -135,6 +135,8 @@ pub struct Planned {
     pub missing_groups: Vec<GroupId>,
     /// The account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
+    /// What is decided about the login once all of this is done: a conflict, or whom to wait for.
+    pub afterwards: Option<Box<Decision>>,
     /// What is worth telling.
     pub findings: Findings,
 }
@@ -258,6 +260,20 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             "{}: this login is usersync's own account, which it never touches",
             user.username
         ))),
+        NameHolder::Unlinked(account) if is_somebody_else(&desired, account) => {
+            let email = |email: Option<&String>| email.map(|email| format!(", {email}")).unwrap_or_default();
+            Decision::Conflict(format!(
+                "{}: account {} ({}{}) has another name and another e-mail address than the user in Keycloak ({}{}). \
+                 If both are the same person, run: {}. If not, rename the account in the target.",
+                user.username,
+                account.name,
+                account.display_name,
+                email(account.email.as_ref()),
+                desired.display_name,
+                email(desired.email.as_ref()),
+                link_command(situation, user, account),
+            ))
+        }
         NameHolder::Unlinked(account) if situation.adopt_freely && account.active => Decision::Adopt(account.clone()),
         NameHolder::Unlinked(account) => Decision::Plan(Planned {
             holds: vec![Hold { kind: HeldKind::Adoption, then: Then::Adopt(account.clone()) }],
@@ -268,17 +284,56 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
         NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLately), account } => {
             Decision::TakeOver(owner.clone(), account.clone())
         }
-        NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLong), .. } => Decision::Conflict(format!(
-            "{}: the account of this login is linked to the deleted user {owner}, who was last seen alive too long ago to \
-             be taken for the same person",
-            user.username
-        )),
+        NameHolder::Ours { user: owner, standing: Some(OwnerStanding::GoneLong), account } => {
+            Decision::Conflict(format!(
+                "{}: account {} is linked to the deleted user {owner}, who was seen too long ago to be taken for the same \
+                 person. If it is the same person, run: {}. If not, rename the account in the target.",
+                user.username,
+                account.name,
+                link_command(situation, user, account),
+            ))
+        }
         NameHolder::Theirs(connector) => Decision::Conflict(format!(
-            "{}: the account of this login is connector {connector}'s; give one of the two users another login",
-            user.username
+            "{}: connector {connector} links the account of this login. Give one of the two users another login, or \
+             remove that link: usersync unlink {} --connector {connector} --target {}",
+            user.username,
+            word(&user.username),
+            situation.pair.target,
         )),
         NameHolder::BeingMade => Decision::Later,
     }
+}
+
+/// Whether an account is another person's than the user's of its login: both name and e-mail address are another. What
+/// the target does not show proves nothing.
+fn is_somebody_else(desired: &policy::DesiredUser, account: &Account) -> bool {
+    let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
+    let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
+    differs(&words(&account.display_name), &words(&desired.display_name))
+        && differs(&email(&account.email), &email(&desired.email))
+}
+
+/// The words of a name in one order, so that `Liddell, Alice` is `Alice Liddell`.
+fn words(name: &str) -> String {
+    let folded = name.to_lowercase();
+    let mut words: Vec<&str> = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
+fn link_command(situation: &Situation<'_>, user: &UserState, account: &Account) -> String {
+    link_command_of(&user.id, &account.name, situation)
+}
+
+fn link_command_of(user: &UserId, account: &str, situation: &Situation<'_>) -> String {
+    let Pair { connector, target } = situation.pair;
+    format!("usersync link {} {} --connector {connector} --target {target}", word(user.as_str()), word(account))
+}
+
+/// One word of a command line.
+fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "._@+-:".contains(c);
+    if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))) }
 }
 
 fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> Decision {
@@ -305,7 +360,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::NotPossible(why) => planned.findings.not_possible.push(why),
-        Rename::Instead(decision) => return decision,
+        // All that does not depend on the new login goes on under the old one.
+        Rename::Instead(decision) => planned.afterwards = Some(Box::new(decision)),
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
@@ -322,6 +378,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     plan_attributes(link, account, user, attributes, &mut planned);
+    // What takes access away does not wait for what may be refused.
+    planned.operations.sort_by_key(|operation| !matches!(operation, Operation::RemoveMember { .. }));
     Decision::Plan(planned)
 }
 
@@ -451,13 +509,18 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => Rename::To(login.to_owned()),
         NameHolder::Unlinked(other) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which a stranger's account {} holds in the target; free that login there, or link them",
-            account.name, other.name
+            "{}: its login in Keycloak is now {login}, which the unmanaged account {} holds in the target. Free that \
+             login there, or link the user to that account: {}",
+            account.name,
+            other.name,
+            situation.link.map_or_else(String::new, |link| link_command_of(&link.user, &other.name, situation)),
         ))),
         NameHolder::Theirs(connector) => Rename::Instead(Decision::Conflict(format!(
-            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target; give one of \
-             the two users another login",
-            account.name
+            "{}: its login in Keycloak is now {login}, which an account of connector {connector} holds in the target. Give \
+             one of the two users another login, or remove that link: usersync unlink {} --connector {connector} --target {}",
+            account.name,
+            word(login),
+            situation.pair.target,
         ))),
         NameHolder::BeingMade => Rename::Instead(Decision::Later),
         NameHolder::Ours { .. } if situation.in_ring && !is_temporary(account) => {

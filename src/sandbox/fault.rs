@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// Which earlier state a stale read is answered from.
@@ -53,6 +54,48 @@ pub enum Kind {
     Huge(usize),
     /// The read is answered from an earlier state.
     Stale(Stale),
+    /// A field of the answer's JSON is other than it should be.
+    Mangle(Mangle),
+}
+
+/// What is made of the fields of one name in an answer, at any depth.
+#[derive(Clone, Debug)]
+pub struct Mangle {
+    /// The field's name.
+    pub field: String,
+    /// What stands there instead; `None`: the field is missing.
+    pub into: Option<Value>,
+    /// Only the first field of this name; else all of them.
+    pub first_only: bool,
+}
+
+impl Mangle {
+    /// The body with its fields mangled; one that is not JSON stays as it is.
+    pub(crate) fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let mut value = serde_json::from_slice(body).ok()?;
+        self.walk(&mut value);
+        serde_json::to_vec(&value).ok()
+    }
+
+    /// Whether it is done.
+    fn walk(&self, value: &mut Value) -> bool {
+        match value {
+            Value::Object(object) => {
+                if object.contains_key(&self.field) {
+                    match &self.into {
+                        Some(into) => _ = object.insert(self.field.clone(), into.clone()),
+                        None => _ = object.remove(&self.field),
+                    }
+                    if self.first_only {
+                        return true;
+                    }
+                }
+                object.values_mut().any(|value| self.walk(value))
+            }
+            Value::Array(values) => values.iter_mut().any(|value| self.walk(value)),
+            _ => false,
+        }
+    }
 }
 
 /// What late requests wait for; clones are one gate.

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::fault::{Faults, Gate, Kind, Stale};
+use super::fault::{Faults, Gate, Kind, Mangle, Stale};
 use super::journal::{Entry, Journal};
 use super::line::Line;
 
@@ -139,6 +139,7 @@ struct Spoil {
     cut_midway: Option<usize>,
     truncate: Option<usize>,
     huge: Option<usize>,
+    mangle: Vec<Mangle>,
     wait: Duration,
     instead: Option<Reply>,
 }
@@ -213,6 +214,7 @@ async fn serve<A: App>(
             Kind::Truncate(bytes) => spoil.truncate = Some(bytes),
             Kind::Huge(bytes) => spoil.huge = Some(bytes),
             Kind::Stale(earlier) => stale = Some(earlier),
+            Kind::Mangle(mangle) => spoil.mangle.push(mangle),
         }
     }
     let struck = Struck { request, entry, stale, reply, spoil, line };
@@ -260,6 +262,11 @@ fn spoiled(mut reply: Reply, spoil: &Spoil, line: Option<Line>) -> Response<Body
     }
     if let Some(bytes) = spoil.cut_midway {
         return broken(reply, bytes);
+    }
+    for mangle in &spoil.mangle {
+        if let Some(body) = mangle.apply(&reply.body) {
+            reply.body = body.into();
+        }
     }
     if let Some(bytes) = spoil.truncate {
         reply.body.truncate(bytes);

@@ -260,7 +260,7 @@ impl Site {
     /// Opens the store, listens, and sets the engine to work.
     pub async fn build(&self) -> Result<House, HouseError> {
         let metrics = Arc::new(Metrics::new());
-        let health = Health::of(&["store"]);
+        let health = Health::of(&["store"]).with_conditions(metrics.conditions().clone());
         let hooks =
             Arc::new(Hooks::new(self.options.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
         let settings = ServerSettings { listen: self.listen, tls: None };
@@ -305,6 +305,14 @@ impl House {
     /// Where it listens, as a URL without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
+    }
+
+    /// Waits until a part of it has ended by a defect.
+    pub async fn died(&self) -> String {
+        match &self.service {
+            Some(service) => service.died().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits until all pairs are in service.

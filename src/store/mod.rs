@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping, HeldItem,
-    HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Operation,
-    Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping,
+    HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible,
+    Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
     TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
@@ -75,8 +75,46 @@ pub struct Claimed {
     pub decided: Vec<HeldItem>,
     /// What is known to be impossible for it: not sent again while its state at the source is the same.
     pub not_possible: Vec<NotPossible>,
+    /// What an operator ordered about the user's link and is not done yet.
+    pub order: Option<LinkOrder>,
+    /// Whether the link was made with the server that was there before another was confirmed, and not compared since: it
+    /// stands only if its account has the same login.
+    pub unconfirmed: bool,
+    /// The account whose link to the user an operator removed: it is not adopted without an approval.
+    pub unlinked: Option<AccountId>,
     /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
     pub wanted: bool,
+}
+
+/// What an operator orders about a user's link. Whoever works the user next carries it out, after both sides were read
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkOrder {
+    /// The user.
+    pub user: UserId,
+    /// The account that the user is to be linked to; `None`: the link is to be removed.
+    pub account: Option<AccountId>,
+    /// The operator.
+    pub by: String,
+    /// When it was ordered.
+    pub at: Timestamp,
+    /// How it ended; `None`: not carried out yet.
+    pub ended: Option<OrderEnd>,
+    /// The account whose link was removed by an order, until another is made by one.
+    pub unlinked: Option<AccountId>,
+}
+
+/// How an order about a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum OrderEnd {
+    /// Carried out.
+    Done,
+    /// Refused, and nothing was changed.
+    Refused {
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 /// An operation written down before it is sent. [7]
@@ -212,6 +250,8 @@ pub struct Step {
     pub raise: Vec<Subject>,
     /// What is known to be impossible for the subject becomes exactly this.
     pub not_possible: Option<Vec<NotPossible>>,
+    /// How the open order about the user's link ended. One that is done raises the conflicts of the target's pairs.
+    pub order: Option<OrderEnd>,
     /// Intents that were not sent and never will be: they leave no change.
     pub unsent: Vec<IntentId>,
     /// What is sent next.
@@ -409,6 +449,17 @@ pub struct TaskFilter {
     pub limit: usize,
 }
 
+/// What the safety limits are measured against; read at once, however large the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Links whose account was not deactivated by us.
+    pub active_links: u64,
+    /// Memberships that we gave.
+    pub memberships: u64,
+    /// Managed groups.
+    pub managed_groups: u64,
+}
+
 /// Counts for `status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairCounts {
@@ -435,6 +486,19 @@ pub struct PairCounts {
     pub held: u64,
     /// When the last change was recorded.
     pub last_change: Option<Timestamp>,
+}
+
+/// The events of a connector so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// Events that came, duplicates among them.
+    pub received: u64,
+    /// Of these, duplicates.
+    pub duplicates: u64,
+    /// When the last came.
+    pub last: Option<Timestamp>,
+    /// Since when a server has been listening for them; `None`: none has yet.
+    pub since: Option<Timestamp>,
 }
 
 /// A decision of a person about a held set.
@@ -599,7 +663,7 @@ pub trait Store: Send + Sync {
 
     /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
     /// a hurry as we are), releases the claim. Becomes ready when the first is done or gave up its name, and at
-    /// `at_latest` all the same. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
+    /// `at_latest` all the same; at once if the work on the first ended after this claim was taken. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
     /// is written. [4]
     async fn wait_for(
         &self,
@@ -727,7 +791,9 @@ pub trait Store: Send + Sync {
         identity: &TargetIdentity,
     ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)>;
 
-    /// A person confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`].
+    /// An operator confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`]. The
+    /// links of another target are unconfirmed, see [`Store::confirm_links`]; its groups, what was given to members,
+    /// decisions and what was not possible are forgotten.
     async fn confirm_identity(
         &self,
         connector: Option<&ConnectorName>,
@@ -754,6 +820,37 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// Users whose links were made with the server that was there before another was confirmed, and not compared since.
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
+
+    /// Writes down which of them stand, and drops the others, each with a change that has its reason; one that is
+    /// claimed waits for the next run.
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// Orders that the user be linked to this account, or that the link be removed; replaces an order before it. The
+    /// user's task is raised; what came of it is audited and read by [`Store::link_order`].
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
+    /// The newest order about a user's link.
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>>;
+
+    /// Orders of a pair that are not carried out yet, or that removed a link.
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>>;
 
     /// Withdraws rejections of a set, all or these; their subjects' tasks are raised, so that they are planned again.
     /// Returns how many.
@@ -798,11 +895,14 @@ pub trait Store: Send + Sync {
     /// Changes, newest first.
     async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
 
+    /// Totals of a pair.
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals>;
+
     /// Counts of a pair.
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
 
-    /// Events stored, duplicates among them, and when the last came, of a connector.
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)>;
+    /// The events of a connector so far.
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
 
     /// Adds to the counts of requests that the hook refused: one row for each connector and reason. A count begins again
     /// with the first refusal after an accepted event, and after a day without any.
@@ -819,6 +919,12 @@ pub trait Store: Send + Sync {
     /// Removes at most `limit` events, changes and ended runs each that are older than `before`; never open sets,
     /// rejections or open intents. Returns how many; 0: all done.
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
+
+    /// The conditions that hold, the oldest first: those of the process that works with the store, or of the last one.
+    async fn conditions(&self) -> StoreResult<Vec<Condition>>;
+
+    /// Makes exactly these the conditions that hold.
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
 
     /// Whether it can be read and written, for `/readyz`.
     async fn check(&self) -> StoreResult<()>;

@@ -25,6 +25,11 @@ impl CaseRule {
         }
     }
 
+    /// Whether two names are the same.
+    pub fn same(self, one: &str, other: &str) -> bool {
+        self.fold(one) == self.fold(other)
+    }
+
     /// The form in which a name is written.
     pub fn written(self, name: &str) -> String {
         match self {

@@ -253,6 +253,17 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// Whether the target shows memberships at all. One that was seen to show none, from no side, is worked by usersync's
+    /// own record of what it gave.
+    fn shows_memberships(&self) -> bool {
+        true
+    }
+
+    /// What the target was seen to do otherwise than it should while it was worked with, for `usersync check` and runs.
+    fn observed(&self) -> Vec<Note> {
+        Vec::new()
+    }
+
     /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
     fn forget_refusal(&self) {}
 }

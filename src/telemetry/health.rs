@@ -8,11 +8,22 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
+
+use super::Conditions;
+use crate::model::{About, Condition, ConditionCode};
+
+/// The part that takes events.
+pub const STORE: &str = "store";
 
 /// Shared by all that have something to say; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Health(Arc<RwLock<State>>);
+pub struct Health {
+    state: Arc<RwLock<State>>,
+    conditions: Conditions,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -45,6 +56,22 @@ pub struct Readiness {
     pub draining: bool,
     /// Each part.
     pub parts: BTreeMap<&'static str, PartState>,
+    /// What is wrong beside them. Work waits for it, events are taken all the same.
+    pub conditions: Vec<Reported>,
+}
+
+/// A condition as everybody may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reported {
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
+    /// What is wrong.
+    pub code: ConditionCode,
+    /// The same in words.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 impl Health {
@@ -55,6 +82,12 @@ impl Health {
         health
     }
 
+    /// The same, telling of these conditions as well.
+    #[must_use]
+    pub fn with_conditions(self, conditions: Conditions) -> Self {
+        Self { conditions, ..self }
+    }
+
     /// A part is well.
     pub fn ok(&self, part: &'static str) {
         self.write().parts.insert(part, PartState::Ok);
@@ -63,6 +96,27 @@ impl Health {
     /// A part is not well; it may become so again.
     pub fn down(&self, part: &'static str, why: impl Into<String>) {
         self.write().parts.insert(part, PartState::Down { why: why.into() });
+    }
+
+    /// Follows why the store cannot be written, if it cannot: the part `store` and a condition. Returns when the store's
+    /// writer has ended.
+    pub async fn follow_store(&self, mut failing: watch::Receiver<Option<String>>, now: impl Fn() -> Timestamp) {
+        loop {
+            let why = failing.borrow_and_update().clone();
+            match why {
+                None => {
+                    self.ok(STORE);
+                    self.conditions.clear(&About::Store, ConditionCode::NotWritable);
+                }
+                Some(why) => {
+                    self.conditions.raise(&About::Store, ConditionCode::NotWritable, &why, now());
+                    self.down(STORE, why);
+                }
+            }
+            if failing.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The process stops soon: no new work is to be sent to it.
@@ -88,17 +142,23 @@ impl Health {
             ready: well && !state.draining && state.dead.is_none(),
             draining: state.draining,
             parts: state.parts.clone(),
+            conditions: self.conditions.all().into_iter().map(reported).collect(),
         }
     }
 
     // A panic while the lock was held left at worst an older state: better told than not.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn reported(condition: Condition) -> Reported {
+    let what = condition.summary();
+    Reported { about: condition.about, code: condition.code, what, since: condition.since }
 }
 
 #[cfg(test)]
@@ -119,8 +179,29 @@ mod tests {
         let json = serde_json::to_string(&readiness).unwrap();
         assert_eq!(
             json,
-            r#"{"ready":false,"draining":false,"parts":{"listener":{"state":"ok"},"store":{"state":"down","why":"the disk is full"}}}"#
+            r#"{"ready":false,"draining":false,"parts":{"listener":{"state":"ok"},"store":{"state":"down","why":"the disk is full"}},"conditions":[]}"#
         );
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_written_is_not_ready_until_it_can() {
+        let conditions = Conditions::default();
+        let health = Health::of(&[STORE]).with_conditions(conditions.clone());
+        let (fails, failing) = watch::channel(None);
+        let mut following = std::pin::pin!(health.follow_store(failing, || Timestamp::UNIX_EPOCH));
+        assert!(futures::poll!(&mut following).is_pending());
+        assert!(health.readiness().ready);
+        fails.send_replace(Some("the disk is full".to_owned()));
+        assert!(futures::poll!(&mut following).is_pending());
+        let readiness = health.readiness();
+        assert!(!readiness.ready);
+        assert_eq!(readiness.conditions[0].what, "the store cannot be written");
+        fails.send_replace(None);
+        assert!(futures::poll!(&mut following).is_pending());
+        assert!(health.readiness().ready);
+        assert_eq!(conditions.all(), []);
+        drop(fails);
+        assert!(futures::poll!(&mut following).is_ready());
     }
 
     #[test]

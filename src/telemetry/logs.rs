@@ -1,6 +1,10 @@
 //! Log lines, to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    fmt,
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt};
@@ -27,6 +31,23 @@ pub enum LogError {
     /// It has begun before.
     #[error("logging has begun already")]
     Twice,
+}
+
+/// Whether log lines may hold what tells who a user is.
+static PERSONAL: AtomicBool = AtomicBool::new(false);
+
+/// Lets log lines hold logins and what other servers say, which may name users; by default they hold ids only.
+pub fn allow_personal(allowed: bool) {
+    PERSONAL.store(allowed, Ordering::Relaxed);
+}
+
+/// A text for the log that may tell who a user is; not shown unless that is allowed.
+pub struct Personal<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Personal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if PERSONAL.load(Ordering::Relaxed) { self.0.fmt(f) } else { f.write_str("(hidden)") }
+    }
 }
 
 /// Begins logging for the whole process. `USERSYNC_LOG` goes before the level; `NO_COLOR` is obeyed.

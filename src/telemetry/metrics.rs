@@ -15,6 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::Conditions;
 use crate::{
     model::{ConnectorName, ErrorClass, Pair, RunOutcome, TargetName},
     store::PairCounts,
@@ -73,6 +74,8 @@ pub struct Metrics {
     call_duration: Family<PeerLabels, Histogram, fn() -> Histogram>,
     runs: Family<RunLabels, Counter>,
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
+    conditions: Conditions,
+    condition: Family<ConditionLabels, Seconds>,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -101,6 +104,13 @@ struct HookLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PairLabels {
+    connector: String,
+    target: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    condition: &'static str,
     connector: String,
     target: String,
 }
@@ -157,6 +167,8 @@ impl Metrics {
             call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
             runs: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
+            conditions: Conditions::default(),
+            condition: Family::default(),
         };
         let m = &metrics;
         registry.register("events", "Events received, by what became of them", m.events.clone());
@@ -203,6 +215,12 @@ impl Metrics {
         );
         registry.register("runs", "Full runs that ended", m.runs.clone());
         registry.register_with_unit("run_duration", "How long full runs took", Unit::Seconds, m.run_duration.clone());
+        registry.register_with_unit(
+            "condition_since_timestamp",
+            "What is wrong, since when; a series is there only while its condition holds",
+            Unit::Seconds,
+            m.condition.clone(),
+        );
         metrics.registry = registry;
         metrics
     }
@@ -296,8 +314,22 @@ impl Metrics {
         self.run_duration.get_or_create(&pair_labels(pair)).observe(took.as_secs_f64());
     }
 
+    /// The conditions that are reported beside the counters.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
     /// The text for `/metrics`, of type [`CONTENT_TYPE`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.condition.clear();
+        for condition in self.conditions.all() {
+            let labels = ConditionLabels {
+                condition: condition.code.as_str(),
+                connector: condition.about.connector_name().map(ToString::to_string).unwrap_or_default(),
+                target: condition.about.target_name().map(ToString::to_string).unwrap_or_default(),
+            };
+            self.condition.get_or_create(&labels).set(condition.since.as_duration().as_secs_f64());
+        }
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -336,6 +368,7 @@ fn gauge(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{About, ConditionCode};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -384,6 +417,18 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "missing: {line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_condition_has_a_series_while_it_holds() {
+        let metrics = Metrics::new();
+        let about = About::target(&"jira-prod".into());
+        metrics.conditions().raise(&about, ConditionCode::CredentialsRefused, "HTTP 401", at(1000));
+        let line = "usersync_condition_since_timestamp_seconds{condition=\"credentials_refused\",connector=\"\",target=\"jira-prod\"} 1000.0";
+        let text = metrics.encode().unwrap();
+        assert!(text.lines().any(|found| found == line), "{text}");
+        metrics.conditions().clear_all(&about);
+        assert!(!metrics.encode().unwrap().contains("jira-prod"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What usersync tells about itself: log lines, metrics, and whether it is well.
 
+pub mod conditions;
 pub mod escape;
 pub mod health;
 pub mod logs;
 pub mod metrics;
 
+pub use conditions::Conditions;
 pub use health::Health;
 pub use metrics::Metrics;

@@ -22,10 +22,15 @@ const TOO_OLD: Duration = Duration::from_secs(10);
 
 /// The secrets of one connector.
 pub struct HookSecrets {
-    standard: Vec<ReadSecret>,
-    p2: Option<ReadSecret>,
+    readers: RwLock<Readers>,
     known: RwLock<Known>,
     decoys: Decoys,
+}
+
+#[derive(Default)]
+struct Readers {
+    standard: Vec<ReadSecret>,
+    p2: Option<ReadSecret>,
 }
 
 #[derive(Default)]
@@ -55,13 +60,19 @@ impl Decoys {
 impl HookSecrets {
     /// Secrets of Standard Webhooks, the one in use first, and that of the p2 form where it is accepted.
     pub fn new(standard: Vec<ReadSecret>, p2: Option<ReadSecret>) -> Self {
-        Self { standard, p2, known: RwLock::default(), decoys: Decoys::new() }
+        Self { readers: RwLock::new(Readers { standard, p2 }), known: RwLock::default(), decoys: Decoys::new() }
     }
 
     /// Secrets that fit nothing and are read like all others: for connectors that are not there.
     pub(super) fn of_nobody() -> Self {
         let nobody: ReadSecret = Arc::new(|| Ok(WebhookSecret::generate()));
         Self::new(vec![Arc::clone(&nobody)], Some(nobody))
+    }
+
+    /// Takes others instead, for all requests from now on.
+    pub fn replace(&self, standard: Vec<ReadSecret>, p2: Option<ReadSecret>) {
+        *self.readers.write().unwrap_or_else(PoisonError::into_inner) = Readers { standard, p2 };
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
     }
 
     /// Verifies a body; secrets that may have been rotated are read anew first.
@@ -91,7 +102,9 @@ impl HookSecrets {
         let decoys = if signature.is_p2() { &self.decoys.p2 } else { &self.decoys.standard };
         let secrets = if known.is_empty() { decoys } else { known.as_ref() };
         verify(secrets, signature, body).map_err(|_| match (signature.is_p2(), known.is_empty()) {
-            (true, true) if self.p2.is_none() => RefusalReason::P2NotAccepted,
+            (true, true) if self.readers.read().unwrap_or_else(PoisonError::into_inner).p2.is_none() => {
+                RefusalReason::P2NotAccepted
+            }
             (_, true) => RefusalReason::NoSecret,
             (true, false) => RefusalReason::WrongP2Secret,
             (false, false) => RefusalReason::WrongSecret,
@@ -110,10 +123,13 @@ impl HookSecrets {
     }
 
     fn read_blocking(&self) {
+        let (standard, p2) = {
+            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+            (readers.standard.clone(), readers.p2.clone())
+        };
         let mut troubles = Vec::new();
-        let standard =
-            self.standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse, &mut troubles)).collect();
-        let p2 = self.p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2, &mut troubles)).collect();
+        let standard = standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse, &mut troubles)).collect();
+        let p2 = p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2, &mut troubles)).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Anybody can make them be read, so what is wrong is logged once.
         if troubles != known.troubles {
@@ -197,6 +213,15 @@ mod tests {
         let other: ReadSecret = Arc::new(|| Ok(NEW.to_owned().into()));
         let rotated = Arc::new(HookSecrets::new(vec![], Some(other)));
         assert_eq!(rotated.verify(&signature, b"{}").await.err(), Some(RefusalReason::WrongP2Secret));
+    }
+
+    #[tokio::test]
+    async fn replaced_secrets_are_good_at_once_and_the_old_ones_are_not() {
+        let secrets = Arc::new(HookSecrets::new(vec![Arc::new(|| Ok(OLD.to_owned().into()))], None));
+        assert!(good(&secrets, OLD).await);
+        secrets.replace(vec![Arc::new(|| Ok(NEW.to_owned().into()))], None);
+        assert!(good(&secrets, NEW).await);
+        assert!(!good(&secrets, OLD).await);
     }
 
     #[tokio::test]

@@ -75,7 +75,9 @@ pub enum ListenError {
 pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
-    task: JoinHandle<std::io::Result<()>>,
+    /// `None` once it has ended.
+    task: Option<JoinHandle<std::io::Result<()>>>,
+    tls: Option<(RustlsConfig, TlsFiles)>,
     hooks: Arc<Hooks>,
     refusals: AbortOnDropHandle<()>,
 }
@@ -98,6 +100,7 @@ impl Server {
         }));
         let app = router(Arc::clone(&hooks), metrics, health).into_make_service();
         let handle = Handle::new();
+        let mut kept = None;
         let task = match &settings.tls {
             None => {
                 let server = bounded(axum_server::from_tcp(listener).map_err(bind)?.handle(handle.clone()));
@@ -106,16 +109,14 @@ impl Server {
             Some(files) => {
                 let tls = |error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error };
                 let config = RustlsConfig::from_pem_file(&files.cert_file, &files.key_file).await.map_err(tls)?;
-                // As it is the only one that is spoken, see `bounded`.
-                let mut speaks = config.get_inner().as_ref().clone();
-                speaks.alpn_protocols = vec![b"http/1.1".to_vec()];
-                config.reload_from_config(Arc::new(speaks));
+                offer_http1_only(&config);
+                kept = Some((config.clone(), files.clone()));
                 let server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle.clone());
                 let server = bounded(server);
                 tokio::spawn(server.serve(app))
             }
         };
-        Ok(Self { address, handle, task, hooks, refusals })
+        Ok(Self { address, handle, task: Some(task), tls: kept, hooks, refusals })
     }
 
     /// Where it listens.
@@ -126,10 +127,45 @@ impl Server {
     /// Takes no new connections, lets requests end for so long.
     pub async fn shutdown(self, patience: Duration) {
         self.handle.graceful_shutdown(Some(patience));
-        let _ = self.task.await;
+        if let Some(task) = self.task {
+            let _ = task.await;
+        }
         self.refusals.abort();
         self.hooks.store_refusals(true).await;
     }
+
+    /// Waits until it has ended although it was to go on, and tells how.
+    pub async fn died(&mut self) -> String {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Ok(())) => "the listener ended".to_owned(),
+            Ok(Err(error)) => format!("the listener ended: {error}"),
+            Err(_) => "the listener panicked".to_owned(),
+        }
+    }
+
+    /// Reads certificate and key from these files, or from those that it has, for connections from now on. Returns whether
+    /// it speaks TLS at all; where they cannot be used, those that it has stay.
+    pub async fn reload_tls(&mut self, files: Option<TlsFiles>) -> Result<bool, ListenError> {
+        let Some((config, current)) = &mut self.tls else { return Ok(false) };
+        let files = files.unwrap_or_else(|| current.clone());
+        config
+            .reload_from_pem_file(&files.cert_file, &files.key_file)
+            .await
+            .map_err(|error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error })?;
+        offer_http1_only(config);
+        *current = files;
+        Ok(true)
+    }
+}
+
+/// Offers HTTP/1.1 alone, as it is the only one that is spoken, see [`bounded`].
+fn offer_http1_only(config: &RustlsConfig) {
+    let mut speaks = config.get_inner().as_ref().clone();
+    speaks.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.reload_from_config(Arc::new(speaks));
 }
 
 /// Bounds what a connection may make the server keep. HTTP/1.1 only: HTTP/2 takes bodies in before anybody reads them.

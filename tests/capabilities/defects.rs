@@ -13,7 +13,7 @@ use usersync::{
         neighbours::{Imitation, Neighbour, Product},
     },
     store::{Store, TaskFilter},
-    target::{Applied, Page, Target, TargetError, TargetInfo},
+    target::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
 
 use crate::support::{World, options, world_with};
@@ -22,6 +22,8 @@ use crate::support::{World, options, world_with};
 struct Fragile {
     inner: Arc<dyn Target>,
     breaks_listing: std::sync::atomic::AtomicBool,
+    /// How often it was asked for a name that it calls taken and that it finds nowhere.
+    taken: std::sync::atomic::AtomicUsize,
 }
 
 #[async_trait]
@@ -61,6 +63,12 @@ impl Target for Fragile {
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
         assert!(!matches!(operation, Operation::CreateUser { name, .. } if name == "fragile"), "on purpose");
+        if matches!(operation, Operation::CreateUser { name, .. } | Operation::CreateGroup { name } if name == "ghost")
+        {
+            self.taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let text = format!("creating {}: the name is taken.", "ghost");
+            return Err(TargetError { kind: TargetErrorKind::NameTaken, text, retry_after: None });
+        }
         self.inner.apply(operation, deadline).await
     }
 }
@@ -72,7 +80,7 @@ fn pair() -> Pair {
 async fn fragile() -> (World, Imitation, Arc<Fragile>) {
     let server = Product::Crowd.imitate().await.expect("a free port");
     let inner = server.neighbour().expect("a client").target;
-    let target = Arc::new(Fragile { inner, breaks_listing: false.into() });
+    let target = Arc::new(Fragile { inner, breaks_listing: false.into(), taken: 0.into() });
     let neighbour = Neighbour { name: "crowd".into(), target: Arc::clone(&target) as _ };
     let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
     (w, server, target)
@@ -113,4 +121,25 @@ async fn a_run_that_breaks_ends_as_failed_and_the_next_one_begins() {
     assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why } if why.contains("usersync itself")), "{runs:?}");
     target.breaks_listing.store(false, std::sync::atomic::Ordering::Relaxed);
     Box::pin(w.house.engine.run(&pair(), &options)).await.expect("it runs again");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
+    let (w, _server, target) = fragile().await;
+    w.realm().switch_webhook(false);
+    w.realm().create_user(NewUser::named("ghost")).await.expect("made");
+    let options = RunOptions::apply(RunTrigger::Schedule);
+    let run = async || Box::pin(w.house.engine.run(&pair(), &options)).await.expect("the run ends").1;
+    let report = run().await;
+    assert!(report.errors.iter().any(|text| text.contains("does not find who has the name")), "{report:?}");
+    assert_eq!(target.taken.swap(0, std::sync::atomic::Ordering::Relaxed), 2, "asked twice, not for ever");
+    let all = TaskFilter { limit: 10, ..TaskFilter::default() };
+    let tasks = w.house.store.tasks(&all).await.expect("read");
+    let classes: Vec<_> = tasks.iter().filter_map(|task| task.error.as_ref().map(|(class, _)| *class)).collect();
+    assert_eq!(classes, [ErrorClass::Permanent], "{tasks:?}");
+
+    w.realm().create_group(None, "ghost").await.expect("made");
+    let report = run().await;
+    assert!(report.not_possible.iter().any(|text| text.contains("finds no such group")), "{report:?}");
+    assert!(target.taken.load(std::sync::atomic::Ordering::Relaxed) <= 3, "the group once, the user twice");
 }

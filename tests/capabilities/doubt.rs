@@ -1,5 +1,6 @@
 //! Nothing is removed on doubt: whatever Keycloak answers while it is not well, nobody loses anything.
 
+use jiff::Timestamp;
 use usersync::{
     engine::EngineTimes,
     model::{GroupId, GroupMapping, HeldKind},
@@ -7,6 +8,7 @@ use usersync::{
         Fault,
         fault::Stale,
         house::{CLIENT_SECRET, CONNECTOR, House},
+        jira::NewAccount,
         keycloak::{NewUser, UserChange},
     },
     store::{PairState, Store},
@@ -187,6 +189,42 @@ async fn another_jira_behind_the_same_address_stops_the_target() {
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     assert_eq!(w.writes().len(), before, "nothing is written to it");
     assert_eq!(w.tasks().await.len(), 1, "but events are kept");
+}
+
+#[tokio::test]
+async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has_the_same_login() {
+    let w = world().await;
+    let keys: Vec<String> = (3..STAFF).map(|number| w.account(&format!("staff{number}")).key).collect();
+    let other = w.account("staff1").key;
+    w.jira().set_identity("another-server", "Another");
+    // What was staff1's id is another person's there, and staff2 is unknown.
+    w.jira().rename_account("staff1", "somebody");
+    w.jira().remove_account("staff2");
+    w.jira().add_account(NewAccount::named("staff2"));
+    assert!(w.try_run().await.is_err());
+    let store = &w.house.store;
+    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    let before = w.account("somebody");
+    store.confirm_identity(None, Some(&House::pair().target), "ann", Timestamp::now()).await.unwrap();
+    w.house.in_service().await.unwrap();
+    w.settled().await;
+    assert_eq!(w.account("somebody"), before, "another person's account is not touched");
+    assert_ne!(w.account("staff1").key, other);
+    let kept: Vec<String> = (3..STAFF).map(|number| w.account(&format!("staff{number}")).key).collect();
+    assert_eq!(kept, keys);
+    let runs = store.runs(Some(&House::pair()), 9).await.unwrap();
+    let dropped = runs.iter().find_map(|run| run.report["dropped_links"].as_array().filter(|list| !list.is_empty()));
+    let dropped: Vec<&str> = dropped.expect("listed").iter().filter_map(serde_json::Value::as_str).collect();
+    assert_eq!(dropped.len(), 2, "{dropped:?}");
+    assert!(
+        dropped.iter().any(|line| line.starts_with("staff1: account") && line.contains("is now somebody")),
+        "{dropped:?}"
+    );
+    assert!(dropped.iter().any(|line| line.starts_with("staff2: the server has no account")), "{dropped:?}");
+    let changes = w.changes().await;
+    assert_eq!(changes.iter().filter(|change| change.verb == "drop_link").count(), 2, "{changes:?}");
+    assert_eq!(store.unconfirmed_links(&House::pair()).await.unwrap(), Vec::new());
+    w.agrees_but_for(&["somebody"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 #![allow(missing_docs)]
 
 mod access;
+mod answers;
 mod attributes;
+mod conditions;
 mod crowd;
 mod defects;
 mod doubt;
@@ -11,6 +13,7 @@ mod groups;
 mod hook;
 mod hostile;
 mod joins;
+mod link_orders;
 mod memberships;
 mod missing;
 mod people;

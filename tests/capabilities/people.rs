@@ -78,7 +78,7 @@ async fn a_rename_to_a_strangers_login_is_a_conflict_and_ends_when_the_login_is_
     let id = w.id("staff1");
     w.realm().update_user(&id, UserChange::username("chief")).await.unwrap();
     w.calm().await;
-    assert!(w.dead().await.iter().any(|why| why.contains("stranger")), "{:?}", w.dead().await);
+    assert!(w.dead().await.iter().any(|why| why.contains("unmanaged account chief")), "{:?}", w.dead().await);
     assert!(w.account("staff1").active, "nothing was written");
     w.jira().rename_account("chief", "boss");
     w.run().await;

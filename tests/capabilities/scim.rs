@@ -7,10 +7,11 @@ use usersync::{
     engine::{Report, RunOptions},
     model::{HeldKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
     sandbox::{
-        ScimOptions, ScimSandbox,
+        ScimOptions, ScimSandbox, ScimSwitches,
         house::HouseOptions,
         keycloak::{NewUser, UserChange},
         neighbours::Neighbour,
+        scim::{NewAccount, Odd, Told},
     },
     store::Store,
     target::{
@@ -36,7 +37,14 @@ fn pair() -> Pair {
 impl Wiki {
     /// A house that fills a SCIM service too, with title and department, where alice of the group `dev` has both.
     async fn start() -> Self {
-        let server = Arc::new(ScimSandbox::start(ScimOptions::default()).await.expect("a free port"));
+        Self::switched(|_| {}).await
+    }
+
+    /// The same with a service that has these switches.
+    async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
+        let mut options = ScimOptions::default();
+        work(&mut options.switches);
+        let server = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
@@ -231,4 +239,101 @@ async fn a_group_that_was_given_its_new_name_by_hand_is_known_again_in_plan_and_
     assert_eq!((run.done.len(), run.held), (0, 0), "{run:?}");
     assert_eq!(wiki.server.snapshot().groups["crew"], ["alice".to_owned()].into());
     assert_eq!(wiki.id_of("crew").await, Some(id));
+}
+
+#[tokio::test]
+async fn a_login_that_the_service_finds_in_another_spelling_is_adopted_or_waits() {
+    let wiki = Wiki::switched(|switches| switches.filter_case = true).await;
+    wiki.server.add_account(NewAccount::named("Berta"));
+    wiki.w.realm().create_user(NewUser::named("berta")).await.expect("made");
+    wiki.w.calm().await;
+    let refused = wiki.server.journal.count("POST", "/Users");
+    wiki.w.decide(HeldKind::Adoption, true).await;
+    wiki.w.calm().await;
+    assert_eq!(wiki.server.journal.count("POST", "/Users"), refused, "not asked for again");
+    assert!(wiki.server.snapshot().account("berta").is_some(), "adopted, and spelled as in Keycloak");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_is_shown_to_have_does_not_loop() {
+    let wiki = Wiki::switched(|switches| switches.hidden = vec!["ghost"]).await;
+    let posts = || (wiki.server.journal.count("POST", "/Users"), wiki.server.journal.count("POST", "/Groups"));
+    let before = posts();
+    let realm = wiki.w.realm();
+    realm.create_user(NewUser::named("ghost")).await.expect("made");
+    let group = realm.create_group(None, "ghost").await.expect("made");
+    realm.join(&wiki.w.id("alice"), &group).await.expect("joined");
+    wiki.w.calm().await;
+    let after = posts();
+    assert!(after.0 <= before.0 + 2 && after.1 <= before.1 + 2, "{before:?} {after:?}");
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert!(run.not_possible.iter().any(|text| text.contains("creating ghost") && text.contains("unique")), "{run:?}");
+    assert!(run.not_possible.iter().any(|text| text.contains("group /ghost")), "{run:?}");
+    assert_eq!(run.errors, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_service_does_not_show_is_not_written_again_and_is_removed_by_the_record() {
+    let wiki =
+        Wiki::switched(|switches| (switches.members_told, switches.groups_told) = (Told::Empty, Told::Empty)).await;
+    assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into());
+    for _ in 0..2 {
+        let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+        assert_eq!((run.planned_total(), run.done.len()), (0, 0), "{run:?}");
+        assert!(run.doubts.iter().any(|text| text.contains("not all members of dev")), "{run:?}");
+    }
+    let dev = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
+    wiki.w.realm().switch_webhook(false);
+    wiki.w.realm().leave(&wiki.w.id("alice"), &dev).await.expect("left");
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert!(wiki.server.snapshot().groups["dev"].is_empty(), "{run:?}");
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!(run.planned_total(), 0, "{run:?}");
+}
+
+#[tokio::test]
+async fn one_ambiguous_group_or_account_does_not_end_a_plan() {
+    let wiki = Wiki::start().await;
+    wiki.w.realm().switch_webhook(false);
+    for name in ["Ops", "OPS"] {
+        wiki.server.add_group(name);
+    }
+    for name in ["Otto", "OTTO"] {
+        wiki.server.add_account(NewAccount::named(name));
+    }
+    wiki.w.realm().create_group(None, "ops").await.expect("made");
+    for login in ["otto", "paula"] {
+        wiki.w.realm().create_user(NewUser::named(login)).await.expect("made");
+    }
+    let dry = wiki.run(RunOptions::dry(RunTrigger::Person)).await;
+    assert_eq!(dry.planned.get("create"), Some(&1), "{dry:?}");
+    for about in ["group /ops", "otto"] {
+        assert!(dry.conflicts.iter().any(|text| text.starts_with(about) && text.contains("several")), "{dry:?}");
+    }
+    let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+    assert_eq!(run.done.get("create"), Some(&1), "{run:?}");
+    assert!(wiki.server.snapshot().account("paula").is_some());
+}
+
+#[tokio::test]
+async fn one_odd_account_or_group_keeps_no_leaver_active() {
+    let wiki = Wiki::start().await;
+    let realm = wiki.w.realm();
+    realm.create_user(NewUser::named("leaver")).await.expect("made");
+    wiki.w.settled().await;
+    realm.switch_webhook(false);
+    let odd = wiki.server.snapshot().accounts.iter().find(|(_, one)| one.name == "alice").expect("there").0.clone();
+    let dev = wiki.id_of("dev").await.expect("there").to_string();
+    for (path, id, at) in [("/Users", odd, "/userName"), ("/Groups", dev, "/id")] {
+        let odd = Odd { path, id: Some(id), at: at.into(), value: Some(Value::Null) };
+        wiki.server.switch(|switches| switches.odd = Some(odd));
+        let enabled = path == "/Groups";
+        realm.update_user(&wiki.w.id("leaver"), UserChange::enabled(enabled)).await.expect("changed");
+        let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
+        assert_eq!(wiki.server.snapshot().account("leaver").expect("there").active, enabled, "{run:?}");
+        assert!(wiki.server.snapshot().account("alice").expect("there").active);
+        assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into(), "{run:?}");
+        let told = run.not_possible.iter().chain(&run.errors).chain(&run.doubts).collect::<Vec<_>>();
+        assert!(!told.is_empty(), "{path}: it is named");
+    }
 }

@@ -29,6 +29,7 @@ fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
         occurred_at: Some(Timestamp::now()),
         body: json!({ "id": id, "resourcePath": format!("users/{user}") }).to_string(),
         hints: if ignored { Vec::new() } else { vec![Subject::user(user)] },
+        may_remove: false,
         wants_run: false,
         settle: false,
         outcome: if ignored { EventOutcome::Ignored("a sign-in".into()) } else { EventOutcome::Accepted },
@@ -219,7 +220,7 @@ async fn status_says_it_in_sentences() {
         .ended(1)
         .says("Working: 1 behind")
         .says("Held: 1 operation, past the safety gate: removed memberships; everything else goes on. usersync held show 1")
-        .says("1 dead letter: attempts are used up. usersync dead list --target jira")
+        .says("1 failed task: usersync dead list --connector acme --target jira")
         .says("last event")
         .says("last change")
         .says("next run     none")
@@ -253,6 +254,20 @@ async fn decisions_are_written_with_who_and_why() {
     let audit = store.audit(None, 5).await.expect("readable");
     assert!(audit.iter().any(|done| done.by == "tester"), "{audit:?}");
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_rejection_is_listed_until_it_is_withdrawn() {
+    let place = Place::nowhere();
+    full(&place).await;
+    place.run(&["held", "withdraw", "1"]).await.ended(1).says("no rejection stands there");
+    place.run(&["held", "reject", "1"]).await.ended(0).says("usersync held withdraw 1");
+    place.run(&["held", "list"]).await.ended(0).says("1 rejected").says("usersync held withdraw ID");
+    place.run(&["held", "show", "1"]).await.ended(0).says("usersync held withdraw 1");
+    place.run(&["held", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
+    place.run(&["held", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
+    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of set 1");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn a_lock_that_is_held_is_seen_and_respected() {
 async fn commands_ask_the_running_server_and_see_what_it_did() {
     let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
     house.in_service().await.expect("in service");
-    place.run(&["status"]).await.ended(0).says("In step.").says("The server runs");
+    place.run(&["status"]).await.ended(0).says("In sync.").says("The server runs");
 
     // A change that no event tells of.
     grounds.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
@@ -67,6 +67,24 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     status.says("last change").says("next run     ");
     house.stop().await;
     place.run(&["status"]).await.ended(0).says("No server runs");
+}
+
+#[tokio::test]
+async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let jira = &grounds.jira;
+    let ran = place.run(&["unlink", "staff7"]).await;
+    ran.ended(0).says("unlink").says("done");
+    let key = jira.snapshot().account("staff7").expect("it stays").key.clone();
+    place.run(&["unlink", "staff7"]).await.ended(2).complains("has no link there");
+    place.run(&["link", "staff7", "nobody"]).await.ended(2).complains("account nobody");
+    place.run(&["link", "staff7", "staff8"]).await.ended(1).complains("refused").complains("usersync unlink");
+    house.stop().await;
+    place.run(&["link", "staff7", "staff7"]).await.ended(0).says("done");
+    place.run(&["audit"]).await.ended(0).says("done: link user").says("tester");
+    let (code, document) = place.json(&["link", "staff7", &key]).await;
+    assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
 }
 
 #[tokio::test]
@@ -107,7 +125,7 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     place.run(&["held", "list"]).await.ended(0);
     grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
     let asked = place.run(&["sync"]).await;
-    asked.ended(3).complains("its first run was rejected; the server plans it anew: usersync held list");
+    asked.ended(3).complains("its first run was rejected; the server plans it again: usersync held list");
     waits("2").await;
     place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
     assert!(grounds.jira.snapshot().account("alice").is_none());

@@ -83,6 +83,13 @@ time_zone = "Europe/Berlin"
         self.folder.path().join(name)
     }
 
+    /// Changes the configuration's text.
+    pub fn configure(&self, change: impl FnOnce(&str) -> String) {
+        let file = self.file("usersync.toml");
+        let text = std::fs::read_to_string(&file).expect("read");
+        std::fs::write(&file, change(&text)).expect("written");
+    }
+
     pub fn store_file(&self) -> PathBuf {
         self.file("usersync.db")
     }

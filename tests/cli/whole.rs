@@ -94,7 +94,7 @@ async fn a_first_day_from_plan_to_in_step() {
     place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
     place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
     assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
-    place.run(&["status"]).await.ended(0).says("In step. Last change").says("60 accounts (60 active)");
+    place.run(&["status"]).await.ended(0).says("In sync. Last change").says("60 accounts (60 active)");
     place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
     place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
 

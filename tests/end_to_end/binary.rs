@@ -178,7 +178,7 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     place.serve();
     place.in_step("changes while it was killed").await;
     let status = place.run(&["status"], 0).await;
-    assert!(status.contains("In step."), "{status}");
+    assert!(status.contains("In sync."), "{status}");
     place.run(&["explain", "newest"], 0).await;
     let events = place.run(&["events"], 0).await;
     assert!(events.contains("CREATE USER"), "{events}");

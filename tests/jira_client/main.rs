@@ -6,5 +6,6 @@ mod faults;
 mod listing;
 mod probing;
 mod server;
+mod standing;
 mod trust;
 mod world;

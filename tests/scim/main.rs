@@ -4,11 +4,15 @@
 mod attributes;
 mod contract;
 mod credentials;
+mod harm;
 mod listing;
 mod members;
+mod odd;
 mod probing;
 mod real;
 mod realm_to_realm;
+mod shown;
+mod taken;
 mod together;
 mod users;
 mod world;

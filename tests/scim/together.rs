@@ -15,7 +15,8 @@ type Came = Vec<Result<Applied, TargetError>>;
 /// A server with so many people, and the joins of all into `crowd`.
 async fn crowd(people: usize, work: impl FnOnce(&mut ScimSwitches)) -> (World, Vec<Operation>) {
     let world = World::switched(work).await;
-    world.server.add_group("crowd");
+    // A group that the client made is known to be empty.
+    world.done(&Operation::CreateGroup { name: "crowd".into() }).await;
     let group = world.group("crowd").await;
     let join = |number| {
         let name = format!("p{number:03}");
@@ -113,13 +114,13 @@ async fn a_server_that_takes_few_members_at_once_gets_them_one_by_one() {
 #[tokio::test]
 async fn a_write_that_anothers_came_before_is_tried_again() {
     let (world, joins) = crowd(20, |_| {}).await;
-    world.server.faults.add(Fault::status(412, "").path("/Groups/").after(1).once());
+    world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1).once());
     let came = world.side_by_side(&joins).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!((world.inside("crowd").len(), world.writes()), (20, 3));
     // Not for ever.
     let (world, joins) = crowd(20, |_| {}).await;
-    world.server.faults.add(Fault::status(412, "").path("/Groups/").after(1));
+    world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1));
     let came = world.side_by_side(&joins).await;
     for came in &came[1..] {
         let error = came.as_ref().expect_err("overtaken");

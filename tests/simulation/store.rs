@@ -12,15 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use usersync::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
-        TaskRecord, Token, UserId,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
+        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+        TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting, sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
+        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
+        StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -196,6 +196,14 @@ impl Store for WatchedStore {
             }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.inner.conditions().await
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        self.inner.keep_conditions(conditions).await
     }
 
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
@@ -525,6 +533,40 @@ impl Store for WatchedStore {
         self.quietly(self.inner.decide(decision, now)).await
     }
 
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        self.quietly(self.inner.unconfirmed_links(pair)).await
+    }
+
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.confirm_links(pair, run, stand, dropped, now)).await
+    }
+
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.order_link(pair, user, account, by, now)).await
+    }
+
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
+        self.quietly(self.inner.link_order(pair, user)).await
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        self.quietly(self.inner.link_orders(pair)).await
+    }
+
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
     }
@@ -571,15 +613,19 @@ impl Store for WatchedStore {
         self.quietly(self.inner.changes(filter)).await
     }
 
-    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
         if self.gate_matters {
-            return self.gated("counts", self.inner.counts(pair, now)).await;
+            return self.gated("totals", self.inner.totals(pair)).await;
         }
         let many = 1_000_000;
-        Ok(PairCounts { active_links: many, memberships: many, managed_groups: many, ..PairCounts::default() })
+        Ok(Totals { active_links: many, memberships: many, managed_groups: many })
     }
 
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
+        self.quietly(self.inner.counts(pair, now)).await
+    }
+
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         self.quietly(self.inner.event_counts(connector)).await
     }
 

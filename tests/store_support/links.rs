@@ -234,6 +234,51 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     assert_eq!(store.claims(&Subject::group("g2"), at(30)).await.intents.len(), 1);
 }
 
+pub async fn an_order_about_a_link_is_given_to_whoever_works_the_user(store: World) {
+    let (ann, account) = (UserId::from("ann"), AccountId::from("a1"));
+    let ordered = async || store.link_order(&pair(), &ann).await.unwrap().expect("ordered");
+    assert_eq!(store.link_order(&pair(), &ann).await.unwrap(), None);
+    // A conflict of another waits for a decision.
+    let bob = store.work(&user("bob"), at(1)).await;
+    let conflict = Failure { class: ErrorClass::Conflict, text: "two fit".into(), retry_at: None };
+    store.fail(bob.token, conflict, at(1)).await.unwrap();
+
+    store.order_link(&pair(), &ann, Some(&account), "eve", at(2)).await.unwrap();
+    let claimed = store.claims(&user("ann"), at(2)).await;
+    assert_eq!(claimed.order.as_ref().and_then(|order| order.account.clone()), Some(account.clone()));
+    assert_eq!(store.adopt(claimed.token, link("ann", "a1"), None, at(2)).await.unwrap(), Adopted::Linked);
+    let done = Step { order: Some(OrderEnd::Done), ..Step::default() };
+    store.step(claimed.token, done, at(2)).await.unwrap();
+    assert_eq!((ordered().await.ended, ordered().await.unlinked), (Some(OrderEnd::Done), None));
+    store.done(claimed.token, at(2)).await;
+    let bob = store.claims(&user("bob"), at(2)).await;
+    assert_eq!((bob.order.clone(), bob.attempts), (None, 0), "another link may solve the conflict");
+    store.done(bob.token, at(2)).await;
+
+    // Whoever works it next is told what was unlinked.
+    store.order_link(&pair(), &ann, None, "eve", at(3)).await.unwrap();
+    let claimed = store.claims(&user("ann"), at(3)).await;
+    let done = Step { order: Some(OrderEnd::Done), link: Some(LinkWrite::Remove), ..Step::default() };
+    store.step(claimed.token, done, at(3)).await.unwrap();
+    store.done(claimed.token, at(3)).await;
+    let claimed = store.work(&user("ann"), at(4)).await;
+    assert_eq!((claimed.order, claimed.unlinked), (None, Some(account.clone())));
+    store.done(claimed.token, at(4)).await;
+    assert_eq!(store.link_orders(&pair()).await.unwrap().len(), 1);
+
+    store.order_link(&pair(), &ann, Some(&account), "eve", at(5)).await.unwrap();
+    let claimed = store.claims(&user("ann"), at(5)).await;
+    let refused = OrderEnd::Refused { why: "protected".into() };
+    store.step(claimed.token, Step { order: Some(refused.clone()), ..Step::default() }, at(5)).await.unwrap();
+    store.done(claimed.token, at(5)).await;
+    assert_eq!((ordered().await.ended, ordered().await.unlinked), (Some(refused), Some(account)));
+    let audit: Vec<String> = store.audit(None, 2).await.unwrap().into_iter().map(|one| one.what).collect();
+    assert!(
+        audit[0].starts_with("refused: link user ann to account a1") && audit[1].starts_with("ordered:"),
+        "{audit:?}"
+    );
+}
+
 pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(store: World) {
     store.linked("ann", "a1", at(1)).await;
     store.linked("bob", "a2", at(1)).await;

@@ -98,6 +98,42 @@ pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
     assert_eq!(store.audit(Some(audit[0].id), 9).await.unwrap(), audit[1..]);
 }
 
+pub async fn another_server_leaves_links_unconfirmed_and_decisions_withdrawn(store: World) {
+    store.ensure_pairs(&[pair()], at(0)).await.unwrap();
+    for name in ["ann", "bob"] {
+        store.linked(name, &format!("{name}-account"), at(1)).await;
+    }
+    let ann = store.work(&user("ann"), at(2)).await;
+    assert!(!ann.unconfirmed);
+    let given = Link { given: ["g1".into()].into(), ..ann.link.clone().unwrap() };
+    let last = Step { link: Some(LinkWrite::Put(given)), ..Step::default() };
+    let held = vec![hold(HeldKind::Adoption, "adopt:a9", "f")];
+    store.complete(ann.token, last, held, at(9), at(2)).await.unwrap();
+
+    store.confirm_identity(None, Some(&target()), "eve", at(3)).await.unwrap();
+    assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["ann".into(), "bob".into()]);
+    assert_eq!(store.counts(&pair(), at(3)).await.unwrap().memberships, 0, "groups are found by name again");
+    assert!(store.standing_items(&pair()).await.unwrap().is_empty());
+    assert!(store.held_sets(true).await.unwrap().is_empty());
+    let run = store.begin_run(&pair(), RunTrigger::First, RunMode::Apply, at(4)).await.unwrap();
+    let dropped = [("bob".into(), "account bob-account is now eve".to_owned())];
+    // One that is claimed is left to the next run.
+    let bob = store.work(&user("bob"), at(4)).await;
+    assert!(bob.unconfirmed);
+    store.confirm_links(&pair(), run, &["ann".into()], &dropped, at(4)).await.unwrap();
+    assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["bob".into()]);
+    store.done(bob.token, at(5)).await;
+    store.confirm_links(&pair(), run, &[], &dropped, at(5)).await.unwrap();
+    assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), Vec::new());
+    assert_eq!(store.link(&pair(), &"bob".into()).await.unwrap(), None);
+    assert!(store.link(&pair(), &"ann".into()).await.unwrap().is_some());
+    let change = store.changes(&ChangeFilter::default()).await.unwrap().remove(0);
+    assert_eq!(
+        (change.verb.as_str(), change.after["why"].as_str()),
+        ("drop_link", Some("account bob-account is now eve"))
+    );
+}
+
 pub async fn a_pause_stays(store: World) {
     assert!(store.paused().await.unwrap().is_empty());
     store.set_paused(&connector(), true, "eve", at(1)).await.unwrap();

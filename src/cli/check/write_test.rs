@@ -1,6 +1,7 @@
-//! `usersync check --write-test`: makes, changes and takes away one throw-away account and group.
+//! `usersync check --write-test`: creates, changes and deletes throw-away accounts and groups: two of each, as what is done
+//! to one membership must leave the others alone.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,20 +18,47 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 /// whatever failed in between. Each step is a line.
 pub(super) async fn write_test(target: &dyn Target, can: &Capabilities, tag: &str) -> Vec<Note> {
     let name = format!("usersync-check-{tag}");
-    let mut trial = Trial { target, can, name: &name, notes: Vec::new() };
+    let mut trial = Trial { target, can, name: &name, notes: Vec::new(), quiet: false };
     let group = match trial.make_group(&name).await {
         Some(group) => Some(trial.rename_group(group).await),
         None => None,
     };
     if let Some(account) = trial.make_account(&name).await {
-        let account = trial.change(account, group.as_ref()).await;
+        let beside = trial.make_beside(group.as_ref()).await;
+        let account = trial.change(account, group.as_ref(), &beside).await;
         trial.take_away(&account).await;
+        trial.quietly(true);
+        if let Some(other) = &beside.account {
+            trial.take_away(other).await;
+        }
+        if let Some(other) = &beside.group {
+            trial.delete_group(other).await;
+        }
+        trial.quietly(false);
     }
     if let Some(group) = group {
-        let delete = Operation::DeleteGroup { group: group.id.clone(), name: group.name.clone() };
-        trial.step("delete group", &delete).await;
+        trial.delete_group(&group).await;
     }
-    trial.notes
+    let mut notes = trial.notes;
+    notes.extend(target.observed());
+    notes
+}
+
+/// A second account and a second group, which nothing may happen to.
+#[derive(Default)]
+struct Beside {
+    account: Option<Account>,
+    group: Option<TargetGroup>,
+}
+
+fn join(account: &AccountId, name: &str, group: &TargetGroup) -> Operation {
+    let (group, group_name) = (group.id.clone(), group.name.clone());
+    Operation::AddMember { group, group_name, account: account.clone(), name: name.to_owned() }
+}
+
+fn leave(account: &AccountId, name: &str, group: &TargetGroup) -> Operation {
+    let (group, group_name) = (group.id.clone(), group.name.clone());
+    Operation::RemoveMember { group, group_name, account: account.clone(), name: name.to_owned() }
 }
 
 struct Trial<'a> {
@@ -39,6 +67,8 @@ struct Trial<'a> {
     /// What account and group are called.
     name: &'a str,
     notes: Vec<Note>,
+    /// Steps that go well are no lines.
+    quiet: bool,
 }
 
 impl Trial<'_> {
@@ -50,7 +80,14 @@ impl Trial<'_> {
         result.ok()
     }
 
+    fn quietly(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
     fn tell<T>(&mut self, about: &str, operation: &Operation, began: Instant, result: &Result<T, TargetError>) {
+        if self.quiet && result.is_ok() {
+            return;
+        }
         self.notes.push(match result {
             Ok(_) => note(NoteState::Ok, about, format!("{operation}, in {} ms", began.elapsed().as_millis().max(1))),
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
@@ -63,6 +100,80 @@ impl Trial<'_> {
 
     fn cannot(&mut self, about: &str, text: &str) {
         self.notes.push(note(NoteState::Note, about, text));
+    }
+
+    async fn delete_group(&mut self, group: &TargetGroup) {
+        let delete = Operation::DeleteGroup { group: group.id.clone(), name: group.name.clone() };
+        self.step("delete group", &delete).await;
+    }
+
+    /// A second account in both groups.
+    async fn make_beside(&mut self, group: Option<&TargetGroup>) -> Beside {
+        let Some(group) = group else { return Beside::default() };
+        let name = format!("{}-2", self.name);
+        self.quietly(true);
+        let beside = Beside { group: self.make_group(&name).await, account: self.make_account(&name).await };
+        if let Some(account) = &beside.account {
+            for group in beside.group.iter().chain([group]) {
+                self.step("join", &join(&account.id, &account.name, group)).await;
+            }
+        }
+        self.quietly(false);
+        beside
+    }
+
+    /// Adds an account to both groups and removes it from one of them; the other memberships stay.
+    async fn change_memberships(&mut self, account: &AccountId, login: &str, group: &TargetGroup, beside: &Beside) {
+        if let Some(other) = &beside.group {
+            self.quietly(true);
+            self.step("join", &join(account, login, other)).await;
+            self.quietly(false);
+        }
+        let (join, leave) = (join(account, login, group), leave(account, login, group));
+        if self.step("join", &join).await.is_none() {
+            return;
+        }
+        self.expect_member("join", &join, account, &group.id, true).await;
+        if self.step("leave", &leave).await.is_none() {
+            return;
+        }
+        self.expect_member("leave", &leave, account, &group.id, false).await;
+        let (Some(second), Some(other)) = (&beside.account, &beside.group) else { return };
+        let expected = [(group, vec![&second.id]), (other, vec![&second.id, account])];
+        for (group, expected) in expected {
+            let members = match self.members(&group.id).await {
+                Ok(Some(members)) => members,
+                Ok(None) => {
+                    let text =
+                        format!("the target does not show the members of {}, so they were not verified", group.name);
+                    return self.cannot("other members", &text);
+                }
+                Err(error) => return self.notes.push(note(NoteState::No, "other members", error.text)),
+            };
+            if members != expected.into_iter().cloned().collect() {
+                let text = format!(
+                    "the members of {} are not those that were written: a change of one membership changed another, or \
+                     had no effect. Do not let usersync change groups of this target.",
+                    group.name
+                );
+                return self.notes.push(note(NoteState::No, "other members", text));
+            }
+        }
+        self.notes.push(note(NoteState::Ok, "other members", "stay, in this group and in another one"));
+    }
+
+    /// A group's members; `None` where they are not all shown.
+    async fn members(&self, group: &TargetGroupId) -> Result<Option<BTreeSet<AccountId>>, TargetError> {
+        let (mut members, mut cursor) = (BTreeSet::new(), None::<String>);
+        loop {
+            let page = self.target.members(group, cursor.as_deref()).await?;
+            let Some(page) = page.filter(|page| page.doubt.is_none()) else { return Ok(None) };
+            members.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(Some(members));
+            }
+        }
     }
 
     async fn make_group(&mut self, name: &str) -> Option<TargetGroup> {
@@ -97,7 +208,7 @@ impl Trial<'_> {
     }
 
     /// Everything between making and taking away; gives the account as it is then.
-    async fn change(&mut self, account: Account, group: Option<&TargetGroup>) -> Account {
+    async fn change(&mut self, account: Account, group: Option<&TargetGroup>, beside: &Beside) -> Account {
         let id = || account.id.clone();
         if self.can.update {
             let email = Some(format!("{}-changed@example.org", account.name));
@@ -118,16 +229,7 @@ impl Trial<'_> {
             self.cannot("rename", "not possible here: logins that change in Keycloak have to be changed by hand");
         }
         if let Some(group) = group {
-            let (group_id, group_name) = (group.id.clone(), group.name.clone());
-            let join = Operation::AddMember { group: group_id, group_name, account: id(), name: login.clone() };
-            if self.step("join", &join).await.is_some() {
-                self.expect_member("join", &join, &account.id, &group.id, true).await;
-                let (group_id, group_name) = (group.id.clone(), group.name.clone());
-                let leave = Operation::RemoveMember { group: group_id, group_name, account: id(), name: login.clone() };
-                if self.step("leave", &leave).await.is_some() {
-                    self.expect_member("leave", &leave, &account.id, &group.id, false).await;
-                }
-            }
+            self.change_memberships(&account.id, &login, group, beside).await;
         }
         // Read anew: what lets it sign in is told only here.
         let read = self.target.account(&account.id).await.ok().flatten();
@@ -212,12 +314,42 @@ mod tests {
 
     use super::*;
     use crate::{
-        sandbox::{Fault, JiraOptions, JiraSandbox, jira::ShownGroups},
+        sandbox::{
+            Fault, JiraOptions, JiraSandbox, ScimOptions, ScimSandbox, ScimSwitches,
+            jira::ShownGroups,
+            scim::{MemberAddition, MemberRemoval, Told},
+        },
         target::{
             Credentials,
             jira::{JiraSettings, JiraTarget},
+            scim::{ScimSettings, ScimTarget},
         },
     };
+
+    #[tokio::test]
+    async fn what_a_server_does_to_other_members_is_told_and_nothing_stays() {
+        let cases: [fn(&mut ScimSwitches); 3] = [
+            |switches| switches.member_addition = MemberAddition::Replaces,
+            |switches| switches.member_removal = MemberRemoval::AlwaysRemovesAll,
+            |switches| (switches.members_told, switches.groups_told) = (Told::Empty, Told::Empty),
+        ];
+        for (nth, case) in cases.into_iter().enumerate() {
+            let mut options = ScimOptions::default();
+            case(&mut options.switches);
+            let sandbox = ScimSandbox::start(options).await.expect("a free port");
+            let before = sandbox.snapshot();
+            let token = sandbox.token().to_owned();
+            let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
+            let address = sandbox.url().parse().expect("an address");
+            let target = ScimTarget::new(ScimSettings::new(address, credentials)).expect("good settings");
+            let info = target.probe().await.expect("a first contact");
+            let notes = write_test(&target, &info.capabilities, "1a2b").await;
+            let wrong = |note: &Note| note.state == NoteState::No && note.about.ends_with("members");
+            assert!(notes.iter().any(wrong), "{nth}: {notes:?}");
+            assert!(notes.iter().any(|note| note.about == "other members"), "{nth}: {notes:?}");
+            assert_eq!(sandbox.snapshot(), before, "{nth}");
+        }
+    }
 
     async fn tried(sandbox: &JiraSandbox) -> Vec<Note> {
         let token = Credentials::Token(Arc::new(|| Ok("sandbox-token".to_owned().into())));
@@ -235,7 +367,7 @@ mod tests {
         let fine = |note: &&Note| note.state == NoteState::Ok || note.about == "rename group";
         assert!(notes.iter().all(|note| fine(&note)), "{notes:?}");
         let steps: Vec<_> = notes.iter().map(|note| note.about.as_str()).collect();
-        let all = "create group,rename group,create,update,rename,join,leave,deactivate,activate,delete,delete group";
+        let all = "create group,rename group,create,update,rename,join,leave,other members,deactivate,activate,delete,delete group";
         assert_eq!(steps.join(","), all);
         assert_eq!(sandbox.snapshot(), before);
     }

@@ -134,7 +134,10 @@ async fn read(
             None => None,
         };
         if let Some(account) = account.as_mut().filter(|account| account.groups.is_none()) {
-            account.groups = Some(target.groups_among(&account.id, &groups.deciding(pair, link)).await?);
+            account.groups = match link.filter(|_| !target.shows_memberships()) {
+                Some(link) => Some(link.given.iter().cloned().collect()),
+                None => Some(target.groups_among(&account.id, &groups.deciding(pair, link)).await?),
+            };
         }
         let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities);
         let found = match &wanted {

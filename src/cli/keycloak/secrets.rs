@@ -21,7 +21,7 @@ impl Files {
     /// As told, else where the configuration looks for them, else beside us under the realm's name.
     pub fn new(known: &Known, client: Option<PathBuf>, hook: Option<PathBuf>) -> Self {
         let connector = known.connector.as_ref();
-        let configured = |secret: Option<&Secret>| secret.and_then(Secret::path).map(Path::to_path_buf);
+        let configured = |secret: Option<&Secret>| secret.and_then(Secret::path);
         let default = |ending: &str| PathBuf::from(format!("{}-{ending}.secret", known.name));
         let client = client.or_else(|| configured(connector.map(|connector| &connector.client_secret)));
         let hook = hook.or_else(|| configured(connector.and_then(|connector| connector.hook.secret.as_ref())));

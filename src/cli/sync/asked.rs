@@ -5,14 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Work, kept_from};
 use crate::{
     cli::{
-        exit::{Exit, Outcome},
+        exit::{Exit, Failure, Outcome},
         out::Out,
         progress::Shown,
-        report, stop,
+        report,
+        status::exit_of as exit_of_condition,
+        stop,
         words::count,
     },
     engine::{Progress, Report},
-    model::{HeldKind, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    model::{ConditionCode, HeldKind, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
     store::{PairState, Request, Store},
 };
 
@@ -27,14 +29,14 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
     let mut exit = Exit::Done;
     let mut asked: BTreeMap<Pair, Option<RunId>> = BTreeMap::new();
     for pair in pairs {
-        if let Some(failure) = kept_from(work, pair).await? {
+        if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
             out.error(&failure);
             exit = exit.and(failure.exit);
             continue;
         }
-        if let Some(why) = waits_for_first_run(work, pair).await? {
-            out.error(format!("{pair}: {why}"));
-            exit = exit.and(Exit::Held);
+        if let Some(failure) = waits_for_first_run(work, pair).await? {
+            out.error(format!("{pair}: {failure}"));
+            exit = exit.and(failure.exit);
             continue;
         }
         let before = store.runs(Some(pair), 1).await?.first().map(|run| run.id);
@@ -71,11 +73,25 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
 }
 
 /// Why a pair that is not in service yet cannot run, and what to do. A first run that was rejected is planned anew.
-async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<String>, crate::cli::exit::Failure> {
+async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
     let store = &work.opened.store;
     let state = store.pair_state(pair).await?;
     if state == PairState::New {
-        return Ok(Some("the server begins with its first run by itself: usersync status".to_owned()));
+        let mut wrong = store.conditions().await?;
+        wrong.retain(|condition| condition.about.concerns(pair));
+        // The one that says most about what to do.
+        wrong.sort_by_key(|condition| condition.code == ConditionCode::RunFailed);
+        return Ok(Some(match wrong.first() {
+            Some(condition) => {
+                let text = format!(
+                    "its first plan fails: {}: {}. The server tries again by itself: usersync status",
+                    condition.summary(),
+                    condition.text.trim_end_matches('.')
+                );
+                Failure { exit: exit_of_condition(condition.code), text, drawn: false }
+            }
+            None => Failure::held("the server begins with its first run by itself: usersync status"),
+        }));
     }
     if state != PairState::Held {
         return Ok(None);
@@ -83,18 +99,14 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Stri
     let sets = store.held_sets(true).await?;
     let set = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
     if let Some(set) = set {
-        return Ok(Some(format!("its first run waits for approval: usersync held approve {}", set.id)));
+        return Ok(Some(Failure::held(format!("its first run waits for approval: usersync held approve {}", set.id))));
     }
     store.set_pair_state(pair, PairState::New, work.context.out.now).await?;
-    Ok(Some("its first run was rejected; the server plans it anew: usersync held list".to_owned()))
+    Ok(Some(Failure::held("its first run was rejected; the server plans it again: usersync held list")))
 }
 
 /// The run that came of asking, once it has ended.
-async fn follow(
-    work: &Work<'_>,
-    pair: &Pair,
-    before: Option<RunId>,
-) -> Result<Option<RunRecord>, crate::cli::exit::Failure> {
+async fn follow(work: &Work<'_>, pair: &Pair, before: Option<RunId>) -> Result<Option<RunRecord>, Failure> {
     let out = &work.context.out;
     let cancel = stop::on_ctrl_c(out);
     let shown = Shown::new(out, pair.to_string());

@@ -9,7 +9,9 @@ use super::{Work, kept_from};
 use crate::{
     cli::{
         exit::{Exit, Failure, Outcome},
-        people, stop,
+        people,
+        status::exit_of as exit_of_condition,
+        stop,
     },
     model::{Cause, Change, ChangeOutcome, ConnectorName, Pair, Priority, Subject, TaskRecord, TaskState},
     store::{ChangeFilter, PairState, Store, TaskFilter},
@@ -58,7 +60,14 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
             store.raise(pair, std::slice::from_ref(&subject), Priority::Event, &cause, Timestamp::now()).await?;
             if work.opened.server.is_none() {
                 let engine = work.sides.engine(work.config, store.clone());
+                engine.recall().await?;
+                engine.try_again().await;
                 engine.work_until(pair, &subject, &cancel).await?;
+                engine.keep_conditions().await?;
+                for condition in engine.conditions().all().iter().filter(|one| one.about.concerns(pair)) {
+                    out.error(format!("{pair}: {}: {}", condition.summary(), condition.text));
+                    exit = exit.and(exit_of_condition(condition.code));
+                }
             } else if no_wait {
                 out.say(format!("{pair}: asked the running server to look at {name}. See: usersync explain {name}"));
                 continue;
@@ -88,7 +97,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
 
 /// Why nobody of this pair is worked now.
 async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failure> {
-    if let Some(failure) = kept_from(work, pair).await? {
+    if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
         return Ok(Some(failure));
     }
     if work.opened.store.pair_state(pair).await? == PairState::InService {

@@ -45,6 +45,8 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
     let out = &work.context.out;
     let engine = work.sides.engine(work.config, work.opened.store.clone());
     engine.store().ensure_pairs(&engine.pairs(), out.now).await?;
+    engine.recall().await?;
+    engine.try_again().await;
     let cancel = stop::on_ctrl_c(out);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
@@ -76,6 +78,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
             break;
         }
     }
+    engine.keep_conditions().await?;
     if out.json {
         out.document(&serde_json::json!({ "runs": all }));
     }
@@ -89,7 +92,7 @@ async fn one_pair(
     options: RunOptions,
     ended: &mut Ended,
 ) -> Result<Exit, Failure> {
-    if let Some(failure) = kept_from(work, pair).await? {
+    if let Some(failure) = kept_from(work.config, work.opened.store.as_ref(), pair).await? {
         return Err(failure);
     }
     let store = engine.store();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Item, Report, Run,
+    members::is_about_one,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -113,7 +114,15 @@ impl Run<'_> {
         name: String,
     ) -> Result<(), WorkError> {
         let subject = Subject::Group(group.id.clone());
-        let found = self.port.target.group_named(&name).await?;
+        let found = match self.port.target.group_named(&name).await {
+            // One group that is ambiguous, or cannot be read, ends no plan.
+            Err(error) if is_about_one(error.class()) => {
+                self.report.conflicts.push(format!("group {}: {}", group.path, error.text));
+                table.assume_unmapped(self.pair, group, error.text);
+                return Ok(());
+            }
+            found => found?,
+        };
         let freely = self.options.first || self.connector.policy.adopt == AdoptRule::Always;
         let (id, name, adopted) = match found {
             Some(found) if found.protected.is_some() => {
@@ -172,7 +181,10 @@ impl Run<'_> {
     ) -> Result<bool, WorkError> {
         let own = table.renamable(&group.id).filter(|_| self.info.capabilities.rename_group).cloned();
         let Some(own) = own else { return Ok(false) };
-        let found = self.port.target.group_named(&own.name).await?;
+        let found = match self.port.target.group_named(&own.name).await {
+            Err(error) if is_about_one(error.class()) => None,
+            found => found?,
+        };
         let subject = Subject::Group(group.id.clone());
         let rename = Operation::RenameGroup { group: own.id.clone(), name: own.name, to: name.to_owned() };
         if found.is_none_or(|found| found.id != own.id || found.protected.is_some())

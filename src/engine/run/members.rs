@@ -48,6 +48,11 @@ pub(super) async fn told_at_once(
     Ok(told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?))).collect())
 }
 
+/// Whether an error may be about one object of a target only, so that the others can be read all the same.
+pub(super) fn is_about_one(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug)
+}
+
 /// A group's members: what was told of them already, or what the target tells now.
 pub(super) async fn members(
     port: &TargetPort,
@@ -61,7 +66,13 @@ pub(super) async fn members(
     let mut doubt = None;
     let mut cursor: Option<String> = None;
     loop {
-        let Some(page) = port.target.members(&group, cursor.as_deref()).await? else { return Ok((group, None, doubt)) };
+        let page = match port.target.members(&group, cursor.as_deref()).await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok((group, None, doubt)),
+            // One group that cannot be read ends no run.
+            Err(error) if is_about_one(error.class()) => return Ok((group, Some(members), Some(error.text))),
+            Err(error) => return Err(error.into()),
+        };
         doubt = doubt.or(page.doubt);
         members.extend(page.items);
         match page.next {

@@ -2,13 +2,18 @@
 //! operations. A dry run is the same without writing.
 
 mod apply;
+mod confirm;
 mod groups;
 mod members;
 mod report;
 mod users;
 mod walk;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -25,9 +30,10 @@ use super::{
 };
 use crate::{
     model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
-    plan::{self, Measure},
+    plan,
     store::{Planned, StoreError},
     target::TargetInfo,
+    telemetry::logs::Personal,
 };
 
 /// How a run is to go.
@@ -114,6 +120,7 @@ impl Engine {
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
+        tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
         let work = AssertUnwindSafe(self.run_within(pair, id, options)).catch_unwind();
         let outcome = work.await.unwrap_or(Err(WorkError::Bug));
         let now = self.clock.now();
@@ -132,10 +139,22 @@ impl Engine {
                     RunOutcome::Done
                 };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+                tracing::info!(
+                    %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
+                    accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
+                    raised = report.raised, unsupported = report.not_possible.len(), conflicts = report.conflicts.len(),
+                    errors = report.errors.len(), took_ms = report.took_ms, "full reconcile ended"
+                );
                 self.end_run(id, ended, report.stored(), now).await?;
+                self.note_run(pair, None);
                 Ok((id, report))
             }
             Err(error) => {
+                self.note_run(pair, Some(&error));
+                tracing::warn!(
+                    %pair, run = %id, class = error.class().as_str(), detail = %Personal(&error),
+                    "full reconcile failed"
+                );
                 let ended = RunOutcome::Failed { why: error.to_string() };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
                 // The reason matters more than that it could not be written.
@@ -193,7 +212,10 @@ impl Engine {
             approved: HashMap::new(),
             report: Report::default(),
         };
-        run.go().await.map_err(noted)
+        let observed = Arc::clone(&run.port);
+        let mut report = run.go().await.map_err(noted)?;
+        report.not_possible.extend(observed.target.observed().into_iter().map(|note| note.text));
+        Ok(report)
     }
 }
 
@@ -211,6 +233,7 @@ impl Run<'_> {
             return Ok(self.report);
         };
         let (mut source, mut target) = read?;
+        self.confirm_links(&mut target).await?;
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts.len();
@@ -228,10 +251,14 @@ impl Run<'_> {
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
+        self.report.doubts.extend(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         let items = self.plan_users(&mut source, &target, &groups);
         let leavers = self.plan_absent(&source, &target, &groups).await?;
+        let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
+        let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
+        self.report.unsupported = unsupported.cloned().collect();
         let rules = RunRules { doubt: self.report.doubt.is_some(), ..self.gate(rules).await? };
         if self.options.mode == RunMode::DryRun {
             return Ok(self.report);
@@ -249,12 +276,7 @@ impl Run<'_> {
     /// Compares what is planned with the limits; kinds past theirs are held whole.
     async fn gate(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
-        let counts = self.engine.store.counts(self.pair, now).await?;
-        let measure = Measure {
-            active_accounts: counts.active_links,
-            memberships: counts.memberships,
-            groups: counts.managed_groups,
-        };
+        let measure = self.engine.measure(self.pair).await?;
         let mut planned: HashMap<Limited, u32> = HashMap::new();
         for line in &self.report.lines {
             if let Some(kind) = line.operation.limited() {

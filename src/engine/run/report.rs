@@ -54,10 +54,16 @@ pub struct Report {
     /// Operations that an operator rejected: they are not done, and count towards no limit.
     #[serde(default)]
     pub rejected: usize,
+    /// Links that do not stand after another server was confirmed, each with the reason; they are dropped.
+    #[serde(default)]
+    pub dropped_links: Vec<String>,
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
     /// What the target cannot do: why, and what a person can do.
     pub not_possible: Vec<String>,
+    /// Of these, what was found without asking the target. What it refused is kept by the store.
+    #[serde(default)]
+    pub unsupported: Vec<String>,
     /// Two candidates: a person has to decide.
     pub conflicts: Vec<String>,
     /// What is not believed, and so not done.

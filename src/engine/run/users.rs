@@ -130,10 +130,29 @@ impl Run<'_> {
         groups: &GroupTable,
         subject: &Subject,
     ) -> Verdict {
+        let order = subject.as_user().and_then(|user| target.orders.get(user));
+        if let Some(order) = order.filter(|order| order.ended.is_none()) {
+            // Whoever claims the user carries it out.
+            let account = order.account.as_ref().and_then(|account| target.accounts.get(account));
+            if let (RunMode::DryRun, Some(account)) = (self.options.mode, account) {
+                Report::count(&mut self.report.planned, "adopt", 1);
+                self.plan_adopted(presence, subject, account, target, groups);
+            }
+            return Verdict::LookAgain;
+        }
         let account = link.and_then(|link| target.accounts.get(&link.account));
         let capabilities = &self.info.capabilities;
-        let holder = plan::wanted_name(presence, link, account, capabilities)
-            .map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
+        let wanted = plan::wanted_name(presence, link, account, capabilities);
+        if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
+            self.report.conflicts.push(format!(
+                "{login}: the target has several accounts of this login, so none of them is taken. Delete or rename all but one \
+                 there."
+            ));
+            return if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain };
+        }
+        let holder = wanted.map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
+        let unlinked = order.and_then(|order| order.unlinked.as_ref());
+        let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
         let decision = plan::decide(&Situation {
             pair: self.pair,
             capabilities,
@@ -144,7 +163,7 @@ impl Run<'_> {
             holder: &holder,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
-            adopt_freely: self.options.first || self.connector.policy.adopt == AdoptRule::Always,
+            adopt_freely: !was_unlinked && (self.options.first || self.connector.policy.adopt == AdoptRule::Always),
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
@@ -182,6 +201,13 @@ impl Run<'_> {
                 let conclusive = !forgone
                     && planned.findings.doubts.is_empty()
                     && account.is_none_or(|account| account.groups.is_some());
+                if let Some(afterwards) = planned.afterwards.take() {
+                    match *afterwards {
+                        Decision::Conflict(text) => report.conflicts.push(text),
+                        _ => self.model_entangled(presence, link, subject),
+                    }
+                    return Verdict::LookAgain;
+                }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
                 // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
@@ -202,7 +228,13 @@ impl Run<'_> {
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
-                if removes || !planned.missing_groups.is_empty() {
+                // A membership that usersync gave and the walk did not see is read once more, before it is given again.
+                let unseen = |operation: &Operation| {
+                    let given = |group| link.is_some_and(|link| link.given.contains(group));
+                    matches!(operation, Operation::AddMember { group, .. } if given(group))
+                };
+                let again = planned.operations.iter().any(unseen);
+                if removes || again || !planned.missing_groups.is_empty() {
                     Verdict::LookAgain
                 } else {
                     Verdict::FromWalk(Box::new(view()))

@@ -20,6 +20,7 @@ use crate::{
         NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
+    store::LinkOrder,
     target::CaseRule,
 };
 
@@ -77,15 +78,20 @@ pub(super) struct TargetWalk {
     pub not_possible: HashMap<(Subject, String), NotPossible>,
     /// Items that wait for an operator or that one decided, by subject.
     standing: HashMap<Subject, Vec<HeldItem>>,
+    /// What operators ordered about links.
+    pub orders: IdMap<UserId, LinkOrder>,
     /// Groups whose members were asked for, and those of them that are not there.
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
+    /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
+    pub incomplete: BTreeMap<String, String>,
     pub doubt: Option<String>,
 }
 
 /// Who is found by a login, and whose an account is.
 struct Names {
-    accounts: HashMap<String, AccountId>,
+    /// `None`: several accounts have the login.
+    accounts: HashMap<String, Option<AccountId>>,
     owners: IdMap<AccountId, UserId>,
 }
 
@@ -193,6 +199,8 @@ impl Engine {
         for item in self.store.standing_items(pair).await? {
             standing.entry(item.subject.clone()).or_default().push(item);
         }
+        let orders = self.store.link_orders(pair).await?;
+        let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = IdMap::default();
         let mut doubt = None;
@@ -220,8 +228,10 @@ impl Engine {
             names: OnceLock::new(),
             not_possible,
             standing,
+            orders,
             asked: IdSet::default(),
             absent: Vec::new(),
+            incomplete: BTreeMap::new(),
             doubt,
         };
         let groups = self.group_table(pair).await?;
@@ -246,8 +256,13 @@ impl Engine {
             members::members(port, group, told)
         });
         let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
+        let mut partly = IdSet::default();
         while let Some((group, members, doubt)) = walks.try_next().await? {
-            walk.doubt = walk.doubt.take().or(doubt);
+            if let Some(why) = doubt {
+                let name = groups.managed(&group).map_or_else(|| group.to_string(), |managed| managed.name.clone());
+                walk.incomplete.insert(name, why);
+                partly.insert(group.clone());
+            }
             let Some(members) = members else {
                 walk.absent.push(group);
                 continue;
@@ -257,6 +272,14 @@ impl Engine {
                     groups.push(group.clone());
                 }
             }
+        }
+        // Where not all members were read, what usersync gave counts.
+        for link in walk.links.values().filter(|_| !partly.is_empty()) {
+            let account = walk.accounts.get_mut(&link.account).and_then(|account| account.groups.as_mut());
+            let Some(groups) = account else { continue };
+            let given = link.given.iter().filter(|group| partly.contains(*group));
+            let missing: Vec<_> = given.filter(|group| !groups.contains(*group)).cloned().collect();
+            groups.extend(missing);
         }
         Ok(())
     }
@@ -286,11 +309,8 @@ impl TargetWalk {
 
     /// Who holds a login, as far as the walk tells.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
-        let names = self.names.get_or_init(|| Names {
-            accounts: self.accounts.values().map(|one| (self.case.fold(&one.name), one.id.clone())).collect(),
-            owners: self.links.values().map(|link| (link.account.clone(), link.user.clone())).collect(),
-        });
-        let account = names.accounts.get(&self.case.fold(login)).and_then(|id| self.accounts.get(id));
+        let names = self.names();
+        let account = names.accounts.get(&self.case.fold(login)).and_then(|id| self.accounts.get(id.as_ref()?));
         let Some(account) = account else { return NameHolder::Free };
         if link.is_some_and(|link| link.account == account.id) {
             return NameHolder::Own;
@@ -302,6 +322,28 @@ impl TargetWalk {
             return NameHolder::Theirs(connector.clone());
         }
         NameHolder::Unlinked(account.clone())
+    }
+
+    fn names(&self) -> &Names {
+        self.names.get_or_init(|| Names {
+            accounts: self.by_login().into_iter().map(|(login, id)| (login, id.cloned())).collect(),
+            owners: self.links.values().map(|link| (link.account.clone(), link.user.clone())).collect(),
+        })
+    }
+
+    /// Whether several accounts have this login.
+    pub fn is_ambiguous(&self, login: &str) -> bool {
+        self.names().accounts.get(&self.case.fold(login)).is_some_and(Option::is_none)
+    }
+
+    /// Of which groups not all members were read, in one line.
+    pub fn not_all_members(&self) -> Option<String> {
+        let (first, why) = self.incomplete.first_key_value()?;
+        let of = match self.incomplete.len() {
+            1 => first.clone(),
+            more => format!("{first} and {} other groups", more - 1),
+        };
+        Some(format!("not all members of {of} were read ({why}), so the memberships that usersync gave count"))
     }
 
     /// Accounts by folded login; `None` for a login that several have.

@@ -26,7 +26,7 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
             headers,
             body: operation["data"].to_string().into(),
         };
-        let reply = scim.route(&one, None).unwrap_or_else(Reply::from);
+        let reply = scim.route(&one, None, None).unwrap_or_else(Reply::from);
         let mut result = json!({
             "method": method, "location": format!("{}{}", request.origin(), one.path), "status": reply.status.to_string(),
         });

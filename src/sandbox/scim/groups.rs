@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::Call;
 use super::patch::{Operation, Verb};
 use super::refused::Refused;
-use super::state::{Item, World};
-use super::switches::MemberRemoval;
+use super::state::{Item, World, fold};
+use super::switches::{MemberAddition, MemberRemoval};
 use super::users::{demand_version, sent};
 use super::{lists, patch, render};
 use crate::sandbox::front::Reply;
@@ -58,7 +58,13 @@ fn check_name(world: &World, call: &Call<'_>, fields: &Map<String, Value>, own: 
     if own.is_some_and(|own| own.text("displayName") != name) && !call.switches.group_rename {
         return Err(Refused::new(400, Some("mutability"), "A group cannot be renamed"));
     }
-    let other = world.group_named(name).is_some_and(|group| own.is_none_or(|own| own.id != group.id));
+    let folded = call.switches.group_unique_fold;
+    let same = |group: &Item| {
+        let known = group.text("displayName");
+        known == name || (folded && fold(known) == fold(name))
+    };
+    let other = world.groups.all().any(|group| same(group) && own.is_none_or(|own| own.id != group.id))
+        || call.switches.hidden.contains(&name);
     if other && call.switches.group_unique { Err(Refused::taken(call.switches.uniqueness_told)) } else { Ok(()) }
 }
 
@@ -120,11 +126,21 @@ fn change_members(
     }
     let removal = call.switches.member_removal;
     match (operation.verb, path) {
-        (Verb::Add, "members") => draft.members.extend(members(world, operation.value.as_ref())?),
+        (Verb::Add, "members") => {
+            let added = members(world, operation.value.as_ref())?;
+            match call.switches.member_addition {
+                MemberAddition::Adds => draft.members.extend(added),
+                MemberAddition::Replaces => draft.members = added,
+                MemberAddition::Nothing => {}
+            }
+        }
         (Verb::Replace, "members") => draft.members = members(world, operation.value.as_ref())?,
+        (Verb::Remove, _) if removal == MemberRemoval::AlwaysRemovesAll => draft.members.clear(),
         (Verb::Remove, "members") if operation.value.is_none() => draft.members.clear(),
         (Verb::Remove, "members") => match removal {
-            MemberRemoval::Strict | MemberRemoval::ValueRemovesAll => draft.members.clear(),
+            MemberRemoval::Strict | MemberRemoval::ValueRemovesAll | MemberRemoval::AlwaysRemovesAll => {
+                draft.members.clear();
+            }
             MemberRemoval::Filter => return Err(Refused::path(path)),
             MemberRemoval::FilterElseNothing => {}
             MemberRemoval::Value => {

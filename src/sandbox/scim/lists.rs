@@ -45,6 +45,7 @@ fn filtered<'w>(world: &'w World, call: &Call<'_>, shelf: &'w Shelf) -> Result<V
         Filters::Off => return Err(Refused::filter(&text)),
         Filters::Ignored => return Ok(shelf.all().collect()),
         Filters::Empty => return Ok(Vec::new()),
+        Filters::Broken => return Err(Refused::otherwise(400, "Bad request")),
     }
     let same = |found: &str| {
         if call.switches.filter_case { found == equals.value } else { fold(found) == fold(&equals.value) }

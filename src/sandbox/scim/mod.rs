@@ -16,10 +16,11 @@ mod users;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use self::access::Access;
 use self::refused::Refused;
-use self::state::World;
+use self::state::{Item, World};
 use super::fault::{Faults, Stale};
 use super::front::{self, App, Reply, Request};
 use super::journal::Journal;
@@ -27,7 +28,10 @@ use super::server::Server;
 use super::versions::Versions;
 
 pub use handle::{AccountState, NewAccount, ScimSnapshot};
-pub use switches::{Counted, Filters, MemberRemoval, ScimSwitches, Told};
+pub use switches::{Counted, Filters, MemberAddition, MemberRemoval, Odd, ScimSwitches, Told};
+
+/// How long a PATCH takes between reading and writing, where such race.
+const RACE: Duration = Duration::from_millis(30);
 
 /// How a sandbox SCIM server is set up.
 #[derive(Clone, Debug)]
@@ -100,7 +104,8 @@ impl Scim {
         self.switches.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn route(&self, request: &Request, stale: Option<Stale>) -> Result<Reply, Refused> {
+    /// Answers a request; `read` is a group as it was read before, which is written back with the change.
+    fn route(&self, request: &Request, stale: Option<Stale>, read: Option<Arc<Item>>) -> Result<Reply, Refused> {
         let switches = self.switches();
         let nothing = || Refused::new(404, None, "There is nothing at this address.");
         let segments = request.segments(&self.base_path).ok_or_else(nothing)?;
@@ -137,7 +142,12 @@ impl Scim {
             ("DELETE", ["Users", id]) => users::delete(world, &call, id),
             ("POST", ["Groups"]) => groups::create(world, &call),
             ("PUT", ["Groups", id]) => groups::replace(world, &call, id),
-            ("PATCH", ["Groups", id]) => groups::patch(world, &call, id),
+            ("PATCH", ["Groups", id]) => {
+                if let Some(read) = read {
+                    world.groups.put(Item::clone(&read));
+                }
+                groups::patch(world, &call, id)
+            }
             ("DELETE", ["Groups", id]) => groups::delete(world, &call, id),
             _ => Err(nothing()),
         })
@@ -146,11 +156,26 @@ impl Scim {
 
 impl App for Scim {
     async fn answer(&self, request: Request, stale: Option<Stale>) -> Reply {
+        if request.method == "PATCH" && self.switches().patch_races {
+            // The group as it is read before, on which the write rests.
+            let segments = request.segments(&self.base_path).unwrap_or_default();
+            let read = segments.last().and_then(|id| self.versions.read(None, |world| world.groups.get(id).cloned()));
+            tokio::time::sleep(RACE).await;
+            return self.route(&request, stale, read).unwrap_or_else(Reply::from);
+        }
         if request.path == access::TOKEN_PATH {
             let life = self.switches().token_life;
             return self.access.lock().unwrap_or_else(PoisonError::into_inner).give(&request, life);
         }
-        self.route(&request, stale).unwrap_or_else(Reply::from)
+        let odd = self.switches().odd.filter(|odd| request.path.contains(odd.path));
+        let reply = self.route(&request, stale, None).unwrap_or_else(Reply::from);
+        match (odd, serde_json::from_slice(&reply.body)) {
+            (Some(odd), Ok(mut body)) if reply.status < 300 => {
+                odd.apply(&mut body);
+                Reply { body: body.to_string().into(), ..reply }
+            }
+            _ => reply,
+        }
     }
 }
 

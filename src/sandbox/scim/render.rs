@@ -57,8 +57,9 @@ impl Wanted {
         match told {
             Told::Always => named || usual,
             Told::NotInLists => !list && (named || usual),
+            Told::OnlyInLists => list && (named || usual),
             Told::OnRequest => named,
-            Told::Never => false,
+            Told::Empty | Told::Never => false,
         }
     }
 }
@@ -98,6 +99,9 @@ pub(crate) fn user(world: &World, call: &Call<'_>, item: &Item, list: bool) -> V
             fields.insert("groups".into(), json!(groups));
         }
     }
+    if call.switches.groups_told == Told::Empty {
+        fields.insert("groups".into(), json!([]));
+    }
     if call.switches.booleans_as_text
         && let Some(Value::Bool(active)) = fields.get("active").cloned()
     {
@@ -119,6 +123,9 @@ pub(crate) fn group(world: &World, call: &Call<'_>, item: &Item, list: bool) -> 
             json!({ "value": id, "display": name, "type": "User", "$ref": address })
         };
         fields.insert("members".into(), item.members.iter().map(member).collect());
+    }
+    if call.switches.members_told == Told::Empty {
+        fields.insert("members".into(), json!([]));
     }
     Value::Object(fields)
 }

@@ -1,5 +1,7 @@
 //! What can be switched about a SCIM server while it runs; by default it does as the standard says.
 
+use serde_json::Value;
+
 /// How a member can be taken out of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberRemoval {
@@ -13,6 +15,19 @@ pub enum MemberRemoval {
     FilterElseNothing,
     /// By value it removes all members, by filter it is refused.
     ValueRemovesAll,
+    /// In whatever form, it removes all members (github.com/msaad00/agent-bom#3533).
+    AlwaysRemovesAll,
+}
+
+/// What adding a member by PATCH does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberAddition {
+    /// It adds the member.
+    Adds,
+    /// It replaces the members by the one that is added (github.com/msaad00/agent-bom#3533).
+    Replaces,
+    /// It answers well and does nothing (github.com/pond/scimitar#8).
+    Nothing,
 }
 
 /// What becomes of filters.
@@ -26,6 +41,8 @@ pub enum Filters {
     Ignored,
     /// They find nothing.
     Empty,
+    /// They are refused with 400, in a shape that is not the standard's.
+    Broken,
 }
 
 /// When an attribute is told.
@@ -35,9 +52,13 @@ pub enum Told {
     Always,
     /// With one resource, but not in lists.
     NotInLists,
+    /// In lists, but not with one resource.
+    OnlyInLists,
     /// Only where it is asked for by name.
     OnRequest,
-    /// Not at all.
+    /// As an empty list, whatever there is (github.com/microsoft/Policy-Weaver#103).
+    Empty,
+    /// Not at all (github.com/Captain-P-Goldfish/scim-for-keycloak#97).
     Never,
 }
 
@@ -52,6 +73,19 @@ pub enum Counted {
     AllButShownNone,
 }
 
+/// A field of an answer that is not as it should be.
+#[derive(Clone, Debug)]
+pub struct Odd {
+    /// The path in which the request has to hold this.
+    pub path: &'static str,
+    /// Of the resource with this id; of the whole answer where there is none.
+    pub id: Option<String>,
+    /// Where, as a JSON pointer.
+    pub at: String,
+    /// What is there instead; `None`: the field is missing.
+    pub value: Option<Value>,
+}
+
 /// The switches.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of switches")]
@@ -64,6 +98,11 @@ pub struct ScimSwitches {
     pub patch_tells: bool,
     /// How members are taken out.
     pub member_removal: MemberRemoval,
+    /// How members are added by PATCH.
+    pub member_addition: MemberAddition,
+    /// Two PATCH requests for one group at the same time: the later one writes over what the first one did
+    /// (github.com/fleetdm/fleet#50724, github.com/scimmyjs/scimmy#79).
+    pub patch_races: bool,
     /// Filters by `userName`, `displayName` and the like.
     pub filters: Filters,
     /// Filters for groups by a member.
@@ -84,6 +123,11 @@ pub struct ScimSwitches {
     pub uniqueness_told: bool,
     /// Two groups cannot have one name.
     pub group_unique: bool,
+    /// Group names that differ in case only are one name.
+    pub group_unique_fold: bool,
+    /// Logins and group names that are taken although nobody is shown who has them
+    /// (github.com/Metatavu/keycloak-scim-server#74).
+    pub hidden: Vec<&'static str>,
     /// Two accounts cannot have one address; the second is answered with 500.
     pub email_unique: bool,
     /// What a page holds at most.
@@ -120,6 +164,8 @@ pub struct ScimSwitches {
     pub refuses: Vec<&'static str>,
     /// Attributes that are taken, and not kept.
     pub drops: Vec<&'static str>,
+    /// A field that is not as it should be (RFC 7643, section 2.5: null and an empty array are as none).
+    pub odd: Option<Odd>,
     /// How long an access token lives; seconds.
     pub token_life: u64,
 }
@@ -131,6 +177,8 @@ impl Default for ScimSwitches {
             patch_announced: true,
             patch_tells: true,
             member_removal: MemberRemoval::Strict,
+            member_addition: MemberAddition::Adds,
+            patch_races: false,
             filters: Filters::On,
             member_filters: Filters::On,
             filter_external_id: true,
@@ -141,6 +189,8 @@ impl Default for ScimSwitches {
             put_clears: true,
             uniqueness_told: true,
             group_unique: true,
+            group_unique_fold: false,
+            hidden: Vec::new(),
             email_unique: false,
             page_cap: 200,
             page_told: 200,
@@ -159,7 +209,47 @@ impl Default for ScimSwitches {
             not_in_lists: Vec::new(),
             refuses: Vec::new(),
             drops: Vec::new(),
+            odd: None,
             token_life: 300,
+        }
+    }
+}
+
+impl Odd {
+    /// Makes an answer odd.
+    pub(crate) fn apply(&self, answer: &mut Value) {
+        let resources = match (&self.id, answer.get("Resources").is_some()) {
+            (None, _) => return self.set(answer),
+            (Some(_), true) => {
+                answer["Resources"].as_array_mut().map(|all| all.iter_mut().collect()).unwrap_or_default()
+            }
+            (Some(_), false) => vec![answer],
+        };
+        for resource in resources {
+            if resource["id"].as_str() == self.id.as_deref() {
+                self.set(resource);
+            }
+        }
+    }
+
+    fn set(&self, value: &mut Value) {
+        let Some((parent, last)) = self.at.rsplit_once('/') else { return };
+        match value.pointer_mut(parent) {
+            Some(Value::Object(fields)) if fields.contains_key(last) => {
+                match &self.value {
+                    Some(value) => fields.insert(last.to_owned(), value.clone()),
+                    None => fields.remove(last),
+                };
+            }
+            Some(Value::Array(all)) => {
+                if let Some(place) = last.parse::<usize>().ok().filter(|place| *place < all.len()) {
+                    match &self.value {
+                        Some(value) => all[place] = value.clone(),
+                        None => drop(all.remove(place)),
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -73,7 +73,7 @@ fn check(
         return Err(Refused::new(400, Some("mutability"), "userName cannot be changed"));
     }
     let other = |item: &Arc<Item>| present.is_none_or(|present| present.id != item.id);
-    if world.user_named(&login).is_some_and(other) {
+    if world.user_named(&login).is_some_and(other) || switches.hidden.contains(&login.as_str()) {
         // Keycloak, for one, says it otherwise when it changes something.
         return Err(Refused::taken(switches.uniqueness_told));
     }

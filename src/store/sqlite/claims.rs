@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{AccountId, Cause, ConnectorName, Link, Look, Pair, Priority, RunId, Subject, TargetName, Token, UserId},
-    store::{Adopted, Claimed, Holder, Planned, StoreError, StoreResult},
+    store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
 };
 
 /// When to ask again for an account that another claim holds, whose end nobody knows.
@@ -36,6 +36,12 @@ FROM (
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
     UNION ALL
     SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 3 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 4 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 5 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
 ) h LIMIT 1";
 
@@ -132,6 +138,8 @@ impl Tx {
         let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
+        let (order, unlinked) = self.ordered(no, subject).await?;
+        let unconfirmed = self.is_unconfirmed(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
         let token = self.take(Claim {
@@ -143,6 +151,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at,
             accounts: link.iter().map(|link| link.account.clone()).collect(),
+            began: self.memory.newest_look(),
         });
         Ok(Some(Claimed {
             token,
@@ -157,6 +166,9 @@ impl Tx {
             intents,
             decided,
             not_possible,
+            order,
+            unlinked,
+            unconfirmed,
             wanted,
         }))
     }
@@ -166,6 +178,13 @@ impl Tx {
         let undo = self.memory.take(Claim { token, ..claim });
         self.undo_with(Some(undo));
         token
+    }
+
+    /// The open order about the subject's link, and the account whose link an order removed.
+    async fn ordered(&mut self, no: PairNo, subject: &Subject) -> StoreResult<(Option<LinkOrder>, Option<AccountId>)> {
+        let Some(order) = self.order(no, subject).await? else { return Ok((None, None)) };
+        let unlinked = order.unlinked.clone();
+        Ok((Some(order).filter(|order| order.ended.is_none()), unlinked))
     }
 
     /// The link of a subject that is a user.
@@ -214,6 +233,8 @@ impl Tx {
         let decided = self.decided(no, subject).await?;
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
+        let (order, unlinked) = self.ordered(no, subject).await?;
+        let unconfirmed = self.is_unconfirmed(no, subject).await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -223,6 +244,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at: now,
             accounts: account.cloned().into_iter().collect(),
+            began: self.memory.newest_look(),
         });
         Ok(Some(Claimed {
             token,
@@ -237,6 +259,9 @@ impl Tx {
             intents: Vec::new(),
             decided,
             not_possible,
+            order,
+            unlinked,
+            unconfirmed,
             wanted,
         }))
     }
@@ -283,6 +308,19 @@ impl Tx {
             .bind(no.target)
             .fetch_one(&mut self.conn)
             .await?)
+    }
+
+    /// Whether the work on another subject ended after this claim was taken, and nothing is due for it now.
+    pub(super) async fn has_ended_since(&mut self, claim: &Claim, other: &Subject) -> StoreResult<bool> {
+        if self.memory.holds_subject(claim.no, other).is_some() {
+            return Ok(false);
+        }
+        let due: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND subject = ?2)")
+            .bind(claim.no.pair)
+            .bind(other.to_string())
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(!due && self.look(claim.no, other).await?.is_some_and(|ended| ended > claim.began))
     }
 
     /// The number of the newest look that is recorded.

@@ -147,14 +147,15 @@ impl Tx {
     /// Writes a link as it is.
     pub(super) async fn put_link(&mut self, no: PairNo, link: &Link) -> StoreResult<()> {
         let given = self.group_numbers(no.target, &link.given).await?;
-        sqlx::query(
+        let before = self.packed(no, &link.user).await?;
+        let id: i64 = sqlx::query_scalar(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
              taken, adopted, given, given_count, missing_since) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
              written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
-             given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since",
+             given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since RETURNING id",
         )
         .bind(no.pair)
         .bind(no.target)
@@ -171,18 +172,41 @@ impl Tx {
         .bind(codec::pack(&given))
         .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
         .bind(link.missing_since.map(millis))
-        .execute(&mut self.conn)
+        .fetch_one(&mut self.conn)
         .await?;
+        let before = before.map(|(_, given)| given).unwrap_or_default();
+        self.index_memberships(id, &before, &given).await
+    }
+
+    /// The number of a user's link, and those of the groups that were given.
+    async fn packed(&mut self, no: PairNo, user: &UserId) -> StoreResult<Option<(i64, BTreeSet<i64>)>> {
+        let row: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, given FROM link WHERE user = ?1 AND pair = ?2")
+            .bind(user.as_str())
+            .bind(no.pair)
+            .fetch_optional(&mut self.conn)
+            .await?;
+        row.map(|(id, packed)| Ok((id, codec::unpack(&packed)?))).transpose()
+    }
+
+    /// Keeps the index of memberships as the link has them.
+    async fn index_memberships(&mut self, link: i64, before: &BTreeSet<i64>, now: &BTreeSet<i64>) -> StoreResult<()> {
+        let (more, less): (Vec<_>, Vec<_>) = (now.difference(before).collect(), before.difference(now).collect());
+        for (sql, groups) in [
+            ("INSERT OR IGNORE INTO membership (grp, link) SELECT value, ?1 FROM json_each(?2)", more),
+            ("DELETE FROM membership WHERE link = ?1 AND grp IN (SELECT value FROM json_each(?2))", less),
+        ] {
+            if !groups.is_empty() {
+                sqlx::query(sql).bind(link).bind(codec::to_json(&groups)?).execute(&mut self.conn).await?;
+            }
+        }
         Ok(())
     }
 
     /// Takes a link away.
     pub(super) async fn remove_link(&mut self, no: PairNo, user: &UserId) -> StoreResult<()> {
-        sqlx::query("DELETE FROM link WHERE user = ?1 AND pair = ?2")
-            .bind(user.as_str())
-            .bind(no.pair)
-            .execute(&mut self.conn)
-            .await?;
+        let Some((id, given)) = self.packed(no, user).await? else { return Ok(()) };
+        self.index_memberships(id, &given, &BTreeSet::new()).await?;
+        sqlx::query("DELETE FROM link WHERE id = ?1").bind(id).execute(&mut self.conn).await?;
         Ok(())
     }
 
@@ -325,16 +349,13 @@ pub(super) async fn given(conn: &mut SqliteConnection, pair: i64, group: &Target
     .fetch_optional(&mut *conn)
     .await?;
     let Some(no) = no else { return Ok(Vec::new()) };
-    let rows: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT user, given FROM link WHERE pair = ?1 AND given_count > 0 ORDER BY user")
-            .bind(pair)
-            .fetch_all(conn)
-            .await?;
-    let mut users = Vec::new();
-    for (user, packed) in rows {
-        if codec::unpack(&packed)?.contains(&no) {
-            users.push(user.into());
-        }
-    }
-    Ok(users)
+    let users: Vec<String> = sqlx::query_scalar(
+        "SELECT k.user FROM membership m CROSS JOIN link k ON k.id = m.link WHERE m.grp = ?2 AND k.pair = ?1 \
+         ORDER BY k.user",
+    )
+    .bind(pair)
+    .bind(no)
+    .fetch_all(conn)
+    .await?;
+    Ok(users.into_iter().map(UserId::from).collect())
 }

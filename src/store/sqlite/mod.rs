@@ -7,6 +7,7 @@
 mod changes;
 mod claims;
 mod codec;
+mod conditions;
 mod dropped;
 mod endings;
 mod error;
@@ -19,6 +20,7 @@ mod links;
 mod memory;
 mod names;
 mod open;
+mod orders;
 mod pairs;
 mod prune;
 mod readers;
@@ -27,6 +29,7 @@ mod requests;
 mod runs;
 mod steps;
 mod tasks;
+mod unconfirmed;
 mod wakes;
 mod writer;
 
@@ -41,7 +44,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::{
     events::{Append, limit},
@@ -52,15 +55,15 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind, HeldSet,
-        Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals, RunId,
-        RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName,
-        TaskRecord, Token, UserId,
+        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
+        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
+        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
+        TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
-        Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
+        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
+        StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -171,6 +174,12 @@ impl SqliteStore {
         let writer = Writer::start(Tx::new(conn, Arc::clone(&memory)), Arc::clone(&wakes), poll, keep);
         let file = file.to_owned();
         Self { readers: Readers::new(file.clone()), file, writer, memory, wakes, engine, temporary: false }
+    }
+
+    /// Why it cannot be written, from the first write that fails until one succeeds. The sender ends with the writer: when
+    /// the store was closed, or by a defect.
+    pub fn failing(&self) -> watch::Receiver<Option<String>> {
+        self.writer.failing()
     }
 
     /// Finishes what is under way and closes the files; another may open the store afterwards.
@@ -569,6 +578,42 @@ impl Store for SqliteStore {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
     }
 
+    async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| unconfirmed::of_pair(conn, no))
+    }
+
+    async fn confirm_links(
+        &self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [pair, stand, dropped], |tx| tx.confirm_links(&pair, run, &stand, &dropped, now))
+    }
+
+    async fn order_link(
+        &self,
+        pair: &Pair,
+        user: &UserId,
+        account: Option<&AccountId>,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let account = account.cloned();
+        job!(self, [pair, user, by], |tx| tx.order_link(&pair, &user, account.as_ref(), &by, now))
+    }
+
+    async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>> {
+        let user = user.clone();
+        of_pair!(self, pair, None, |conn, no| orders::of_user(conn, no, &user))
+    }
+
+    async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| orders::of_pair(conn, no))
+    }
+
     async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
         of_pair!(self, pair, Vec::new(), |conn, no| held::standing(conn, no))
     }
@@ -619,11 +664,15 @@ impl Store for SqliteStore {
         self.read(move |conn| Box::pin(async move { changes::read(conn, &filter).await })).await
     }
 
+    async fn totals(&self, pair: &Pair) -> StoreResult<Totals> {
+        of_pair!(self, pair, Totals::default(), |conn, no| pairs::totals(conn, no))
+    }
+
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts> {
         of_pair!(self, pair, PairCounts::default(), |conn, no| pairs::counts(conn, no, now))
     }
 
-    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<(u64, u64, Option<Timestamp>)> {
+    async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts> {
         let connector = connector.clone();
         self.read(move |conn| Box::pin(async move { events::counts(conn, &connector).await })).await
     }
@@ -642,6 +691,14 @@ impl Store for SqliteStore {
 
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         job!(self, [], |tx| tx.prune(before, limit))
+    }
+
+    async fn conditions(&self) -> StoreResult<Vec<Condition>> {
+        self.read(|conn| Box::pin(conditions::all(conn))).await
+    }
+
+    async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
+        job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -27,8 +27,13 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
+    (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
+    (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
+    (22, "unconfirmed links", include_str!("migrations/0022_unconfirmed_links.sql")),
+    (23, "memberships", include_str!("migrations/0023_memberships.sql")),
     (40, "hook refusal", include_str!("migrations/0040_hook_refusal.sql")),
+    (70, "conditions", include_str!("migrations/0070_condition.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
     model::{ConnectorName, Pair, SourceIdentity, TargetIdentity, TargetName},
-    store::{PairCounts, PairRecord, PairState, StoreResult},
+    store::{PairCounts, PairRecord, PairState, StoreResult, Totals},
 };
 
 impl Tx {
@@ -16,6 +16,11 @@ impl Tx {
         let mut records = Vec::with_capacity(pairs.len());
         for pair in pairs {
             let no = self.pair(pair).await?;
+            sqlx::query("UPDATE connector SET listens_since = ?2 WHERE no = ?1 AND listens_since IS NULL")
+                .bind(no.connector)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
             // 0: made by an event or a command before it was configured.
             sqlx::query("UPDATE pair SET since = ?2 WHERE no = ?1 AND since = 0")
                 .bind(no.pair)
@@ -121,6 +126,7 @@ impl Tx {
             // On another server their account ids mean nothing.
             sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
             self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE target = ?1", no, now).await?;
+            self.unconfirm(no).await?;
             self.audit(by, &format!("confirmed another identity of target {target}"), now).await?;
         }
         self.wake = true;
@@ -210,6 +216,22 @@ pub(super) async fn paused(conn: &mut SqliteConnection) -> StoreResult<BTreeSet<
     Ok(names.into_iter().map(ConnectorName::from).collect())
 }
 
+/// Totals of a pair, none of which is counted.
+pub(super) async fn totals(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Totals> {
+    let (active, memberships, managed): (i64, i64, i64) = sqlx::query_as(
+        "SELECT active_links, memberships, \
+         (SELECT count(DISTINCT managed) FROM source_group WHERE pair = ?1 AND managed IS NOT NULL) FROM pair WHERE no = ?1",
+    )
+    .bind(pair)
+    .fetch_one(conn)
+    .await?;
+    Ok(Totals {
+        active_links: active.unsigned_abs(),
+        memberships: memberships.unsigned_abs(),
+        managed_groups: managed.unsigned_abs(),
+    })
+}
+
 /// Counts of a pair.
 pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<PairCounts> {
     let (links, active, memberships, managed): (i64, i64, i64, i64) = sqlx::query_as(
@@ -220,16 +242,18 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
     .fetch_one(&mut *conn)
     .await?;
     let (tasks, due, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
-        "SELECT count(*), count(*) FILTER (WHERE not_before <= ?2), min(since) FROM task WHERE pair = ?1 AND dead = 0",
+        "SELECT count(*), count(*) FILTER (WHERE not_before <= ?2), min(since) \
+         FROM task INDEXED BY task_due WHERE pair = ?1 AND dead = 0",
     )
     .bind(pair)
     .bind(millis(now))
     .fetch_one(&mut *conn)
     .await?;
     let (dead, missing, held, last): (i64, i64, i64, Option<i64>) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM task WHERE pair = ?1 AND dead = 1), \
+        "SELECT (SELECT count(*) FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1), \
          (SELECT count(*) FROM link WHERE pair = ?1 AND missing_since IS NOT NULL), \
-         (SELECT count(*) FROM held_item WHERE pair = ?1 AND state = 'open'), \
+         (SELECT count(*) FROM held_item INDEXED BY held_item_standing WHERE pair = ?1 AND state = 'open' \
+             AND state IN ('open', 'approved', 'rejected')), \
          (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
     )
     .bind(pair)

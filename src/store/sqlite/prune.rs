@@ -15,7 +15,9 @@ const OLD: [&str; 4] = [
 ];
 
 /// Items that are over; open sets and rejections stay.
-const OVER: [&str; 2] = [
+const OVER: [&str; 3] = [
+    "DELETE FROM link_order WHERE (pair, user) IN \
+     (SELECT pair, user FROM link_order WHERE ended = 1 AND unlinked IS NULL AND at < ?1 LIMIT ?2)",
     "DELETE FROM held_item WHERE id IN \
      (SELECT id FROM held_item WHERE state IN ('done', 'refused', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
     "DELETE FROM held_set WHERE id IN (SELECT id FROM held_set s WHERE open = 0 AND since < ?1 \

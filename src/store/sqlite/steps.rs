@@ -67,8 +67,15 @@ impl Tx {
         if !settled.is_empty() {
             self.record_look(&claim).await?;
         }
+        let was = match (&step.order, claim.subject.as_user()) {
+            (Some(_), Some(user)) => self.link(claim.no, user).await?.map(|link| link.account),
+            _ => None,
+        };
         if let Some(done) = self.write_link(&claim, step.link, now).await? {
             return Ok(Stepped::PastLimit { done });
+        }
+        if let Some(end) = &step.order {
+            self.end_order(&claim, end, was.as_ref(), now).await?;
         }
         let mut raise = step.raise;
         if let Some(group) = step.group {

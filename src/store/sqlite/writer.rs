@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     events::Append,
@@ -75,7 +75,8 @@ impl Tx {
 
 /// A job's work is over: how it is answered once its transaction has ended.
 pub(super) struct Done {
-    pub failed: bool,
+    /// The error of the work, if it has to be taken back.
+    pub failed: Option<StoreError>,
     pub answer: Answer,
 }
 
@@ -97,6 +98,7 @@ enum Job {
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     memory: Arc<Memory>,
+    failing: watch::Receiver<Option<String>>,
 }
 
 impl Writer {
@@ -105,11 +107,12 @@ impl Writer {
     pub(super) fn start(tx: Tx, wakes: Arc<Wakes>, poll: Option<Duration>, keep: impl Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let memory = Arc::clone(&tx.memory);
+        let (fails, failing) = watch::channel(None);
         tokio::spawn(async move {
-            work(tx, queue, &wakes, poll).await;
+            work(tx, queue, &wakes, poll, fails).await;
             drop(keep);
         });
-        Self { jobs, memory }
+        Self { jobs, memory, failing }
     }
 
     /// Runs a job in a transaction. `lost` is called with the result when the caller went away meanwhile.
@@ -126,7 +129,7 @@ impl Writer {
                     Ok(tx) => job(tx).await,
                     Err(error) => Err(error),
                 };
-                let failed = result.is_err();
+                let failed = result.as_ref().err().cloned();
                 let answer = move |committed: StoreResult<()>| {
                     if let Err(Ok(value)) = reply.send(result.and_then(|value| committed.map(|()| value))) {
                         lost(&memory, value);
@@ -137,6 +140,11 @@ impl Writer {
         });
         self.send(Job::Work(work)).await?;
         result.await.map_err(|_| closed())?
+    }
+
+    /// Why the last write failed, from the first that fails until one succeeds. Its sender ends with the writer.
+    pub(super) fn failing(&self) -> watch::Receiver<Option<String>> {
+        self.failing.clone()
     }
 
     /// Appends events.
@@ -162,7 +170,13 @@ pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".into())
 }
 
-async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: Option<Duration>) {
+async fn work(
+    mut tx: Tx,
+    mut queue: mpsc::Receiver<Job>,
+    wakes: &Wakes,
+    poll: Option<Duration>,
+    fails: watch::Sender<Option<String>>,
+) {
     let mut seen = data_version(&mut tx).await;
     let mut batch = Vec::with_capacity(BATCH);
     let mut unraised = false;
@@ -189,7 +203,15 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
             }
         }
         if !appends.is_empty() || !works.is_empty() {
-            writable = commit_together(&mut tx, appends, works).await;
+            let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
+            let ended = commit_together(&mut tx, appends, works).await;
+            writable = ended.committed;
+            match ended.unwritten {
+                Some(why) => drop(fails.send_replace(Some(why))),
+                // A commit that wrote nothing proves nothing.
+                None if fails.borrow().is_some() && changes(&mut tx).await > before => drop(fails.send_replace(None)),
+                None => {}
+            }
         }
         // Again, as a claim may have been abandoned while its ending was in this batch.
         unraised = !tx.memory.end_abandoned().is_empty();
@@ -220,6 +242,11 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
     if let Some(reply) = closed {
         let _ = reply.send(());
     }
+}
+
+/// Rows that this connection has written since it was opened.
+async fn changes(tx: &mut Tx) -> Option<i64> {
+    sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut tx.conn).await.ok()
 }
 
 async fn sleep(duration: Option<Duration>) {
@@ -260,8 +287,15 @@ async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
 }
 
-/// Runs jobs in one transaction; one that fails is taken back alone. Whether it was committed.
-async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> bool {
+/// How the jobs of one transaction ended.
+struct Ended {
+    committed: bool,
+    /// Why the store could not be written, if so.
+    unwritten: Option<String>,
+}
+
+/// Runs jobs in one transaction; one that fails is taken back alone.
+async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
         jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
@@ -273,6 +307,7 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) ->
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
     let mut state = tx.run("BEGIN IMMEDIATE").await;
     let mut begin = "SAVEPOINT job";
+    let mut unwritten = None;
     for job in jobs {
         let mark = tx.undo.len();
         if state.is_ok() && !alone {
@@ -283,7 +318,8 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) ->
             Err(error) => job(Err(error.clone())).await,
         };
         answers.push(answer);
-        if failed && state.is_ok() {
+        unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
+        if failed.is_some() && state.is_ok() {
             tx.take_back(mark);
             // Fails where SQLite rolled all of it back by itself, as it may on a full disk.
             let undone = if alone { Err(nothing_left()) } else { tx.run("ROLLBACK TO job").await };
@@ -308,7 +344,16 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) ->
     for answer in answers {
         answer(committed.clone());
     }
-    committed.is_ok()
+    let unwritten = unwritten.or_else(|| committed.as_ref().err().and_then(cannot_be_written));
+    Ended { committed: committed.is_ok(), unwritten }
+}
+
+/// What a failure says about the store itself.
+fn cannot_be_written(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Unavailable(why) => Some(why.clone()),
+        StoreError::ClaimEnded | StoreError::NotFound(_) | StoreError::Failed(_) => None,
+    }
 }
 
 /// What those hear whose writes were lost with another's.

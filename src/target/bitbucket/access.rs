@@ -17,6 +17,7 @@ use crate::{
         http::Answer,
         rest::{Ask, doubt, error, fold, not_done, not_possible},
     },
+    telemetry::logs::Personal,
 };
 
 /// Global permissions, each with all that those before it allow.
@@ -113,7 +114,10 @@ impl BitbucketTarget {
         let (ruling, groups): (Vec<&str>, Vec<&str>) =
             gives.iter().filter_map(|one| one.strip_prefix(GROUP)).partition(rules);
         for group in ruling {
-            tracing::warn!("{what}: group {group} makes administrators, so it is not given back; a person may");
+            tracing::warn!(
+                what = %Personal(&what), group,
+                "the group makes administrators, so it is not granted again; an operator may"
+            );
         }
         let absent: Vec<&str> = groups.into_iter().filter(|group| !has(group)).collect();
         let rank = |permission: &&str| RANKS.iter().position(|known| known == permission);
@@ -174,7 +178,7 @@ impl BitbucketTarget {
                 if self.group_spelled(group, deadline).await?.is_some() {
                     left.push(group);
                 } else {
-                    tracing::warn!("{what}: group {group} is not there any more, so it is not given back");
+                    tracing::warn!(what = %Personal(&what), %group, "the group does not exist any more, so it is not granted again");
                 }
             }
             groups = left;

@@ -16,7 +16,7 @@ use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{doubt, error, fold, not_done},
+        rest::{doubt, error, fold, lenient::some, not_done},
     },
 };
 
@@ -113,20 +113,27 @@ impl BitbucketTarget {
         }
         let what = format!("looking for account {id} among all users");
         for _ in 0..WALKS {
-            let mut found = None;
+            let (mut found, mut unreadable) = (None, None);
             let list = List::new("/admin/users", &what, deadline);
             // All are passed by even after it was found: then each of them is found at once the next time.
             self.each(list, |user: User| {
-                let person = whole(user, &what)?;
-                self.seen.note(&person);
-                if person.id == *id {
-                    found = Some(person);
+                match whole(user, &what) {
+                    Ok(person) => {
+                        self.seen.note(&person);
+                        if person.id == *id {
+                            found = Some(person);
+                        }
+                    }
+                    Err(why) => unreadable = Some(why),
                 }
                 Ok(false)
             })
             .await?;
-            if found.is_some() {
-                return Ok(found);
+            match (found, unreadable) {
+                (Some(found), _) => return Ok(Some(found)),
+                // It may be the one.
+                (None, Some(why)) => return Err(why),
+                (None, None) => {}
             }
         }
         self.seen.forget(id);
@@ -162,7 +169,7 @@ impl BitbucketTarget {
         let groups = match self.all::<Named>(list).await? {
             Some(groups) => groups
                 .into_iter()
-                .map(|group| group.name.ok_or_else(|| doubt(format!("{what}: one came without a name."))))
+                .map(|group| some(group.name).ok_or_else(|| doubt(format!("{what}: one came without a name."))))
                 .collect::<Result<Vec<_>, _>>()?,
             None => Vec::new(),
         };
@@ -184,17 +191,25 @@ impl BitbucketTarget {
         what: &str,
         fits: impl Fn(&Person) -> bool,
     ) -> Result<Option<Person>, TargetError> {
-        let mut found = None;
+        let (mut found, mut unreadable) = (None, None);
         self.each(list, |user: User| {
-            let person = whole(user, what)?;
-            self.seen.note(&person);
-            if fits(&person) {
-                found = Some(person);
+            match whole(user, what) {
+                Ok(person) => {
+                    self.seen.note(&person);
+                    if fits(&person) {
+                        found = Some(person);
+                    }
+                }
+                // It may be the one.
+                Err(why) => unreadable = Some(why),
             }
             Ok(found.is_some())
         })
         .await?;
-        Ok(found)
+        match (found, unreadable) {
+            (None, Some(why)) => Err(why),
+            (found, _) => Ok(found),
+        }
     }
 }
 

@@ -15,7 +15,12 @@ use crate::{
 };
 
 /// What lets accounts sign in, by id.
-pub(super) type Licensed = HashMap<AccountId, Vec<String>>;
+#[derive(Debug, Default)]
+pub(super) struct Licensed {
+    access: HashMap<AccountId, Vec<String>>,
+    /// Why it may not be all.
+    incomplete: Option<String>,
+}
 
 impl BitbucketTarget {
     /// One page of all accounts, service users left out.
@@ -36,11 +41,11 @@ impl BitbucketTarget {
             if person.service {
                 continue;
             }
-            let access = licensed.get(&person.id).cloned().unwrap_or_default();
+            let access = licensed.access.get(&person.id).cloned().unwrap_or_default();
             items.push(person.into_account(&known, None, access));
         }
         let unread = (lost > 0).then(|| format!("{lost} accounts came without id, name or active"));
-        Ok(Page { items, next: leaf.next, doubt: leaf.doubt.or(unread) })
+        Ok(Page { items, next: leaf.next, doubt: leaf.doubt.or(unread).or(licensed.incomplete.clone()) })
     }
 
     /// What lets whom sign in, read anew for each listing.
@@ -52,16 +57,18 @@ impl BitbucketTarget {
     }
 
     async fn read_licensed(&self, known: &Known) -> Result<Licensed, TargetError> {
-        let mut licensed = Licensed::new();
+        let mut licensed = Licensed::default();
         for (group, _) in known.grants.groups.values() {
-            for person in self.people_in(group, None).await? {
-                licensed.entry(person.id).or_default().push(format!("{GROUP}{group}"));
+            let (people, why) = self.people_in(group, None).await?;
+            licensed.incomplete = licensed.incomplete.or(why);
+            for person in people {
+                licensed.access.entry(person.id).or_default().push(format!("{GROUP}{group}"));
             }
         }
         for (id, permission) in &known.grants.users {
-            licensed.entry(id.clone()).or_default().push(format!("{PERMISSION}{permission}"));
+            licensed.access.entry(id.clone()).or_default().push(format!("{PERMISSION}{permission}"));
         }
-        for access in licensed.values_mut() {
+        for access in licensed.access.values_mut() {
             access.sort_unstable();
         }
         Ok(licensed)

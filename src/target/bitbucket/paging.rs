@@ -8,7 +8,7 @@ use crate::{
     model::ErrorClass,
     target::{
         TargetError,
-        rest::{Ask, doubt, not_done},
+        rest::{Ask, doubt, lenient::Entries, not_done},
     },
 };
 
@@ -44,7 +44,7 @@ impl<'a> List<'a> {
 
 /// One page.
 pub(super) struct Leaf<T> {
-    pub values: Vec<T>,
+    pub values: Entries<T>,
     /// Where the next one begins.
     pub next: Option<String>,
     /// Why there may be more than will be told.
@@ -53,7 +53,7 @@ pub(super) struct Leaf<T> {
 
 impl BitbucketTarget {
     /// One page of a list; `None` where Bitbucket says that the user or group that it is of is not there.
-    pub(super) async fn leaf<T: DeserializeOwned>(
+    pub(super) async fn leaf<T: DeserializeOwned + Default>(
         &self,
         list: List<'_>,
         start: Option<&str>,
@@ -76,6 +76,7 @@ impl BitbucketTarget {
             };
         };
         let (next, doubt) = match (page.is_last_page, page.next_page_start) {
+            _ if !page.values.told => (None, Some("a page came without its list".to_owned())),
             (Some(true), _) | (None, None) => (None, None),
             (Some(false), None) => (None, Some("Bitbucket says that more follows, but not where".to_owned())),
             (_, Some(next)) if next <= at => {
@@ -87,7 +88,10 @@ impl BitbucketTarget {
     }
 
     /// All of a list, which is an error where it may not be all.
-    pub(super) async fn all<T: DeserializeOwned>(&self, list: List<'_>) -> Result<Option<Vec<T>>, TargetError> {
+    pub(super) async fn all<T: DeserializeOwned + Default>(
+        &self,
+        list: List<'_>,
+    ) -> Result<Option<Vec<T>>, TargetError> {
         let mut all = Vec::new();
         self.each(list, |value| {
             all.push(value);
@@ -99,7 +103,7 @@ impl BitbucketTarget {
 
     /// Goes through a list until `seen` says that it has seen enough; `Some(true)` if it did, `None` where there is no
     /// such list.
-    pub(super) async fn each<T: DeserializeOwned>(
+    pub(super) async fn each<T: DeserializeOwned + Default>(
         &self,
         list: List<'_>,
         mut seen: impl FnMut(T) -> Result<bool, TargetError>,

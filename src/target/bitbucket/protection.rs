@@ -9,21 +9,23 @@ use jiff::Timestamp;
 
 use super::{
     BitbucketTarget,
-    find::whole,
     paging::List,
     wire::{Permitted, Person, User},
 };
 use crate::{
-    model::{AccountId, Operation},
+    model::{AccountId, ErrorClass, Operation},
     target::{
         TargetError, TargetErrorKind,
         rest::{Ask, Protection, atlassian, doubt, ended, error, fold},
     },
 };
 
-/// Whether a global permission makes an administrator.
+/// A permission that Bitbucket did not name.
+const UNNAMED: &str = "unnamed";
+
+/// Whether a global permission makes an administrator; one that is not known may.
 pub(super) fn administers(permission: &str) -> bool {
-    matches!(permission, "ADMIN" | "SYS_ADMIN")
+    !matches!(permission, "LICENSED_USER" | "PROJECT_CREATE")
 }
 
 /// How what lets an account sign in is written: a licensed group, a permission of its own.
@@ -89,7 +91,7 @@ impl BitbucketTarget {
         }
         let mut active = HashSet::new();
         for group in &known.protection.marked {
-            let members = self.people_in(group, deadline).await?.into_iter();
+            let members = self.people_in(group, deadline).await?.0.into_iter();
             active.extend(members.filter(|person| person.active).map(|person| person.id));
         }
         let direct = self.permitted(None, deadline).await?.into_iter();
@@ -146,12 +148,12 @@ impl BitbucketTarget {
     /// Who has which global permission, read anew.
     pub(super) async fn grants(&self, deadline: Option<Timestamp>) -> Result<Grants, TargetError> {
         let what = "reading the global permissions of groups";
-        let lacks = || doubt(format!("{what}: one came without its group or permission."));
+        let lacks = || doubt(format!("{what}: one came without its group."));
         let all = self.all::<Permitted>(List::new("/admin/permissions/groups", what, deadline)).await?;
         let mut groups = HashMap::new();
         for one in all.unwrap_or_default() {
             let name = one.group.and_then(|group| group.name).ok_or_else(lacks)?;
-            groups.insert(fold(&name), (name, one.permission.ok_or_else(lacks)?));
+            groups.insert(fold(&name), (name, one.permission.unwrap_or_else(|| UNNAMED.to_owned())));
         }
         let users = self.permitted(None, deadline).await?;
         Ok(Grants { groups, users: users.into_iter().map(|(id, permission, _)| (id, permission)).collect() })
@@ -164,7 +166,7 @@ impl BitbucketTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Vec<(AccountId, String, User)>, TargetError> {
         let what = "reading the global permissions of users";
-        let lacks = || doubt(format!("{what}: one came without its user's id or permission."));
+        let lacks = || doubt(format!("{what}: one came without its user's id."));
         let mut list = List::new("/admin/permissions/users", what, deadline);
         if let Some(filter) = filter {
             list = list.filter(filter);
@@ -173,17 +175,28 @@ impl BitbucketTarget {
         let each = all.into_iter().map(|one| {
             let user = one.user.ok_or_else(lacks)?;
             let id = user.id.ok_or_else(lacks)?;
-            Ok((id.to_string().into(), one.permission.ok_or_else(lacks)?, user))
+            Ok((id.to_string().into(), one.permission.unwrap_or_else(|| UNNAMED.to_owned()), user))
         });
         each.collect()
     }
 
-    /// All members of a group; nobody where there is no such group.
-    pub(super) async fn people_in(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<Person>, TargetError> {
+    /// All members of a group, and why these may not be all; nobody where there is no such group.
+    pub(super) async fn people_in(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<(Vec<Person>, Option<String>), TargetError> {
         let what = format!("reading the members of {group}");
         let list = List::new("/admin/groups/more-members", &what, deadline).of(group);
-        let members = self.all::<User>(list).await?.unwrap_or_default();
-        members.into_iter().map(|user| whole(user, &what)).collect()
+        let members = match self.all::<User>(list).await {
+            Err(error) if error.class() == ErrorClass::Doubt => return Ok((Vec::new(), Some(error.text))),
+            members => members?.unwrap_or_default(),
+        };
+        let came = members.len();
+        let people: Vec<Person> = members.into_iter().filter_map(User::whole).collect();
+        let lost = came - people.len();
+        let why = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
+        Ok((people, why))
     }
 
     async fn read_known(&self, deadline: Option<Timestamp>) -> Result<Known, TargetError> {
@@ -192,9 +205,11 @@ impl BitbucketTarget {
         let marked = grants.administrators();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
         groups.extend(marked.iter().cloned());
-        let mut members = HashSet::new();
+        let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &groups {
-            members.extend(self.people_in(group, deadline).await?.into_iter().map(|person| person.id.to_string()));
+            let (people, why) = self.people_in(group, deadline).await?;
+            members.extend(people.into_iter().map(|person| person.id.to_string()));
+            incomplete = incomplete.or(why);
         }
         let people = grants.users.iter().filter(|(_, permission)| administers(permission));
         let people = people
@@ -207,6 +222,7 @@ impl BitbucketTarget {
             members,
             users: self.protected_users.iter().map(|name| fold(name)).collect(),
             duplicates: HashMap::new(),
+            incomplete,
         };
         Ok(Known { protection, grants })
     }

@@ -1,32 +1,47 @@
 //! Bitbucket's JSON. Every field may be missing; fields that are not known are passed over.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::model::AccountId;
+use crate::{
+    model::AccountId,
+    target::rest::lenient::{Entries, maybe, some},
+};
 
 /// A page of any list.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound = "T: DeserializeOwned + Default")]
 pub(super) struct PageOf<T> {
+    #[serde(default, deserialize_with = "maybe")]
     pub is_last_page: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub next_page_start: Option<i64>,
-    pub values: Vec<T>,
+    #[serde(default = "Entries::default")]
+    pub values: Entries<T>,
 }
 
 /// A user as listings and answers tell one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
+    #[serde(default, deserialize_with = "maybe")]
     pub id: Option<i64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub email_address: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub active: Option<bool>,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "maybe")]
     pub kind: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub directory_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub deletable: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub mutable_details: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub mutable_groups: Option<bool>,
 }
 
@@ -51,7 +66,7 @@ pub(super) struct Person {
 impl User {
     /// `None` if an answer lacks what every user has.
     pub(super) fn whole(self) -> Option<Person> {
-        let (id, name, active) = (self.id?, self.name?, self.active?);
+        let (id, name, active) = (self.id?, some(self.name)?, self.active?);
         Some(Person {
             id: id.to_string().into(),
             email: self.email_address.filter(|email| !email.trim().is_empty()),
@@ -88,16 +103,20 @@ impl Person {
 }
 
 /// Whatever has a name: a group, above all.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Named {
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
 }
 
 /// A group or user with its highest global permission.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Permitted {
+    #[serde(default, deserialize_with = "maybe")]
     pub group: Option<Named>,
+    #[serde(default, deserialize_with = "maybe")]
     pub user: Option<User>,
+    #[serde(default, deserialize_with = "maybe")]
     pub permission: Option<String>,
 }
 
@@ -143,6 +162,7 @@ pub(super) struct Picked<'a> {
 /// `GET /application-properties`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Properties {
+    #[serde(default, deserialize_with = "maybe")]
     pub version: Option<String>,
 }
 
@@ -150,8 +170,11 @@ pub(super) struct Properties {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Licence {
+    #[serde(default, deserialize_with = "maybe")]
     pub maximum_number_of_users: Option<i64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub unlimited_number_of_users: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub status: Option<LicenceStatus>,
 }
 
@@ -159,7 +182,9 @@ pub(super) struct Licence {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenceStatus {
+    #[serde(default, deserialize_with = "maybe")]
     pub current_number_of_users: Option<i64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub server_id: Option<String>,
 }
 
@@ -196,21 +221,26 @@ impl Directories {
 /// One user directory.
 #[derive(Debug, Deserialize)]
 pub(super) struct Directory {
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "maybe")]
     pub kind: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub active: Option<bool>,
 }
 
 /// What Bitbucket says when it refuses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
+    #[serde(default, deserialize_with = "maybe")]
     pub errors: Option<Vec<RefusalMessage>>,
 }
 
 /// One message of it.
 #[derive(Debug, Deserialize)]
 pub(super) struct RefusalMessage {
+    #[serde(default, deserialize_with = "maybe")]
     pub context: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub message: Option<String>,
 }

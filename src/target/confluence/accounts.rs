@@ -12,7 +12,7 @@ use crate::{
     model::{Account, AccountId, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, Protection, doubt, error, fold},
+        rest::{Ask, Protection, doubt, error, fold, lenient::some},
     },
 };
 
@@ -32,7 +32,7 @@ impl User {
     /// The account that Confluence tells of; `None` if an answer lacks what every account has.
     pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
         let active = self.active()?;
-        let (key, name) = (self.key?, self.username?);
+        let (key, name) = (some(self.key)?, some(self.username)?);
         Some(Account {
             protected: protection.account(&key, &name, groups.as_deref()),
             immutable: None,
@@ -81,7 +81,8 @@ impl ConfluenceTarget {
             Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => None,
             groups => groups?,
         };
-        user.into_account(&protection, groups).map(Some).ok_or_else(|| lacking(what))
+        let account = user.into_account(&protection, groups).ok_or_else(|| lacking(what))?;
+        self.protected_by_groups(account, deadline).await.map(Some)
     }
 
     /// A user with key, login and status; `None` if there is none.
@@ -108,7 +109,8 @@ impl ConfluenceTarget {
         {
             user.status = Some(if active { "current" } else { "deactivated" }.to_owned());
         }
-        let whole = user.key.is_some() && user.username.is_some() && user.active().is_some();
+        let is_told = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
+        let whole = is_told(&user.key) && is_told(&user.username) && user.active().is_some();
         if whole { Ok(user) } else { Err(lacking(what)) }
     }
 
@@ -131,7 +133,7 @@ impl ConfluenceTarget {
             let page: ResultPage<Group> = self.rest.read(&ask).await?;
             let (next, mut why) = page.next(at);
             for group in page.results {
-                match group.name {
+                match some(group.name) {
                     Some(name) => groups.push(TargetGroupId::from(fold(&name))),
                     None => why = Some("a group came without a name".to_owned()),
                 }

@@ -11,7 +11,11 @@ use crate::{
     model::{Account, ErrorClass},
     target::{
         Page, TargetError,
-        rest::{Ask, Protection, not_done},
+        rest::{
+            Ask, Protection,
+            lenient::{Entries, some},
+            not_done, unless_unreadable,
+        },
     },
 };
 
@@ -65,25 +69,27 @@ impl ConfluenceTarget {
     /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
     async fn accounts_from(
         &self,
-        users: Vec<User>,
+        users: Entries<User>,
         protection: &Protection,
         doubts: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
         let mut accounts = Vec::with_capacity(users.len());
         let mut unknown = 0_usize;
         for user in users.into_iter().filter(User::known) {
-            let (key, name) = (user.key.clone(), user.username.clone());
-            let account = match (user.into_account(protection, None), key, name) {
-                (Some(account), ..) => Some(account),
-                (None, Some(key), _) => self.account_by_key(&key.into(), None).await?,
-                (None, None, Some(name)) => self.account_by_login(&name, None).await?,
-                (None, None, None) => None,
+            let (key, name) = (some(user.key.clone()), some(user.username.clone()));
+            let read = match (user.into_account(protection, None), key, name) {
+                (Some(account), ..) => Ok(Some(account)),
+                (None, Some(key), _) => self.account_by_key(&key.into(), None).await,
+                (None, None, Some(name)) => self.account_by_login(&name, None).await,
+                (None, None, None) => {
+                    unknown += 1;
+                    continue;
+                }
             };
-            unknown += usize::from(account.is_none());
-            accounts.extend(account);
+            accounts.extend(unless_unreadable(read)?);
         }
         if unknown > 0 {
-            doubts.push(format!("{unknown} accounts came that could not be read"));
+            doubts.push(format!("{unknown} accounts came without key and login"));
         }
         Ok(accounts)
     }

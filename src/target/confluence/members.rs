@@ -13,7 +13,7 @@ use crate::{
     model::{AccountId, TargetGroupId},
     target::{
         Applied, Page, Target, TargetError,
-        rest::{Ask, applied, fold},
+        rest::{Ask, applied, fold, lenient::some},
     },
 };
 
@@ -53,7 +53,7 @@ impl ConfluenceTarget {
         let Some(page) = self.members_page(group, at, deadline).await? else { return Ok(None) };
         let (next, why) = page.next(at);
         let known = page.results.into_iter().filter(User::known);
-        let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| user.key).partition(Option::is_some);
+        let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| some(user.key)).partition(Option::is_some);
         let keyless = (!lacking.is_empty()).then(|| format!("{} members of {group} came without a key", lacking.len()));
         Ok(Some(Page {
             items: items.into_iter().flatten().map(AccountId::from).collect(),

@@ -14,7 +14,7 @@ mod settings;
 mod users;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use self::dialect::CONFLUENCE;
 use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, no_group_rename},
+    rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -44,6 +44,9 @@ pub struct ConfluenceTarget {
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
+    standings: Standings,
+    /// Whether this Confluence tells of a group whether it makes administrators.
+    tells_standing: AtomicBool,
 }
 
 impl ConfluenceTarget {
@@ -55,6 +58,8 @@ impl ConfluenceTarget {
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
+            standings: Standings::default(),
+            tells_standing: AtomicBool::new(false),
         })
     }
 }
@@ -94,6 +99,7 @@ impl Target for ConfluenceTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_fatal_end(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,

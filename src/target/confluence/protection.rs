@@ -1,6 +1,9 @@
 //! What must not be changed: our own account, administrators and their groups.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use jiff::Timestamp;
 
@@ -12,8 +15,8 @@ use super::{
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation},
     target::{
-        TargetError,
-        rest::{Ask, Protection, doubt, ended, fold, not_done, segment},
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, doubt, ended, error, fold, not_done, segment},
     },
 };
 
@@ -38,11 +41,15 @@ impl ConfluenceTarget {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_end(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
         // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
             let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
             let administers = match now.groups {
-                Some(groups) => groups.iter().any(|group| protection.groups.contains(group.as_str())),
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
                 None => self.fresh_protection().await?.members.contains(account.as_str()),
             };
             if !administers {
@@ -50,7 +57,7 @@ impl ConfluenceTarget {
             }
         }
         let mut active = HashSet::new();
-        for group in &protection.marked {
+        for group in &marked {
             let members = self.all_members(group, Some(deadline)).await?;
             let able = members.into_iter().filter(|user| user.active() == Some(true));
             active.extend(able.filter_map(|user| user.key.map(AccountId::from)));
@@ -74,8 +81,9 @@ impl ConfluenceTarget {
         let own_id = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
         let (marked, _) = self.marked_groups(&own_id, deadline).await?;
+        self.standings.renew(marked.iter().map(|name| (name.clone(), true)));
         groups.extend(marked.iter().cloned());
-        let mut members = HashSet::new();
+        let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &groups {
             if place("", group).is_err() {
                 return Err(not_done(
@@ -86,10 +94,14 @@ impl ConfluenceTarget {
                     ),
                 ));
             }
-            members.extend(self.all_members(group, deadline).await?.into_iter().filter_map(|user| user.key));
+            match self.all_members(group, deadline).await {
+                Ok(found) => members.extend(found.into_iter().filter_map(|user| user.key)),
+                Err(error) if error.class() == ErrorClass::Doubt => incomplete = Some(error.text),
+                Err(error) => return Err(error),
+            }
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { own_id, groups, marked, members, users, ..Protection::default() })
+        Ok(Protection { own_id, groups, marked, members, users, incomplete, ..Protection::default() })
     }
 
     /// The groups that are known to make administrators, and whether we are in one of them. Confluence has no list of
@@ -112,6 +124,61 @@ impl ConfluenceTarget {
         Ok((marked, are_we))
     }
 
+    /// Protects an account that is in a group which makes administrators and was not known to: Confluence lists no such
+    /// groups, but 10 tells it of each.
+    pub(super) async fn protected_by_groups(
+        &self,
+        mut account: Account,
+        deadline: Option<Timestamp>,
+    ) -> Result<Account, TargetError> {
+        if account.protected.is_some() {
+            return Ok(account);
+        }
+        for group in account.groups.iter().flatten() {
+            let known = match self.standings.known(group.as_str()) {
+                Some(known) => known,
+                None => {
+                    let told = self.makes_administrators(group.as_str(), deadline).await?;
+                    self.standings.learn(group.to_string(), told);
+                    told
+                }
+            };
+            match known {
+                Some(true) => {
+                    account.protected = Some(format!("a member of {group}, which makes administrators"));
+                    self.standings.protect(&account.id);
+                    break;
+                }
+                Some(false) => {}
+                // One that does not tell of this group tells of none.
+                None => break,
+            }
+        }
+        Ok(account)
+    }
+
+    /// Refuses to update an account that a listing could not know to be protected, so that it is read again. What removes
+    /// is read again in any case.
+    pub(super) async fn refuse_unseen_administrator(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let Operation::UpdateUser { account: id, .. } = operation else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        let complete = !self.tells_standing.load(Ordering::Relaxed) && protection.incomplete.is_none();
+        if complete || protection.account(id.as_str(), "", None).is_some() {
+            return Ok(());
+        }
+        match self.account_by_key(id, Some(deadline)).await?.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a group makes administrators; `None` where this Confluence, or our rights, do not tell.
     pub(super) async fn makes_administrators(
         &self,
@@ -125,6 +192,7 @@ impl ConfluenceTarget {
             return Ok(None);
         }
         let permissions: Option<Vec<GlobalPermission>> = serde_json::from_slice(&answer.body).ok();
+        self.tells_standing.fetch_or(permissions.is_some(), Ordering::Relaxed);
         Ok(permissions.map(|all| all.iter().any(GlobalPermission::administers)))
     }
 

@@ -1,19 +1,24 @@
 //! Confluence's JSON. Every field may be missing; fields that are not known are passed over.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::target::rest::lenient::{Entries, maybe};
 
 /// A user, as `GET /user`, listings and members tell it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
     /// `known`; `unknown` for what is left of a deleted one, `anonymous` for nobody.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "maybe")]
     pub kind: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub username: Option<String>,
-    #[serde(rename = "userKey")]
+    #[serde(rename = "userKey", default, deserialize_with = "maybe")]
     pub key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
     /// Told only where `expand=status` asks for it.
+    #[serde(default, deserialize_with = "maybe")]
     pub status: Option<String>,
 }
 
@@ -34,8 +39,9 @@ impl User {
 }
 
 /// A group; also the body that makes one.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Group {
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
 }
 
@@ -72,23 +78,26 @@ pub(super) struct UserChange<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Made {
-    #[serde(rename = "userKey")]
+    #[serde(rename = "userKey", default, deserialize_with = "maybe")]
     pub key: Option<String>,
 }
 
 /// One page of anything.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound = "T: DeserializeOwned + Default")]
 pub(super) struct ResultPage<T> {
-    pub results: Vec<T>,
+    #[serde(default = "Entries::default")]
+    pub results: Entries<T>,
+    #[serde(default, deserialize_with = "maybe")]
     pub total_count: Option<usize>,
-    #[serde(rename = "_links")]
+    #[serde(rename = "_links", default, deserialize_with = "maybe")]
     pub links: Option<Links>,
 }
 
 /// Where a page goes on.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Links {
+    #[serde(default, deserialize_with = "maybe")]
     pub next: Option<String>,
 }
 
@@ -96,6 +105,9 @@ impl<T> ResultPage<T> {
     /// Where the next page begins, if this one began at `at`, and why the listing may not be whole. The server may give
     /// fewer than were asked for, and leave out what we may not see, so only its own link tells whether more follows.
     pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
+        if !self.results.told {
+            return (None, Some("a page came without its list".to_owned()));
+        }
         let end = at + self.results.len();
         let Some(link) = self.links.as_ref().and_then(|links| links.next.as_deref()) else {
             let short = self.total_count.filter(|total| end < *total);
@@ -122,13 +134,16 @@ fn start_of(link: &str) -> Option<usize> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerInformation {
+    #[serde(default, deserialize_with = "maybe")]
     pub base_url: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub version: Option<String>,
 }
 
 /// One global permission of a group.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct GlobalPermission {
+    #[serde(default, deserialize_with = "maybe")]
     pub operation: Option<PermittedOperation>,
 }
 
@@ -136,6 +151,7 @@ pub(super) struct GlobalPermission {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PermittedOperation {
+    #[serde(default, deserialize_with = "maybe")]
     pub operation_key: Option<String>,
 }
 
@@ -150,6 +166,7 @@ impl GlobalPermission {
 /// What deleting a user answers: the task that does it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Submitted {
+    #[serde(default, deserialize_with = "maybe")]
     pub id: Option<String>,
 }
 
@@ -157,15 +174,18 @@ pub(super) struct Submitted {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LongTask {
+    #[serde(default, deserialize_with = "maybe")]
     pub percentage_complete: Option<u32>,
+    #[serde(default, deserialize_with = "maybe")]
     pub successful: Option<bool>,
     #[serde(default)]
-    pub messages: Vec<TaskMessage>,
+    pub messages: Entries<TaskMessage>,
 }
 
 /// What a task says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct TaskMessage {
+    #[serde(default, deserialize_with = "maybe")]
     pub translation: Option<String>,
 }
 
@@ -192,14 +212,18 @@ impl Seats {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Refusal {
+    #[serde(default, deserialize_with = "maybe")]
     pub status_code: Option<u16>,
+    #[serde(default, deserialize_with = "maybe")]
     pub message: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub data: Option<Validation>,
 }
 
 /// What its validation found.
 #[derive(Debug, Deserialize)]
 pub(super) struct Validation {
+    #[serde(default, deserialize_with = "maybe")]
     pub errors: Option<serde_json::Value>,
 }
 
@@ -209,7 +233,7 @@ mod tests {
 
     fn page(count: usize, next: Option<&str>, total: Option<usize>) -> ResultPage<()> {
         let links = Some(Links { next: next.map(str::to_owned) });
-        ResultPage { results: vec![(); count], total_count: total, links }
+        ResultPage { results: vec![(); count].into(), total_count: total, links }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     target::{
         Applied, Page, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, applied, error, fold, not_done, not_possible},
+        rest::{Ask, applied, doubt, error, fold, not_done, not_possible},
     },
 };
 
@@ -63,8 +63,10 @@ impl CrowdTarget {
         }
         let group: Group = self.rest.parse(&ask, &answer)?;
         let inactive = || (group.active == Some(false)).then(|| INACTIVE.to_owned());
-        let (id, protected) = (TargetGroupId::from(fold(&group.name)), protection.group(&group.name).or_else(inactive));
-        Ok((fold(&group.name) == fold(name)).then_some(TargetGroup { id, name: group.name, protected }))
+        // It is the one that was asked for by its name.
+        let spelled = group.name.unwrap_or_else(|| name.trim().to_owned());
+        let (id, protected) = (TargetGroupId::from(fold(&spelled)), protection.group(&spelled).or_else(inactive));
+        Ok((fold(&spelled) == fold(name)).then_some(TargetGroup { id, name: spelled, protected }))
     }
 
     /// One page of a group's direct members.
@@ -108,11 +110,13 @@ impl CrowdTarget {
             return Err(self.refused_read(&ask, &answer));
         }
         let page: Users = self.rest.parse(&ask, &answer)?;
-        let brought = place.take(page.users, |user| user.name.as_deref());
+        let told = page.users.told;
+        let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
         let moved = brought.moved.then(|| format!("the members of {group} changed while they were read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
-        Ok(Some(Members { users, next: brought.next, doubt: moved.or(unread) }))
+        let unlisted = (!told).then(|| format!("the members of {group} came without their list"));
+        Ok(Some(Members { users, next: brought.next, doubt: unlisted.or(moved).or(unread) }))
     }
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -218,7 +222,10 @@ impl CrowdTarget {
         match (answer.status, reason(&answer).as_str()) {
             (status, _) if status.is_success() => {
                 let page: super::wire::Groups = self.rest.parse(&ask, &answer)?;
-                Ok(page.groups.iter().any(|found| fold(&found.name) == fold(group)))
+                if !page.groups.told {
+                    return Err(doubt(format!("{what}: the answer came without its list.")));
+                }
+                Ok(page.groups.iter().filter_map(|found| found.name.as_deref()).any(|found| fold(found) == fold(group)))
             }
             (StatusCode::NOT_FOUND, "MEMBERSHIP_NOT_FOUND" | "GROUP_NOT_FOUND" | "USER_NOT_FOUND") => Ok(false),
             _ => Err(self.refused_read(&ask, &answer)),

@@ -51,7 +51,8 @@ impl CrowdTarget {
             return Err(self.refused_read(&ask, &answer));
         }
         let page: Users = self.rest.parse(&ask, &answer)?;
-        let brought = place.take(page.users, |user| user.name.as_deref());
+        let told_list = page.users.told;
+        let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
         // A list that does not expand attributes may show each account with none.
         if users
@@ -68,7 +69,8 @@ impl CrowdTarget {
         let items = users.into_iter().filter_map(account).collect();
         let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
         let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
-        Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: moved.or(unread) })
+        let unlisted = (!told_list).then(|| "a page of accounts came without its list".to_owned());
+        Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: unlisted.or(moved).or(unread) })
     }
 
     /// A list of groups to its end; an empty one where Crowd says that the group is not there, or that there
@@ -88,8 +90,9 @@ impl CrowdTarget {
                 _ => return Err(self.refused_read(&ask, &answer)),
             }
             let page: Groups = self.rest.parse(&ask, &answer)?;
-            let brought = place.take(page.groups, |group| Some(&group.name));
-            walked.names.extend(brought.items.into_iter().map(|group| group.name));
+            walked.moved |= !page.groups.told || page.groups.iter().any(|group| group.name.is_none());
+            let brought = place.take(page.groups.into_iter().collect(), |group| group.name.as_deref());
+            walked.names.extend(brought.items.into_iter().filter_map(|group| group.name));
             walked.moved |= brought.moved;
             match brought.next {
                 Some(next) => place = next,

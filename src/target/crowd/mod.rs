@@ -126,6 +126,7 @@ impl Target for CrowdTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_fatal_end(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,

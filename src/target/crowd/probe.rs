@@ -148,7 +148,7 @@ impl CrowdTarget {
             return Err(self.refused_read(&ask, &answer));
         }
         let page: Users = self.rest.parse(&ask, &answer)?;
-        Ok((version, answer, page.users))
+        Ok((version, answer, page.users.into_iter().collect()))
     }
 
     /// Sees whether groups can be read.

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::{CrowdTarget, listing::WALKS, paging::Place, settings::ADMINISTRATORS, wire::User};
 use crate::{
-    model::{AccountId, Operation},
+    model::{AccountId, ErrorClass, Operation},
     target::{
-        TargetError,
-        rest::{Ask, Protection, ended, fold},
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, ended, error, fold},
     },
 };
 
@@ -51,21 +51,58 @@ impl CrowdTarget {
         Ok(())
     }
 
+    /// Refuses to change an account that a listing could not know to be protected, so that it is read again. What removes
+    /// is read again in any case.
+    pub(super) async fn refuse_unseen_administrator(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let (Operation::UpdateUser { account: id, .. } | Operation::RenameUser { account: id, .. }) = operation else {
+            return Ok(());
+        };
+        let protection = self.protection(Some(deadline)).await?;
+        if protection.incomplete.is_none() || protection.account(id.as_str(), "", None).is_some() {
+            return Ok(());
+        }
+        match self.account_by_id(id, Some(deadline)).await?.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+            )),
+            None => Ok(()),
+        }
+    }
+
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let named: HashSet<String> =
             self.protected_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
         let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
+        let mut incomplete = None;
         for group in named {
             // A name that this Crowd does not have protects nobody.
-            let Some(users) = self.all_members(&group, deadline).await? else { continue };
+            let users = match self.all_members(&group, deadline).await {
+                Ok(Some(users)) => users,
+                Ok(None) => continue,
+                // Its members are protected all the same, by the groups that each of them shows.
+                Err(error) if is_unreadable(&error) => {
+                    incomplete = Some(error.text);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             members.extend(users.iter().filter_map(User::id).map(|id| id.to_string()));
-            groups.extend(self.child_groups(&group, deadline).await?);
+            match self.child_groups(&group, deadline).await {
+                Ok(children) => groups.extend(children),
+                Err(error) if is_unreadable(&error) => incomplete = Some(error.text),
+                Err(error) => return Err(error),
+            }
             if ADMINISTRATORS.contains(&group.as_str()) {
                 marked.insert(group);
             }
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { groups, marked, members, users, ..Protection::default() })
+        Ok(Protection { groups, marked, members, users, incomplete, ..Protection::default() })
     }
 
     /// All members of a group, those of its sub-groups among them; `None` if there is no such group. Whoever was in it
@@ -106,4 +143,9 @@ impl CrowdTarget {
         }
         Ok(children)
     }
+}
+
+/// Whether an answer came that says nothing, be it a refusal without its reason.
+fn is_unreadable(error: &TargetError) -> bool {
+    error.class() == ErrorClass::Doubt || error.kind == TargetErrorKind::NotFound
 }

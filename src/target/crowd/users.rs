@@ -10,7 +10,7 @@ use crate::{
     model::{Account, AccountId, TargetGroupId},
     target::{
         TargetError,
-        rest::{Ask, Protection, doubt, fold},
+        rest::{Ask, Protection, doubt, fold, lenient::some, unless_unreadable},
     },
 };
 
@@ -35,7 +35,7 @@ impl User {
 
     /// The account that Crowd tells of; `None` if an answer lacks what every account has.
     pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
-        let (id, name, active) = (self.id()?, self.name?, self.active?);
+        let (id, name, active) = (self.id()?, some(self.name)?, self.active?);
         let display_name = self.display_name.filter(|shown| !shown.trim().is_empty());
         Some(Account {
             protected: protection.account(id.as_str(), &name, groups.as_deref()),
@@ -119,7 +119,7 @@ impl CrowdTarget {
             return Err(self.refused_read(ask, &answer));
         }
         let user: User = self.rest.parse(ask, &answer)?;
-        if user.name.is_none() || user.active.is_none() {
+        if user.name.as_deref().is_none_or(|name| name.trim().is_empty()) || user.active.is_none() {
             return Err(doubt(format!("{}: Crowd's answer lacks name or active.", ask.what)));
         }
         Ok(Some(user))
@@ -152,12 +152,15 @@ impl CrowdTarget {
     pub(super) async fn complete(&self, users: Vec<User>) -> Result<(Vec<User>, usize), TargetError> {
         let (mut whole, mut unknown) = (Vec::with_capacity(users.len()), 0);
         for user in users {
-            let read = match (&user.name, user.active) {
+            let read = match (&some(user.name.clone()), user.active) {
                 (Some(_), Some(_)) => Some(user),
-                (Some(name), None) => self.user_by_login(name, None).await?,
-                (None, _) => None,
+                // One that cannot be read fails when it is read for its own sake.
+                (Some(name), None) => unless_unreadable(self.user_by_login(name, None).await)?,
+                (None, _) => {
+                    unknown += 1;
+                    None
+                }
             };
-            unknown += usize::from(read.is_none());
             whole.extend(read);
         }
         Ok((whole, unknown))

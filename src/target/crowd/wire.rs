@@ -3,20 +3,31 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::target::rest::lenient::{Entries, maybe};
+
 /// A user. Lists that were not told to expand their entries give the name alone.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct User {
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub first_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub last_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub email: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub active: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub directory_name: Option<String>,
     /// `{"attributes": [{"name": …, "values": […]}]}`, read by [`attribute`](Self::attribute): in whatever shape it comes, it
     /// is no reason to know nothing of the user.
+    #[serde(default, deserialize_with = "maybe")]
     pub attributes: Option<Value>,
 }
 
@@ -91,31 +102,37 @@ pub(super) struct GroupWrite<'a> {
 /// A group.
 #[derive(Debug, Deserialize)]
 pub(super) struct Group {
-    pub name: String,
+    #[serde(default, deserialize_with = "maybe")]
+    pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub active: Option<bool>,
 }
 
 /// Whatever has a name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Named {
-    pub name: String,
+    #[serde(default, deserialize_with = "maybe")]
+    pub name: Option<String>,
 }
 
 /// A page of users.
 #[derive(Debug, Deserialize)]
 pub(super) struct Users {
-    pub users: Vec<User>,
+    #[serde(default)]
+    pub users: Entries<User>,
 }
 
 /// A page of groups.
 #[derive(Debug, Deserialize)]
 pub(super) struct Groups {
-    pub groups: Vec<Named>,
+    #[serde(default)]
+    pub groups: Entries<Named>,
 }
 
 /// What Crowd says when it refuses.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
     pub reason: String,
+    #[serde(default, deserialize_with = "maybe")]
     pub message: Option<String>,
 }

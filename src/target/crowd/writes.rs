@@ -24,6 +24,7 @@ use crate::{
         http::Answer,
         rest::{Ask, after_the_fact, applied, error, fold, not_done, not_possible, random_password},
     },
+    telemetry::logs::Personal,
 };
 
 /// First and last name, made from a display name.
@@ -95,7 +96,10 @@ impl CrowdTarget {
         let made = made.ok_or_else(lost)?;
         // The account is made, whatever becomes of these: what is missing is seen by the next look, and written.
         if let Err(why) = self.write_attributes(&what, &made, &fields.attributes, deadline).await {
-            tracing::warn!("{what}: the account is made; its attributes are left to the next look: {}", why.text);
+            tracing::warn!(
+                what = %Personal(&what), why = %Personal(&why.text),
+                "the account is created; its attributes are left to the next attempt"
+            );
         }
         made.into_account(&protection, None).map(Applied::Account).ok_or_else(lost)
     }

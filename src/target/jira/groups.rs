@@ -5,13 +5,13 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     JiraTarget,
-    wire::{MemberPage, NameOnly, Named, Suggestions},
+    wire::{MemberPage, NameOnly, Named},
 };
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
     target::{
         Applied, Page, Target, TargetError, TargetErrorKind,
-        rest::{Ask, applied, error, fold, not_done, not_possible},
+        rest::{Ask, applied, error, fold, lenient::some, not_done, not_possible},
     },
 };
 
@@ -28,25 +28,28 @@ impl JiraTarget {
     ) -> Result<Option<TargetGroup>, TargetError> {
         let what = format!("reading group {name}");
         let protection = self.protection(deadline).await?;
-        let ask = Ask::get("/groups/picker", &what)
-            .query("query", name.trim())
-            .query("maxResults", "1000")
-            .deadline(deadline);
-        let suggested: Suggestions = self.rest.read(&ask).await?;
-        let exact = suggested.groups.iter().find(|group| fold(&group.name) == fold(name));
-        let group = |spelled: &str, admin: bool| TargetGroup {
-            id: TargetGroupId::from(fold(spelled)),
-            name: spelled.to_owned(),
-            protected: protection.group(spelled).or_else(|| admin.then(|| "it makes administrators".to_owned())),
+        let suggested = self.picker(name.trim(), deadline).await?;
+        let exact = suggested.groups.iter().find(|group| group.is_named(name));
+        let group = |spelled: &str, administers: Option<bool>| {
+            let unknown = protection.incomplete.as_ref().filter(|_| administers.is_none());
+            let why = match administers {
+                Some(true) => Some("it makes administrators".to_owned()),
+                _ => unknown.map(|why| format!("Jira does not show whether it makes administrators ({why})")),
+            };
+            TargetGroup {
+                id: TargetGroupId::from(fold(spelled)),
+                name: spelled.to_owned(),
+                protected: protection.group(spelled).or(why),
+            }
         };
         if let Some(exact) = exact {
-            return Ok(Some(group(&exact.name, exact.is_admin())));
+            return Ok(Some(group(exact.name.as_deref().unwrap_or(name), exact.is_admin())));
         }
         let ask = Ask::get("/group/member", &what)
             .query("groupname", name.trim())
             .query("maxResults", "1")
             .deadline(deadline);
-        Ok(self.rest.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), false)))
+        Ok(self.rest.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), None)))
     }
 
     /// One page of a group's members, `inactive` ones included or not; the cursor is the position, stepped by what came.
@@ -69,15 +72,17 @@ impl JiraTarget {
             .query("maxResults", PAGE)
             .deadline(deadline);
         let Some(page) = self.rest.find::<MemberPage>(&ask).await? else { return Ok(None) };
-        let came = page.values.len();
+        let (came, told) = (page.values.len(), page.values.told);
         let end = at + came;
         let total = page.total;
         let counted = total.is_some_and(|total| end >= total);
         // One that says that more follows, though all that it counts have come, might be asked for ever.
         let unending = page.is_last == Some(false) && counted && came > 0;
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
-        let items: Vec<_> = page.values.into_iter().filter_map(|user| user.key.map(AccountId::from)).collect();
-        let doubt = if items.len() < came {
+        let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
+        let doubt = if !told {
+            Some(format!("the members of {group} came without their list"))
+        } else if items.len() < came {
             Some(format!("{} members of {group} came without a key", came - items.len()))
         } else if unending {
             Some(format!("Jira says that more members of {group} follow than it counts"))

@@ -13,7 +13,11 @@ use crate::{
     model::Account,
     target::{
         Page, TargetError,
-        rest::{Ask, Protection},
+        rest::{
+            Ask, Protection, doubt,
+            lenient::{Entries, some},
+            unless_unreadable,
+        },
     },
 };
 
@@ -86,6 +90,9 @@ impl JiraTarget {
         } else {
             next
         };
+        if !page.values.told {
+            doubts.push("a page of accounts came without its list".to_owned());
+        }
         let items = self.accounts_of(page.values, &protection, &mut doubts).await?;
         place.seen_inactive |= items.iter().any(|account| !account.active);
         if place.at.is_none() && !place.seen_inactive {
@@ -97,28 +104,30 @@ impl JiraTarget {
     /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
     async fn accounts_of(
         &self,
-        users: Vec<User>,
+        users: impl IntoIterator<Item = User, IntoIter: Send> + Send,
         protection: &Protection,
         doubts: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
-        let mut accounts = Vec::with_capacity(users.len());
+        let mut accounts = Vec::new();
         let mut unknown = 0_usize;
         for user in users {
             if user.deleted == Some(true) {
                 continue;
             }
-            let (key, name) = (user.key.clone(), user.name.clone());
-            let account = match (user.into_account(protection), key, name) {
-                (Some(account), ..) => Some(account),
-                (None, Some(key), _) => self.account_by_key(&key.into(), None).await?,
-                (None, None, Some(name)) => self.account_by_login(&name, None).await?,
-                (None, None, None) => None,
+            let (key, name) = (some(user.key.clone()), some(user.name.clone()));
+            let read = match (user.into_account(protection), key, name) {
+                (Some(account), ..) => Ok(Some(account)),
+                (None, Some(key), _) => self.account_by_key(&key.into(), None).await,
+                (None, None, Some(name)) => self.account_by_login(&name, None).await,
+                (None, None, None) => {
+                    unknown += 1;
+                    continue;
+                }
             };
-            unknown += usize::from(account.is_none());
-            accounts.extend(account);
+            accounts.extend(unless_unreadable(read)?);
         }
         if unknown > 0 {
-            doubts.push(format!("{unknown} accounts came that could not be read"));
+            doubts.push(format!("{unknown} accounts came without key and login"));
         }
         Ok(accounts)
     }
@@ -130,7 +139,7 @@ impl JiraTarget {
             .query("includeActive", "false")
             .query("includeInactive", "true")
             .query("maxResults", "1");
-        let found: Vec<User> = self.rest.read(&ask).await?;
+        let found: Entries<User> = self.rest.read(&ask).await?;
         let hidden = found.into_iter().find(|user| user.active == Some(false));
         Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
     }
@@ -213,7 +222,12 @@ impl JiraTarget {
         if !answer.status.is_success() {
             return Err(self.rest.unexpected(&ask, &answer));
         }
-        self.rest.parse(&ask, &answer)
+        let users: Entries<User> = self.rest.parse(&ask, &answer)?;
+        if users.told {
+            Ok(users.into_iter().collect())
+        } else {
+            Err(doubt("listing all accounts: a search came without its list."))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod listing;
 mod probe;
 mod protection;
 mod settings;
+mod standing;
 mod users;
 mod wire;
 
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use self::dialect::JIRA;
 use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{ProtectionCache, Rest, no_group_rename},
+    rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
 
@@ -39,6 +40,7 @@ pub struct JiraTarget {
     protected_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
+    standings: Standings,
 }
 
 impl JiraTarget {
@@ -50,6 +52,7 @@ impl JiraTarget {
             protected_groups: settings.protected_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
+            standings: Standings::default(),
         })
     }
 }
@@ -89,6 +92,7 @@ impl Target for JiraTarget {
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
+        self.refuse_unseen_administrator(operation, deadline).await?;
         self.refuse_fatal_end(operation, deadline).await?;
         match operation {
             Operation::CreateUser { name, fields, .. } => self.create_user(name, fields, deadline).await,

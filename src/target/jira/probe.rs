@@ -11,7 +11,7 @@ use crate::{
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, atlassian, clock_note, not_done, note, round_trip_note, thin},
+        rest::{Ask, Version, atlassian, clock_note, lenient::Entries, not_done, note, round_trip_note, thin},
     },
 };
 
@@ -122,6 +122,14 @@ impl JiraTarget {
             groups.sort_unstable();
             let text = format!("{}: never changed, nor their members", groups.join(", "));
             notes.push(note(NoteState::Ok, "protected", text));
+            if let Some(incomplete) = &known.incomplete {
+                let text = format!(
+                    "{incomplete}. Others may make administrators: an account in such a group is asked for by the group's name \
+                     before it is changed, and is not changed where Jira does not tell. Name the administrators' groups in \
+                     protected_groups, or raise the property jira.ajax.autocomplete.limit in Jira."
+                );
+                notes.push(note(NoteState::Note, "protected", text));
+            }
         }
         notes.extend(self.duplicates_note().await?);
         notes.extend(clock);
@@ -175,7 +183,7 @@ impl JiraTarget {
     }
 
     /// The applications and their seats; `None` where we lack the right to know.
-    async fn roles(&self) -> Result<Option<Vec<ApplicationRole>>, TargetError> {
+    async fn roles(&self) -> Result<Option<Entries<ApplicationRole>>, TargetError> {
         let ask = Ask::get("/applicationrole", "reading the licence");
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
@@ -189,7 +197,7 @@ impl JiraTarget {
     fn given(&self, role: &ApplicationRole) -> bool {
         match &self.applications {
             Some(chosen) => role.key.as_ref().is_some_and(|key| chosen.contains(key)),
-            None => role.selected_by_default,
+            None => role.selected_by_default == Some(true),
         }
     }
 
@@ -273,6 +281,6 @@ impl JiraTarget {
 
 /// The free seats of an application whose licence counts.
 fn free(role: &ApplicationRole) -> Option<u64> {
-    let counts = !role.has_unlimited_seats && role.number_of_seats.is_some_and(|seats| seats >= 0);
+    let counts = role.has_unlimited_seats != Some(true) && role.number_of_seats.is_some_and(|seats| seats >= 0);
     role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     JiraTarget,
-    wire::{DirectoryAccount, Duplicates, Suggestions, User},
+    wire::{DirectoryAccount, Duplicates, User},
 };
 use crate::{
     model::{Account, Operation},
@@ -37,11 +37,15 @@ impl JiraTarget {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_end(operation)?;
+        let mut marked = self.standings.marked();
+        marked.extend(protection.marked.iter().cloned());
         // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
             let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
             let administers = match now.groups {
-                Some(groups) => groups.iter().any(|group| protection.groups.contains(group.as_str())),
+                Some(groups) => groups
+                    .iter()
+                    .any(|group| protection.groups.contains(group.as_str()) || marked.contains(group.as_str())),
                 None => self.fresh_protection().await?.members.contains(account.as_str()),
             };
             if !administers {
@@ -49,7 +53,7 @@ impl JiraTarget {
             }
         }
         let mut active = HashSet::new();
-        for group in &protection.marked {
+        for group in &marked {
             let mut cursor = None;
             while let Some(page) = self.members_page(group, false, cursor.as_deref(), Some(deadline)).await? {
                 active.extend(page.items);
@@ -74,7 +78,8 @@ impl JiraTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
         let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
-        let marked = self.marked_groups(deadline).await?;
+        let picked = self.picked_groups(deadline).await?;
+        let (marked, mut incomplete) = (picked.marked, picked.incomplete);
         groups.extend(marked.iter().cloned());
         let mut members = HashSet::new();
         for group in &groups {
@@ -82,7 +87,7 @@ impl JiraTarget {
             // A default name that this Jira does not have protects nobody.
             while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
                 if let Some(why) = page.doubt {
-                    return Err(doubt(format!("reading the protected group {group}: {why}.")));
+                    incomplete.get_or_insert(format!("the members of {group} cannot all be read: {why}"));
                 }
                 members.extend(page.items.into_iter().map(|key| key.to_string()));
                 cursor = page.next;
@@ -93,26 +98,7 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_id, groups, marked, members, users, duplicates, ..Protection::default() })
-    }
-
-    /// The groups that Jira itself marks as administrators' in its group picker. The picker may cut its answer off, so
-    /// a second look goes by the word that such groups mostly have in their names.
-    async fn marked_groups(&self, deadline: Option<Timestamp>) -> Result<HashSet<String>, TargetError> {
-        let mut marked = HashSet::new();
-        for query in ["", "admin"] {
-            let ask = Ask::get("/groups/picker", "reading the administrators' groups")
-                .query("query", query)
-                .query("maxResults", "1000")
-                .deadline(deadline);
-            let answer: Suggestions = self.rest.read(&ask).await?;
-            let shown = answer.groups.len();
-            marked.extend(answer.groups.iter().filter(|group| group.is_admin()).map(|group| fold(&group.name)));
-            if answer.total.is_some_and(|total| total <= shown) {
-                break;
-            }
-        }
-        Ok(marked)
+        Ok(Protection { own_id, groups, marked, members, users, duplicates, incomplete, ..Protection::default() })
     }
 
     /// The logins that several directories hold; none where this Jira (before 8.19) or our rights do not tell.

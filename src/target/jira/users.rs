@@ -14,18 +14,19 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, Protection, after_the_fact, applied, doubt, error, fold, not_done, not_possible},
+        rest::{Ask, Protection, after_the_fact, applied, doubt, error, fold, lenient::some, not_done, not_possible},
     },
 };
 
 impl User {
     /// The account that Jira tells of; `None` if an answer lacks what every account has.
     pub(super) fn into_account(self, protection: &Protection) -> Option<Account> {
-        let (key, name, active) = (self.key?, self.name?, self.active?);
+        let (key, name, active) = (some(self.key)?, some(self.name)?, self.active?);
         let groups = self.groups.and_then(|groups| {
-            let (size, items) = (groups.size, groups.items?);
-            let whole = size.is_none_or(|size| size <= items.len());
-            whole.then(|| items.into_iter().map(|group| TargetGroupId::from(fold(&group.name))).collect::<Vec<_>>())
+            let (size, items) = (groups.size, groups.items);
+            let whole = items.told && size.is_none_or(|size| size <= items.len());
+            let named = items.into_iter().map(|group| some(group.name).map(|name| TargetGroupId::from(fold(&name))));
+            named.collect::<Option<Vec<_>>>().filter(|_| whole)
         });
         Some(Account {
             protected: protection.account(&key, &name, groups.as_deref()),
@@ -72,7 +73,9 @@ impl JiraTarget {
             return Ok(None);
         }
         let account = user.into_account(&protection);
-        account.map(Some).ok_or_else(|| doubt(format!("{}: Jira's answer lacks key, name or active.", ask.what)))
+        let account =
+            account.ok_or_else(|| doubt(format!("{}: Jira's answer lacks key, name or active.", ask.what)))?;
+        self.protected_by_groups(account, &protection, None).await.map(Some)
     }
 
     /// Makes an account. Jira makes up a password that nobody knows, and sends no mail unless it is asked to.

@@ -4,24 +4,45 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::target::rest::{
+    fold,
+    lenient::{Entries, maybe},
+};
+
 /// A user, as `GET /user`, listings and members tell it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
+    #[serde(default, deserialize_with = "maybe")]
     pub key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub email_address: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub active: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub deleted: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub groups: Option<Items>,
 }
 
 /// Jira's wrapper around a list that it may cut off: `size` counts what there is, `items` holds what it shows.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Items {
+    #[serde(default, deserialize_with = "maybe")]
     pub size: Option<usize>,
-    pub items: Option<Vec<Named>>,
+    #[serde(default)]
+    pub items: Entries<Entry>,
+}
+
+/// One of a list that has a name, if it could be read.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Entry {
+    #[serde(default, deserialize_with = "maybe")]
+    pub name: Option<String>,
 }
 
 /// Whatever has a name.
@@ -56,14 +77,18 @@ pub(super) struct NameOnly<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MemberPage {
+    #[serde(default, deserialize_with = "maybe")]
     pub total: Option<usize>,
+    #[serde(default, deserialize_with = "maybe")]
     pub is_last: Option<bool>,
-    pub values: Vec<Member>,
+    #[serde(default)]
+    pub values: Entries<Member>,
 }
 
 /// A member, of whom only the key is read.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Member {
+    #[serde(default, deserialize_with = "maybe")]
     pub key: Option<String>,
 }
 
@@ -71,9 +96,12 @@ pub(super) struct Member {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListPage {
+    #[serde(default, deserialize_with = "maybe")]
     pub next_cursor: Option<TextOrNumber>,
+    #[serde(default, deserialize_with = "maybe")]
     pub is_last: Option<bool>,
-    pub values: Vec<User>,
+    #[serde(default)]
+    pub values: Entries<User>,
 }
 
 /// A cursor: text in one version's answers, a number in another's queries.
@@ -96,30 +124,39 @@ impl TextOrNumber {
 /// What `GET /groups/picker` suggests.
 #[derive(Debug, Deserialize)]
 pub(super) struct Suggestions {
+    #[serde(default, deserialize_with = "maybe")]
     pub total: Option<usize>,
     #[serde(default)]
-    pub groups: Vec<Suggestion>,
+    pub groups: Entries<Suggestion>,
 }
 
 /// One suggested group.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Suggestion {
-    pub name: String,
-    #[serde(default)]
-    pub labels: Vec<Label>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub name: Option<String>,
+    /// `None`: not told, which says nothing about the group.
+    #[serde(default, deserialize_with = "maybe")]
+    pub labels: Option<Vec<Label>>,
 }
 
 /// What Jira's pages print beside a group's name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Label {
     #[serde(rename = "type")]
+    #[serde(default, deserialize_with = "maybe")]
     pub kind: Option<String>,
 }
 
 impl Suggestion {
-    /// Whether Jira marks the group as one that makes administrators.
-    pub(super) fn is_admin(&self) -> bool {
-        self.labels.iter().any(|label| label.kind.as_deref() == Some("ADMIN"))
+    /// Whether it is the group of this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.as_deref().is_some_and(|found| fold(found) == fold(name))
+    }
+
+    /// Whether Jira marks the group as one that makes administrators; `None` where it does not tell.
+    pub(super) fn is_admin(&self) -> Option<bool> {
+        Some(self.labels.as_ref()?.iter().any(|label| label.kind.as_deref() == Some("ADMIN")))
     }
 }
 
@@ -127,52 +164,56 @@ impl Suggestion {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerInfo {
+    #[serde(default, deserialize_with = "maybe")]
     pub base_url: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub version: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub version_numbers: Option<Vec<u32>>,
+    #[serde(default, deserialize_with = "maybe")]
     pub deployment_type: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub server_id: Option<String>,
 }
 
 /// `GET /mypermissions`.
 #[derive(Debug, Deserialize)]
 pub(super) struct MyPermissions {
-    #[serde(default)]
-    pub permissions: HashMap<String, Permission>,
-}
-
-/// One permission.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Permission {
-    #[serde(default)]
-    pub have_permission: bool,
+    #[serde(default, deserialize_with = "maybe")]
+    pub permissions: Option<HashMap<String, serde_json::Value>>,
 }
 
 impl MyPermissions {
     pub(super) fn has(&self, name: &str) -> bool {
-        self.permissions.get(name).is_some_and(|permission| permission.have_permission)
+        let permission = self.permissions.as_ref().and_then(|all| all.get(name));
+        permission.is_some_and(|permission| permission["havePermission"] == true)
     }
 }
 
 /// One of `GET /applicationrole`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationRole {
+    #[serde(default, deserialize_with = "maybe")]
     pub key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub number_of_seats: Option<i64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub remaining_seats: Option<i64>,
-    #[serde(default)]
-    pub has_unlimited_seats: bool,
-    #[serde(default)]
-    pub selected_by_default: bool,
+    #[serde(default, deserialize_with = "maybe")]
+    pub has_unlimited_seats: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub selected_by_default: Option<bool>,
+    #[serde(default, deserialize_with = "maybe")]
     pub defined: Option<bool>,
 }
 
 /// `GET /user/duplicated/count`.
 #[derive(Debug, Deserialize)]
 pub(super) struct DuplicatedCount {
+    #[serde(default, deserialize_with = "maybe")]
     pub count: Option<u64>,
 }
 
@@ -198,6 +239,7 @@ pub(super) struct DuplicateUser {
 #[serde(rename_all = "camelCase")]
 pub(super) struct DirectoryAccount {
     #[serde(alias = "name")]
+    #[serde(default, deserialize_with = "maybe")]
     pub directory_name: Option<String>,
 }
 
@@ -220,6 +262,8 @@ impl Duplicates {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Refusal {
+    #[serde(default, deserialize_with = "maybe")]
     pub error_messages: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "maybe")]
     pub errors: Option<HashMap<String, serde_json::Value>>,
 }

@@ -66,7 +66,21 @@ pub struct Manifest {
 pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
     let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
     match rest.ask(&ask).await {
-        Ok(answer) => Ok(serde_json::from_slice(&answer.body).ok()),
+        Ok(answer) => {
+            let told =
+                serde_json::from_slice::<serde_json::Value>(&answer.body).ok().filter(serde_json::Value::is_object);
+            match told {
+                None => Ok(None),
+                Some(told) => match serde_json::from_value(told) {
+                    Ok(manifest) => Ok(Some(manifest)),
+                    // It told the id before, and will again: to go by the address meanwhile would be another server.
+                    Err(_) if answer.status.is_success() => {
+                        Err(super::doubt("reading the server's id: the manifest for application links lacks it."))
+                    }
+                    Err(_) => Ok(None),
+                },
+            }
+        }
         Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
         Err(_) => Ok(None),
     }

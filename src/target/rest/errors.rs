@@ -111,6 +111,18 @@ pub fn after_the_fact(why: TargetError) -> TargetError {
     TargetError { kind: TargetErrorKind::Unanswered, ..why }
 }
 
+/// What one account was read as, in a listing; `None` if its answer cannot be read. Then it is as if the listing did not
+/// name it: whoever is linked to it is read alone, and fails alone.
+pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Option<T>, TargetError> {
+    match read {
+        Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Doubt) => {
+            tracing::warn!("{error} It is left out of the listing.");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
 /// What was read lacks something that it always has.
 pub fn doubt(text: impl Into<String>) -> TargetError {
     not_done(ErrorClass::Doubt, text)

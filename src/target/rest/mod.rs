@@ -5,21 +5,25 @@ pub mod atlassian;
 mod auth;
 mod call;
 mod errors;
+pub mod lenient;
 mod oauth;
 mod password;
 mod probe;
 mod protection;
+mod standings;
 mod together;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
 pub use errors::{
     Said, after_the_fact, applied, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible,
+    unless_unreadable,
 };
 pub use oauth::ClientCredentials;
 pub use password::random_password;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
+pub use standings::Standings;
 pub use together::{Came, Join, Joins};
 
 pub use auth::Credentials;

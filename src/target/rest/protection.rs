@@ -38,6 +38,8 @@ pub struct Protection {
     pub people: HashMap<String, String>,
     /// Folded logins that settings name.
     pub users: HashSet<String>,
+    /// Why further groups may make administrators; `None`: all that do are known, or the server never tells.
+    pub incomplete: Option<String>,
     /// Folded logins that more than one directory holds, with those directories.
     pub duplicates: HashMap<String, String>,
 }

@@ -7,8 +7,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    ScimTarget, path_of,
+    ScimTarget,
+    forms::Form,
+    path_of,
     service::{Bulk, Service},
+    verify::{MemberWrite, Seen},
     wire::{Resource, adding, field},
 };
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
         TargetError, TargetErrorKind,
         rest::{Ask, error, few, not_possible},
     },
+    telemetry::logs::Personal,
 };
 
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
@@ -24,7 +28,8 @@ const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 impl ScimTarget {
     /// How much is taken in one call, if anything is.
     pub(super) fn bulk(&self, service: &Service) -> Option<Bulk> {
-        let takes = self.patches(service) && !self.learned.no_bulk.load(Ordering::Relaxed);
+        let harms = self.learned.forms.is_harmful(Form::Add);
+        let takes = self.patches(service) && !harms && !self.learned.no_bulk.load(Ordering::Relaxed);
         service.bulk.filter(|_| takes)
     }
 
@@ -51,6 +56,14 @@ impl ScimTarget {
         if groups.len() > most || bytes.is_some_and(|bytes| body.to_string().len() > bytes) {
             return Err(one_by_one());
         }
+        let _alone = self.group_locks.lock(groups.iter().map(|(group, _)| *group), &what, deadline).await?;
+        let accounts = [account];
+        let write =
+            |group| MemberWrite { form: Form::Add, group, accounts: &accounts, adds: true, what: &what, deadline };
+        let mut before = Vec::with_capacity(groups.len());
+        for (group, _) in groups {
+            before.push(self.members_before(&write(group)).await?);
+        }
         let ask = Ask::new(Method::POST, "/Bulk", &what).login(name).deadline(Some(deadline)).json(&body)?;
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
@@ -58,7 +71,7 @@ impl ScimTarget {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
                 if self.rest.said(&answer, None).own =>
             {
-                tracing::warn!("{what}: the SCIM server says that it takes bulk, and does not; groups go one by one");
+                tracing::warn!(what = %Personal(&what), "the SCIM server declares bulk, and refuses it; groups go one by one");
                 self.learned.no_bulk.store(true, Ordering::Relaxed);
                 return Err(one_by_one());
             }
@@ -72,8 +85,20 @@ impl ScimTarget {
                 format!("{what}: the SCIM server does not say of each how it ended. That is found out by looking.");
             return Err(error(TargetErrorKind::Unanswered, text));
         }
-        let refused = groups.iter().zip(statuses).filter(|(_, status)| !(200..300).contains(status));
-        Ok(refused.map(|((group, _), _)| (*group).clone()).collect())
+        let mut refused = Vec::new();
+        for (((group, _), status), before) in groups.iter().zip(statuses).zip(before) {
+            let mut done = (200..300).contains(&status);
+            if done {
+                self.learned.was_written(group);
+                if let Some(before) = before {
+                    done = self.verify(&write(group), &before).await? != Seen::NoEffect;
+                }
+            }
+            if !done {
+                refused.push((*group).clone());
+            }
+        }
+        Ok(refused)
     }
 }
 

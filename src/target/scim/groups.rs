@@ -5,14 +5,17 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{
-    ScimTarget, path_of,
+    ScimTarget,
+    forms::locked,
+    keep_spelled, path_of,
     wire::{Edit, GROUP, Resource, replacing},
 };
 use crate::{
     model::{TargetGroup, TargetGroupId},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, doubt, error, not_possible},
+        http::Answer,
+        rest::{Ask, doubt, error, fold, not_possible},
     },
 };
 
@@ -33,12 +36,60 @@ impl ScimTarget {
                 )));
             }
         }
+        if found.is_empty() {
+            found.extend(self.group_spelled(name, deadline).await?);
+        }
         let Some(group) = found.pop() else { return Ok(None) };
         let lacks = || doubt(format!("reading group {name}: the SCIM server's answer lacks the id."));
         let id = group.id().ok_or_else(lacks)?;
         let spelled = group.text("displayName").unwrap_or_else(|| name.to_owned());
         let protected = self.protection(deadline).await?.group(&spelled);
         Ok(Some(TargetGroup { id: id.into(), name: spelled, protected }))
+    }
+
+    /// The group that was found to have a name although the server's filter does not find it.
+    async fn group_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Resource>, TargetError> {
+        let Some(id) = locked(&self.learned.groups_spelled).get(&fold(name)).cloned() else { return Ok(None) };
+        let what = format!("reading group {name}");
+        let path = path_of(&self.groups_path(&what, deadline).await?, &id, &what)?;
+        let ask = Ask::get(path, &what).query("excludedAttributes", "members").deadline(deadline);
+        let found = self.rest.find::<Resource>(&ask).await?;
+        Ok(found.filter(|group| group.text("displayName").is_some_and(|known| fold(&known) == fold(name))))
+    }
+
+    /// What it means that the server calls a group's name taken. The whole list is searched without regard to case, as its
+    /// filter may mind case where its rule of names does not.
+    async fn name_taken(
+        &self,
+        what: &str,
+        name: &str,
+        own: Option<&TargetGroupId>,
+        answer: &Answer,
+        deadline: Timestamp,
+    ) -> Result<TargetError, TargetError> {
+        let path = self.groups_path(what, Some(deadline)).await?;
+        let case = self.service(Some(deadline)).await?.profile.group_case;
+        let quoted = self.rest.said(answer, None).quoted();
+        let fits = |group: &Resource| {
+            group.id().as_deref() != own.map(TargetGroupId::as_str)
+                && group.text("displayName").is_some_and(|known| fold(&known) == fold(name))
+        };
+        let query = [("excludedAttributes", "members")];
+        let found = self.look_through(&path, what, fits, &query, Some(deadline)).await?;
+        let same =
+            |group: &&Resource| group.text("displayName").is_some_and(|known| case.fold(&known) == case.fold(name));
+        if let Some(id) = found.iter().find(same).and_then(Resource::id) {
+            keep_spelled(&self.learned.groups_spelled, name, id);
+            return Ok(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name{quoted}.")));
+        }
+        let why = match found.first().and_then(|group| group.text("displayName")) {
+            Some(other) => format!("there is a group {other}, which differs in upper and lower case only"),
+            None => "it shows no group of this name".to_owned(),
+        };
+        Ok(not_possible(format!(
+            "{what}: the SCIM server calls the name taken{quoted}, but {why}. Free the name there, or give the group \
+             another one."
+        )))
     }
 
     /// The groups of a name, by `fold`, without their members.
@@ -78,9 +129,10 @@ impl ScimTarget {
                 let made: Resource = self.rest.parse(&ask, &answer)?;
                 let id = made.id().ok_or_else(|| self.rest.unreadable(&ask, "it has no id"))?;
                 let name = made.text("displayName").unwrap_or_else(|| name.to_owned());
+                locked(&self.learned.new_groups).insert(id.as_str().into());
                 Ok(Applied::Group(TargetGroup { id: id.into(), name, protected: None }))
             }
-            StatusCode::CONFLICT => Err(taken()),
+            StatusCode::CONFLICT => Err(self.name_taken(&what, name, None, &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
@@ -125,7 +177,7 @@ impl ScimTarget {
             StatusCode::NOT_FOUND if self.rest.said(&answer, None).own => {
                 Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")))
             }
-            StatusCode::CONFLICT => Err(taken()),
+            StatusCode::CONFLICT => Err(self.name_taken(&what, to, Some(group), &answer, deadline).await?),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Err(self.refused(&what, None, &answer)),
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }

@@ -1,6 +1,7 @@
 //! Lists: page by page, by position or by cursor, and whether what came is all there is.
 
 use jiff::Timestamp;
+use reqwest::StatusCode;
 
 use super::{
     ScimTarget,
@@ -9,10 +10,13 @@ use super::{
 use crate::{
     model::{Account, ErrorClass},
     target::{
-        Page, TargetError,
+        NoteState, Page, TargetError,
         rest::{Ask, doubt, not_done},
     },
 };
+
+/// What observations of single accounts are about.
+const ACCOUNTS: &str = "accounts";
 
 /// One page of a list.
 pub(super) struct Slice {
@@ -62,13 +66,28 @@ impl ScimTarget {
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
         let service = self.service(None).await?;
+        if cursor.is_none() {
+            self.forget_observed(ACCOUNTS);
+        }
         let slice = self.slice(&service.users, "listing all accounts", &[], cursor, None).await?;
-        let came = slice.items.len();
-        let items: Vec<_> = slice.items.iter().filter_map(|user| self.account_in(user, &protection, true)).collect();
-        let unread = came - items.len();
-        let unread = (unread > 0).then(|| format!("{unread} accounts came without id or userName"));
-        let doubts: Vec<_> = slice.doubt.into_iter().chain(unread).collect();
-        Ok(Page { items, next: slice.next, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) })
+        let mut items = Vec::with_capacity(slice.items.len());
+        for user in &slice.items {
+            match self.account_in(user, &protection, true) {
+                Some(account) => items.push(account),
+                // It is there. What it lacks is no reason to believe less of the others; who is linked to it fails by himself.
+                None => self.unreadable_account(user),
+            }
+        }
+        Ok(Page { items, next: slice.next, doubt: slice.doubt })
+    }
+
+    fn unreadable_account(&self, user: &Resource) {
+        let text = match (user.id(), user.text("userName")) {
+            (Some(id), _) => format!("the account {id} comes without userName, so nothing is done about it"),
+            (None, Some(name)) => format!("the account {name} comes without id, so nothing is done about it"),
+            (None, None) => "an account comes without id and userName, so nothing is done about it".to_owned(),
+        };
+        self.observe(NoteState::No, ACCOUNTS, text);
     }
 
     /// One page of a list.
@@ -135,7 +154,7 @@ impl ScimTarget {
             let filter = equals(attribute, wanted);
             let mut filtered = query.to_vec();
             filtered.push(("filter", filter.as_str()));
-            if let Filtered::Found(found) = self.filtered(path, what, &filtered, fits, deadline).await? {
+            if let Filtered::Found(found) = self.filtered(path, what, attribute, &filtered, fits, deadline).await? {
                 return Ok(found);
             }
         }
@@ -146,6 +165,7 @@ impl ScimTarget {
         &self,
         path: &str,
         what: &str,
+        attribute: &str,
         query: &[(&'static str, &str)],
         fits: impl Fn(&Resource) -> bool,
         deadline: Option<Timestamp>,
@@ -155,7 +175,8 @@ impl ScimTarget {
             ask = ask.query(name, value);
         }
         let answer = self.rest.ask(&ask).await?;
-        if Refusal::of_filter(&answer) {
+        // Not every server says in the standard's words that it is the filter that it does not take.
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
             return Ok(Filtered::Unfiltered);
         }
         if !answer.status.is_success() {
@@ -164,7 +185,13 @@ impl ScimTarget {
         let body: Resource = self.rest.parse(&ask, &answer)?;
         let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
         let came = list.items.len();
+        let nameless = list.items.iter().any(|item| item.text(attribute).is_none());
         let found: Vec<_> = list.items.into_iter().filter(fits).collect();
+        if found.is_empty() && nameless && list.total.is_none_or(|total| total <= 1) {
+            return Err(doubt(format!(
+                "{what}: the SCIM server found one, but shows no {attribute} of it. Look at it there."
+            )));
+        }
         if came == 0 && list.total.is_some_and(|total| total > 0) {
             // What is counted but not shown is there; too few rights look like this.
             return Err(doubt(format!(

@@ -4,15 +4,17 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     ScimTarget,
     change::{TRIES, if_match, overtaken},
+    forms::{Form, Shown},
     path_of,
     profile::Removal,
     service::Service,
-    wire::{Resource, accounts_among, adding, equals, removing_by_filter, removing_by_value},
+    verify::{HIDDEN, MemberWrite, Seen},
+    wire::{List, Resource, accounts_among, adding, equals, removing_by_filter, removing_by_value},
 };
 use crate::{
     model::{AccountId, TargetGroupId},
@@ -34,16 +36,16 @@ const WORKS: u8 = 1;
 const FAILS: u8 = 2;
 
 /// A group's members as they came.
-struct Members {
+pub(super) struct Members {
     /// The group.
-    group: Resource,
-    version: Option<String>,
-    all: Vec<Value>,
+    pub group: Resource,
+    pub version: Option<String>,
+    pub all: Vec<Value>,
     doubt: Option<String>,
 }
 
 impl Members {
-    fn ids(&self) -> Vec<AccountId> {
+    pub(super) fn ids(&self) -> Vec<AccountId> {
         accounts_among(&self.all).0
     }
 }
@@ -78,7 +80,7 @@ impl ScimTarget {
     }
 
     /// A group with its members; `whole` with all its other attributes as well.
-    async fn read_members(
+    pub(super) async fn read_members(
         &self,
         group: &TargetGroupId,
         what: &str,
@@ -100,11 +102,70 @@ impl ScimTarget {
             let Some(again) = self.whole(&asking(true)).await? else { return Ok(None) };
             members = again.resource.list("members");
         }
+        let mut all = members.unwrap_or_default();
         let mut why = None;
-        if members.is_none() && !service.profile.on_request {
-            why = self.has_hidden_members(&service, group, deadline).await?;
+        if !all.is_empty() {
+            if self.shown() == Shown::Never {
+                self.forget_observed(HIDDEN);
+            }
+            self.learned.set_shown(Shown::Alone);
+        } else if !service.profile.on_request {
+            let shown = self.shown();
+            if shown != Shown::Alone {
+                all = self.members_in_list(&service, group, &read.resource, deadline).await?;
+            }
+            if !all.is_empty() {
+                self.learned.set_shown(Shown::InLists);
+            } else if shown == Shown::Never {
+                why = Some(format!("the SCIM server does not show the members of {group}"));
+            } else {
+                why = self.has_hidden_members(&service, group, deadline).await?;
+            }
         }
-        Ok(Some(Members { group: read.resource, version: read.version, all: members.unwrap_or_default(), doubt: why }))
+        Ok(Some(Members { group: read.resource, version: read.version, all, doubt: why }))
+    }
+
+    /// The members that a list of groups shows of one that shows none by itself.
+    async fn members_in_list(
+        &self,
+        service: &Service,
+        group: &TargetGroupId,
+        resource: &Resource,
+        deadline: Option<Timestamp>,
+    ) -> Result<Vec<Value>, TargetError> {
+        let (Some(path), Some(name)) = (service.groups.as_deref(), resource.text("displayName")) else {
+            return Ok(Vec::new());
+        };
+        if !service.filter {
+            return Ok(Vec::new());
+        }
+        let (filter, what) = (equals("displayName", &name), format!("reading the members of {group}"));
+        let ask = Ask::get(path, &what).query("filter", &filter).deadline(deadline);
+        let answer = self.rest.ask(&ask).await?;
+        let list = serde_json::from_slice(&answer.body).ok().and_then(List::read);
+        let found = list.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
+        let found = found.into_iter().find(|one| one.id().as_deref() == Some(group.as_str()));
+        Ok(found.and_then(|one| one.list("members")).unwrap_or_default())
+    }
+
+    /// Whether the server shows members, as far as is known.
+    pub(super) fn shown(&self) -> Shown {
+        self.learned.members_shown()
+    }
+
+    /// Whether what was read of a group's members is all there is, so that the group can be written back whole. One
+    /// without members counts only where members of another are shown, or where it was made here and not written since.
+    async fn are_known(&self, write: &MemberWrite<'_>, path: &str, read: &Members) -> Result<bool, TargetError> {
+        let service = self.service(Some(write.deadline)).await?;
+        if !read.all.is_empty() || service.profile.on_request || self.learned.is_new_group(write.group) {
+            return Ok(true);
+        }
+        if self.shown() == Shown::Unknown
+            && let Some((group, _)) = self.any_membership(path, write.what, Some(write.deadline)).await?
+        {
+            self.read_members(&group, write.what, false, Some(write.deadline)).await?;
+        }
+        Ok(matches!(self.shown(), Shown::Alone | Shown::InLists))
     }
 
     /// A group without members looks like one whose members are not told; whether an account says that it is in it.
@@ -123,7 +184,7 @@ impl ScimTarget {
             Ask::get(service.users.as_str(), &what).query("filter", &filter).query("count", "1").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
         // Whatever else comes is no evidence.
-        let list = serde_json::from_slice(&answer.body).ok().and_then(super::wire::List::read);
+        let list = serde_json::from_slice(&answer.body).ok().and_then(List::read);
         let list = list.filter(|_| answer.status.is_success());
         let inside = |user: &Resource| user.direct_groups().is_some_and(|groups| groups.contains(group));
         let found = list.is_some_and(|list| list.items.iter().any(inside));
@@ -137,10 +198,9 @@ impl ScimTarget {
         id: &AccountId,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Vec<TargetGroupId>>, TargetError> {
-        if let Some(groups) = user.direct_groups() {
-            if !groups.is_empty() {
-                self.learned.tells_groups.store(true, Ordering::Relaxed);
-            }
+        // Some always show an empty list.
+        if let Some(groups) = user.direct_groups().filter(|groups| !groups.is_empty()) {
+            self.learned.tells_groups.store(true, Ordering::Relaxed);
             return Ok(Some(groups));
         }
         let service = self.service(deadline).await?;
@@ -148,6 +208,9 @@ impl ScimTarget {
         // An account without groups mostly comes without the attribute.
         if service.profile.on_request || self.learned.tells_groups.load(Ordering::Relaxed) {
             return Ok(Some(Vec::new()));
+        }
+        if self.shown() == Shown::Never && self.learned.member_filter.load(Ordering::Relaxed) != WORKS {
+            return Ok(None);
         }
         let what = format!("reading the groups of {id}");
         if service.filter && self.learned.member_filter.load(Ordering::Relaxed) != FAILS {
@@ -283,7 +346,8 @@ impl ScimTarget {
         id: &TargetGroupId,
         deadline: Option<Timestamp>,
     ) -> Result<Vec<AccountId>, TargetError> {
-        if let Some(members) = group.list("members") {
+        // A list may leave them out, or show an empty list of them.
+        if let Some(members) = group.list("members").filter(|members| !members.is_empty()) {
             return Ok(accounts_among(&members).0);
         }
         let page = self.members_of(id, deadline).await?;
@@ -321,13 +385,30 @@ impl ScimTarget {
         deadline: Timestamp,
     ) -> Result<Added, TargetError> {
         let service = self.service(Some(deadline)).await?;
-        let path = path_of(&self.groups_path(what, Some(deadline)).await?, group.as_str(), what)?;
+        let groups = self.groups_path(what, Some(deadline)).await?;
+        let path = path_of(&groups, group.as_str(), what)?;
         let ids: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let write = MemberWrite { form: Form::Add, group, accounts, adds: true, what, deadline };
+        let _alone = self.group_locks.lock([group], what, deadline).await?;
         let mut tries = TRIES;
-        while self.patches(&service) {
+        while self.patches(&service) && !self.learned.forms.is_harmful(Form::Add) {
+            let before = self.members_before(&write).await?;
             let ask = Ask::new(Method::PATCH, path.as_str(), what).deadline(Some(deadline)).json(&adding(&ids))?;
             let answer = self.rest.ask(&ask).await?;
             if answer.status.is_success() {
+                self.learned.was_written(group);
+                let seen = match before {
+                    Some(before) => self.verify(&write, &before).await?,
+                    None => Seen::Nothing,
+                };
+                if seen == Seen::NoEffect {
+                    return Err(error(
+                        TargetErrorKind::Unanswered,
+                        format!(
+                            "{what}: the SCIM server took it, but does not show the member. usersync checks later."
+                        ),
+                    ));
+                }
                 return Ok(Added::Done);
             }
             if answer.status == StatusCode::PRECONDITION_FAILED {
@@ -339,14 +420,7 @@ impl ScimTarget {
                 return Ok(Added::Refused(Box::new(answer)));
             }
         }
-        let add = |members: &mut Vec<Value>| {
-            let (there, _) = accounts_among(members);
-            let before = members.len();
-            let missing = accounts.iter().filter(|account| !there.contains(**account));
-            members.extend(missing.map(|account| json!({ "value": account.as_str() })));
-            members.len() > before
-        };
-        if self.put_members(group, &path, what, add, deadline).await? {
+        if self.put_members(&write, (&groups, &path)).await? {
             return Ok(Added::Done);
         }
         Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
@@ -379,23 +453,24 @@ impl ScimTarget {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let service = self.service(Some(deadline)).await?;
-        let path = path_of(&self.groups_path(what, Some(deadline)).await?, group.as_str(), what)?;
+        let groups = self.groups_path(what, Some(deadline)).await?;
+        let path = path_of(&groups, group.as_str(), what)?;
+        let paths = (groups.as_str(), path.as_str());
+        let accounts = [account];
+        let write = MemberWrite { form: Form::Whole, group, accounts: &accounts, adds: false, what, deadline };
+        let _alone = self.group_locks.lock([group], what, deadline).await?;
+        let chosen = service.profile.removal;
         let mut last = None;
-        for form in [Removal::Filter, Removal::Value] {
-            let chosen = service.profile.removal;
-            if !self.patches(&service) || (chosen != Removal::FindOut && chosen != form) {
+        for (form, named) in [(Form::RemoveByFilter, Removal::Filter), (Form::RemoveByValue, Removal::Value)] {
+            let fits = chosen == Removal::FindOut || chosen == named;
+            if !self.patches(&service) || !fits || self.learned.forms.is_harmful(form) {
                 continue;
             }
-            let removed = match form {
-                Removal::Value if chosen == Removal::FindOut => {
-                    self.remove_without_filter(group, account, &path, what, deadline).await?
-                }
-                Removal::Value => {
-                    self.remove_by(removing_by_value(account.as_str()), group, account, &path, what, deadline).await?
-                }
-                _ => {
-                    self.remove_by(removing_by_filter(account.as_str()), group, account, &path, what, deadline).await?
-                }
+            let write = write.by(form);
+            let removed = if chosen == Removal::FindOut && form == Form::RemoveByValue {
+                self.remove_without_filter(&write, paths).await?
+            } else {
+                self.remove_by(&write, &path).await?
             };
             match removed {
                 Removed::Done => return Ok(Applied::Done),
@@ -406,115 +481,105 @@ impl ScimTarget {
                 other => last = Some(other),
             }
         }
-        if self.patches(&service) {
-            return Err(match last {
-                Some(Removed::Refused(answer)) => self.refused(what, None, &answer),
-                _ => not_possible(format!(
-                    "{what}: the SCIM server took it, but the account is still a member, and no other form of removing \
-                     one member works there. Take it out by hand."
-                )),
-            });
+        match last {
+            Some(Removed::Refused(answer)) if self.patches(&service) => Err(self.refused(what, None, &answer)),
+            Some(_) if self.patches(&service) => Err(not_possible(format!(
+                "{what}: the SCIM server took it, but the account is still a member, and no other form of removing one \
+                 member works there. Remove it by hand."
+            ))),
+            _ => self.put_members(&write, paths).await.map(|_| Applied::Done),
         }
-        self.put_without(group, account, &path, what, deadline).await?;
-        Ok(Applied::Done)
     }
 
-    async fn remove_by(
-        &self,
-        patch: Value,
-        group: &TargetGroupId,
-        account: &AccountId,
-        path: &str,
-        what: &str,
-        deadline: Timestamp,
-    ) -> Result<Removed, TargetError> {
+    async fn remove_by(&self, write: &MemberWrite<'_>, path: &str) -> Result<Removed, TargetError> {
+        let MemberWrite { group, accounts, what, deadline, .. } = *write;
+        let Some(account) = accounts.first().copied() else { return Ok(Removed::Done) };
+        let patch = match write.form {
+            Form::RemoveByFilter => removing_by_filter(account.as_str()),
+            _ => removing_by_value(account.as_str()),
+        };
+        let before = self.members_before(write).await?;
         let ask = Ask::new(Method::PATCH, path, what).deadline(Some(deadline)).json(&patch)?;
         let answer = self.rest.ask(&ask).await?;
         if self.takes_no_patch(&answer) {
             return Ok(Removed::Refused(Box::new(answer)));
         }
         let success = answer.status.is_success();
-        if success && self.learned.removal_proven.load(Ordering::Relaxed) {
+        if success && self.learned.forms.is_proven(write.form) {
             return Ok(Removed::Done);
         }
-        // Some take what they do not understand, and do nothing.
+        if let Some(before) = before.filter(|_| success) {
+            match self.verify(write, &before).await? {
+                Seen::AsWanted => return Ok(Removed::Done),
+                // Some take what they do not understand, and do nothing.
+                Seen::NoEffect => return Ok(Removed::Ignored),
+                Seen::Nothing => {}
+            }
+        }
         let inside = match self.is_member(group, account, deadline).await {
-            // A removal that was taken and cannot be looked at may have taken effect or not.
+            Err(_) if success && self.shown() == Shown::Never => return Ok(Removed::Done),
+            // A removal that was taken and cannot be read back may have taken effect or not.
             Err(why) if success => {
                 return Err(error(
                     TargetErrorKind::Unanswered,
-                    format!("{} Whether {what} was done is found out by looking.", why.text),
+                    format!("{} usersync checks whether {what} took effect.", why.text),
                 ));
             }
             other => other?,
         };
-        if inside != Some(true) {
-            if success && inside == Some(false) {
-                self.learned.removal_proven.store(true, Ordering::Relaxed);
-            }
-            return Ok(Removed::Done);
-        }
-        Ok(if success { Removed::Ignored } else { Removed::Refused(Box::new(answer)) })
+        Ok(match inside {
+            Some(true) if success => Removed::Ignored,
+            Some(true) => Removed::Refused(Box::new(answer)),
+            _ => Removed::Done,
+        })
     }
 
     /// Removes where the server takes no filter, and nobody knows what it makes of a value: by the letter of the standard
-    /// that takes all members out (RFC 7644, section 3.5.2.2). So the value is used only for the last member, and the
-    /// group is written back whole without this one otherwise.
+    /// that removes all members (RFC 7644, section 3.5.2.2). So the value is used only for the last member, and the group
+    /// is written back whole without this one otherwise.
     async fn remove_without_filter(
         &self,
-        group: &TargetGroupId,
-        account: &AccountId,
-        path: &str,
-        what: &str,
-        deadline: Timestamp,
+        write: &MemberWrite<'_>,
+        paths: (&str, &str),
     ) -> Result<Removed, TargetError> {
-        let Some(before) = self.read_members(group, what, false, Some(deadline)).await? else {
-            return Ok(Removed::Done);
-        };
-        if let Some(why) = before.doubt {
-            return Err(doubt(format!("{what}: {why}.")));
+        let read = self.read_members(write.group, write.what, false, Some(write.deadline)).await?;
+        let Some(before) = read else { return Ok(Removed::Done) };
+        if let Some(why) = before.doubt.as_ref().filter(|_| self.shown() != Shown::Never) {
+            return Err(doubt(format!("{}: {why}.", write.what)));
         }
-        if before.ids().iter().all(|id| id == account) {
-            return self.remove_by(removing_by_value(account.as_str()), group, account, path, what, deadline).await;
+        let (ids, _) = accounts_among(&before.all);
+        if !ids.is_empty() && ids.iter().all(|id| write.accounts.contains(&id)) {
+            return self.remove_by(write, paths.1).await;
         }
-        self.put_without(group, account, path, what, deadline).await.map(|()| Removed::Done)
+        self.put_members(&write.by(Form::Whole), paths).await.map(|_| Removed::Done)
     }
 
-    /// Writes a group back without this member; one that is gone has no members.
-    async fn put_without(
-        &self,
-        group: &TargetGroupId,
-        account: &AccountId,
-        path: &str,
-        what: &str,
-        deadline: Timestamp,
-    ) -> Result<(), TargetError> {
-        let remove = |members: &mut Vec<Value>| {
-            let before = members.len();
-            members.retain(|member| !accounts_among(std::slice::from_ref(member)).0.contains(account));
-            members.len() < before
-        };
-        self.put_members(group, path, what, remove, deadline).await.map(drop)
-    }
-
-    /// Writes a whole group back with other members; `false` if it is gone. `edit` tells whether there is a change.
-    async fn put_members(
-        &self,
-        group: &TargetGroupId,
-        path: &str,
-        what: &str,
-        edit: impl Fn(&mut Vec<Value>) -> bool,
-        deadline: Timestamp,
-    ) -> Result<bool, TargetError> {
-        // Several workers have members of one group to write, and not every server has versions.
-        let _alone = self.whole_group.lock().await;
+    /// Writes a whole group back with other members; `false` if it is gone. Never one whose members are not known.
+    async fn put_members(&self, write: &MemberWrite<'_>, (groups, path): (&str, &str)) -> Result<bool, TargetError> {
+        let write = write.by(Form::Whole);
+        let MemberWrite { group, what, deadline, .. } = write;
         for _ in 0..TRIES {
             let Some(read) = self.read_members(group, what, true, Some(deadline)).await? else { return Ok(false) };
+            let name = read.group.text("displayName").unwrap_or_else(|| group.to_string());
+            let unknown = |why: &str| {
+                // Without the account, so that it is told once for all of them.
+                not_possible(format!(
+                    "group {name}: {why}, so its members are not changed: writing the group back whole could remove \
+                     others. Let the server take PATCH, or show the members of its groups."
+                ))
+            };
+            if self.shown() == Shown::Never || !self.are_known(&write, groups, &read).await? {
+                return Err(unknown("the SCIM server takes no usable PATCH and shows no members"));
+            }
+            if self.learned.forms.is_harmful(Form::Whole) {
+                return Err(unknown("neither PATCH nor PUT leaves the other members alone"));
+            }
             if let Some(why) = read.doubt {
                 return Err(doubt(format!("{what}: {why}.")));
             }
             let (mut body, mut members) = (read.group, read.all);
-            if !edit(&mut members) {
+            let before = write.before(members.clone());
+            if !write.edit(&mut members) {
                 return Ok(true);
             }
             body.set("members", Value::Array(members));
@@ -523,7 +588,18 @@ impl ScimTarget {
             let answer = self.rest.ask(&ask).await?;
             match answer.status {
                 StatusCode::PRECONDITION_FAILED => {}
-                status if status.is_success() => return Ok(true),
+                status if status.is_success() => {
+                    self.learned.was_written(group);
+                    if self.learned.forms.is_proven(Form::Whole) {
+                        return Ok(true);
+                    }
+                    return match self.verify(&write, &before).await? {
+                        Seen::NoEffect => Err(not_possible(format!(
+                            "{what}: the SCIM server took it, and did not change the members. Do it there by hand."
+                        ))),
+                        Seen::AsWanted | Seen::Nothing => Ok(true),
+                    };
+                }
                 StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
                     return Err(self.refused(what, None, &answer));
                 }

@@ -6,6 +6,7 @@
 mod bulk;
 mod change;
 mod dialect;
+mod forms;
 mod groups;
 mod listing;
 mod members;
@@ -17,13 +18,14 @@ mod service;
 mod settings;
 mod together;
 mod users;
+mod verify;
 mod wire;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -32,11 +34,17 @@ use jiff::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
 use self::{
-    dialect::SCIM, paths::Path, profile::Profile, service::Service, together::ACCOUNTS_AT_ONCE, wire::Resource,
+    dialect::SCIM,
+    forms::{Forms, GroupLocks, Shown as MembersShown, locked},
+    paths::Path,
+    profile::Profile,
+    service::Service,
+    together::ACCOUNTS_AT_ONCE,
+    wire::Resource,
 };
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, Protection, ProtectionCache, Rest, not_done},
+    Applied, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{Joins, Protection, ProtectionCache, Rest, fold, not_done, note},
 };
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
@@ -76,8 +84,8 @@ pub struct ScimTarget {
     attributes: Vec<Path>,
     service: AsyncMutex<Option<Arc<Service>>>,
     learned: Learned,
-    /// Held while a whole group is read, changed and written back.
-    whole_group: AsyncMutex<()>,
+    /// One write at a time for each group.
+    group_locks: GroupLocks,
     joins: Joins<AccountId>,
 }
 
@@ -95,8 +103,53 @@ struct Learned {
     /// Which of the further attributes an account was seen with, and in lists: where another lacks one, it has none.
     shown: Mutex<BTreeSet<String>>,
     shown_in_lists: Mutex<BTreeSet<String>>,
-    /// The removal of one member was seen to take effect, and to do no more.
-    removal_proven: AtomicBool,
+    /// What each form of writing members was seen to do.
+    forms: Forms,
+    /// Whether it shows the members of groups.
+    members: Mutex<MembersShown>,
+    /// Groups that were made here and whose members were not written since.
+    new_groups: Mutex<HashSet<TargetGroupId>>,
+    /// Who has a name that the server's filter does not find, by the name in lower case: ids of accounts, and of groups.
+    accounts_spelled: Mutex<HashMap<String, String>>,
+    groups_spelled: Mutex<HashMap<String, String>>,
+    /// What an operator should know of it.
+    observed: Mutex<Vec<Note>>,
+}
+
+/// Observations kept at most.
+const OBSERVED: usize = 100;
+/// Names kept at most that the server's filter does not find.
+const SPELLED: usize = 10_000;
+
+impl Learned {
+    fn members_shown(&self) -> MembersShown {
+        *locked(&self.members)
+    }
+
+    /// Takes in where members were seen. That they are shown with the group itself says most.
+    fn set_shown(&self, shown: MembersShown) {
+        let mut known = locked(&self.members);
+        if *known != MembersShown::Alone {
+            *known = shown;
+        }
+    }
+
+    fn is_new_group(&self, group: &TargetGroupId) -> bool {
+        locked(&self.new_groups).contains(group)
+    }
+
+    fn was_written(&self, group: &TargetGroupId) {
+        locked(&self.new_groups).remove(group);
+    }
+}
+
+/// Keeps who has a name that the server's filter does not find.
+fn keep_spelled(names: &Mutex<HashMap<String, String>>, name: &str, id: String) {
+    let mut names = locked(names);
+    if names.len() >= SPELLED {
+        names.clear();
+    }
+    names.insert(fold(name), id);
 }
 
 impl ScimTarget {
@@ -125,13 +178,27 @@ impl ScimTarget {
             protection: ProtectionCache::default(),
             service: AsyncMutex::default(),
             learned: Learned::default(),
-            whole_group: AsyncMutex::default(),
+            group_locks: GroupLocks::default(),
             joins: Joins::new(ACCOUNTS_AT_ONCE),
         })
     }
 }
 
 impl ScimTarget {
+    /// Keeps something that an operator should know of the server, and logs it.
+    fn observe(&self, state: NoteState, about: &str, text: String) {
+        let mut observed = locked(&self.learned.observed);
+        if observed.iter().any(|known| known.text == text) || observed.len() >= OBSERVED {
+            return;
+        }
+        tracing::error!("SCIM server {}: {text}", self.rest.address());
+        observed.push(note(state, about, text));
+    }
+
+    fn forget_observed(&self, about: &str) {
+        locked(&self.learned.observed).retain(|note| note.about != about);
+    }
+
     /// The account that a resource tells of, without its groups; `None` where it lacks what every account has. A list may
     /// tell less of each, so what it shows is known by lists alone.
     fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
@@ -216,6 +283,14 @@ impl Target for ScimTarget {
         deadline: Timestamp,
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         self.add_to_groups(account, name, groups, deadline).await
+    }
+
+    fn shows_memberships(&self) -> bool {
+        self.shown() != MembersShown::Never || self.learned.tells_groups.load(Ordering::Relaxed)
+    }
+
+    fn observed(&self) -> Vec<Note> {
+        locked(&self.learned.observed).clone()
     }
 
     fn forget_refusal(&self) {

@@ -1,9 +1,12 @@
 //! First contact: who the server is, what it can do, and the lines for `usersync check`.
 
+use std::sync::atomic::Ordering;
+
 use reqwest::StatusCode;
 
 use super::{
     ScimTarget,
+    forms::Shown,
     paths::Declared,
     profile::Names,
     service::Service,
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
-        Capabilities, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetInfo,
         http::Answer,
         rest::{Ask, clock_note, note, round_trip_note, thin},
     },
@@ -22,6 +25,8 @@ use crate::{
 const LOGIN_MAX: usize = 255;
 /// Group names made of whole paths are longer; SCIM has no limit.
 const GROUP_MAX: usize = 1000;
+/// So many groups are asked for their members to find out whether any are shown.
+const GROUPS_LOOKED_AT: usize = 10;
 
 impl ScimTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
@@ -62,6 +67,8 @@ impl ScimTarget {
         notes.extend(self.limits(&service));
         notes.extend(self.attribute_notes(&service));
         notes.extend(self.protection_notes(blind).await?);
+        notes.extend(self.members_note(&service).await?);
+        notes.extend(self.observed());
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
 
@@ -107,6 +114,25 @@ impl ScimTarget {
         let body: Resource = self.rest.parse(&ask, &answer)?;
         let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
         Ok((list.total, list.items.len(), answer))
+    }
+
+    /// Whether members are shown, as far as a look at some groups tells while none was seen so far.
+    async fn members_note(&self, service: &Service) -> Result<Option<Note>, TargetError> {
+        let Some(path) = service.groups.as_deref().filter(|_| !service.profile.on_request) else { return Ok(None) };
+        if self.shown() != Shown::Unknown || self.learned.tells_groups.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let slice = self.slice(path, "first contact", &[], None, None).await?;
+        let some = slice.items.iter().filter_map(Resource::id).take(GROUPS_LOOKED_AT);
+        for id in some {
+            self.read_members(&id.into(), "first contact", false, None).await?;
+            if self.shown() != Shown::Unknown {
+                return Ok(None);
+            }
+        }
+        let text = "no group shows members. If they have some, let the server show them; to find out, run: usersync \
+                    check --write-test";
+        Ok((!slice.items.is_empty()).then(|| note(NoteState::Note, "members", text)))
     }
 
     fn profile_note(&self, proposed: Option<&str>) -> Note {

@@ -97,6 +97,11 @@ impl ScimTarget {
         // A list of types without users is not believed either.
         let has_types = types.is_some() && endpoint(USER).is_some();
         let groups = endpoint(GROUP).or_else(|| (!has_types).then(|| "/Groups".to_owned()));
+        let users = self.answering(endpoint(USER).unwrap_or_default(), "/Users", deadline).await?;
+        let groups = match groups {
+            Some(groups) => Some(self.answering(groups, "/Groups", deadline).await?),
+            None => None,
+        };
         let attribute = |schema: &str, name: &str| {
             let schemas = &schemas.as_ref()?.items;
             let schema = schemas.iter().find(|one| one.id().is_some_and(|id| id.eq_ignore_ascii_case(schema)))?;
@@ -129,7 +134,7 @@ impl ScimTarget {
         let cursor = config.inner_truth("pagination", "cursor") == Some(true);
         let page = most("pagination", "maxPageSize").or_else(|| most("filter", "maxResults")).unwrap_or(PAGE);
         Ok(Service {
-            users: endpoint(USER).unwrap_or_else(|| "/Users".to_owned()),
+            users,
             groups,
             // Every server of this standard that says nothing is tried.
             patch: profile.patch.or_else(|| supported("patch")).unwrap_or(true),
@@ -158,6 +163,17 @@ impl ScimTarget {
         })
     }
 
+    /// A path that the server gives, or the usual one where nothing is at that: who is not found there would be taken for
+    /// gone.
+    async fn answering(&self, given: String, usual: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
+        if given.is_empty() || given == usual {
+            return Ok(usual.to_owned());
+        }
+        let ask = Ask::get(given.as_str(), "first contact").query("count", "1").deadline(deadline);
+        let absent = self.rest.ask(&ask).await?.status == StatusCode::NOT_FOUND;
+        Ok(if absent { usual.to_owned() } else { given })
+    }
+
     /// One of the documents of discovery; `None` where the server has none, or shows it to nobody.
     async fn told(
         &self,
@@ -168,7 +184,15 @@ impl ScimTarget {
         let ask = Ask::get(path, "first contact").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
-            status if status.is_success() => self.rest.parse(&ask, &answer).map(Some),
+            status if status.is_success() => match serde_json::from_slice::<Value>(&answer.body) {
+                Ok(Value::Object(fields)) => Ok(Some(Resource(fields))),
+                // What it says of itself can be done without; what is no JSON is not its own.
+                Ok(_) => {
+                    untold.push(path);
+                    Ok(None)
+                }
+                Err(_) => self.rest.parse(&ask, &answer).map(Some),
+            },
             StatusCode::BAD_REQUEST
             | StatusCode::FORBIDDEN
             | StatusCode::NOT_FOUND

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{
     ScimTarget,
     change::Written,
-    path_of,
+    forms::locked,
+    keep_spelled, path_of,
     paths::Path,
     profile::{Names, Profile},
     service::Service,
@@ -19,6 +20,7 @@ use crate::{
         Applied, TargetError, TargetErrorKind,
         rest::{Ask, after_the_fact, doubt, error, fold, not_possible},
     },
+    telemetry::logs::Personal,
 };
 
 /// What is asked for where `groups` has to be.
@@ -85,7 +87,7 @@ impl ScimTarget {
         let attributes = [("attributes", attributes.as_str())];
         let query: &[_] = if service.ask_groups { &attributes } else { &[] };
         let mut found = self.find_by(&service.users, &what, ("userName", name), fold, query, deadline).await?;
-        let Some(user) = found.pop() else { return Ok(None) };
+        let Some(user) = found.pop() else { return self.account_spelled(name, deadline).await };
         if !found.is_empty() {
             return Err(doubt(format!(
                 "{what}: the SCIM server has several accounts of this login. Delete all but one there."
@@ -160,7 +162,8 @@ impl ScimTarget {
             // An attribute that is refused keeps nobody out: it is written by itself, and told then.
             let quoted = self.rest.said(&answer, Some(name)).quoted();
             tracing::warn!(
-                "{what}: the SCIM server does not take it with its attributes{quoted}; it is made without them"
+                what = %Personal(format_args!("{what}{quoted}")),
+                "the SCIM server does not take an account with its attributes; it is created without them"
             );
             ask = making(&bare)?;
             answer = self.rest.ask(&ask).await?;
@@ -173,7 +176,7 @@ impl ScimTarget {
         }
         if answer.status == StatusCode::CONFLICT {
             let quoted = self.rest.said(&answer, Some(name)).quoted();
-            return Err(if self.is_taken(name, deadline).await? {
+            return Err(if self.is_taken(name, None, deadline).await? {
                 error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
             } else {
                 not_possible(format!(
@@ -194,17 +197,32 @@ impl ScimTarget {
         })
     }
 
-    /// Whether a login is somebody's: by the filter, and where that finds nobody, by looking through all.
-    async fn is_taken(&self, name: &str, deadline: Timestamp) -> Result<bool, TargetError> {
+    /// The account that was found to have a login although the server's filter does not find it.
+    async fn account_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Account>, TargetError> {
+        let Some(id) = locked(&self.learned.accounts_spelled).get(&fold(name)).cloned() else { return Ok(None) };
+        let found = self.account_by_id(&id.as_str().into(), deadline).await?;
+        Ok(found.filter(|account| fold(&account.name) == fold(name)))
+    }
+
+    /// Whether a login that the server calls taken is another account's: by the filter, and where that finds nobody, by
+    /// searching the whole list without regard to case, as a filter may mind case where the rule of names does not.
+    async fn is_taken(&self, name: &str, own: Option<&AccountId>, deadline: Timestamp) -> Result<bool, TargetError> {
         let what = format!("reading {name}");
         let service = self.service(Some(deadline)).await?;
+        let other = |user: &Resource| user.id().as_deref() != own.map(AccountId::as_str);
         let found = self.find_by(&service.users, &what, ("userName", name), fold, &[], Some(deadline)).await?;
-        if !found.is_empty() {
+        if found.iter().any(other) {
             return Ok(true);
         }
-        let fits = |user: &Resource| user.text("userName").is_some_and(|login| fold(&login) == fold(name));
+        let fits =
+            |user: &Resource| other(user) && user.text("userName").is_some_and(|login| fold(&login) == fold(name));
         let found = self.look_through(&service.users, &what, fits, &[], Some(deadline)).await?;
-        Ok(!found.is_empty())
+        let id = found.first().and_then(Resource::id);
+        let taken = id.is_some();
+        if let Some(id) = id {
+            keep_spelled(&self.learned.accounts_spelled, name, id);
+        }
+        Ok(taken)
     }
 
     /// Refuses to make an account whose address is another's; that of the login itself is told by the server.
@@ -327,10 +345,21 @@ impl ScimTarget {
             }
             Written::Refused(answer) => {
                 let quoted = self.rest.said(&answer, Some(to)).quoted();
-                let holder = self.account_by_login(to, Some(deadline)).await?;
-                let taken = holder.is_some_and(|holder| holder.id != *account);
-                if taken || answer.status == StatusCode::CONFLICT {
+                let conflict = answer.status == StatusCode::CONFLICT;
+                let taken = if conflict {
+                    self.is_taken(to, Some(account), deadline).await?
+                } else {
+                    let holder = self.account_by_login(to, Some(deadline)).await?;
+                    holder.is_some_and(|holder| holder.id != *account)
+                };
+                if taken {
                     return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
+                }
+                if conflict {
+                    return Err(not_possible(format!(
+                        "{what}: the SCIM server calls the login taken{quoted}, but shows no other account that has it. \
+                         Free the login there, or give the user another one."
+                    )));
                 }
                 Err(self.refused(&what, Some(to), &answer))
             }

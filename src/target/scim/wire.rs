@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -180,7 +179,8 @@ impl Resource {
             field(group, "type").and_then(Value::as_str).is_none_or(|kind| !kind.eq_ignore_ascii_case("indirect"))
         };
         let groups = self.list("groups")?;
-        Some(groups.iter().filter(direct).filter_map(reference).map(TargetGroupId::from).collect())
+        // One that cannot be read may be any group.
+        groups.iter().filter(direct).map(|group| reference(group).map(TargetGroupId::from)).collect()
     }
 
     /// The account that it tells of, without its groups; `None` where it lacks what every account has.
@@ -252,9 +252,10 @@ impl List {
         let next_cursor = body.text("nextCursor");
         let key = body.0.keys().find(|key| key.eq_ignore_ascii_case("Resources")).cloned();
         let items = match key.and_then(|key| body.0.remove(&key)) {
-            Some(Value::Array(items)) => {
-                let read = |item| if let Value::Object(fields) = item { Some(Resource(fields)) } else { None };
-                items.into_iter().map(read).collect::<Option<Vec<_>>>()?
+            Some(Value::Array(items)) if items.is_empty() || items.iter().any(Value::is_object) => {
+                // What is no resource is one that lacks everything: that of the others is not believed less for it.
+                let read = |item| if let Value::Object(fields) = item { Resource(fields) } else { Resource::default() };
+                items.into_iter().map(read).collect()
             }
             Some(Value::Null) | None if total.is_some() => Vec::new(),
             _ => return None,
@@ -278,18 +279,6 @@ impl Refusal {
         let body: Resource = serde_json::from_slice(&answer.body).ok()?;
         let own = body.list_of_texts("schemas").iter().any(|schema| schema.eq_ignore_ascii_case(ERROR));
         own.then(|| Self { scim_type: body.text("scimType"), detail: body.text("detail") })
-    }
-
-    /// Whether an answer says that a filter is not understood, or not supported.
-    pub(super) fn of_filter(answer: &Answer) -> bool {
-        let kind = Self::read(answer).map(|refusal| refusal.scim_type);
-        match answer.status {
-            StatusCode::BAD_REQUEST => {
-                kind.is_some_and(|kind| kind.is_none_or(|kind| kind.eq_ignore_ascii_case("invalidFilter")))
-            }
-            StatusCode::NOT_IMPLEMENTED => kind.is_some(),
-            _ => false,
-        }
     }
 }
 

@@ -1,0 +1,201 @@
+//! `usersync link`: ties a user to an account that usersync cannot match by itself. Its other half is `usersync unlink`.
+
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    Context,
+    app::{self, Opened, Sides},
+    exit::{Exit, Failure, Outcome},
+    people::{self, Person},
+    stop, sync,
+};
+use crate::{
+    config::Config,
+    model::{Account, AccountId, ConnectorName, Pair, Subject, TargetName, UserId},
+    store::{OrderEnd, PairState, Store, TaskFilter},
+};
+
+/// How often a running server is asked whether it carried an order out, and for how long.
+const EVERY: Duration = Duration::from_millis(150);
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Link a user to an account
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Link a user of Keycloak to an account of a target, where usersync reports a conflict or would link another account.
+
+Both sides are read again before the link is made. Refused are accounts that are protected, and accounts that are linked to \
+another user who is in Keycloak. An account of a user who was deleted in Keycloak moves over with all that usersync knows of \
+it. Afterwards the user is synchronised as any other. A running server carries the order out at once; without one this \
+command does.",
+    after_help = "\
+Examples:
+  usersync link alice alice.liddell
+  usersync link 3f0c8a52-6c5c-4a43-9d3e-8f3f2c1f6b0a alice --connector acme --target jira-prod"
+)]
+pub(super) struct LinkArgs {
+    /// The user: login, e-mail address or Keycloak id
+    #[arg(value_name = "USER")]
+    user: String,
+    /// The account: its login or its id in the target
+    #[arg(value_name = "ACCOUNT")]
+    account: String,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Only this connector
+    #[arg(long, value_name = "NAME")]
+    pub connector: Option<ConnectorName>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<TargetName>,
+}
+
+/// One user on one target, and the account that the user is to have there.
+pub(super) struct Order {
+    pub pair: Pair,
+    pub user: UserId,
+    pub login: String,
+    pub account: Option<AccountId>,
+    /// What is ordered, for people.
+    pub what: String,
+}
+
+impl LinkArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let place = open(context, &self.place).await?;
+        let ended = match self.order(&place).await {
+            Ok(order) => place.carry_out(order).await,
+            Err(failure) => Err(failure),
+        };
+        place.opened.store.close().await;
+        ended
+    }
+
+    async fn order(&self, place: &Place<'_>) -> Result<Order, Failure> {
+        let (users, account) = (&self.user, &self.account);
+        let mut found = Vec::new();
+        for Person { connector, id, user, .. } in place.people(users).await? {
+            let Some(user) = user else { continue };
+            for pair in place.pairs.iter().filter(|pair| pair.connector == connector) {
+                if let Some(account) = place.account(&pair.target, account).await? {
+                    found.push((pair.clone(), id.clone(), user.username.clone(), account));
+                }
+            }
+        }
+        if found.len() > 1 {
+            let choices = found.iter().map(|(pair, id, login, found)| {
+                let Pair { connector, target } = pair;
+                format!("\n  usersync link {id} {} --connector {connector} --target {target}    ({login})", found.name)
+            });
+            return Err(Failure::usage(format!("{users}: which one?{}", choices.collect::<String>())));
+        }
+        let Some((pair, user, login, account)) = found.pop() else {
+            return Err(Failure::usage(format!(
+                "{users}: no user of this name is in Keycloak whose targets have an account {account}. See: usersync explain {users}"
+            )));
+        };
+        let what = format!("{pair}: link {login} ({user}) to account {} ({})", account.name, account.id);
+        Ok(Order { pair, user, login, account: Some(account.id), what })
+    }
+}
+
+/// What both commands work with.
+pub(super) struct Place<'a> {
+    context: &'a Context,
+    config: Config,
+    sides: Sides,
+    pub opened: Opened,
+    pub pairs: Vec<Pair>,
+}
+
+pub(super) async fn open<'a>(context: &'a Context, args: &PlaceArgs) -> Result<Place<'a>, Failure> {
+    let config = context.config()?;
+    let pairs = app::pairs(&config, args.connector.as_ref(), args.target.as_ref())?;
+    let sides = Sides::new(&config)?;
+    let opened = app::work(context, &config).await?;
+    Ok(Place { context, config, sides, opened, pairs })
+}
+
+impl Place<'_> {
+    pub async fn people(&self, name: &str) -> Result<Vec<Person>, Failure> {
+        let mut connectors: Vec<ConnectorName> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
+        connectors.dedup();
+        people::find(self.opened.store.as_ref(), &self.sides, &connectors, name).await
+    }
+
+    async fn account(&self, target: &TargetName, name: &str) -> Result<Option<Account>, Failure> {
+        let Some(target) = self.sides.targets.get(target) else { return Ok(None) };
+        match target.account_named(name).await? {
+            Some(account) => Ok(Some(account)),
+            None => Ok(target.account(&AccountId::from(name)).await?),
+        }
+    }
+
+    /// Writes the order down, and waits until it is carried out.
+    pub async fn carry_out(&self, order: Order) -> Outcome {
+        let (out, store) = (&self.context.out, &self.opened.store);
+        if let Some(failure) = sync::kept_from(&self.config, store.as_ref(), &order.pair).await? {
+            return Err(failure);
+        }
+        store
+            .order_link(&order.pair, &order.user, order.account.as_ref(), &self.context.by(), Timestamp::now())
+            .await?;
+        if store.pair_state(&order.pair).await? != PairState::InService {
+            let text =
+                format!("{}: written down. It is carried out by the first run, once that is approved", order.what);
+            return Err(Failure::held(format!("{text}: usersync held list")));
+        }
+        let cancel = stop::on_ctrl_c(out);
+        let subject = Subject::User(order.user.clone());
+        if self.opened.server.is_none() {
+            let engine = self.sides.engine(&self.config, store.clone());
+            engine.work_until(&order.pair, &subject, &cancel).await?;
+        }
+        let began = std::time::Instant::now();
+        let ended = loop {
+            let ended = store.link_order(&order.pair, &order.user).await?.and_then(|order| order.ended);
+            let waits = self.opened.server.is_some() && began.elapsed() < WAIT && !cancel.is_cancelled();
+            if ended.is_some() || !waits {
+                break ended;
+            }
+            tokio::time::sleep(EVERY).await;
+        };
+        if out.json {
+            out.document(&json!({
+                "connector": order.pair.connector, "target": order.pair.target, "user": order.user, "login": order.login,
+                "account": order.account, "end": ended,
+            }));
+        }
+        match ended {
+            Some(OrderEnd::Done) => {
+                out.say(format!("{}: done. See what follows: usersync explain {}", order.what, order.user));
+                Ok(Exit::Done)
+            }
+            Some(OrderEnd::Refused { why }) => Err(Failure::problem(format!("{}: refused: {why}.", order.what))),
+            None => Err(Failure::problem(self.not_yet(&order, subject).await?)),
+        }
+    }
+
+    /// Why an order was not carried out yet.
+    async fn not_yet(&self, order: &Order, subject: Subject) -> Result<String, Failure> {
+        let filter = TaskFilter {
+            connector: Some(order.pair.connector.clone()),
+            target: Some(order.pair.target.clone()),
+            subject: Some(subject),
+            limit: 1,
+            ..TaskFilter::default()
+        };
+        let error = self.opened.store.tasks(&filter).await?.pop().and_then(|task| task.error);
+        let why = error.map(|(_, text)| format!(": {}", text.trim_end_matches('.'))).unwrap_or_default();
+        Ok(format!("{}: not done yet{why}. It stays ordered; see: usersync tasks", order.what))
+    }
+}

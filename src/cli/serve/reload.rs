@@ -1,0 +1,190 @@
+//! SIGHUP: secrets and certificates are taken from the configuration as it is now. What else changed in it is reported:
+//! it needs a restart.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use toml::{Table, Value};
+
+use super::{hook_secrets, tls_files};
+use crate::{
+    cli::Context,
+    config::{Config, TargetAuth},
+    model::ConnectorName,
+    web::{HookSecrets, Server},
+};
+
+/// Keys of secrets, without the endings `_file` and `_env`.
+const SECRETS: [&str; 6] = ["token", "password", "client_secret", "hook_secret", "hook_secret_previous", "p2_secret"];
+
+/// What the server was started with, and what of it can be replaced.
+pub(super) struct Reload {
+    config: Config,
+    hooks: BTreeMap<ConnectorName, Arc<HookSecrets>>,
+    written: Written,
+}
+
+/// Each key of a configuration file and what is written there.
+pub(super) type Written = BTreeMap<String, Value>;
+
+/// What changed in the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changed {
+    secrets: Vec<String>,
+    needs_restart: Vec<String>,
+}
+
+impl Reload {
+    /// `written` is what stood in the file when the configuration was read.
+    pub fn new(config: Config, hooks: BTreeMap<ConnectorName, Arc<HookSecrets>>, written: Written) -> Self {
+        Self { config, hooks, written }
+    }
+
+    /// Reads the file again. One that cannot be used changes nothing.
+    pub async fn run(&mut self, context: &Context, server: &mut Server) {
+        let config = match context.config() {
+            Ok(config) => config,
+            Err(failure) => {
+                tracing::error!("the configuration cannot be used, so nothing is reloaded:\n{}", failure.text);
+                return;
+            }
+        };
+        let now = written(&config.path);
+        let changed = changed(&self.written, &now);
+        self.replace_secrets(&config);
+        match server.reload_tls(config.server.tls.as_ref().map(tls_files)).await {
+            Ok(true) => tracing::info!("the certificate is reloaded"),
+            Ok(false) => {}
+            Err(error) => tracing::error!("{error}; the certificate from before stays in use"),
+        }
+        tracing::info!(secrets = changed.secrets.join(", "), "the configuration is reloaded: secrets are read again");
+        if !changed.needs_restart.is_empty() {
+            tracing::warn!("changed, and in use only after a restart: {}", changed.needs_restart.join(", "));
+        }
+    }
+
+    /// What is not there any more, or signs in another way, stays until a restart.
+    fn replace_secrets(&self, new: &Config) {
+        for old in &self.config.targets {
+            let Some(new) = new.targets.iter().find(|new| new.name == old.name) else { continue };
+            match (&old.auth, &new.auth) {
+                (TargetAuth::Token(old), TargetAuth::Token(new))
+                | (TargetAuth::Password { password: old, .. }, TargetAuth::Password { password: new, .. })
+                | (TargetAuth::Client { secret: old, .. }, TargetAuth::Client { secret: new, .. }) => old.replace(new),
+                _ => {}
+            }
+        }
+        for old in &self.config.connectors {
+            let Some(new) = new.connectors.iter().find(|new| new.name == old.name) else { continue };
+            old.client_secret.replace(&new.client_secret);
+            if let Some(secrets) = self.hooks.get(&old.name) {
+                let (standard, p2) = hook_secrets(&new.hook);
+                secrets.replace(standard, p2);
+            }
+        }
+    }
+}
+
+/// What is written in the file, as far as it can be read.
+pub(super) fn written(path: &Path) -> Written {
+    let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<Table>().ok());
+    let mut written = Written::new();
+    for (key, value) in table.unwrap_or_default() {
+        flatten(key, value, &mut written);
+    }
+    written
+}
+
+/// Targets and connectors go by their names.
+fn flatten(path: String, value: Value, written: &mut Written) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                flatten(format!("{path}.{key}"), value, written);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            for item in items {
+                let name = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                flatten(format!("{path} {name}"), item, written);
+            }
+        }
+        value => drop(written.insert(path, value)),
+    }
+}
+
+/// Compares two files.
+fn changed(old: &Written, new: &Written) -> Changed {
+    let mut changed = Changed::default();
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys.into_iter().filter(|key| old.get(*key) != new.get(*key)) {
+        let into = if is_secret(key) { &mut changed.secrets } else { &mut changed.needs_restart };
+        into.push(key.clone());
+    }
+    changed
+}
+
+/// Whether a reload takes what is written there.
+fn is_secret(path: &str) -> bool {
+    let key = path.rsplit('.').next().unwrap_or_default();
+    let key = key.strip_suffix("_file").or_else(|| key.strip_suffix("_env")).unwrap_or(key);
+    SECRETS.contains(&key) || path.starts_with("server.tls.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Written {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usersync.toml");
+        std::fs::write(&path, text).unwrap();
+        written(&path)
+    }
+
+    #[test]
+    fn secrets_are_told_from_what_needs_a_restart() {
+        let old = file(
+            r#"
+            [store]
+            path = "a.db"
+            [[target]]
+            name = "jira"
+            url = "http://one"
+            token = "old"
+            [[connector]]
+            name = "acme"
+            hook_secret_file = "a"
+            [connector.policy]
+            first_run = "hold"
+            "#,
+        );
+        let new = file(
+            r#"
+            [store]
+            path = "b.db"
+            [server.tls]
+            cert_file = "x"
+            [[target]]
+            name = "jira"
+            url = "http://two"
+            token_file = "new"
+            [[connector]]
+            name = "acme"
+            hook_secret_file = "b"
+            [connector.policy]
+            first_run = "apply"
+            "#,
+        );
+        let changed = changed(&old, &new);
+        let secrets =
+            ["connector acme.hook_secret_file", "server.tls.cert_file", "target jira.token", "target jira.token_file"];
+        assert_eq!(changed.secrets, secrets);
+        assert_eq!(changed.needs_restart, ["connector acme.policy.first_run", "store.path", "target jira.url"]);
+    }
+
+    #[test]
+    fn an_unchanged_file_needs_nothing() {
+        let text = "[[target]]\nname = \"jira\"\ntoken = \"x\"\n[[target]]\nname = \"other\"\ntoken = \"y\"\n";
+        assert_eq!(changed(&file(text), &file(text)), Changed::default());
+    }
+}

@@ -1,0 +1,341 @@
+//! From what is known of a pair to a sentence and an exit code.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        exit::Exit,
+        held,
+        words::{ago, count, span, thin},
+    },
+    engine::Report,
+    model::{Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
+    store::{PairCounts, PairState},
+};
+
+/// Unsupported operations that are shown by name.
+const SHOWN: usize = 3;
+
+/// The state of a pair in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Standing {
+    InSync,
+    OutOfSync,
+    Working,
+    Degraded,
+    New,
+    FirstRunHeld,
+    FirstRun,
+    Stopped,
+    Paused,
+    Off,
+}
+
+/// All that is known of a pair.
+pub(super) struct Facts<'a> {
+    pub pair: &'a Pair,
+    pub state: PairState,
+    pub enabled: bool,
+    pub paused: bool,
+    /// Whether a server runs.
+    pub server: bool,
+    /// Why the store cannot be written, if it cannot.
+    pub unwritable: Option<String>,
+    /// What holds of this pair, its source and its target.
+    pub conditions: Vec<Condition>,
+    pub counts: PairCounts,
+    /// Of the failed tasks, those that are conflicts.
+    pub conflicts: u64,
+    /// What the target does not support, each in words.
+    pub unsupported: Vec<String>,
+    /// Open sets of approvals.
+    pub held: Vec<&'a HeldSet>,
+    /// Tasks that failed and are tried again, as far as they were read.
+    pub retried: Vec<TaskRecord>,
+    /// The last full reconcile that wrote.
+    pub last_run: Option<RunRecord>,
+    pub next_run: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+/// What `status` says of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub standing: Standing,
+    pub sentence: String,
+    /// What else an operator should see to.
+    pub more: Vec<String>,
+    pub exit: Exit,
+}
+
+impl Verdict {
+    fn new(standing: Standing, exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { standing, sentence: sentence.into(), more: Vec::new(), exit }
+    }
+
+    fn add(&mut self, exit: Exit, text: impl Into<String>) {
+        self.more.push(text.into());
+        self.exit = self.exit.and(exit);
+    }
+}
+
+impl Facts<'_> {
+    /// Users whose account the target protects, so that they are not changed.
+    pub fn protected(&self) -> u64 {
+        self.last_report().map_or(0, |report| u64::try_from(report.protected).unwrap_or(u64::MAX))
+    }
+
+    fn last_report(&self) -> Option<Report> {
+        self.last_run.as_ref().and_then(|run| serde_json::from_value(run.report.clone()).ok())
+    }
+
+    /// Failed tasks that are no conflicts.
+    fn failed(&self) -> u64 {
+        self.counts.dead.saturating_sub(self.conflicts)
+    }
+
+    /// Operations that wait for approval; the first run is one of its own.
+    fn approvals(&self) -> impl Iterator<Item = &HeldSet> {
+        self.held.iter().copied().filter(|set| set.kind != HeldKind::FirstRun)
+    }
+
+    fn condition(&self, code: ConditionCode) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.code == code)
+    }
+}
+
+/// The verdict on a pair.
+pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
+    let mut verdict = main(facts);
+    if verdict.standing == Standing::Off {
+        return verdict;
+    }
+    for condition in &facts.conditions {
+        if !tells(&verdict, condition) {
+            verdict.add(exit_of(condition.code), wrong(facts, condition));
+        }
+    }
+    for set in facts.approvals() {
+        let text = format!(
+            "Held: {}, {}; everything else goes on. usersync held show {}",
+            held::size(set),
+            held::why(set.kind),
+            set.id
+        );
+        verdict.add(Exit::Held, text);
+    }
+    let Pair { connector, target } = facts.pair;
+    if facts.failed() > 0 {
+        let failed = count(facts.failed(), "failed task", "failed tasks");
+        let text = format!("{failed}: usersync dead list --connector {connector} --target {target}");
+        verdict.add(Exit::Problems, text);
+    }
+    if facts.conflicts > 0 {
+        let conflicts = count(facts.conflicts, "conflict", "conflicts");
+        let text = format!("{conflicts}: usersync dead list --class conflict --connector {connector}");
+        verdict.add(Exit::Problems, text);
+    }
+    for text in facts.unsupported.iter().take(SHOWN) {
+        verdict.add(Exit::Problems, format!("Not supported by {target}: {text}"));
+    }
+    if facts.unsupported.len() > SHOWN {
+        let more = count(facts.unsupported.len() - SHOWN, "operation is", "operations are");
+        verdict.add(Exit::Problems, format!("{more} not supported besides: usersync plan"));
+    }
+    if let Some(text) = facts.last_run.as_ref().and_then(last_run_trouble) {
+        verdict.add(Exit::Problems, text);
+    }
+    verdict
+}
+
+/// Whether the sentence is about this condition already.
+fn tells(verdict: &Verdict, condition: &Condition) -> bool {
+    let stopped = verdict.standing == Standing::Stopped && condition.code == ConditionCode::OtherIdentity;
+    stopped || verdict.sentence.contains(&condition.summary()) || verdict.sentence.contains(&condition.text)
+}
+
+/// How a condition ends a command.
+pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
+    match code {
+        ConditionCode::CredentialsRefused | ConditionCode::RightMissing | ConditionCode::Unreachable => {
+            Exit::Unreachable
+        }
+        ConditionCode::OtherIdentity => Exit::Held,
+        ConditionCode::NotWritable | ConditionCode::RunFailed => Exit::Problems,
+    }
+}
+
+/// A condition as a sentence: what, since when, what was said, what waits, what to do.
+fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
+    let since = span(facts.now.duration_since(condition.since));
+    let text = condition.text.trim_end_matches('.');
+    let waits = match facts.counts.tasks {
+        0 => String::new(),
+        tasks => format!(" {}.", count(tasks, "task waits", "tasks wait")),
+    };
+    let advice = match condition.code {
+        ConditionCode::CredentialsRefused => " Renew the token or password; usersync tries the new one by itself.",
+        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.",
+        ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => " The server tries again by itself.",
+        ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync",
+        ConditionCode::OtherIdentity | ConditionCode::NotWritable => "",
+    };
+    format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
+}
+
+/// What the last full reconcile has left for an operator. A subject that failed is not among it: its task tells.
+fn last_run_trouble(run: &RunRecord) -> Option<String> {
+    match &run.outcome {
+        RunOutcome::Failed { why } => Some(format!("The last full reconcile failed: {why}")),
+        RunOutcome::Problems => {
+            let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
+            let parts = [
+                (usize::from(report.doubt.is_some()), "incomplete read", "incomplete reads"),
+                (report.conflicts.len(), "conflict", "conflicts"),
+                (report.repeated.len(), "repeated removal", "repeated removals"),
+                (report.doubts.len(), "finding that is not confirmed", "findings that are not confirmed"),
+            ];
+            let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
+            let parts: Vec<String> = parts.map(|(number, one, many)| count(number, one, many)).collect();
+            (!parts.is_empty())
+                .then(|| format!("The last full reconcile met {}. usersync runs show {}", parts.join(", "), run.id))
+        }
+        _ => None,
+    }
+}
+
+/// The one sentence, without what stands beside it.
+fn main(facts: &Facts<'_>) -> Verdict {
+    let Pair { connector, target } = facts.pair;
+    if !facts.enabled {
+        return Verdict::new(Standing::Off, Exit::Done, "Switched off by the configuration: enabled = false.");
+    }
+    if let Some(why) = &facts.unwritable {
+        let text = format!(
+            "Degraded: the store cannot be written: {why}. No event is taken and nothing is changed until it can be. \
+             Free space, or end what locks it; then: usersync check"
+        );
+        return Verdict::new(Standing::Degraded, Exit::Problems, text);
+    }
+    if facts.paused {
+        let text =
+            format!("Paused: events are stored, nothing is written. Go on: usersync connector resume {connector}");
+        return Verdict::new(Standing::Paused, Exit::Done, text);
+    }
+    let stopped = facts.state == PairState::Stopped;
+    let condition = facts.conditions.iter().find(|one| !stopped && one.code != ConditionCode::RunFailed);
+    if let Some(condition) = condition {
+        let text = format!("Degraded: {}", wrong(facts, condition));
+        return Verdict::new(Standing::Degraded, exit_of(condition.code), text);
+    }
+    match (facts.state, facts.condition(ConditionCode::RunFailed)) {
+        (PairState::New, Some(failed)) => {
+            let text = format!("New, and its first plan fails: {}", wrong(facts, failed));
+            Verdict::new(Standing::New, Exit::Problems, text)
+        }
+        (PairState::New, None) if facts.server => {
+            Verdict::new(Standing::New, Exit::Done, "New: its first run is being planned.")
+        }
+        (PairState::New, None) => {
+            Verdict::new(Standing::New, Exit::Done, "New: nothing was planned yet. Plan it: usersync sync")
+        }
+        (PairState::Held, _) => {
+            let set = facts.held.iter().find(|set| set.kind == HeldKind::FirstRun);
+            let text = match set {
+                Some(set) => {
+                    format!("Waits for its first run's approval: {}. usersync held approve {}", held::size(set), set.id)
+                }
+                None => "Its first run was rejected, so it is out of service. Plan it again: usersync sync".to_owned(),
+            };
+            Verdict::new(Standing::FirstRunHeld, Exit::Held, text)
+        }
+        (PairState::Approved, Some(failed)) => {
+            let text = format!("Its first run is approved, and fails: {}", wrong(facts, failed));
+            Verdict::new(Standing::FirstRun, Exit::Problems, text)
+        }
+        (PairState::Approved, None) if facts.server => {
+            Verdict::new(Standing::FirstRun, Exit::Done, "Working: its first run is approved and under way.")
+        }
+        (PairState::Approved, None) => {
+            Verdict::new(Standing::FirstRun, Exit::Done, "Its first run is approved. Do it: usersync sync")
+        }
+        (PairState::Stopped, _) => {
+            let text = format!(
+                "Stopped: another server or realm was found behind the same settings; nothing is written. If that is \
+                 intended: usersync target confirm {target} or usersync connector confirm {connector}"
+            );
+            Verdict::new(Standing::Stopped, Exit::Held, text)
+        }
+        (PairState::InService, _) => in_service(facts),
+    }
+}
+
+fn in_service(facts: &Facts<'_>) -> Verdict {
+    let counts = &facts.counts;
+    if let Some((_, text)) = facts.retried.iter().rev().find_map(|task| task.error.as_ref()) {
+        let number = u64::try_from(facts.retried.len()).unwrap_or(u64::MAX).min(counts.tasks.max(1));
+        let tasks = count(number, "task waits", "tasks wait");
+        let text =
+            format!("Degraded: {tasks} for another attempt, nothing is lost. Last error: {text}. usersync tasks");
+        return Verdict::new(Standing::Degraded, Exit::Problems, text);
+    }
+    if counts.due > 0 {
+        let oldest =
+            counts.oldest.map(|at| format!(", oldest {}", span(facts.now.duration_since(at)))).unwrap_or_default();
+        let waits = if facts.server { "" } else { " Nothing works them: usersync sync" };
+        let text = format!("Working: {} behind{oldest}.{waits}", thin(counts.due));
+        return Verdict::new(Standing::Working, Exit::Done, text);
+    }
+    if facts.last_run.as_ref().is_some_and(|run| run.outcome == RunOutcome::Running) {
+        return Verdict::new(Standing::Working, Exit::Done, "Working: a full reconcile is under way.");
+    }
+    let change = match counts.last_change {
+        Some(at) => format!("Last change {}", ago(at, facts.now)),
+        None => "No change was needed yet".to_owned(),
+    };
+    let next = match (facts.server, facts.next_run) {
+        (true, Some(at)) => format!("next full reconcile {}", ago(at, facts.now)),
+        (true, None) => "no full reconcile is scheduled".to_owned(),
+        (false, _) => "no full reconcile is due while no server runs".to_owned(),
+    };
+    let open = what_is_open(facts);
+    if !open.is_empty() {
+        let text = format!("Out of sync: {}. {change}, {next}.", open.join(", "));
+        // What stands beside the sentence ends the command.
+        return Verdict::new(Standing::OutOfSync, Exit::Done, text);
+    }
+    if counts.tasks > 0 {
+        let tasks = count(counts.tasks, "task is", "tasks are");
+        return Verdict::new(Standing::Working, Exit::Done, format!("Working: {tasks} due later. usersync tasks"));
+    }
+    let except = match facts.protected() {
+        0 => String::new(),
+        users => format!(", except for {}: the account is protected and not changed", count(users, "user", "users")),
+    };
+    Verdict::new(Standing::InSync, Exit::Done, format!("In sync{except}. {change}, {next}."))
+}
+
+/// What keeps a pair from being in sync until an operator sees to it, in numbers.
+fn what_is_open(facts: &Facts<'_>) -> Vec<String> {
+    let approvals = facts.approvals().map(|set| u64::try_from(set.open_items).unwrap_or(0)).sum::<u64>();
+    let unsupported = u64::try_from(facts.unsupported.len()).unwrap_or(u64::MAX);
+    let numbers = [
+        (facts.failed(), "failed task", "failed tasks"),
+        (facts.conflicts, "conflict", "conflicts"),
+        (approvals, "operation waits for approval", "operations wait for approval"),
+        (unsupported, "unsupported operation", "unsupported operations"),
+    ];
+    let numbers = numbers.into_iter().filter(|(number, ..)| *number > 0);
+    let mut open: Vec<String> = numbers.map(|(number, one, many)| count(number, one, many)).collect();
+    if let Some(run) = facts.last_run.as_ref().filter(|run| last_run_trouble(run).is_some()) {
+        let failed = matches!(run.outcome, RunOutcome::Failed { .. });
+        let what = if failed { "the last full reconcile failed" } else { "the last full reconcile met problems" };
+        open.push(what.to_owned());
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests;

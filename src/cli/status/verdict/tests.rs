@@ -1,0 +1,299 @@
+use serde_json::json;
+
+use super::*;
+use crate::model::{About, Cause, ErrorClass, Limited, Priority, RunId, RunMode, RunTrigger, Subject, TaskState};
+
+fn at(time: &str) -> Timestamp {
+    format!("2026-10-02T{time}Z").parse().unwrap()
+}
+
+fn pair() -> &'static Pair {
+    static PAIR: std::sync::LazyLock<Pair> = std::sync::LazyLock::new(|| Pair::new("acme", "jira"));
+    &PAIR
+}
+
+/// A pair that is in sync.
+fn quiet() -> Facts<'static> {
+    Facts {
+        pair: pair(),
+        state: PairState::InService,
+        enabled: true,
+        paused: false,
+        server: true,
+        unwritable: None,
+        conditions: Vec::new(),
+        counts: PairCounts { last_change: Some(at("11:59:48")), ..PairCounts::default() },
+        conflicts: 0,
+        unsupported: Vec::new(),
+        held: Vec::new(),
+        retried: Vec::new(),
+        last_run: None,
+        next_run: Some(at("12:38:00")),
+        now: at("12:00:00"),
+    }
+}
+
+fn condition(about: About, code: ConditionCode, text: &str) -> Condition {
+    Condition { about, code, text: text.to_owned(), since: at("11:48:00") }
+}
+
+fn refused() -> Condition {
+    condition(About::target(&"jira".into()), ConditionCode::CredentialsRefused, "HTTP 401")
+}
+
+fn plan_failed() -> Condition {
+    condition(About::Pair(pair().clone()), ConditionCode::RunFailed, "two groups are named staff")
+}
+
+fn run(outcome: RunOutcome, report: &Report) -> RunRecord {
+    RunRecord {
+        id: RunId(7),
+        pair: pair().clone(),
+        trigger: RunTrigger::Schedule,
+        mode: RunMode::Apply,
+        started_at: at("11:00:00"),
+        ended_at: Some(at("11:01:00")),
+        outcome,
+        report: report.stored(),
+    }
+}
+
+fn set(id: i64, kind: HeldKind, items: i64) -> HeldSet {
+    let summary = Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored();
+    let pair = pair().clone();
+    HeldSet {
+        id,
+        pair,
+        kind,
+        since: at("11:00:00"),
+        open: true,
+        summary,
+        decision: None,
+        open_items: items,
+        rejected_items: 0,
+        items,
+    }
+}
+
+fn retried() -> TaskRecord {
+    TaskRecord {
+        pair: pair().clone(),
+        subject: Subject::user("1"),
+        generation: 1,
+        priority: Priority::Retry,
+        state: TaskState::Ready,
+        not_before: at("12:00:05"),
+        since: at("11:59:00"),
+        attempts: 3,
+        error: Some((ErrorClass::Transient, "jira answers 503".into())),
+        cause: Cause::Event { id: "e".into() },
+    }
+}
+
+const QUIET: &str = " Last change 12 s ago, next full reconcile in 38 min.";
+
+#[test]
+fn each_state_has_its_sentence_and_exit_code() {
+    type Change = fn(&mut Facts<'static>);
+    let cases: &[(Change, Standing, &str, Exit)] = &[
+        (|_| {}, Standing::InSync, "In sync. Last change 12 s ago, next full reconcile in 38 min.", Exit::Done),
+        (
+            |facts| (facts.counts.due, facts.counts.oldest) = (214, Some(at("11:59:57"))),
+            Standing::Working,
+            "Working: 214 behind, oldest 3 s.",
+            Exit::Done,
+        ),
+        (
+            |facts| facts.counts.tasks = 2,
+            Standing::Working,
+            "Working: 2 tasks are due later. usersync tasks",
+            Exit::Done,
+        ),
+        (
+            |facts| facts.last_run = Some(run(RunOutcome::Running, &Report::default())),
+            Standing::Working,
+            "Working: a full reconcile is under way.",
+            Exit::Done,
+        ),
+        (
+            |facts| (facts.retried, facts.counts.tasks) = (vec![retried()], 1),
+            Standing::Degraded,
+            "Degraded: 1 task waits for another attempt, nothing is lost. Last error: jira answers 503. usersync tasks",
+            Exit::Problems,
+        ),
+        (
+            |facts| facts.enabled = false,
+            Standing::Off,
+            "Switched off by the configuration: enabled = false.",
+            Exit::Done,
+        ),
+        (
+            |facts| facts.paused = true,
+            Standing::Paused,
+            "Paused: events are stored, nothing is written. Go on: usersync connector resume acme",
+            Exit::Done,
+        ),
+        (
+            |facts| facts.unwritable = Some("the disk is full".to_owned()),
+            Standing::Degraded,
+            "Degraded: the store cannot be written: the disk is full. No event is taken and nothing is changed until it can \
+             be. Free space, or end what locks it; then: usersync check",
+            Exit::Problems,
+        ),
+        (
+            |facts| (facts.conditions, facts.counts.tasks) = (vec![refused()], 14),
+            Standing::Degraded,
+            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. 14 tasks wait. Renew the token or \
+             password; usersync tries the new one by itself.",
+            Exit::Unreachable,
+        ),
+        (
+            |facts| {
+                let about = About::source(&"acme".into());
+                facts.conditions = vec![condition(about, ConditionCode::Unreachable, "connection refused")];
+            },
+            Standing::Degraded,
+            "Degraded: the Keycloak of acme does not answer, for 12 min: connection refused. The server tries again by \
+             itself.",
+            Exit::Unreachable,
+        ),
+        (|facts| facts.state = PairState::New, Standing::New, "New: its first run is being planned.", Exit::Done),
+        (
+            |facts| (facts.state, facts.server) = (PairState::New, false),
+            Standing::New,
+            "New: nothing was planned yet. Plan it: usersync sync",
+            Exit::Done,
+        ),
+        (
+            |facts| (facts.state, facts.conditions) = (PairState::New, vec![plan_failed()]),
+            Standing::New,
+            "New, and its first plan fails: acme → jira: the last full reconcile failed, for 12 min: two groups are named \
+             staff. The server tries again by itself.",
+            Exit::Problems,
+        ),
+        (
+            |facts| (facts.state, facts.conditions) = (PairState::New, vec![plan_failed(), refused()]),
+            Standing::Degraded,
+            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password; usersync \
+             tries the new one by itself.",
+            Exit::Unreachable,
+        ),
+        (
+            |facts| facts.state = PairState::Held,
+            Standing::FirstRunHeld,
+            "Its first run was rejected, so it is out of service. Plan it again: usersync sync",
+            Exit::Held,
+        ),
+        (
+            |facts| facts.state = PairState::Approved,
+            Standing::FirstRun,
+            "Working: its first run is approved and under way.",
+            Exit::Done,
+        ),
+        (
+            |facts| facts.state = PairState::Stopped,
+            Standing::Stopped,
+            "Stopped: another server or realm was found behind the same settings; nothing is written. If that is intended: \
+             usersync target confirm jira or usersync connector confirm acme",
+            Exit::Held,
+        ),
+    ];
+    for (change, standing, sentence, exit) in cases {
+        let mut facts = quiet();
+        change(&mut facts);
+        let verdict = judge(&facts);
+        assert_eq!((verdict.standing, verdict.sentence.as_str(), verdict.exit), (*standing, *sentence, *exit));
+    }
+}
+
+#[test]
+fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
+    type Change = fn(&mut Facts<'static>);
+    let cases: &[(Change, &str, Exit)] = &[
+        (|facts| facts.counts.dead = 1, "Out of sync: 1 failed task.", Exit::Problems),
+        (
+            |facts| (facts.counts.dead, facts.conflicts) = (3, 1),
+            "Out of sync: 2 failed tasks, 1 conflict.",
+            Exit::Problems,
+        ),
+        (
+            |facts| facts.unsupported = vec!["carol: has no e-mail address".to_owned()],
+            "Out of sync: 1 unsupported operation.",
+            Exit::Problems,
+        ),
+        (
+            |facts| {
+                facts.last_run =
+                    Some(run(RunOutcome::Failed { why: "jira answers 500".to_owned() }, &Report::default()));
+            },
+            "Out of sync: the last full reconcile failed.",
+            Exit::Problems,
+        ),
+        (
+            |facts| {
+                let report = Report { doubts: vec!["a group".to_owned()], ..Report::default() };
+                facts.last_run = Some(run(RunOutcome::Problems, &report));
+            },
+            "Out of sync: the last full reconcile met problems.",
+            Exit::Problems,
+        ),
+        (
+            |facts| facts.last_run = Some(run(RunOutcome::Done, &Report { protected: 2, ..Report::default() })),
+            "In sync, except for 2 users: the account is protected and not changed.",
+            Exit::Done,
+        ),
+    ];
+    for (change, sentence, exit) in cases {
+        let mut facts = quiet();
+        change(&mut facts);
+        let verdict = judge(&facts);
+        assert_eq!((verdict.sentence, verdict.exit), (format!("{sentence}{QUIET}"), *exit));
+        assert!(*exit == Exit::Done || !verdict.more.is_empty(), "{sentence}: what to do?");
+    }
+}
+
+#[test]
+fn approvals_are_counted_and_named() {
+    let leavers = set(3, HeldKind::Gate(Limited::Leave), 30);
+    let facts = Facts { held: vec![&leavers], ..quiet() };
+    let verdict = judge(&facts);
+    assert_eq!(verdict.sentence, format!("Out of sync: 30 operations wait for approval.{QUIET}"));
+    assert_eq!(verdict.exit, Exit::Held);
+    assert!(verdict.more[0].ends_with("usersync held show 3"), "{:?}", verdict.more);
+
+    let first = set(41, HeldKind::FirstRun, 0);
+    let facts = Facts { state: PairState::Held, held: vec![&first], ..quiet() };
+    let verdict = judge(&facts);
+    assert_eq!(verdict.sentence, "Waits for its first run's approval: 14 operations. usersync held approve 41");
+    assert_eq!((verdict.exit, verdict.more), (Exit::Held, Vec::new()));
+}
+
+#[test]
+fn what_is_wrong_is_said_once_and_nothing_of_it_is_lost() {
+    let facts = Facts { conditions: vec![plan_failed(), refused()], state: PairState::New, ..quiet() };
+    let verdict = judge(&facts);
+    assert_eq!(verdict.more.len(), 1, "{:?}", verdict.more);
+    assert!(verdict.more[0].contains("two groups are named staff"), "{:?}", verdict.more);
+
+    let other = condition(About::target(&"jira".into()), ConditionCode::OtherIdentity, "another server");
+    let facts = Facts { conditions: vec![other], state: PairState::Stopped, ..quiet() };
+    assert_eq!(judge(&facts).more, Vec::<String>::new());
+
+    let facts = Facts { paused: true, conditions: vec![refused()], ..quiet() };
+    assert_eq!((judge(&facts).standing, judge(&facts).exit), (Standing::Paused, Exit::Unreachable));
+    assert!(judge(&facts).more[0].contains("HTTP 401"));
+}
+
+#[test]
+fn unsupported_operations_are_named_up_to_a_few() {
+    let unsupported = (0..5).map(|number| format!("user{number}: has no e-mail address")).collect();
+    let verdict = judge(&Facts { unsupported, ..quiet() });
+    assert_eq!(verdict.more.len(), 4);
+    assert_eq!(verdict.more[3], "2 operations are not supported besides: usersync plan");
+}
+
+#[test]
+fn the_state_of_a_pair_is_a_word_in_json() {
+    assert_eq!(json!(Standing::InSync), "in_sync");
+    assert_eq!(json!(Standing::OutOfSync), "out_of_sync");
+}

@@ -1,0 +1,69 @@
+//! `usersync unlink`: removes the link between a user and an account.
+
+use clap::Args;
+
+use super::{
+    Context,
+    exit::{Failure, Outcome},
+    link::{self, Order, Place, PlaceArgs},
+};
+use crate::{model::Pair, store::Store};
+
+/// Remove the link between a user and an account
+#[derive(Debug, Args)]
+#[command(
+    long_about = "\
+Remove the link between a user of Keycloak and an account of a target. The account stays as it is and is not managed any more.
+
+Both sides are read again before; a protected account is refused. Where the user's login is that account's, adopting it again \
+waits for approval; else the user gets an account of their own.",
+    after_help = "\
+Examples:
+  usersync unlink alice
+  usersync unlink 3f0c8a52-6c5c-4a43-9d3e-8f3f2c1f6b0a --connector acme --target jira-prod"
+)]
+pub(super) struct UnlinkArgs {
+    /// The user: login, e-mail address or Keycloak id
+    #[arg(value_name = "USER")]
+    user: String,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+impl UnlinkArgs {
+    pub async fn run(self, context: &Context) -> Outcome {
+        let place = link::open(context, &self.place).await?;
+        let ended = match self.order(&place).await {
+            Ok(order) => place.carry_out(order).await,
+            Err(failure) => Err(failure),
+        };
+        place.opened.store.close().await;
+        ended
+    }
+
+    async fn order(&self, place: &Place<'_>) -> Result<Order, Failure> {
+        let name = &self.user;
+        let mut found = Vec::new();
+        for person in place.people(name).await? {
+            for pair in place.pairs.iter().filter(|pair| pair.connector == person.connector) {
+                if let Some(link) = place.opened.store.link(pair, &person.id).await? {
+                    found.push((pair.clone(), link));
+                }
+            }
+        }
+        if found.len() > 1 {
+            let choices = found.iter().map(|(Pair { connector, target }, link)| {
+                format!(
+                    "\n  usersync unlink {} --connector {connector} --target {target}    ({})",
+                    link.user, link.name
+                )
+            });
+            return Err(Failure::usage(format!("{name}: which one?{}", choices.collect::<String>())));
+        }
+        let Some((pair, link)) = found.pop() else {
+            return Err(Failure::usage(format!("{name}: has no link there. See: usersync explain {name}")));
+        };
+        let what = format!("{pair}: unlink {} from account {} ({})", link.user, link.name, link.account);
+        Ok(Order { pair, user: link.user, login: link.name, account: None, what })
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether the two sides answer: what their calls came to, for the breakers and for the conditions that are reported.
+
+use jiff::SignedDuration;
+
+use super::{
+    breaker::Breaker,
+    error::WorkError,
+    ports::{Connector, Engine, TargetPort},
+};
+use crate::{
+    keycloak::SourceError,
+    model::{About, Condition, ConditionCode, ErrorClass, Pair},
+    store::StoreError,
+    target::{TargetError, TargetErrorKind},
+    telemetry::Conditions,
+};
+
+/// One side and its breaker.
+struct Side<'a> {
+    about: About,
+    breaker: &'a Breaker,
+}
+
+impl<'a> Side<'a> {
+    fn source(connector: &'a Connector) -> Self {
+        Self { about: About::source(&connector.name), breaker: &connector.breaker }
+    }
+
+    fn target(port: &'a TargetPort) -> Self {
+        Self { about: About::target(&port.name), breaker: &port.breaker }
+    }
+}
+
+/// What a class of error means where all work on a side fails by it.
+fn code(class: ErrorClass) -> ConditionCode {
+    match class {
+        ErrorClass::Credentials => ConditionCode::CredentialsRefused,
+        ErrorClass::Forbidden => ConditionCode::RightMissing,
+        ErrorClass::Conflict => ConditionCode::OtherIdentity,
+        ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug => {
+            ConditionCode::Unreachable
+        }
+    }
+}
+
+impl Engine {
+    /// What is wrong at present.
+    pub fn conditions(&self) -> &Conditions {
+        self.metrics.conditions()
+    }
+
+    /// The source answered.
+    pub(super) fn source_answered(&self, connector: &Connector) {
+        if connector.breaker.succeeded() {
+            self.conditions().clear_all(&About::source(&connector.name));
+        }
+    }
+
+    /// The target answered.
+    pub(super) fn target_answered(&self, port: &TargetPort) {
+        if port.breaker.succeeded() {
+            self.conditions().clear_all(&About::target(&port.name));
+        }
+    }
+
+    /// All that was wrong with it is over.
+    fn well(&self, side: &Side<'_>) {
+        side.breaker.succeeded();
+        self.conditions().clear_all(&side.about);
+    }
+
+    /// It refuses all work, or is another than before.
+    fn refused(&self, side: &Side<'_>, class: ErrorClass, text: &str) {
+        let now = self.clock.now();
+        side.breaker.stop(text, now, self.times.refused);
+        self.conditions().raise(&side.about, code(class), text, now);
+    }
+
+    /// It does not answer, or asked to slow down.
+    fn failed(&self, side: &Side<'_>, text: &str, at_least: Option<SignedDuration>) {
+        let now = self.clock.now();
+        if side.breaker.failed(text, now, at_least) {
+            self.conditions().raise(&side.about, ConditionCode::Unreachable, text, now);
+        }
+    }
+
+    /// Notes how a call of a task ended, for the breakers of both sides.
+    pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
+        let (source, target) = (Side::source(connector), Side::target(port));
+        match error {
+            WorkError::Source(SourceError { class, text, retry_after }) => match class {
+                ErrorClass::Credentials | ErrorClass::Forbidden => self.refused(&source, *class, text),
+                ErrorClass::Transient | ErrorClass::Throttled => self.failed(&source, text, *retry_after),
+                _ => {}
+            },
+            WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
+                let TargetError { kind, text, retry_after } = error;
+                match kind {
+                    TargetErrorKind::NotDone(class @ ErrorClass::Credentials) => self.refused(&target, *class, text),
+                    TargetErrorKind::NotDone(ErrorClass::Throttled) => {
+                        let wait = retry_after.unwrap_or(SignedDuration::from_secs(1));
+                        self.failed(&target, text, Some(wait));
+                    }
+                    TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
+                        self.failed(&target, text, *retry_after);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Contacts a target, and notes what comes of it.
+    pub(super) async fn try_target(&self, port: &TargetPort) {
+        match self.probe(port).await {
+            Ok(_) => self.well(&Side::target(port)),
+            Err(error) => self.note_contact(&Side::target(port), &error),
+        }
+    }
+
+    /// Contacts a source, and notes what comes of it.
+    pub(super) async fn try_source(&self, connector: &Connector) {
+        let contact = async {
+            self.identify(connector).await?;
+            connector.source.some_users().await?;
+            Ok::<(), WorkError>(())
+        };
+        match contact.await {
+            Ok(()) => self.well(&Side::source(connector)),
+            Err(error) => self.note_contact(&Side::source(connector), &error),
+        }
+    }
+
+    fn note_contact(&self, side: &Side<'_>, error: &WorkError) {
+        match error.class() {
+            class @ (ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict) => {
+                self.refused(side, class, &error.to_string());
+            }
+            _ => self.failed(side, &error.to_string(), None),
+        }
+    }
+
+    /// Notes how a run of a pair ended. A side that ended it is reported at once, whatever its breaker waits for.
+    pub(super) fn note_run(&self, pair: &Pair, error: Option<&WorkError>) {
+        let about = About::Pair(pair.clone());
+        let Some(error) = error else {
+            self.conditions().clear(&about, ConditionCode::RunFailed);
+            if let (Ok(connector), Ok(port)) = (self.connector(&pair.connector), self.target(&pair.target)) {
+                self.well(&Side::source(connector));
+                self.well(&Side::target(port));
+            }
+            return;
+        };
+        let (now, text) = (self.clock.now(), error.to_string());
+        self.conditions().raise(&about, ConditionCode::RunFailed, &text, now);
+        let side = match error {
+            WorkError::Source(error) => Some((About::source(&pair.connector), error.class)),
+            WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
+                Some((About::target(&pair.target), error.class()))
+            }
+            _ => None,
+        };
+        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Credentials))) = side {
+            self.conditions().raise(&side, code(class), &text, now);
+        }
+    }
+
+    /// Takes up the conditions that an earlier process left in the store. A side that was not well is left alone until it
+    /// was tried, see [`Engine::try_again`].
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        let pairs = self.pairs();
+        let now = self.clock.now();
+        let kept = self.store.conditions().await?;
+        let kept: Vec<Condition> =
+            kept.into_iter().filter(|one| pairs.iter().any(|pair| one.about.concerns(pair))).collect();
+        for Condition { about, text, since, .. } in &kept {
+            match about {
+                About::Source { connector } => {
+                    if let Ok(connector) = self.connector(connector) {
+                        connector.breaker.recall(text, *since, now);
+                    }
+                }
+                About::Target { target } => {
+                    if let Ok(port) = self.target(target) {
+                        port.breaker.recall(text, *since, now);
+                    }
+                }
+                About::Store | About::Pair(_) => {}
+            }
+        }
+        self.conditions().recall(kept);
+        Ok(())
+    }
+
+    /// Tries every side once that is kept from work. For commands that work without a server, which does it by itself.
+    pub async fn try_again(&self) {
+        for port in self.targets().filter(|port| port.breaker.open().is_some()) {
+            self.try_target(port).await;
+        }
+        for connector in self.connectors().filter(|connector| connector.breaker.open().is_some()) {
+            self.try_source(connector).await;
+        }
+    }
+
+    /// Writes the conditions that hold into the store, for commands and for the next process.
+    pub async fn keep_conditions(&self) -> Result<(), StoreError> {
+        let mut conditions = self.conditions().all();
+        // This one would not get there.
+        conditions.retain(|condition| condition.about != About::Store);
+        self.store.keep_conditions(&conditions).await
+    }
+}

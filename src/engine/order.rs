@@ -1,0 +1,101 @@
+//! What an operator ordered about a user's link: carried out under the user's claim, after both sides were read again.
+
+use super::{
+    case::Case,
+    error::WorkError,
+    user::{Round, View},
+};
+use crate::{
+    model::{Account, UserId},
+    plan::{NameHolder, Presence},
+    store::{Holder, LinkOrder, LinkWrite, OrderEnd},
+};
+
+impl Case<'_> {
+    /// Carries out an order, or refuses it; the user is planned afterwards as any other.
+    pub(super) async fn carry_out_order(
+        &mut self,
+        id: &UserId,
+        order: &LinkOrder,
+        view: &mut View,
+    ) -> Result<Round, WorkError> {
+        if let Some(why) = view.account.as_ref().and_then(|account| self.untouchable(account)) {
+            return self.end_order(OrderEnd::Refused { why }).await;
+        }
+        let Some(account) = &order.account else { return self.unlink(view).await };
+        if view.presence == Presence::Gone {
+            let why = format!("user {id} is not in Keycloak any more; only a user who is there can be linked");
+            return self.end_order(OrderEnd::Refused { why }).await;
+        }
+        let Some(account) = self.port.target.account(account).await? else {
+            let why = format!("{} has no account {account}", self.port.name);
+            return self.end_order(OrderEnd::Refused { why }).await;
+        };
+        if let Some(why) = self.untouchable(&account) {
+            return self.end_order(OrderEnd::Refused { why }).await;
+        }
+        let target = &self.claim.pair.target;
+        let from = match self.engine.store.holder(self.claim.token, &account.id, &account.name).await? {
+            Holder::Nobody => None,
+            Holder::Linked { connector, link } if connector != self.claim.pair.connector => {
+                let why = format!(
+                    "connector {connector} links account {} to user {}. To remove that link, run: usersync unlink {} \
+                     --connector {connector} --target {target}",
+                    account.name, link.user, link.user
+                );
+                return self.end_order(OrderEnd::Refused { why }).await;
+            }
+            Holder::Linked { link, .. } if link.user == *id => return self.end_order(OrderEnd::Done).await,
+            Holder::Linked { link, connector } => {
+                let other = self.engine.read_user(&self.connector, &self.claim.pair, &link.user).await?;
+                if let Presence::Present(other) = other {
+                    let why = format!(
+                        "account {} is linked to user {} ({}), who is in Keycloak. To remove that link, run: usersync unlink \
+                         {} --connector {connector} --target {target}",
+                        account.name, other.username, other.id, other.id
+                    );
+                    return self.end_order(OrderEnd::Refused { why }).await;
+                }
+                Some(link.user)
+            }
+            Holder::BeingMade => {
+                self.defer(self.engine.times.step_back).await?;
+                return Ok(Round::Released);
+            }
+        };
+        match self.take(&account, from, view).await? {
+            Round::Again => {
+                self.claim.unlinked = None;
+                self.end_order(OrderEnd::Done).await
+            }
+            Round::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            ended => Ok(ended),
+        }
+    }
+
+    async fn unlink(&mut self, view: &mut View) -> Result<Round, WorkError> {
+        let Some(link) = self.link.take() else {
+            let why = "the user has no link there".to_owned();
+            return self.end_order(OrderEnd::Refused { why }).await;
+        };
+        self.claim.unlinked = Some(link.account);
+        self.step.link = Some(LinkWrite::Remove);
+        view.account = None;
+        view.holder = NameHolder::NotAsked;
+        self.end_order(OrderEnd::Done).await
+    }
+
+    async fn end_order(&mut self, end: OrderEnd) -> Result<Round, WorkError> {
+        self.step.order = Some(end);
+        self.flush().await?;
+        Ok(Round::Again)
+    }
+
+    /// Why no order may touch this account, if so.
+    fn untouchable(&self, account: &Account) -> Option<String> {
+        if account.name == self.info.signed_in_as {
+            return Some(format!("account {} is usersync's own", account.name));
+        }
+        account.protected.as_ref().map(|why| format!("account {} is protected: {why}", account.name))
+    }
+}

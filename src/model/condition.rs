@@ -1,0 +1,185 @@
+//! Conditions: what is wrong, for as long as it is.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectorName, Pair, TargetName};
+
+/// What a condition is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "about", rename_all = "snake_case")]
+pub enum About {
+    /// The store.
+    Store,
+    /// A connector's Keycloak.
+    Source {
+        /// The connector.
+        connector: ConnectorName,
+    },
+    /// A target.
+    Target {
+        /// The target.
+        target: TargetName,
+    },
+    /// A connector on a target.
+    Pair(Pair),
+}
+
+impl About {
+    /// A connector's Keycloak.
+    pub fn source(connector: &ConnectorName) -> Self {
+        Self::Source { connector: connector.clone() }
+    }
+
+    /// A target.
+    pub fn target(target: &TargetName) -> Self {
+        Self::Target { target: target.clone() }
+    }
+
+    /// Whether work on the pair suffers from it.
+    pub fn concerns(&self, pair: &Pair) -> bool {
+        match self {
+            Self::Store => true,
+            Self::Source { connector } => *connector == pair.connector,
+            Self::Target { target } => *target == pair.target,
+            Self::Pair(own) => own == pair,
+        }
+    }
+
+    /// The connector that it names.
+    pub fn connector_name(&self) -> Option<&ConnectorName> {
+        match self {
+            Self::Source { connector } | Self::Pair(Pair { connector, .. }) => Some(connector),
+            Self::Store | Self::Target { .. } => None,
+        }
+    }
+
+    /// The target that it names.
+    pub fn target_name(&self) -> Option<&TargetName> {
+        match self {
+            Self::Target { target } | Self::Pair(Pair { target, .. }) => Some(target),
+            Self::Store | Self::Source { .. } => None,
+        }
+    }
+
+    /// From the names of connector and target.
+    pub fn of(connector: Option<ConnectorName>, target: Option<TargetName>) -> Self {
+        match (connector, target) {
+            (None, None) => Self::Store,
+            (Some(connector), None) => Self::Source { connector },
+            (None, Some(target)) => Self::Target { target },
+            (Some(connector), Some(target)) => Self::Pair(Pair { connector, target }),
+        }
+    }
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("the store"),
+            Self::Source { connector } => write!(f, "the Keycloak of {connector}"),
+            Self::Target { target } => write!(f, "{target}"),
+            Self::Pair(pair) => write!(f, "{pair}"),
+        }
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionCode {
+    /// The store cannot be written.
+    NotWritable,
+    /// Token or password are refused.
+    CredentialsRefused,
+    /// A right is missing that everything needs.
+    RightMissing,
+    /// Another server or realm answers than at first contact.
+    OtherIdentity,
+    /// It does not answer, or only with errors.
+    Unreachable,
+    /// The last full reconcile, or the plan of the first one, failed.
+    RunFailed,
+}
+
+impl ConditionCode {
+    /// The word in the store, in metrics and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotWritable => "not_writable",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::RightMissing => "right_missing",
+            Self::OtherIdentity => "other_identity",
+            Self::Unreachable => "unreachable",
+            Self::RunFailed => "run_failed",
+        }
+    }
+}
+
+/// Something that is wrong, until it is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
+    /// What is wrong.
+    pub code: ConditionCode,
+    /// What the other side, or the system, said last. It may name a user.
+    pub text: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Condition {
+    /// The condition in a few words, without anything about users.
+    pub fn summary(&self) -> String {
+        let about = &self.about;
+        match self.code {
+            ConditionCode::NotWritable => format!("{about} cannot be written"),
+            ConditionCode::CredentialsRefused => format!("{about} refuses usersync's credentials"),
+            ConditionCode::RightMissing => format!("{about} refuses usersync for want of a right"),
+            ConditionCode::OtherIdentity => format!("{about} is another server or realm than before"),
+            ConditionCode::Unreachable => format!("{about} does not answer"),
+            ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_a_code_is_that_of_its_json() {
+        for code in [
+            ConditionCode::NotWritable,
+            ConditionCode::CredentialsRefused,
+            ConditionCode::RightMissing,
+            ConditionCode::OtherIdentity,
+            ConditionCode::Unreachable,
+            ConditionCode::RunFailed,
+        ] {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_condition_is_one_flat_object() {
+        let since = Timestamp::UNIX_EPOCH;
+        for (about, json) in [
+            (About::Store, r#"{"about":"store","#),
+            (About::source(&"acme".into()), r#"{"about":"source","connector":"acme","#),
+            (About::target(&"jira".into()), r#"{"about":"target","target":"jira","#),
+            (About::Pair(Pair::new("acme", "jira")), r#"{"about":"pair","connector":"acme","target":"jira","#),
+        ] {
+            let rebuilt = About::of(about.connector_name().cloned(), about.target_name().cloned());
+            assert_eq!(rebuilt, about);
+            let condition = Condition { about, code: ConditionCode::Unreachable, text: "503".into(), since };
+            let text = serde_json::to_string(&condition).unwrap();
+            assert!(text.starts_with(json), "{text}");
+            assert_eq!(serde_json::from_str::<Condition>(&text).unwrap(), condition);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What another server behind a target leaves of what was known of the one before it.
+
+use jiff::Timestamp;
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::{codec, intents::NewChange, names::PairNo, writer::Tx};
+use crate::{
+    model::{Cause, ChangeOutcome, Limited, Pair, RunId, Subject, UserId},
+    store::StoreResult,
+};
+
+/// An id of the server before may be another's on this one. Links have to be compared; groups are found by name again,
+/// and nobody is removed from them without an approval; decisions and notes about single accounts are over.
+const BEGIN: [&str; 9] = [
+    "INSERT OR IGNORE INTO unconfirmed_link SELECT pair, user FROM link WHERE target = ?1",
+    "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE target = ?1)",
+    "UPDATE link SET given = x'', given_count = 0 WHERE target = ?1 AND given_count > 0",
+    "DELETE FROM source_group WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
+    "DELETE FROM managed_group WHERE target = ?1",
+    "DELETE FROM dropped_link WHERE target = ?1",
+    "DELETE FROM link_order WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
+    "DELETE FROM not_possible WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
+    "UPDATE held_item SET state = 'withdrawn' WHERE pair IN (SELECT no FROM pair WHERE target = ?1) \
+     AND state IN ('open', 'approved', 'rejected')",
+];
+
+impl Tx {
+    /// Marks the links of a target whose server is another one, and forgets what cannot be compared.
+    pub(super) async fn unconfirm(&mut self, target: i64) -> StoreResult<()> {
+        for sql in BEGIN {
+            sqlx::query(sql).bind(target).execute(&mut self.conn).await?;
+        }
+        sqlx::query(
+            "UPDATE held_set SET open = 0 WHERE open = 1 AND kind <> ?2 AND pair IN (SELECT no FROM pair WHERE target = ?1)",
+        )
+        .bind(target)
+        .bind(codec::to_json(&crate::model::HeldKind::FirstRun)?)
+        .execute(&mut self.conn)
+        .await?;
+        self.memory.note_outside_change();
+        Ok(())
+    }
+
+    /// Whether a user's link was not compared with the confirmed server yet.
+    pub(super) async fn is_unconfirmed(&mut self, no: PairNo, subject: &Subject) -> StoreResult<bool> {
+        let Some(user) = subject.as_user() else { return Ok(false) };
+        let any = "SELECT EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?2)";
+        Ok(sqlx::query_scalar(any).bind(no.pair).bind(user.as_str()).fetch_one(&mut self.conn).await?)
+    }
+
+    pub(super) async fn confirm_links(
+        &mut self,
+        pair: &Pair,
+        run: RunId,
+        stand: &[UserId],
+        dropped: &[(UserId, String)],
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        let cause = Cause::Run { id: run };
+        for (user, why) in dropped {
+            let subject = Subject::User(user.clone());
+            let Some(link) = self.link(no, user).await? else { continue };
+            let claimed = self.memory.holds_subject(no, &subject).is_some()
+                || self.memory.holds_account(no.target, &link.account).is_some();
+            if claimed {
+                continue;
+            }
+            let change = NewChange {
+                no,
+                subject: &subject,
+                verb: Limited::DropLink.as_str(),
+                name: &link.name,
+                before: &json!({ "account": link.account }),
+                after: &json!({ "why": why }),
+                limited: None,
+                approved: true,
+                cause: &cause,
+                caused_at: None,
+                outcome: &ChangeOutcome::Done,
+            };
+            self.write_change(change, now).await?;
+            self.remove_link(no, user).await?;
+        }
+        let users: Vec<&UserId> = stand.iter().chain(dropped.iter().map(|(user, _)| user)).collect();
+        sqlx::query(
+            "DELETE FROM unconfirmed_link WHERE pair = ?1 AND user IN (SELECT value FROM json_each(?2)) \
+             AND (user IN (SELECT value FROM json_each(?3)) \
+                 OR NOT EXISTS (SELECT 1 FROM link k WHERE k.user = unconfirmed_link.user AND k.pair = ?1))",
+        )
+        .bind(no.pair)
+        .bind(codec::to_json(&users)?)
+        .bind(codec::to_json(&stand)?)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Users of a pair whose links were not compared with the confirmed server yet.
+pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<UserId>> {
+    let users: Vec<String> =
+        sqlx::query_scalar("SELECT user FROM unconfirmed_link WHERE pair = ?1").bind(pair).fetch_all(conn).await?;
+    Ok(users.into_iter().map(UserId::from).collect())
+}

@@ -1,0 +1,153 @@
+//! Which groups make administrators. Jira marks them in its group picker only, which shows so many groups at most and has
+//! no offset (property `jira.ajax.autocomplete.limit`). A group that it does not show is asked for by its name, once it
+//! matters: before an account in it is changed, and before it is taken up.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::{JiraTarget, wire::Suggestions};
+use crate::{
+    model::{Account, Operation},
+    target::{
+        TargetError, TargetErrorKind,
+        rest::{Ask, Protection, error, fold, lenient::some},
+    },
+};
+
+/// What the picker showed.
+#[derive(Debug, Default)]
+pub(super) struct Picked {
+    /// Folded names of groups that make administrators.
+    pub marked: HashSet<String>,
+    /// Folded names of groups that do not.
+    pub plain: HashSet<String>,
+    /// Why further groups may make administrators; `None`: every group was shown.
+    pub incomplete: Option<String>,
+}
+
+impl JiraTarget {
+    /// The groups that Jira itself marks as administrators', as far as its picker shows them: all, and those that have in
+    /// their names what administrators' groups mostly have.
+    pub(super) async fn picked_groups(&self, deadline: Option<Timestamp>) -> Result<Picked, TargetError> {
+        let mut picked = Picked::default();
+        let (mut total, mut unmarked) = (None, 0_usize);
+        for query in ["", "admin"] {
+            let answer = self.picker(query, deadline).await?;
+            let shown = answer.groups.len();
+            for group in answer.groups {
+                match (group.is_admin(), some(group.name)) {
+                    (Some(true), Some(name)) => _ = picked.marked.insert(fold(&name)),
+                    (Some(false), Some(name)) => _ = picked.plain.insert(fold(&name)),
+                    (None, _) | (_, None) => unmarked += 1,
+                }
+            }
+            if query.is_empty() {
+                total = answer.total;
+            }
+            if answer.total.is_some_and(|total| total <= shown) {
+                break;
+            }
+        }
+        let shown = picked.marked.len() + picked.plain.len();
+        picked.incomplete = match total {
+            // This Jira has no groups, or marks none of them: only names tell.
+            Some(0) if shown == 0 => None,
+            _ if shown == 0 && unmarked > 0 => None,
+            _ if unmarked > 0 => {
+                Some(format!("Jira does not tell of {unmarked} groups whether they make administrators"))
+            }
+            Some(total) if shown >= total => None,
+            Some(total) => Some(format!("Jira's group picker shows {shown} of {total} groups")),
+            None => Some(format!("Jira's group picker shows {shown} groups and does not tell how many there are")),
+        };
+        let known =
+            |names: &HashSet<String>, marked| names.iter().map(|name| (name.clone(), marked)).collect::<Vec<_>>();
+        self.standings.renew(known(&picked.plain, false).into_iter().chain(known(&picked.marked, true)));
+        Ok(picked)
+    }
+
+    pub(super) async fn picker(&self, query: &str, deadline: Option<Timestamp>) -> Result<Suggestions, TargetError> {
+        let ask = Ask::get("/groups/picker", "reading the administrators' groups")
+            .query("query", query)
+            .query("maxResults", "1000")
+            .deadline(deadline);
+        self.rest.read(&ask).await
+    }
+
+    /// Whether a group makes administrators; `None` where Jira does not tell.
+    pub(super) async fn makes_administrators(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<bool>, TargetError> {
+        let folded = fold(group);
+        if let Some(known) = self.standings.known(&folded) {
+            return Ok(known);
+        }
+        let answer = self.picker(&folded, deadline).await?;
+        let told =
+            answer.groups.iter().find(|found| found.is_named(&folded)).and_then(super::wire::Suggestion::is_admin);
+        self.standings.learn(folded, told);
+        Ok(told)
+    }
+
+    /// Protects an account that is in a group of which the picker showed nothing, if that makes administrators or may.
+    pub(super) async fn protected_by_groups(
+        &self,
+        mut account: Account,
+        protection: &Protection,
+        deadline: Option<Timestamp>,
+    ) -> Result<Account, TargetError> {
+        let Some(incomplete) = protection.incomplete.as_ref().filter(|_| account.protected.is_none()) else {
+            return Ok(account);
+        };
+        let ask_for = "name the administrators' groups in frozen_groups, and raise the property \
+                       jira.ajax.autocomplete.limit in Jira until it shows them all";
+        account.protected = match &account.groups {
+            None => Some(format!("{incomplete}, and the account does not show its groups; {ask_for}")),
+            Some(groups) => {
+                let mut why = None;
+                for group in groups {
+                    match self.makes_administrators(group.as_str(), deadline).await? {
+                        Some(false) => {}
+                        Some(true) => why = Some(format!("a member of {group}, which makes administrators")),
+                        None => {
+                            why = why.or(Some(format!(
+                                "a member of {group}, of which Jira does not show whether it makes administrators \
+                                 ({incomplete}); {ask_for}"
+                            )));
+                        }
+                    }
+                }
+                why
+            }
+        };
+        if account.protected.is_some() {
+            self.standings.protect(&account.id);
+        }
+        Ok(account)
+    }
+
+    /// Refuses a change of an account that a listing could not know to be protected, so that it is read again.
+    pub(super) async fn refuse_unseen_administrator(
+        &self,
+        operation: &Operation,
+        deadline: Timestamp,
+    ) -> Result<(), TargetError> {
+        let Some(id) = operation.account() else { return Ok(()) };
+        let protection = self.protection(Some(deadline)).await?;
+        let known = protection.account(id.as_str(), "", None).is_some() || self.standings.protects(id);
+        if protection.incomplete.is_none() || known {
+            return Ok(());
+        }
+        let account = self.account_by_key(id, Some(deadline)).await?;
+        match account.and_then(|account| account.protected) {
+            Some(why) => Err(error(
+                TargetErrorKind::NotFound,
+                format!("{operation}: nothing was sent, because the account is protected ({why}). It is read again."),
+            )),
+            None => Ok(()),
+        }
+    }
+}

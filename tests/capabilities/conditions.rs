@@ -1,0 +1,135 @@
+//! What is wrong is reported for as long as it is.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use usersync::{
+    engine::EngineTimes,
+    model::{
+        About, Account, AccountId, Condition, ConditionCode, FirstRun, Operation, TargetGroup, TargetGroupId,
+        TargetName,
+    },
+    sandbox::{
+        Fault,
+        house::{House, HouseOptions},
+        neighbours::Neighbour,
+    },
+    store::Store,
+    target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
+};
+
+use crate::support::{grounds, options, policy, world_with};
+
+/// Waits until the store's conditions are so.
+async fn until(house: &House, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
+    for _ in 0..1_000 {
+        let conditions = house.store.conditions().await.expect("readable");
+        if is_so(&conditions) {
+            return conditions;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: {:#?}", house.store.conditions().await);
+}
+
+fn has(conditions: &[Condition], about: &About, code: ConditionCode) -> bool {
+    conditions.iter().any(|condition| condition.about == *about && condition.code == code)
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
+    let times = EngineTimes { contact: SignedDuration::from_millis(200), ..EngineTimes::hasty() };
+    let w = world_with(HouseOptions { times, ..options() }).await;
+    let jira = About::target(&"jira".into());
+    let token = w.jira().token().to_owned();
+    w.jira().revoke_token(&token);
+    let refused = |all: &[Condition]| has(all, &jira, ConditionCode::CredentialsRefused);
+    until(&w.house, "the token is refused", refused).await;
+    assert!(w.house.health.readiness().ready, "events are taken all the same");
+    assert!(w.house.metrics.encode().expect("text").contains("condition=\"credentials_refused\""));
+    w.jira().set_credentials("admin", "admin", "another-token");
+    w.grounds.give_jira_token("another-token");
+    until(&w.house, "the new token is taken", <[Condition]>::is_empty).await;
+
+    w.grounds.give_client_secret("wrong");
+    w.grounds.keycloak.revoke_tokens();
+    let acme = About::source(&"acme".into());
+    let refused = |all: &[Condition]| has(all, &acme, ConditionCode::CredentialsRefused);
+    until(&w.house, "the client's secret is refused", refused).await;
+    w.grounds.give_client_secret(usersync::sandbox::house::CLIENT_SECRET);
+    until(&w.house, "the right secret is taken", <[Condition]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn a_first_plan_that_fails_is_reported_until_it_is_made() {
+    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    grounds.jira.faults.add(Fault::unavailable());
+    let house = grounds.build().await.expect("the house stands");
+    let (pair, jira) = (About::Pair(House::pair()), About::target(&"jira".into()));
+    let failed =
+        |all: &[Condition]| has(all, &pair, ConditionCode::RunFailed) && has(all, &jira, ConditionCode::Unreachable);
+    let conditions = until(&house, "the plan failed", failed).await;
+    assert!(conditions.iter().all(|condition| condition.text.contains("503")), "{conditions:#?}");
+    grounds.jira.faults.clear();
+    until(&house, "the plan is made", <[Condition]>::is_empty).await;
+    for _ in 0..500 {
+        if !house.store.held_sets(true).await.expect("readable").is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no approval is asked for");
+}
+
+/// A target whose client is broken.
+struct Broken;
+
+#[async_trait]
+impl Target for Broken {
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        panic!("the client is broken")
+    }
+
+    async fn account(&self, _: &AccountId) -> Result<Option<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn account_named(&self, _: &str) -> Result<Option<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn accounts(&self, _: Option<&str>) -> Result<Page<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn group_named(&self, _: &str) -> Result<Option<TargetGroup>, TargetError> {
+        unreachable!()
+    }
+
+    async fn members(&self, _: &TargetGroupId, _: Option<&str>) -> Result<Option<Page<AccountId>>, TargetError> {
+        unreachable!()
+    }
+
+    async fn memberships(&self, _: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
+        unreachable!()
+    }
+
+    async fn apply(&self, _: &Operation, _: Timestamp) -> Result<Applied, TargetError> {
+        unreachable!()
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_the_service_that_panics_is_reported() {
+    let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
+    let broken = Neighbour { name: TargetName::from("broken"), target: Arc::new(Broken) };
+    let house = grounds(HouseOptions { times, neighbours: vec![broken], ..options() }).await;
+    let house = house.build().await.expect("the house stands");
+    let why = tokio::time::timeout(Duration::from_secs(20), house.died()).await.expect("it is noticed");
+    assert!(why.starts_with("the contact to target broken panicked"), "{why}");
+}

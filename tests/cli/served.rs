@@ -1,0 +1,230 @@
+//! The server as an operator runs it: the built binary, its log, its exit code, and the commands beside it.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use usersync::sandbox::{
+    Fault,
+    house::{CONNECTOR, Grounds, HOOK_SECRET, HouseOptions},
+    keycloak::{NewUser, Webhook},
+};
+
+use crate::place::{Place, Ran};
+
+/// How long anything may take; the store waits 5 s for a lock, and is tried every 5 s.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+struct Served {
+    grounds: Grounds,
+    place: Place,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start(place: &Place) -> Child {
+    let log = std::fs::File::create(place.file("serve.log")).expect("a file");
+    let mut command = place.command(&["serve"]);
+    command.env("USERSYNC_SERVER_LISTEN", "127.0.0.1:0").env("USERSYNC_LOG", "usersync=debug");
+    command.stdout(Stdio::null()).stderr(log).spawn().expect("it starts")
+}
+
+/// Where it says that it listens.
+async fn address(place: &Place) -> SocketAddr {
+    let began = Instant::now();
+    loop {
+        let log = std::fs::read_to_string(place.file("serve.log")).unwrap_or_default();
+        let found =
+            log.lines().find_map(|line| line.split("listening on ").nth(1)?.split_whitespace().next()?.parse().ok());
+        match found {
+            Some(address) => return address,
+            None => assert!(began.elapsed() < PATIENCE, "{log}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Served {
+    /// With a realm of a few users, served by the binary.
+    async fn prepare(first_run: &str, prepare: impl FnOnce(&Grounds)) -> Self {
+        let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+        grounds.realm.import_group("/engineering").expect("made");
+        let staff = (0..10).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
+        grounds.realm.import_users(staff).expect("imported");
+        prepare(&grounds);
+        let place = Place::at(&grounds);
+        place.configure(|text| format!("{text}\n[connector.policy]\nfirst_run = \"{first_run}\"\n"));
+        let child = start(&place);
+        let address = address(&place).await;
+        let served = Self { grounds, place, child, address };
+        served.connect();
+        served
+    }
+
+    fn connect(&self) {
+        let url = format!("http://{}/hooks/{CONNECTOR}", self.address);
+        self.grounds.realm.set_webhook(Some(Webhook::listener(url, HOOK_SECRET)));
+    }
+
+    async fn restart(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+        self.child = start(&self.place);
+        self.address = address(&self.place).await;
+        self.connect();
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.place.file("serve.log")).expect("a log")
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.address)).await.expect("answered");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    }
+
+    /// Runs a command until it says so.
+    async fn until(&self, args: &[&str], code: i32, text: &str) -> Ran {
+        let began = Instant::now();
+        loop {
+            let ran = self.place.run(args).await;
+            if ran.code == code && (ran.out.contains(text) || ran.err.contains(text)) {
+                return ran;
+            }
+            assert!(began.elapsed() < PATIENCE, "no `{text}` with exit {code} in {ran}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_reported_until_a_reload_brings_a_new_one() {
+    let mut served = Served::prepare("apply", |_| {}).await;
+    served.until(&["status"], 0, "In sync.").await;
+    let token = served.grounds.jira.token().to_owned();
+    served.grounds.jira.revoke_token(&token);
+    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+
+    let refused = "jira refuses usersync's credentials";
+    let status = served.until(&["status"], 4, &format!("Degraded: {refused}, for ")).await;
+    status.says("1 task waits.").says("Renew the token or password");
+    served.place.run(&["tasks"]).await.ended(0).says(&format!("Tasks wait: {refused}, since "));
+    let (_, tasks) = served.place.json(&["tasks"]).await;
+    assert_eq!(tasks["conditions"][0]["code"], "credentials_refused");
+    let (code, ready) = served.get("/readyz").await;
+    assert_eq!(code, 200, "events are taken all the same");
+    assert!(ready.contains(r#""code":"credentials_refused""#) && ready.contains(r#""since":"#), "{ready}");
+    let (_, metrics) = served.get("/metrics").await;
+    let series =
+        r#"usersync_condition_since_timestamp_seconds{condition="credentials_refused",connector="",target="jira"} "#;
+    assert!(metrics.contains(series), "{metrics}");
+    let log = served.log();
+    for line in ["configuration loaded", "full reconcile begins", "full reconcile ended", "DEBUG", "written", refused] {
+        assert!(log.contains(line), "no `{line}` in {log}");
+    }
+    assert!(!log.contains("alice") && !log.contains("staff1"), "the log names a user: {log}");
+
+    served.restart().await;
+    served.until(&["status"], 4, &format!("Degraded: {refused}, for ")).await;
+
+    served.grounds.jira.set_credentials("admin", "admin", "another-token");
+    served.place.configure(|text| {
+        let text = text.replace(&token, "another-token");
+        text.replace("path = \"usersync.db\"", "path = \"usersync.db\"\nretention = \"40d\"")
+    });
+    served.signal("-HUP");
+    served.until(&["status"], 0, "In sync.").await;
+    assert!(served.grounds.jira.snapshot().account("alice").is_some());
+    let log = served.log();
+    assert!(log.contains("the configuration is reloaded") && log.contains("target jira.token"), "{log}");
+    assert!(log.contains("in use only after a restart: store.retention"), "{log}");
+    assert!(log.contains(&format!("over: {refused}")), "{log}");
+    for login in ["alice", "staff1"] {
+        assert!(!log.contains(login), "the log names {login}: {log}");
+    }
+    served.signal("-TERM");
+    assert_eq!(served.child.wait().expect("ended").code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_reported_until_it_can() {
+    let served = Served::prepare("apply", |_| {}).await;
+    served.until(&["status"], 0, "In sync.").await;
+    let file = format!("sqlite://{}", served.place.store_file().display());
+    let mut other = SqliteConnection::connect(&file).await.expect("opens");
+    other.execute("BEGIN IMMEDIATE").await.expect("locks");
+    let began = Instant::now();
+    loop {
+        let (code, body) = served.get("/readyz").await;
+        if code == 503 {
+            assert!(body.contains("another process holds it locked") && body.contains("not_writable"), "{body}");
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{body}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (status, check) = tokio::join!(served.place.run(&["status"]), served.place.run(&["check"]));
+    status.ended(1).says("Degraded: the store cannot be written: another process holds it locked.");
+    check.ended(1).says("another process holds it locked");
+    assert!(served.log().contains("the store cannot be written"), "{}", served.log());
+
+    other.execute("ROLLBACK").await.expect("unlocks");
+    served.until(&["status"], 0, "In sync.").await;
+    let began = Instant::now();
+    while served.get("/readyz").await.0 != 200 {
+        assert!(began.elapsed() < PATIENCE, "{}", served.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_plan_that_fails_is_shown_at_once() {
+    let served = Served::prepare("hold", |grounds| {
+        grounds.jira.faults.add(Fault::unavailable());
+    })
+    .await;
+    let status = served.until(&["status"], 4, "Degraded: jira does not answer").await;
+    status.says("503");
+    served.place.run(&["plan"]).await.ended(4).complains("503");
+    served.place.run(&["sync"]).await.ended(4).complains("its first plan fails: jira does not answer").complains("503");
+}
+
+#[tokio::test]
+async fn a_refused_create_is_listed_as_a_failed_task() {
+    let served = Served::prepare("apply", |grounds| {
+        let body = r#"{"errorMessages":[],"errors":{"username":"This name is not allowed."}}"#;
+        let refused = Fault::status(400, body).header("content-type", "application/json");
+        grounds.jira.faults.add(refused.method("POST").path("/api/2/user").once());
+    })
+    .await;
+    let status = served.until(&["status"], 1, "Out of sync: 1 failed task.").await;
+    status.says("1 failed task: usersync dead list --connector acme --target jira");
+    served.place.run(&["dead", "list"]).await.ended(0).says("This name is not allowed");
+    assert!(served.log().contains("failed task: usersync dead list"), "{}", served.log());
+    served.place.run(&["dead", "replay", "--all"]).await.ended(0);
+    served.until(&["status"], 0, "In sync.").await;
+}
+
+#[tokio::test]
+async fn check_tells_what_the_listener_has_brought() {
+    let served = Served::prepare("apply", |_| {}).await;
+    served.until(&["status"], 0, "In sync.").await;
+    served.place.run(&["check"]).await.says("no event has come since");
+    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+    served.until(&["check"], 0, "last event").await.says("pushed (");
+}

@@ -1,0 +1,71 @@
+//! Servers that show less than was written.
+
+use usersync::{
+    model::Operation,
+    sandbox::{
+        ScimSwitches,
+        scim::{Filters, NewAccount, Told},
+    },
+    target::{NoteState, Target},
+};
+
+use super::world::{World, lines};
+
+async fn three(work: impl FnOnce(&mut ScimSwitches)) -> World {
+    let world = World::switched(work).await;
+    for name in ["ada", "bob", "eve"] {
+        world.server.add_account(NewAccount::named(name).in_groups(&["dev"]));
+    }
+    world
+}
+
+#[tokio::test]
+async fn members_that_only_lists_show_are_read_there() {
+    let world = three(|switches| {
+        switches.members_told = Told::OnlyInLists;
+        switches.groups_told = Told::Never;
+    })
+    .await;
+    world.server.add_group("empty");
+    let (members, doubt) = world.members("dev").await;
+    assert_eq!((members.len(), doubt), (3, None));
+    assert_eq!(world.members("empty").await.0.len(), 0);
+    assert_eq!(world.account("ada").await.groups, Some(vec![world.group("dev").await.id]));
+    world.done(&world.leave("ada", "dev").await).await;
+    assert_eq!(world.members("dev").await.0.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
+    for told in [Told::Empty, Told::Never] {
+        let world = World::switched(|switches| {
+            switches.members_told = told;
+            switches.groups_told = told;
+            switches.filters = Filters::Broken;
+            switches.member_filters = Filters::Broken;
+        })
+        .await;
+        world.done(&Operation::CreateGroup { name: "dev".into() }).await;
+        world.create("ada").await.expect("made");
+        let note = &lines(&world.scim.probe().await.expect("a contact"), "members")[0];
+        assert!(note.0 == NoteState::Note && note.1.contains("no group shows members"), "{note:?}");
+        world.done(&world.join("ada", "dev").await).await;
+        assert_eq!(world.account("ada").await.groups, None, "{told:?}: not told is not none");
+        let (members, doubt) = world.members("dev").await;
+        assert!(members.is_empty() && doubt.is_some_and(|why| why.contains("does not show")), "{told:?}");
+        let note = &lines(&world.scim.probe().await.expect("a contact"), "hidden members")[0];
+        assert!(note.0 == NoteState::No && note.1.contains("does not show the members"), "{note:?}");
+        // What usersync knows of it is enough to remove it.
+        world.done(&world.leave("ada", "dev").await).await;
+        assert!(world.inside("dev").is_empty(), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_refused_in_whatever_words_is_done_without() {
+    let world = three(|switches| switches.filters = Filters::Broken).await;
+    assert_eq!(world.account("ada").await.name, "ada");
+    assert_eq!(world.scim.account_named("nobody").await, Ok(None));
+    assert_eq!(world.group("dev").await.name, "dev");
+    assert_eq!(world.scim.group_named("none").await, Ok(None));
+}
