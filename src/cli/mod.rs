@@ -163,7 +163,7 @@ impl Command {
             Self::Demo(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Plan(args) => args.run(context).await,
-            Self::Sync(args) => args.run(context).await,
+            Self::Sync(args) => Box::pin(args.run(context)).await,
             Self::Explain(args) => args.run(context).await,
             Self::Link(args) => args.run(context).await,
             Self::Unlink(args) => args.run(context).await,
@@ -217,9 +217,9 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if failure.drawn {
-                context.out.drawn(failure.text)
+                context.out.drawn(failure.text);
             } else {
-                context.out.error(failure.text)
+                context.out.error(failure.text);
             }
             failure.exit.into()
         }

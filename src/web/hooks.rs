@@ -284,7 +284,7 @@ impl Hooks {
     /// Logs and stores the counts of refused requests, once a minute each, until it is dropped.
     pub(super) async fn keep_refusals(&self) {
         loop {
-            let every = Duration::try_from(EVERY).unwrap_or(Duration::from_secs(60));
+            let every = Duration::try_from(EVERY).unwrap_or(Duration::from_mins(1));
             // A count that waits for its minute is due with the next request, or after a minute without one.
             let _ = tokio::time::timeout(every, self.tallies.due()).await;
             self.store_refusals(false).await;

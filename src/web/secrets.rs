@@ -133,7 +133,9 @@ impl HookSecrets {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Anybody can make them be read, so what is wrong is logged once.
         if troubles != known.troubles {
-            troubles.iter().for_each(|why| tracing::error!("a hook secret cannot be used: {why}"));
+            for why in &troubles {
+                tracing::error!("a hook secret cannot be used: {why}");
+            }
         }
         *known = Known { standard: Arc::new(standard), p2: Arc::new(p2), troubles, read_at: Some(Instant::now()) };
     }
