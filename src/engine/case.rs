@@ -24,8 +24,6 @@ pub(super) struct RunRules {
     pub in_run: bool,
     /// The first run: what was there before us is adopted without asking.
     pub first: bool,
-    /// What the run read may not be all, so that nothing is taken.
-    pub doubt: bool,
     /// Kinds that the run would do too often: it holds them whole.
     pub hold: HashSet<crate::model::Limited>,
 }

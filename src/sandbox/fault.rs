@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 /// Which earlier state a stale read is answered from.
@@ -53,6 +54,27 @@ pub enum Kind {
     Huge(usize),
     /// The read is answered from an earlier state.
     Stale(Stale),
+    /// The answer's JSON is changed on its way out.
+    Edit(Edit),
+}
+
+/// A change of an answer's JSON.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
+
+impl Edit {
+    /// Changes the body; one that is no JSON stays.
+    pub(crate) fn apply(&self, body: &[u8]) -> Vec<u8> {
+        let Ok(mut value) = serde_json::from_slice(body) else { return body.to_vec() };
+        (self.0)(&mut value);
+        serde_json::to_vec(&value).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 /// What late requests wait for; clones are one gate.
@@ -139,6 +161,11 @@ impl Fault {
     /// Ends the body early.
     pub fn truncate(bytes: usize) -> Self {
         Self::new(Kind::Truncate(bytes))
+    }
+
+    /// Changes the JSON of the answer.
+    pub fn edit(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::new(Kind::Edit(Edit(Arc::new(change))))
     }
 
     /// Answers reads from an earlier state.

@@ -10,9 +10,12 @@ mod faults;
 mod groups;
 mod hook;
 mod joins;
+mod odd_answers;
 mod people;
 mod restart;
 mod runs;
+
 mod scim;
+mod short_lists;
 mod support;
 mod two_realms;

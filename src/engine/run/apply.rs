@@ -136,14 +136,14 @@ impl Run<'_> {
         let seen: Vec<(UserId, Option<String>)> = source
             .users
             .iter()
-            .filter(|(user, _)| user.enabled)
-            .filter(|(user, _)| {
+            .filter(|user| user.enabled)
+            .filter(|user| {
                 target.links.get(&user.id).is_some_and(|link| {
-                    link.federation_link != user.federation_link
+                    link.federation() != user.federation()
                         || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
                 })
             })
-            .map(|(user, _)| (user.id.clone(), user.federation_link.clone()))
+            .map(|user| (user.id.clone(), user.federation().map(str::to_owned)))
             .collect();
         for batch in seen.chunks(BATCH) {
             store.saw_alive(self.pair, batch.to_vec(), now).await?;

@@ -1,7 +1,12 @@
 //! What a run makes of each user: in order, to be worked from what the walk saw, or to be looked at again.
 
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+
 use super::{
     Item, Report, Run,
+    report::LINES_KEPT,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -33,14 +38,18 @@ impl Run<'_> {
     ) -> Vec<Item> {
         let mut items = Vec::new();
         let users = Vec::with_capacity(source.users.len());
-        for (user, look) in std::mem::replace(&mut source.users, users) {
+        for user in std::mem::replace(&mut source.users, users) {
             if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
+            }
+            if source.has_failed(&user.id) {
+                source.users.push(user);
+                continue;
             }
             let link = target.links.get(&user.id);
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
-                look: look.min(target.look),
+                look: source.look.min(target.look),
                 account: link.map(|link| link.account.clone()),
             };
             let presence = Presence::Present(user);
@@ -52,40 +61,59 @@ impl Run<'_> {
             }
             // Put back, as it is read again later and a copy of each would cost as much as deciding.
             if let Presence::Present(user) = presence {
-                source.users.push((user, look));
+                source.users.push(user);
             }
         }
         items
     }
 
-    /// Decides for each linked user who was not read. Absence from a listing proves nothing: each is read by id.
+    /// Decides for each linked user who was not listed. Absence from a listing proves nothing: each is read by id, and
+    /// where the listing is incomplete, nothing is done about who is not there by id either.
     pub(super) async fn plan_absent(
         &mut self,
-        source: &SourceWalk,
+        source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
         let mut absent: Vec<&Link> = target.links.values().filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
-        let mut items = Vec::new();
-        if self.report.doubt.is_some() {
-            if !absent.is_empty() {
-                let text = format!("{} linked users were not read; nothing is done about them", absent.len());
-                self.report.doubts.push(text);
-            }
-            return Ok(items);
-        }
-        for link in absent {
+        let incomplete = source.users_incomplete.is_some();
+        let (active, inactive): (Vec<&Link>, Vec<&Link>) = absent
+            .into_iter()
+            .partition(|link| target.accounts.get(&link.account).is_none_or(|account| account.active));
+        let planned = |link: &Link| {
             let subject = Subject::User(link.user.clone());
-            let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
-            let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
-            if !active {
-                self.report.unchanged += 1;
-                self.in_order.push(planned);
-                continue;
-            }
-            let presence = self.engine.read_user(&self.connector, self.pair, &link.user).await?;
-            match self.plan_user(&presence, Some(link), target, groups, &planned.subject) {
+            Planned { subject, look: target.look, account: Some(link.account.clone()) }
+        };
+        if !incomplete {
+            self.report.unchanged += inactive.len();
+            self.in_order.extend(inactive.into_iter().map(planned));
+        }
+        let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
+        let mut reads = stream::iter(active.into_iter().cloned().collect::<Vec<Link>>())
+            .map(|link| {
+                let connector = &connector;
+                async move {
+                    let read = engine.read_user(connector, pair, &link.user).await;
+                    (link, engine.apart(connector, read).await)
+                }
+            })
+            .buffered(self.connector.parallel.max(1));
+        let (mut items, mut left) = (Vec::new(), Vec::new());
+        while let Some((link, read)) = reads.next().await {
+            let presence = match read? {
+                Ok(Presence::Gone) if incomplete => {
+                    left.push(link.name);
+                    continue;
+                }
+                Ok(presence) => presence,
+                Err(error) => {
+                    source.fail_user(link.user.clone(), format!("{}: {error}", link.name));
+                    continue;
+                }
+            };
+            let planned = planned(&link);
+            match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(_) | Verdict::LookAgain => {
@@ -93,7 +121,19 @@ impl Run<'_> {
                 }
             }
         }
+        self.tell_left(&left);
         Ok(items)
+    }
+
+    /// Lists by name who is left as they are, because the listing that lacks them is incomplete.
+    fn tell_left(&mut self, left: &[String]) {
+        let left_as_is = |who: &str| {
+            format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
+        };
+        self.report.doubts.extend(left.iter().take(LINES_KEPT).map(|name| left_as_is(name)));
+        if left.len() > LINES_KEPT {
+            self.report.doubts.push(left_as_is(&format!("{} more users", left.len() - LINES_KEPT)));
+        }
     }
 
     fn plan_user(
@@ -133,7 +173,6 @@ impl Run<'_> {
             Decision::Plan(mut planned) => {
                 let known = forgo_impossible(&mut planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
-                let forgone = report.doubt.is_some() && planned.forgo_removals();
                 for operation in &planned.operations {
                     report.plan(subject, operation);
                 }
@@ -151,9 +190,6 @@ impl Run<'_> {
                 let forgotten = link.is_some_and(|link| link.deactivated_by_us)
                     && account.is_some_and(|account| account.active)
                     && self.options.mode == RunMode::Apply;
-                if nothing && forgone {
-                    return Verdict::Nothing;
-                }
                 if nothing && forgotten {
                     return Verdict::LookAgain;
                 }
