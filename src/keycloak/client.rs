@@ -18,7 +18,7 @@ use super::{
     token::{Token, Tokens},
     wire::{self, Entry, Group, Listed, Member, User},
 };
-use crate::model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState};
+use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
 
 pub(super) const USER_GONE: &str = "User not found";
 pub(super) const GROUP_GONE: &str = "Could not find group by id";
@@ -311,6 +311,10 @@ impl Source for KeycloakSource {
     async fn user_count(&self) -> Result<usize, SourceError> {
         let count = self.count(Asked::Users, &["users", "count"], &[]).await?;
         count.ok_or_else(|| fault::transient(format!("realm {}: the count of users is no number", self.settings.realm)))
+    }
+
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        self.users_by_id(ids).await.map(Some)
     }
 
     async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {

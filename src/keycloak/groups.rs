@@ -39,9 +39,47 @@ impl Tree {
 }
 
 impl KeycloakSource {
-    /// Every group. Keycloak lists the top level only, and children ten at a time unless told otherwise.
+    /// Every group: flat in pages, or folder by folder where the server does not list them so.
     pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
         let before = self.group_count().await?;
+        let tree = match self.flat_groups(before).await? {
+            Some(flat) => flat,
+            None => self.folders().await?,
+        };
+        let after = self.group_count().await?;
+        let Tree { groups, odd } = tree;
+        let found = groups.len() + odd.unreadable.len();
+        let blind = found == 0 && self.is_blind().await?;
+        Ok(Walked {
+            items: groups.into_values().collect(),
+            unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: short(found, before, after, blind).or(odd.incomplete),
+        })
+    }
+
+    /// All groups by one listing; `None` if it holds fewer than are counted, or groups inside others.
+    async fn flat_groups(&self, count: Option<usize>) -> Result<Option<Tree>, SourceError> {
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &["groups"],
+            query: &[("search", "*"), ("populateHierarchy", "false"), ("briefRepresentation", "true")],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: None,
+        };
+        let flat: Paged<Group> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+        let nested = flat.items.iter().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
+        let short = count.is_some_and(|count| flat.len() < count) && self.group_count().await? != Some(flat.len());
+        if nested || short || flat.incomplete.is_some() {
+            return Ok(None);
+        }
+        let mut tree = Tree::default();
+        tree.add(flat, "");
+        Ok(Some(tree))
+    }
+
+    /// All groups, level by level. Keycloak lists the top level only, and children ten at a time unless told otherwise.
+    async fn folders(&self) -> Result<Tree, SourceError> {
         let mut tree = Tree::default();
         let top = self.folder(None).await?;
         let mut parents = tree.add(top, "");
@@ -53,15 +91,7 @@ impl KeycloakSource {
                 .await?;
             parents = folders.into_iter().flat_map(|(folder, path)| tree.add(folder, &path)).collect();
         }
-        let after = self.group_count().await?;
-        let Tree { groups, odd } = tree;
-        let found = groups.len() + odd.unreadable.len();
-        let blind = found == 0 && self.is_blind().await?;
-        Ok(Walked {
-            items: groups.into_values().collect(),
-            unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
-            incomplete: short(found, before, after, blind).or(odd.incomplete),
-        })
+        Ok(tree)
     }
 
     /// The groups right below one, or the top level. One that went meanwhile has none.

@@ -40,6 +40,19 @@ impl<T> Default for Paged<T> {
     }
 }
 
+impl<T: Listed> Paged<T> {
+    /// Takes in what another reading of the same listing brought.
+    pub fn merge(&mut self, other: Self) {
+        let known = self.items.iter().map(T::id).chain(self.unreadable.iter().map(|(id, _)| id.as_str()));
+        let known: HashSet<String> = known.map(str::to_owned).collect();
+        self.items.extend(other.items.into_iter().filter(|item| !known.contains(item.id())));
+        self.unreadable.extend(other.unreadable.into_iter().filter(|(id, _)| !known.contains(id)));
+        if let Some(why) = other.incomplete {
+            self.doubt(|| why);
+        }
+    }
+}
+
 impl<T> Paged<T> {
     /// How many entries there are, readable or not.
     pub fn len(&self) -> usize {

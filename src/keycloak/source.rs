@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use crate::model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState};
+use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
 
 /// What went wrong at the source, in words for people: the thing first, then what happened, then what to do.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -83,6 +83,12 @@ pub trait Source: Send + Sync {
 
     /// All users, without groups.
     async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError>;
+
+    /// Which of these users are there, by one request for at most a hundred of them; `None` where that cannot be asked.
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        let _ = ids;
+        Ok(None)
+    }
 
     /// How many users there are.
     async fn user_count(&self) -> Result<usize, SourceError>;

@@ -103,7 +103,7 @@ impl Run<'_> {
                 Err((claim, error)) => {
                     engine.give_back(&claim, &error).await;
                     state.report().errors.push(format!("{}: {error}", claim.subject));
-                    if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
+                    if self.port.breaker.open().is_some() || self.source_is_down().await {
                         state.stopped.store(true, Ordering::Relaxed);
                         return Err(error);
                     }
@@ -116,6 +116,19 @@ impl Run<'_> {
             engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
         }
         Ok(())
+    }
+
+    /// Whether the source's breaker is open and stays so: many users who cannot be read are no reason, as long as it answers
+    /// otherwise.
+    async fn source_is_down(&self) -> bool {
+        if self.connector.breaker.open().is_none() {
+            return false;
+        }
+        let answers = self.connector.source.user_count().await.is_ok();
+        if answers {
+            self.connector.breaker.succeeded();
+        }
+        !answers
     }
 
     /// Verdicts on what was in order, and who was seen alive.

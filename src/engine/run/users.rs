@@ -14,11 +14,14 @@ use crate::{
         error::WorkError,
         user::{View, fingerprint_of},
     },
-    model::{Account, AdoptRule, Link, Operation, RunMode, Subject},
+    model::{Account, AdoptRule, IdSet, Link, Operation, RunMode, Subject, UserId},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
 };
+
+/// Users whom one search asks for by id, beside one who is there.
+const IDS_AT_ONCE: usize = 99;
 
 /// What the walk makes of one user.
 enum Verdict {
@@ -89,11 +92,15 @@ impl Run<'_> {
             self.report.unchanged += inactive.len();
             self.in_order.extend(inactive.into_iter().map(planned));
         }
+        let gone = self.gone_by_search(&active, source).await?;
         let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
         let mut reads = stream::iter(active.into_iter().cloned().collect::<Vec<Link>>())
             .map(|link| {
-                let connector = &connector;
+                let (connector, gone) = (&connector, gone.contains(&link.user));
                 async move {
+                    if gone {
+                        return (link, Ok(Ok(Presence::Gone)));
+                    }
                     let read = engine.read_user(connector, pair, &link.user).await;
                     (link, engine.apart(connector, read).await)
                 }
@@ -123,6 +130,36 @@ impl Run<'_> {
         }
         self.tell_left(&left);
         Ok(items)
+    }
+
+    /// Who of these is not found by two searches for a hundred ids each, which find a user who is there. What is planned
+    /// for them is confirmed by Keycloak's own answer for each id before it is done.
+    async fn gone_by_search(&self, links: &[&Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
+        let mut gone = IdSet::default();
+        let is_plain = |id: &UserId| !id.as_str().contains(char::is_whitespace);
+        let present =
+            source.users.iter().find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
+        let Some(present) = present.filter(|_| links.len() > 1).map(|user| &user.id) else { return Ok(gone) };
+        let ids: Vec<UserId> = links.iter().map(|link| link.user.clone()).filter(is_plain).collect();
+        for some in ids.chunks(IDS_AT_ONCE) {
+            let mut missing = some.to_vec();
+            for _ in 0..2 {
+                missing.push(present.clone());
+                // Those of whom nothing is told this way are read by id.
+                let found = match self.connector.source.users_among(&missing).await {
+                    Ok(Some(found)) if found.contains(present) => found,
+                    _ => IdSet::from_iter(missing.iter().cloned()),
+                };
+                missing.retain(|id| !found.contains(id));
+                if missing.is_empty() {
+                    break;
+                }
+            }
+            gone.extend(missing);
+        }
+        // Afterwards: the reading may have renewed the token at another realm behind the same address.
+        self.engine.identify(&self.connector).await?;
+        Ok(gone)
     }
 
     /// Lists by name who is left as they are, because the listing that lacks them is incomplete.
