@@ -204,6 +204,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
                 (usize::from(report.doubt.is_some()), "reading that is not believed", "readings that are not believed"),
                 (report.conflicts.len(), "conflict", "conflicts"),
                 (report.doubts.len(), "doubt", "doubts"),
+                (report.repeated.len(), "repeated removal", "repeated removals"),
                 (report.errors.len(), "failure", "failures"),
             ];
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
@@ -435,6 +436,7 @@ mod tests {
             summary: Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored(),
             decision: None,
             open_items: 0,
+            rejected_items: 0,
             items: 0,
         };
         known.held.push(&set);

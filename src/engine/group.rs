@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     model::{
-        AdoptRule, Cause, GroupId, GroupMapping, GroupState, HeldItemState, HeldKind, ManagedGroup, Operation,
-        Priority, Subject, TargetGroup, TargetGroupId, UserId,
+        AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewHeldItem, Operation, Priority, Subject,
+        TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -280,13 +280,17 @@ impl Case<'_> {
             return self.manage(group, found, NameFrom::Target, managed.adopted, concerned).await;
         }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
-        let key = format!("adopt:{}", found.id);
-        if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
+        let item = NewHeldItem::adoption(found.id.as_str(), format!("adopt the group {}", found.name));
+        if self.is_rejected(&item) {
+            let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
+            return self.unmap(group, why, former).await;
+        }
+        if freely || self.approval(&item).is_some() {
             self.worked.adopted += 1;
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
             return self.manage(group, found, NameFrom::Target, true, concerned).await;
         }
-        self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
+        self.hold(item);
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
             .await
     }
@@ -321,6 +325,8 @@ impl Case<'_> {
             self.flush().await?;
         }
         self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+        // Why it feeds none says nothing of what was decided about the group that it might feed.
+        self.inconclusive = true;
         Ok(())
     }
 

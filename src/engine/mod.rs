@@ -12,6 +12,8 @@ mod clock;
 mod doubt;
 mod error;
 mod group;
+mod membership;
+mod missing;
 mod ports;
 mod retry;
 mod run;
@@ -20,6 +22,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod verify;
 mod work;
 
 pub use by_hand::Drained;

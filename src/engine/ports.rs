@@ -1,7 +1,7 @@
 //! What the engine works with: a store, sources, targets, a clock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +11,7 @@ use super::{
     breaker::Breaker,
     clock::{Clock, Dice},
     error::WorkError,
+    run::EndedRun,
     times::EngineTimes,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct TargetPort {
     pub parallel: usize,
     pub(super) breaker: Breaker,
     info: Mutex<Option<Arc<TargetInfo>>>,
+    /// Kinds of removal, by verb, that were read back and had taken effect.
+    verified: Mutex<HashSet<&'static str>>,
 }
 
 impl Connector {
@@ -59,7 +62,29 @@ impl Connector {
 impl TargetPort {
     /// A target with default pace.
     pub fn new(name: TargetName, target: Arc<dyn Target>) -> Self {
-        Self { name, target, parallel: 8, breaker: Breaker::default(), info: Mutex::new(None) }
+        Self {
+            name,
+            target,
+            parallel: 8,
+            breaker: Breaker::default(),
+            info: Mutex::new(None),
+            verified: Mutex::default(),
+        }
+    }
+
+    /// Whether removals of this kind are known to take effect.
+    pub(super) fn is_verified(&self, verb: &str) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(verb)
+    }
+
+    /// Notes that a removal of this kind took effect.
+    pub(super) fn verified(&self, verb: &'static str) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
+    }
+
+    /// Has the next removal of this kind read back again.
+    pub(super) fn distrust(&self, verb: &str) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(verb);
     }
 
     fn remember(&self, info: TargetInfo) -> Arc<TargetInfo> {
@@ -103,6 +128,8 @@ pub struct Engine {
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
+    /// Runs whose end could not be written.
+    left_runs: Mutex<Vec<EndedRun>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -123,6 +150,7 @@ impl Engine {
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
+            left_runs: Mutex::default(),
             metrics: Arc::new(Metrics::new()),
         }
     }
@@ -282,6 +310,10 @@ impl Engine {
         tables.writing += 1;
         tables.kept.clear();
         WritingGroup(self)
+    }
+
+    pub(super) fn left_runs(&self) -> MutexGuard<'_, Vec<EndedRun>> {
+        self.left_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn group_tables(&self) -> MutexGuard<'_, GroupTables> {

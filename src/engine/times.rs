@@ -15,6 +15,10 @@ pub struct EngineTimes {
     pub gone_twice: SignedDuration,
     /// How long after a run's walk somebody is still addressed by the login that it saw.
     pub login_believed: SignedDuration,
+    /// How long an account has to be missing at the target before it is believed to be gone.
+    pub account_gone: SignedDuration,
+    /// When a missing account is read again first; the waits double until `account_gone`.
+    pub account_recheck: SignedDuration,
     /// How long a subject steps back when its account may be another's that is just being made.
     pub step_back: SignedDuration,
     /// How long a task waits for another one before it looks for itself.
@@ -25,6 +29,8 @@ pub struct EngineTimes {
     pub throttled: SignedDuration,
     /// How long a side is left alone that refused our credentials or rights, or was another than before.
     pub refused: SignedDuration,
+    /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
+    pub read_back: Vec<SignedDuration>,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -37,6 +43,8 @@ impl Default for EngineTimes {
             settle: SignedDuration::from_secs(5),
             gone_twice: SignedDuration::from_secs(5),
             login_believed: SignedDuration::from_mins(1),
+            account_gone: SignedDuration::from_mins(10),
+            account_recheck: SignedDuration::from_secs(5),
             step_back: SignedDuration::from_secs(2),
             wait_at_most: SignedDuration::from_secs(60),
             retries: vec![
@@ -50,6 +58,7 @@ impl Default for EngineTimes {
             ],
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -65,11 +74,14 @@ impl EngineTimes {
             settle: SignedDuration::from_millis(300),
             gone_twice: short,
             login_believed: short,
+            account_gone: SignedDuration::from_millis(200),
+            account_recheck: short,
             step_back: short,
             wait_at_most: SignedDuration::from_millis(500),
             retries: vec![short, SignedDuration::from_millis(200)],
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            read_back: vec![short],
             after_failure: SignedDuration::from_millis(300),
         }
     }

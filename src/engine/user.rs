@@ -9,9 +9,9 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
+    model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
-    store::{Adopted, Claimed, Holder, LinkWrite},
+    store::{Adopted, Claimed, Holder},
     target::Applied,
 };
 
@@ -78,6 +78,7 @@ impl Case<'_> {
                 presence: &view.presence,
                 link: self.link.as_ref(),
                 account: view.account.as_ref(),
+                account_gone: self.account_gone,
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
@@ -116,6 +117,7 @@ impl Case<'_> {
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.connector.breaker.succeeded();
+        self.restore_dropped().await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(account.as_ref()).await?;
@@ -126,17 +128,22 @@ impl Case<'_> {
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
-        let Some(link) = &self.link else { return Ok(None) };
-        let account = self.port.target.account(&link.account).await?;
-        match &account {
-            None => {
-                // Before a link is given up: is this still the server that we knew?
-                self.engine.probe(&self.port).await?;
-            }
-            Some(account) => {
+        let Some(id) = self.link.as_ref().map(|link| link.account.clone()) else { return Ok(None) };
+        let mut account = self.port.target.account(&id).await?;
+        self.account_gone = false;
+        if account.is_none() && self.is_missing_for_long().await? {
+            self.see_another_account().await?;
+            account = self.port.target.account(&id).await?;
+            self.account_gone = account.is_none();
+        }
+        match (&account, &self.link) {
+            (None, _) | (_, None) => {}
+            (Some(account), Some(link)) => {
+                let there_again = link.missing_since.is_some();
                 let known = (&link.name, link.deactivated_by_us);
-                if known != (&account.name, link.deactivated_by_us && !account.active) {
+                if there_again || known != (&account.name, link.deactivated_by_us && !account.active) {
                     if let Some(link) = self.link.as_mut() {
+                        link.missing_since = None;
                         link.name.clone_from(&account.name);
                         // Somebody activated it: whoever deactivates it next, it was not us.
                         link.deactivated_by_us &= !account.active;
@@ -146,7 +153,10 @@ impl Case<'_> {
             }
         }
         self.port.breaker.succeeded();
-        Ok(account)
+        match account {
+            Some(account) => self.with_groups(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Notes when the user was last seen alive, and where it comes from.
@@ -190,6 +200,9 @@ impl Case<'_> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
             Decision::Adopt(account) => {
+                if self.is_rejected(&adoption(&account)) {
+                    return Ok(Round::Complete);
+                }
                 self.worked.adopted += 1;
                 self.take(&account, None, view).await
             }
@@ -207,10 +220,14 @@ impl Case<'_> {
                 self.defer(self.engine.times.step_back).await?;
                 Ok(Round::Released)
             }
-            Decision::Unlink => {
-                self.link = None;
-                self.step.link = Some(LinkWrite::Remove);
-                self.flush().await?;
+            Decision::Missing => {
+                self.recheck_missing().await?;
+                Ok(Round::Released)
+            }
+            Decision::DropLink => {
+                if !self.drop_link().await? {
+                    return Ok(Round::Complete);
+                }
                 view.account = None;
                 view.holder = NameHolder::NotAsked;
                 Ok(Round::Again)
@@ -326,12 +343,11 @@ impl Case<'_> {
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
-                    let key = format!("adopt:{}", account.id);
-                    if self.decision(*kind, &key, HeldItemState::Approved).is_some() {
+                    let item = adoption(account);
+                    if self.approval(&item).is_some() {
                         adopt = Some(account.clone());
                     } else {
-                        let state = if account.active { "" } else { ", which is inactive" };
-                        self.hold(*kind, &key, format!("adopt the account {}{state}", account.name));
+                        self.hold(item);
                     }
                 }
             }
@@ -342,6 +358,13 @@ impl Case<'_> {
         }
         if progressed {
             return Ok(Round::Again);
+        }
+        // A reading that does not show the groups says nothing of the decisions about them.
+        self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
+        if planned.groups_unread
+            && let Some(account) = &view.account
+        {
+            return Err(self.unread_groups(&account.name.clone()));
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
@@ -364,6 +387,12 @@ impl Case<'_> {
     }
 }
 
+/// Adopting an account, as an operator decides about it.
+pub(super) fn adoption(account: &Account) -> NewHeldItem {
+    let state = if account.active { "" } else { ", which is inactive" };
+    NewHeldItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
+}
+
 /// A fingerprint of a user's state at the source.
 pub(super) fn fingerprint_of(presence: &Presence) -> String {
     match presence {
@@ -376,5 +405,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.not_possible.extend(more.not_possible);
     findings.doubts.extend(more.doubts);
     findings.protected = findings.protected.or(more.protected);
+    findings.repeated.extend(more.repeated);
     findings
 }

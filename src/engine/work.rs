@@ -11,26 +11,55 @@ use super::{
     user::View,
 };
 use crate::{
-    model::Subject,
+    model::{Subject, Token},
     store::{Claimed, StoreError},
 };
 
+/// Abandons a claim unless its ending was written: however the work ends, nobody is left with it.
+struct Unended<'e> {
+    engine: &'e Engine,
+    token: Token,
+    ended: bool,
+}
+
+impl Drop for Unended<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.engine.store.abandon(self.token, self.engine.clock.now());
+        }
+    }
+}
+
 impl Engine {
-    /// Works one claim to its end, and gives it back whatever happens.
+    /// Works one claim to its end. It is released whatever happens: also if its ending cannot be written, if the work
+    /// panics, or if this future is dropped.
     pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
-        match self.work_claim(claim, None, &RunRules::default()).await {
-            Ok(worked) => Ok(worked),
+        self.work_claim(claim, None, &RunRules::default()).await
+    }
+
+    /// The same, from what the walk of a full reconcile read or from a read of its own.
+    pub(super) async fn work_claim(
+        &self,
+        claim: Claimed,
+        view: Option<View>,
+        rules: &RunRules,
+    ) -> Result<Worked, WorkError> {
+        let mut claimed = Unended { engine: self, token: claim.token, ended: false };
+        match self.work_guarded(claim, view, rules).await {
+            Ok(worked) => {
+                claimed.ended = true;
+                Ok(worked)
+            }
+            Err((_, error @ WorkError::Store(StoreError::ClaimEnded))) => Err(error),
             Err((claim, error)) => {
-                if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
-                    self.give_back(&claim, &error).await;
-                }
+                claimed.ended = self.give_back(&claim, &error).await;
                 Err(error)
             }
         }
     }
 
-    /// Works one claim from what a walk saw, or from a look of its own. A panic ends only this piece of work.
-    pub(super) async fn work_claim(
+    /// A panic ends only this piece of work.
+    async fn work_guarded(
         &self,
         claim: Claimed,
         view: Option<View>,

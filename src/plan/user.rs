@@ -71,8 +71,10 @@ pub struct Situation<'a> {
     pub presence: &'a Presence,
     /// The user's link.
     pub link: Option<&'a Link>,
-    /// The linked account; `None` beside a link: it is not there any more.
+    /// The linked account; `None` beside a link: it was not found.
     pub account: Option<&'a Account>,
+    /// Whether a linked account that was not found is confirmed to be gone.
+    pub account_gone: bool,
     /// Who holds the login that the user should have, see [`wanted_name`].
     pub holder: &'a NameHolder,
     /// The groups of the pair.
@@ -98,6 +100,8 @@ pub struct Findings {
     pub doubts: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
+    /// What is planned again although it was done last time.
+    pub repeated: Vec<String>,
 }
 
 /// An operation that waits for a person from the start, whatever the limits say.
@@ -129,6 +133,8 @@ pub struct Planned {
     pub joins_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
+    /// The account's groups were not read, so that no membership is planned.
+    pub groups_unread: bool,
     /// What is worth telling.
     pub findings: Findings,
 }
@@ -161,8 +167,10 @@ pub enum Decision {
     WaitFor(UserId),
     /// The account may be another's that is just being made: back to the queue.
     Later,
-    /// The linked account is gone from the target: the link goes, then decide again.
-    Unlink,
+    /// The linked account was not found, which alone proves nothing: read it again later.
+    Missing,
+    /// The linked account is confirmed to be gone: drop the link, then decide again.
+    DropLink,
     /// Two candidates; waits for a person.
     Conflict(String),
 }
@@ -199,7 +207,8 @@ pub fn wanted_name(
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match (situation.link, situation.account) {
         (None, _) => decide_unlinked(situation),
-        (Some(_), None) => Decision::Unlink,
+        (Some(_), None) if situation.account_gone => Decision::DropLink,
+        (Some(_), None) => Decision::Missing,
         (Some(link), Some(account)) => decide_linked(situation, link, account),
     }
 }
@@ -517,8 +526,11 @@ fn plan_memberships(
     let resolved = situation.groups.resolve(&user.groups);
     tell_unmapped(&mut planned.findings, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
-    // A reading that did not tell the groups is no reading of an account without groups.
-    let Some(present) = &account.groups else { return };
+    // An account whose groups were not read is not an account without groups.
+    let Some(present) = &account.groups else {
+        planned.groups_unread = true;
+        return;
+    };
     // Most memberships are in order, so that is asked first.
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {

@@ -10,6 +10,8 @@ mod faults;
 mod groups;
 mod hook;
 mod joins;
+mod memberships;
+mod missing;
 mod odd_answers;
 mod people;
 mod restart;

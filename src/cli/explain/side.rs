@@ -84,14 +84,14 @@ pub(super) async fn look(
     };
     let Some(target) = sides.targets.get(&pair.target) else { return Ok(on) };
     let presence = user.map_or(Presence::Gone, |user| Presence::Present(user.clone()));
-    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence).await? {
+    let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
+    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups).await? {
         Ok(there) => there,
         Err(error) => {
             (on.trouble, on.link) = (Some(error.text), link);
             return Ok(on);
         }
     };
-    let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
     let policy = config.connectors.iter().find(|one| one.name == pair.connector).map(|one| one.policy.clone());
     let policy = policy.unwrap_or_default();
     let attributes = policy.attributes_of(&pair.target);
@@ -101,6 +101,7 @@ pub(super) async fn look(
         presence: &presence,
         link: link.as_ref(),
         account: there.account.as_ref(),
+        account_gone: false,
         holder: &there.holder,
         groups: &groups,
         attributes,
@@ -124,13 +125,17 @@ async fn read(
     pair: &Pair,
     link: Option<&Link>,
     presence: &Presence,
+    groups: &GroupTable,
 ) -> Result<Result<There, TargetError>, Failure> {
     let told = async {
         let info = target.probe().await?;
-        let account = match link {
+        let mut account = match link {
             Some(link) => target.account(&link.account).await?,
             None => None,
         };
+        if let Some(account) = account.as_mut().filter(|account| account.groups.is_none()) {
+            account.groups = Some(target.groups_among(&account.id, &groups.deciding(pair, link)).await?);
+        }
         let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities);
         let found = match &wanted {
             Some(name) => target.account_named(name).await?,
@@ -273,7 +278,11 @@ fn words(decision: &Decision) -> Vec<String> {
         }
         Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account gives this login up first")],
         Decision::Later => vec!["look again shortly: the account may be another's that is just being made".to_owned()],
-        Decision::Unlink => vec!["give the link up, because the linked account is gone; then look again".to_owned()],
+        Decision::Missing => vec![
+            "read the linked account again later, because the target does not find it; the link is kept meanwhile"
+                .to_owned(),
+        ],
+        Decision::DropLink => vec!["drop the link, because the linked account is gone".to_owned()],
         Decision::Conflict(text) => vec![format!("conflict, a person has to decide: {text}")],
     }
 }
@@ -289,6 +298,9 @@ fn plan_words(planned: &Planned) -> Vec<String> {
         };
         format!("wait for a person ({}): {what}", held::why(hold.kind))
     }));
+    if planned.groups_unread {
+        words.push("not known: the target does not show the account's groups".to_owned());
+    }
     words.extend(planned.findings.protected.clone());
     words.extend(planned.findings.not_possible.iter().map(|why| format!("not possible: {why}")));
     words.extend(planned.findings.doubts.iter().map(|why| format!("not believed: {why}")));

@@ -180,7 +180,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     let pair = &worked.pair;
     for change in &worked.changes {
         let refused = match &change.outcome {
-            ChangeOutcome::Refused { why } => format!(": refused: {why}"),
+            ChangeOutcome::Refused { why, .. } => format!(": refused: {why}"),
             _ => String::new(),
         };
         out.line(format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));

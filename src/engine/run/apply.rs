@@ -94,15 +94,15 @@ impl Run<'_> {
             return Ok(());
         }
         let engine = self.engine;
+        let subject = item.planned.subject.clone();
         let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
         match claim {
             None => state.report().raised += 1,
             Some(claim) => match engine.work_claim(claim, item.view, rules).await {
                 Ok(worked) => state.report().add(worked),
-                Err((_, WorkError::Store(StoreError::ClaimEnded))) => {}
-                Err((claim, error)) => {
-                    engine.give_back(&claim, &error).await;
-                    state.report().errors.push(format!("{}: {error}", claim.subject));
+                Err(WorkError::Store(StoreError::ClaimEnded)) => {}
+                Err(error) => {
+                    state.report().errors.push(format!("{subject}: {error}"));
                     if self.port.breaker.open().is_some() || self.source_is_down().await {
                         state.stopped.store(true, Ordering::Relaxed);
                         return Err(error);

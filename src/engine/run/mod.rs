@@ -13,6 +13,7 @@ mod walk;
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
     plan::{self, Measure},
-    store::Planned,
+    store::{Planned, StoreError},
     target::TargetInfo,
 };
 
@@ -78,6 +79,14 @@ impl RunOptions {
     }
 }
 
+/// How a run ended, for the store that could not be written then.
+pub(super) struct EndedRun {
+    id: RunId,
+    outcome: RunOutcome,
+    report: serde_json::Value,
+    at: Timestamp,
+}
+
 /// All that one run reads and knows.
 struct Run<'e> {
     engine: &'e Engine,
@@ -91,6 +100,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Found in order; stands unless somebody worked on it since.
     in_order: Vec<Planned>,
+    /// Planned operations that were approved, and so count towards no limit.
+    approved: HashMap<Limited, u32>,
     report: Report,
 }
 
@@ -124,14 +135,42 @@ impl Engine {
                     RunOutcome::Done
                 };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                self.store.end_run(id, ended, report.stored(), now).await?;
+                self.end_run(id, ended, report.stored(), now).await?;
                 Ok((id, report))
             }
             Err(error) => {
                 let ended = RunOutcome::Failed { why: error.to_string() };
                 self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                self.store.end_run(id, ended, serde_json::Value::Null, now).await?;
+                // The reason matters more than that it could not be written.
+                let _ = self.end_run(id, ended, serde_json::Value::Null, now).await;
                 Err(error)
+            }
+        }
+    }
+
+    /// Writes how a run ended; if the store refuses, [`Engine::end_left_runs`] writes it later.
+    async fn end_run(
+        &self,
+        id: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let written = self.store.end_run(id, outcome.clone(), report.clone(), at).await;
+        if let Err(error @ StoreError::Unavailable(_)) = &written {
+            tracing::error!(run = %id, "{error}. The end of full reconcile {id} is written once the store can be written.");
+            self.left_runs().push(EndedRun { id, outcome, report, at });
+        }
+        written
+    }
+
+    /// Writes the ends of runs that the store refused before.
+    pub(super) async fn end_left_runs(&self) {
+        let left = std::mem::take(&mut *self.left_runs());
+        for run in left {
+            let written = self.store.end_run(run.id, run.outcome.clone(), run.report.clone(), run.at).await;
+            if matches!(written, Err(StoreError::Unavailable(_))) {
+                self.left_runs().push(run);
             }
         }
     }
@@ -154,6 +193,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_order: Vec::new(),
+            approved: HashMap::new(),
             report: Report::default(),
         };
         run.go().await.map_err(noted)
@@ -242,6 +282,7 @@ impl Run<'_> {
             }
         }
         for (kind, planned) in planned {
+            let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = plan::limit(kind, &self.connector.policy.safety, measure);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));

@@ -51,6 +51,9 @@ pub struct Report {
     pub held_kinds: Vec<Limited>,
     /// Operations that wait for a person.
     pub held: usize,
+    /// Operations that an operator rejected: they are not done, and count towards no limit.
+    #[serde(default)]
+    pub rejected: usize,
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
     /// What the target cannot do: why, and what a person can do.
@@ -59,6 +62,9 @@ pub struct Report {
     pub conflicts: Vec<String>,
     /// What is not believed, and so not done.
     pub doubts: Vec<String>,
+    /// What was planned again although it was done last time.
+    #[serde(default)]
+    pub repeated: Vec<String>,
     /// Subjects that failed, and why; their tasks go on.
     pub errors: Vec<String>,
     /// The operations, as far as they are kept.
@@ -70,7 +76,8 @@ pub struct Report {
 impl Report {
     /// Whether a person should look at it.
     pub fn has_problems(&self) -> bool {
-        self.doubt.is_some() || !self.conflicts.is_empty() || !self.errors.is_empty() || !self.doubts.is_empty()
+        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
+        self.doubt.is_some() || troubles.iter().any(|texts| !texts.is_empty())
     }
 
     /// Operations that are planned, adoptions included.
@@ -89,10 +96,12 @@ impl Report {
             Self::count(&mut self.done, operation.verb(), 1);
         }
         Self::count(&mut self.done, "adopt", u64::from(worked.adopted));
+        Self::count(&mut self.done, "drop_link", u64::from(worked.dropped));
         self.held += worked.held;
         self.raised += usize::from(worked.later);
         self.not_possible.extend(worked.findings.not_possible);
         self.doubts.extend(worked.findings.doubts);
+        self.repeated.extend(worked.findings.repeated);
     }
 
     pub(super) fn count(counts: &mut Counts, verb: &str, more: u64) {
@@ -103,7 +112,7 @@ impl Report {
 
     /// What walk and work both found is told once.
     pub(super) fn tell_once(&mut self) {
-        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts] {
+        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts, &mut self.repeated] {
             let mut seen = HashSet::new();
             told.retain(|text| seen.insert(text.clone()));
         }

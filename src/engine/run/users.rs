@@ -12,9 +12,11 @@ use super::{
 use crate::{
     engine::{
         error::WorkError,
-        user::{View, fingerprint_of},
+        missing::missing_account,
+        send::held_item,
+        user::{View, adoption, fingerprint_of},
     },
-    model::{Account, AdoptRule, IdSet, Link, Operation, RunMode, Subject, UserId},
+    model::{Account, AdoptRule, HeldKind, IdSet, Link, NewHeldItem, Operation, RunMode, Subject, UserId},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
@@ -49,14 +51,23 @@ impl Run<'_> {
                 source.users.push(user);
                 continue;
             }
-            let link = target.links.get(&user.id);
+            let linked = target.links.get(&user.id);
+            let (has_dropped, returned) = (target.dropped.contains_key(&user.id), target.returned(&user.id));
+            if let (Some(link), Some(returned)) = (linked, returned) {
+                self.report_beside_replacement(link, returned);
+            }
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
                 look: source.look.min(target.look),
-                account: link.map(|link| link.account.clone()),
+                account: linked.map(|link| link.account.clone()),
             };
             let presence = Presence::Present(user);
-            match self.plan_user(&presence, link, target, groups, &planned.subject) {
+            let verdict = self.plan_user(&presence, linked.or(returned), target, groups, &planned.subject);
+            // Whether an account is back is for the work on its user to say.
+            let reads_again = linked.is_none() && has_dropped;
+            match verdict {
+                Verdict::FromWalk(_) if reads_again => items.push(Item { planned, view: None }),
+                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item { planned, view: None }),
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(view) => items.push(Item { planned, view: Some(*view) }),
@@ -78,7 +89,10 @@ impl Run<'_> {
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
-        let mut absent: Vec<&Link> = target.links.values().filter(|link| !source.holds(&link.user)).collect();
+        let returned = target.dropped.keys().filter(|user| !target.links.contains_key(*user));
+        let returned = returned.filter_map(|user| target.returned(user));
+        let mut absent: Vec<&Link> =
+            target.links.values().chain(returned).filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
         let incomplete = source.users_incomplete.is_some();
         let (active, inactive): (Vec<&Link>, Vec<&Link>) = absent
@@ -86,7 +100,8 @@ impl Run<'_> {
             .partition(|link| target.accounts.get(&link.account).is_none_or(|account| account.active));
         let planned = |link: &Link| {
             let subject = Subject::User(link.user.clone());
-            Planned { subject, look: target.look, account: Some(link.account.clone()) }
+            let account = target.links.get(&link.user).map(|link| link.account.clone());
+            Planned { subject, look: target.look, account }
         };
         if !incomplete {
             self.report.unchanged += inactive.len();
@@ -173,6 +188,17 @@ impl Run<'_> {
         }
     }
 
+    /// An account that was gone is back, but its user has another by now: an operator decides.
+    fn report_beside_replacement(&mut self, link: &Link, returned: &Link) {
+        if returned.account != link.account {
+            self.report.conflicts.push(format!(
+                "{}: the account {} ({}) is back at {}, but was replaced by {} ({}) while it was missing. Delete or deactivate \
+                 one of them there",
+                link.name, returned.name, returned.account, self.pair.target, link.name, link.account
+            ));
+        }
+    }
+
     fn plan_user(
         &mut self,
         presence: &Presence,
@@ -191,6 +217,7 @@ impl Run<'_> {
             presence,
             link,
             account,
+            account_gone: false,
             holder: &holder,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
@@ -210,8 +237,15 @@ impl Run<'_> {
             Decision::Plan(mut planned) => {
                 let known = forgo_impossible(&mut planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
+                let decided = forgo_rejected(&mut planned, target, subject);
+                report.rejected += decided.rejected;
                 for operation in &planned.operations {
                     report.plan(subject, operation);
+                    if let Some(kind) = operation.limited()
+                        && target.is_approved(subject, &held_item(HeldKind::Gate(kind), operation))
+                    {
+                        *self.approved.entry(kind).or_default() += 1;
+                    }
                 }
                 Report::count(&mut report.planned, "join", planned.joins_after_create.len() as u64);
                 report.held += if self.options.mode == RunMode::DryRun { planned.holds.len() } else { 0 };
@@ -221,17 +255,22 @@ impl Run<'_> {
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
                 report.not_possible.append(&mut planned.findings.not_possible);
                 report.doubts.append(&mut planned.findings.doubts);
+                let conclusive =
+                    planned.findings.doubts.is_empty() && account.is_none_or(|account| account.groups.is_some());
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
-                // Somebody activated an account that we had deactivated: that is to be noted.
-                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
-                    && account.is_some_and(|account| account.active)
-                    && self.options.mode == RunMode::Apply;
-                if nothing && forgotten {
+                // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
+                // to be noted.
+                let forgotten = link.is_some_and(|link| {
+                    link.missing_since.is_some()
+                        || link.deactivated_by_us && account.is_some_and(|account| account.active)
+                }) && self.options.mode == RunMode::Apply;
+                if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
                     return Verdict::LookAgain;
                 }
                 if nothing {
-                    report.unchanged += usize::from(!told && planned.findings.protected.is_none());
+                    report.unchanged +=
+                        usize::from(!told && planned.findings.protected.is_none() && decided.rejected == 0);
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
@@ -240,6 +279,10 @@ impl Run<'_> {
                 } else {
                     Verdict::FromWalk(Box::new(view()))
                 }
+            }
+            Decision::Adopt(account) if target.is_rejected(subject, &adoption(&account)) => {
+                report.rejected += 1;
+                Verdict::InOrder
             }
             Decision::Adopt(account) => {
                 Report::count(&mut report.planned, "adopt", 1);
@@ -252,11 +295,13 @@ impl Run<'_> {
                 report.conflicts.push(text);
                 if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain }
             }
-            Decision::TakeOver(..)
-            | Decision::LookAt(_)
-            | Decision::WaitFor(_)
-            | Decision::Later
-            | Decision::Unlink => {
+            Decision::Missing | Decision::DropLink => {
+                if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
+                    report.doubts.push(missing_account(&link.name, link.missing_since.unwrap_or(target.began)));
+                }
+                Verdict::LookAgain
+            }
+            Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
                 self.model_entangled(presence, link, subject);
                 Verdict::LookAgain
             }
@@ -280,6 +325,7 @@ impl Run<'_> {
             presence,
             link: Some(&link),
             account: Some(target.accounts.get(&account.id).unwrap_or(account)),
+            account_gone: false,
             holder: &NameHolder::Own,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
@@ -293,6 +339,12 @@ impl Run<'_> {
                 self.report.plan(subject, operation);
             }
             self.report.held += planned.holds.len();
+            if planned.groups_unread {
+                self.report.doubts.push(format!(
+                    "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
+                    account.name
+                ));
+            }
         }
     }
 
@@ -308,6 +360,40 @@ impl Run<'_> {
             Some(_) => {}
             None => Report::count(&mut self.report.planned, "relink", 1),
         }
+    }
+}
+
+/// What operators decided about a plan.
+struct Decided {
+    /// Rejected operations that were taken out of it.
+    rejected: usize,
+    /// Whether something waits, or was decided, that is not planned any more.
+    outdated: bool,
+}
+
+/// Takes out of a plan what an operator rejected.
+fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
+    let standing = target.standing(subject);
+    if standing.is_empty() {
+        return Decided { rejected: 0, outdated: false };
+    }
+    let operations = planned.operations.iter().map(|operation| {
+        let kind = operation.limited().map_or(HeldKind::Activation, HeldKind::Gate);
+        held_item(kind, operation)
+    });
+    let wanted: Vec<NewHeldItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
+    let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
+    let before = planned.operations.len() + planned.holds.len();
+    let stays = |item: &NewHeldItem| !target.is_rejected(subject, item);
+    planned.operations.retain(|operation| stays(&held_item(HeldKind::Activation, operation)));
+    planned.holds.retain(|hold| stays(&hold_item(hold)));
+    Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
+}
+
+fn hold_item(hold: &plan::Hold) -> NewHeldItem {
+    match &hold.then {
+        Then::Do(operation) => held_item(hold.kind, operation),
+        Then::Adopt(account) => adoption(account),
     }
 }
 
