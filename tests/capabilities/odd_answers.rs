@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 use usersync::{
-    model::Subject,
+    model::{Limited, Subject},
     sandbox::{
         Fault,
         keycloak::{NewUser, UserChange},
@@ -168,8 +168,13 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
             assert!(w.account(&format!("staff{number}")).active);
         }
         assert_eq!(w.account("staff8").email, "eight@example.com");
-        assert!(!w.account("staff9").active, "who is gone is deactivated all the same: {report:?}");
         assert_eq!(report.users, STAFF - 8);
+        if lists == "/users?" {
+            // So many planned leavers are past the safety limit.
+            assert_eq!(report.held_kinds, [Limited::Deactivate]);
+            continue;
+        }
+        assert!(!w.account("staff9").active, "who is gone is deactivated all the same: {report:?}");
         w.grounds.keycloak.faults.clear();
         w.replay_dead().await;
         w.run().await;
