@@ -58,8 +58,9 @@ async fn every_bad_answer_has_its_class_and_its_words() {
         ),
         (page("200 OK", html), Transient, "no JSON when reading users (received text/html: \"Sign in to proxy"),
         (json("200 OK", ""), Transient, "no JSON when reading users without content"),
-        (json("200 OK", "[1"), Transient, "unknown form"),
-        (json("200 OK", "{\"a\""), Transient, "unknown form"),
+        (json("200 OK", "[1"), Transient, "ends too early"),
+        (json("200 OK", "{\"a\""), Transient, "ends too early"),
+        (json("200 OK", "{}"), Transient, "is no number"),
         (json("401 Unauthorized", r#"{"error":"HTTP 401 Unauthorized"}"#), Transient, "although the token is fresh"),
         (
             json("403 Forbidden", r#"{"error":"unknown_error"}"#),
@@ -135,14 +136,24 @@ async fn only_keycloaks_own_words_mean_gone() {
 #[tokio::test]
 async fn personal_data_in_a_broken_answer_is_not_told() {
     let body = r#"[{"id":"u1","username":"anna","enabled":"anna@example.org"}]"#;
-    let server =
-        Faulty::start(move |target, _| target.starts_with("/admin/realms/acme/users?").then(|| Reply::ok(body))).await;
-    let error = source(&server).users_page(0, 10).await.unwrap_err();
+    let server = Faulty::start(move |target, _| match target {
+        target if target.starts_with("/admin/realms/acme/users?first=0") => Some(Reply::ok(body)),
+        "/admin/realms/acme/users/u1" => Some(Reply::ok(&body[1..body.len() - 1])),
+        target if target.starts_with(COUNT) => Some(Reply::ok("1")),
+        _ => None,
+    })
+    .await;
+    let walked = source(&server).users(&|_, _| {}).await.unwrap();
+    assert_eq!((walked.items.len(), walked.incomplete), (0, None));
+    let (id, odd) = &walked.unreadable[0];
+    assert!(id.as_str() == "u1" && odd.name.as_deref() == Some("anna") && odd.why.contains("enabled"), "{odd:?}");
+    assert!(!odd.why.contains("anna"), "{odd:?}");
+    let error = source(&server).user(&"u1".into()).await.unwrap_err();
     assert!(error.text.contains("unknown form at line 1, column") && !error.text.contains("anna"), "{error}");
     let truncated =
         Faulty::start(move |target, _| target.starts_with("/admin/realms/acme/users?").then(|| Reply::ok(&body[..30])))
             .await;
-    let error = source(&truncated).users_page(0, 10).await.unwrap_err();
+    let error = source(&truncated).users(&|_, _| {}).await.unwrap_err();
     assert!(error.text.contains("ends too early, at line 1, column 30 (30 bytes)"), "{error}");
 }
 
@@ -153,23 +164,26 @@ async fn an_empty_listing_with_a_count_is_not_believed() {
     })
     .await;
     let source = source(&server);
-    let error = source.users_page(0, 10).await.unwrap_err();
+    let error = source.users(&|_, _| {}).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Doubt);
     assert!(error.text.contains("the role view-users is missing"), "{error}");
-    assert_eq!(source.users_page(10, 10).await, Ok(vec![]));
     let walked = source.groups().await.unwrap();
-    assert!(walked.items.is_empty() && walked.doubt.unwrap().contains("counts 5"));
+    assert!(walked.items.is_empty() && walked.incomplete.unwrap().contains("counts 5"));
 }
 
 #[tokio::test]
 async fn a_page_larger_than_asked_for_is_not_believed() {
-    let server = Faulty::start(|target, _| {
-        target.contains("/members?").then(|| Reply::ok(r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#))
-    })
-    .await;
-    let source = source(&server);
-    assert_eq!(source.members_page(&"g".into(), 0, 2).await.unwrap_err().class, ErrorClass::Doubt);
-    assert_eq!(source.members_page(&"g".into(), 0, 3).await.unwrap().unwrap().len(), 3);
+    let members = |count: usize| {
+        let server = Faulty::start(move |target, _| {
+            let page: Vec<String> = (0..count).map(|n| format!(r#"{{"id":"m{n}"}}"#)).collect();
+            target.contains("/members?first=0").then(|| Reply::ok(format!("[{}]", page.join(","))))
+        });
+        async move {
+            let settings = KeycloakSettings { page: 2, ..settings(&server.await.url()) };
+            KeycloakSource::new(settings).unwrap().members(&"g".into()).await
+        }
+    };
+    assert_eq!(members(3).await.unwrap_err().class, ErrorClass::Doubt);
 }
 
 #[tokio::test]

@@ -165,15 +165,9 @@ async fn users_and_groups_are_read_page_by_page() {
 
     let source = source(&realm, None, "usersync", &secret, 2);
     assert_eq!(source.user_count().await, Ok(7));
-    let mut read = Vec::new();
-    for first in (0..).step_by(3) {
-        let page = source.users_page(first, 3).await.unwrap();
-        let last = page.len() < 3;
-        read.extend(page);
-        if last {
-            break;
-        }
-    }
+    let walked = source.users(&|_, _| {}).await.unwrap();
+    assert_eq!((walked.incomplete, walked.unreadable.len()), (None, 0));
+    let read = walked.items;
     assert_eq!(read.iter().map(|user| user.id.as_str()).collect::<Vec<_>>(), users);
     assert!(!read[3].enabled && read[4].enabled);
     let one = source.user(&users[0].as_str().into()).await.unwrap().unwrap();
@@ -191,21 +185,20 @@ async fn users_and_groups_are_read_page_by_page() {
     assert!(some.len() == 6 && !some.contains(&users[3].as_str().into()));
 
     let walked = source.groups().await.unwrap();
-    assert_eq!((walked.items.len(), walked.doubt), (16, None));
+    assert_eq!((walked.items.len(), walked.incomplete), (16, None));
     let named = source.groups_named("alpha").await.unwrap();
     assert_eq!(named.iter().map(|g| g.path.as_str()).collect::<BTreeSet<_>>(), ["/Alpha", "/Alpha/ALPHA"].into());
     assert_eq!(source.groups_named("A/B %_Ü").await.unwrap().len(), 1);
     assert_eq!(source.groups_named("alp").await.unwrap(), []);
     let group = source.group(&below.as_str().into()).await.unwrap().unwrap();
     assert_eq!(group.path, "/Alpha/ALPHA");
-    let members = source.members_page(&below.as_str().into(), 0, 5).await.unwrap().unwrap();
-    assert_eq!(members.len(), 5);
-    assert_eq!(source.members_page(&below.as_str().into(), 5, 5).await.unwrap().unwrap().len(), 2);
+    let members = source.members(&below.as_str().into()).await.unwrap().unwrap();
+    assert_eq!((members.items.len(), members.incomplete), (7, None));
 
     let gone = "00000000-0000-4000-8000-000000000000";
     assert_eq!(source.user(&gone.into()).await, Ok(None));
     assert_eq!(source.group(&gone.into()).await, Ok(None));
-    assert_eq!(source.members_page(&gone.into(), 0, 5).await, Ok(None));
+    assert_eq!(source.members(&gone.into()).await, Ok(None));
     assert_eq!(source.is_alive(&gone.into()).await, Ok(false));
     assert!(
         source.user(&"..".into()).await.is_ok_and(|user| user.is_none()) || source.user(&"..".into()).await.is_err()
@@ -221,7 +214,7 @@ async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
     realm.post("groups", &json!({"name": "g"})).await;
     realm.roles("usersync", "DELETE", &["view-users", "view-events"]).await;
     let bare = source(&realm, None, "usersync", &secret, 500);
-    let error = bare.users_page(0, 10).await.unwrap_err();
+    let error = bare.users(&|_, _| {}).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Forbidden);
     assert!(error.text.contains("lacks the role view-users") && error.text.contains("realm-management"), "{error}");
     let found = bare.diagnose().await;
@@ -230,16 +223,20 @@ async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
     realm.roles("usersync", "POST", &["query-users", "query-groups", "manage-users"]).await;
     realm.roles("usersync", "DELETE", &["manage-users"]).await;
     let weak = source(&realm, None, "usersync", &secret, 500);
-    let error = weak.users_page(0, 10).await.unwrap_err();
+    let error = weak.users(&|_, _| {}).await.unwrap_err();
     assert!(matches!(error.class, ErrorClass::Doubt | ErrorClass::Forbidden), "{error:?}");
     match weak.groups().await {
-        Ok(walked) => assert!(walked.doubt.is_some(), "{walked:?}"),
+        Ok(walked) => assert!(walked.incomplete.is_some(), "{walked:?}"),
         Err(error) => assert_eq!(error.class, ErrorClass::Forbidden),
     }
     assert_eq!(setup.plan().await.unwrap().lines()[0], "give the service account of usersync: view-users, view-events");
     realm.roles("usersync", "POST", &["view-users"]).await;
     let next = source(&realm, None, "usersync", &secret, 500);
-    assert_eq!(next.users_page(0, 10).await.map(|page| page.len()), Ok(1), "a right counts from the next token on");
+    assert_eq!(
+        next.users(&|_, _| {}).await.map(|walked| walked.items.len()),
+        Ok(1),
+        "a right counts from the next token on"
+    );
     realm.remove().await;
 }
 

@@ -102,7 +102,6 @@ impl Sides {
             let source = Arc::clone(self.sources.get(&connector.name)?);
             let mut port =
                 Connector::new(connector.name.clone(), source, connector.policy.clone(), connector.targets.clone());
-            port.page_size = usize::try_from(connector.page_size.get()).unwrap_or(usize::MAX);
             port.parallel = usize::try_from(connector.reach.parallel.get()).unwrap_or(usize::MAX);
             Some(port)
         });

@@ -80,5 +80,5 @@ pub(super) async fn find(
 }
 
 fn looks_like_id(name: &str) -> bool {
-    uuid::Uuid::try_parse(name).is_ok()
+    uuid::Uuid::try_parse(name).is_ok() || UserId::from(name).component().is_some()
 }

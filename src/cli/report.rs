@@ -109,7 +109,13 @@ fn short(operation: &Operation) -> String {
 /// What a person should know or decide.
 pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     if let Some(doubt) = &report.doubt {
-        tell(out, State::No, "doubt", &[format!("{doubt}. Nothing is removed by this run.")], true);
+        tell(
+            out,
+            State::No,
+            "doubt",
+            &[format!("{doubt}. Users and groups that were not read are left as they are.")],
+            true,
+        );
     }
     tell(out, State::Note, "link dropped", &report.dropped_links, all);
     tell(out, State::Note, "not possible", &report.not_possible, all);

@@ -304,7 +304,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("connector.parallel", "1 to 64", Value("8"), "Requests at the same time."),
     key("connector.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
-    key("connector.page_size", "1 to 10000", Value("500"), "Users read with one request of a full reconcile."),
+    key(
+        "connector.page_size",
+        "1 to 10000",
+        Value("500"),
+        "Entries in one page of a listing. Users are read ten pages at a time.",
+    ),
     key("connector.timeout", "duration", Value(r#""30s""#), "How long one request may take."),
     key(
         "connector.policy.first_run",

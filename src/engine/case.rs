@@ -25,8 +25,6 @@ pub(super) struct RunRules {
     pub in_run: bool,
     /// The first run: what was there before us is adopted without asking.
     pub first: bool,
-    /// What the run read may not be all, so that nothing is taken.
-    pub doubt: bool,
     /// Kinds that the run would do too often: it holds them whole.
     pub hold: HashSet<crate::model::Limited>,
 }
@@ -113,7 +111,7 @@ impl<'e> Case<'e> {
             renamed_group: false,
             held: Vec::new(),
             decided_still: Vec::new(),
-            inconclusive: rules.doubt,
+            inconclusive: false,
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),

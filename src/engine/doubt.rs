@@ -2,7 +2,7 @@
 
 use super::{error::WorkError, ports::Connector, ports::Engine};
 use crate::{
-    model::{GroupId, Pair, UserId, UserState},
+    model::{ErrorClass, GroupId, Pair, UserId, UserState},
     plan::Presence,
 };
 
@@ -59,19 +59,30 @@ impl Engine {
     }
 
     async fn see_somebody_alive(&self, connector: &Connector, pair: &Pair, except: &UserId) -> Result<(), WorkError> {
-        for id in self.store.seen_alive(pair, except, LIVE_USERS).await? {
-            if connector.source.is_alive(&id).await? {
-                return Ok(());
-            }
+        let known = self.store.seen_alive(pair, except, LIVE_USERS).await?;
+        if self.is_any_alive(connector, known).await? {
+            return Ok(());
         }
-        for id in connector.source.some_users().await?.into_iter().filter(|id| id != except).take(LIVE_USERS) {
-            if connector.source.is_alive(&id).await? {
-                return Ok(());
-            }
+        let some = connector.source.some_users().await?.into_iter().filter(|id| id != except).take(LIVE_USERS);
+        if self.is_any_alive(connector, some.collect()).await? {
+            return Ok(());
         }
         Err(WorkError::Doubt(format!(
             "{}: Keycloak calls {except} gone, but no other user reads well either, so nothing is believed; look at the realm",
             connector.name
         )))
+    }
+
+    /// Whether one of these users reads well. One who cannot be read is no sign of life, and no reason not to ask the next.
+    async fn is_any_alive(&self, connector: &Connector, users: Vec<UserId>) -> Result<bool, WorkError> {
+        for id in users {
+            match connector.source.is_alive(&id).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if error.class == ErrorClass::Transient => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 }

@@ -20,9 +20,6 @@ use crate::{
     target::{Applied, Capabilities},
 };
 
-/// Members in one page of a walk.
-const PAGE: usize = 500;
-
 /// What a source group should come to on the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Intended {
@@ -395,19 +392,11 @@ impl Case<'_> {
         Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }
 
-    /// All direct members; none for a group that is gone.
+    /// All direct members as they are listed; none for a group that is gone. They are only whom to read: each user's own
+    /// task goes by the user's own groups.
     async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
-        let mut members = HashSet::new();
-        let mut first = 0;
-        while let Some(page) = self.connector.source.members_page(id, first, PAGE).await? {
-            let read = page.len();
-            members.extend(page);
-            if read < PAGE {
-                break;
-            }
-            first += read;
-        }
-        Ok(members)
+        let Some(walked) = self.connector.source.members(id).await? else { return Ok(HashSet::new()) };
+        Ok(walked.items.into_iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())
     }
 
     async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {

@@ -31,8 +31,6 @@ pub struct Connector {
     pub policy: Policy,
     /// The targets that it fills.
     pub targets: Vec<TargetName>,
-    /// Users in one page of a walk.
-    pub page_size: usize,
     /// Reads at the source side by side.
     pub parallel: usize,
     pub(super) breaker: Breaker,
@@ -55,7 +53,7 @@ pub struct TargetPort {
 impl Connector {
     /// A connector with default pace.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
-        Self { name, source, policy, targets, page_size: 500, parallel: 8, breaker: Breaker::default() }
+        Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
     }
 }
 

@@ -84,7 +84,7 @@ impl Case<'_> {
             self.find_holder(&mut view).await?;
             let groups = self.engine.group_table(&self.claim.pair).await?;
             let was_unlinked = matches!(&view.holder, NameHolder::Unlinked(account) if Some(&account.id) == self.claim.unlinked.as_ref());
-            let mut decision = plan::decide(&Situation {
+            let decision = plan::decide(&Situation {
                 pair: &self.claim.pair,
                 capabilities: &self.info.capabilities,
                 presence: &view.presence,
@@ -99,11 +99,6 @@ impl Case<'_> {
                 in_ring,
                 own_login: &self.info.signed_in_as,
             });
-            if self.rules.doubt
-                && let Decision::Plan(planned) = &mut decision
-            {
-                planned.forgo_removals();
-            }
             // Nothing is taken by what a walk saw a while ago.
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.look(id).await?;
@@ -191,11 +186,11 @@ impl Case<'_> {
         let now = self.engine.clock.now();
         let (Presence::Present(user), Some(link)) = (presence, self.link.as_mut()) else { return };
         let stale = link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED);
-        if (user.enabled && stale) || link.federation_link != user.federation_link {
+        if (user.enabled && stale) || link.federation() != user.federation() {
             if user.enabled {
                 link.seen_alive = Some(now);
             }
-            link.federation_link.clone_from(&user.federation_link);
+            link.federation_link = user.federation().map(str::to_owned);
             self.keep_link();
         }
     }

@@ -13,13 +13,15 @@ use super::{
     address::{self, Base},
     fault::{self, Asked, Names},
     http::{Answer, Http},
+    pages::Listing,
+    source::OnProgress,
     token::{Token, Tokens},
-    wire::{Count, Group, Member, User},
+    wire::{self, Entry, Group, Listed, Member, User},
 };
-use crate::model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState};
+use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
 
-const USER_GONE: &str = "User not found";
-const GROUP_GONE: &str = "Could not find group by id";
+pub(super) const USER_GONE: &str = "User not found";
+pub(super) const GROUP_GONE: &str = "Could not find group by id";
 
 /// How many are asked for when any living user will do.
 const SOME: usize = 20;
@@ -104,11 +106,36 @@ impl KeycloakSource {
         gone: Option<&str>,
     ) -> Result<Option<T>, SourceError> {
         let base = self.base().await?;
+        let answer = self.answer(base, below, query, within, gone).await?;
+        answer.map(|answer| self.read(asked, base, &answer)).transpose()
+    }
+
+    async fn answer(
+        &self,
+        base: &Base,
+        below: &[&str],
+        query: Query<'_>,
+        within: Duration,
+        gone: Option<&str>,
+    ) -> Result<Option<Answer>, SourceError> {
         let answer = self.fetch(&base.admin(&self.settings.realm, below), query, within).await?;
-        if answer.status == StatusCode::NOT_FOUND && gone.is_some() && fault::told(&answer.body).as_deref() == gone {
-            return Ok(None);
-        }
-        self.read(asked, base, &answer).map(Some)
+        let is_gone =
+            answer.status == StatusCode::NOT_FOUND && gone.is_some() && fault::told(&answer.body).as_deref() == gone;
+        Ok((!is_gone).then_some(answer))
+    }
+
+    /// Entries of a list; `None` only if Keycloak itself says that what it belongs to is gone.
+    async fn list<T: Listed>(
+        &self,
+        asked: Asked,
+        below: &[&str],
+        query: Query<'_>,
+        gone: Option<&str>,
+    ) -> Result<Option<Vec<Entry<T>>>, SourceError> {
+        let base = self.base().await?;
+        let within = self.settings.connection.time_outs.long;
+        let Some(answer) = self.answer(base, below, query, within, gone).await? else { return Ok(None) };
+        self.read_by(asked, base, &answer, Entry::list).map(Some)
     }
 
     pub(super) fn read<T: DeserializeOwned>(
@@ -117,10 +144,20 @@ impl KeycloakSource {
         base: &Base,
         answer: &Answer,
     ) -> Result<T, SourceError> {
+        self.read_by(asked, base, answer, |body| serde_json::from_slice(body))
+    }
+
+    fn read_by<T>(
+        &self,
+        asked: Asked,
+        base: &Base,
+        answer: &Answer,
+        read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<T, SourceError> {
         if answer.status != StatusCode::OK {
             return Err(self.names.status(asked, base, answer.status, &answer.headers, &answer.body));
         }
-        serde_json::from_slice(&answer.body)
+        read(&answer.body)
             .map_err(|error| self.names.not_as_expected(asked, base, &answer.headers, &answer.body, &error))
     }
 
@@ -139,23 +176,32 @@ impl KeycloakSource {
     }
 
     /// One page of a listing; `None` only if Keycloak itself says that what it belongs to is gone.
-    pub(super) async fn page<T: DeserializeOwned>(
+    pub(super) async fn page<T: Listed>(
         &self,
         asked: Asked,
         below: &[&str],
         more: Query<'_>,
         (first, max): (usize, usize),
         gone: Option<&str>,
-    ) -> Result<Option<Vec<T>>, SourceError> {
+    ) -> Result<Option<Vec<Entry<T>>>, SourceError> {
         let (first, most) = (first.to_string(), max.to_string());
         let mut query = vec![("first", first.as_str()), ("max", most.as_str())];
         query.extend_from_slice(more);
-        let page: Option<Vec<T>> =
-            self.ask(asked, below, &query, self.settings.connection.time_outs.long, gone).await?;
+        let page = self.list(asked, below, &query, gone).await?;
         if page.as_ref().is_some_and(|page| page.len() > max) {
             return Err(self.doubt(&format!("a page of {asked} holds more than the {max} that were asked for")));
         }
         Ok(page)
+    }
+
+    /// A count; `None` where the answer is none.
+    pub(super) async fn count(
+        &self,
+        asked: Asked,
+        below: &[&str],
+        query: Query<'_>,
+    ) -> Result<Option<usize>, SourceError> {
+        self.must(asked, below, query).await.map(|told| wire::count(&told))
     }
 
     /// Whether the token opens the listings without showing anybody in them.
@@ -168,24 +214,38 @@ impl KeycloakSource {
     }
 
     async fn user_alone(&self, id: &UserId) -> Result<Option<User>, SourceError> {
-        let within = self.settings.connection.time_outs.call;
-        self.ask(Asked::Users, &["users", id.as_str()], &[], within, Some(USER_GONE)).await
+        self.one(Asked::Users, &["users", id.as_str()], USER_GONE).await
     }
 
-    async fn groups_of(&self, id: &UserId) -> Result<Option<Vec<GroupState>>, SourceError> {
-        let mut found = Vec::new();
-        let max = self.settings.page;
-        loop {
-            let below = ["users", id.as_str(), "groups"];
-            let brief = [("briefRepresentation", "true")];
-            let page = self.page(Asked::Users, &below, &brief, (found.len(), max), Some(USER_GONE)).await?;
-            let Some(page) = page else { return Ok(None) };
-            let full = page.len() == max;
-            found.extend(page.iter().map(|group: &Group| group.state("")));
-            if !full {
-                return Ok(Some(found));
-            }
+    /// One by id; `None` only if Keycloak itself says that it is gone.
+    async fn one<T: Listed>(&self, asked: Asked, below: &[&str], gone: &str) -> Result<Option<T>, SourceError> {
+        let within = self.settings.connection.time_outs.call;
+        let one: Option<T> = self.ask(asked, below, &[], within, Some(gone)).await?;
+        if one.as_ref().is_some_and(|one| !one.is_whole()) {
+            let (realm, required) = (&self.settings.realm, T::REQUIRED.join(", "));
+            return Err(fault::transient(format!(
+                "realm {realm}: the answer for /{} lacks one of {required}. Correct it in Keycloak",
+                below.join("/")
+            )));
         }
+        Ok(one)
+    }
+
+    /// The user's direct groups; without an offset Keycloak gives all of them in one answer.
+    async fn groups_of(&self, id: &UserId) -> Result<Option<Vec<GroupState>>, SourceError> {
+        let (below, brief) = (["users", id.as_str(), "groups"], [("briefRepresentation", "true")]);
+        let Some(list) = self.list::<Group>(Asked::Users, &below, &brief, Some(USER_GONE)).await? else {
+            return Ok(None);
+        };
+        let state = |entry| match entry {
+            Entry::Read(group) => Ok(Group::state(&group, "")),
+            Entry::Odd(_, odd) => {
+                let group = odd.name.unwrap_or_else(|| "without a name".to_owned());
+                let text = format!("realm {}: user {id}: its group {group}: {}", self.settings.realm, odd.why);
+                Err(fault::transient(text))
+            }
+        };
+        list.into_iter().map(state).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -227,18 +287,16 @@ impl Source for KeycloakSource {
 
     async fn some_users(&self) -> Result<Vec<UserId>, SourceError> {
         let query = [("enabled", "true"), ("briefRepresentation", "true")];
-        let page: Option<Vec<User>> = self.page(Asked::Users, &["users"], &query, (0, SOME), None).await?;
-        let mut users = page.unwrap_or_default();
+        let page = self.page::<User>(Asked::Users, &["users"], &query, (0, SOME), None).await?;
+        let mut users = wire::readable(page.unwrap_or_default());
         users.retain(|user| user.enabled && !user.is_service_account());
         // Those of Keycloak itself can be read while a federation is down.
-        users.sort_by_key(|user| user.federation_link.is_some());
+        users.sort_by_key(|user| user.federation().is_some());
         Ok(users.into_iter().map(|user| user.id.into()).collect())
     }
 
     async fn group(&self, id: &GroupId) -> Result<Option<GroupState>, SourceError> {
-        let within = self.settings.connection.time_outs.call;
-        let group: Option<Group> =
-            self.ask(Asked::Groups, &["groups", id.as_str()], &[], within, Some(GROUP_GONE)).await?;
+        let group: Option<Group> = self.one(Asked::Groups, &["groups", id.as_str()], GROUP_GONE).await?;
         Ok(group.map(|group| group.state("")))
     }
 
@@ -246,48 +304,37 @@ impl Source for KeycloakSource {
         self.search_groups(name).await
     }
 
-    async fn users_page(&self, first: usize, max: usize) -> Result<Vec<UserState>, SourceError> {
-        let query = [("briefRepresentation", "false")];
-        let page: Option<Vec<User>> = self.page(Asked::Users, &["users"], &query, (first, max), None).await?;
-        let page = page.unwrap_or_default();
-        // Too few rights look like an empty realm.
-        if first == 0 && page.is_empty() && max > 0 {
-            let count = self.user_count().await?;
-            if count > 0 || self.is_blind().await? {
-                let text = format!(
-                    "the listing of users is empty, but Keycloak counts {count}: the role view-users is missing"
-                );
-                return Err(self.doubt(&text));
-            }
-        }
-        Ok(page.into_iter().map(|user| user.with_groups(Vec::new())).collect())
+    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+        self.walk_users(progress).await
     }
 
     async fn user_count(&self) -> Result<usize, SourceError> {
-        self.must(Asked::Users, &["users", "count"], &[]).await
+        let count = self.count(Asked::Users, &["users", "count"], &[]).await?;
+        count.ok_or_else(|| fault::transient(format!("realm {}: the count of users is no number", self.settings.realm)))
     }
 
-    async fn groups(&self) -> Result<Walked<GroupState>, SourceError> {
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        self.users_by_id(ids).await.map(Some)
+    }
+
+    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
         self.walk_groups().await
     }
 
-    async fn members_page(
-        &self,
-        group: &GroupId,
-        first: usize,
-        max: usize,
-    ) -> Result<Option<Vec<UserId>>, SourceError> {
-        let below = ["groups", group.as_str(), "members"];
-        let query = [("briefRepresentation", "true")];
-        let page: Option<Vec<Member>> =
-            self.page(Asked::Groups, &below, &query, (first, max), Some(GROUP_GONE)).await?;
-        Ok(page.map(|page| page.into_iter().map(UserId::from).collect()))
-    }
-}
-
-impl KeycloakSource {
-    /// How many groups there are in all, sub-groups too.
-    pub(super) async fn group_count(&self) -> Result<usize, SourceError> {
-        self.must::<Count>(Asked::Groups, &["groups", "count"], &[]).await.map(|count| count.count)
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError> {
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &["groups", group.as_str(), "members"],
+            query: &[("briefRepresentation", "true")],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: Some(GROUP_GONE),
+        };
+        let paged = self.pages::<Member>(listing, &|_| {}).await?;
+        Ok(paged.map(|paged| Walked {
+            items: paged.items.into_iter().map(UserId::from).collect(),
+            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: paged.incomplete,
+        }))
     }
 }

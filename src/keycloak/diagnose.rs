@@ -5,12 +5,12 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::{
-    KeycloakSource, SourceError,
+    KeycloakSource, Source as _, SourceError,
     decode::DIRECTORY_EVENTS,
     fault::Asked,
     setup::{ADMIN_EXPIRY, LISTENER},
     token::Token,
-    wire::{EventsConfig, User},
+    wire::{EventsConfig, Group, User},
 };
 use crate::{
     model::ErrorClass,
@@ -107,11 +107,11 @@ impl KeycloakSource {
 
     async fn users(&self, found: &mut Diagnosis, blind: bool) {
         let began = Instant::now();
-        let page: Result<Option<Vec<User>>, SourceError> = self
-            .page(Asked::Users, &["users"], &[("briefRepresentation", "false")], (0, self.settings.page), None)
+        let page = self
+            .page::<User>(Asked::Users, &["users"], &[("briefRepresentation", "false")], (0, self.settings.page), None)
             .await;
         let took = began.elapsed().as_millis();
-        let count = self.must::<usize>(Asked::Users, &["users", "count"], &[]).await;
+        let count = self.user_count().await;
         match (page.map(Option::unwrap_or_default), count) {
             (Err(error), _) | (_, Err(error)) => found.say(NoteState::No, "read users", error.text),
             (Ok(page), Ok(count)) if page.is_empty() && (count > 0 || blind) => {
@@ -125,9 +125,10 @@ impl KeycloakSource {
     }
 
     async fn group_lines(&self, found: &mut Diagnosis, blind: bool) {
-        let page: Result<Option<Vec<super::wire::Group>>, SourceError> =
-            self.page(Asked::Groups, &["groups"], &[("briefRepresentation", "true")], (0, 1), None).await;
-        match (page.map(Option::unwrap_or_default), self.group_count().await) {
+        let page =
+            self.page::<Group>(Asked::Groups, &["groups"], &[("briefRepresentation", "true")], (0, 1), None).await;
+        let count = self.group_count().await.map(Option::unwrap_or_default);
+        match (page.map(Option::unwrap_or_default), count) {
             (Err(error), _) | (_, Err(error)) => found.say(NoteState::No, "read groups", error.text),
             (Ok(page), Ok(count)) if page.is_empty() && (count > 0 || blind) => {
                 found.say(NoteState::No, "read groups", self.empty("groups", count));

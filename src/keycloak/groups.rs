@@ -1,78 +1,116 @@
 //! The tree of groups: all of it, and the groups of one name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{KeycloakSource, SourceError, Walked, fault::Asked, wire::Group};
+use super::{
+    KeycloakSource, SourceError, Walked,
+    client::GROUP_GONE,
+    fault::Asked,
+    pages::{Listing, Paged},
+    wire::{self, Group},
+};
 use crate::model::{GroupId, GroupState};
 
-/// What one folder of the tree holds.
-struct Folder {
-    groups: Vec<(Group, GroupState)>,
-    /// Some came twice: the pages shifted while they were read.
-    shifted: bool,
+/// What a reading of all groups brought.
+#[derive(Default)]
+struct Tree {
+    groups: BTreeMap<GroupId, GroupState>,
+    odd: Paged<Group>,
+}
+
+impl Tree {
+    /// Takes in a folder, whose parent has this path; gives the groups that may have some below them.
+    fn add(&mut self, folder: Paged<Group>, parent: &str) -> Vec<GroupState> {
+        let mut parents = Vec::new();
+        for group in folder.items {
+            let state = group.state(parent);
+            if self.groups.insert(state.id.clone(), state.clone()).is_none() && group.sub_group_count != Some(0) {
+                parents.push(state);
+            }
+        }
+        self.odd.unreadable.extend(folder.unreadable);
+        if let Some(why) = folder.incomplete {
+            self.odd.doubt(|| why);
+        }
+        parents
+    }
 }
 
 impl KeycloakSource {
-    /// Every group. Keycloak lists the top level only, and children ten at a time unless told otherwise.
-    pub(super) async fn walk_groups(&self) -> Result<Walked<GroupState>, SourceError> {
+    /// Every group: flat in pages, or folder by folder where the server does not list them so.
+    pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
         let before = self.group_count().await?;
-        let mut found: BTreeMap<GroupId, GroupState> = BTreeMap::new();
-        let mut shifted = false;
-        let mut level = vec![self.folder(None).await?];
-        while !level.is_empty() {
-            let mut parents = Vec::new();
-            for folder in level {
-                shifted |= folder.shifted;
-                for (group, state) in folder.groups {
-                    let has_children = group.sub_group_count != Some(0);
-                    if found.insert(state.id.clone(), state.clone()).is_none() && has_children {
-                        parents.push(state);
-                    }
-                }
-            }
-            level = stream::iter(parents)
-                .map(|parent| async move { self.folder(Some(&parent)).await })
+        let tree = match self.flat_groups(before).await? {
+            Some(flat) => flat,
+            None => self.folders().await?,
+        };
+        let after = self.group_count().await?;
+        let Tree { groups, odd } = tree;
+        let found = groups.len() + odd.unreadable.len();
+        let blind = found == 0 && self.is_blind().await?;
+        Ok(Walked {
+            items: groups.into_values().collect(),
+            unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: short(found, before, after, blind).or(odd.incomplete),
+        })
+    }
+
+    /// All groups by one listing; `None` if it holds fewer than are counted, or groups inside others.
+    async fn flat_groups(&self, count: Option<usize>) -> Result<Option<Tree>, SourceError> {
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &["groups"],
+            query: &[("search", "*"), ("populateHierarchy", "false"), ("briefRepresentation", "true")],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: None,
+        };
+        let flat: Paged<Group> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+        let nested = flat.items.iter().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
+        let short = count.is_some_and(|count| flat.len() < count) && self.group_count().await? != Some(flat.len());
+        if nested || short || flat.incomplete.is_some() {
+            return Ok(None);
+        }
+        let mut tree = Tree::default();
+        tree.add(flat, "");
+        Ok(Some(tree))
+    }
+
+    /// All groups, level by level. Keycloak lists the top level only, and children ten at a time unless told otherwise.
+    async fn folders(&self) -> Result<Tree, SourceError> {
+        let mut tree = Tree::default();
+        let top = self.folder(None).await?;
+        let mut parents = tree.add(top, "");
+        while !parents.is_empty() {
+            let folders: Vec<(Paged<Group>, String)> = stream::iter(parents)
+                .map(|parent| async move { Ok::<_, SourceError>((self.folder(Some(&parent)).await?, parent.path)) })
                 .buffer_unordered(self.settings.connection.parallel.max(1))
                 .try_collect()
                 .await?;
+            parents = folders.into_iter().flat_map(|(folder, path)| tree.add(folder, &path)).collect();
         }
-        let after = self.group_count().await?;
-        let blind = found.is_empty() && self.is_blind().await?;
-        let doubt = doubt(found.len(), before, after, shifted, blind);
-        Ok(Walked { items: found.into_values().collect(), doubt })
+        Ok(tree)
     }
 
     /// The groups right below one, or the top level. One that went meanwhile has none.
-    async fn folder(&self, parent: Option<&GroupState>) -> Result<Folder, SourceError> {
+    async fn folder(&self, parent: Option<&GroupState>) -> Result<Paged<Group>, SourceError> {
         let below = parent.map_or(vec!["groups"], |parent| vec!["groups", parent.id.as_str(), "children"]);
-        let query = [("briefRepresentation", "true")];
-        let max = self.settings.page;
-        let mut folder = Folder { groups: Vec::new(), shifted: false };
-        let mut first = 0;
-        loop {
-            let gone = parent.map(|_| "Could not find group by id");
-            let Some(page) = self.page(Asked::Groups, &below, &query, (first, max), gone).await? else {
-                folder.shifted = true;
-                return Ok(folder);
-            };
-            let read = page.len();
-            for group in page {
-                let group: Group = group;
-                let state = group.state(parent.map_or("", |parent| parent.path.as_str()));
-                folder.groups.push((group, state));
-            }
-            first += read;
-            if read < max {
-                break;
-            }
-        }
-        folder.groups.sort_by(|a, b| a.1.cmp(&b.1));
-        let read = folder.groups.len();
-        folder.groups.dedup_by(|a, b| a.1.id == b.1.id);
-        folder.shifted |= folder.groups.len() != read;
-        Ok(folder)
+        let listing = Listing {
+            asked: Asked::Groups,
+            below: &below,
+            query: &[("briefRepresentation", "true")],
+            from: 0,
+            max: self.settings.page.max(1),
+            gone: parent.map(|_| GROUP_GONE),
+        };
+        Ok(self.pages(listing, &|_| {}).await?.unwrap_or_default())
+    }
+
+    /// How many groups there are in all, sub-groups too; `None` where the answer is no number.
+    pub(super) async fn group_count(&self) -> Result<Option<usize>, SourceError> {
+        self.count(Asked::Groups, &["groups", "count"], &[]).await
     }
 
     /// Groups whose name equals this one without regard to case. Keycloak's exact search regards the case, so its
@@ -80,69 +118,69 @@ impl KeycloakSource {
     pub(super) async fn search_groups(&self, name: &str) -> Result<Vec<GroupState>, SourceError> {
         let wanted = name.to_lowercase();
         let query = [("search", name), ("briefRepresentation", "true"), ("populateHierarchy", "false")];
-        let max = self.settings.page;
-        let mut found = BTreeMap::new();
-        let mut first = 0;
-        loop {
-            let page: Option<Vec<Group>> = self.page(Asked::Groups, &["groups"], &query, (first, max), None).await?;
-            let page = page.unwrap_or_default();
+        let max = self.settings.page.max(1);
+        let (mut found, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for first in (0..).step_by(max) {
+            let page = self.page::<Group>(Asked::Groups, &["groups"], &query, (first, max), None).await?;
+            let known = seen.len();
             // Where parents come along, several hits share one, and a page looks shorter than it is.
-            let nested = page.iter().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
-            let last = if nested { page.is_empty() } else { page.len() < max };
-            for group in &page {
-                collect(group, "", &wanted, &mut found);
+            for group in &wire::readable(page.unwrap_or_default()) {
+                collect(group, "", &wanted, &mut seen, &mut found);
             }
-            if last {
-                return Ok(found.into_values().collect());
+            if seen.len() == known {
+                break;
             }
-            first += max;
         }
+        Ok(found.into_values().collect())
     }
 }
 
-fn collect(group: &Group, parent: &str, wanted: &str, found: &mut BTreeMap<GroupId, GroupState>) {
+fn collect(
+    group: &Group,
+    parent: &str,
+    wanted: &str,
+    seen: &mut BTreeSet<String>,
+    found: &mut BTreeMap<GroupId, GroupState>,
+) {
     let state = group.state(parent);
+    seen.insert(group.id.clone());
     for child in group.sub_groups.iter().flatten() {
-        collect(child, &state.path, wanted, found);
+        collect(child, &state.path, wanted, seen, found);
     }
     if state.name.to_lowercase() == wanted {
         found.insert(state.id.clone(), state);
     }
 }
 
-/// Why a walk may not have met all groups.
-fn doubt(found: usize, before: usize, after: usize, shifted: bool, blind: bool) -> Option<String> {
-    if before != after {
-        return Some(format!("the number of groups went from {before} to {after} during the walk"));
-    }
-    if found == 0 && (after > 0 || blind) {
+/// Why a listing is shorter than it should be, if so. Groups that came or went meanwhile are no reason.
+fn short(found: usize, before: Option<usize>, after: Option<usize>, blind: bool) -> Option<String> {
+    let Some(count) = before.zip(after).map(|(before, after)| before.min(after)) else {
+        return Some("Keycloak's count of groups is no number".to_owned());
+    };
+    if found == 0 && (count > 0 || blind) {
         return Some(format!(
-            "the listing of groups is empty, but Keycloak counts {after}: the role view-users is missing"
+            "the listing of groups is empty, but Keycloak counts {count}: the role view-users is missing"
         ));
     }
-    if found != after {
-        return Some(format!("the walk found {found} groups, but Keycloak counts {after}"));
-    }
-    shifted.then(|| "groups were moved, made or removed during the walk".to_owned())
+    (found < count).then(|| format!("{found} groups were read, but Keycloak counts {count}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::doubt;
+    use super::short;
 
     #[test]
-    fn a_walk_is_believed_only_if_everything_adds_up() {
-        assert_eq!(doubt(3, 3, 3, false, false), None);
-        assert_eq!(doubt(0, 0, 0, false, false), None);
-        for (found, before, after, shifted, why) in [
-            (3, 3, 4, false, "from 3 to 4"),
-            (0, 3, 3, false, "view-users is missing"),
-            (2, 3, 3, false, "found 2 groups, but Keycloak counts 3"),
-            (4, 3, 3, false, "found 4 groups, but Keycloak counts 3"),
-            (3, 3, 3, true, "during the walk"),
-        ] {
-            assert!(doubt(found, before, after, shifted, false).unwrap().contains(why));
+    fn only_fewer_groups_than_counted_before_and_after_are_too_few() {
+        for (found, before, after) in [(3, 3, 3), (0, 0, 0), (3, 3, 4), (3, 4, 3), (4, 3, 3)] {
+            assert_eq!(short(found, Some(before), Some(after), false), None);
         }
-        assert!(doubt(0, 0, 0, false, true).unwrap().contains("view-users is missing"));
+        for (found, before, after, why) in [
+            (0, Some(3), Some(3), "view-users is missing"),
+            (2, Some(3), Some(4), "2 groups were read, but Keycloak counts 3"),
+            (2, None, Some(2), "no number"),
+        ] {
+            assert!(short(found, before, after, false).is_some_and(|text| text.contains(why)), "{found}");
+        }
+        assert!(short(0, Some(0), Some(0), true).is_some_and(|text| text.contains("view-users is missing")));
     }
 }

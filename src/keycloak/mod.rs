@@ -7,15 +7,17 @@ mod diagnose;
 mod fault;
 mod groups;
 mod http;
+mod pages;
 mod search;
 mod settings;
 pub mod setup;
 pub mod signature;
 mod source;
 mod token;
+mod users;
 mod wire;
 
 pub use client::KeycloakSource;
 pub use diagnose::Diagnosis;
 pub use settings::{Connection, KeycloakSettings, SecretProvider, TimeOuts};
-pub use source::{Source, SourceError, SourceInfo, Walked};
+pub use source::{OnProgress, Source, SourceError, SourceInfo, Unreadable, Walked};

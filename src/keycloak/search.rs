@@ -12,8 +12,8 @@ impl KeycloakSource {
         let mut found: Vec<UserId> = Vec::new();
         for field in ["username", "email"] {
             let query = [(field, name), ("exact", "true"), ("briefRepresentation", "true")];
-            let page: Option<Vec<User>> = self.page(Asked::Users, &["users"], &query, (0, MOST), None).await?;
-            found.extend(page.unwrap_or_default().into_iter().map(|user| UserId::from(user.id)));
+            let page = self.page::<User>(Asked::Users, &["users"], &query, (0, MOST), None).await?;
+            found.extend(page.iter().flatten().filter_map(|entry| entry.id().map(UserId::from)));
         }
         found.sort_unstable();
         found.dedup();

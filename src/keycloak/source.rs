@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use crate::model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState};
+use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
 
 /// What went wrong at the source, in words for people: the thing first, then what happened, then what to do.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -17,14 +17,36 @@ pub struct SourceError {
     pub retry_after: Option<SignedDuration>,
 }
 
-/// What a walk read, and whether it can prove that this is all.
+/// What the listing of a whole kind read, and whether that is all there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walked<T> {
+pub struct Walked<K, T> {
     /// What was read, each once.
     pub items: Vec<T>,
-    /// Why it may not be all (a count that does not add up, an empty listing, rights), if so: nothing is removed then.
-    pub doubt: Option<String>,
+    /// What was listed but could not be read: it is there, and nothing else is known of it.
+    pub unreadable: Vec<(K, Unreadable)>,
+    /// Why this may not be all, if so: who is missing may be there all the same.
+    pub incomplete: Option<String>,
 }
+
+/// An entry of a listing that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its login or path, if that could be read.
+    pub name: Option<String>,
+    /// What is wrong with it; no value of any field.
+    pub why: String,
+}
+
+impl Unreadable {
+    /// The failure in one line.
+    pub fn failure(&self) -> String {
+        let name = self.name.as_deref().map_or(String::new(), |name| format!(" {name}"));
+        format!("Keycloak lists{name} but cannot be understood: {}. Correct it in Keycloak", self.why)
+    }
+}
+
+/// Told how many entries of about how many were read.
+pub type OnProgress<'a> = &'a (dyn Fn(usize, usize) + Send + Sync);
 
 /// What a first contact finds out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,16 +81,21 @@ pub trait Source: Send + Sync {
     /// All groups whose leaf name equals `name` without regard to case, anywhere in the tree.
     async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError>;
 
-    /// One page of all users ordered by login, without groups: `(first, max)`. Fewer than `max` means the last page.
-    async fn users_page(&self, first: usize, max: usize) -> Result<Vec<UserState>, SourceError>;
+    /// All users, without groups.
+    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError>;
+
+    /// Which of these users are there, by one request for at most a hundred of them; `None` where that cannot be asked.
+    async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
+        let _ = ids;
+        Ok(None)
+    }
 
     /// How many users there are.
     async fn user_count(&self) -> Result<usize, SourceError>;
 
-    /// The whole tree of groups, flat; pages and children are walked inside.
-    async fn groups(&self) -> Result<Walked<GroupState>, SourceError>;
+    /// All groups, flat.
+    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError>;
 
-    /// One page of the ids of a group's direct members: `(first, max)`; `None` if the group is gone.
-    async fn members_page(&self, group: &GroupId, first: usize, max: usize)
-    -> Result<Option<Vec<UserId>>, SourceError>;
+    /// The ids of all direct members of a group; `None` if the group is gone.
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError>;
 }

@@ -2,9 +2,84 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::model::{GroupId, GroupState, UserId, UserState};
+use super::Unreadable;
+use crate::model::{GroupId, GroupState, UserId, UserState, federation};
+
+/// A representation that is listed.
+pub(super) trait Listed: DeserializeOwned + Send {
+    /// The fields without which there is nothing to go by.
+    const REQUIRED: &'static [&'static str];
+
+    /// Keycloak's id.
+    fn id(&self) -> &str;
+
+    /// Whether these fields say anything.
+    fn is_whole(&self) -> bool {
+        !self.id().is_empty()
+    }
+}
+
+/// One entry of a list.
+pub(super) enum Entry<T> {
+    Read(T),
+    /// Its id, if that can be read, and what is wrong with it.
+    Odd(Option<String>, Unreadable),
+}
+
+impl<T: Listed> Entry<T> {
+    /// The entries of a list, each read by itself where the list as a whole cannot be read: one odd entry is its own
+    /// failure.
+    pub fn list(body: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
+        match serde_json::from_slice::<Vec<T>>(body) {
+            Ok(list) if list.iter().all(T::is_whole) => Ok(list.into_iter().map(Self::Read).collect()),
+            Err(error) if !error.is_data() => Err(error),
+            _ => Ok(serde_json::from_slice::<Vec<Value>>(body)?.into_iter().map(Self::of).collect()),
+        }
+    }
+
+    fn of(value: Value) -> Self {
+        if let Some(read) = serde_json::from_value(value.clone()).ok().filter(T::is_whole) {
+            return Self::Read(read);
+        }
+        let text = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let id = text("id").map(str::to_owned);
+        let name = text("username").or_else(|| text("path")).or_else(|| text("name")).map(str::to_owned);
+        // The value is not part of the reason, as it may be about a person.
+        let why = match faulty_field::<T>(&value) {
+            Some(field) => format!("field \"{field}\" has an unknown form"),
+            None => format!("one of its fields {} is missing or has an unknown form", T::REQUIRED.join(", ")),
+        };
+        Self::Odd(id, Unreadable { name, why })
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Read(read) => Some(read.id()),
+            Self::Odd(id, _) => id.as_deref(),
+        }
+    }
+}
+
+/// The entries that could be read.
+pub(super) fn readable<T>(entries: Vec<Entry<T>>) -> Vec<T> {
+    let read = |entry| match entry {
+        Entry::Read(item) => Some(item),
+        Entry::Odd(..) => None,
+    };
+    entries.into_iter().filter_map(read).collect()
+}
+
+/// The field without which an entry can be read.
+fn faulty_field<T: Listed>(value: &Value) -> Option<&str> {
+    value.as_object()?.keys().map(String::as_str).find(|field| {
+        let mut without = value.clone();
+        without.as_object_mut().and_then(|fields| fields.remove(*field));
+        serde_json::from_value::<T>(without).is_ok_and(|read| read.is_whole())
+    })
+}
 
 /// A user, brief or full.
 #[derive(Debug, Deserialize)]
@@ -16,9 +91,31 @@ pub(super) struct User {
     last_name: Option<String>,
     email: Option<String>,
     pub enabled: bool,
-    pub federation_link: Option<String>,
-    #[serde(default)]
-    attributes: Option<BTreeMap<String, Vec<String>>>,
+    federation_link: Option<String>,
+    /// Told in the full form only.
+    origin: Option<String>,
+    #[serde(default, deserialize_with = "attributes")]
+    attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// Attributes, where `null` is absence at every level: realms on Oracle give `null` and `[null]` for empty values.
+fn attributes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
+    let told = Option::<BTreeMap<String, Option<Vec<Option<String>>>>>::deserialize(deserializer)?;
+    let values = |values: Option<Vec<Option<String>>>| values.into_iter().flatten().flatten().collect::<Vec<_>>();
+    let all = told.unwrap_or_default().into_iter().map(|(name, told)| (name, values(told)));
+    Ok(all.filter(|(_, values)| !values.is_empty()).collect())
+}
+
+impl Listed for User {
+    const REQUIRED: &'static [&'static str] = &["id", "username", "enabled"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.id.is_empty() && !self.username.trim().is_empty()
+    }
 }
 
 /// The name that Keycloak gives to the user of a client's service account.
@@ -30,9 +127,16 @@ impl User {
         self.username.starts_with(SERVICE_ACCOUNT)
     }
 
+    /// The federation component that the user comes from, if any.
+    pub fn federation(&self) -> Option<String> {
+        let id = UserId::from(self.id.as_str());
+        federation(&id, self.federation_link.as_deref(), self.origin.as_deref()).map(str::to_owned)
+    }
+
     pub fn with_groups(self, mut groups: Vec<GroupState>) -> UserState {
         groups.sort_unstable();
         groups.dedup();
+        let federation_link = self.federation();
         UserState {
             id: self.id.into(),
             username: self.username,
@@ -40,8 +144,8 @@ impl User {
             last_name: self.last_name,
             email: self.email,
             enabled: self.enabled,
-            federation_link: self.federation_link,
-            attributes: self.attributes.unwrap_or_default(),
+            federation_link,
+            attributes: self.attributes,
             groups: groups.into_iter().map(Arc::new).collect(),
         }
     }
@@ -51,6 +155,14 @@ impl User {
 #[derive(Debug, Deserialize)]
 pub(super) struct Member {
     id: String,
+}
+
+impl Listed for Member {
+    const REQUIRED: &'static [&'static str] = &["id"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl From<Member> for UserId {
@@ -71,6 +183,18 @@ pub(super) struct Group {
     pub sub_groups: Option<Vec<Group>>,
 }
 
+impl Listed for Group {
+    const REQUIRED: &'static [&'static str] = &["id", "name"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.id.is_empty() && !self.name.trim().is_empty()
+    }
+}
+
 impl Group {
     /// Without what is below it. `parent` is the parent's path, for servers that leave the path out.
     pub fn state(&self, parent: &str) -> GroupState {
@@ -82,10 +206,9 @@ impl Group {
     }
 }
 
-/// `{"count": 3}`
-#[derive(Debug, Deserialize)]
-pub(super) struct Count {
-    pub count: usize,
+/// A count: a number, or `{"count": 3}`; `None` where it is neither.
+pub(super) fn count(value: &Value) -> Option<usize> {
+    value.get("count").unwrap_or(value).as_u64().and_then(|count| count.try_into().ok())
 }
 
 /// How a realm keeps events.
@@ -98,4 +221,46 @@ pub(super) struct EventsConfig {
     pub enabled_event_types: Vec<String>,
     pub admin_events_enabled: bool,
     pub admin_events_details_enabled: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_absence_and_an_odd_entry_is_its_own_failure() {
+        let body = br#"[
+            {"id":"1","username":"a","enabled":true,"email":null,"attributes":null},
+            {"id":"2","username":"b","enabled":true,"attributes":{"x":null,"y":[null],"z":["1",null]}},
+            {"id":"3","username":"c","enabled":true,"email":["c@example.org"]},
+            {"id":"4","username":"d","enabled":"d@example.org"},
+            null
+        ]"#;
+        let list = Entry::<User>::list(body).expect("a list");
+        let told: Vec<String> = list
+            .iter()
+            .map(|entry| match entry {
+                Entry::Read(user) => format!("{} {:?}", user.username, user.attributes),
+                Entry::Odd(id, Unreadable { name, why }) => format!("{id:?} {name:?} {why}"),
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "a {}",
+                r#"b {"z": ["1"]}"#,
+                r#"Some("3") Some("c") field "email" has an unknown form"#,
+                r#"Some("4") Some("d") one of its fields id, username, enabled is missing or has an unknown form"#,
+                "None None one of its fields id, username, enabled is missing or has an unknown form",
+            ]
+        );
+        assert!(Entry::<User>::list(b"{}").is_err() && Entry::<User>::list(b"[1").is_err());
+    }
+
+    #[test]
+    fn a_count_is_a_number_alone_or_in_an_object() {
+        for (text, expected) in [("3", Some(3)), (r#"{"count":4}"#, Some(4)), ("null", None), (r#""3""#, None)] {
+            assert_eq!(count(&serde_json::from_str(text).expect("JSON")), expected, "{text}");
+        }
+    }
 }

@@ -135,6 +135,11 @@ impl Link {
 }
 
 impl Link {
+    /// The federation component that the user was last seen to come from, if any.
+    pub fn federation(&self) -> Option<&str> {
+        super::federation(&self.user, self.federation_link.as_deref(), None)
+    }
+
     /// Takes in what an operation that is about to be sent takes away from the account; whether that is new.
     pub fn will_lose(&mut self, operation: &Operation) -> bool {
         let Operation::DeactivateUser { takes, .. } = operation else { return false };

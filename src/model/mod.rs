@@ -32,7 +32,7 @@ pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};
 pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
-pub use source::{GroupState, SourceIdentity, UserState};
+pub use source::{GroupState, SourceIdentity, UserState, federation};
 pub use subject::Subject;
 pub use task::{ErrorClass, Priority, TaskRecord, TaskState};
 pub use template::{Template, TemplateError};

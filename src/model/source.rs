@@ -39,6 +39,28 @@ pub struct UserState {
     pub groups: Vec<Arc<GroupState>>,
 }
 
+impl UserState {
+    /// The federation component that the user comes from, if any.
+    pub fn federation(&self) -> Option<&str> {
+        federation(&self.id, self.federation_link.as_deref(), None)
+    }
+}
+
+/// The federation component that a user comes from: Keycloak's `federationLink`, else its `origin`, else the component in
+/// an id of the form `f:COMPONENT:NAME`. Users of a provider that is not LDAP have nothing but that id.
+pub fn federation<'a>(id: &'a UserId, link: Option<&'a str>, origin: Option<&'a str>) -> Option<&'a str> {
+    let told = [link, origin].into_iter().flatten().map(str::trim).find(|component| !component.is_empty());
+    told.or_else(|| id.component())
+}
+
+impl UserId {
+    /// The component in an id of the form `f:COMPONENT:NAME`, which users have that Keycloak itself does not store.
+    pub fn component(&self) -> Option<&str> {
+        let (component, name) = self.as_str().strip_prefix("f:")?.split_once(':')?;
+        (!component.is_empty() && !name.is_empty()).then_some(component)
+    }
+}
+
 /// A group as Keycloak shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupState {
@@ -48,4 +70,30 @@ pub struct GroupState {
     pub name: String,
     /// The full path, `/parent/leaf`; a slash inside a name is not told apart.
     pub path: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_federation_is_told_by_link_origin_or_the_form_of_the_id() {
+        let table = [
+            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", None, None, None),
+            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", Some("ldap"), None, Some("ldap")),
+            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", None, Some("ldap"), Some("ldap")),
+            ("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11", Some(""), Some(" "), None),
+            ("f:spi:alice", None, None, Some("spi")),
+            ("f:spi:alice", Some(""), None, Some("spi")),
+            ("f:spi:a:b/c d", None, None, Some("spi")),
+            ("f:spi:alice", Some("ldap"), Some("other"), Some("ldap")),
+            ("f::alice", None, None, None),
+            ("f:spi:", None, None, None),
+            ("f:spi", None, None, None),
+            ("F:spi:alice", None, None, None),
+        ];
+        for (id, link, origin, expected) in table {
+            assert_eq!(federation(&id.into(), link, origin), expected, "{id} {link:?} {origin:?}");
+        }
+    }
 }

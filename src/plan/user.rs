@@ -154,14 +154,6 @@ impl Planned {
     pub fn joins(&self) -> bool {
         self.operations.iter().any(|operation| matches!(operation, Operation::AddMember { .. }))
     }
-
-    /// Takes out what takes something away; whether there was any.
-    pub fn forgo_removals(&mut self) -> bool {
-        let before = self.operations.len() + self.holds.len();
-        self.operations.retain(|operation| !operation.removes());
-        self.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if operation.removes()));
-        self.operations.len() + self.holds.len() < before
-    }
 }
 
 /// What to do about a user.
@@ -394,7 +386,7 @@ fn plan_attributes(
     planned: &mut Planned,
 ) {
     let (cleared, given): (BTreeMap<_, _>, _) = attributes.into_iter().partition(|(_, value)| value.is_empty());
-    let federated = user.federation_link.is_some() || link.federation_link.is_some();
+    let federated = user.federation().or(link.federation()).is_some();
     for attributes in [given, cleared] {
         if attributes.is_empty() {
             continue;
@@ -434,8 +426,8 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
 fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
     let mut planned = Planned::default();
     let federation = match situation.presence {
-        Presence::Present(user) => user.federation_link.as_ref().or(link.federation_link.as_ref()),
-        Presence::Gone => link.federation_link.as_ref(),
+        Presence::Present(user) => user.federation().or(link.federation()),
+        Presence::Gone => link.federation(),
     };
     // A federation that is down shows its users as disabled or gone, with HTTP 200.
     if federation.is_some() && account.active {
@@ -630,7 +622,7 @@ fn plan_memberships(
             ));
             continue;
         }
-        if user.federation_link.is_some() || link.federation_link.is_some() {
+        if user.federation().or(link.federation()).is_some() {
             doubtful += 1;
             continue;
         }

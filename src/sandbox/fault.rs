@@ -56,6 +56,8 @@ pub enum Kind {
     Stale(Stale),
     /// A field of the answer's JSON is other than it should be.
     Mangle(Mangle),
+    /// The answer's JSON is changed on its way out.
+    Edit(Edit),
 }
 
 /// What is made of the fields of one name in an answer, at any depth.
@@ -95,6 +97,25 @@ impl Mangle {
             Value::Array(values) => values.iter_mut().any(|value| self.walk(value)),
             _ => false,
         }
+    }
+}
+
+/// A change of an answer's JSON.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
+
+impl Edit {
+    /// Changes the body; one that is no JSON stays.
+    pub(crate) fn apply(&self, body: &[u8]) -> Vec<u8> {
+        let Ok(mut value) = serde_json::from_slice(body) else { return body.to_vec() };
+        (self.0)(&mut value);
+        serde_json::to_vec(&value).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
     }
 }
 
@@ -182,6 +203,11 @@ impl Fault {
     /// Ends the body early.
     pub fn truncate(bytes: usize) -> Self {
         Self::new(Kind::Truncate(bytes))
+    }
+
+    /// Changes the JSON of the answer.
+    pub fn edit(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self::new(Kind::Edit(Edit(Arc::new(change))))
     }
 
     /// Answers reads from an earlier state.

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::fault::{Faults, Gate, Kind, Mangle, Stale};
+use super::fault::{Edit, Faults, Gate, Kind, Mangle, Stale};
 use super::journal::{Entry, Journal};
 use super::line::Line;
 
@@ -142,6 +142,7 @@ struct Spoil {
     mangle: Vec<Mangle>,
     wait: Duration,
     instead: Option<Reply>,
+    edits: Vec<Edit>,
 }
 
 /// A request that was struck by what strikes it, and what is left to be done for it.
@@ -215,6 +216,7 @@ async fn serve<A: App>(
             Kind::Huge(bytes) => spoil.huge = Some(bytes),
             Kind::Stale(earlier) => stale = Some(earlier),
             Kind::Mangle(mangle) => spoil.mangle.push(mangle),
+            Kind::Edit(edit) => spoil.edits.push(edit),
         }
     }
     let struck = Struck { request, entry, stale, reply, spoil, line };
@@ -235,6 +237,9 @@ impl Struck {
             Some(reply) => reply,
             None => app.answer(request, stale).await,
         };
+        for edit in spoil.edits.drain(..) {
+            reply.body = edit.apply(&reply.body).into();
+        }
         if let Some(entry) = &mut entry {
             entry.faulted = faulted;
             entry.answer = reply.body.clone();

@@ -36,7 +36,8 @@ async fn listings_that_are_empty_short_cut_or_pages_for_people_take_nothing_from
     let empty = || Fault::status(200, "[]").header("content-type", "application/json");
     nothing_is_taken(&w, empty().path("/users?")).await;
     nothing_is_taken(&w, empty().path("/groups?")).await;
-    nothing_is_taken(&w, Fault::status(200, "3").header("content-type", "application/json").path("/users/count")).await;
+    nothing_is_taken(&w, Fault::status(200, "30").header("content-type", "application/json").path("/users/count"))
+        .await;
     nothing_is_taken(&w, Fault::truncate(300).path("/users?")).await;
     nothing_is_taken(&w, Fault::html(200, "<html>Sign in</html>").path("/users?")).await;
     nothing_is_taken(&w, Fault::html(200, "<html>Sign in</html>").path("/members")).await;
@@ -153,6 +154,51 @@ async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
     w.agrees();
 }
 
+/// Users of a federation that stores nothing in Keycloak: not imported LDAP users, or those of another provider.
+async fn outside(make: impl Fn(NewUser) -> NewUser) -> World {
+    let grounds = grounds(options()).await;
+    let outside = (0..3).map(|number| make(NewUser::named(format!("out{number}")).in_groups(&["/staff"])));
+    grounds.realm.import_users(outside).unwrap();
+    let w = on(grounds).await;
+    assert_eq!(w.agrees().users, STAFF + 3);
+    w
+}
+
+#[tokio::test]
+async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_tells_their_federation() {
+    for (at, make) in
+        [|user: NewUser| user.provided("spi"), |user: NewUser| user.not_imported("spi")].iter().enumerate()
+    {
+        let w = outside(make).await;
+        w.realm().switch_webhook(false);
+        let before = w.jira().snapshot();
+        for off in [true, false] {
+            let turn =
+                |on| if off { w.realm().switch_provider_off("spi", on) } else { w.realm().set_ldap_down("spi", on) };
+            turn(true);
+            let report = w.try_run().await.unwrap();
+            let told = |text: &String| report.doubts.contains(text) || report.errors.contains(text);
+            for number in 0..3 {
+                let name = format!("out{number}");
+                let found = report.doubts.iter().chain(&report.errors).any(|text| told(text) && text.contains(&name));
+                assert!(found, "{at}: {name}: {report:?}");
+            }
+            // An event asks for one of them.
+            let id = w.id("out1");
+            w.realm().switch_webhook(true);
+            w.realm().user_action(&id, "logout").await.unwrap();
+            w.realm().webhook_idle().await;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            assert_eq!(w.jira().snapshot(), before, "{at}: {report:?}");
+            turn(false);
+            w.realm().switch_webhook(false);
+        }
+        w.realm().change_quietly(&w.id("out2"), &UserChange::email("out@example.com")).unwrap();
+        w.run().await;
+        assert_eq!(w.account("out2").email, "out@example.com");
+    }
+}
+
 #[tokio::test]
 async fn another_realm_behind_the_same_address_stops_the_connector() {
     let w = world().await;
@@ -247,8 +293,7 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     w.realm().update_user(&w.id("staff1"), update).await.unwrap();
     let empty = Fault::status(200, "[]").header("content-type", "application/json").path("/members");
     let fault = w.grounds.keycloak.faults.add(empty);
-    let short = Fault::status(200, "3").header("content-type", "application/json").path("/users/count");
-    let count = w.grounds.keycloak.faults.add(short);
+    let count = w.grounds.keycloak.faults.add(miscounted());
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
     assert!(w.grounds.keycloak.faults.hits(fault) > 0 && w.grounds.keycloak.faults.hits(count) > 0);
@@ -259,9 +304,9 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     w.agrees();
 }
 
-/// A count that does not fit what is read.
+/// A count that is larger than what is read.
 fn miscounted() -> Fault {
-    Fault::status(200, "3").header("content-type", "application/json").path("/users/count")
+    Fault::status(200, "30").header("content-type", "application/json").path("/users/count")
 }
 
 #[tokio::test]
@@ -277,13 +322,10 @@ async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
     }
     let before = w.jira().snapshot();
     let fault = w.grounds.keycloak.faults.add(miscounted());
-    w.grounds.keycloak.journal.clear();
     let report = w.try_run().await.unwrap();
     assert!(report.doubt.is_some(), "{report:?}");
-    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("2 linked users were not read")), "{report:?}");
-    for id in [&gone, &off] {
-        assert_eq!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")), 0, "they are not even looked at");
-    }
+    let left: Vec<&String> = report.doubts.iter().filter(|doubt| doubt.contains("not listed by Keycloak")).collect();
+    assert!(left.len() == 1 && left[0].starts_with("staff1: "), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
     assert_eq!(report.unchanged, STAFF - 2, "no verdict on them: {report:?}");
     w.grounds.keycloak.faults.remove(fault);
@@ -313,15 +355,16 @@ async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
     let w = world().await;
     let extra = with_extra(&w).await;
     w.realm().delete_group(&extra).await.unwrap();
-    let fault = w.grounds.keycloak.faults.add(miscounted());
+    let short = Fault::status(200, r#"{"count":30}"#).header("content-type", "application/json").path("/groups/count");
+    let fault = w.grounds.keycloak.faults.add(short);
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
-    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("1 group was not read")), "{report:?}");
-    assert_eq!(w.members("extra"), ["staff1"]);
+    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("group extra: not listed by Keycloak")), "{report:?}");
     assert!(feeds(&w, &extra).await);
+    assert_eq!(w.members("extra"), Vec::<String>::new(), "the user's own groups lack it");
     w.grounds.keycloak.faults.remove(fault);
     w.run().await;
-    assert_eq!(w.members("extra"), Vec::<String>::new());
+    assert!(!feeds(&w, &extra).await);
     w.agrees();
 }
 

@@ -16,9 +16,12 @@ mod joins;
 mod link_orders;
 mod memberships;
 mod missing;
+mod odd_answers;
 mod people;
 mod restart;
 mod runs;
+
 mod scim;
+mod short_lists;
 mod support;
 mod two_realms;

@@ -212,3 +212,29 @@ pub(crate) async fn group_events(case: Arc<Case>) {
     assert_eq!(case.events().await, [gone], "nothing for children and members");
     assert_eq!(case.get(&format!("/users/{bob}/groups")).await, json!([]));
 }
+
+/// All groups in one flat list, in pages; all groups of a user in one answer; members from an offset past the end.
+pub(crate) async fn flat_listing(case: Arc<Case>) {
+    let bob = case.post("/users", json!({ "username": "bob", "enabled": true })).await;
+    let mut groups = Vec::new();
+    for n in 0..12 {
+        let top = case.post("/groups", json!({ "name": format!("top{n:02}") })).await;
+        groups.push(case.post(&format!("/groups/{top}/children"), json!({ "name": format!("leaf{n:02}") })).await);
+    }
+    for group in &groups {
+        case.expect("PUT", &format!("/users/{bob}/groups/{group}"), None, 204, Value::Null).await;
+    }
+    let flat = "/groups?search=*&populateHierarchy=false&briefRepresentation=true";
+    let all = case.names(&format!("{flat}&first=0&max=100"), "path").await;
+    assert_eq!(all.len(), 24);
+    assert_eq!((all[0].as_str(), all[12].as_str()), ("/top00/leaf00", "/top00"), "by name, with their paths");
+    assert_eq!(case.names(&format!("{flat}&first=11&max=2"), "path").await, all[11..13]);
+    assert_eq!(case.names(&format!("{flat}&first=24&max=10"), "path").await, Vec::<String>::new());
+    let one = case.get(&format!("{flat}&first=0&max=1")).await;
+    assert_eq!(one[0]["subGroups"], json!([]));
+    let own = case.names(&format!("/users/{bob}/groups?briefRepresentation=true"), "path").await;
+    assert_eq!(own, all[..12], "without an offset all come");
+    let members = format!("/groups/{}/members?briefRepresentation=true", groups[0]);
+    assert_eq!(case.names(&format!("{members}&first=0&max=500"), "username").await, ["bob"]);
+    assert_eq!(case.names(&format!("{members}&first=500&max=500"), "username").await, Vec::<String>::new());
+}

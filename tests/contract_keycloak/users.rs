@@ -211,3 +211,37 @@ pub(crate) async fn searching(case: Arc<Case>) {
     }
     case.expect("GET", "/users?max=x", None, 404, error("HTTP 404 Not Found")).await;
 }
+
+/// What a full reconcile reads by: windows of creation, many users by id.
+pub(crate) async fn reading_whole_realms(case: Arc<Case>) {
+    let mut ids = Vec::new();
+    for name in ["anna", "bert", "cleo"] {
+        ids.push(case.post("/users", json!({ "username": name, "enabled": true })).await);
+    }
+    case.client_with(&[]).await;
+    let list = case.get("/users").await;
+    let created: Vec<i64> = (0..3).map(|at| list[at]["createdTimestamp"].as_i64().expect("a time")).collect();
+    let query = |after: i64, before: i64| format!("createdAfter={after}&createdBefore={before}");
+    let service = "service-account-c-".to_owned();
+    let all = case.names("/users?createdAfter=0", "username").await;
+    assert!(all.len() == 4 && all.contains(&service), "with service accounts: {all:?}");
+    assert_eq!(case.get("/users/count?createdAfter=0").await, 4);
+    assert_eq!(case.get("/users/count?createdAfter=32503680000000").await, 0);
+    for (at, name) in ["anna", "bert", "cleo"].into_iter().enumerate() {
+        let window = query(created[at], created[at]);
+        let found = case.names(&format!("/users?{window}"), "username").await;
+        assert!(found.iter().any(|one| one == name), "both ends are included: {found:?}");
+        assert_eq!(case.get(&format!("/users/count?{window}")).await, found.len() as u64);
+        let none = query(created[at] + 1, created[at] - 1);
+        assert_eq!(case.names(&format!("/users?{none}"), "username").await, Vec::<String>::new());
+    }
+    assert_eq!(case.ask("GET", "/users?createdAfter=soon", None).await.status, 400);
+
+    let gone = "00000000-0000-4000-8000-000000000000";
+    let search = format!("search=id:{}%20{gone}%20{}&first=0&max=4&briefRepresentation=true", ids[2], ids[0]);
+    let mut found = case.names(&format!("/users?{search}"), "username").await;
+    found.sort();
+    assert_eq!(found, ["anna", "cleo"]);
+    let groups = case.get(&format!("/users/{}/groups?briefRepresentation=true", ids[0])).await;
+    assert_eq!(groups, json!([]));
+}

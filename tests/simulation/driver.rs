@@ -827,7 +827,6 @@ fn engine(
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });
         let mut connector = Connector::new(pair.connector.clone(), source, policy.clone(), vec![pair.target.clone()]);
-        connector.page_size = 2;
         connector.parallel = 2;
         connector
     });

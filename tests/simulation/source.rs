@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use usersync::{
-    keycloak::{Source, SourceError, SourceInfo, Walked},
+    keycloak::{OnProgress, Source, SourceError, SourceInfo, Walked},
     model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState},
 };
 
@@ -88,7 +88,62 @@ impl Source for SimulatedSource {
         .await
     }
 
-    async fn users_page(&self, first: usize, max: usize) -> Result<Vec<UserState>, SourceError> {
+    async fn users(&self, _: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+        let count = self.user_count().await?;
+        let mut read: Vec<UserState> = Vec::new();
+        let mut incomplete = None;
+        // In pages, between which the world goes on.
+        loop {
+            let page = self.users_page(read.len()).await?;
+            if page.is_empty() {
+                break;
+            }
+            for user in page {
+                if read.iter().any(|known| known.id == user.id) {
+                    incomplete = Some("a user was read twice".to_owned());
+                    return Ok(Walked { items: read, unreadable: Vec::new(), incomplete });
+                }
+                read.push(user);
+            }
+        }
+        let after = self.user_count().await?;
+        if read.len() < count.min(after) {
+            incomplete = Some(format!("{} users were read, but {after} are counted", read.len()));
+        }
+        Ok(Walked { items: read, unreadable: Vec::new(), incomplete })
+    }
+
+    async fn user_count(&self) -> Result<usize, SourceError> {
+        self.read("how many users there are".into(), |world| world.realms[self.realm].users.len()).await
+    }
+
+    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
+        self.read("all groups".into(), |world| {
+            let realm = &world.realms[self.realm];
+            whole(realm.groups.keys().filter_map(|id| realm.group(id)).collect())
+        })
+        .await
+    }
+
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError> {
+        self.read(format!("members of {group}"), |world| {
+            let realm = &world.realms[self.realm];
+            realm.groups.contains_key(group).then(|| {
+                let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
+                whole(members.map(|(id, _)| id.clone()).collect())
+            })
+        })
+        .await
+    }
+}
+
+fn whole<K, T>(items: Vec<T>) -> Walked<K, T> {
+    Walked { items, unreadable: Vec::new(), incomplete: None }
+}
+
+impl SimulatedSource {
+    /// Two users from this place on, by login.
+    async fn users_page(&self, first: usize) -> Result<Vec<UserState>, SourceError> {
         self.read(format!("users from {first} on"), |world| {
             let mut users: Vec<UserState> = world.realms[self.realm]
                 .users
@@ -97,39 +152,11 @@ impl Source for SimulatedSource {
                 .map(|user| UserState { groups: Vec::new(), ..user })
                 .collect();
             users.sort_by(|one, other| one.username.cmp(&other.username));
-            let page: Vec<UserState> = users.into_iter().skip(first).take(max).collect();
+            let page: Vec<UserState> = users.into_iter().skip(first).take(2).collect();
             for user in &page {
                 world.say(format!("{} ({})", describe(Some(user)), user.id));
             }
             page
-        })
-        .await
-    }
-
-    async fn user_count(&self) -> Result<usize, SourceError> {
-        self.read("how many users there are".into(), |world| world.realms[self.realm].users.len()).await
-    }
-
-    async fn groups(&self) -> Result<Walked<GroupState>, SourceError> {
-        self.read("all groups".into(), |world| {
-            let realm = &world.realms[self.realm];
-            Walked { items: realm.groups.keys().filter_map(|id| realm.group(id)).collect(), doubt: None }
-        })
-        .await
-    }
-
-    async fn members_page(
-        &self,
-        group: &GroupId,
-        first: usize,
-        max: usize,
-    ) -> Result<Option<Vec<UserId>>, SourceError> {
-        self.read(format!("members of {group}"), |world| {
-            let realm = &world.realms[self.realm];
-            realm.groups.contains_key(group).then(|| {
-                let members = realm.users.iter().filter(|(_, person)| person.groups.contains(group));
-                members.map(|(id, _)| id.clone()).skip(first).take(max).collect()
-            })
         })
         .await
     }

@@ -37,7 +37,7 @@ fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
     }
     known.push(user.email.clone().unwrap_or_else(|| "no e-mail".to_owned()));
     let enabled = if user.enabled { "enabled" } else { "disabled" };
-    let origin = match &user.federation_link {
+    let origin = match user.federation() {
         Some(link) => format!("federated by {link}"),
         None => "local user".to_owned(),
     };

@@ -103,7 +103,7 @@ impl Run<'_> {
                 Err(WorkError::Store(StoreError::ClaimEnded)) => {}
                 Err(error) => {
                     state.report().errors.push(format!("{subject}: {error}"));
-                    if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
+                    if self.port.breaker.open().is_some() || self.source_is_down().await {
                         state.stopped.store(true, Ordering::Relaxed);
                         return Err(error);
                     }
@@ -116,6 +116,19 @@ impl Run<'_> {
             engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
         }
         Ok(())
+    }
+
+    /// Whether the source's breaker is open and stays so: many users who cannot be read are no reason, as long as it answers
+    /// otherwise.
+    async fn source_is_down(&self) -> bool {
+        if self.connector.breaker.open().is_none() {
+            return false;
+        }
+        let answers = self.connector.source.user_count().await.is_ok();
+        if answers {
+            self.connector.breaker.succeeded();
+        }
+        !answers
     }
 
     /// Verdicts on what was in order, and who was seen alive.
@@ -136,14 +149,14 @@ impl Run<'_> {
         let seen: Vec<(UserId, Option<String>)> = source
             .users
             .iter()
-            .filter(|(user, _)| user.enabled)
-            .filter(|(user, _)| {
+            .filter(|user| user.enabled)
+            .filter(|user| {
                 target.links.get(&user.id).is_some_and(|link| {
-                    link.federation_link != user.federation_link
+                    link.federation() != user.federation()
                         || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
                 })
             })
-            .map(|(user, _)| (user.id.clone(), user.federation_link.clone()))
+            .map(|user| (user.id.clone(), user.federation().map(str::to_owned)))
             .collect();
         for batch in seen.chunks(BATCH) {
             store.saw_alive(self.pair, batch.to_vec(), now).await?;

@@ -38,13 +38,13 @@ impl Run<'_> {
         }
         let present = source.group_ids();
         let mut work: Vec<Subject> = Vec::new();
-        for group in &source.groups {
+        for group in source.groups.iter().filter(|group| !source.has_failed_group(&group.id)) {
             let intended = intend(group, &table, &self.info.capabilities, false);
             let clash = names.get(&case.fold(&group.name)).is_some_and(|count| *count > 1);
             match intended {
                 Intended::InOrder(_) => {
                     let subject = Subject::Group(group.id.clone());
-                    self.in_order.push(Planned { subject, look: source.groups_look, account: None });
+                    self.in_order.push(Planned { subject, look: source.look, account: None });
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
@@ -74,10 +74,11 @@ impl Run<'_> {
         }
         let mut absent: Vec<GroupId> =
             table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
-        if self.report.doubt.is_some() && !absent.is_empty() {
-            let were = if absent.len() == 1 { "group was" } else { "groups were" };
-            self.report.doubts.push(format!("{} {were} not read; nothing is done about them", absent.len()));
-            absent.clear();
+        if source.groups_incomplete.is_some() {
+            self.report.doubts.extend(absent.drain(..).map(|id| {
+                let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
+                format!("group {name}: not listed by Keycloak, but the listing is incomplete. Nothing is done about it")
+            }));
         }
         let mut gone = Vec::new();
         for id in absent {
@@ -91,11 +92,11 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
-        self.apply_groups(work, source.groups_look, rules).await?;
+        self.apply_groups(work, source.look, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.tell("reading groups that are gone once more", 0, gone.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
-            self.apply_groups(gone, source.groups_look, rules).await?;
+            self.apply_groups(gone, source.look, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
     }

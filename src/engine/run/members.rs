@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::walk::TargetWalk;
+use super::{pages::Pages, walk::TargetWalk};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
-    model::{AccountId, ErrorClass, TargetGroupId},
+    model::{AccountId, ErrorClass, IdSet, TargetGroupId},
 };
 
 /// From so many groups on, all memberships are asked for at once. That answer tells of every group and member that the
@@ -62,22 +62,27 @@ pub(super) async fn members(
     if told.is_some() {
         return Ok((group, told, None));
     }
-    let mut members = Vec::new();
-    let mut doubt = None;
+    let mut members = IdSet::default();
+    let mut pages = Pages::default();
     let mut cursor: Option<String> = None;
     loop {
         let page = match port.target.members(&group, cursor.as_deref()).await {
             Ok(Some(page)) => page,
-            Ok(None) => return Ok((group, None, doubt)),
+            Ok(None) => return Ok((group, None, pages.incomplete)),
             // One group that cannot be read ends no run.
-            Err(error) if is_about_one(error.class()) => return Ok((group, Some(members), Some(error.text))),
+            Err(error) if is_about_one(error.class()) => {
+                return Ok((group, Some(members.into_iter().collect()), Some(error.text)));
+            }
             Err(error) => return Err(error.into()),
         };
-        doubt = doubt.or(page.doubt);
+        let (came, known) = (page.items.len(), members.len());
         members.extend(page.items);
-        match page.next {
+        match pages.next((came, members.len() - known), page.next, page.doubt) {
             Some(next) => cursor = Some(next),
-            None => return Ok((group, Some(members), doubt)),
+            None => {
+                let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
+                return Ok((group, Some(members.into_iter().collect()), incomplete));
+            }
         }
     }
 }

@@ -5,6 +5,8 @@ mod apply;
 mod confirm;
 mod groups;
 mod members;
+mod own_groups;
+mod pages;
 mod report;
 mod users;
 mod walk;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use report::{Counts, Line, Report};
 
+use self::walk::SourceWalk;
 use super::{
     case::RunRules,
     error::WorkError,
@@ -29,7 +32,7 @@ use super::{
     user::View,
 };
 use crate::{
-    model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
+    model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
     plan,
     store::{Planned, StoreError},
     target::TargetInfo,
@@ -224,7 +227,7 @@ impl Run<'_> {
         let engine = self.engine;
         let reading = async {
             tokio::try_join!(
-                engine.walk_source(&self.connector, self.options),
+                engine.walk_source(self.pair, &self.connector, self.options),
                 engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case),
             )
         };
@@ -237,15 +240,12 @@ impl Run<'_> {
         self.report.users = source.users.len();
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts.len();
-        self.report.doubt = source.doubt.clone().or_else(|| {
-            (source.users.is_empty() && !target.links.is_empty()).then(|| {
-                format!(
-                    "{}: no users were read where {} are linked; nothing is removed",
-                    self.pair.connector,
-                    target.links.len()
-                )
-            })
+        self.report.doubt = source.users_incomplete.clone().or_else(|| {
+            (source.users.is_empty() && !target.links.is_empty())
+                .then(|| format!("{}: no users were read where {} are linked", self.pair.connector, target.links.len()))
         });
+        source.users_incomplete.clone_from(&self.report.doubt);
+        self.report.doubt = self.report.doubt.take().or_else(|| source.groups_incomplete.clone());
 
         let rules = RunRules { in_run: true, first: self.options.first, ..RunRules::default() };
         let groups = self.groups(&source, &target, &rules).await?;
@@ -254,12 +254,14 @@ impl Run<'_> {
         self.report.doubts.extend(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
+        self.confirm_memberships(&mut source, &target, &groups).await?;
         let items = self.plan_users(&mut source, &target, &groups);
-        let leavers = self.plan_absent(&source, &target, &groups).await?;
+        let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
         self.report.unsupported = unsupported.cloned().collect();
-        let rules = RunRules { doubt: self.report.doubt.is_some(), ..self.gate(rules).await? };
+        self.tell_failed(&source).await?;
+        let rules = self.gate(rules).await?;
         if self.options.mode == RunMode::DryRun {
             return Ok(self.report);
         }
@@ -271,6 +273,24 @@ impl Run<'_> {
         }
         self.close(&source, &target).await?;
         Ok(self.report)
+    }
+
+    /// Reports who could not be read; their tasks go on by themselves.
+    async fn tell_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
+        let doubts = source.members_incomplete.iter().map(|(path, why)| {
+            format!(
+                "group {path}: the list of its members is incomplete: {why}. Its next full reconcile reads it again"
+            )
+        });
+        self.report.doubts.extend(doubts);
+        self.report.errors.extend(source.failed.iter().map(|(subject, why)| format!("{subject}: {why}")));
+        if self.options.mode == RunMode::DryRun || source.failed.is_empty() {
+            return Ok(());
+        }
+        let subjects: Vec<Subject> = source.failed.iter().map(|(subject, _)| subject.clone()).collect();
+        let (store, cause) = (&self.engine.store, Cause::Run { id: self.id });
+        self.report.raised += store.raise(self.pair, &subjects, Priority::Run, &cause, self.engine.clock.now()).await?;
+        Ok(())
     }
 
     /// Compares what is planned with the limits; kinds past theirs are held whole.

@@ -1,7 +1,12 @@
 //! What a run makes of each user: in order, to be worked from what the walk saw, or to be looked at again.
 
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+
 use super::{
     Item, Report, Run,
+    report::LINES_KEPT,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -11,11 +16,14 @@ use crate::{
         send::held_item,
         user::{View, adoption, fingerprint_of},
     },
-    model::{Account, AdoptRule, HeldKind, Link, NewHeldItem, Operation, RunMode, Subject},
+    model::{Account, AdoptRule, HeldKind, IdSet, Link, NewHeldItem, Operation, RunMode, Subject, UserId},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
 };
+
+/// Users whom one search asks for by id, beside one who is there.
+const IDS_AT_ONCE: usize = 99;
 
 /// What the walk makes of one user.
 enum Verdict {
@@ -35,9 +43,13 @@ impl Run<'_> {
     ) -> Vec<Item> {
         let mut items = Vec::new();
         let users = Vec::with_capacity(source.users.len());
-        for (user, look) in std::mem::replace(&mut source.users, users) {
+        for user in std::mem::replace(&mut source.users, users) {
             if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
+            }
+            if source.has_failed(&user.id) {
+                source.users.push(user);
+                continue;
             }
             let linked = target.links.get(&user.id);
             let (has_dropped, returned) = (target.dropped.contains_key(&user.id), target.returned(&user.id));
@@ -46,7 +58,7 @@ impl Run<'_> {
             }
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
-                look: look.min(target.look),
+                look: source.look.min(target.look),
                 account: linked.map(|link| link.account.clone()),
             };
             let presence = Presence::Present(user);
@@ -63,16 +75,17 @@ impl Run<'_> {
             }
             // Put back, as it is read again later and a copy of each would cost as much as deciding.
             if let Presence::Present(user) = presence {
-                source.users.push((user, look));
+                source.users.push(user);
             }
         }
         items
     }
 
-    /// Decides for each linked user who was not read. Absence from a listing proves nothing: each is read by id.
+    /// Decides for each linked user who was not listed. Absence from a listing proves nothing: each is read by id, and
+    /// where the listing is incomplete, nothing is done about who is not there by id either.
     pub(super) async fn plan_absent(
         &mut self,
-        source: &SourceWalk,
+        source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
@@ -81,26 +94,48 @@ impl Run<'_> {
         let mut absent: Vec<&Link> =
             target.links.values().chain(returned).filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
-        let mut items = Vec::new();
-        if self.report.doubt.is_some() {
-            if !absent.is_empty() {
-                let text = format!("{} linked users were not read; nothing is done about them", absent.len());
-                self.report.doubts.push(text);
-            }
-            return Ok(items);
-        }
-        for link in absent {
+        let incomplete = source.users_incomplete.is_some();
+        let (active, inactive): (Vec<&Link>, Vec<&Link>) = absent
+            .into_iter()
+            .partition(|link| target.accounts.get(&link.account).is_none_or(|account| account.active));
+        let planned = |link: &Link| {
             let subject = Subject::User(link.user.clone());
             let account = target.links.get(&link.user).map(|link| link.account.clone());
-            let planned = Planned { subject, look: target.look, account };
-            let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
-            if !active {
-                self.report.unchanged += 1;
-                self.in_order.push(planned);
-                continue;
-            }
-            let presence = self.engine.read_user(&self.connector, self.pair, &link.user).await?;
-            match self.plan_user(&presence, Some(link), target, groups, &planned.subject) {
+            Planned { subject, look: target.look, account }
+        };
+        if !incomplete {
+            self.report.unchanged += inactive.len();
+            self.in_order.extend(inactive.into_iter().map(planned));
+        }
+        let gone = self.gone_by_search(&active, source).await?;
+        let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
+        let mut reads = stream::iter(active.into_iter().cloned().collect::<Vec<Link>>())
+            .map(|link| {
+                let (connector, gone) = (&connector, gone.contains(&link.user));
+                async move {
+                    if gone {
+                        return (link, Ok(Ok(Presence::Gone)));
+                    }
+                    let read = engine.read_user(connector, pair, &link.user).await;
+                    (link, engine.apart(connector, read).await)
+                }
+            })
+            .buffered(self.connector.parallel.max(1));
+        let (mut items, mut left) = (Vec::new(), Vec::new());
+        while let Some((link, read)) = reads.next().await {
+            let presence = match read? {
+                Ok(Presence::Gone) if incomplete => {
+                    left.push(link.name);
+                    continue;
+                }
+                Ok(presence) => presence,
+                Err(error) => {
+                    source.fail_user(link.user.clone(), format!("{}: {error}", link.name));
+                    continue;
+                }
+            };
+            let planned = planned(&link);
+            match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
                 Verdict::Nothing => {}
                 Verdict::FromWalk(_) | Verdict::LookAgain => {
@@ -108,7 +143,49 @@ impl Run<'_> {
                 }
             }
         }
+        self.tell_left(&left);
         Ok(items)
+    }
+
+    /// Who of these is not found by two searches for a hundred ids each, which find a user who is there. What is planned
+    /// for them is confirmed by Keycloak's own answer for each id before it is done.
+    async fn gone_by_search(&self, links: &[&Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
+        let mut gone = IdSet::default();
+        let is_plain = |id: &UserId| !id.as_str().contains(char::is_whitespace);
+        let present =
+            source.users.iter().find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
+        let Some(present) = present.filter(|_| links.len() > 1).map(|user| &user.id) else { return Ok(gone) };
+        let ids: Vec<UserId> = links.iter().map(|link| link.user.clone()).filter(is_plain).collect();
+        for some in ids.chunks(IDS_AT_ONCE) {
+            let mut missing = some.to_vec();
+            for _ in 0..2 {
+                missing.push(present.clone());
+                // Those of whom nothing is told this way are read by id.
+                let found = match self.connector.source.users_among(&missing).await {
+                    Ok(Some(found)) if found.contains(present) => found,
+                    _ => IdSet::from_iter(missing.iter().cloned()),
+                };
+                missing.retain(|id| !found.contains(id));
+                if missing.is_empty() {
+                    break;
+                }
+            }
+            gone.extend(missing);
+        }
+        // Afterwards: the reading may have renewed the token at another realm behind the same address.
+        self.engine.identify(&self.connector).await?;
+        Ok(gone)
+    }
+
+    /// Lists by name who is left as they are, because the listing that lacks them is incomplete.
+    fn tell_left(&mut self, left: &[String]) {
+        let left_as_is = |who: &str| {
+            format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
+        };
+        self.report.doubts.extend(left.iter().take(LINES_KEPT).map(|name| left_as_is(name)));
+        if left.len() > LINES_KEPT {
+            self.report.doubts.push(left_as_is(&format!("{} more users", left.len() - LINES_KEPT)));
+        }
     }
 
     /// An account that was gone is back, but its user has another by now: an operator decides.
@@ -180,7 +257,6 @@ impl Run<'_> {
                 let known = forgo_impossible(&mut planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
                 let decided = forgo_rejected(&mut planned, target, subject);
-                let forgone = report.doubt.is_some() && planned.forgo_removals();
                 report.rejected += decided.rejected;
                 for operation in &planned.operations {
                     report.plan(subject, operation);
@@ -198,12 +274,11 @@ impl Run<'_> {
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
                 report.not_possible.append(&mut planned.findings.not_possible);
                 report.doubts.append(&mut planned.findings.doubts);
+                let conclusive =
+                    planned.findings.doubts.is_empty() && account.is_none_or(|account| account.groups.is_some());
                 for why in std::mem::take(&mut planned.findings.kept) {
                     *report.kept.entry(why).or_default() += 1;
                 }
-                let conclusive = !forgone
-                    && planned.findings.doubts.is_empty()
-                    && account.is_none_or(|account| account.groups.is_some());
                 if let Some(afterwards) = planned.afterwards.take() {
                     match *afterwards {
                         Decision::Conflict(text) => report.conflicts.push(text),
@@ -219,9 +294,6 @@ impl Run<'_> {
                     link.missing_since.is_some()
                         || link.deactivated_by_us && account.is_some_and(|account| account.active)
                 }) && self.options.mode == RunMode::Apply;
-                if nothing && forgone {
-                    return Verdict::Nothing;
-                }
                 if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
                     return Verdict::LookAgain;
                 }

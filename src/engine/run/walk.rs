@@ -1,63 +1,46 @@
-//! Reading both sides whole, in big pages, with the look that each page was read under.
+//! Reading both sides whole, each under an observation that was numbered before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{RunOptions, members};
+use super::{RunOptions, members, pages::Pages};
 use crate::{
     engine::{
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
         send::held_key,
     },
+    keycloak::SourceError,
     model::{
-        Account, AccountId, ConnectorName, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet, Link, Look,
-        NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
+        Account, AccountId, ConnectorName, ErrorClass, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet,
+        Link, Look, NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
     store::LinkOrder,
     target::CaseRule,
 };
 
-/// How often a walk whose count does not add up is begun anew before it is called doubtful.
-const TRIES: usize = 2;
-
 /// The source as it was read.
 pub(super) struct SourceWalk {
-    pub users: Vec<(UserState, Look)>,
+    /// The number of this observation.
+    pub look: Look,
+    pub users: Vec<UserState>,
     places: IdMap<UserId, usize>,
+    /// Users and groups that are there, but could not be read, each with its failure.
+    pub failed: Vec<(Subject, String)>,
+    failed_ids: IdSet<UserId>,
     pub groups: Vec<GroupState>,
-    pub groups_look: Look,
-    /// Why it may not be all, if so.
-    pub doubt: Option<String>,
-}
-
-/// Users as they are read, each once.
-#[derive(Default)]
-struct Users {
-    list: Vec<(UserState, Look)>,
-    /// Where in the list each is.
-    places: IdMap<UserId, usize>,
-    repeated: usize,
-}
-
-impl Users {
-    fn add(&mut self, page: Vec<UserState>, look: Look) {
-        for user in page {
-            match self.places.entry(user.id.clone()) {
-                Entry::Vacant(place) => {
-                    place.insert(self.list.len());
-                    self.list.push((user, look));
-                }
-                Entry::Occupied(_) => self.repeated += 1,
-            }
-        }
-    }
+    /// Why there may be more users, if so: who was not read may be there.
+    pub users_incomplete: Option<String>,
+    /// The same of groups.
+    pub groups_incomplete: Option<String>,
+    /// Groups by path, of which not all members may have been read, and why.
+    pub members_incomplete: Vec<(String, String)>,
 }
 
 /// The target as it was read.
@@ -96,87 +79,100 @@ struct Names {
 }
 
 impl Engine {
-    /// Walks users in pages and groups by their members; never one request a user.
+    /// Reads all users, all groups, and the members of each group; never one request a user. What concerns one group is
+    /// that group's failure.
     pub(super) async fn walk_source(
         &self,
+        pair: &Pair,
         connector: &Connector,
         options: &RunOptions,
     ) -> Result<SourceWalk, WorkError> {
+        let look = self.store.next_look().await?;
         self.identify(connector).await?;
-        let (mut read, mut doubt) = self.walk_users(connector, options).await?;
-        for _ in 1..TRIES {
-            if doubt.is_none() {
-                break;
-            }
-            (read, doubt) = self.walk_users(connector, options).await?;
-        }
-        let Users { list: mut users, places, .. } = read;
-        let groups_look = self.store.next_look().await?;
+        let progress = |read, total| options.tell("reading both sides", read, total, 0);
+        let users = connector.source.users(&progress).await?;
         let groups = connector.source.groups().await?;
-        let doubt = doubt.or(groups.doubt);
-        let mut walks = stream::iter(groups.items.iter().cloned().map(|group| walk_members(connector, group)))
+        let places = users.items.iter().enumerate().map(|(place, user)| (user.id.clone(), place)).collect();
+        let mut walk = SourceWalk {
+            look,
+            users: users.items,
+            places,
+            failed: Vec::new(),
+            failed_ids: IdSet::default(),
+            groups: groups.items,
+            users_incomplete: users.incomplete.map(|why| format!("{}: {why}", connector.name)),
+            groups_incomplete: groups.incomplete.map(|why| format!("{}: {why}", connector.name)),
+            members_incomplete: Vec::new(),
+        };
+        for (id, odd) in users.unreadable {
+            walk.fail_user(id, odd.failure());
+        }
+        let known = self.group_table(pair).await?;
+        for (id, odd) in groups.unreadable {
+            walk.failed.push((Subject::Group(id.clone()), odd.failure()));
+            // Its members keep what they have by it.
+            if let Some(mapping) = known.mapping(&id) {
+                let name = mapping.name().to_owned();
+                walk.groups.push(GroupState { path: odd.name.unwrap_or_else(|| format!("/{name}")), id, name });
+            }
+        }
+        self.walk_members(connector, &mut walk).await?;
+        // Afterwards: a reading may have renewed the token at another realm behind the same address.
+        self.identify(connector).await?;
+        Ok(walk)
+    }
+
+    async fn walk_members(&self, connector: &Connector, walk: &mut SourceWalk) -> Result<(), WorkError> {
+        let groups: Vec<Arc<GroupState>> = walk.groups.iter().cloned().map(Arc::new).collect();
+        let mut walks = stream::iter(groups)
+            .map(|group| async move {
+                let members = connector.source.members(&group.id).await.map_err(WorkError::from);
+                (self.apart(connector, members).await, group)
+            })
             .buffered(connector.parallel.max(1));
-        while let Some((group, members)) = walks.try_next().await? {
-            let group = Arc::new(group);
-            for place in members.iter().filter_map(|member| places.get(member)) {
-                users[*place].0.groups.push(Arc::clone(&group));
+        while let Some((members, group)) = walks.next().await {
+            let members = match members? {
+                Ok(members) => members,
+                Err(error) => {
+                    walk.failed.push((Subject::Group(group.id.clone()), error.to_string()));
+                    walk.members_incomplete.push((group.path.clone(), error.to_string()));
+                    continue;
+                }
+            };
+            let Some(members) = members else { continue };
+            if let Some(why) = members.incomplete {
+                walk.members_incomplete.push((group.path.clone(), why));
+            }
+            let ids = members.items.iter().chain(members.unreadable.iter().map(|(id, _)| id));
+            for place in ids.filter_map(|member| walk.places.get(member)) {
+                walk.users[*place].groups.push(Arc::clone(&group));
             }
         }
         drop(walks);
-        for (user, _) in &mut users {
+        for user in &mut walk.users {
             user.groups.sort();
             user.groups.dedup();
         }
-        // Afterwards: a reading may have renewed the token at another realm behind the same address.
-        self.identify(connector).await?;
-        Ok(SourceWalk { users, places, groups: groups.items, groups_look, doubt })
+        Ok(())
     }
 
-    async fn walk_users(
+    /// Tells an error that concerns one subject alone, as the source answers otherwise, from one that ends the run. To be
+    /// asked where the subject is read: among reads side by side each holds a connection until it is polled again.
+    pub(super) async fn apart<T>(
         &self,
         connector: &Connector,
-        options: &RunOptions,
-    ) -> Result<(Users, Option<String>), WorkError> {
-        let size = connector.page_size.max(1);
-        let before = connector.source.user_count().await?;
-        let mut users = Users::default();
-        // One page more than the count asks for: somebody may have joined meanwhile.
-        let pages = stream::iter((0..=before / size).map(|page| self.walk_page(connector, page * size, size)));
-        let mut pages = pages.buffered(connector.parallel.clamp(1, 4));
-        let mut last_full = false;
-        while let Some((page, look)) = pages.try_next().await? {
-            last_full = page.len() >= size;
-            users.add(page, look);
-            options.tell("reading both sides", users.list.len(), before, 0);
+        read: Result<T, WorkError>,
+    ) -> Result<Result<T, WorkError>, WorkError> {
+        match read {
+            Err(WorkError::Source(SourceError { class, .. }))
+                if !matches!(class, ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Throttled)
+                    && connector.source.user_count().await.is_ok() =>
+            {
+                Ok(read)
+            }
+            Ok(_) | Err(WorkError::Doubt(_)) => Ok(read),
+            Err(error) => Err(error),
         }
-        drop(pages);
-        let mut first = (before / size + 1) * size;
-        while last_full {
-            let (page, look) = self.walk_page(connector, first, size).await?;
-            last_full = page.len() >= size;
-            first += size;
-            users.add(page, look);
-        }
-        let after = connector.source.user_count().await?;
-        let (read, repeated) = (users.list.len(), users.repeated);
-        let doubt = (read != after || repeated > 0).then(|| {
-            format!(
-                "{}: {read} users were read, {repeated} of them twice, but Keycloak counts {after}; they changed while \
-                 they were read, or not all can be seen",
-                connector.name,
-            )
-        });
-        Ok((users, doubt))
-    }
-
-    async fn walk_page(
-        &self,
-        connector: &Connector,
-        first: usize,
-        max: usize,
-    ) -> Result<(Vec<UserState>, Look), WorkError> {
-        let look = self.store.next_look().await?;
-        Ok((connector.source.users_page(first, max).await?, look))
     }
 
     /// Walks all accounts and the members of the groups that matter so far; the links are read under the same look.
@@ -203,20 +199,21 @@ impl Engine {
         let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = IdMap::default();
-        let mut doubt = None;
+        let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
         loop {
             let page = port.target.accounts(cursor.as_deref()).await?;
-            doubt = doubt.or(page.doubt);
+            let (came, known) = (page.items.len(), accounts.len());
             for mut account in page.items {
                 account.groups = Some(Vec::new());
                 accounts.insert(account.id.clone(), account);
             }
-            match page.next {
+            match pages.next((came, accounts.len() - known), page.next, page.doubt) {
                 Some(next) => cursor = Some(next),
                 None => break,
             }
         }
+        let doubt = pages.incomplete.map(|why| format!("{}: {why}", port.name));
         let mut walk = TargetWalk {
             look,
             began,
@@ -283,19 +280,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-async fn walk_members(connector: &Connector, group: GroupState) -> Result<(GroupState, Vec<UserId>), WorkError> {
-    let size = connector.page_size.max(1);
-    let mut members = Vec::new();
-    while let Some(page) = connector.source.members_page(&group.id, members.len(), size).await? {
-        let read = page.len();
-        members.extend(page);
-        if read < size {
-            break;
-        }
-    }
-    Ok((group, members))
 }
 
 impl TargetWalk {
@@ -383,13 +367,34 @@ impl TargetWalk {
 }
 
 impl SourceWalk {
-    /// Whether this user was read.
+    /// Whether this user was listed.
     pub fn holds(&self, user: &UserId) -> bool {
-        self.places.contains_key(user)
+        self.places.contains_key(user) || self.has_failed(user)
     }
 
-    /// The ids of the groups that were read.
+    /// Whether reading this user failed, so that nothing is decided.
+    pub fn has_failed(&self, user: &UserId) -> bool {
+        self.failed_ids.contains(user)
+    }
+
+    /// Whether reading this group failed, so that nothing is decided.
+    pub fn has_failed_group(&self, group: &GroupId) -> bool {
+        self.failed.iter().any(|(subject, _)| matches!(subject, Subject::Group(id) if id == group))
+    }
+
+    /// Notes that a user is there, or may be, but could not be read.
+    pub fn fail_user(&mut self, user: UserId, why: String) {
+        if self.failed_ids.insert(user.clone()) {
+            self.failed.push((Subject::User(user), why));
+        }
+    }
+
+    /// The ids of the groups that were listed.
     pub fn group_ids(&self) -> IdSet<&GroupId> {
-        self.groups.iter().map(|group| &group.id).collect()
+        let failed = self.failed.iter().filter_map(|(subject, _)| match subject {
+            Subject::Group(id) => Some(id),
+            Subject::User(_) => None,
+        });
+        self.groups.iter().map(|group| &group.id).chain(failed).collect()
     }
 }

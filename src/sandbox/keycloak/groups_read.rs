@@ -69,7 +69,8 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
 }
 
 fn found<'a>(realm: &'a Realm, search: &str, exact: bool) -> Vec<&'a Arc<Group>> {
-    let wanted = search.to_lowercase();
+    // An asterisk stands for anything.
+    let wanted = search.trim_matches('*').to_lowercase();
     let fits = |group: &&Arc<Group>| {
         if exact { group.name == search } else { group.name.to_lowercase().contains(&wanted) }
     };
@@ -146,7 +147,7 @@ fn of_group(realm: &Realm, rights: &Rights, request: &Request, group: &Group, re
             let page = Page::of(request, 100)?;
             let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
             let cut_off = |id: &&Id| realm.users.get(*id).is_some_and(|user| realm.is_cut_off(user));
-            if realm.ldap_down.is_empty() {
+            if realm.ldap_down.is_empty() && realm.switched_off.is_empty() {
                 return Ok(ok(&users_read::shown(realm, page.cut(group.members.ids()), depth, None)));
             }
             let left: Vec<Id> = group.members.ids().iter().filter(|id| !cut_off(id)).cloned().collect();

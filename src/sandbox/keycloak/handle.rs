@@ -1,6 +1,6 @@
 //! The Rust side of a realm: the changes that its HTTP side makes, seeds, switches and a look at the bare state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use super::change::{Actor, Draws, Tx};
 use super::event::now;
 use super::refused::Refused;
 use super::rep::{GroupRep, UserRep};
-use super::state::{Group, User, new_id};
+use super::state::{Group, Realm, User, new_id};
 use super::users_change::insert_user;
 use super::values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 use super::webhook::{Delivery, Webhook};
@@ -197,6 +197,7 @@ impl RealmHandle {
                 let mut made = tx.prepare_user(&user.rep())?;
                 ids.push(made.id.to_string());
                 made.realm_roles.insert(tx.realm.default_role());
+                made.created = user.created.unwrap_or_else(now);
                 seed(tx, made);
             }
             Ok(ids)
@@ -312,14 +313,24 @@ impl RealmHandle {
         self.cell.gone.store(gone, Ordering::SeqCst);
     }
 
-    /// A federation provider cannot be reached, or is back: meanwhile its users look disabled and without groups,
-    /// with 200.
+    /// A federation provider cannot be reached, or is back. Meanwhile imported users look disabled and without groups,
+    /// with 200; those that are not imported are not listed, and answer 500 by id.
     pub fn set_ldap_down(&self, component: &str, down: bool) {
+        self.set_provider(component, down, |realm| &mut realm.ldap_down);
+    }
+
+    /// An administrator switches a federation provider off, or on. Meanwhile imported users look disabled; those that are
+    /// not imported are not listed, and are called gone by id.
+    pub fn switch_provider_off(&self, component: &str, off: bool) {
+        self.set_provider(component, off, |realm| &mut realm.switched_off);
+    }
+
+    fn set_provider(&self, component: &str, on: bool, list: impl Fn(&mut Realm) -> &mut HashSet<String>) {
         let set: Result<(), Refused> = self.cell.versions.write(|realm| {
-            if down {
-                realm.ldap_down.insert(component.to_owned());
+            if on {
+                list(realm).insert(component.to_owned());
             } else {
-                realm.ldap_down.remove(component);
+                list(realm).remove(component);
             }
             Ok(())
         });
@@ -381,8 +392,7 @@ impl RealmHandle {
 }
 
 /// Stores a user and puts it into its groups, without events.
-fn seed(tx: &mut Tx<'_>, mut user: User) {
-    user.created = now();
+fn seed(tx: &mut Tx<'_>, user: User) {
     for id in &user.groups {
         if let Some(group) = tx.realm.groups.get_mut(id) {
             Arc::make_mut(group).members.insert(&user.username, &user.id);

@@ -95,8 +95,10 @@ pub(crate) struct Realm {
     /// Every user by name, service accounts too.
     pub(crate) names: HashMap<String, Id>,
     pub(crate) emails: HashMap<String, Id>,
-    /// All users but service accounts, in listing order.
+    /// All users that Keycloak stores but service accounts, in listing order.
     pub(crate) people: Roster,
+    /// Users of a federation that stores nothing in Keycloak: listed after all others, never counted.
+    pub(crate) outside: Roster,
     /// Service accounts, which only filtered listings show.
     pub(crate) services: Roster,
     pub(crate) groups: HashMap<Id, Arc<Group>>,
@@ -108,6 +110,8 @@ pub(crate) struct Realm {
     pub(crate) user_events: Vec<Arc<UserEvent>>,
     /// Federation providers (by component id) that cannot be reached.
     pub(crate) ldap_down: HashSet<String>,
+    /// Those that an administrator switched off.
+    pub(crate) switched_off: HashSet<String>,
 }
 
 /// The roles of `realm-management` with what each brings along.
@@ -204,6 +208,7 @@ impl Realm {
             names: HashMap::new(),
             emails: HashMap::new(),
             people: Roster::default(),
+            outside: Roster::default(),
             services: Roster::default(),
             groups: HashMap::new(),
             top: BTreeMap::new(),
@@ -213,6 +218,7 @@ impl Realm {
             admin_events: Vec::new(),
             user_events: Vec::new(),
             ldap_down: HashSet::new(),
+            switched_off: HashSet::new(),
         }
     }
 
@@ -281,9 +287,45 @@ impl Realm {
         found
     }
 
-    /// True for a user whose federation provider cannot be reached.
+    /// True for a user whose federation provider cannot be reached, or is switched off.
     pub(crate) fn is_cut_off(&self, user: &User) -> bool {
-        !self.ldap_down.is_empty() && user.federation_link.as_ref().is_some_and(|link| self.ldap_down.contains(link))
+        let down = |component: &str| self.ldap_down.contains(component) || self.switched_off.contains(component);
+        !(self.ldap_down.is_empty() && self.switched_off.is_empty()) && user.component().is_some_and(down)
+    }
+
+    /// True for a user who is not there, as far as Keycloak can tell: it stores nothing of them.
+    pub(crate) fn is_hidden(&self, user: &User) -> bool {
+        user.is_outside() && self.is_cut_off(user)
+    }
+
+    /// The list that a user is in.
+    pub(crate) fn roster(&mut self, user: &User) -> &mut Roster {
+        if user.service_account_of.is_some() {
+            &mut self.services
+        } else if user.is_outside() {
+            &mut self.outside
+        } else {
+            &mut self.people
+        }
+    }
+
+    /// All users but service accounts who can be seen, in listing order.
+    pub(crate) fn listed(&self) -> Vec<Id> {
+        let seen = |id: &&Id| self.users.get(*id).is_some_and(|user| !self.is_hidden(user));
+        self.people.ids().iter().chain(self.outside.ids().iter().filter(seen)).cloned().collect()
+    }
+}
+
+impl User {
+    /// Whether Keycloak stores nothing of this user.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.id.starts_with("f:")
+    }
+
+    /// The component that the user comes from.
+    pub(crate) fn component(&self) -> Option<&str> {
+        let by_id = || self.id.strip_prefix("f:")?.split(':').next();
+        self.federation_link.as_deref().or_else(by_id)
     }
 }
 

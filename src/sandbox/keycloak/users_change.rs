@@ -225,8 +225,7 @@ impl Tx<'_> {
         }
         self.realm.users.remove(&user.id);
         self.realm.names.remove(&user.username);
-        self.realm.people.remove(&user.username);
-        self.realm.services.remove(&user.username);
+        self.realm.roster(user).remove(&user.username);
         if let Some(email) = &user.email {
             self.realm.emails.remove(email);
         }
@@ -294,18 +293,14 @@ pub(crate) fn insert_user(realm: &mut Realm, user: User) {
     if let Some(email) = &user.email {
         realm.emails.insert(email.clone(), Arc::clone(&id));
     }
-    if user.service_account_of.is_some() {
-        realm.services.insert(&user.username, &id);
-    } else {
-        realm.people.insert(&user.username, &id);
-    }
+    realm.roster(&user).insert(&user.username, &id);
     realm.users.insert(id, Arc::new(user));
 }
 
 fn rename_user(realm: &mut Realm, user: &User, username: &str) {
     realm.names.remove(&user.username);
     realm.names.insert(username.to_owned(), Arc::clone(&user.id));
-    let list = if user.service_account_of.is_some() { &mut realm.services } else { &mut realm.people };
+    let list = realm.roster(user);
     list.remove(&user.username);
     list.insert(username, &user.id);
     for group in &user.groups {

@@ -19,7 +19,11 @@ pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[
         [] => list(realm, rights, request),
         ["count"] => {
             demand(rights.query_users())?;
-            Ok(ok(&Filter::of(request).map_or(realm.people.len(), |filter| filter.pick(realm).len())))
+            let stored = |id: &&Id| realm.users.get(*id).is_some_and(|user| !user.is_outside());
+            Ok(ok(&match Filter::of(request)? {
+                None => realm.people.len(),
+                Some(filter) => filter.pick(realm)?.iter().filter(stored).count(),
+            }))
         }
         ["profile"] => {
             demand(rights.query_users() || rights.view_realm())?;
@@ -37,13 +41,18 @@ fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a Arc<User>,
     demand(rights.query_users())?;
     let user = realm.users.get(id).ok_or_else(Refused::no_user)?;
     demand(rights.view_users())?;
-    Ok(user)
+    let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
+    match realm.is_hidden(user) {
+        false => Ok(user),
+        true if off => Err(Refused::no_user()),
+        true => Err(Refused::broke()),
+    }
 }
 
 fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refused> {
     demand(rights.query_users())?;
     let page = Page::of(request, 100)?;
-    let filter = Filter::of(request);
+    let filter = Filter::of(request)?;
     // Too few rights look like an empty realm.
     if !rights.view_users() {
         return Ok(ok(&json!([])));
@@ -52,9 +61,13 @@ fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refu
     let access = json!({ "manage": rights.manage_users() });
     let picked;
     let ids = match filter {
-        None => realm.people.ids(),
+        None if realm.outside.len() == 0 => realm.people.ids(),
+        None => {
+            picked = realm.listed();
+            &picked
+        }
         Some(filter) => {
-            picked = filter.pick(realm);
+            picked = filter.pick(realm)?;
             &picked
         }
     };
@@ -113,12 +126,23 @@ struct Filter {
     last_name: Option<String>,
     enabled: Option<bool>,
     email_verified: Option<bool>,
+    /// Milliseconds, both inclusive.
+    created_after: Option<i64>,
+    created_before: Option<i64>,
     attributes: Vec<(String, String)>,
+}
+
+/// A moment as Keycloak takes it: milliseconds, or a day.
+fn moment(request: &Request, name: &str) -> Result<Option<i64>, Refused> {
+    let Some(text) = request.param(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let millis = text.parse().ok().or_else(|| day().map(|day| day.timestamp().as_millisecond()));
+    millis.map(Some).ok_or_else(|| Refused::error(400, "Invalid date"))
 }
 
 impl Filter {
     /// `None` where nothing narrows: only then service accounts are left out by their own list.
-    fn of(request: &Request) -> Option<Self> {
+    fn of(request: &Request) -> Result<Option<Self>, Refused> {
         let text = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(|value| value.to_lowercase());
         let flag = |name: &str| request.param(name).and_then(|value| value.parse().ok());
         let attributes = request.param("q").unwrap_or_default();
@@ -132,30 +156,44 @@ impl Filter {
             last_name: text("lastName"),
             enabled: flag("enabled"),
             email_verified: flag("emailVerified"),
+            created_after: moment(request, "createdAfter")?,
+            created_before: moment(request, "createdBefore")?,
             attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         };
         let fields = [&filter.search, &filter.username, &filter.email, &filter.first_name, &filter.last_name];
         let narrows = fields.iter().any(|field| field.is_some())
             || filter.enabled.is_some()
             || filter.email_verified.is_some()
+            || filter.created_after.is_some()
+            || filter.created_before.is_some()
             || !filter.attributes.is_empty();
-        narrows.then_some(filter)
+        Ok(narrows.then_some(filter))
     }
 
     /// The users that pass, in the order of their names.
-    fn pick(&self, realm: &Realm) -> Vec<Id> {
+    fn pick(&self, realm: &Realm) -> Result<Vec<Id>, Refused> {
         // The everyday look-up by an exact login must not walk everybody.
         if let (Some(username), true, None) = (&self.username, self.exact, &self.search) {
             let found = realm.names.get(username).and_then(|id| realm.users.get(id));
-            return found
+            return Ok(found
                 .filter(|user| self.passes(realm, user))
                 .map(|user| Arc::clone(&user.id))
                 .into_iter()
-                .collect();
+                .collect());
         }
         if let Some(ids) = self.search.as_deref().and_then(|search| search.strip_prefix("id:")) {
-            let ids = ids.split([' ', ',']);
-            return ids.filter_map(|id| realm.users.get(id.trim())).map(|user| Arc::clone(&user.id)).collect();
+            let users = ids.split_whitespace().filter_map(|id| realm.users.get(id));
+            let mut found = Vec::new();
+            for user in users {
+                let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
+                match realm.is_hidden(user) {
+                    false => found.push(Arc::clone(&user.id)),
+                    true if off => {}
+                    // One that cannot be asked spoils the request.
+                    true => return Err(Refused::error(400, "unknown_error")),
+                }
+            }
+            return Ok(found);
         }
         let pass = |id: &&Id| realm.users.get(*id).is_some_and(|user| self.passes(realm, user));
         let mut found: Vec<Id> = realm.people.ids().iter().filter(pass).cloned().collect();
@@ -164,7 +202,8 @@ impl Filter {
             found.extend(realm.services.ids().iter().filter(pass).cloned());
             found.sort_by(|a, b| name_of(realm, a).cmp(name_of(realm, b)));
         }
-        found
+        found.extend(realm.outside.ids().iter().filter(pass).cloned());
+        Ok(found)
     }
 
     fn passes(&self, realm: &Realm, user: &User) -> bool {
@@ -175,7 +214,14 @@ impl Filter {
             })
         };
         let enabled = user.enabled && !realm.is_cut_off(user);
-        self.found_by_search(user)
+        let created = |at: i64| {
+            self.created_after.is_none_or(|after| at >= after) && self.created_before.is_none_or(|before| at <= before)
+        };
+        let by_time = self.created_after.is_some() || self.created_before.is_some();
+        !realm.is_hidden(user)
+            && !(by_time && user.is_outside())
+            && created(user.created)
+            && self.found_by_search(user)
             && field(&self.username, Some(&user.username))
             && field(&self.email, user.email.as_deref())
             && field(&self.first_name, user.first_name.as_deref())

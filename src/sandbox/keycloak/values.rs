@@ -26,6 +26,8 @@ pub struct NewUser {
     pub federation_link: Option<String>,
     /// Paths of the groups to be in.
     pub groups: Vec<String>,
+    /// When it was created, in milliseconds; now if none is given. For seeded users.
+    pub created: Option<i64>,
 }
 
 impl NewUser {
@@ -59,6 +61,27 @@ impl NewUser {
     #[must_use]
     pub fn federated(mut self, component: &str) -> Self {
         self.federation_link = Some(component.to_owned());
+        self
+    }
+
+    /// The same, of an LDAP whose users are not imported: Keycloak stores nothing of them.
+    #[must_use]
+    pub fn not_imported(mut self, component: &str) -> Self {
+        self.id = Some(format!("f:{component}:{}", self.username));
+        self.federated(component)
+    }
+
+    /// The same, of a provider of another kind than LDAP: nothing but the id tells so.
+    #[must_use]
+    pub fn provided(mut self, component: &str) -> Self {
+        self.id = Some(format!("f:{component}:{}", self.username));
+        self
+    }
+
+    /// The same, created then.
+    #[must_use]
+    pub fn created(mut self, millis: i64) -> Self {
+        self.created = Some(millis);
         self
     }
 

@@ -1,0 +1,108 @@
+//! Memberships that the lists of members contradict are confirmed by the users' own groups, before they matter.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, stream};
+
+use super::{
+    Run,
+    walk::{SourceWalk, TargetWalk},
+};
+use crate::{
+    engine::error::WorkError,
+    model::{GroupMapping, IdSet, TargetGroupId, UserId, UserState},
+    plan::GroupTable,
+    policy,
+};
+
+/// Names that one line lists.
+const NAMES: usize = 20;
+
+impl Run<'_> {
+    /// Reads the own groups of linked users who lack a membership that they were given, or have at the target: a list of
+    /// members that is too short would have it removed, or keep it from being given back.
+    pub(super) async fn confirm_memberships(
+        &mut self,
+        source: &mut SourceWalk,
+        target: &TargetWalk,
+        groups: &GroupTable,
+    ) -> Result<(), WorkError> {
+        let fed = self.fed_groups(groups);
+        let contradicted: Vec<(usize, UserId)> = source
+            .users
+            .iter()
+            .enumerate()
+            .filter(|(_, user)| is_contradicted(user, target, groups, &fed))
+            .map(|(place, user)| (place, user.id.clone()))
+            .collect();
+        let (engine, connector) = (self.engine, Arc::clone(&self.connector));
+        let mut reads = stream::iter(contradicted)
+            .map(|(place, id)| {
+                let connector = &connector;
+                async move {
+                    let read = connector.source.user(&id).await.map_err(WorkError::from);
+                    (place, engine.apart(connector, read).await)
+                }
+            })
+            .buffered(self.connector.parallel.max(1));
+        let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        while let Some((place, read)) = reads.next().await {
+            match read? {
+                Ok(Some(user)) => {
+                    let listed = &source.users[place].groups;
+                    for group in user.groups.iter().filter(|group| listed.iter().all(|known| known.id != group.id)) {
+                        lacking.entry(group.path.clone()).or_default().push(user.username.clone());
+                    }
+                    source.users[place] = user;
+                }
+                // Gone since it was listed: what removes is read again before it is sent.
+                Ok(None) => {}
+                Err(error) => {
+                    let user = &source.users[place];
+                    let (id, why) = (user.id.clone(), format!("{}: {error}", user.username));
+                    source.fail_user(id, why);
+                }
+            }
+        }
+        self.report.doubts.extend(lacking.into_iter().map(|(path, logins)| {
+            format!(
+                "group {path}: Keycloak's list of its members lacks {}, who are members by their own groups. These \
+                 memberships are kept; others may be missing",
+                some(&logins)
+            )
+        }));
+        Ok(())
+    }
+
+    /// The target groups that groups of this connector feed.
+    fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
+        let connector = &self.pair.connector;
+        let fed = groups.sources().filter_map(|(source, mapping)| match mapping {
+            GroupMapping::Managed { group, .. } => {
+                let stands = |(by, fed): &(_, _)| by == connector && fed == source;
+                groups.managed(group).filter(|managed| managed.sources.iter().any(stands)).map(|_| group.clone())
+            }
+            GroupMapping::Unmapped { .. } => None,
+        });
+        fed.collect()
+    }
+}
+
+/// Whether a user is said to be no member of a group that they were given, or are in at the target.
+fn is_contradicted(user: &UserState, target: &TargetWalk, groups: &GroupTable, fed: &IdSet<TargetGroupId>) -> bool {
+    if !user.enabled || policy::out_of_scope(user).is_some() {
+        return false;
+    }
+    let Some(link) = target.links.get(&user.id) else { return false };
+    let held = target.accounts.get(&link.account).and_then(|account| account.groups.as_ref());
+    let resolved = groups.resolve(&user.groups);
+    let lacks = |group: &TargetGroupId| {
+        fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
+    };
+    link.given.iter().chain(held.into_iter().flatten()).any(lacks)
+}
+
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMES { format!("{shown} and {} more", names.len() - NAMES) } else { shown }
+}

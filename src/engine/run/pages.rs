@@ -1,0 +1,75 @@
+//! The end of a target's listing: where it says so, and where its pages bring nothing new.
+
+use std::collections::HashSet;
+
+/// Empty pages in a row after which nothing more is expected.
+const EMPTY_AT_MOST: usize = 1_000;
+
+/// A listing of a target while it is read page by page.
+#[derive(Default)]
+pub(super) struct Pages {
+    cursors: HashSet<String>,
+    empty: usize,
+    /// Why this may not be all, if so.
+    pub incomplete: Option<String>,
+}
+
+impl Pages {
+    /// Notes a page with so many entries, so many of them new; gives where the next one begins. A listing that repeats
+    /// itself is ended, so that it is not read forever.
+    pub fn next(
+        &mut self,
+        (came, fresh): (usize, usize),
+        next: Option<String>,
+        incomplete: Option<String>,
+    ) -> Option<String> {
+        self.incomplete = self.incomplete.take().or(incomplete);
+        if fresh < came {
+            self.doubt("entries of the listing came twice: it changed while it was read, or its pages repeat");
+        }
+        let next = next?;
+        self.empty = if came == 0 { self.empty + 1 } else { 0 };
+        let nothing_new = came > 0 && fresh == 0 || self.empty >= EMPTY_AT_MOST;
+        if nothing_new || !self.cursors.insert(next.clone()) {
+            self.doubt("the pages of the listing repeat, so it was not read on");
+            return None;
+        }
+        Some(next)
+    }
+
+    fn doubt(&mut self, why: &str) {
+        self.incomplete.get_or_insert_with(|| why.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_ends_where_it_says_so_or_where_it_repeats() {
+        let next = |cursor: &str| Some(cursor.to_owned());
+        let mut pages = Pages::default();
+        assert_eq!(pages.next((2, 2), next("2"), None), next("2"));
+        assert_eq!(pages.next((0, 0), next("4"), None), next("4"), "an empty page may be followed by others");
+        assert_eq!((pages.next((1, 1), None, None), pages.incomplete), (None, None));
+
+        let mut same_page = Pages::default();
+        assert_eq!(same_page.next((2, 2), next("2"), None), next("2"));
+        assert_eq!(same_page.next((2, 0), next("4"), None), None);
+        assert!(same_page.incomplete.is_some_and(|why| why.contains("twice")));
+
+        let mut same_cursor = Pages::default();
+        assert_eq!(same_cursor.next((0, 0), next("2"), None), next("2"));
+        assert_eq!(same_cursor.next((1, 1), next("2"), None), None);
+        assert!(same_cursor.incomplete.is_some_and(|why| why.contains("repeat")));
+
+        let mut endless = Pages::default();
+        let read = (0..).take_while(|n| endless.next((0, 0), next(&n.to_string()), None).is_some()).count();
+        assert!(read < EMPTY_AT_MOST && endless.incomplete.is_some());
+
+        let mut told = Pages::default();
+        assert_eq!(told.next((2, 1), next("2"), next("not all is shown")), next("2"));
+        assert_eq!(told.incomplete.as_deref(), Some("not all is shown"));
+    }
+}

@@ -1,0 +1,204 @@
+//! All users of the realm, and which of some users are there.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::{
+    KeycloakSource, SourceError, Walked,
+    client::Query,
+    fault::Asked,
+    pages::{Listing, Paged},
+    source::OnProgress,
+    wire::User,
+};
+use crate::model::{IdSet, UserId, UserState};
+
+/// How often a listing that is shorter than Keycloak counts is read.
+const TRIES: usize = 2;
+
+/// Pages whose users are read with one request: what one request reads cannot shift.
+const PAGES_AT_ONCE: usize = 10;
+
+/// Requests of one walk side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+/// A moment in milliseconds after which nobody was created.
+const FAR_FUTURE: &str = "32503680000000";
+
+/// Users created from one millisecond to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    from: i64,
+    /// `None`: without an end.
+    until: Option<i64>,
+    /// As Keycloak counted when the window was made.
+    count: usize,
+}
+
+impl KeycloakSource {
+    /// Reads all users; again where Keycloak counts more than were read.
+    pub(super) async fn walk_users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+        let mut paged = self.read_users(progress).await?;
+        for _ in 1..TRIES {
+            if paged.incomplete.is_none() {
+                break;
+            }
+            paged = self.read_users(progress).await?;
+        }
+        Ok(Walked {
+            items: paged.items.into_iter().map(|user| user.with_groups(Vec::new())).collect(),
+            unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
+            incomplete: paged.incomplete,
+        })
+    }
+
+    async fn read_users(&self, progress: OnProgress<'_>) -> Result<Paged<User>, SourceError> {
+        let before = self.counted_users(&[]).await?;
+        let mut paged = match before {
+            Some(count) if count > self.at_once() && self.narrows_by_creation().await => {
+                self.users_by_creation(count, progress).await?
+            }
+            _ => self.listed_users(0, before, progress).await?,
+        };
+        let after = self.counted_users(&[]).await?;
+        // Too few rights look like an empty realm.
+        if paged.is_empty() && (after != Some(0) || self.is_blind().await?) {
+            let count = after.map_or("an unknown number".to_owned(), |count| count.to_string());
+            return Err(self.doubt(&format!(
+                "the listing of users is empty, but Keycloak counts {count}: the role view-users is missing"
+            )));
+        }
+        match before.zip(after) {
+            None => paged.doubt(|| "Keycloak's count of users is no number".to_owned()),
+            Some((before, after)) if paged.len() < before.min(after) => {
+                let read = paged.len();
+                paged.doubt(|| format!("{read} users were read, but Keycloak counts {}", before.min(after)));
+            }
+            Some(_) => {}
+        }
+        Ok(paged)
+    }
+
+    async fn counted_users(&self, query: Query<'_>) -> Result<Option<usize>, SourceError> {
+        self.count(Asked::Users, &["users", "count"], query).await
+    }
+
+    /// Users that are read with one request.
+    fn at_once(&self) -> usize {
+        self.settings.page.max(1) * PAGES_AT_ONCE
+    }
+
+    /// The plain listing from this offset on.
+    async fn listed_users(
+        &self,
+        from: usize,
+        count: Option<usize>,
+        progress: OnProgress<'_>,
+    ) -> Result<Paged<User>, SourceError> {
+        let total = count.unwrap_or_default();
+        let listing = self.user_listing(&[("briefRepresentation", "false")], from);
+        Ok(self.pages(listing, &|read| progress(read, total)).await?.unwrap_or_default())
+    }
+
+    fn user_listing<'a>(&self, query: Query<'a>, from: usize) -> Listing<'a> {
+        Listing { asked: Asked::Users, below: &["users"], query, from, max: self.at_once(), gone: None }
+    }
+
+    /// Whether this server finds users by the time of their creation. Older ones ignore what they do not know.
+    async fn narrows_by_creation(&self) -> bool {
+        matches!(self.counted_users(&[("createdAfter", FAR_FUTURE)]).await, Ok(Some(0)))
+    }
+
+    /// Reads users by windows of their creation, which do not shift when others come or go.
+    async fn users_by_creation(&self, count: usize, progress: OnProgress<'_>) -> Result<Paged<User>, SourceError> {
+        // Users that Keycloak does not store are in no window; they follow the others in the plain listing. Reading them
+        // first has Keycloak store those that a federation imports.
+        let mut all = self.listed_users(count.saturating_sub(self.settings.page), Some(count), progress).await?;
+        let windows = self.windows().await?;
+        let mut parts = stream::iter(windows).map(|window| self.users_in(window)).buffered(SIDE_BY_SIDE);
+        while let Some(mut part) = parts.try_next().await? {
+            part.items.retain(|user| !user.is_service_account());
+            all.merge(part);
+            progress(all.len(), count);
+        }
+        // Some users of old realms have no time of creation.
+        if self.counted_users(&[]).await?.is_none_or(|after| all.len() < after.min(count)) {
+            all.merge(self.listed_users(0, Some(count), progress).await?);
+        }
+        Ok(all)
+    }
+
+    /// Windows of at most as many users as one request reads, the last without an end.
+    async fn windows(&self) -> Result<Vec<Window>, SourceError> {
+        let now = Timestamp::now().as_millisecond();
+        let all = Window { from: 0, until: None, count: 0 };
+        let count = self.counted_in(all).await?.unwrap_or_default();
+        let (mut windows, mut open) = (Vec::new(), vec![Window { count, ..all }]);
+        while let Some(window) = open.pop() {
+            let end = window.until.unwrap_or(now);
+            if window.count <= self.at_once() || window.from >= end {
+                windows.push(window);
+                continue;
+            }
+            let middle = window.from + (end - window.from) / 2;
+            let early = Window { until: Some(middle), ..window };
+            let count = self.counted_in(early).await?.unwrap_or_default();
+            open.push(Window { from: middle + 1, count: window.count.saturating_sub(count), ..window });
+            if count > 0 {
+                open.push(Window { count, ..early });
+            }
+        }
+        Ok(windows)
+    }
+
+    async fn counted_in(&self, window: Window) -> Result<Option<usize>, SourceError> {
+        let (from, until) = window.bounds();
+        self.counted_users(&window.query(&from, until.as_deref())).await
+    }
+
+    /// The users of one window, once more where there are fewer than counted.
+    async fn users_in(&self, window: Window) -> Result<Paged<User>, SourceError> {
+        let (from, until) = window.bounds();
+        let mut query = window.query(&from, until.as_deref());
+        query.push(("briefRepresentation", "false"));
+        let mut left = TRIES;
+        loop {
+            left -= 1;
+            let listing = self.user_listing(&query, 0);
+            let mut paged: Paged<User> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+            let read = paged.len();
+            let short = match read < window.count {
+                true => self.counted_in(window).await?.filter(|count| read < *count),
+                false => None,
+            };
+            match short {
+                Some(_) if left > 0 => {}
+                Some(count) => {
+                    paged.doubt(|| {
+                        format!("{read} users created from {from} ms on were read, but Keycloak counts {count}")
+                    });
+                    return Ok(paged);
+                }
+                None => return Ok(paged),
+            }
+        }
+    }
+
+    /// Which of these users are there, by one request. An id with a blank in it cannot be asked for so.
+    pub(super) async fn users_by_id(&self, ids: &[UserId]) -> Result<IdSet<UserId>, SourceError> {
+        let search = format!("id:{}", ids.iter().map(UserId::as_str).collect::<Vec<_>>().join(" "));
+        let query = [("search", search.as_str()), ("briefRepresentation", "true")];
+        let page = self.page::<User>(Asked::Users, &["users"], &query, (0, ids.len() + 1), None).await?;
+        Ok(page.iter().flatten().filter_map(|entry| entry.id().map(UserId::from)).collect())
+    }
+}
+
+impl Window {
+    fn bounds(self) -> (String, Option<String>) {
+        (self.from.to_string(), self.until.map(|until| until.to_string()))
+    }
+
+    fn query<'a>(self, from: &'a str, until: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+        std::iter::once(("createdAfter", from)).chain(until.map(|until| ("createdBefore", until))).collect()
+    }
+}

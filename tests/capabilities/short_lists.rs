@@ -1,0 +1,145 @@
+//! Lists that are shorter than what they list: nobody is believed to be absent by them.
+
+use usersync::{
+    model::{GroupMapping, Subject},
+    sandbox::{
+        Fault,
+        house::House,
+        keycloak::{NewUser, UserChange},
+    },
+    store::Store,
+};
+
+use crate::support::{STAFF, World, world};
+
+/// A list of this realm without these entries.
+fn without(path: &str, ids: Vec<String>) -> Fault {
+    Fault::edit(move |list| {
+        if let Some(list) = list.as_array_mut() {
+            list.retain(|one| !ids.iter().any(|id| one["id"] == id.as_str()));
+        }
+    })
+    .path(path)
+}
+
+#[tokio::test]
+async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_back() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
+    // Somebody left in truth, somebody was taken out at the target only.
+    w.realm().leave(&w.id("staff3"), &staff).await.unwrap();
+    w.jira().remove_member("staff", "staff4");
+    w.grounds.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
+    let plan = w.dry_run().await;
+    assert_eq!(plan.planned.get("leave"), Some(&1), "{plan:?}");
+    assert_eq!(plan.planned.get("join"), Some(&1), "{plan:?}");
+    let report = w.run().await;
+    let told = report.doubts.iter().find(|doubt| doubt.starts_with("group /staff: ")).unwrap();
+    assert!(told.contains("staff1") && told.contains("members by their own groups"), "{told}");
+    assert_eq!(w.members("staff").len(), STAFF - 1);
+    assert!(!w.members("staff").contains(&"staff3".to_owned()));
+    w.grounds.keycloak.faults.clear();
+    w.agrees();
+    // What a run plans is what is explained: by the user's own groups.
+    let connector = w.house.engine.connector(&"acme".into()).unwrap();
+    let user = connector.source.user(&w.id("staff1").as_str().into()).await.unwrap().unwrap();
+    assert_eq!(user.groups.len(), 1);
+}
+
+#[tokio::test]
+async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let staff = w.realm().snapshot().group("/staff").unwrap().id.clone();
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    w.realm().leave(&w.id("staff2"), &staff).await.unwrap();
+    w.realm().vanish_user(&w.id("staff3")).unwrap();
+    w.realm().update_user(&w.id("staff4"), UserChange::email("four@example.com")).await.unwrap();
+    let hidden = vec![w.id("staff4")];
+    w.grounds.keycloak.faults.add(without("briefRepresentation=false", hidden));
+    let report = w.run().await;
+    assert!(report.doubt.as_ref().is_some_and(|doubt| doubt.contains("8 users were read, but Keycloak counts 9")));
+    assert!(!w.account("staff1").active, "read as disabled: {report:?}");
+    assert!(!w.members("staff").contains(&"staff2".to_owned()), "read without the group");
+    assert!(w.account("staff3").active, "not listed, and the listing is incomplete");
+    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("staff3: not listed by Keycloak")), "{report:?}");
+    assert_eq!(w.account("staff4").email, "four@example.com", "not listed, but there by id");
+    w.grounds.keycloak.faults.clear();
+    w.run().await;
+    assert!(!w.account("staff3").active);
+    w.agrees();
+}
+
+#[tokio::test]
+async fn many_who_are_gone_are_asked_for_by_one_request_before_each_is_confirmed() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let gone: Vec<String> = (0..4).map(|number| w.id(&format!("staff{number}"))).collect();
+    for id in &gone {
+        w.realm().vanish_user(id).unwrap();
+    }
+    w.grounds.keycloak.journal.clear();
+    let plan = w.dry_run().await;
+    assert_eq!(plan.planned.get("deactivate"), Some(&4), "{plan:?}");
+    for id in &gone {
+        assert_eq!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")), 0);
+    }
+    // A server that finds nobody by several ids is not believed.
+    let nobody = Fault::edit(|list| *list = serde_json::json!([])).path("search=id");
+    w.grounds.keycloak.faults.add(nobody);
+    w.run().await;
+    assert!((0..4).all(|number| !w.account(&format!("staff{number}")).active));
+    for id in &gone {
+        assert!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")) > 1, "confirmed by id");
+    }
+    w.grounds.keycloak.faults.clear();
+    w.agrees();
+}
+
+#[tokio::test]
+async fn members_of_a_group_whose_list_cannot_be_read_lose_nothing_and_others_go_on() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    let extra = w.realm().create_group(None, "extra").await.unwrap();
+    w.realm().join(&w.id("staff1"), &extra).await.unwrap();
+    w.run().await;
+    assert_eq!(w.members("extra"), ["staff1"]);
+    w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.unwrap();
+    let path = format!("/groups/{extra}/members");
+    w.grounds.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(path));
+    let report = w.try_run().await.unwrap();
+    let subject = Subject::group(extra.as_str()).to_string();
+    assert!(report.errors.iter().any(|error| error.starts_with(&subject)), "{report:?}");
+    assert_eq!(w.members("extra"), ["staff1"]);
+    assert!(w.members("staff").contains(&"alice".to_owned()));
+    let mappings = w.house.store.group_mappings(&House::pair()).await.unwrap();
+    assert!(mappings.iter().all(|(_, mapping)| matches!(mapping, GroupMapping::Managed { .. })));
+    w.grounds.keycloak.faults.clear();
+    w.calm().await;
+    w.run().await;
+    w.agrees();
+}
+
+/// A listing of the target that repeats its first page for ever.
+#[tokio::test]
+async fn a_listing_of_the_target_that_repeats_ends_and_is_reported() {
+    let w: World = world().await;
+    let first = std::sync::OnceLock::new();
+    let again = Fault::edit(move |page| {
+        let same = first.get_or_init(|| {
+            let mut first = page.clone();
+            first["isLast"] = serde_json::json!(false);
+            first.as_object_mut().and_then(|fields| fields.remove("total"));
+            first
+        });
+        page.clone_from(same);
+    });
+    w.jira().faults.add(again.method("GET").path("groupname=staff"));
+    let report = tokio::time::timeout(std::time::Duration::from_secs(20), w.try_run()).await.expect("it ends").unwrap();
+    assert_eq!(w.members("staff").len(), STAFF);
+    assert!(report.doubt.as_ref().is_some_and(|doubt| doubt.contains("came twice")), "{report:?}");
+    w.jira().faults.clear();
+    w.run().await;
+    w.agrees();
+}

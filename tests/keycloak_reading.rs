@@ -1,0 +1,214 @@
+//! Reading a whole realm: complete while others come and go, and never forever.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use support::faulty::{Faulty, Reply};
+use usersync::{
+    keycloak::{KeycloakSettings, KeycloakSource, Source as _, Walked},
+    model::{UserId, UserState},
+    sandbox::{
+        Fault, KeycloakSandbox,
+        keycloak::{NewUser, RealmHandle},
+    },
+};
+
+/// Users that the realm begins with: more than are read with one request.
+const USERS: usize = 65;
+
+fn settings(url: &str, page: usize) -> KeycloakSettings {
+    let secret = Arc::new(|| Ok("usersync-secret".to_owned().into()));
+    KeycloakSettings { page, ..KeycloakSettings::new(url.parse().unwrap(), "acme", "usersync", secret) }
+}
+
+fn source(url: &str, page: usize) -> KeycloakSource {
+    KeycloakSource::new(settings(url, page)).unwrap()
+}
+
+/// A realm whose users were created over the years, thirty of them in one moment.
+async fn realm() -> (KeycloakSandbox, RealmHandle) {
+    let (keycloak, realm) = KeycloakSandbox::start_with_realm().await.unwrap();
+    let created = |number: usize| {
+        let years = i64::try_from(number).unwrap();
+        if number < 30 { 1_500_000_000_000 } else { 1_400_000_000_000 + years * 7_654_321_000 }
+    };
+    let users = (0..USERS).map(|number| NewUser::named(format!("u{number:02}")).created(created(number)));
+    realm.import_users(users).unwrap();
+    (keycloak, realm)
+}
+
+async fn read(source: &KeycloakSource) -> Walked<UserId, UserState> {
+    source.users(&|_, _| {}).await.unwrap()
+}
+
+fn names(walked: &Walked<UserId, UserState>) -> BTreeSet<&str> {
+    let names: BTreeSet<&str> = walked.items.iter().map(|user| user.username.as_str()).collect();
+    assert_eq!(names.len(), walked.items.len(), "each once");
+    names
+}
+
+/// Does this once, when a page of users has been read.
+fn at_first_page(work: impl Fn() + Send + Sync + 'static) -> Fault {
+    let done = AtomicBool::new(false);
+    Fault::edit(move |page| {
+        if page.as_array().is_some_and(|page| !page.is_empty()) && !done.swap(true, Ordering::SeqCst) {
+            work();
+        }
+    })
+    .path("/users?")
+}
+
+#[tokio::test]
+async fn nobody_is_missed_while_others_are_deleted_and_created() {
+    for by_creation in [true, false] {
+        let (keycloak, realm) = realm().await;
+        if !by_creation {
+            // An older server ignores what it does not know.
+            let all = USERS.to_string();
+            let count = Fault::status(200, all).header("content-type", "application/json");
+            keycloak.faults.add(count.path("count?createdAfter"));
+        }
+        let id = realm.snapshot().user("u00").unwrap().id.clone();
+        let changed = realm.clone();
+        keycloak.faults.add(at_first_page(move || {
+            changed.vanish_user(&id).unwrap();
+            changed.import_users([NewUser::named("a-first")]).unwrap();
+        }));
+        let walked = read(&source(&keycloak.url(), 2)).await;
+        assert_eq!(walked.incomplete, None);
+        let names = names(&walked);
+        for number in 1..USERS {
+            assert!(names.contains(format!("u{number:02}").as_str()), "u{number:02} is missed: {by_creation}");
+        }
+        assert!(!names.iter().any(|name| name.starts_with("service-account-")));
+        let windows = keycloak.journal.entries().iter().filter(|one| one.query.contains("createdBefore")).count();
+        assert_eq!(windows > 0, by_creation);
+    }
+}
+
+#[tokio::test]
+async fn users_who_are_never_counted_are_read_too() {
+    let (keycloak, realm) = realm().await;
+    let ldap = (0..25).map(|number| NewUser::named(format!("l{number:02}")).not_imported("ldap"));
+    realm.import_users(ldap).unwrap();
+    let source = source(&keycloak.url(), 2);
+    assert_eq!(source.user_count().await, Ok(USERS));
+    let walked = read(&source).await;
+    assert_eq!(
+        (walked.incomplete.as_deref(), names(&walked).len()),
+        (None, USERS + 25),
+        "more than counted is not short"
+    );
+    let ldap = walked.items.iter().find(|user| user.username == "l07").unwrap();
+    assert_eq!(ldap.federation(), Some("ldap"));
+}
+
+#[tokio::test]
+async fn a_realm_of_one_page_is_read_with_one_request() {
+    let (keycloak, _realm) = realm().await;
+    let source = source(&keycloak.url(), 500);
+    keycloak.journal.clear();
+    assert_eq!(names(&read(&source).await).len(), USERS);
+    let pages = keycloak.journal.entries().iter().filter(|one| one.path.ends_with("/users")).count();
+    assert_eq!(pages, 2, "the second is empty");
+}
+
+#[tokio::test]
+async fn fewer_users_than_counted_are_incomplete() {
+    let (keycloak, _realm) = realm().await;
+    let count = Fault::status(200, "70").header("content-type", "application/json").path("/users/count");
+    keycloak.faults.add(count);
+    for page in [2, 500] {
+        let walked = read(&source(&keycloak.url(), page)).await;
+        assert_eq!(walked.incomplete.as_deref(), Some("65 users were read, but Keycloak counts 70"));
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_users_are_asked_for_by_one_request() {
+    let (keycloak, realm) = realm().await;
+    let mut ids: Vec<UserId> = realm.snapshot().users.keys().map(|id| UserId::from(id.as_str())).collect();
+    ids.push("00000000-0000-4000-8000-000000000000".into());
+    let source = source(&keycloak.url(), 2);
+    source.user_count().await.unwrap();
+    keycloak.journal.clear();
+    let there = source.users_among(&ids).await.unwrap().unwrap();
+    assert!(there.len() == ids.len() - 1 && !there.contains(ids.last().unwrap()));
+    assert_eq!(keycloak.journal.entries().len(), 1);
+}
+
+#[tokio::test]
+async fn groups_are_read_flat_and_by_folders_where_a_server_cannot() {
+    let (keycloak, realm) = realm().await;
+    for number in 0..7 {
+        realm.import_group(&format!("/top{number}/below/leaf{number}")).unwrap();
+    }
+    let source = source(&keycloak.url(), 3);
+    let flat = source.groups().await.unwrap();
+    assert_eq!((flat.items.len(), flat.incomplete.as_deref()), (21, None));
+    assert!(flat.items.iter().any(|group| group.path == "/top3/below/leaf3"));
+    let children = || keycloak.journal.entries().iter().filter(|one| one.path.ends_with("/children")).count();
+    assert_eq!(children(), 0);
+    keycloak.faults.add(Fault::status(200, "[]").header("content-type", "application/json").path("search=*"));
+    keycloak.faults.add(Fault::status(200, "[]").header("content-type", "application/json").path("search=%2A"));
+    let folders = source.groups().await.unwrap();
+    assert_eq!((folders.items, folders.incomplete), (flat.items, None));
+    assert!(children() > 0);
+}
+
+#[tokio::test]
+async fn a_listing_that_ignores_the_offset_is_not_read_forever() {
+    let user = |n: usize| format!(r#"{{"id":"u{n}","username":"u{n}","enabled":true}}"#);
+    let group = |n: usize| format!(r#"{{"id":"g{n}","name":"g{n}","path":"/g{n}","subGroupCount":0}}"#);
+    let (users, groups) = ((0..20).map(user).collect::<Vec<_>>(), (0..2).map(group).collect::<Vec<_>>());
+    let server = Faulty::start(move |target, _| match target {
+        target if target.starts_with("/admin/realms/acme/users/count") => Some(Reply::ok("20")),
+        target if target.starts_with("/admin/realms/acme/groups/count") => Some(Reply::ok(r#"{"count":2}"#)),
+        target if target.starts_with("/admin/realms/acme/users?") => Some(Reply::ok(format!("[{}]", users.join(",")))),
+        target if target.starts_with("/admin/realms/acme/groups?") => {
+            Some(Reply::ok(format!("[{}]", groups.join(","))))
+        }
+        target if target.contains("/members?") => Some(Reply::ok(r#"[{"id":"u1"},{"id":"u2"}]"#)),
+        _ => None,
+    })
+    .await;
+    let source = source(&server.url(), 2);
+    let users = read(&source).await;
+    assert!(users.items.len() == 20 && users.incomplete.unwrap().contains("the server ignores the offset"));
+    let members = source.members(&"g1".into()).await.unwrap().unwrap();
+    assert!(members.items.len() == 2 && members.incomplete.unwrap().contains("the server ignores the offset"));
+    let groups = source.groups().await.unwrap();
+    assert!(groups.items.len() == 2 && groups.incomplete.is_some());
+    assert_eq!(source.groups_named("g1").await.unwrap().len(), 1);
+    assert!(server.asked("/admin/") < 60, "{}", server.asked("/admin/"));
+}
+
+#[tokio::test]
+async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_fit_together() {
+    let members = |pages: &'static [(usize, &'static [usize])]| async move {
+        let server = Faulty::start(move |target, _| {
+            let (_, first) = target.split_once("/members?first=")?;
+            let first: usize = first.split('&').next()?.parse().ok()?;
+            let page = pages.iter().find(|(at, _)| *at == first).map_or(&[][..], |(_, page)| page);
+            let page: Vec<String> = page.iter().map(|n| format!(r#"{{"id":"u{n}"}}"#)).collect();
+            Some(Reply::ok(format!("[{}]", page.join(","))))
+        })
+        .await;
+        let walked = source(&server.url(), 3).members(&"g".into()).await.unwrap().unwrap();
+        (walked.items.len(), walked.incomplete.is_some())
+    };
+    assert_eq!(members(&[(0, &[1, 2])]).await, (2, false));
+    assert_eq!(members(&[(0, &[1, 2, 3]), (2, &[3])]).await, (3, false));
+    assert_eq!(members(&[(0, &[1, 2, 3]), (2, &[3, 4, 5]), (4, &[5, 6])]).await, (6, false));
+    assert_eq!(members(&[(0, &[1, 2]), (3, &[4, 5])]).await, (4, false), "a short page in the middle");
+    assert_eq!(members(&[(0, &[1, 2, 3]), (2, &[4, 5])]).await, (5, true), "somebody left in between");
+    assert_eq!(members(&[(0, &[1, 2, 3]), (2, &[2, 3, 4])]).await, (4, true), "somebody came in between");
+    assert_eq!(members(&[(0, &[1, 2]), (3, &[1, 2])]).await, (2, true), "a repeated page");
+}
