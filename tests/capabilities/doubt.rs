@@ -173,6 +173,20 @@ async fn another_realm_behind_the_same_address_stops_the_connector() {
 }
 
 #[tokio::test]
+async fn a_recreated_service_account_of_the_same_client_is_the_same_realm() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    w.realm().delete_client("usersync").unwrap();
+    w.realm().add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.run().await;
+    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+    assert!(w.account("alice").active);
+    let audit = w.house.store.audit(None, 10).await.unwrap();
+    assert_eq!(audit.iter().filter(|one| one.what.contains("service account was recreated")).count(), 1, "{audit:?}");
+}
+
+#[tokio::test]
 async fn another_jira_behind_the_same_address_stops_the_target() {
     let w = world().await;
     w.jira().set_identity("another-server", "Another");
