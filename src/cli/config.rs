@@ -45,7 +45,10 @@ impl ConfigArgs {
         let out = &context.out;
         match self.command {
             Command::Check => return check(context),
-            Command::Example => out.line(EXAMPLE.trim_end()),
+            Command::Example => {
+                context.refuse_json("config example", "the example is TOML; for all keys: usersync config reference")?;
+                out.line(EXAMPLE.trim_end());
+            }
             Command::Path => {
                 let path = find(context.told.as_deref(), &context.env)
                     .map_err(|errors| Failure::usage(errors.render(context.drawing())))?;

@@ -3,13 +3,17 @@
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::words;
+use super::{exit::Failure, words};
 use crate::target::NoteState;
 
 /// How wide explained text may grow on a terminal.
@@ -67,13 +71,15 @@ pub(super) struct Out {
     pub terminal: bool,
     pub zone: TimeZone,
     pub now: Timestamp,
+    /// Whether the result was written as a document.
+    documented: Arc<AtomicBool>,
 }
 
 impl Out {
     pub fn new(json: bool, quiet: bool, no_colour: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let wanted = !no_colour && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, quiet, colour: terminal && wanted, terminal, zone: TimeZone::system(), now: Timestamp::now() }
+        Self { json, quiet, colour: terminal && wanted, terminal, zone: TimeZone::system(), now: Timestamp::now(), documented: Arc::default() }
     }
 
     /// One line of the result for people. A reader who went away is no fault.
@@ -109,8 +115,18 @@ impl Out {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Why there is no result. With `--json` it is a document too, unless one was written before.
+    pub fn failure(&self, failure: &Failure) {
+        if self.json && !self.documented.load(Ordering::Relaxed) {
+            let exit = failure.exit as u8;
+            self.document(&serde_json::json!({ "error": failure.text, "exit_code": exit }));
+        }
+        self.error(&failure.text);
+    }
+
     /// The result as one document.
     pub fn document(&self, value: &impl Serialize) {
+        self.documented.store(true, Ordering::Relaxed);
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.line(text),
             Err(error) => self.error(format!("usersync: the result cannot be written as JSON: {error}")),

@@ -45,6 +45,7 @@ pub(super) struct ServeArgs {}
 
 impl ServeArgs {
     pub async fn run(self, context: &Context) -> Outcome {
+        context.refuse_json("serve", "for log lines as JSON set [log] format = \"json\"")?;
         let config = context.config()?;
         match logs::init(config.log.format, config.log.level) {
             Ok(()) | Err(logs::LogError::Twice) => {}
