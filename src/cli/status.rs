@@ -197,14 +197,14 @@ fn tell(known: Known<'_>, events: u64, last_event: Option<Timestamp>) -> Told {
 /// What the last run has left for a person.
 fn last_run_trouble(run: &RunRecord) -> Option<String> {
     match &run.outcome {
-        RunOutcome::Failed { why } => Some(format!("The last run was given up: {why}")),
+        RunOutcome::Failed { why, .. } => Some(format!("The last run was given up: {why}")),
         RunOutcome::Problems => {
             let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
             let parts = [
-                (usize::from(report.doubt.is_some()), "reading that is not believed", "readings that are not believed"),
-                (report.conflicts.len(), "conflict", "conflicts"),
-                (report.doubts.len(), "doubt", "doubts"),
-                (report.errors.len(), "failure", "failures"),
+                (u64::from(report.doubt.is_some()), "reading that is not believed", "readings that are not believed"),
+                (report.conflicts.total(), "conflict", "conflicts"),
+                (report.doubts.total(), "doubt", "doubts"),
+                (report.errors.total(), "failure", "failures"),
             ];
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
             let parts: Vec<String> = parts.map(|(number, one, many)| count(number, one, many)).collect();

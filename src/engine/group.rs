@@ -4,14 +4,15 @@
 use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Worked, fingerprint},
+    case::{Case, RunRules, Unfinished, Worked, fingerprint},
     error::WorkError,
+    ledger::Fate,
     ports::Engine,
     send::Sent,
 };
 use crate::{
     model::{
-        AdoptRule, Cause, GroupId, GroupMapping, GroupState, HeldItemState, HeldKind, ManagedGroup, Operation,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, HeldItemState, HeldKind, ManagedGroup, Operation,
         Priority, Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
@@ -79,14 +80,14 @@ impl Engine {
         claim: Claimed,
         id: GroupId,
         rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
             Ok(true) => case.complete().await,
-            Ok(false) => Ok(case.worked),
+            Ok(false) => Ok(case.released()),
             Err(error) => {
                 let _ = case.flush().await;
-                Err((case.claim, error))
+                Err(case.unfinished(error))
             }
         }
     }
@@ -285,10 +286,15 @@ impl Case<'_> {
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
         let key = format!("adopt:{}", found.id);
         if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
-            self.worked.adopted += 1;
+            let action = Action::adopt_group(group, &found);
+            self.worked.ledger.plan(action.clone(), &self.fingerprint);
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
-            return self.manage(group, found, NameFrom::Target, true, concerned).await;
+            self.manage(group, found, NameFrom::Target, true, concerned).await?;
+            self.worked.ledger.end(action.clone(), Fate::Done);
+            self.worked.linked.push(action);
+            return Ok(());
         }
+        self.worked.ledger.plan(Action::adopt_group(group, &found), &self.fingerprint);
         self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
             .await

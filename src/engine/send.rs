@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{case::Case, error::WorkError};
+use super::{case::Case, error::WorkError, ledger::Fate};
 use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, IntentId, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
@@ -46,6 +46,7 @@ impl Case<'_> {
     /// Writes an operation down, sends it, and notes how it ended.
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
         let key = held_key(operation);
+        self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
         let kind = operation.limited().map(HeldKind::Gate);
         let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
         if let Some(not) = self.not_now(key, approved_by.is_some()) {
@@ -337,6 +338,7 @@ impl Case<'_> {
         self.port.breaker.succeeded();
         self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
         self.learn(operation);
+        self.worked.ledger.end(operation.clone().into(), Fate::Done);
         self.worked.done.push(operation.clone());
     }
 
@@ -379,7 +381,7 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
 }
 
 /// Tells several held operations of one subject apart.
-pub(super) fn held_key(operation: &Operation) -> String {
+pub(crate) fn held_key(operation: &Operation) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
         Operation::UpdateUser { fields, .. } => {

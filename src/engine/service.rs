@@ -387,8 +387,8 @@ impl Shared {
         let (set, report) = planned?;
         tracing::warn!(
             %pair,
-            "the first run is planned and waits for approval: {} operations. Look: usersync held show {set}   Do it: usersync held approve {set}",
-            report.planned_total()
+            "the first run is planned and waits for approval: {}. Look: usersync held show {set}   Do it: usersync held approve {set}",
+            crate::model::count(report.planned_total(), "operation", "operations")
         );
         Ok(())
     }

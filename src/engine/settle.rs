@@ -98,7 +98,7 @@ impl Case<'_> {
 }
 
 /// Whether an account looks as if the operation took effect; `None` where the target does not show it.
-fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
+pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
     let Some(account) = account else { return Some(matches!(operation, Operation::DeleteUser { .. })) };
     let member = |group| account.groups.as_ref().map(|groups| groups.contains(group));
     match operation {

@@ -3,13 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    case::{Case, RunRules, Worked, fingerprint},
+    case::{Case, RunRules, Unfinished, Worked, fingerprint},
     error::WorkError,
+    ledger::Fate,
     ports::Engine,
     send::Sent,
 };
 use crate::{
-    model::{Account, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder, LinkWrite},
     target::Applied,
@@ -30,6 +31,17 @@ pub(super) struct View {
     pub walked: Option<Timestamp>,
 }
 
+/// What a run's walk knows of a user whom it gives to be worked; nothing for a task.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// Both sides as the walk saw them; `None`: both are read again first.
+    pub view: Option<View>,
+    /// What the walk planned, where both sides are read again: each of it is accounted for.
+    pub expected: Vec<Action>,
+    /// The user's state at the source that it was planned for.
+    pub fingerprint: String,
+}
+
 /// Whether the claim is still held after a round.
 enum Round {
     Again,
@@ -44,17 +56,21 @@ impl Engine {
         &self,
         claim: Claimed,
         id: UserId,
-        view: Option<View>,
+        walked: Walked,
         rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
+        let Walked { view, expected, fingerprint } = walked;
+        for action in expected {
+            case.worked.ledger.plan(action, &fingerprint);
+        }
         match case.reconcile_user(&id, view).await {
             Ok(true) => case.complete().await,
-            Ok(false) => Ok(case.worked),
+            Ok(false) => Ok(case.released()),
             Err(error) => {
                 // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
                 let _ = case.flush().await;
-                Err((case.claim, error))
+                Err(case.unfinished(error))
             }
         }
     }
@@ -91,6 +107,7 @@ impl Case<'_> {
             {
                 planned.forgo_removals();
             }
+            self.plan(&decision, &view.presence);
             // Nothing is taken by what a walk saw a while ago.
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.look(id).await?;
@@ -194,10 +211,7 @@ impl Case<'_> {
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
-            Decision::Adopt(account) => {
-                self.worked.adopted += 1;
-                self.take(&account, None, view).await
-            }
+            Decision::Adopt(account) => self.take(&account, None, view).await,
             Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
             Decision::LookAt(owner) => {
                 self.ask_standing(&owner, view).await?;
@@ -232,10 +246,12 @@ impl Case<'_> {
     async fn take(&mut self, account: &Account, from: Option<UserId>, view: &mut View) -> Result<Round, WorkError> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
+        let relinked = from.is_some();
         let link =
-            Link { adopted: from.is_none(), ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+            Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
+                self.note_linked(account, relinked, &view.presence);
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
                 view.account = self.read_account().await?;
                 // The account may bring along what a claim of its former user left open.
@@ -255,6 +271,14 @@ impl Case<'_> {
             }
             Adopted::LinkedElsewhere { .. } => Ok(Round::LookAgain),
         }
+    }
+
+    /// Notes a link to an account that existed before.
+    fn note_linked(&mut self, account: &Account, relinked: bool, presence: &Presence) {
+        let Presence::Present(user) = presence else { return };
+        let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account) };
+        self.worked.ledger.end(action.clone(), Fate::Done);
+        self.worked.linked.push(action);
     }
 
     /// Whether the user whose account holds the wanted login is still there.
@@ -342,11 +366,13 @@ impl Case<'_> {
             }
         }
         if let Some(account) = adopt {
-            self.worked.adopted += 1;
             return self.take(&account, None, view).await;
         }
         if progressed {
             return Ok(Round::Again);
+        }
+        if planned.missing_groups.is_empty() {
+            self.account_for(view.account.as_ref(), &planned.findings)?;
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {

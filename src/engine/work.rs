@@ -5,10 +5,10 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 
 use super::{
-    case::{RunRules, Worked},
+    case::{RunRules, Unfinished, Worked},
     error::WorkError,
     ports::Engine,
-    user::View,
+    user::Walked,
 };
 use crate::{
     model::Subject,
@@ -18,13 +18,19 @@ use crate::{
 impl Engine {
     /// Works one claim to its end, and gives it back whatever happens.
     pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
-        match self.work_claim(claim, None, &RunRules::default()).await {
-            Ok(worked) => Ok(worked),
-            Err((claim, error)) => {
+        let (worked, error) = self.work_to_end(claim).await;
+        error.map_or(Ok(worked), Err)
+    }
+
+    /// The same; also returns what was done before an error.
+    pub async fn work_to_end(&self, claim: Claimed) -> (Worked, Option<WorkError>) {
+        match self.work_claim(claim, Walked::default(), &RunRules::default()).await {
+            Ok(worked) => (worked, None),
+            Err(Unfinished { claim, error, worked }) => {
                 if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
                     self.give_back(&claim, &error).await;
                 }
-                Err(error)
+                (worked, Some(error))
             }
         }
     }
@@ -33,13 +39,13 @@ impl Engine {
     pub(super) async fn work_claim(
         &self,
         claim: Claimed,
-        view: Option<View>,
+        walked: Walked,
         rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    ) -> Result<Worked, Unfinished> {
         let kept = claim.clone();
         let work = async {
             match claim.subject.clone() {
-                Subject::User(user) => self.work_user(claim, user, view, rules).await,
+                Subject::User(user) => self.work_user(claim, user, walked, rules).await,
                 Subject::Group(group) => self.work_group(claim, group, rules).await,
             }
         };
@@ -50,6 +56,6 @@ impl Engine {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
         tracing::error!(pair = %kept.pair, subject = %kept.subject, "usersync failed while it worked this: {text}");
-        Err((kept, WorkError::Bug))
+        Err(Unfinished::at_once(kept, WorkError::Bug))
     }
 }

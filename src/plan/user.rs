@@ -176,7 +176,7 @@ pub enum Decision {
 }
 
 /// Why a linked user's account is to be deactivated.
-fn leaving(presence: &Presence) -> Option<&'static str> {
+pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
     match presence {
         Presence::Gone => Some("deleted in Keycloak"),
         Presence::Present(user) if !user.enabled => Some("disabled in Keycloak"),

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod access;
+mod accounting;
 mod attributes;
 mod crowd;
 mod defects;

@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
-    engine::{Connector, Dice, Engine, Report, RunOptions, TargetPort},
+    engine::{Connector, Dice, Engine, Report, RunOptions, Tally, TargetPort, WorkError},
     model::{AdoptRule, ErrorClass, FirstRun, Operation, Pair, Policy, RunTrigger, Safety},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
@@ -470,7 +470,10 @@ impl<'s> Simulation<'s> {
             let now = shared.world().now;
             let claim = engine.store().claim(&target, &connectors, now).await.expect("the store answers");
             let Some(claim) = claim else { return Ended::Idle(now) };
-            if let Err(error) = engine.work(claim).await {
+            let subject = claim.subject.clone();
+            let (worked, error) = engine.work_to_end(claim).await;
+            assert_accounted(&subject.to_string(), worked.ledger.tally(), error.as_ref());
+            if let Some(error) = error {
                 shared.world().say(format!("    {error}"));
             }
             Ended::Worked
@@ -484,7 +487,12 @@ impl<'s> Simulation<'s> {
         let pair = self.pairs[realm].clone();
         let acting = async move {
             match engine.run(&pair, &options).await {
-                Ok((_, report)) => Ended::Ran(Some(Box::new(report))),
+                Ok((_, report)) => {
+                    assert_accounted("a full reconcile", report.tally, None);
+                    let lost = report.errors.iter().find(|error| error.contains("but neither done"));
+                    assert_eq!(lost, None, "an operation without a fate");
+                    Ended::Ran(Some(Box::new(report)))
+                }
                 Err(error) => {
                     shared.world().say(format!("    the run fails: {error}"));
                     Ended::Ran(None)
@@ -798,4 +806,10 @@ fn engine(
     let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());
     let clock = Arc::clone(shared);
     Arc::new(Engine::new(Arc::new(watched), clock, Dice::seeded(seed), connectors.collect(), vec![port]))
+}
+
+/// Each planned operation has a fate, and none is lost without an error that names it.
+fn assert_accounted(whose: &str, tally: Tally, error: Option<&WorkError>) {
+    assert!(tally.adds_up(), "{whose}: {tally:?}");
+    assert!(!matches!(error, Some(WorkError::Unaccounted { .. })), "{error:?}");
 }

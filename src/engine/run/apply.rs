@@ -16,7 +16,10 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::{case::RunRules, error::WorkError},
+    engine::{
+        case::{RunRules, Unfinished},
+        error::WorkError,
+    },
     model::UserId,
     store::StoreError,
 };
@@ -90,18 +93,26 @@ impl Run<'_> {
         state: &Applying,
         total: usize,
     ) -> Result<(), WorkError> {
+        let Item { planned, walked, operations } = item;
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
+            state.report().postpone(operations);
             return Ok(());
         }
-        let engine = self.engine;
-        let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
-        match claim {
+        let (engine, subject) = (self.engine, planned.subject.clone());
+        let claim = engine.store.claim_planned(self.pair, self.id, planned, engine.clock.now()).await;
+        if !matches!(claim, Ok(Some(_))) {
+            state.report().postpone(operations);
+        }
+        match claim? {
             None => state.report().raised += 1,
-            Some(claim) => match engine.work_claim(claim, item.view, rules).await {
-                Ok(worked) => state.report().add(worked),
-                Err((_, WorkError::Store(StoreError::ClaimEnded))) => {}
-                Err((claim, error)) => {
+            Some(claim) => match engine.work_claim(claim, walked, rules).await {
+                Ok(worked) => state.report().add(&subject, worked, operations, false),
+                Err(Unfinished { claim, error: WorkError::Store(StoreError::ClaimEnded), worked }) => {
+                    state.report().add(&claim.subject, worked, operations, false);
+                }
+                Err(Unfinished { claim, error, worked }) => {
                     engine.give_back(&claim, &error).await;
+                    state.report().add(&claim.subject, worked, operations, true);
                     state.report().errors.push(format!("{}: {error}", claim.subject));
                     if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
                         state.stopped.store(true, Ordering::Relaxed);
@@ -111,9 +122,11 @@ impl Run<'_> {
             },
         }
         let done = state.done.fetch_add(1, Ordering::Relaxed) + 1;
-        self.options.tell(phase, done, total, state.report().errors.len());
+        let errors = usize::try_from(state.report().errors.total()).unwrap_or(usize::MAX);
+        self.options.tell(phase, done, total, errors);
         if done.is_multiple_of(STORED_EVERY) {
-            engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
+            let report = state.report().stored_under_way(done, total);
+            engine.store.progress_run(self.id, report).await?;
         }
         Ok(())
     }

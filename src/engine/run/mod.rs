@@ -3,24 +3,26 @@
 
 mod apply;
 mod groups;
+mod listed;
 mod members;
 mod report;
 mod users;
 mod walk;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use report::{Counts, Line, Report};
+pub use listed::Listed;
+pub use report::{Counts, HeldLine, Line, Report};
 
 use super::{
     case::RunRules,
     error::WorkError,
     ports::{Connector, Engine, TargetPort},
-    user::View,
+    user::Walked,
 };
 use crate::{
     model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
@@ -42,6 +44,8 @@ pub struct RunOptions {
     pub progress: Option<watch::Sender<Progress>>,
     /// Ends it early, between two subjects.
     pub cancel: CancellationToken,
+    /// Entries of each list that the report keeps; a plan that is to be shown whole keeps all.
+    pub keep: usize,
 }
 
 /// How far a run is.
@@ -60,7 +64,7 @@ pub struct Progress {
 impl RunOptions {
     /// A run that applies what it plans.
     pub fn apply(trigger: RunTrigger) -> Self {
-        Self { trigger, mode: RunMode::Apply, first: false, progress: None, cancel: CancellationToken::new() }
+        Self { trigger, mode: RunMode::Apply, first: false, progress: None, cancel: CancellationToken::new(), keep: listed::KEPT }
     }
 
     /// A run that only plans.
@@ -94,46 +98,49 @@ struct Run<'e> {
 /// A user or group for which there is something to do.
 struct Item {
     planned: Planned,
-    /// What the walk saw of a user; `None` where both sides are read again first.
-    view: Option<View>,
+    /// What the walk saw and planned.
+    walked: Walked,
+    /// Operations that the walk planned.
+    operations: usize,
+}
+
+impl Item {
+    /// The same, with both sides read again first.
+    fn read_again(self) -> Self {
+        Self { walked: Walked { view: None, ..self.walked }, ..self }
+    }
 }
 
 impl Engine {
-    /// Runs one pair whole. The report is stored with the run, too; an error ends it as failed.
+    /// Runs one pair whole. The report is stored with the run, also that of a run that fails; an error ends it as failed.
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
-        let work = AssertUnwindSafe(self.run_within(pair, id, options)).catch_unwind();
+        let mut report = Report::keeping(options.keep);
+        let work = AssertUnwindSafe(self.run_within(pair, id, options, &mut report)).catch_unwind();
         let outcome = work.await.unwrap_or(Err(WorkError::Bug));
         let now = self.clock.now();
         let took = now.duration_since(began);
-        match outcome {
-            Ok(mut report) => {
-                report.tell_once();
-                report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
-                let ended = if options.cancel.is_cancelled() {
-                    RunOutcome::Stopped
-                } else if report.has_problems() {
-                    RunOutcome::Problems
-                } else if report.held > 0 {
-                    RunOutcome::Held
-                } else {
-                    RunOutcome::Done
-                };
-                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                self.store.end_run(id, ended, report.stored(), now).await?;
-                Ok((id, report))
-            }
-            Err(error) => {
-                let ended = RunOutcome::Failed { why: error.to_string() };
-                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                self.store.end_run(id, ended, serde_json::Value::Null, now).await?;
-                Err(error)
-            }
-        }
+        report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
+        let ended = match &outcome {
+            Err(error) => RunOutcome::Failed { why: error.to_string(), class: Some(error.class()) },
+            Ok(()) if options.cancel.is_cancelled() => RunOutcome::Stopped,
+            Ok(()) if report.has_problems() => RunOutcome::Problems,
+            Ok(()) if report.held > 0 => RunOutcome::Held,
+            Ok(()) => RunOutcome::Done,
+        };
+        self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+        self.store.end_run(id, ended, report.stored(), now).await?;
+        outcome.map(|()| (id, report))
     }
 
-    async fn run_within(&self, pair: &Pair, id: RunId, options: &RunOptions) -> Result<Report, WorkError> {
+    async fn run_within(
+        &self,
+        pair: &Pair,
+        id: RunId,
+        options: &RunOptions,
+        report: &mut Report,
+    ) -> Result<(), WorkError> {
         let connector = Arc::clone(self.connector(&pair.connector)?);
         let port = Arc::clone(self.target(&pair.target)?);
         let noted = |error: WorkError| {
@@ -141,7 +148,7 @@ impl Engine {
             error
         };
         let info = self.probe(&port).await.map_err(noted)?;
-        let run = Run {
+        let mut run = Run {
             engine: self,
             pair,
             connector: Arc::clone(&connector),
@@ -151,14 +158,16 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_order: Vec::new(),
-            report: Report::default(),
+            report: std::mem::take(report),
         };
-        run.go().await.map_err(noted)
+        let ended = run.go().await;
+        *report = run.report;
+        ended.map_err(noted)
     }
 }
 
 impl Run<'_> {
-    async fn go(mut self) -> Result<Report, WorkError> {
+    async fn go(&mut self) -> Result<(), WorkError> {
         let engine = self.engine;
         let reading = async {
             tokio::try_join!(
@@ -168,7 +177,7 @@ impl Run<'_> {
         };
         // Nothing is written yet, so that reading may end anywhere.
         let Some(read) = self.options.cancel.run_until_cancelled(Box::pin(reading)).await else {
-            return Ok(self.report);
+            return Ok(());
         };
         let (mut source, mut target) = read?;
         self.report.users = source.users.len();
@@ -194,43 +203,50 @@ impl Run<'_> {
         let leavers = self.plan_absent(&source, &target, &groups).await?;
         let rules = RunRules { doubt: self.report.doubt.is_some(), ..self.gate(rules).await? };
         if self.options.mode == RunMode::DryRun {
-            return Ok(self.report);
+            return Ok(());
         }
-        self.apply("applying", items, &rules).await?;
-        if !leavers.is_empty() && !self.options.cancel.is_cancelled() {
+        let applied = self.apply("applying", items, &rules).await;
+        if applied.is_err() || self.options.cancel.is_cancelled() {
+            self.report.postpone(leavers.iter().map(|item| item.operations).sum());
+        } else if !leavers.is_empty() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply("applying", leavers, &rules).await?;
         }
-        self.close(&source, &target).await?;
-        Ok(self.report)
+        applied?;
+        self.close(&source, &target).await
     }
 
     /// Compares what is planned with the limits; kinds past theirs are held whole.
     async fn gate(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
         let counts = self.engine.store.counts(self.pair, now).await?;
-        let measure = Measure {
-            active_accounts: counts.active_links,
-            memberships: counts.memberships,
-            groups: counts.managed_groups,
+        // The accounts that a first run links and creates are there when its limits matter.
+        let first = self.options.first;
+        let planned = |verbs: [&str; 2]| {
+            verbs.iter().filter(|_| first).filter_map(|verb| self.report.planned.get(*verb)).sum::<u64>()
         };
-        let mut planned: HashMap<Limited, u32> = HashMap::new();
-        for line in &self.report.lines {
-            if let Some(kind) = line.operation.limited() {
-                *planned.entry(kind).or_default() += 1;
-            }
+        let measure = Measure {
+            active_accounts: counts.active_links + planned(["create", "adopt"]),
+            memberships: counts.memberships,
+            groups: counts.managed_groups + planned(["create_group", "adopt_group"]),
+        };
+        let limit = |kind| plan::limit(kind, &self.connector.policy.safety, measure);
+        if first {
+            rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
         }
-        for (kind, planned) in planned {
-            let limit = plan::limit(kind, &self.connector.policy.safety, measure);
+        for (kind, planned) in std::mem::take(&mut self.report.limited) {
+            let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));
             if planned.saturating_add(done) > limit {
                 rules.hold.insert(kind);
-                self.report.held_kinds.push(kind);
+                self.report.hold(kind);
+                if self.options.mode == RunMode::DryRun {
+                    self.report.held += usize::try_from(planned).unwrap_or(usize::MAX);
+                }
             }
         }
-        self.report.held_kinds.sort();
         Ok(rules)
     }
 }

@@ -1,15 +1,16 @@
 //! What a run makes of each user: in order, to be worked from what the walk saw, or to be looked at again.
 
 use super::{
-    Item, Report, Run,
+    Item, Run,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
     engine::{
         error::WorkError,
-        user::{View, fingerprint_of},
+        ledger::actions,
+        user::{View, Walked, fingerprint_of},
     },
-    model::{Account, AdoptRule, Link, Operation, RunMode, Subject},
+    model::{Account, Action, AdoptRule, HeldKind, Link, Linking, Operation, RunMode, Subject},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
@@ -19,8 +20,28 @@ use crate::{
 enum Verdict {
     InOrder,
     Nothing,
-    FromWalk(Box<View>),
-    LookAgain,
+    FromWalk(Box<View>, usize),
+    /// What was planned, to be accounted for when both sides were read again.
+    LookAgain(Vec<Action>),
+}
+
+impl Verdict {
+    /// The subject as it is to be worked, if it is.
+    fn item(self, planned: Planned, presence: &Presence) -> Option<Item> {
+        match self {
+            Self::InOrder | Self::Nothing => None,
+            Self::FromWalk(view, operations) => {
+                let walked = Walked { view: Some(*view), ..Walked::default() };
+                Some(Item { planned, walked, operations })
+            }
+            Self::LookAgain(expected) => {
+                let operations = expected.len();
+                let fingerprint = fingerprint_of(presence);
+                let walked = Walked { view: None, expected, fingerprint };
+                Some(Item { planned, walked, operations })
+            }
+        }
+    }
 }
 
 impl Run<'_> {
@@ -46,9 +67,7 @@ impl Run<'_> {
             let presence = Presence::Present(user);
             match self.plan_user(&presence, link, target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
-                Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { planned, view: Some(*view) }),
-                Verdict::LookAgain => items.push(Item { planned, view: None }),
+                verdict => items.extend(verdict.item(planned, &presence)),
             }
             // Put back, as it is read again later and a copy of each would cost as much as deciding.
             if let Presence::Present(user) = presence {
@@ -80,17 +99,14 @@ impl Run<'_> {
             let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
             let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
             if !active {
-                self.report.unchanged += 1;
                 self.in_order.push(planned);
                 continue;
             }
             let presence = self.engine.read_user(&self.connector, self.pair, &link.user).await?;
             match self.plan_user(&presence, Some(link), target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
-                Verdict::Nothing => {}
-                Verdict::FromWalk(_) | Verdict::LookAgain => {
-                    items.push(Item { planned, view: None });
-                }
+                // Who is gone is read once more before anything is sent.
+                verdict => items.extend(verdict.item(planned, &presence).map(Item::read_again)),
             }
         }
         Ok(items)
@@ -108,7 +124,7 @@ impl Run<'_> {
         let capabilities = &self.info.capabilities;
         let holder = plan::wanted_name(presence, link, account, capabilities)
             .map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
-        let decision = plan::decide(&Situation {
+        let situation = Situation {
             pair: self.pair,
             capabilities,
             presence,
@@ -121,30 +137,39 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
-        });
+        };
+        let mut decision = plan::decide(&situation);
         let view = || View {
             presence: presence.clone(),
             account: account.cloned(),
             holder: holder.clone(),
             walked: Some(target.began),
         };
+        let user = match presence {
+            Presence::Present(user) => Some(user),
+            Presence::Gone => None,
+        };
         let report = &mut self.report;
+        let mut forgone = false;
+        if let Decision::Plan(planned) = &mut decision {
+            let known = forgo_impossible(planned, target, presence, subject);
+            planned.findings.not_possible.extend(known);
+            forgone = report.doubt.is_some() && planned.forgo_removals();
+        }
+        let actions = actions(&decision, user);
+        for action in &actions {
+            let held = held_for(action, &decision);
+            report.plan(subject, action.clone(), held, || plan::cause(action, &situation));
+            report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
+        }
         match decision {
-            Decision::Plan(mut planned) => {
-                let known = forgo_impossible(&mut planned, target, presence, subject);
-                planned.findings.not_possible.extend(known);
-                let forgone = report.doubt.is_some() && planned.forgo_removals();
-                for operation in &planned.operations {
-                    report.plan(subject, operation);
-                }
-                Report::count(&mut report.planned, "join", planned.joins_after_create.len() as u64);
-                report.held += if self.options.mode == RunMode::DryRun { planned.holds.len() } else { 0 };
+            Decision::Plan(planned) => {
                 if planned.findings.protected.is_some() {
                     report.protected += 1;
                 }
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
-                report.not_possible.append(&mut planned.findings.not_possible);
-                report.doubts.append(&mut planned.findings.doubts);
+                report.not_possible.extend_once(planned.findings.not_possible);
+                report.doubts.extend_once(planned.findings.doubts);
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
                 // Somebody activated an account that we had deactivated: that is to be noted.
@@ -155,42 +180,43 @@ impl Run<'_> {
                     return Verdict::Nothing;
                 }
                 if nothing && forgotten {
-                    return Verdict::LookAgain;
+                    return Verdict::LookAgain(Vec::new());
                 }
                 if nothing {
-                    report.unchanged += usize::from(!told && planned.findings.protected.is_none());
+                    let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
+                    report.unchanged += usize::from(in_scope && !told && planned.findings.protected.is_none());
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
                 if removes || !planned.missing_groups.is_empty() {
-                    Verdict::LookAgain
+                    Verdict::LookAgain(actions)
                 } else {
-                    Verdict::FromWalk(Box::new(view()))
+                    Verdict::FromWalk(Box::new(view()), actions.len())
                 }
             }
             Decision::Adopt(account) => {
-                Report::count(&mut report.planned, "adopt", 1);
-                if self.options.mode == RunMode::DryRun {
-                    self.plan_adopted(presence, subject, &account, target, groups);
-                }
-                Verdict::FromWalk(Box::new(view()))
+                let verdict = Verdict::FromWalk(Box::new(view()), actions.len());
+                self.plan_adopted(presence, subject, &account, target, groups);
+                verdict
             }
             Decision::Conflict(text) => {
-                report.conflicts.push(text);
-                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain }
+                report.conflicts.push_once(text);
+                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) }
             }
             Decision::TakeOver(..)
             | Decision::LookAt(_)
             | Decision::WaitFor(_)
             | Decision::Later
             | Decision::Unlink => {
-                self.model_entangled(presence, link, subject);
-                Verdict::LookAgain
+                if actions.is_empty() {
+                    self.model_entangled(presence, link, subject);
+                }
+                Verdict::LookAgain(actions)
             }
         }
     }
 
-    /// What follows from adopting an account, for a dry run.
+    /// Plans what follows from adopting an account.
     fn plan_adopted(
         &mut self,
         presence: &Presence,
@@ -201,7 +227,7 @@ impl Run<'_> {
     ) {
         let Some(user) = subject.as_user() else { return };
         let link = Link { adopted: true, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
-        let planned = plan::decide(&Situation {
+        let situation = Situation {
             pair: self.pair,
             capabilities: &self.info.capabilities,
             presence,
@@ -214,12 +240,13 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
-        });
-        if let Decision::Plan(planned) = planned {
-            for operation in &planned.operations {
-                self.report.plan(subject, operation);
-            }
-            self.report.held += planned.holds.len();
+        };
+        let decision = plan::decide(&situation);
+        for action in actions(&decision, None) {
+            let held = held_for(&action, &decision);
+            let cause = plan::cause(&action, &situation);
+            self.report.plan(subject, action, held, || cause);
+            self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
         }
     }
 
@@ -230,12 +257,26 @@ impl Run<'_> {
         match link {
             Some(link) if link.name != login => {
                 let (account, name) = (link.account.clone(), link.name.clone());
-                self.report.plan(subject, &Operation::RenameUser { account, name, to: login });
+                let rename = Operation::RenameUser { account, name, to: login };
+                self.report.plan(subject, rename.into(), None, || "its login in Keycloak differs".to_owned());
             }
             Some(_) => {}
-            None => Report::count(&mut self.report.planned, "relink", 1),
+            None => {
+                let cause = || "the former user of this login was deleted".to_owned();
+                self.report.plan(subject, Action::relink(user, None), None, cause);
+            }
         }
     }
+}
+
+/// Why an action waits for approval, whatever the limits are, if it does.
+fn held_for(action: &Action, decision: &Decision) -> Option<HeldKind> {
+    let Decision::Plan(planned) = decision else { return None };
+    let holds = planned.holds.iter().find(|hold| match &hold.then {
+        Then::Do(operation) => action.operation() == Some(operation),
+        Then::Adopt(_) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
+    });
+    holds.map(|hold| hold.kind)
 }
 
 /// Takes out of a plan what is known to be impossible; gives the reasons.
