@@ -25,7 +25,7 @@ use usersync::{
 };
 
 const TOKEN: &str = "NjM0OTk3ODQ2-Jira-token";
-const HOOK: &str = "0123456789abcdef0123456789abcdef";
+const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A configuration that is right, without anything that has a default.
 const SMALL: &str = r#"[[target]]
@@ -678,10 +678,24 @@ fn each_mistake_has_its_place_and_its_words() {
         (small("jira.token", "."), "token_file: file . cannot be read: it is a directory"),
         (
             with_connector("hook_secret = \"short\""),
-            "usersync.toml:13:15: connector acme: hook_secret: 5 bytes are too short for a secret that signs; it needs 24\n    hook_secret = *******\n                  ^^^^^^^\n    make one with: openssl rand -hex 32",
+            "usersync.toml:13:15: connector acme: hook_secret: the secret does not begin with whsec_\n    hook_secret = *******\n                  ^^^^^^^\n    Make one and give it to Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"",
         ),
-        (with_connector("hook_secret = \"whsec_c2hvcnQ=\""), "hook_secret: 5 bytes are too short"),
-        (with_connector("hook_secret = \"whsec_!\""), "hook_secret: after whsec_ it is not base64"),
+        (
+            with_connector("hook_secret = \"whsec_c2hvcnQ=\""),
+            "hook_secret: the secret has 5 bytes and needs at least 24",
+        ),
+        (with_connector("hook_secret = \"whsec_!\""), "hook_secret: what follows whsec_ is not base64"),
+        (with_connector("hook_secret = \"'whsec_x'\""), "hook_secret: the secret is in quotes"),
+        (with_connector("hook_secret = \"A=whsec_x\""), "hook_secret: the secret is written as NAME=value"),
+        (with_connector("hook_secret = \"v1,tZ1I4/hDyg==\""), "hook_secret: this is a signature, not the secret"),
+        (
+            with_connector(&format!("hook_secret = \"{}\"", "0f".repeat(32))),
+            "hook_secret: the secret is hex, and must be whsec_ and base64",
+        ),
+        (
+            with_connector("accept_p2 = true\np2_secret = \"short\""),
+            "p2_secret: 5 bytes are too short for a secret that signs; it needs 24",
+        ),
         (
             with_connector("hook_secret_previous_file = \"hook.secret\""),
             "usersync.toml:13:29: connector acme: hook_secret_previous_file: there is a previous secret, but none in use",
@@ -987,6 +1001,16 @@ fn a_secret_says_where_it_is_and_never_what_it_is() {
     assert!(!shown.contains("hunter2"), "{shown}");
     let text = small("token_file = \"jira.token\"", "token = \"hunter2\"");
     assert!(!format!("{:#?}", Folder::new().load(&text).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_secret_with_a_byte_order_mark_is_refused_with_what_to_do() {
+    let folder = Folder::new();
+    folder.write("hook.secret", &format!("\u{feff}{HOOK}"));
+    let error = folder.load(&with_connector("hook_secret_file = \"hook.secret\"")).unwrap_err().to_string();
+    let expected = "hook.secret begins with a byte order mark. Save it as UTF-8 without one";
+    assert!(error.contains(expected) && error.contains("hook_secret_file: file"), "{error}");
+    assert!(!error.contains(HOOK), "{error}");
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn told(event: &NewEvent) -> String {
 const NOBODY: &str = "- it names no user or group";
 const ROLES: &str = "- roles are not mapped";
 const FAILED: &str = "- it tells of a failure, so nothing was changed";
+const LOGIN: &str = "- a sign-in without an identity provider changes no user";
 const ORGANISATIONS: &str = "- organisations are not mapped";
 const NO_MEMBER: &str = "- organisations are not mapped, and it does not tell the member's id";
 const DEFAULT_GROUP: &str = "- a default group is given to users made later; those who are there keep what they have";
@@ -101,7 +102,7 @@ fn every_event_of_administrators_says_whom_to_look_at() {
             ("role assign group", "CREATE REALM_ROLE_MAPPING", ROLES),
             ("role unassign", "DELETE REALM_ROLE_MAPPING", "user:8db44c67"),
             ("password reset by admin", "ACTION USER", "user:8db44c67"),
-            ("direct grant login", "LOGIN", "user:8db44c67"),
+            ("direct grant login", "LOGIN", LOGIN),
             ("direct grant login bad", "LOGIN_ERROR", FAILED),
             ("default group", "CREATE GROUP", DEFAULT_GROUP),
             ("user create default group", "CREATE USER", "user:f9d8332a"),
@@ -119,7 +120,7 @@ fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
         "keycloak-26.7.0-self-service-roles-organisations.json",
         &[
             ("self registration by form", "REGISTER", "user:2cc97a61"),
-            ("self registration by form", "LOGIN", "user:2cc97a61"),
+            ("self registration by form", "LOGIN", LOGIN),
             ("profile: name changed by the user", "UPDATE_PROFILE", "user:2cc97a61"),
             ("profile: e-mail changed by the user", "UPDATE_PROFILE", "user:2cc97a61"),
             ("profile: login changed by the user", "UPDATE_PROFILE", "user:2cc97a61"),
@@ -135,6 +136,32 @@ fn every_event_of_users_roles_and_organisations_says_whom_to_look_at() {
             ("user disabled then logs in", "LOGIN_ERROR", FAILED),
         ],
     );
+}
+
+/// Recorded from the listener's own jar in a real Keycloak: its user events name their user in `authDetails` alone.
+#[test]
+fn every_request_of_the_p2_listener_says_whom_to_look_at() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/p2-inc/keycloak-events-0.59.json");
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let requests = recorded["requests"].as_array().unwrap();
+    let decoded = decoded(requests);
+    let told: Vec<_> = decoded.iter().map(told).collect();
+    let expected = [
+        ("CREATE USER", "user:cf33ba90"),
+        ("LOGIN", LOGIN),
+        ("LOGIN", LOGIN),
+        ("UPDATE USER", "user:cf33ba90"),
+        ("UPDATE_PROFILE", "user:cf33ba90"),
+        ("LOGIN_ERROR", FAILED),
+        ("CREATE GROUP", "group:b07562a2"),
+        ("CREATE GROUP_MEMBERSHIP", "user:cf33ba90"),
+        ("DELETE USER", "user:cf33ba90"),
+    ];
+    assert_eq!(told, expected.map(|(kind, what)| format!("{kind}: {what}")));
+    for (request, event) in requests.iter().zip(&decoded) {
+        assert_eq!(Some(event.id.as_str()), request["id"].as_str());
+        assert!(!event.body.contains("127.0.0.1") && !event.body.contains("sessionId"), "{}", event.body);
+    }
 }
 
 #[test]

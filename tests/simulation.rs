@@ -94,8 +94,19 @@ macro_rules! scenarios {
 }
 
 /// Nothing goes wrong, and nothing is left to happen.
-const NONE: Budget =
-    Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 };
+const NONE: Budget = Budget {
+    change: 0,
+    early: 0,
+    lose: 0,
+    double: 0,
+    crash: 0,
+    timeout: 0,
+    fault: 0,
+    run: 0,
+    drift: 0,
+    store: 0,
+    hide: 0,
+};
 /// The process dies once, one request is left unanswered, one reading fails.
 const FAULTS: Budget = Budget { crash: 1, timeout: 1, fault: 1, ..NONE };
 
@@ -275,6 +286,27 @@ scenarios! {
             ],
             budget: Budget { change: 4, run: 1, ..FAULTS },
         };
+    store: 150, "the store fails for a while, three times, under workers and a full run",
+        ONE {
+            kinds: &[Toggle("u0"), Member("u0", "g0"), Born("u1"), Login("u1")],
+            budget: Budget { change: 4, store: 3, run: 1, ..NONE },
+        };
+    store_fault: 150, "the same with other faults, groups, and logins that are swapped",
+        TWO {
+            group_names: &["staff", "crew"],
+            kinds: &[Swap("u0", "u1"), Toggle("u0"), Member("u1", "g0"), GroupName("g0"), GroupBorn("g1"), Delete("u0")],
+            budget: Budget { change: 4, store: 3, run: 1, ..FAULTS },
+        };
+    hidden: 150, "the target does not find an account for a while; its user is switched off and on, deleted, renamed; runs",
+        TWO {
+            kinds: &[Toggle("u0"), Delete("u0"), Login("u0"), Member("u0", "g0"), Toggle("u1")],
+            budget: Budget { change: 4, hide: 2, run: 2, ..NONE },
+        };
+    hidden_fault: 150, "the same with faults",
+        TWO {
+            kinds: &[Toggle("u0"), Delete("u0"), Login("u0"), Member("u0", "g0"), Toggle("u1")],
+            budget: Budget { change: 4, hide: 2, run: 2, store: 1, ..FAULTS },
+        };
     gate: 60, "more leave than the safety gate lets through in an hour; full runs; faults",
         ONE {
             people: &[("u0", "x", &[]), ("u1", "y", &[]), ("u2", "z", &[]), ("u3", "w", &[]), ("u4", "v", &[])],
@@ -318,6 +350,11 @@ fn sabotage_no_second_look_after_an_early_event_is_noticed() {
 #[test]
 fn sabotage_a_ring_that_nobody_finds_is_noticed() {
     is_noticed(Sabotage::NoRings, &[all::ring]);
+}
+
+#[test]
+fn sabotage_a_claim_that_stays_when_its_ending_cannot_be_written_is_noticed() {
+    is_noticed(Sabotage::ClaimsStay, &[all::store]);
 }
 
 #[test]

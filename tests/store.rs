@@ -87,12 +87,16 @@ macro_rules! every_expectation {
                 several_are_written_down_together_and_unsent_ones_leave_no_change,
                 past_the_limit_nothing_is_sent_but_the_rest_is_written,
                 what_is_held_waits_for_a_decision,
-                a_rejection_stands_until_the_fingerprint_differs,
+                an_approval_is_used_up_by_success_or_a_refusal_for_good,
+                an_adoption_uses_its_approval_up,
+                a_rejection_that_is_withdrawn_puts_its_subject_back_to_work,
+                a_rejection_stands_while_the_same_is_planned,
                 an_approval_that_is_needed_no_more_is_withdrawn,
                 a_first_run_waits_for_approval,
                 an_approved_adopted_group_may_lose_members,
             }
             links: {
+                a_dropped_link_leaves_a_change_and_comes_back_with_its_account,
                 a_link_comes_back_as_it_was_written,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,

@@ -106,7 +106,10 @@ impl ChangesArgs {
 /// What was done, in a few words.
 pub(super) fn sentence(change: &Change) -> String {
     serde_json::from_value::<Operation>(change.after.clone()).map_or_else(
-        |_| format!("{} {}", change.verb.replace('_', " "), change.name),
+        |_| {
+            let why = change.after["why"].as_str().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{} {}{why}", change.verb.replace('_', " "), change.name)
+        },
         |operation| operation.to_string(),
     )
 }
@@ -115,7 +118,7 @@ pub(super) fn sentence(change: &Change) -> String {
 pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
         ChangeOutcome::Done => "done".to_owned(),
-        ChangeOutcome::Refused { why } => format!("refused: {why}"),
+        ChangeOutcome::Refused { why, .. } => format!("refused: {why}"),
         ChangeOutcome::FoundDone => "done; no answer came, found by looking".to_owned(),
         ChangeOutcome::FoundNotDone => "not done; no answer came, found by looking".to_owned(),
         ChangeOutcome::NotSeen => "not known; no answer came, and the target does not show it".to_owned(),

@@ -46,7 +46,8 @@ impl ConfigArgs {
         match self.command {
             Command::Check => return check(context),
             Command::Example => {
-                context.refuse_json("config example", "the example is TOML; for all keys: usersync config reference")?;
+                context
+                    .refuse_json("config example", "the example is TOML; for all keys: usersync config reference")?;
                 out.line(EXAMPLE.trim_end());
             }
             Command::Path => {

@@ -26,16 +26,19 @@ const SHOWN: usize = 50;
 Show what waits for a person, and decide.
 
 Held are: a connector's first run on a target, whatever goes past a limit of the safety gate, accounts and groups that \
-were there before, inactive accounts, administrators who left. Everything else goes on meanwhile. An approval is good \
-once, and what it sets free is planned anew from a fresh look; a rejection stands until the person's state in Keycloak \
-changes.",
+were there before, inactive accounts, administrators who left. Everything else goes on meanwhile.
+
+An approval is used up once the target did the operation or refused it for good; after a timeout, 429 or 5xx it still \
+stands. A rejection stands until the operation would do something else, or is not needed any more. A rejected operation \
+counts towards no limit. To end a rejection: usersync held withdraw ID.",
     after_help = "\
 Examples:
   usersync held list
   usersync held show 41
   usersync held approve 41 --note 'the whole department moved'
   usersync held approve 41 --item 7 --item 9
-  usersync held reject 41 --item 8"
+  usersync held reject 41 --item 8
+  usersync held withdraw 41 --item 8"
 )]
 pub(super) struct HeldArgs {
     #[command(subcommand)]
@@ -44,10 +47,10 @@ pub(super) struct HeldArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show held sets, the newest first
+    /// Show held sets that wait, and those with rejections that stand; the newest first
     #[command(after_help = "Example:\n  usersync held list --all")]
     List {
-        /// Also those that are decided
+        /// Also those that are over
         #[arg(long)]
         all: bool,
     },
@@ -66,9 +69,18 @@ Examples:
   usersync held approve 41
   usersync held approve 41 --item 7 --item 9 --note 'left the company'")]
     Approve(DecideArgs),
-    /// Leave it undone until the person's state in Keycloak changes
+    /// Leave it undone while it would do the same
     #[command(after_help = "Example:\n  usersync held reject 41 --item 8 --note 'is on leave'")]
     Reject(DecideArgs),
+    /// Withdraw rejections, so that the operations are planned again
+    #[command(after_help = "Example:\n  usersync held withdraw 41 --item 8")]
+    Withdraw {
+        /// The set's id
+        id: i64,
+        /// Only this item; may be given several times
+        #[arg(long = "item", value_name = "N")]
+        items: Vec<i64>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +102,7 @@ impl HeldArgs {
             Command::Show { id, limit } => show(context, id, limit).await,
             Command::Approve(args) => decide(context, args, true).await,
             Command::Reject(args) => decide(context, args, false).await,
+            Command::Withdraw { id, items } => withdraw(context, id, items).await,
         }
     }
 }
@@ -121,7 +134,8 @@ pub(super) fn size(set: &HeldSet) -> String {
 async fn list(context: &Context, all: bool) -> Outcome {
     let config = context.config()?;
     let opened = app::look(context, &config).await?;
-    let sets = opened.store.held_sets(!all).await?;
+    let mut sets = opened.store.held_sets(false).await?;
+    sets.retain(|set| all || set.open || set.rejected_items > 0);
     let out = &context.out;
     if out.json {
         out.document(&json!({ "held": sets }));
@@ -129,20 +143,29 @@ async fn list(context: &Context, all: bool) -> Outcome {
         out.say("0 held sets: nothing waits for a person.");
     } else {
         let rows = sets.iter().map(|set| {
-            vec![
-                set.id.to_string(),
-                set.pair.to_string(),
-                why(set.kind),
-                size(set),
-                out.when(set.since),
-                if set.open { "waits".to_owned() } else { set.decision.clone().unwrap_or_else(|| "closed".to_owned()) },
-            ]
+            vec![set.id.to_string(), set.pair.to_string(), why(set.kind), size(set), out.when(set.since), state(set)]
         });
         out.table(&["id", "where", "why", "what", "since", "state"], &[0], rows.collect());
-        out.say("Look at one: usersync held show ID   Decide: usersync held approve ID, usersync held reject ID");
+        out.say("Show one: usersync held show ID   Decide: usersync held approve ID, usersync held reject ID");
+        if sets.iter().any(|set| set.rejected_items > 0) {
+            out.say("End a rejection: usersync held withdraw ID");
+        }
     }
     let open = sets.iter().any(|set| set.open);
     Ok(if open { Exit::Held } else { Exit::Done })
+}
+
+fn state(set: &HeldSet) -> String {
+    let rejected = match set.rejected_items {
+        0 => None,
+        rejected => Some(format!("{} rejected", thin(rejected))),
+    };
+    match (set.open, rejected) {
+        (true, None) => "waits".to_owned(),
+        (true, Some(rejected)) => format!("waits, {rejected}"),
+        (false, Some(rejected)) => rejected,
+        (false, None) => set.decision.clone().unwrap_or_else(|| "closed".to_owned()),
+    }
 }
 
 async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
@@ -188,7 +211,8 @@ fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
                 HeldItemState::Approved => "approved, not done yet",
                 HeldItemState::Rejected => "rejected",
                 HeldItemState::Done => "done",
-                HeldItemState::Withdrawn => "not needed any more",
+                HeldItemState::Refused => "approved, refused by the target",
+                HeldItemState::Withdrawn => "withdrawn",
             };
             vec![
                 item.id.to_string(),
@@ -203,12 +227,45 @@ fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
     if items.len() > most {
         out.say(format!("and {} more: --limit 0", thin(items.len() - most)));
     }
+    if set.rejected_items > 0 {
+        out.say(format!("End the rejections: usersync held withdraw {0}   One item only: --item N", set.id));
+    }
     if set.open {
         out.say(format!(
             "Do it: usersync held approve {0}   Leave it: usersync held reject {0}   One of them: --item N",
             set.id
         ));
     }
+}
+
+/// An error where the set lacks one of these items.
+fn known_items(id: i64, items: &[i64], known: &[HeldItem]) -> Result<(), Failure> {
+    match items.iter().find(|item| !known.iter().any(|known| known.id == **item)) {
+        None => Ok(()),
+        Some(other) => Err(Failure::usage(format!(
+            "{other}: set {id} has no such item. Those that it has: usersync held show {id}"
+        ))),
+    }
+}
+
+async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
+    let config = context.config()?;
+    let opened = app::intend(context, &config).await?;
+    let (set, known) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
+    known_items(id, &items, &known)?;
+    let withdrawn = opened.store.withdraw_rejections(id, &items, &context.by(), context.out.now).await?;
+    opened.store.close().await;
+    let out = &context.out;
+    if out.json {
+        out.document(&json!({ "set": id, "withdrawn": withdrawn, "server": opened.server }));
+    } else if withdrawn == 0 {
+        out.say(format!("Set {id}: no rejection stands there; nothing was withdrawn. See: usersync held show {id}"));
+    } else {
+        out.say(format!("Withdrew {} of set {id} ({}).", count(withdrawn, "rejection", "rejections"), set.pair));
+        out.say("Within the limits the operations are done; past a limit they wait for approval again.");
+        out.say(app::who_works(opened.server.as_deref()));
+    }
+    Ok(if withdrawn == 0 { Exit::Problems } else { Exit::Done })
 }
 
 async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
@@ -222,11 +279,7 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
             "{id}: this set is closed: {decision}. Those that wait: usersync held list"
         )));
     }
-    if let Some(other) = items.iter().find(|item| !known.iter().any(|known| known.id == **item)) {
-        return Err(Failure::usage(format!(
-            "{other}: set {id} has no such item. Those that it has: usersync held show {id}"
-        )));
-    }
+    known_items(id, &items, &known)?;
     let decision = Decision { set: id, items, approve, by: context.by(), note };
     let decided = opened.store.decide(&decision, context.out.now).await?;
     opened.store.close().await;
@@ -253,7 +306,9 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
         (false, _) if set.kind == HeldKind::FirstRun => {
             out.say("The connector stays out of service on this target. To plan anew: usersync sync");
         }
-        (false, _) => out.say("They stay undone until the person's state in Keycloak changes."),
+        (false, _) => out.say(format!(
+            "A rejection stands while the operation would do the same. To end it: usersync held withdraw {id}"
+        )),
         (true, Some(pid)) => out.say(format!("The running server (pid {pid}) does it now, from a fresh look.")),
         (true, None) => out.say("No server runs: it is done, from a fresh look, by: usersync sync"),
     }

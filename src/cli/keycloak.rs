@@ -93,7 +93,7 @@ struct SetupArgs {
     /// The file for the client's secret
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
-    /// The file for the secret that events are signed with
+    /// The file for the secret that events are signed with: whsec_ and base64 of at least 24 bytes; made if missing
     #[arg(long, value_name = "FILE")]
     hook_secret_file: Option<PathBuf>,
     /// Show what would be done, and do none of it

@@ -67,6 +67,7 @@ looking! {
         fn still_held(&self, token: Token) -> bool;
         fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
         fn links(&self, pair: &Pair) -> Vec<Link>;
+        fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn linked_elsewhere(&self, pair: &Pair) -> BTreeMap<AccountId, ConnectorName>;
         fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;
         fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> Vec<UserId>;
@@ -83,6 +84,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
         fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
@@ -111,6 +113,7 @@ looking! {
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;
         fn decide(&self, decision: &Decision, now: Timestamp) -> usize;
         fn request(&self, request: &Request, by: &str, now: Timestamp) -> ();
         fn replay_events(&self, filter: &EventFilter, targets_of: &(dyn for<'a> Fn(&'a ConnectorName) -> Vec<TargetName> + Send + Sync), by: &str, now: Timestamp) -> (usize, usize);
@@ -121,6 +124,8 @@ looking! {
     async fn woken_after(&self, seen: u64) -> u64 {
         self.store.woken_after(seen).await
     }
+
+    fn abandon(&self, _: Token, _: Timestamp) {}
 
     fn outside_changes(&self) -> u64 {
         self.store.outside_changes()

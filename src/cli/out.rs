@@ -79,7 +79,15 @@ impl Out {
     pub fn new(json: bool, quiet: bool, no_colour: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let wanted = !no_colour && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, quiet, colour: terminal && wanted, terminal, zone: TimeZone::system(), now: Timestamp::now(), documented: Arc::default() }
+        Self {
+            json,
+            quiet,
+            colour: terminal && wanted,
+            terminal,
+            zone: TimeZone::system(),
+            now: Timestamp::now(),
+            documented: Arc::default(),
+        }
     }
 
     /// One line of the result for people. A reader who went away is no fault.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The verbs in the order in which they are shown, with what is counted.
-const VERBS: [(&str, &str, &str); 14] = [
+const VERBS: [(&str, &str, &str); 15] = [
     ("create_group", "group", "groups"),
     ("adopt_group", "group", "groups"),
     ("rename_group", "group", "groups"),
@@ -20,6 +20,7 @@ const VERBS: [(&str, &str, &str); 14] = [
     ("create", "user", "users"),
     ("adopt", "account", "accounts"),
     ("relink", "account", "accounts"),
+    ("drop_link", "link", "links"),
     ("update", "user", "users"),
     ("rename", "user", "users"),
     ("activate", "user", "users"),
@@ -44,6 +45,7 @@ pub(super) fn limited(kind: Limited) -> &'static str {
         Limited::ClearAttributes => "cleared attributes",
         Limited::DeleteGroup => "deletions of groups",
         Limited::Leave => "removed memberships",
+        Limited::DropLink => "dropped links",
     }
 }
 
@@ -96,7 +98,7 @@ fn short(action: &Action) -> String {
         Action::Write(operation) => operation,
         Action::Link(Linking::AdoptUser { account, .. }) => return account.login.clone(),
         Action::Link(Linking::RelinkUser { user, .. }) => return user.login.clone(),
-        Action::Link(Linking::AdoptGroup { name, .. }) => return name.clone(),
+        Action::Link(Linking::AdoptGroup { name, .. } | Linking::DropLink { name, .. }) => return name.clone(),
         Action::Link(Linking::AddCreated { group_name, name, .. }) => return format!("{name} to {group_name}"),
     };
     match operation {
@@ -268,13 +270,18 @@ mod tests {
             Operation::ActivateUser { account: account.clone(), name: login.clone(), gives: vec![] },
             Operation::DeactivateUser { account: account.clone(), name: login.clone(), takes: vec![] },
             Operation::DeleteUser { account: account.clone(), name: login.clone() },
-            Operation::AddMember { group: group.clone(), group_name: name.clone(), account: account.clone(), name: login.clone() },
+            Operation::AddMember {
+                group: group.clone(),
+                group_name: name.clone(),
+                account: account.clone(),
+                name: login.clone(),
+            },
             Operation::RemoveMember { group, group_name: name, account, name: login },
         ];
         for operation in operations {
             assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()), "{operation}");
         }
-        for verb in ["adopt", "relink", "adopt_group"] {
+        for verb in ["adopt", "relink", "adopt_group", "drop_link"] {
             assert!(VERBS.iter().any(|(known, ..)| *known == verb), "{verb}");
         }
         let operation = Action::Write(Operation::CreateGroup { name: "eng".into() });

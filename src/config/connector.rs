@@ -11,15 +11,12 @@ use super::{
     reader::Table,
     values::{self, Wrong, quoted},
 };
-use crate::model::TargetName;
+use crate::model::{SHORTEST_HOOK_SECRET, TargetName, hook_secret};
 
 const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
 const HOOK_SECRET: Forms = ["hook_secret", "hook_secret_file", "hook_secret_env"];
 const HOOK_PREVIOUS: Forms = ["hook_secret_previous", "hook_secret_previous_file", "hook_secret_previous_env"];
 const P2_SECRET: Forms = ["p2_secret", "p2_secret_file", "p2_secret_env"];
-
-/// Shorter ones can be guessed; the smallest that Standard Webhooks allows.
-const HOOK_SECRET_MIN_BYTES: usize = 24;
 
 /// What one table says: the connector, and the places of its targets' names for the checks across sections.
 pub(super) struct Written {
@@ -120,30 +117,28 @@ fn hook(table: &Table<'_>) -> HookConfig {
     HookConfig { secret, previous, p2: p2.filter(|_| accept_p2 == Some(true)) }
 }
 
-/// A secret that events are signed with: it must be long enough.
+/// A secret that events are signed with, where it is right.
 fn signing_secret(table: &Table<'_>, forms: Forms) -> Option<Secret> {
     let (secret, place) = secret(table, forms)?;
     // It was read a moment ago, so it can be read; if not, the next use tells.
     let Ok(value) = secret.read() else { return Some(secret) };
-    let problem = match key_length(value.expose_secret()) {
-        None => "after whsec_ it is not base64".to_owned(),
-        Some(length) if length < HOOK_SECRET_MIN_BYTES => {
-            format!("{length} bytes are too short for a secret that signs; it needs {HOOK_SECRET_MIN_BYTES}")
-        }
-        Some(_) => return Some(secret),
-    };
-    let wrong = Wrong::new(problem).help("make one with: openssl rand -hex 32");
+    let wrong = if forms == P2_SECRET { p2_mistake(value.expose_secret()) } else { mistake(value.expose_secret()) };
+    let Some(wrong) = wrong else { return Some(secret) };
     table.wrong(written_form(table, forms)?, place, wrong);
     None
 }
 
-/// The bytes that a secret is worth: `whsec_` and base64 as in Standard Webhooks, else the text itself.
-fn key_length(secret: &str) -> Option<usize> {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    match secret.strip_prefix("whsec_") {
-        None => Some(secret.len()),
-        Some(encoded) => STANDARD.decode(encoded).ok().map(|bytes| bytes.len()),
-    }
+fn mistake(secret: &str) -> Option<Wrong> {
+    let text = hook_secret(secret).err()?.to_string();
+    let (what, advice) = text.split_once(". ").unwrap_or((&text, ""));
+    Some(Wrong::new(what).help(advice))
+}
+
+/// The p2-inc listener signs with any text as it is.
+fn p2_mistake(secret: &str) -> Option<Wrong> {
+    let length = secret.trim().len();
+    let text = format!("{length} bytes are too short for a secret that signs; it needs {SHORTEST_HOOK_SECRET}");
+    (length < SHORTEST_HOOK_SECRET).then(|| Wrong::new(text).help("make one with: openssl rand -hex 32"))
 }
 
 fn schedule(table: &Table<'_>) -> Option<Schedule> {

@@ -111,6 +111,9 @@ impl Secret {
                 Zeroizing::new(env.get(name).ok_or_else(|| self.error("is not set, or is not text"))?)
             }
         };
+        if value.starts_with('\u{feff}') {
+            return Err(self.error("begins with a byte order mark. Save it as UTF-8 without one"));
+        }
         let value = value.trim_end_matches(['\n', '\r']);
         if value.is_empty() {
             return Err(self.error("is empty"));

@@ -15,7 +15,9 @@ use super::{
     retry,
 };
 use crate::{
-    model::{Action, ErrorClass, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject},
+    model::{
+        Action, ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Subject,
+    },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
     target::TargetInfo,
@@ -42,7 +44,8 @@ pub(super) struct RunRules {
 pub struct Worked {
     /// What was done, in order.
     pub done: Vec<Operation>,
-    /// Links that were made to accounts and groups that existed before, in order.
+    /// Links that were made to accounts and groups that existed before, or dropped because their accounts are gone, in
+    /// order.
     pub linked: Vec<Action>,
     /// Operations that wait for approval.
     pub held: Vec<NewHeldItem>,
@@ -80,11 +83,17 @@ pub(super) struct Case<'e> {
     pub claim: Claimed,
     /// The user's link as it is known by now; written with the next step.
     pub link: Option<Link>,
+    /// Whether the linked account is confirmed to be gone.
+    pub account_gone: bool,
     /// What the next step writes.
     pub step: Step,
     /// Whether a group was renamed, which the next step settles.
     renamed_group: bool,
     pub held: Vec<NewHeldItem>,
+    /// Decided items that are planned still, so that their decision stands.
+    pub decided_still: Vec<NewHeldItem>,
+    /// Whether what was read did not show all that decisions are about.
+    pub inconclusive: bool,
     pub worked: Worked,
     /// A fingerprint of the subject's state at the source.
     pub fingerprint: String,
@@ -113,9 +122,12 @@ impl<'e> Case<'e> {
             rules,
             claim,
             link,
+            account_gone: false,
             step: Step::default(),
             renamed_group: false,
             held: Vec::new(),
+            decided_still: Vec::new(),
+            inconclusive: rules.doubt,
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
@@ -190,37 +202,31 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// The item by which a person decided so, while that decision stands.
-    pub fn decision(&self, kind: HeldKind, key: &str, state: HeldItemState) -> Option<i64> {
-        self.claim
-            .decided
-            .iter()
-            .find(|item| {
-                item.state == state
-                    && item.item.kind == kind
-                    && item.item.key == key
-                    && (state != HeldItemState::Rejected || item.item.fingerprint == self.fingerprint)
-            })
-            .map(|item| item.id)
+    /// The approval of this, while it can be used.
+    pub fn approval(&self, item: &NewHeldItem) -> Option<i64> {
+        let approved = |decided: &&HeldItem| {
+            decided.state == HeldItemState::Approved
+                && decided.item.kind == item.kind
+                && decided.item.does_the_same(item)
+        };
+        self.claim.decided.iter().find(approved).map(|decided| decided.id)
     }
 
-    /// Whether a person said no to this while the user was as now, whatever it was held for.
-    pub fn is_rejected(&self, key: &str) -> bool {
-        self.claim.decided.iter().any(|decided| {
-            decided.state == HeldItemState::Rejected
-                && decided.item.key == key
-                && decided.item.fingerprint == self.fingerprint
-        })
-    }
-
-    /// Keeps an operation for a person, unless it was rejected and nothing changed since.
-    pub fn hold(&mut self, kind: HeldKind, key: &str, what: String) {
-        self.set_aside.insert(key.to_owned());
-        if self.decision(kind, key, HeldItemState::Rejected).is_some() {
-            return;
+    /// Whether an operator rejected this, whatever it was held for; the rejection stands while it is planned.
+    pub fn is_rejected(&mut self, item: &NewHeldItem) -> bool {
+        let rejected =
+            |decided: &&HeldItem| decided.state == HeldItemState::Rejected && decided.item.does_the_same(item);
+        let Some(decided) = self.claim.decided.iter().find(rejected) else { return false };
+        if !self.decided_still.contains(&decided.item) {
+            self.decided_still.push(decided.item.clone());
         }
-        let item = NewHeldItem { kind, what, key: key.to_owned(), fingerprint: self.fingerprint.clone() };
-        if !self.held.contains(&item) {
+        true
+    }
+
+    /// Keeps an operation for an operator's decision, unless it was rejected.
+    pub fn hold(&mut self, item: NewHeldItem) {
+        self.set_aside.insert(item.key.clone());
+        if !self.is_rejected(&item) && !self.held.contains(&item) {
             self.held.push(item);
         }
     }
@@ -246,7 +252,14 @@ impl<'e> Case<'e> {
     pub async fn complete(mut self) -> Result<Worked, Unfinished> {
         let written = async {
             self.worked.held.clone_from(&self.held);
-            let (last, held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
+            let (last, mut held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
+            held.append(&mut self.decided_still);
+            if self.inconclusive || !self.worked.findings.doubts.is_empty() {
+                // What was not read may need its decision again.
+                let stand = self.claim.decided.iter().map(|decided| &decided.item);
+                let missing: Vec<_> = stand.filter(|item| !held.contains(item)).cloned().collect();
+                held.extend(missing);
+            }
             let writing = self.changes_groups(&last).then(|| self.engine.writing_group());
             let now = self.engine.clock.now();
             let settle_at = now + self.engine.times.settle;
@@ -305,7 +318,8 @@ impl<'e> Case<'e> {
 
 impl Engine {
     /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
-    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) {
+    /// Whether its ending is written.
+    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) -> bool {
         let now = self.clock.now();
         if let (Ok(connector), Ok(port)) = (self.connector(&claim.pair.connector), self.target(&claim.pair.target)) {
             self.note_failure(connector, port, error);
@@ -334,11 +348,17 @@ impl Engine {
                 self.store.fail(claim.token, failure, now).await
             }
         };
-        match written {
-            Ok(()) | Err(StoreError::ClaimEnded) => {}
-            Err(error) => tracing::error!(subject = %claim.subject, "the end of a claim could not be written: {error}"),
-        }
         tracing::warn!(pair = %claim.pair, subject = %claim.subject, class = class.as_str(), attempt = failed, "{error}");
+        match written {
+            Ok(()) | Err(StoreError::ClaimEnded) => true,
+            Err(error) => {
+                tracing::error!(
+                    pair = %claim.pair, subject = %claim.subject,
+                    "{error}. The claim is released, and the task is retried once the store can be written."
+                );
+                false
+            }
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     model::{
-        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, HeldItemState, HeldKind, ManagedGroup, Operation,
-        Priority, Subject, TargetGroup, TargetGroupId, UserId,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewHeldItem, Operation, Priority,
+        Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -75,12 +75,7 @@ fn two_paths(name: &str) -> String {
 
 impl Engine {
     /// Works one claimed group.
-    pub(super) async fn work_group(
-        &self,
-        claim: Claimed,
-        id: GroupId,
-        rules: &RunRules,
-    ) -> Result<Worked, Unfinished> {
+    pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
             Ok(true) => case.complete().await,
@@ -284,18 +279,22 @@ impl Case<'_> {
             return self.manage(group, found, NameFrom::Target, managed.adopted, concerned).await;
         }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
-        let key = format!("adopt:{}", found.id);
-        if freely || self.decision(HeldKind::Adoption, &key, HeldItemState::Approved).is_some() {
-            let action = Action::adopt_group(group, &found);
-            self.worked.ledger.plan(action.clone(), &self.fingerprint);
+        let item = NewHeldItem::adoption(found.id.as_str(), format!("adopt the group {}", found.name));
+        let action = Action::adopt_group(group, &found);
+        self.worked.ledger.plan(action.clone(), &self.fingerprint);
+        if self.is_rejected(&item) {
+            self.set_aside.insert(item.key);
+            let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
+            return self.unmap(group, why, former).await;
+        }
+        if freely || self.approval(&item).is_some() {
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
             self.manage(group, found, NameFrom::Target, true, concerned).await?;
             self.worked.ledger.end(action.clone(), Fate::Done);
             self.worked.linked.push(action);
             return Ok(());
         }
-        self.worked.ledger.plan(Action::adopt_group(group, &found), &self.fingerprint);
-        self.hold(HeldKind::Adoption, &key, format!("adopt the group {}", found.name));
+        self.hold(item);
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
             .await
     }
@@ -330,6 +329,8 @@ impl Case<'_> {
             self.flush().await?;
         }
         self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+        // Why it feeds none says nothing of what was decided about the group that it might feed.
+        self.inconclusive = true;
         Ok(())
     }
 

@@ -142,6 +142,7 @@ fn key(action: &Action) -> String {
         Action::Link(Linking::AdoptUser { account, .. }) => format!("adopt:{}", account.id),
         Action::Link(Linking::AdoptGroup { group, .. }) => format!("adopt:{group}"),
         Action::Link(Linking::RelinkUser { .. }) => "relink".to_owned(),
+        Action::Link(Linking::DropLink { account, .. }) => format!("drop_link:{account}"),
     }
 }
 
@@ -245,6 +246,8 @@ fn is_membership(action: &Action) -> bool {
 /// Whether the account looks as if this took effect.
 fn already_so(action: &Action, account: Option<&Account>, case: &Case<'_>) -> bool {
     match action {
+        // Refused, as somebody has the login: whoever that was is linked by now.
+        Action::Write(Operation::CreateUser { .. }) => case.link.is_some(),
         Action::Write(operation) => shows(operation, account, case.info.capabilities.reads_email) == Some(true),
         Action::Link(Linking::AddCreated { group, .. }) => {
             account.and_then(|account| account.groups.as_ref()).is_some_and(|groups| groups.contains(group))

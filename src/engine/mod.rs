@@ -13,6 +13,7 @@ mod doubt;
 mod error;
 mod group;
 mod ledger;
+mod missing;
 mod ports;
 mod retry;
 mod run;

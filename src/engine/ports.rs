@@ -11,6 +11,7 @@ use super::{
     breaker::Breaker,
     clock::{Clock, Dice},
     error::WorkError,
+    run::EndedRun,
     times::EngineTimes,
 };
 use crate::{
@@ -108,6 +109,8 @@ pub struct Engine {
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
+    /// Runs whose end could not be written.
+    left_runs: Mutex<Vec<EndedRun>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -128,6 +131,7 @@ impl Engine {
             connectors: connectors.into_iter().map(|c| (c.name.clone(), Arc::new(c))).collect(),
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
+            left_runs: Mutex::default(),
             metrics: Arc::new(Metrics::new()),
         }
     }
@@ -305,6 +309,10 @@ impl Engine {
         tables.writing += 1;
         tables.kept.clear();
         WritingGroup(self)
+    }
+
+    pub(super) fn left_runs(&self) -> MutexGuard<'_, Vec<EndedRun>> {
+        self.left_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn group_tables(&self) -> MutexGuard<'_, GroupTables> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{case::Case, error::WorkError, ledger::Fate};
 use crate::{
-    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldItemState, HeldKind, IntentId, Operation, TargetGroupId},
+    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
     telemetry::metrics::Peer,
@@ -45,11 +45,10 @@ struct WrittenDown {
 impl Case<'_> {
     /// Writes an operation down, sends it, and notes how it ended.
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
-        let key = held_key(operation);
         self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
         let kind = operation.limited().map(HeldKind::Gate);
-        let approved_by = kind.and_then(|kind| self.decision(kind, &key, HeldItemState::Approved));
-        if let Some(not) = self.not_now(key, approved_by.is_some()) {
+        let approved_by = kind.and_then(|kind| self.approval(&held_item(kind, operation)));
+        if let Some(not) = self.not_now(operation, approved_by.is_some()) {
             return Ok(not);
         }
         let mut limit = None;
@@ -60,36 +59,38 @@ impl Case<'_> {
     }
 
     /// Why an operation is not to be sent, if so.
-    fn not_now(&mut self, key: String, approved: bool) -> Option<Sent> {
+    fn not_now(&mut self, operation: &Operation, approved: bool) -> Option<Sent> {
+        let key = held_key(operation);
         if self.set_aside.contains(&key) {
             return Some(Sent::Held);
         }
         if self.was_not_possible(&key) {
             return Some(Sent::NotPossible);
         }
-        if !approved && self.is_rejected(&key) {
+        // Its kind is of no matter here.
+        if !approved && self.is_rejected(&held_item(HeldKind::Activation, operation)) {
             self.set_aside.insert(key);
             return Some(Sent::Held);
         }
         None
     }
 
-    /// Sends an operation that waits for a person unless it was approved.
+    /// Sends an operation that waits for an operator unless it was approved.
     pub async fn send_if_approved(
         &mut self,
         kind: HeldKind,
         operation: &Operation,
         account: Option<&Account>,
     ) -> Result<Sent, WorkError> {
-        let key = held_key(operation);
-        if self.set_aside.contains(&key) {
+        let item = held_item(kind, operation);
+        if self.set_aside.contains(&item.key) {
             return Ok(Sent::Held);
         }
-        match self.decision(kind, &key, HeldItemState::Approved) {
-            Some(item) => self.send_within(operation, account, None, Some(item)).await,
-            None if self.was_not_possible(&key) => Ok(Sent::NotPossible),
+        match self.approval(&item) {
+            Some(approval) => self.send_within(operation, account, None, Some(approval)).await,
+            None if self.was_not_possible(&item.key) => Ok(Sent::NotPossible),
             None => {
-                self.hold(kind, &key, operation.to_string());
+                self.hold(item);
                 Ok(Sent::Held)
             }
         }
@@ -106,7 +107,7 @@ impl Case<'_> {
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
             if let Some(limited) = operation.limited() {
-                self.hold(HeldKind::Gate(limited), &held_key(operation), operation.to_string());
+                self.hold(held_item(HeldKind::Gate(limited), operation));
             }
             return Ok(Sent::Held);
         };
@@ -126,7 +127,7 @@ impl Case<'_> {
     ) -> Result<Sent, WorkError> {
         let mut wanted = Vec::with_capacity(joins.len());
         for join in joins {
-            if self.not_now(held_key(join), false).is_none() {
+            if self.not_now(join, false).is_none() {
                 wanted.push(join);
             }
         }
@@ -210,7 +211,7 @@ impl Case<'_> {
             // Nothing was done, and one of them is why; by itself each tells.
             Err(error) if is_about_one(error.kind) => return Ok((0..joins.len()).collect()),
             Err(error) => {
-                let refused = ChangeOutcome::Refused { why: error.text.clone() };
+                let refused = refusal(&error);
                 let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
                 self.step.settled.extend(settled);
                 self.flush().await?;
@@ -318,7 +319,7 @@ impl Case<'_> {
             }
             Err(error) => error,
         };
-        self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Refused { why: error.text.clone() } });
+        self.step.settled.push(Settled { intent, outcome: refusal(&error) });
         if error.kind == TargetErrorKind::NotPossible {
             self.keep_not_possible(held_key(operation), error.text.clone());
         }
@@ -378,6 +379,16 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
             | TargetErrorKind::NotPossible
             | TargetErrorKind::NotDone(ErrorClass::Permanent)
     )
+}
+
+/// How an operation ended that the target refused.
+fn refusal(error: &TargetError) -> ChangeOutcome {
+    ChangeOutcome::Refused { why: error.text.clone(), permanent: error.is_permanent() }
+}
+
+/// An operation as an operator decides about it.
+pub(super) fn held_item(kind: HeldKind, operation: &Operation) -> NewHeldItem {
+    NewHeldItem::operation(kind, operation, held_key(operation))
 }
 
 /// Tells several held operations of one subject apart.

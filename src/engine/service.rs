@@ -143,6 +143,7 @@ impl Shared {
     }
 
     async fn look_around(&self) -> Result<(), StoreError> {
+        self.engine.end_left_runs().await;
         let store = &self.engine.store;
         let mut around = Around { paused: store.paused().await?, ..Around::default() };
         around.paused.extend(self.options.disabled.iter().cloned());
@@ -312,6 +313,10 @@ impl Shared {
             }
             if let Err(error) = result {
                 tracing::error!(%pair, "{error}");
+                if matches!(error, WorkError::Store(_)) {
+                    // Nothing of the other side's stands in its way once the store can be written.
+                    next = Some((now, RunTrigger::Missed));
+                }
                 self.sleep(self.engine.times.after_failure).await;
             }
             if next.is_none() {

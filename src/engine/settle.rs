@@ -24,6 +24,11 @@ impl Case<'_> {
                     Some(self.port.target.group_named(to).await?.is_some_and(|found| found.id == *group))
                 }
                 Operation::DeleteGroup { name, .. } => Some(self.port.target.group_named(name).await?.is_none()),
+                // Missing is not gone: the account itself will show what became of it.
+                operation if account.is_none() && self.is_missing(operation) => {
+                    self.claim.intents.push(intent);
+                    continue;
+                }
                 operation => {
                     let other = match (operation.account(), account) {
                         (Some(id), Some(account)) if *id == account.id => Some(account.clone()),
@@ -45,6 +50,12 @@ impl Case<'_> {
         }
         self.flush().await?;
         Ok(linked)
+    }
+
+    /// Whether an operation is about the linked account, which is missing but not confirmed to be gone.
+    fn is_missing(&self, operation: &Operation) -> bool {
+        let linked = self.link.as_ref().map(|link| &link.account);
+        !self.account_gone && linked.is_some() && operation.account() == linked
     }
 
     /// Whether the account that was to be made is there and nobody else's: then it is ours, made by us.
@@ -97,9 +108,10 @@ impl Case<'_> {
     }
 }
 
-/// Whether an account looks as if the operation took effect; `None` where the target does not show it.
+/// Whether an account looks as if the operation took effect; `None` where the target does not show it, or does not find
+/// the account.
 pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
-    let Some(account) = account else { return Some(matches!(operation, Operation::DeleteUser { .. })) };
+    let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }).then_some(true) };
     let member = |group| account.groups.as_ref().map(|groups| groups.contains(group));
     match operation {
         Operation::UpdateUser { fields, .. } => {

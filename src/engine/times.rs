@@ -15,6 +15,10 @@ pub struct EngineTimes {
     pub gone_twice: SignedDuration,
     /// How long after a run's walk somebody is still addressed by the login that it saw.
     pub login_believed: SignedDuration,
+    /// How long an account has to be missing at the target before it is believed to be gone.
+    pub account_gone: SignedDuration,
+    /// When a missing account is read again first; the waits double until `account_gone`.
+    pub account_recheck: SignedDuration,
     /// How long a subject steps back when its account may be another's that is just being made.
     pub step_back: SignedDuration,
     /// How long a task waits for another one before it looks for itself.
@@ -37,6 +41,8 @@ impl Default for EngineTimes {
             settle: SignedDuration::from_secs(5),
             gone_twice: SignedDuration::from_secs(5),
             login_believed: SignedDuration::from_mins(1),
+            account_gone: SignedDuration::from_mins(10),
+            account_recheck: SignedDuration::from_secs(5),
             step_back: SignedDuration::from_secs(2),
             wait_at_most: SignedDuration::from_secs(60),
             retries: vec![
@@ -65,6 +71,8 @@ impl EngineTimes {
             settle: SignedDuration::from_millis(300),
             gone_twice: short,
             login_believed: short,
+            account_gone: SignedDuration::from_millis(200),
+            account_recheck: short,
             step_back: short,
             wait_at_most: SignedDuration::from_millis(500),
             retries: vec![short, SignedDuration::from_millis(200)],

@@ -10,9 +10,9 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, Action, AdoptRule, HeldItemState, Link, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
-    store::{Adopted, Claimed, Holder, LinkWrite},
+    store::{Adopted, Claimed, Holder},
     target::Applied,
 };
 
@@ -94,6 +94,7 @@ impl Case<'_> {
                 presence: &view.presence,
                 link: self.link.as_ref(),
                 account: view.account.as_ref(),
+                account_gone: self.account_gone,
                 holder: &view.holder,
                 groups: &groups,
                 attributes: self.connector.policy.attributes_of(&self.claim.pair.target),
@@ -138,6 +139,7 @@ impl Case<'_> {
     async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.connector.breaker.succeeded();
+        self.restore_dropped().await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(account.as_ref()).await?;
@@ -148,17 +150,22 @@ impl Case<'_> {
     }
 
     async fn read_account(&mut self) -> Result<Option<Account>, WorkError> {
-        let Some(link) = &self.link else { return Ok(None) };
-        let account = self.port.target.account(&link.account).await?;
-        match &account {
-            None => {
-                // Before a link is given up: is this still the server that we knew?
-                self.engine.probe(&self.port).await?;
-            }
-            Some(account) => {
+        let Some(id) = self.link.as_ref().map(|link| link.account.clone()) else { return Ok(None) };
+        let mut account = self.port.target.account(&id).await?;
+        self.account_gone = false;
+        if account.is_none() && self.is_missing_for_long().await? {
+            self.see_another_account().await?;
+            account = self.port.target.account(&id).await?;
+            self.account_gone = account.is_none();
+        }
+        match (&account, &self.link) {
+            (None, _) | (_, None) => {}
+            (Some(account), Some(link)) => {
+                let there_again = link.missing_since.is_some();
                 let known = (&link.name, link.deactivated_by_us);
-                if known != (&account.name, link.deactivated_by_us && !account.active) {
+                if there_again || known != (&account.name, link.deactivated_by_us && !account.active) {
                     if let Some(link) = self.link.as_mut() {
+                        link.missing_since = None;
                         link.name.clone_from(&account.name);
                         // Somebody activated it: whoever deactivates it next, it was not us.
                         link.deactivated_by_us &= !account.active;
@@ -211,7 +218,14 @@ impl Case<'_> {
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
-            Decision::Adopt(account) => self.take(&account, None, view).await,
+            Decision::Adopt(account) => {
+                let item = adoption(&account);
+                if self.is_rejected(&item) {
+                    self.set_aside.insert(item.key);
+                    return Ok(Round::Complete);
+                }
+                self.take(&account, None, view).await
+            }
             Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
             Decision::LookAt(owner) => {
                 self.ask_standing(&owner, view).await?;
@@ -226,10 +240,14 @@ impl Case<'_> {
                 self.defer(self.engine.times.step_back).await?;
                 Ok(Round::Released)
             }
-            Decision::Unlink => {
-                self.link = None;
-                self.step.link = Some(LinkWrite::Remove);
-                self.flush().await?;
+            Decision::Missing => {
+                self.recheck_missing().await?;
+                Ok(Round::Released)
+            }
+            Decision::DropLink => {
+                if !self.drop_link().await? {
+                    return Ok(Round::Complete);
+                }
                 view.account = None;
                 view.holder = NameHolder::NotAsked;
                 Ok(Round::Again)
@@ -247,8 +265,7 @@ impl Case<'_> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
         let relinked = from.is_some();
-        let link =
-            Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        let link = Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
                 self.note_linked(account, relinked, &view.presence);
@@ -355,12 +372,11 @@ impl Case<'_> {
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
-                    let key = format!("adopt:{}", account.id);
-                    if self.decision(*kind, &key, HeldItemState::Approved).is_some() {
+                    let item = adoption(account);
+                    if self.approval(&item).is_some() {
                         adopt = Some(account.clone());
                     } else {
-                        let state = if account.active { "" } else { ", which is inactive" };
-                        self.hold(*kind, &key, format!("adopt the account {}{state}", account.name));
+                        self.hold(item);
                     }
                 }
             }
@@ -371,6 +387,8 @@ impl Case<'_> {
         if progressed {
             return Ok(Round::Again);
         }
+        // A reading that does not show the groups says nothing of the decisions about them.
+        self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
         if planned.missing_groups.is_empty() {
             self.account_for(view.account.as_ref(), &planned.findings)?;
         }
@@ -393,6 +411,12 @@ impl Case<'_> {
         self.keep_link();
         self.note_seen(presence);
     }
+}
+
+/// Adopting an account, as an operator decides about it.
+pub(super) fn adoption(account: &Account) -> NewHeldItem {
+    let state = if account.active { "" } else { ", which is inactive" };
+    NewHeldItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
 }
 
 /// A fingerprint of a user's state at the source.

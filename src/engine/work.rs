@@ -11,12 +11,28 @@ use super::{
     user::Walked,
 };
 use crate::{
-    model::Subject,
+    model::{Subject, Token},
     store::{Claimed, StoreError},
 };
 
+/// Abandons a claim unless its ending was written: however the work ends, nobody is left with it.
+struct Unended<'e> {
+    engine: &'e Engine,
+    token: Token,
+    ended: bool,
+}
+
+impl Drop for Unended<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.engine.store.abandon(self.token, self.engine.clock.now());
+        }
+    }
+}
+
 impl Engine {
-    /// Works one claim to its end, and gives it back whatever happens.
+    /// Works one claim to its end. It is released whatever happens: also if its ending cannot be written, if the work
+    /// panics, or if this future is dropped.
     pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
         let (worked, error) = self.work_to_end(claim).await;
         error.map_or(Ok(worked), Err)
@@ -24,24 +40,34 @@ impl Engine {
 
     /// The same; also returns what was done before an error.
     pub async fn work_to_end(&self, claim: Claimed) -> (Worked, Option<WorkError>) {
-        match self.work_claim(claim, Walked::default(), &RunRules::default()).await {
-            Ok(worked) => (worked, None),
-            Err(Unfinished { claim, error, worked }) => {
-                if !matches!(error, WorkError::Store(StoreError::ClaimEnded)) {
-                    self.give_back(&claim, &error).await;
-                }
-                (worked, Some(error))
-            }
-        }
+        self.work_claim(claim, Walked::default(), &RunRules::default()).await
     }
 
-    /// Works one claim from what a walk saw, or from a look of its own. A panic ends only this piece of work.
+    /// The same, from what the walk of a full reconcile read or from a read of its own.
     pub(super) async fn work_claim(
         &self,
         claim: Claimed,
         walked: Walked,
         rules: &RunRules,
-    ) -> Result<Worked, Unfinished> {
+    ) -> (Worked, Option<WorkError>) {
+        let mut claimed = Unended { engine: self, token: claim.token, ended: false };
+        match self.work_guarded(claim, walked, rules).await {
+            Ok(worked) => {
+                claimed.ended = true;
+                (worked, None)
+            }
+            Err(Unfinished { error: error @ WorkError::Store(StoreError::ClaimEnded), worked, .. }) => {
+                (worked, Some(error))
+            }
+            Err(Unfinished { claim, error, worked }) => {
+                claimed.ended = self.give_back(&claim, &error).await;
+                (worked, Some(error))
+            }
+        }
+    }
+
+    /// A panic ends only this piece of work.
+    async fn work_guarded(&self, claim: Claimed, walked: Walked, rules: &RunRules) -> Result<Worked, Unfinished> {
         let kept = claim.clone();
         let work = async {
             match claim.subject.clone() {

@@ -44,6 +44,9 @@ const CLOCK_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 const LONGEST_ID: usize = 255;
 
+/// What p2-inc's listener puts before the type of a user event; before that of an admin event it is `admin.`.
+const P2_USER_EVENT: &str = "access.";
+
 /// For whom events are decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeContext<'a> {
@@ -162,10 +165,20 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
     NewEvent { id, kind: read.kind(), about: read.about(), occurred_at, body, hints, wants_run, settle, outcome }
 }
 
-/// Keycloak's id, else the sender's for this delivery, else a hash.
+/// Keycloak's id, else the sender's id of this delivery, else a hash of the body if it has a time, else a new id:
+/// without id and time, two equal bodies are two events.
 fn event_id(item: &Json<'_>, body: &str) -> String {
     let usable = |name| item.text(name).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(char::is_control));
-    usable("id").or_else(|| usable("uid")).map_or_else(|| hex::encode(Sha256::digest(body.as_bytes())), str::to_owned)
+    match usable("id").or_else(|| usable("uid")) {
+        Some(id) => id.to_owned(),
+        None if has_time(item) => hex::encode(Sha256::digest(body.as_bytes())),
+        None => uuid::Uuid::new_v4().to_string(),
+    }
+}
+
+/// Whether an event says when it happened. Java writes 0 for a time that was never set.
+fn has_time(item: &Json<'_>) -> bool {
+    matches!(item.get("time"), Some(Json::Number(millis)) if millis.as_f64().is_some_and(|millis| millis > 0.0))
 }
 
 fn occurred_at(item: &Json<'_>, now: Timestamp) -> Option<Timestamp> {
@@ -198,6 +211,7 @@ struct Read<'a> {
     user: Option<&'a str>,
     object: Option<Cow<'a, str>>,
     provider_type: Option<String>,
+    brokered: bool,
     failed: bool,
 }
 
@@ -211,11 +225,11 @@ impl<'a> Read<'a> {
             Some(_) => (Cow::Borrowed(""), Cow::Borrowed("")),
             None => operation_and_resource(item, kind),
         };
-        // In admin events of other senders `userId` is the administrator who acted.
-        let user = (user_event.is_some() || from_listener).then(|| item.text("userId")).flatten();
+        let user = user(item, kind, user_event.is_some(), from_listener);
         let (object, provider_type) = object(item, from_listener, path);
+        let brokered = item.get("details").and_then(|details| details.text("identity_provider")).is_some();
         let failed = item.text("error").is_some();
-        Self { from_listener, user_event, operation, resource, path, user, object, provider_type, failed }
+        Self { from_listener, user_event, operation, resource, path, user, object, provider_type, brokered, failed }
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -227,6 +241,7 @@ impl<'a> Read<'a> {
             user: self.user,
             object: self.object.as_deref(),
             provider_type: self.provider_type.as_deref(),
+            brokered: self.brokered,
             failed: self.failed,
             from_listener: self.from_listener,
         }
@@ -255,7 +270,7 @@ fn user_event_type<'a>(item: &'a Json<'_>, kind: &'a str) -> Option<&'a str> {
         Some("admin" | "model") => return None,
         _ => {}
     }
-    if let Some(kind) = kind.strip_prefix("access.") {
+    if let Some(kind) = kind.strip_prefix(P2_USER_EVENT) {
         return Some(kind);
     }
     let admin = item.text("operationType").is_some()
@@ -263,6 +278,16 @@ fn user_event_type<'a>(item: &'a Json<'_>, kind: &'a str) -> Option<&'a str> {
         || kind.starts_with("admin.")
         || kind.contains('-');
     (!admin).then_some(kind)
+}
+
+/// The user that an event is about; never the administrator who acted, whom admin events of other senders name.
+fn user<'a>(item: &'a Json<'_>, kind: &str, is_user_event: bool, from_listener: bool) -> Option<&'a str> {
+    match (is_user_event, from_listener) {
+        // p2-inc writes user events in the form of admin events: who signed in stands where else the actor stands.
+        (true, false) if kind.starts_with(P2_USER_EVENT) => item.get("authDetails")?.text("userId"),
+        (true, _) | (_, true) => item.text("userId"),
+        (false, false) => None,
+    }
 }
 
 /// Its own members, else `admin.USER-CREATE` or `USER-CREATE`.

@@ -10,14 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use sha2::Sha256;
 
+use crate::model::{BadHookSecret, HOOK_SECRET_PREFIX, hook_secret};
+
 /// How far the sender's clock and ours may be apart; the reference libraries of Standard Webhooks use the same.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-
-/// Fewer bytes than this make no secret.
-pub const SHORTEST_SECRET: usize = 24;
-
-/// What a secret of Standard Webhooks begins with.
-pub const SECRET_PREFIX: &str = "whsec_";
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -43,13 +39,12 @@ impl fmt::Debug for Verified<'_> {
     }
 }
 
-/// A secret that senders sign with.
-///
-/// Written `whsec_` and base64 it serves both forms: its decoded bytes sign Standard Webhooks, its text signs the p2
-/// form, which takes a secret's text as it is. Any other text serves the p2 form only.
+/// A secret that senders sign with, of one of the two forms.
 #[derive(Clone)]
 pub struct WebhookSecret {
+    /// The bytes that sign Standard Webhooks; `None`: the secret is of the p2 form.
     decoded: Option<SecretSlice<u8>>,
+    /// As written; the p2 form signs with it.
     text: SecretString,
 }
 
@@ -59,50 +54,24 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// Why a text is no secret; never holds the text.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum BadSecret {
-    /// It holds nothing.
-    #[error("the webhook secret is empty. Give one: usersync keycloak setup makes it")]
-    Empty,
-    /// What follows `whsec_` is not base64.
-    #[error("the webhook secret begins with whsec_, but what follows is not base64. Copy it again, whole")]
-    NotBase64,
-    /// It is too short to be safe.
-    #[error(
-        "the webhook secret has {0} bytes, and fewer than 24 can be guessed. Make a new one: usersync keycloak setup"
-    )]
-    TooShort(usize),
-}
-
 impl WebhookSecret {
-    /// Reads a secret as it is written in a file: surrounding space is not part of it.
-    pub fn parse(text: &SecretString) -> Result<Self, BadSecret> {
-        let text = text.expose_secret().trim();
-        if text.is_empty() {
-            return Err(BadSecret::Empty);
+    /// Reads a secret of Standard Webhooks as it is written in a file.
+    pub fn parse(text: &SecretString) -> Result<Self, BadHookSecret> {
+        let decoded = hook_secret(text.expose_secret())?;
+        Ok(Self { decoded: Some(decoded), text: text.expose_secret().trim().into() })
+    }
+
+    /// Reads a secret of the p2 form: any text, whose bytes sign as they are. Blanks around it are not part of it.
+    pub fn parse_p2(text: &SecretString) -> Result<Self, BadHookSecret> {
+        match text.expose_secret().trim() {
+            "" => Err(BadHookSecret::Empty),
+            text => Ok(Self { decoded: None, text: text.into() }),
         }
-        let decoded = match text.strip_prefix(SECRET_PREFIX) {
-            None => None,
-            Some(encoded) => {
-                let bytes = STANDARD.decode(encoded).map_err(|_| BadSecret::NotBase64)?;
-                if bytes.len() < SHORTEST_SECRET {
-                    return Err(BadSecret::TooShort(bytes.len()));
-                }
-                Some(bytes.into())
-            }
-        };
-        Ok(Self { decoded, text: text.into() })
     }
 
     /// A new secret of 32 random bytes, as text.
     pub fn generate() -> SecretString {
-        format!("{SECRET_PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())).into()
-    }
-
-    /// Whether it is of the kind that only the p2 form takes, and shorter than advisable: worth a warning at start.
-    pub fn is_short(&self) -> bool {
-        self.decoded.is_none() && self.text.expose_secret().len() < SHORTEST_SECRET
+        format!("{HOOK_SECRET_PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())).into()
     }
 
     /// The headers' values that a sender of Standard Webhooks adds: for tests, the sandbox and the demo.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, GroupState, Operation, TargetGroup, TargetGroupId, UserState};
+use super::{Account, AccountId, GroupState, Operation, TargetGroup, TargetGroupId, UserState};
 
 /// One side of a link: a user at the source, or an account at a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ pub enum Linking {
         /// The account at the target; `None` in a plan, where it is not known yet.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         account: Option<Party>,
+    },
+    /// Drop the link to an account that is gone.
+    DropLink {
+        /// The account's id.
+        account: AccountId,
+        /// Its login as last seen.
+        name: String,
     },
     /// Manage a group that existed before usersync.
     AdoptGroup {
@@ -106,11 +113,7 @@ impl Action {
 
     /// Manages this group for the source group.
     pub fn adopt_group(source: &GroupState, group: &TargetGroup) -> Self {
-        Self::Link(Linking::AdoptGroup {
-            path: source.path.clone(),
-            group: group.id.clone(),
-            name: group.name.clone(),
-        })
+        Self::Link(Linking::AdoptGroup { path: source.path.clone(), group: group.id.clone(), name: group.name.clone() })
     }
 
     /// The word under which it is counted.
@@ -119,6 +122,7 @@ impl Action {
             Self::Write(operation) => operation.verb(),
             Self::Link(Linking::AdoptUser { .. }) => "adopt",
             Self::Link(Linking::RelinkUser { .. }) => "relink",
+            Self::Link(Linking::DropLink { .. }) => "drop_link",
             Self::Link(Linking::AdoptGroup { .. }) => "adopt_group",
             Self::Link(Linking::AddCreated { .. }) => "join",
         }
@@ -156,6 +160,7 @@ impl fmt::Display for Action {
             Self::Link(Linking::RelinkUser { user, account: Some(account) }) => {
                 write!(f, "relink {account} to user {user}")
             }
+            Self::Link(Linking::DropLink { name, .. }) => write!(f, "drop the link to {name}"),
             Self::Link(Linking::AdoptGroup { path, name, .. }) => write!(f, "adopt group {name} for {path}"),
             Self::Link(Linking::AddCreated { group_name, name, .. }) => write!(f, "join {name} to {group_name}"),
         }

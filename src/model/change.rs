@@ -36,6 +36,9 @@ pub enum ChangeOutcome {
     Refused {
         /// The reason.
         why: String,
+        /// Whether the same call would be refused again.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        permanent: bool,
     },
     /// No answer came; looking found it done.
     FoundDone,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Limited, Pair, Subject};
+use super::{AccountId, Limited, Operation, Pair, Subject};
 
 /// Why operations wait for a person. Each kind has at most one open set for a pair; later ones join it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,11 +31,13 @@ pub enum HeldItemState {
     Open,
     /// May be done, once.
     Approved,
-    /// Not to be done until the subject's state at the source changes.
+    /// Not to be done while it would do the same.
     Rejected,
     /// Was approved and is done.
     Done,
-    /// A later look found that it is not needed any more.
+    /// Was approved, and the target refused it for good.
+    Refused,
+    /// Not needed any more, or its rejection was withdrawn.
     Withdrawn,
 }
 
@@ -48,8 +50,34 @@ pub struct NewHeldItem {
     pub what: String,
     /// Distinguishes several of one kind for one subject: `create`, `join:GROUP`, …
     pub key: String,
-    /// A fingerprint of the subject's state at the source: a rejection stands while it is the same.
+    /// What would be done, and to which account: a decision stands while it is the same.
     pub fingerprint: String,
+}
+
+impl NewHeldItem {
+    /// An operation, under the key that tells it apart from others of its subject.
+    pub fn operation(kind: HeldKind, operation: &Operation, key: String) -> Self {
+        let account = operation.account().map_or("", AccountId::as_str);
+        let fingerprint = format!("{key}@{account}");
+        Self { kind, what: operation.to_string(), key, fingerprint }
+    }
+
+    /// Adopting the account or group with this stable id.
+    pub fn adoption(id: &str, what: String) -> Self {
+        let key = adoption_key(id);
+        let fingerprint = format!("{key}@");
+        Self { kind: HeldKind::Adoption, what, key, fingerprint }
+    }
+
+    /// Whether a decision about `other` is one about this, whatever either is held for.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.fingerprint == other.fingerprint
+    }
+}
+
+/// The key of an adoption.
+pub fn adoption_key(id: &str) -> String {
+    format!("adopt:{id}")
 }
 
 /// One held operation.
@@ -103,6 +131,8 @@ pub struct HeldSet {
     pub decision: Option<String>,
     /// Items that are open.
     pub open_items: i64,
+    /// Items whose rejection stands.
+    pub rejected_items: i64,
     /// Items in all.
     pub items: i64,
 }

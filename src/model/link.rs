@@ -66,6 +66,9 @@ pub struct Link {
     pub given: BTreeSet<TargetGroupId>,
     /// Whether the account was there before us.
     pub adopted: bool,
+    /// When the account was first missed at the target; `None` while it is there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub missing_since: Option<Timestamp>,
 }
 
 /// A group of a target that usersync manages.
@@ -126,6 +129,7 @@ impl Link {
             taken: BTreeSet::new(),
             given: BTreeSet::new(),
             adopted: false,
+            missing_since: None,
         }
     }
 }

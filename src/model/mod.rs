@@ -6,6 +6,7 @@ mod change;
 mod connector;
 mod event;
 mod held;
+mod hook_secret;
 mod ids;
 mod link;
 mod operation;
@@ -27,7 +28,8 @@ pub use action::{Action, Linking, Party};
 pub use change::{Cause, Change, ChangeOutcome};
 pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use event::{EventOutcome, EventRecord, NewEvent};
-pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible};
+pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible, adoption_key};
+pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
     AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token,
     UserId,

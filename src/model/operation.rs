@@ -162,11 +162,13 @@ pub enum Limited {
     DeleteGroup,
     /// Removing memberships.
     Leave,
+    /// Dropping links whose accounts are gone, so that new accounts are created.
+    DropLink,
 }
 
 impl Limited {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Deactivate,
         Self::Delete,
         Self::Rename,
@@ -174,6 +176,7 @@ impl Limited {
         Self::ClearAttributes,
         Self::DeleteGroup,
         Self::Leave,
+        Self::DropLink,
     ];
 
     /// The word in the store and on the screen.
@@ -186,6 +189,7 @@ impl Limited {
             Self::ClearAttributes => "clear_attributes",
             Self::DeleteGroup => "delete_group",
             Self::Leave => "leave",
+            Self::DropLink => "drop_link",
         }
     }
 }

@@ -16,7 +16,10 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
         Action::Write(operation) => operation,
         Action::Link(Linking::AdoptUser { .. }) => return "the account has the user's login".to_owned(),
         Action::Link(Linking::RelinkUser { .. }) => return "the former user of this login was deleted".to_owned(),
-        Action::Link(Linking::AdoptGroup { .. }) => return "the group has the name of the group in Keycloak".to_owned(),
+        Action::Link(Linking::DropLink { .. }) => return "its account is gone".to_owned(),
+        Action::Link(Linking::AdoptGroup { .. }) => {
+            return "the group has the name of the group in Keycloak".to_owned();
+        }
         Action::Link(Linking::AddCreated { group, .. }) => return sources(present, situation, group),
     };
     match operation {
@@ -52,7 +55,11 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
     };
     let paths: Vec<&str> =
         user.into_iter().flat_map(|user| &user.groups).filter(feeds).map(|group| group.path.as_str()).collect();
-    if paths.is_empty() { "member in Keycloak".to_owned() } else { format!("member of {} in Keycloak", paths.join(", ")) }
+    if paths.is_empty() {
+        "member in Keycloak".to_owned()
+    } else {
+        format!("member of {} in Keycloak", paths.join(", "))
+    }
 }
 
 /// Whether fields differ because Keycloak changed, or because the target did.

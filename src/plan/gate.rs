@@ -23,9 +23,12 @@ pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
         Limited::Leave => (measure.memberships, safety.leave_percent),
         Limited::DeleteGroup => (measure.groups, safety.percent),
-        Limited::Deactivate | Limited::Delete | Limited::Rename | Limited::ChangeEmail | Limited::ClearAttributes => {
-            (measure.active_accounts, safety.percent)
-        }
+        Limited::Deactivate
+        | Limited::Delete
+        | Limited::Rename
+        | Limited::ChangeEmail
+        | Limited::ClearAttributes
+        | Limited::DropLink => (measure.active_accounts, safety.percent),
     };
     #[expect(
         clippy::cast_precision_loss,

@@ -81,6 +81,7 @@ impl Case {
             presence,
             link: link.as_ref(),
             account: account.as_ref(),
+            account_gone: false,
             holder: &NameHolder::Free,
             groups: &table(),
             attributes: &RULES,
@@ -299,6 +300,7 @@ fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Accoun
         presence: &Presence::Present(user),
         link: Some(link),
         account: Some(account),
+        account_gone: false,
         holder: &NameHolder::Own,
         groups: &table(),
         attributes: &RULES,
@@ -396,6 +398,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
             presence: &Presence::Present(user.clone()),
             link: Some(link),
             account: Some(account),
+            account_gone: false,
             holder: &NameHolder::Own,
             groups: &table(),
             attributes: &RULES,
@@ -415,4 +418,28 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
     let mut written = link;
     written.written.email = Some("old@example.org".into());
     assert!(told(&account, &written).contains("e-mail address"));
+}
+
+#[test]
+fn a_link_is_dropped_only_if_its_account_is_confirmed_to_be_gone() {
+    let link = Link::new("1".into(), "a".into(), "alice");
+    let decide = |account_gone| {
+        decide(&Situation {
+            pair: &pair(),
+            capabilities: &capabilities(),
+            presence: &Presence::Gone,
+            link: Some(&link),
+            account: None,
+            account_gone,
+            holder: &NameHolder::NotAsked,
+            groups: &table(),
+            attributes: &RULES,
+            adopt_freely: true,
+            wanted_by_other: false,
+            in_ring: false,
+            own_login: "usersync",
+        })
+    };
+    assert_eq!(decide(false), Decision::Missing);
+    assert_eq!(decide(true), Decision::DropLink);
 }

@@ -71,8 +71,10 @@ pub struct Situation<'a> {
     pub presence: &'a Presence,
     /// The user's link.
     pub link: Option<&'a Link>,
-    /// The linked account; `None` beside a link: it is not there any more.
+    /// The linked account; `None` beside a link: it was not found.
     pub account: Option<&'a Account>,
+    /// Whether a linked account that was not found is confirmed to be gone.
+    pub account_gone: bool,
     /// Who holds the login that the user should have, see [`wanted_name`].
     pub holder: &'a NameHolder,
     /// The groups of the pair.
@@ -169,8 +171,10 @@ pub enum Decision {
     WaitFor(UserId),
     /// The account may be another's that is just being made: back to the queue.
     Later,
-    /// The linked account is gone from the target: the link goes, then decide again.
-    Unlink,
+    /// The linked account was not found, which alone proves nothing: read it again later.
+    Missing,
+    /// The linked account is confirmed to be gone: drop the link, then decide again.
+    DropLink,
     /// Two candidates; waits for a person.
     Conflict(String),
 }
@@ -207,7 +211,8 @@ pub fn wanted_name(
 pub fn decide(situation: &Situation<'_>) -> Decision {
     match (situation.link, situation.account) {
         (None, _) => decide_unlinked(situation),
-        (Some(_), None) => Decision::Unlink,
+        (Some(_), None) if situation.account_gone => Decision::DropLink,
+        (Some(_), None) => Decision::Missing,
         (Some(link), Some(account)) => decide_linked(situation, link, account),
     }
 }

@@ -66,10 +66,12 @@ pub struct Claimed {
     pub caused_at: Timestamp,
     /// The user's link, its account being claimed too.
     pub link: Option<Link>,
+    /// Links of a user without one that were dropped because their accounts were gone, the newest first.
+    pub dropped: Vec<Link>,
     /// Open intents of the subject or of its account, left behind by claims that ended; none of them can arrive any more.
     pub intents: Vec<OpenIntent>,
-    /// Held items of the subject that a person decided: approved ones may be done once, rejected ones stand while the
-    /// fingerprint is the same.
+    /// Held items of the subject that an operator decided; a decision stands while the fingerprint is the same. Approved
+    /// ones may be done once.
     pub decided: Vec<HeldItem>,
     /// What is known to be impossible for it: not sent again while its state at the source is the same.
     pub not_possible: Vec<NotPossible>,
@@ -111,7 +113,7 @@ pub struct NewIntent {
     pub arrives_until: Timestamp,
     /// Past how many of its kind in the rolling hour it is held; `None` where it is not limited, or approved.
     pub limit: Option<u32>,
-    /// The held item that approves it, which is thereby used up.
+    /// The held item that approves it; used up once it took effect or was refused for good.
     pub approved_by: Option<i64>,
 }
 
@@ -132,6 +134,16 @@ pub enum LinkWrite {
     Put(Link),
     /// Taken away (its account is gone).
     Remove,
+    /// Dropped, because its account is confirmed to be gone. It leaves a change, and is kept as it was for an account
+    /// that comes back, see [`Claimed::dropped`].
+    Drop {
+        /// The reason.
+        why: String,
+        /// Hourly limit; `None`: unlimited or approved. Past it nothing is dropped.
+        limit: Option<u32>,
+        /// The held item that approves it, which is thereby used up.
+        approved_by: Option<i64>,
+    },
 }
 
 /// Where the name comes from that is written of a target's group.
@@ -410,6 +422,9 @@ pub struct PairCounts {
     pub dead: u64,
     /// Links.
     pub links: u64,
+    /// Links whose accounts are missing at the target.
+    #[serde(default)]
+    pub missing: u64,
     /// Links whose account was not deactivated by us: what the safety gate counts as active.
     pub active_links: u64,
     /// Memberships that we gave.
@@ -549,10 +564,14 @@ pub trait Store: Send + Sync {
     /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
+    /// Ends a claim whose ending was not written: the store refused it, the work panicked, or its caller was dropped. Its
+    /// subject's task is raised with the next write that succeeds. A claim that has ended stays as it is. [6]
+    fn abandon(&self, token: Token, now: Timestamp);
+
     /// The work is done: takes a last step, which sends nothing; unless that is refused records a look, releases the claim, ends the task if its generation is the claimed one (else
     /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
     /// name woke them then, and with others they would take turns without end. The subject's open held items become
-    /// exactly `held`; those that are not among them are withdrawn, as are approvals that were not used. A task marked
+    /// exactly `held`; those that are not among them are withdrawn, as are decisions about others. A task marked
     /// to settle becomes ready again at `settle_at`.
     async fn complete(
         &self,
@@ -591,6 +610,9 @@ pub trait Store: Send + Sync {
 
     /// All links of a pair.
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
+
+    /// Links of a pair that were dropped because their accounts were gone, the newest first.
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
 
     /// Accounts of this target that other connectors link, and which ones.
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;
@@ -680,8 +702,12 @@ pub trait Store: Send + Sync {
     async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity>;
 
     /// Pins the source's identity again, whose realm was found to be the same with another service account.
-    async fn repin_source(&self, connector: &ConnectorName, identity: &SourceIdentity, now: Timestamp)
-    -> StoreResult<()>;
+    async fn repin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+        now: Timestamp,
+    ) -> StoreResult<()>;
 
     /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
     /// known, if it is.
@@ -729,6 +755,13 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// Withdraws rejections of a set, all or these; their subjects' tasks are raised, so that they are planned again.
+    /// Returns how many.
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
+
+    /// Items of a pair that are open, approved and not done, or rejected.
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>>;
 
     /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
     /// not counted.

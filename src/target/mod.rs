@@ -95,6 +95,11 @@ pub enum TargetErrorKind {
 }
 
 impl TargetError {
+    /// Whether the same call would be refused again.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self.kind, TargetErrorKind::NotPossible | TargetErrorKind::NotDone(ErrorClass::Permanent))
+    }
+
     /// The class under which the error is counted and retried.
     pub fn class(&self) -> ErrorClass {
         match self.kind {

@@ -7,7 +7,10 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::keycloak::signature::{SignatureError, SignatureHeaders, Verified, WebhookSecret, verify};
+use crate::{
+    keycloak::signature::{SignatureError, SignatureHeaders, Verified, WebhookSecret, verify},
+    model::BadHookSecret,
+};
 
 /// Reads one secret as it is now, or says why it cannot; no secret in the text.
 pub type ReadSecret = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
@@ -83,15 +86,18 @@ impl HookSecrets {
     }
 
     fn read_blocking(&self) {
-        let standard = self.standard.iter().filter_map(read).collect();
-        let p2 = self.p2.iter().filter_map(read).collect();
+        let standard = self.standard.iter().filter_map(|secret| read(secret, WebhookSecret::parse)).collect();
+        let p2 = self.p2.iter().filter_map(|secret| read(secret, WebhookSecret::parse_p2)).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         *known = Known { standard: Arc::new(standard), p2: Arc::new(p2), read_at: Some(Instant::now()) };
     }
 }
 
-fn read(secret: &ReadSecret) -> Option<WebhookSecret> {
-    let parsed = secret().and_then(|text| WebhookSecret::parse(&text).map_err(|error| error.to_string()));
+fn read(
+    secret: &ReadSecret,
+    parse: impl Fn(&SecretString) -> Result<WebhookSecret, BadHookSecret>,
+) -> Option<WebhookSecret> {
+    let parsed = secret().and_then(|text| parse(&text).map_err(|error| error.to_string()));
     parsed.inspect_err(|why| tracing::error!("a hook secret cannot be used: {why}")).ok()
 }
 

@@ -203,7 +203,9 @@ async fn a_plan_lists_every_operation_with_its_cause_and_its_counts_add_up() {
         if upset {
             let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::Approved) };
             Box::pin(desk.engine.do_first_run(&pair(), &options)).await.expect("the first run ends well");
-            desk.realm.import_users((3..STAFF).map(|number| NewUser::named(format!("staff{number}")))).expect("imported");
+            desk.realm
+                .import_users((3..STAFF).map(|number| NewUser::named(format!("staff{number}"))))
+                .expect("imported");
             desk.run().await.expect("a run");
             desk.upset().await;
         }
@@ -270,8 +272,12 @@ async fn a_membership_that_was_planned_and_not_done_is_reported_by_the_run() {
         "key": account.key, "name": "staff3", "displayName": account.display_name, "emailAddress": account.email,
         "active": true, "applicationRoles": { "size": 1, "items": [{ "key": "jira-software", "name": "Jira" }] },
     });
-    desk.jira.faults.add(Fault::status(200, body.to_string()).header("content-type", "application/json").method("GET")
-        .path(format!("user?key={}", account.key)));
+    desk.jira.faults.add(
+        Fault::status(200, body.to_string())
+            .header("content-type", "application/json")
+            .method("GET")
+            .path(format!("user?key={}", account.key)),
+    );
     let report = desk.run().await.expect("the run ends");
     assert!(desk.jira.snapshot().groups["staff"].contains("staff3"), "it was not done");
     assert!(report.has_problems(), "{report:#?}");

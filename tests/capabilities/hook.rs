@@ -97,7 +97,7 @@ impl Listener {
 
     async fn post_p2(&self, connector: &str, secret: &str, body: &Value) -> Response {
         let body = body.to_string();
-        let tag = WebhookSecret::parse(&secret.into()).unwrap().sign_p2(body.as_bytes()).unwrap();
+        let tag = WebhookSecret::parse_p2(&secret.into()).unwrap().sign_p2(body.as_bytes()).unwrap();
         let request = reqwest::Client::new().post(self.url(connector)).body(body);
         let request = request.header("content-type", "application/json").header("X-Keycloak-Signature", tag);
         request.send().await.unwrap()

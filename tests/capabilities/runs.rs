@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use usersync::{
     engine::RunOptions,
-    model::{Change, FirstRun, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
+    model::{Change, FirstRun, HeldItemState, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
     sandbox::{
         Fault,
         house::House,
@@ -78,8 +78,7 @@ async fn a_plan_writes_nothing_and_applying_does_exactly_what_it_shows() {
         *counts.entry(change.verb.clone()).or_default() += 1;
     }
     assert_eq!(planned, counts);
-    let mut shown: Vec<_> =
-        plan.lines.iter().map(|line| (line.subject.clone(), line.operation.to_string())).collect();
+    let mut shown: Vec<_> = plan.lines.iter().map(|line| (line.subject.clone(), line.operation.to_string())).collect();
     let operation = |change: &Change| serde_json::from_value::<Operation>(change.after.clone()).unwrap().to_string();
     let mut done: Vec<_> = done.iter().map(|change| (change.subject.clone(), operation(change))).collect();
     shown.sort();
@@ -219,7 +218,7 @@ async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
 }
 
 #[tokio::test]
-async fn a_rejection_stands_until_the_state_at_the_source_changes() {
+async fn a_rejection_stands_while_the_operation_would_do_the_same() {
     let w = world().await;
     w.realm().switch_webhook(false);
     for number in 0..6 {
@@ -238,8 +237,109 @@ async fn a_rejection_stands_until_the_state_at_the_source_changes() {
     w.realm().switch_webhook(true);
     w.realm().update_user(&w.id("staff0"), UserChange::email("zero@example.com")).await.unwrap();
     w.settled().await;
+    assert_eq!(w.account("staff0").email, "staff0@example.org");
+    assert!(w.account("staff0").active, "another address changes nothing of what was rejected");
+    // Enabled and disabled again is a new deactivation.
+    w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
+    w.settled().await;
+    w.realm().update_user(&w.id("staff0"), UserChange::enabled(false)).await.unwrap();
+    w.settled().await;
     assert!(!w.account("staff0").active, "alone it is within the limit");
     assert!(w.account("staff1").active);
+}
+
+#[tokio::test]
+async fn a_run_withdraws_a_rejection_that_is_about_nothing_any_more() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.run().await;
+    w.decide(HeldKind::Gate(Limited::Deactivate), false).await;
+    w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
+    w.run().await;
+    let standing = w.house.store.standing_items(&House::pair()).await.unwrap();
+    assert_eq!(standing.len(), 5, "{standing:?}");
+}
+
+#[tokio::test]
+async fn what_was_rejected_counts_towards_no_limit_and_is_not_planned() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.run().await;
+    let kind = HeldKind::Gate(Limited::Deactivate);
+    w.decide(kind, false).await;
+    w.realm().update_user(&w.id("staff9"), UserChange::enabled(false)).await.unwrap();
+    let plan = w.dry_run().await;
+    assert_eq!((plan.planned_total(), plan.held, plan.rejected), (1, 0, 6), "{plan:?}");
+    let report = w.run().await;
+    assert_eq!((report.held_kinds.len(), report.held, report.rejected), (0, 0, 6), "{report:?}");
+    assert!(!w.account("staff9").active, "one alone is within the limit");
+    assert!((0..6).all(|number| w.account(&format!("staff{number}")).active));
+}
+
+#[tokio::test]
+async fn a_rejection_that_is_withdrawn_is_planned_again() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.run().await;
+    let kind = HeldKind::Gate(Limited::Deactivate);
+    let (set, items) = w.held(kind).await.unwrap();
+    w.decide(kind, false).await;
+    let staff2 = items.iter().find(|item| item.item.what.contains("staff2")).unwrap().id;
+    assert_eq!(w.house.store.withdraw_rejections(set.id, &[staff2], "ann", Timestamp::now()).await.unwrap(), 1);
+    w.calm().await;
+    assert!(!w.account("staff2").active, "alone it is within the limit");
+    assert!(w.account("staff1").active);
+    assert_eq!(w.dry_run().await.rejected, 5);
+}
+
+#[tokio::test]
+async fn an_approval_outlasts_a_target_that_refuses_for_a_while() {
+    for fault in [Fault::unavailable(), Fault::too_many(0), Fault::status(500, "{}"), Fault::cut()] {
+        let w = world().await;
+        w.realm().switch_webhook(false);
+        for number in 0..6 {
+            w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+        }
+        w.run().await;
+        let kind = HeldKind::Gate(Limited::Deactivate);
+        let name = format!("{fault:?}");
+        w.jira().faults.add(fault.method("PUT").times(12));
+        w.decide(kind, true).await;
+        w.jira().faults.clear();
+        w.settled().await;
+        assert_eq!(w.waiting(kind).await, Vec::<String>::new(), "{name}");
+        let left: Vec<_> = (0..6).filter(|number| w.account(&format!("staff{number}")).active).collect();
+        assert_eq!(left, Vec::<i32>::new(), "{name}");
+        w.agrees();
+    }
+}
+
+#[tokio::test]
+async fn an_approval_is_used_up_by_a_refusal_for_good() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    for number in 0..6 {
+        w.jira().set_lead(&format!("staff{number}"), number == 3);
+        w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
+    }
+    w.run().await;
+    let kind = HeldKind::Gate(Limited::Deactivate);
+    let (set, _) = w.held(kind).await.unwrap();
+    w.decide(kind, true).await;
+    let (_, items) = w.house.store.held_set(set.id).await.unwrap();
+    let refused: Vec<_> =
+        items.iter().filter(|one| one.state == HeldItemState::Refused).map(|one| one.item.what.as_str()).collect();
+    assert_eq!(refused, ["deactivate staff3"]);
+    assert!(items.iter().all(|one| matches!(one.state, HeldItemState::Refused | HeldItemState::Done)), "{items:?}");
 }
 
 #[tokio::test]
@@ -492,5 +592,9 @@ async fn who_is_gone_is_not_counted_as_unchanged() {
     }
     w.settled().await;
     let report = w.run().await;
-    assert_eq!((report.in_scope, report.unchanged), (crate::support::STAFF - 3, crate::support::STAFF - 3), "{report:?}");
+    assert_eq!(
+        (report.in_scope, report.unchanged),
+        (crate::support::STAFF - 3, crate::support::STAFF - 3),
+        "{report:?}"
+    );
 }

@@ -89,7 +89,8 @@ impl Commands {
         let option = Regex::new(r"^--[a-z][a-z-]*").expect("a pattern");
         options.into_iter().chain(tokens).filter_map(|token| option.find(token)).find_map(|found| {
             let missing = !known.contains_key(found.as_str());
-            missing.then(|| format!("usersync {mention}: {} is no option of usersync {}", found.as_str(), path.join(" ")))
+            missing
+                .then(|| format!("usersync {mention}: {} is no option of usersync {}", found.as_str(), path.join(" ")))
         })
     }
 }
@@ -225,7 +226,8 @@ async fn every_configuration_key_and_variable_that_is_named_exists() {
                 }
             }
             if path.ends_with(".md") {
-                let named = section.captures_iter(&text).map(|found| target.replace(&found[1], "targets.TARGET").into_owned());
+                let named =
+                    section.captures_iter(&text).map(|found| target.replace(&found[1], "targets.TARGET").into_owned());
                 for found in named {
                     let known = sections.iter().any(|known| *known == found || known.starts_with(&format!("{found}.")));
                     if !known {

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
     engine::{Connector, Dice, Engine, Report, RunOptions, Tally, TargetPort, WorkError},
-    model::{AdoptRule, ErrorClass, FirstRun, Operation, Pair, Policy, RunTrigger, Safety},
+    model::{AdoptRule, ErrorClass, FirstRun, Limited, Operation, Pair, Policy, RunTrigger, Safety},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     source::SimulatedSource,
     store::{Sabotage, WatchedStore},
     target::SimulatedTarget,
-    world::{MARGIN, Pending, Shared, World},
+    world::{MARGIN, Pending, Shared, StoreFault, World},
 };
 
 /// The place of the first realm's run among the actors; the second's is the next.
@@ -64,6 +64,8 @@ enum Next {
     GiveUpWaiting(u64),
     Crash,
     Drift,
+    StoreFails,
+    Hide,
     Advance,
 }
 
@@ -362,6 +364,9 @@ impl<'s> Simulation<'s> {
         if self.left.drift > 0 {
             choices.push((2, Next::Drift));
         }
+        if self.left.hide > 0 {
+            choices.push((2, Next::Hide));
+        }
         if !busy {
             return choices;
         }
@@ -386,6 +391,9 @@ impl<'s> Simulation<'s> {
         if self.left.fault > 0 {
             let readings = self.shared.gates.waiting().into_iter().filter(|gate| gate.opens == Opens::Reading);
             choices.extend(readings.map(|gate| (fault, Next::Pass { gate, fails: true })));
+        }
+        if self.left.store > 0 && world.store_out.is_none() && !self.actors.is_empty() {
+            choices.push((fault, Next::StoreFails));
         }
         if self.left.crash > 0 && !self.actors.is_empty() {
             choices.push((fault, Next::Crash));
@@ -448,6 +456,8 @@ impl<'s> Simulation<'s> {
             }
             Next::Crash => self.crash().await,
             Next::Drift => self.drift(),
+            Next::StoreFails => self.store_fails(),
+            Next::Hide => self.hide(),
             Next::Advance => self.advance().await,
         }
         if stirs {
@@ -468,8 +478,11 @@ impl<'s> Simulation<'s> {
         let connectors: Vec<_> = self.pairs.iter().map(|pair| pair.connector.clone()).collect();
         let acting = async move {
             let now = shared.world().now;
-            let claim = engine.store().claim(&target, &connectors, now).await.expect("the store answers");
-            let Some(claim) = claim else { return Ended::Idle(now) };
+            let claim = match engine.store().claim(&target, &connectors, now).await {
+                Ok(Some(claim)) => claim,
+                Ok(None) => return Ended::Idle(now),
+                Err(_) => return Ended::Worked,
+            };
             let subject = claim.subject.clone();
             let (worked, error) = engine.work_to_end(claim).await;
             assert_accounted(&subject.to_string(), worked.ledger.tally(), error.as_ref());
@@ -536,6 +549,10 @@ impl<'s> Simulation<'s> {
         .await;
         if ended.is_some() {
             self.actors.remove(&actor);
+            // What an actor abandoned is raised behind a write, and before the next: so the order stays the driver's.
+            for _ in 0..2 {
+                self.store.check().await.expect("the store answers");
+            }
         }
         ended
     }
@@ -576,8 +593,11 @@ impl<'s> Simulation<'s> {
         let pair = &self.pairs[sent.realm];
         let targets = [pair.target.clone()];
         // Through the engine's own store, which may be one that lies.
-        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event], now).await;
-        stored.expect("the store answers");
+        let stored = self.engine.store().append_events(&pair.connector, &targets, vec![sent.event.clone()], now).await;
+        if stored.is_err() {
+            // It was not acknowledged, so its sender tries again.
+            self.shared.world().events.push(sent);
+        }
     }
 
     async fn arrive(&mut self, request: u64) {
@@ -615,6 +635,31 @@ impl<'s> Simulation<'s> {
         self.shared.world().claims.clear();
         self.store.crash(self.now()).await.expect("the store answers");
         self.engine = engine(self.scenario, self.sabotage, &self.shared, &self.store, &self.pairs, self.seed);
+    }
+
+    /// The target does not find an account for a while: as long as a stale node takes, or a resync, or for hours.
+    fn hide(&mut self) {
+        self.left.hide -= 1;
+        self.lost = true;
+        self.run_since.clear();
+        self.running_since.clear();
+        let mut world = self.shared.world();
+        let accounts: Vec<_> = world.accounts.values().filter(|account| account.name != STRANGER).cloned().collect();
+        let account = &accounts[self.rng.random_range(0..accounts.len())];
+        let minutes = [1, 5, 20, 120][self.rng.random_range(0..4)];
+        let until = world.now + SignedDuration::from_mins(minutes);
+        world.hidden.insert(account.id.clone(), until);
+        world.say(format!("target: {} is not found for {minutes} minutes", account.id));
+    }
+
+    /// From now on so many calls of the store fail.
+    fn store_fails(&mut self) {
+        self.left.store -= 1;
+        let fault = if self.rng.random_bool(0.7) { StoreFault::Refused } else { StoreFault::Unconfirmed };
+        let calls = self.rng.random_range(1..=8);
+        let mut world = self.shared.world();
+        world.say(format!("the next {calls} calls of the store fail: {fault:?}"));
+        world.store_out = Some((fault, calls));
     }
 
     /// Somebody changes something in the target.
@@ -661,6 +706,7 @@ impl<'s> Simulation<'s> {
             times.push(if request.sender.is_some() { past(request.deadline) } else { request.deadline + MARGIN });
         }
         times.extend(world.pending.as_ref().map(|pending| pending.by));
+        times.extend(world.hidden.values());
         times.retain(|time| *time > world.now);
         times.sort();
         times
@@ -733,7 +779,7 @@ impl<'s> Simulation<'s> {
         if wrong.iter().any(|violation| violation.starts_with("L:")) {
             return wrong;
         }
-        wrong.extend(checks::always(&self.shared.world(), &known));
+        wrong.extend(checks::always(&self.shared.world(), &known, self.lost));
         let mut recorded = 0;
         for pair in &self.pairs {
             let filter = TaskFilter { connector: Some(pair.connector.clone()), limit: 100, ..TaskFilter::default() };
@@ -746,7 +792,9 @@ impl<'s> Simulation<'s> {
             }
             let connector = Some(pair.connector.clone());
             let filter = ChangeFilter { connector, limit: 10_000, ..ChangeFilter::default() };
-            recorded += self.store.changes(&filter).await.expect("the store answers").len();
+            let changes = self.store.changes(&filter).await.expect("the store answers");
+            // A dropped link is recorded, but nothing is sent.
+            recorded += changes.iter().filter(|change| change.limited != Some(Limited::DropLink)).count();
         }
         let world = self.shared.world();
         if recorded != world.intents.len() {

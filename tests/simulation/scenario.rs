@@ -52,6 +52,10 @@ pub struct Budget {
     pub run: u32,
     /// Somebody changes something in the target.
     pub drift: u32,
+    /// The store fails for a while.
+    pub store: u32,
+    /// The target does not find one of its accounts for a while.
+    pub hide: u32,
 }
 
 /// See the module.
@@ -96,7 +100,19 @@ pub const ONE: Scenario = Scenario {
     groups_at_once: 1,
     renames_groups: false,
     safety: None,
-    budget: Budget { change: 0, early: 0, lose: 0, double: 0, crash: 0, timeout: 0, fault: 0, run: 0, drift: 0 },
+    budget: Budget {
+        change: 0,
+        early: 0,
+        lose: 0,
+        double: 0,
+        crash: 0,
+        timeout: 0,
+        fault: 0,
+        run: 0,
+        drift: 0,
+        store: 0,
+        hide: 0,
+    },
 };
 
 /// Nobody but the bystander.

@@ -19,14 +19,14 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventFilter, Failure, Holder, OpenIntent,
-        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreResult, TaskFilter, Waiting,
-        sqlite::SqliteStore,
+        PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter,
+        Waiting, sqlite::SqliteStore,
     },
 };
 
 use crate::{
     gates::Opens,
-    world::{Intent, Shared},
+    world::{Intent, Shared, StoreFault},
 };
 
 /// A lie of the store, which the simulations have to notice.
@@ -45,6 +45,8 @@ pub enum Sabotage {
     NoSecondLook,
     /// Who waits for whom is never followed.
     NoRings,
+    /// A claim whose ending could not be written is never released.
+    ClaimsStay,
 }
 
 /// See the module.
@@ -63,17 +65,52 @@ impl WatchedStore {
         Self { inner, shared, sabotage, gate_matters, turn: Mutex::default() }
     }
 
-    /// A call that changes nothing for others and rests on nothing that others change.
-    async fn quietly<T>(&self, work: impl Future<Output = T>) -> T {
+    /// A call that changes nothing for others and rests on nothing that others change. During an outage it fails.
+    async fn quietly<T>(&self, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        let _busy = self.shared.gates.busy();
+        let _turn = self.turn.lock().await;
+        let fault = self.shared.world().store_fault();
+        match fault {
+            None => work.await,
+            Some(StoreFault::Refused) => Err(unavailable()),
+            Some(StoreFault::Unconfirmed) => {
+                work.await?;
+                Err(unavailable())
+            }
+        }
+    }
+
+    /// A call with a gate before it.
+    async fn gated<T>(&self, what: impl Into<String>, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        self.shared.gates.pass(what, Opens::Chosen).await;
+        self.quietly(work).await
+    }
+
+    /// A call that gives a claim: one that fails has given none.
+    async fn claiming<T>(&self, what: impl Into<String>, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        self.shared.gates.pass(what, Opens::Chosen).await;
+        let fails = self.shared.world().store_fault().is_some();
+        if fails {
+            return Err(unavailable());
+        }
         let _busy = self.shared.gates.busy();
         let _turn = self.turn.lock().await;
         work.await
     }
 
-    /// A call with a gate before it.
-    async fn gated<T>(&self, what: impl Into<String>, work: impl Future<Output = T>) -> T {
-        self.shared.gates.pass(what, Opens::Chosen).await;
-        self.quietly(work).await
+    /// A call that ends a claim, which may be written although the caller is not told.
+    async fn ending(
+        &self,
+        what: impl Into<String>,
+        token: Token,
+        work: impl Future<Output = StoreResult<()>>,
+    ) -> StoreResult<()> {
+        self.gated(what, async {
+            work.await?;
+            self.released(token);
+            Ok(())
+        })
+        .await
     }
 
     fn realm(pair: &Pair) -> usize {
@@ -108,7 +145,7 @@ impl WatchedStore {
             }
             let done = settled.outcome.took_effect();
             world.say(format!("    settled: {operation}: {}", if done { "done" } else { "not done" }));
-            if effect && !done {
+            if effect && !done && settled.outcome != usersync::model::ChangeOutcome::NotSeen {
                 world.violated("seen", format!("{operation} took effect, but its change says that it did not"));
             }
         }
@@ -127,6 +164,10 @@ impl WatchedStore {
             world.intents.insert(*id, Intent { operation, writer, sent: false, took_effect: false, outcome: None });
         }
     }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("on purpose".to_owned())
 }
 
 /// Whether an outcome says so.
@@ -181,7 +222,7 @@ impl Store for WatchedStore {
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>> {
         let now = if self.sabotage == Sabotage::ClaimsDoNotWait { now + SignedDuration::from_mins(1) } else { now };
-        let claimed = self.gated("claims a task", self.inner.claim(target, connectors, now)).await?;
+        let claimed = self.claiming("claims a task", self.inner.claim(target, connectors, now)).await?;
         match &claimed {
             Some(claimed) => self.claimed(claimed),
             None => self.shared.world().say("    there is none"),
@@ -221,13 +262,30 @@ impl Store for WatchedStore {
     }
 
     async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
-        let stepped = self.gated("writes a step", self.inner.step(token, step.clone(), now)).await;
-        match &stepped {
-            Ok(Stepped::AccountTaken) => self.shared.world().say("    the account is taken"),
-            Ok(stepped) => self.stepped(&step, stepped),
-            Err(error) => self.shared.world().say(format!("    {error}")),
+        let mut written = None;
+        let stepped = self.gated("writes a step", async {
+            let stepped = self.inner.step(token, step.clone(), now).await;
+            written = stepped.clone().ok();
+            stepped
+        });
+        let stepped = stepped.await;
+        match &written {
+            Some(Stepped::AccountTaken) => self.shared.world().say("    the account is taken"),
+            Some(stepped) => self.stepped(&step, stepped),
+            None => {}
+        }
+        if let Err(error) = &stepped {
+            self.shared.world().say(format!("    {error}"));
         }
         stepped
+    }
+
+    fn abandon(&self, token: Token, now: Timestamp) {
+        if self.sabotage == Sabotage::ClaimsStay {
+            return;
+        }
+        self.released(token);
+        self.inner.abandon(token, now);
     }
 
     async fn still_held(&self, token: Token) -> StoreResult<bool> {
@@ -242,25 +300,30 @@ impl Store for WatchedStore {
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
-        let stepped = self.gated("completes", self.inner.complete(token, last.clone(), held, settle_at, now)).await?;
-        if stepped == Stepped::Written {
-            self.stepped(&last, &stepped);
+        let mut written = false;
+        let stepped = self.gated("completes", async {
+            let stepped = self.inner.complete(token, last.clone(), held, settle_at, now).await;
+            written = stepped == Ok(Stepped::Written);
+            stepped
+        });
+        let stepped = stepped.await;
+        if written {
+            self.stepped(&last, &Stepped::Written);
             self.released(token);
         }
-        Ok(stepped)
+        if let Err(error) = &stepped {
+            self.shared.world().say(format!("    {error}"));
+        }
+        stepped
     }
 
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()> {
         let what = format!("fails: {}", failure.text);
-        self.gated(what, self.inner.fail(token, failure, now)).await?;
-        self.released(token);
-        Ok(())
+        self.ending(what, token, self.inner.fail(token, failure, now)).await
     }
 
     async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
-        self.gated("puts it off", self.inner.defer(token, until, now)).await?;
-        self.released(token);
-        Ok(())
+        self.ending("puts it off", token, self.inner.defer(token, until, now)).await
     }
 
     async fn wait_for(
@@ -274,12 +337,15 @@ impl Store for WatchedStore {
         let names: Vec<String> = others.iter().map(ToString::to_string).collect();
         let ring_ends_it = ring_ends_it && self.sabotage != Sabotage::NoRings;
         let what = format!("waits for {}", names.join(", "));
-        let waiting = self.gated(what, self.inner.wait_for(token, others, ring_ends_it, at_latest, now)).await?;
-        match waiting {
-            Waiting::Waits => self.released(token),
-            Waiting::Ring => self.shared.world().say("    who waits for whom goes round"),
-        }
-        Ok(waiting)
+        self.gated(what, async {
+            let waiting = self.inner.wait_for(token, others, ring_ends_it, at_latest, now).await?;
+            match waiting {
+                Waiting::Waits => self.released(token),
+                Waiting::Ring => self.shared.world().say("    who waits for whom goes round"),
+            }
+            Ok(waiting)
+        })
+        .await
     }
 
     async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>> {
@@ -288,6 +354,10 @@ impl Store for WatchedStore {
 
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         self.gated("reads all links", self.inner.links(pair)).await
+    }
+
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        self.gated("reads dropped links", self.inner.dropped_links(pair)).await
     }
 
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
@@ -343,7 +413,7 @@ impl Store for WatchedStore {
             planned.look = Look(i64::MAX);
         }
         let what = format!("claims {} from its walk", planned.subject);
-        let claimed = self.gated(what, self.inner.claim_planned(pair, run, planned, now)).await?;
+        let claimed = self.claiming(what, self.inner.claim_planned(pair, run, planned, now)).await?;
         match &claimed {
             Some(claimed) => self.claimed(claimed),
             None => self.shared.world().say("    not to be had, its task is raised"),
@@ -462,6 +532,14 @@ impl Store for WatchedStore {
 
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
         self.quietly(self.inner.decide(decision, now)).await
+    }
+
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
+        self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
+    }
+
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
+        self.quietly(self.inner.standing_items(pair)).await
     }
 
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {

@@ -105,7 +105,8 @@ impl Target for SimulatedTarget {
 
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError> {
         self.read(format!("account {id}"), |world| {
-            let account = world.accounts.get(id).map(|account| world.read_account(account));
+            let found = world.accounts.get(id).filter(|account| world.finds(&account.id));
+            let account = found.map(|account| world.read_account(account));
             world.say(describe(account.as_ref()));
             account
         })
@@ -114,7 +115,8 @@ impl Target for SimulatedTarget {
 
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError> {
         self.read(format!("account named {name}"), |world| {
-            let account = world.account_named(name).map(|account| world.read_account(account));
+            let found = world.account_named(name).filter(|account| world.finds(&account.id));
+            let account = found.map(|account| world.read_account(account));
             world.say(describe(account.as_ref()));
             account
         })
@@ -123,8 +125,8 @@ impl Target for SimulatedTarget {
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         self.read(format!("accounts from {} on", cursor.unwrap_or("0")), |world| {
-            let all: Vec<Account> =
-                world.accounts.values().map(|account| Account { groups: None, ..account.clone() }).collect();
+            let found = world.accounts.values().filter(|account| world.finds(&account.id));
+            let all: Vec<Account> = found.map(|account| Account { groups: None, ..account.clone() }).collect();
             let page = page(&all, cursor);
             for account in &page.items {
                 world.say(describe(Some(account)));

@@ -79,8 +79,21 @@ pub struct Intent {
     pub outcome: Option<ChangeOutcome>,
 }
 
+/// How a call of the store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// Nothing was written.
+    Refused,
+    /// It was written, but the caller is not told.
+    Unconfirmed,
+}
+
 /// All of it.
 pub struct World {
+    /// How the next calls of the store fail, and so many of them.
+    pub store_out: Option<(StoreFault, u32)>,
+    /// Accounts that the target does not find, and until when.
+    pub hidden: BTreeMap<AccountId, Timestamp>,
     pub now: Timestamp,
     pub realms: Vec<Realm>,
     pub pending: Option<Pending>,
@@ -128,6 +141,8 @@ impl World {
             refused: BTreeMap::new(),
             intents: BTreeMap::new(),
             claims: BTreeMap::new(),
+            store_out: None,
+            hidden: BTreeMap::new(),
             fail_reading: false,
             never_off: BTreeSet::new(),
             deactivated_at: Vec::new(),
@@ -452,6 +467,7 @@ impl World {
             _ => "",
         };
         let found = if self.by_name { self.account_named(name) } else { self.accounts.get(id) };
+        let found = found.filter(|account| self.finds(&account.id));
         let none = || refused(TargetErrorKind::NotFound, format!("there is no account {name}"));
         found.map(|account| account.id.clone()).ok_or_else(none)
     }
@@ -522,6 +538,21 @@ pub fn too_late(operation: &Operation) -> TargetError {
 pub struct Shared {
     pub gates: Gates,
     world: Mutex<World>,
+}
+
+impl World {
+    /// Whether the target finds an account at present.
+    pub fn finds(&self, id: &AccountId) -> bool {
+        self.hidden.get(id).is_none_or(|until| *until <= self.now)
+    }
+
+    /// Whether this call of the store fails.
+    pub fn store_fault(&mut self) -> Option<StoreFault> {
+        let (fault, left) = self.store_out?;
+        self.store_out = (left > 1).then_some((fault, left - 1));
+        self.say(format!("    the store fails: {fault:?}"));
+        Some(fault)
+    }
 }
 
 impl Shared {

@@ -314,7 +314,7 @@ pub async fn a_rename_that_is_done_frees_the_name(store: World) {
         store.wait_for(waiting.token, std::slice::from_ref(&bob), true, at(600), at(1)).await.unwrap();
         let holder = store.claims(&bob, at(1)).await;
         let id = store.intend(holder.token, rename(&account, "bob", "tmp"), at(9), at(1)).await;
-        store.settle(holder.token, id, ChangeOutcome::Refused { why: "no".into() }, at(2)).await;
+        store.settle(holder.token, id, ChangeOutcome::Refused { why: "no".into(), permanent: false }, at(2)).await;
         assert!(store.claim_one(at(2)).await.is_none());
         let id = store.intend(holder.token, rename(&account, "bob", "tmp"), at(9), at(2)).await;
         store.settle(holder.token, id, outcome, at(3)).await;

@@ -199,7 +199,8 @@ async fn an_older_schema_is_copied_before_it_is_changed_and_a_newer_one_refused(
     )
     .await;
     open(&old).await.unwrap().close().await;
-    let copy = folder.path().join("old.db.before-4");
+    let copies = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let copy = copies.into_iter().find(|path| path.to_string_lossy().contains("old.db.before-")).unwrap();
     let mut conn = SqliteConnectOptions::new().filename(&copy).connect().await.unwrap();
     let kept: i64 = sqlx::query_scalar("SELECT x FROM kept").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, 7);
@@ -220,18 +221,28 @@ async fn what_was_asked_for_is_kept_over_an_upgrade() {
     store.ensure_pairs(&pairs, at(0)).await.unwrap();
     store.close().await;
     // As the second schema kept it.
-    meddle(
-        &file,
-        r#"ALTER TABLE link DROP COLUMN taken; DROP TABLE asked;
-        CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL UNIQUE) STRICT;
+    let old = folder.path().join("old.db");
+    let schema = [
+        include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
+        include_str!("../../src/store/sqlite/migrations/0002_not_possible.sql"),
+    ];
+    let kept = format!(
+        r#"ATTACH '{}' AS new;
+        CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+            installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL,
+            execution_time BIGINT NOT NULL);
+        INSERT INTO _sqlx_migrations SELECT * FROM new._sqlx_migrations WHERE version < 3;
+        INSERT INTO connector (no, name) SELECT no, name FROM new.connector;
+        INSERT INTO target (no, name) SELECT no, name FROM new.target;
+        INSERT INTO pair (no, connector, target) SELECT no, connector, target FROM new.pair;
         INSERT INTO request (ask) VALUES
-            ('{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}'),
-            ('{"ask":"run","connector":"corp","target":null,"trigger":"event"}'),
-            ('{"ask":"run","connector":"gone","target":null,"trigger":"event"}');
-        DELETE FROM _sqlx_migrations WHERE version >= 3"#,
-    )
-    .await;
-    let store = open(&file).await.unwrap();
+            ('{{"ask":"run","connector":"corp","target":"wiki","trigger":"person"}}'),
+            ('{{"ask":"run","connector":"corp","target":null,"trigger":"event"}}'),
+            ('{{"ask":"run","connector":"gone","target":null,"trigger":"event"}}')"#,
+        file.display()
+    );
+    meddle(&old, &format!("{}{kept}", schema.concat())).await;
+    let store = open(&old).await.unwrap();
     let mut asked = Vec::new();
     for pair in &pairs {
         asked.push(store.asked_run(pair).await.unwrap());
@@ -329,4 +340,78 @@ async fn a_temporary_store_leaves_nothing() {
     store.close().await;
     drop(store);
     assert!(!folder.exists());
+}
+
+/// A store whose claims are abandoned while it cannot be written, by `block` until `release`.
+async fn abandoned_while_it_cannot_be_written<B>(
+    options: OpenOptions,
+    block: impl AsyncFnOnce(&SqliteStore, &std::path::Path) -> B,
+    release: impl AsyncFnOnce(&SqliteStore, B),
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("usersync.db");
+    let store = world(SqliteStore::open(&file, options).await.unwrap());
+    store.linked("eve", "a1", at(1)).await;
+    let mut claims = Vec::new();
+    for login in ["ann", "bob", "eve"] {
+        claims.push(store.work(&user(login), at(1)).await);
+    }
+    let id = store.intend(claims[2].token, deactivate("a1", "eve"), at(9), at(1)).await;
+    let sqlite = Arc::clone(&store.inner).downcast::<SqliteStore>().unwrap();
+    let blocked = block(&sqlite, &file).await;
+
+    // So long that it needs room.
+    let failure = Failure { text: "x".repeat(400_000), ..failure(None) };
+    for claim in &claims {
+        let failed = store.fail(claim.token, failure.clone(), at(2)).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+        assert!(store.still_held(claim.token).await.unwrap(), "what was not written has not happened");
+        store.abandon(claim.token, at(2));
+    }
+    release(&sqlite, blocked).await;
+
+    // As soon as it can be written all are due again, without a restart.
+    store.check().await.unwrap();
+    for claim in &claims {
+        assert!(!store.still_held(claim.token).await.unwrap());
+    }
+    for login in ["ann", "bob"] {
+        let again = store.claims(&user(login), at(3)).await;
+        store.done(again.token, at(3)).await;
+    }
+    // The open intent protects its account until its request cannot arrive any more.
+    assert!(store.claim_one(at(8)).await.is_none());
+    let eve = store.claims(&user("eve"), at(9)).await;
+    assert_eq!(eve.intents.iter().map(|intent| intent.id).collect::<Vec<_>>(), [id]);
+    // Abandoning what has ended changes nothing.
+    store.abandon(claims[0].token, at(9));
+    store.check().await.unwrap();
+    assert!(store.task(&user("ann")).await.is_none());
+}
+
+#[tokio::test]
+async fn claims_abandoned_while_another_process_holds_the_lock_are_due_once_it_is_free() {
+    let options = OpenOptions { busy: Duration::from_millis(20), ..OpenOptions::new(at(0)) };
+    abandoned_while_it_cannot_be_written(
+        options,
+        async |_, file| {
+            let mut conn = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
+            conn
+        },
+        async |_, mut conn| {
+            sqlx::query("ROLLBACK").execute(&mut conn).await.unwrap();
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn claims_abandoned_while_the_disk_is_full_are_due_once_there_is_room() {
+    abandoned_while_it_cannot_be_written(
+        OpenOptions::new(at(0)),
+        async |sqlite, _| sqlite.limit_pages(Some(1)).await.unwrap(),
+        async |sqlite, ()| sqlite.limit_pages(None).await.unwrap(),
+    )
+    .await;
 }

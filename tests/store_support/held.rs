@@ -136,13 +136,91 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     assert!(matches!(store.decide(&nothing, at(5)).await, Err(StoreError::NotFound(_))));
 }
 
-pub async fn a_rejection_stands_until_the_fingerprint_differs(store: World) {
+pub async fn an_approval_is_used_up_by_success_or_a_refusal_for_good(store: World) {
+    let refused = |permanent| ChangeOutcome::Refused { why: "no".into(), permanent };
+    let stays = [Some(refused(false)), Some(ChangeOutcome::FoundNotDone), Some(ChangeOutcome::NotSeen), None];
+    let ends = [
+        (ChangeOutcome::Done, HeldItemState::Done),
+        (ChangeOutcome::FoundDone, HeldItemState::Done),
+        (refused(true), HeldItemState::Refused),
+    ];
+    for (nth, (outcome, state)) in ends.into_iter().enumerate() {
+        let name = format!("ann{nth}");
+        let subject = user(&name);
+        let ann = store.work(&subject, at(1)).await;
+        let held = vec![hold(HeldKind::Gate(Limited::Deactivate), "deactivate", "f1")];
+        store.complete(ann.token, Step::default(), held, at(9), at(1)).await.unwrap();
+        let set = store.held_sets(true).await.unwrap()[0].id;
+        assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
+        for attempt in stays.iter().cloned().chain([Some(outcome)]) {
+            let ann = store.claims(&subject, at(3)).await;
+            assert_eq!(ann.decided.len(), 1, "{attempt:?}");
+            let item = ann.decided[0].id;
+            let next = NewIntent { approved_by: Some(item), ..intent(deactivate("a1", "ann"), at(4)) };
+            let step = Step { next: vec![next], ..Step::default() };
+            let Stepped::Send(ids) = store.step(ann.token, step, at(3)).await.unwrap() else { panic!("sent") };
+            let ended = match attempt {
+                Some(outcome) => Step { settled: vec![Settled { intent: ids[0], outcome }], ..Step::default() },
+                None => Step { unsent: ids, ..Step::default() },
+            };
+            store.step(ann.token, ended, at(3)).await.unwrap();
+            store.defer(ann.token, at(3), at(3)).await.unwrap();
+        }
+        let ann = store.claims(&subject, at(3)).await;
+        assert!(ann.decided.is_empty(), "{:?}", ann.decided);
+        store.done(ann.token, at(3)).await;
+        assert_eq!(store.held_set(set).await.unwrap().1[0].state, state);
+    }
+}
+
+pub async fn an_adoption_uses_its_approval_up(store: World) {
+    let ann = store.work(&user("ann"), at(1)).await;
+    store
+        .complete(ann.token, Step::default(), vec![hold(HeldKind::Adoption, "adopt:a1", "f1")], at(9), at(1))
+        .await
+        .unwrap();
+    let set = store.held_sets(true).await.unwrap()[0].id;
+    assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
+    let ann = store.claims(&user("ann"), at(2)).await;
+    assert_eq!(store.adopt(ann.token, link("ann", "a1"), None, at(2)).await.unwrap(), Adopted::Linked);
+    store.done(ann.token, at(2)).await;
+    assert_eq!(store.held_set(set).await.unwrap().1[0].state, HeldItemState::Done);
+}
+
+pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: World) {
+    let gate = HeldKind::Gate(Limited::Deactivate);
+    for name in ["ann", "bob"] {
+        let claimed = store.work(&user(name), at(1)).await;
+        store
+            .complete(claimed.token, Step::default(), vec![hold(gate, "deactivate", "f1")], at(9), at(1))
+            .await
+            .unwrap();
+    }
+    let set = store.held_sets(true).await.unwrap()[0].id;
+    let withdraw = async |items: &[i64]| store.withdraw_rejections(set, items, "eve", at(3)).await.unwrap();
+    assert_eq!(withdraw(&[]).await, 0, "what waits is not rejected");
+    assert_eq!(approve(&store, set, vec![], false, at(2)).await, 2);
+    let (rejected, items) = store.held_set(set).await.unwrap();
+    assert_eq!((rejected.open, rejected.rejected_items), (false, 2));
+    assert_eq!(store.standing_items(&pair()).await.unwrap().len(), 2);
+    assert_eq!(withdraw(&[items[0].id]).await, 1);
+    assert_eq!(withdraw(&[items[0].id]).await, 0);
+    let ann = store.claims(&user("ann"), at(3)).await;
+    assert!(ann.decided.is_empty());
+    store.done(ann.token, at(3)).await;
+    assert!(store.claim_one(at(3)).await.is_none());
+    assert_eq!(store.held_set(set).await.unwrap().0.rejected_items, 1);
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("withdrew 1 rejection of set"));
+    assert!(matches!(store.withdraw_rejections(99, &[], "eve", at(4)).await, Err(StoreError::NotFound(_))));
+}
+
+pub async fn a_rejection_stands_while_the_same_is_planned(store: World) {
     let kind = HeldKind::Adoption;
     let ann = store.work(&user("ann"), at(1)).await;
     store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();
     let set = store.held_sets(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], false, at(2)).await, 1);
-    for held in [vec![], vec![hold(kind, "adopt", "f1")]] {
+    for held in [vec![hold(kind, "adopt", "f1")], vec![hold(kind, "adopt", "f1")]] {
         let ann = store.work(&user("ann"), at(3)).await;
         assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Rejected));
         store.complete(ann.token, Step::default(), held, at(9), at(3)).await.unwrap();
@@ -153,7 +231,12 @@ pub async fn a_rejection_stands_until_the_fingerprint_differs(store: World) {
     let open = store.held_sets(true).await.unwrap();
     assert_eq!((open.len(), open[0].open_items), (1, 1));
     assert_ne!(open[0].id, set);
-    assert!(store.work(&user("ann"), at(5)).await.decided.is_empty());
+    // What is not planned any more was rejected for nothing; it is asked about when it is planned again.
+    assert_eq!(approve(&store, open[0].id, vec![], false, at(5)).await, 1);
+    let ann = store.work(&user("ann"), at(5)).await;
+    assert_eq!(ann.decided.len(), 1);
+    store.done(ann.token, at(5)).await;
+    assert!(store.work(&user("ann"), at(6)).await.decided.is_empty());
 }
 
 pub async fn an_approval_that_is_needed_no_more_is_withdrawn(store: World) {

@@ -233,3 +233,49 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     assert!(store.claim_one(at(29)).await.is_none());
     assert_eq!(store.claims(&Subject::group("g2"), at(30)).await.intents.len(), 1);
 }
+
+pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(store: World) {
+    store.linked("ann", "a1", at(1)).await;
+    store.linked("bob", "a2", at(1)).await;
+    let ann = store.work(&user("ann"), at(2)).await;
+    let known = Link {
+        given: ["g1".into()].into(),
+        deactivated_by_us: true,
+        missing_since: Some(at(2)),
+        ..ann.link.clone().unwrap()
+    };
+    let put = Step { link: Some(LinkWrite::Put(known.clone())), ..Step::default() };
+    store.step(ann.token, put, at(2)).await.unwrap();
+    assert_eq!(store.counts(&pair(), at(2)).await.unwrap().missing, 1);
+    let drop = |limit| Step {
+        link: Some(LinkWrite::Drop { why: "its account is gone".into(), limit, approved_by: None }),
+        ..Step::default()
+    };
+    let refused = store.step(ann.token, drop(Some(0)), at(3)).await.unwrap();
+    assert_eq!(refused, Stepped::PastLimit { done: 0 });
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(known.clone()));
+    assert_eq!(store.step(ann.token, drop(Some(1)), at(3)).await.unwrap(), Stepped::Written);
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), None);
+    store.done(ann.token, at(3)).await;
+
+    // It is a change with its reason, and counts towards its limit.
+    let changes = store.changes(&ChangeFilter::default()).await.unwrap();
+    assert_eq!((changes[0].verb.as_str(), changes[0].name.as_str()), ("drop_link", "ann"));
+    assert_eq!(changes[0].after["why"], "its account is gone");
+    assert_eq!(changes[0].limited, Some(Limited::DropLink));
+    assert_eq!(store.done_in_last_hour(&pair(), Limited::DropLink, at(4)).await.unwrap(), 1);
+    let bob = store.work(&user("bob"), at(4)).await;
+    assert_eq!(store.step(bob.token, drop(Some(1)), at(4)).await.unwrap(), Stepped::PastLimit { done: 1 });
+    store.done(bob.token, at(4)).await;
+
+    // Who works the user next knows what it was, and links it again if the account is back.
+    assert_eq!(store.dropped_links(&pair()).await.unwrap(), [known.clone()]);
+    let again = store.work(&user("ann"), at(5)).await;
+    assert_eq!((again.link, again.dropped), (None, vec![known.clone()]));
+    let back = Link { missing_since: None, ..known };
+    assert_eq!(store.adopt(again.token, back.clone(), None, at(5)).await.unwrap(), Adopted::Linked);
+    store.done(again.token, at(5)).await;
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(back));
+    assert_eq!(store.dropped_links(&pair()).await.unwrap(), []);
+    assert_eq!(store.counts(&pair(), at(5)).await.unwrap().missing, 0);
+}

@@ -172,7 +172,9 @@ pub async fn changes_are_filtered_and_paged(store: World) {
             store.claim_planned(&pair(), run, planned(&user(&name), look, None), at(nth)).await.unwrap().unwrap()
         };
         let id = store.intend(claimed.token, create(&name), at(nth + 9), at(nth)).await;
-        store.settle(claimed.token, id, ChangeOutcome::Refused { why: format!("no {nth}") }, at(nth)).await;
+        store
+            .settle(claimed.token, id, ChangeOutcome::Refused { why: format!("no {nth}"), permanent: false }, at(nth))
+            .await;
         store.done(claimed.token, at(nth)).await;
     }
     let why = async |filter: ChangeFilter| -> Vec<String> {
@@ -180,7 +182,7 @@ pub async fn changes_are_filtered_and_paged(store: World) {
         changes
             .into_iter()
             .map(|change| match change.outcome {
-                ChangeOutcome::Refused { why } => why,
+                ChangeOutcome::Refused { why, .. } => why,
                 other => format!("{other:?}"),
             })
             .collect()

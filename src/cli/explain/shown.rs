@@ -85,7 +85,9 @@ fn target(out: &Out, on: &OnTarget) {
     }
     for (set, item) in &on.held {
         let state = match item.state {
-            HeldItemState::Rejected => "rejected; not done until the state in Keycloak changes".to_owned(),
+            HeldItemState::Rejected => {
+                format!("rejected; to let it be planned again: usersync held withdraw {set} --item {}", item.id)
+            }
             HeldItemState::Approved => "approved, not done yet".to_owned(),
             _ => format!("usersync held approve {set} --item {}", item.id),
         };

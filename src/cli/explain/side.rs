@@ -8,8 +8,7 @@ use crate::{
     engine::held_key,
     model::{
         Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible,
-        Pair, Subject,
-        TaskRecord, UserId, UserState,
+        Pair, Subject, TaskRecord, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
@@ -138,6 +137,7 @@ pub(super) async fn look(
         presence: &presence,
         link: link.as_ref(),
         account: there.account.as_ref(),
+        account_gone: false,
         holder: &there.holder,
         groups: &groups,
         attributes,
@@ -317,7 +317,11 @@ fn words(decision: &Decision) -> Vec<String> {
         }
         Decision::WaitFor(owner) => vec![format!("wait for user {owner}, whose account gives this login up first")],
         Decision::Later => vec!["look again shortly: the account may be another's that is just being made".to_owned()],
-        Decision::Unlink => vec!["give the link up, because the linked account is gone; then look again".to_owned()],
+        Decision::Missing => vec![
+            "read the linked account again later, because the target does not find it; the link is kept meanwhile"
+                .to_owned(),
+        ],
+        Decision::DropLink => vec!["drop the link, because the linked account is gone".to_owned()],
         Decision::Conflict(text) => vec![format!("conflict, a person has to decide: {text}")],
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::realm::Known;
-use crate::{cli::exit::Failure, config::Secret, keycloak::setup::Done};
+use crate::{cli::exit::Failure, config::Secret, keycloak::setup::Done, model::hook_secret};
 
 /// Where secrets are kept.
 pub(super) struct Files {
@@ -36,7 +36,11 @@ impl Files {
             _ if self.hook.exists() => Secret::file(&self.hook),
             _ => return Ok(None),
         };
-        secret.read().map(Some).map_err(|error| Failure::usage(error.to_string()))
+        let text = secret.read().map_err(|error| Failure::usage(error.to_string()))?;
+        match hook_secret(text.expose_secret()) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) => Err(Failure::usage(format!("{secret}: {error}"))),
+        }
     }
 
     /// Whether they can be written, before anything is made that would be lost.

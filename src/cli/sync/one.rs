@@ -199,7 +199,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     let pair = &worked.pair;
     for change in &worked.changes {
         let refused = match &change.outcome {
-            ChangeOutcome::Refused { why } => format!(": refused: {why}"),
+            ChangeOutcome::Refused { why, .. } => format!(": refused: {why}"),
             _ => String::new(),
         };
         out.line(format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));
@@ -229,7 +229,9 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         ));
     }
     for what in &worked.undone.planned {
-        out.error(format!("{pair}: {who}: planned, but not done, and no error was reported: {what}. See: usersync explain {who}"));
+        out.error(format!(
+            "{pair}: {who}: planned, but not done, and no error was reported: {what}. See: usersync explain {who}"
+        ));
     }
     for why in &worked.undone.reasons {
         out.line(format!("{pair}: {who}: {why}"));

@@ -16,10 +16,7 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::{
-        case::{RunRules, Unfinished},
-        error::WorkError,
-    },
+    engine::{case::RunRules, error::WorkError},
     model::UserId,
     store::StoreError,
 };
@@ -106,14 +103,12 @@ impl Run<'_> {
         match claim? {
             None => state.report().raised += 1,
             Some(claim) => match engine.work_claim(claim, walked, rules).await {
-                Ok(worked) => state.report().add(&subject, worked, operations, false),
-                Err(Unfinished { claim, error: WorkError::Store(StoreError::ClaimEnded), worked }) => {
-                    state.report().add(&claim.subject, worked, operations, false);
+                (worked, None | Some(WorkError::Store(StoreError::ClaimEnded))) => {
+                    state.report().add(&subject, worked, operations, false);
                 }
-                Err(Unfinished { claim, error, worked }) => {
-                    engine.give_back(&claim, &error).await;
-                    state.report().add(&claim.subject, worked, operations, true);
-                    state.report().errors.push(format!("{}: {error}", claim.subject));
+                (worked, Some(error)) => {
+                    state.report().add(&subject, worked, operations, true);
+                    state.report().errors.push(format!("{subject}: {error}"));
                     if self.port.breaker.open().is_some() || self.connector.breaker.open().is_some() {
                         state.stopped.store(true, Ordering::Relaxed);
                         return Err(error);

@@ -14,7 +14,8 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, Look, ManagedGroup, Operation, RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, Look, ManagedGroup, NewHeldItem, Operation,
+        RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
     store::Planned,
@@ -124,6 +125,12 @@ impl Run<'_> {
             // Another connector's, or our own that was given this name by hand.
             Some(found) if let Some(managed) = table.managed(&found.id).cloned() => {
                 (found.id, found.name, managed.adopted)
+            }
+            Some(found) if target.is_rejected(&subject, &NewHeldItem::adoption(found.id.as_str(), String::new())) => {
+                self.report.rejected += 1;
+                let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
+                self.model_unmapped(table, group, why);
+                return Ok(());
             }
             Some(found) if freely => {
                 let action = Action::adopt_group(group, &found);

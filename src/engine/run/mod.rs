@@ -9,9 +9,10 @@ mod report;
 mod users;
 mod walk;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     model::{IdSet, Limited, Pair, RunId, RunMode, RunOutcome, RunTrigger, TargetGroupId},
     plan::{self, Measure},
-    store::Planned,
+    store::{Planned, StoreError},
     target::TargetInfo,
 };
 
@@ -64,7 +65,14 @@ pub struct Progress {
 impl RunOptions {
     /// A run that applies what it plans.
     pub fn apply(trigger: RunTrigger) -> Self {
-        Self { trigger, mode: RunMode::Apply, first: false, progress: None, cancel: CancellationToken::new(), keep: listed::KEPT }
+        Self {
+            trigger,
+            mode: RunMode::Apply,
+            first: false,
+            progress: None,
+            cancel: CancellationToken::new(),
+            keep: listed::KEPT,
+        }
     }
 
     /// A run that only plans.
@@ -77,6 +85,14 @@ impl RunOptions {
             progress.send_replace(Progress { phase, done, total, errors });
         }
     }
+}
+
+/// How a run ended, for the store that could not be written then.
+pub(super) struct EndedRun {
+    id: RunId,
+    outcome: RunOutcome,
+    report: serde_json::Value,
+    at: Timestamp,
 }
 
 /// All that one run reads and knows.
@@ -92,6 +108,8 @@ struct Run<'e> {
     planned: IdSet<TargetGroupId>,
     /// Found in order; stands unless somebody worked on it since.
     in_order: Vec<Planned>,
+    /// Planned operations that were approved, and so count towards no limit.
+    approved: HashMap<Limited, u32>,
     report: Report,
 }
 
@@ -105,6 +123,11 @@ struct Item {
 }
 
 impl Item {
+    /// One of which both sides are read, whatever the walk planned.
+    fn unread(planned: Planned, operations: usize) -> Self {
+        Self { planned, walked: Walked::default(), operations }
+    }
+
     /// The same, with both sides read again first.
     fn read_again(self) -> Self {
         Self { walked: Walked { view: None, ..self.walked }, ..self }
@@ -130,8 +153,38 @@ impl Engine {
             Ok(()) => RunOutcome::Done,
         };
         self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-        self.store.end_run(id, ended, report.stored(), now).await?;
-        outcome.map(|()| (id, report))
+        let written = self.end_run(id, ended, report.stored(), now).await;
+        // The reason of a failure matters more than that it could not be written.
+        outcome?;
+        written?;
+        Ok((id, report))
+    }
+
+    /// Writes how a run ended; if the store refuses, [`Engine::end_left_runs`] writes it later.
+    async fn end_run(
+        &self,
+        id: RunId,
+        outcome: RunOutcome,
+        report: serde_json::Value,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let written = self.store.end_run(id, outcome.clone(), report.clone(), at).await;
+        if let Err(error @ StoreError::Unavailable(_)) = &written {
+            tracing::error!(run = %id, "{error}. The end of full reconcile {id} is written once the store can be written.");
+            self.left_runs().push(EndedRun { id, outcome, report, at });
+        }
+        written
+    }
+
+    /// Writes the ends of runs that the store refused before.
+    pub(super) async fn end_left_runs(&self) {
+        let left = std::mem::take(&mut *self.left_runs());
+        for run in left {
+            let written = self.store.end_run(run.id, run.outcome.clone(), run.report.clone(), run.at).await;
+            if matches!(written, Err(StoreError::Unavailable(_))) {
+                self.left_runs().push(run);
+            }
+        }
     }
 
     async fn run_within(
@@ -158,6 +211,7 @@ impl Engine {
             options,
             planned: IdSet::default(),
             in_order: Vec::new(),
+            approved: HashMap::new(),
             report: std::mem::take(report),
         };
         let ended = run.go().await;
@@ -236,6 +290,7 @@ impl Run<'_> {
             rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
         }
         for (kind, planned) in std::mem::take(&mut self.report.limited) {
+            let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));

@@ -81,6 +81,9 @@ pub struct Report {
     pub held_kinds: Vec<Limited>,
     /// Operations that wait for approval; in a dry run: that would.
     pub held: usize,
+    /// Operations that an operator rejected: they are not done, and count towards no limit.
+    #[serde(default)]
+    pub rejected: usize,
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
     /// What the target does not support: why, and what to do.

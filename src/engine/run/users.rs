@@ -8,9 +8,11 @@ use crate::{
     engine::{
         error::WorkError,
         ledger::actions,
-        user::{View, Walked, fingerprint_of},
+        missing::missing_account,
+        send::held_item,
+        user::{View, Walked, adoption, fingerprint_of},
     },
-    model::{Account, Action, AdoptRule, HeldKind, Link, Linking, Operation, RunMode, Subject},
+    model::{Account, Action, AdoptRule, HeldKind, Link, Linking, NewHeldItem, Operation, RunMode, Subject},
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
@@ -58,14 +60,24 @@ impl Run<'_> {
             if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
             }
-            let link = target.links.get(&user.id);
+            let linked = target.links.get(&user.id);
+            let (has_dropped, returned) = (target.dropped.contains_key(&user.id), target.returned(&user.id));
+            if let (Some(link), Some(returned)) = (linked, returned) {
+                self.report_beside_replacement(link, returned);
+            }
             let planned = Planned {
                 subject: Subject::User(user.id.clone()),
                 look: look.min(target.look),
-                account: link.map(|link| link.account.clone()),
+                account: linked.map(|link| link.account.clone()),
             };
             let presence = Presence::Present(user);
-            match self.plan_user(&presence, link, target, groups, &planned.subject) {
+            let verdict = self.plan_user(&presence, linked.or(returned), target, groups, &planned.subject);
+            // Whether an account is back is for the work on its user to say.
+            let reads_again = linked.is_none() && has_dropped;
+            match verdict {
+                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item::unread(planned, 0)),
+                Verdict::FromWalk(_, operations) if reads_again => items.push(Item::unread(planned, operations)),
+                Verdict::LookAgain(expected) if reads_again => items.push(Item::unread(planned, expected.len())),
                 Verdict::InOrder => self.in_order.push(planned),
                 verdict => items.extend(verdict.item(planned, &presence)),
             }
@@ -84,7 +96,10 @@ impl Run<'_> {
         target: &TargetWalk,
         groups: &GroupTable,
     ) -> Result<Vec<Item>, WorkError> {
-        let mut absent: Vec<&Link> = target.links.values().filter(|link| !source.holds(&link.user)).collect();
+        let returned = target.dropped.keys().filter(|user| !target.links.contains_key(*user));
+        let returned = returned.filter_map(|user| target.returned(user));
+        let mut absent: Vec<&Link> =
+            target.links.values().chain(returned).filter(|link| !source.holds(&link.user)).collect();
         absent.sort_by(|one, other| one.user.cmp(&other.user));
         let mut items = Vec::new();
         if self.report.doubt.is_some() {
@@ -96,7 +111,8 @@ impl Run<'_> {
         }
         for link in absent {
             let subject = Subject::User(link.user.clone());
-            let planned = Planned { subject, look: target.look, account: Some(link.account.clone()) };
+            let account = target.links.get(&link.user).map(|link| link.account.clone());
+            let planned = Planned { subject, look: target.look, account };
             let active = target.accounts.get(&link.account).is_none_or(|account| account.active);
             if !active {
                 self.in_order.push(planned);
@@ -110,6 +126,17 @@ impl Run<'_> {
             }
         }
         Ok(items)
+    }
+
+    /// An account that was gone is back, but its user has another by now: an operator decides.
+    fn report_beside_replacement(&mut self, link: &Link, returned: &Link) {
+        if returned.account != link.account {
+            self.report.conflicts.push(format!(
+                "{}: the account {} ({}) is back at {}, but was replaced by {} ({}) while it was missing. Delete or deactivate \
+                 one of them there",
+                link.name, returned.name, returned.account, self.pair.target, link.name, link.account
+            ));
+        }
     }
 
     fn plan_user(
@@ -130,6 +157,7 @@ impl Run<'_> {
             presence,
             link,
             account,
+            account_gone: false,
             holder: &holder,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
@@ -150,11 +178,27 @@ impl Run<'_> {
             Presence::Gone => None,
         };
         let report = &mut self.report;
-        let mut forgone = false;
-        if let Decision::Plan(planned) = &mut decision {
-            let known = forgo_impossible(planned, target, presence, subject);
-            planned.findings.not_possible.extend(known);
-            forgone = report.doubt.is_some() && planned.forgo_removals();
+        let (mut forgone, mut decided) = (false, Decided::default());
+        match &mut decision {
+            Decision::Plan(planned) => {
+                let known = forgo_impossible(planned, target, presence, subject);
+                planned.findings.not_possible.extend(known);
+                decided = forgo_rejected(planned, target, subject);
+                report.rejected += decided.rejected;
+                forgone = report.doubt.is_some() && planned.forgo_removals();
+                for operation in &planned.operations {
+                    if let Some(kind) = operation.limited()
+                        && target.is_approved(subject, &held_item(HeldKind::Gate(kind), operation))
+                    {
+                        *self.approved.entry(kind).or_default() += 1;
+                    }
+                }
+            }
+            Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
+                report.rejected += 1;
+                return Verdict::InOrder;
+            }
+            _ => {}
         }
         let actions = actions(&decision, user);
         for action in &actions {
@@ -168,23 +212,29 @@ impl Run<'_> {
                     report.protected += 1;
                 }
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
+                let conclusive = !forgone
+                    && planned.findings.doubts.is_empty()
+                    && account.is_none_or(|account| account.groups.is_some());
                 report.not_possible.extend_once(planned.findings.not_possible);
                 report.doubts.extend_once(planned.findings.doubts);
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
-                // Somebody activated an account that we had deactivated: that is to be noted.
-                let forgotten = link.is_some_and(|link| link.deactivated_by_us)
-                    && account.is_some_and(|account| account.active)
-                    && self.options.mode == RunMode::Apply;
+                // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
+                // to be noted.
+                let forgotten = link.is_some_and(|link| {
+                    link.missing_since.is_some()
+                        || link.deactivated_by_us && account.is_some_and(|account| account.active)
+                }) && self.options.mode == RunMode::Apply;
                 if nothing && forgone {
                     return Verdict::Nothing;
                 }
-                if nothing && forgotten {
+                if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
                     return Verdict::LookAgain(Vec::new());
                 }
                 if nothing {
                     let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
-                    report.unchanged += usize::from(in_scope && !told && planned.findings.protected.is_none());
+                    let quiet = !told && planned.findings.protected.is_none() && decided.rejected == 0;
+                    report.unchanged += usize::from(in_scope && quiet);
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
@@ -203,11 +253,14 @@ impl Run<'_> {
                 report.conflicts.push_once(text);
                 if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) }
             }
-            Decision::TakeOver(..)
-            | Decision::LookAt(_)
-            | Decision::WaitFor(_)
-            | Decision::Later
-            | Decision::Unlink => {
+            Decision::Missing | Decision::DropLink => {
+                if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
+                    let text = missing_account(&link.name, link.missing_since.unwrap_or(target.began));
+                    report.doubts.push_once(text);
+                }
+                Verdict::LookAgain(Vec::new())
+            }
+            Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
                 if actions.is_empty() {
                     self.model_entangled(presence, link, subject);
                 }
@@ -233,6 +286,7 @@ impl Run<'_> {
             presence,
             link: Some(&link),
             account: Some(target.accounts.get(&account.id).unwrap_or(account)),
+            account_gone: false,
             holder: &NameHolder::Own,
             groups,
             attributes: self.connector.policy.attributes_of(&self.pair.target),
@@ -277,6 +331,41 @@ fn held_for(action: &Action, decision: &Decision) -> Option<HeldKind> {
         Then::Adopt(_) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
     });
     holds.map(|hold| hold.kind)
+}
+
+/// What operators decided about a plan.
+#[derive(Clone, Copy, Default)]
+struct Decided {
+    /// Rejected operations that were taken out of it.
+    rejected: usize,
+    /// Whether something waits, or was decided, that is not planned any more.
+    outdated: bool,
+}
+
+/// Takes out of a plan what an operator rejected.
+fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
+    let standing = target.standing(subject);
+    if standing.is_empty() {
+        return Decided { rejected: 0, outdated: false };
+    }
+    let operations = planned.operations.iter().map(|operation| {
+        let kind = operation.limited().map_or(HeldKind::Activation, HeldKind::Gate);
+        held_item(kind, operation)
+    });
+    let wanted: Vec<NewHeldItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
+    let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
+    let before = planned.operations.len() + planned.holds.len();
+    let stays = |item: &NewHeldItem| !target.is_rejected(subject, item);
+    planned.operations.retain(|operation| stays(&held_item(HeldKind::Activation, operation)));
+    planned.holds.retain(|hold| stays(&hold_item(hold)));
+    Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
+}
+
+fn hold_item(hold: &plan::Hold) -> NewHeldItem {
+    match &hold.then {
+        Then::Do(operation) => held_item(hold.kind, operation),
+        Then::Adopt(account) => adoption(account),
+    }
 }
 
 /// Takes out of a plan what is known to be impossible; gives the reasons.

@@ -16,8 +16,8 @@ use crate::{
         send::held_key,
     },
     model::{
-        Account, AccountId, ConnectorName, GroupId, GroupState, IdMap, IdSet, Link, Look, NotPossible, Operation, Pair,
-        Subject, TargetGroupId, UserId, UserState,
+        Account, AccountId, ConnectorName, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet, Link, Look,
+        NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
     target::CaseRule,
@@ -65,6 +65,8 @@ pub(super) struct TargetWalk {
     /// Before the first account was read.
     pub began: Timestamp,
     pub links: IdMap<UserId, Link>,
+    /// Links that were dropped because their accounts were gone, by user.
+    pub dropped: IdMap<UserId, Vec<Link>>,
     elsewhere: BTreeMap<AccountId, ConnectorName>,
     pub accounts: IdMap<AccountId, Account>,
     /// How logins are compared.
@@ -73,6 +75,8 @@ pub(super) struct TargetWalk {
     names: OnceLock<Names>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
+    /// Items that wait for an operator or that one decided, by subject.
+    standing: HashMap<Subject, Vec<HeldItem>>,
     /// Groups whose members were asked for, and those of them that are not there.
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
@@ -179,8 +183,16 @@ impl Engine {
         let (look, began) = (self.store.next_look().await?, self.clock.now());
         let links: IdMap<UserId, Link> =
             self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
+        let mut dropped: IdMap<UserId, Vec<Link>> = IdMap::default();
+        for link in self.store.dropped_links(pair).await? {
+            dropped.entry(link.user.clone()).or_default().push(link);
+        }
         let elsewhere = self.store.linked_elsewhere(pair).await?;
         let known = self.store.not_possible(pair).await?;
+        let mut standing: HashMap<Subject, Vec<HeldItem>> = HashMap::new();
+        for item in self.store.standing_items(pair).await? {
+            standing.entry(item.subject.clone()).or_default().push(item);
+        }
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = IdMap::default();
         let mut doubt = None;
@@ -201,11 +213,13 @@ impl Engine {
             look,
             began,
             links,
+            dropped,
             elsewhere,
             accounts,
             case,
             names: OnceLock::new(),
             not_possible,
+            standing,
             asked: IdSet::default(),
             absent: Vec::new(),
             doubt,
@@ -262,6 +276,14 @@ async fn walk_members(connector: &Connector, group: GroupState) -> Result<(Group
 }
 
 impl TargetWalk {
+    /// The dropped link of a user whose account the target has again.
+    pub fn returned(&self, user: &UserId) -> Option<&Link> {
+        self.dropped
+            .get(user)?
+            .iter()
+            .find(|link| self.accounts.contains_key(&link.account) && !self.elsewhere.contains_key(&link.account))
+    }
+
     /// Who holds a login, as far as the walk tells.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
         let names = self.names.get_or_init(|| Names {
@@ -290,6 +312,25 @@ impl TargetWalk {
             accounts.entry(login).and_modify(|known| *known = None).or_insert(Some(&account.id));
         }
         accounts
+    }
+
+    /// The subject's items that are open, approved or rejected.
+    pub fn standing(&self, subject: &Subject) -> &[HeldItem] {
+        self.standing.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an operator rejected this for the subject.
+    pub fn is_rejected(&self, subject: &Subject, item: &NewHeldItem) -> bool {
+        let rejected = |one: &HeldItem| one.state == HeldItemState::Rejected && one.item.does_the_same(item);
+        self.standing(subject).iter().any(rejected)
+    }
+
+    /// Whether an operator approved this for the subject.
+    pub fn is_approved(&self, subject: &Subject, item: &NewHeldItem) -> bool {
+        let approved = |one: &HeldItem| {
+            one.state == HeldItemState::Approved && one.item.kind == item.kind && one.item.does_the_same(item)
+        };
+        self.standing(subject).iter().any(approved)
     }
 
     /// Why an operation is known to be impossible in this state of its subject at the source, if it is.

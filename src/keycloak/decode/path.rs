@@ -40,10 +40,35 @@ pub(super) enum Place<'a> {
 /// The longest id of a user that comes from a federation without import, `f:component:name`.
 const LONGEST_FEDERATED_ID: usize = 255;
 
-/// Whether a text can be an id. It will stand in addresses of requests, so nothing else is let through.
+/// What Keycloak's addresses have below a user. They end an id that may hold slashes itself.
+const BELOW_A_USER: [&str; 16] = [
+    "configured-user-storage-credential-types",
+    "consents",
+    "credentials",
+    "disable-credential-types",
+    "execute-actions-email",
+    "federated-identity",
+    "groups",
+    "impersonation",
+    "logout",
+    "offline-sessions",
+    "reset-password",
+    "reset-password-email",
+    "role-mappings",
+    "send-verify-email",
+    "sessions",
+    "unmanagedAttributes",
+];
+
+/// Whether a user's id is of a federation without import.
+pub(super) fn is_federated_id(text: &str) -> bool {
+    text.starts_with("f:")
+}
+
+/// Whether a text can be an id. Requests escape what stands in their addresses, but nothing else is let through.
 pub(super) fn is_id(text: &str) -> bool {
-    if text.starts_with("f:") {
-        return text.len() <= LONGEST_FEDERATED_ID && text.chars().all(|c| !c.is_control() && c != '/');
+    if is_federated_id(text) {
+        return text.len() <= LONGEST_FEDERATED_ID && !text.chars().any(char::is_control);
     }
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
@@ -57,40 +82,62 @@ pub(super) fn place(path: &str) -> Place<'_> {
     }
     let path =
         path.strip_prefix("scim/v2/").or_else(|| path.strip_prefix("attack-detection/brute-force/")).unwrap_or(path);
-    let mut segments = path.split('/');
-    let root = segments.next().unwrap_or_default();
-    let (first, rest) = (segments.next(), segments);
-    match (root, first) {
+    let (root, rest) = match path.split_once('/') {
+        Some((root, rest)) => (root, Some(rest)),
+        None => (path, None),
+    };
+    match (root, rest) {
         ("users" | "Users", None) => Place::Users,
         ("users", Some("profile")) => Place::UserProfile,
-        ("users" | "Users", Some(id)) if is_id(id) => Place::User(id),
+        ("users" | "Users", Some(rest)) => user_id(rest).map_or(Place::Other, Place::User),
         ("groups" | "Groups", None) => Place::Groups,
-        ("groups" | "Groups", Some(id)) if is_id(id) => group(id, rest),
+        ("groups" | "Groups", Some(rest)) => group(rest),
         ("default-groups", _) => Place::DefaultGroup,
         ("user-storage", _) => Place::UserStorage,
         ("components", Some(_)) => Place::Component,
-        ("organizations", Some(_)) => organization(rest),
+        ("organizations", Some(rest)) => organization(rest),
         ("partialImport" | "partial-import", _) => Place::PartialImport,
         ("roles" | "roles-by-id", _) => Place::Role,
-        ("clients", Some(_)) if rest.clone().next() == Some("roles") => Place::Role,
+        ("clients", Some(rest)) if rest.split('/').nth(1) == Some("roles") => Place::Role,
         _ => Place::Other,
     }
 }
 
-fn group<'a>(id: &'a str, mut rest: std::str::Split<'a, char>) -> Place<'a> {
-    match rest.next() {
+/// The user's id at the start of what follows `users/` or `members/`. An id of a federation stands there as it is: its
+/// name may hold slashes and blanks.
+fn user_id(rest: &str) -> Option<&str> {
+    let end = |at: usize| !is_federated_id(rest) || BELOW_A_USER.contains(&first(&rest[at + 1..]));
+    let id = match rest.match_indices('/').find(|(at, _)| end(*at)) {
+        Some((at, _)) => &rest[..at],
+        None => rest,
+    };
+    is_id(id).then_some(id)
+}
+
+/// The first segment of a path.
+fn first(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
+}
+
+fn group(rest: &str) -> Place<'_> {
+    let mut segments = rest.split('/');
+    let id = segments.next().unwrap_or_default();
+    if !is_id(id) {
+        return Place::Other;
+    }
+    match segments.next() {
         Some("children") => Place::Children(id),
         Some("role-mappings") => Place::GroupRoles,
         below => Place::Group(id, below.is_none()),
     }
 }
 
-fn organization(rest: std::str::Split<'_, char>) -> Place<'_> {
-    let below: Vec<_> = rest.collect();
-    if below.is_empty() {
+/// What follows `organizations/`: `{id}`, `{id}/members/{user}`, `{id}/groups/{group}/members/{user}`.
+fn organization(rest: &str) -> Place<'_> {
+    if !rest.contains('/') {
         return Place::Organization;
     }
-    // The last pair counts: `groups/{id}/members/{user}` is about the user.
-    let member = below.windows(2).rev().find(|pair| matches!(pair[0], "members" | "users") && is_id(pair[1]));
-    Place::OrganizationMember(member.map(|pair| pair[1]))
+    let member =
+        ["/members/", "/users/"].into_iter().filter_map(|name| rest.find(name).map(|at| at + name.len())).min();
+    Place::OrganizationMember(member.and_then(|at| user_id(&rest[at..])))
 }

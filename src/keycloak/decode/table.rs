@@ -1,6 +1,6 @@
 //! From an event to whom to look at again: the one place where this is decided.
 
-use super::path::{Place, is_id, place};
+use super::path::{Place, is_federated_id, is_id, place};
 use crate::model::Subject;
 
 /// What an event tells, in whatever form it came.
@@ -20,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub object: Option<&'a str>,
     /// What kind of component was changed, where the representation tells.
     pub provider_type: Option<&'a str>,
+    /// Whether a sign-in came through an identity provider.
+    pub brokered: bool,
     /// Whether the event tells of a failure.
     pub failed: bool,
     /// Whether our listener sent it: it tells of each removal inside a removal by itself.
@@ -56,7 +58,7 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
         return Verdict::ignored("it tells of a failure, so nothing was changed");
     }
     match facts.user_event {
-        Some(kind) => user_event(kind, facts.user),
+        Some(kind) => user_event(kind, facts),
         None => admin_event(facts),
     }
 }
@@ -116,17 +118,26 @@ fn without_path(facts: &Facts<'_>, object: Option<&str>) -> Verdict {
     }
 }
 
-fn user_event(kind: &str, user: Option<&str>) -> Verdict {
+fn user_event(kind: &str, facts: &Facts<'_>) -> Verdict {
     if kind.ends_with("_ERROR") {
         return Verdict::ignored("it tells of a failure, so nothing was changed");
     }
     if tells_nothing(kind) {
         return Verdict::ignored("this kind says nothing about a user's directory data");
     }
-    match user {
+    if kind == "LOGIN" && !login_may_change(facts) {
+        return Verdict::ignored("a sign-in without an identity provider changes no user");
+    }
+    match facts.user {
         Some(id) if is_id(id) => Verdict::look([Subject::user(id)]),
         _ => Verdict::ignored(NO_ID),
     }
+}
+
+/// An identity provider's mappers write the user, and a federation without import shows a new user, at a sign-in that
+/// leaves no other event. The listener in Keycloak sends no other sign-ins unless its option `login-events` is set.
+fn login_may_change(facts: &Facts<'_>) -> bool {
+    facts.brokered || facts.from_listener || facts.user.is_some_and(is_federated_id)
 }
 
 /// Types that come with sessions, tokens and credentials. A type that is not known may have changed the user.

@@ -88,6 +88,34 @@ fn every_path_tells_whom_to_look_at() {
         ("CREATE", "SOMETHING_NEW", format!("users/{U}/something/new"), format!("user:{U}")),
         ("", "", format!("groups/{G}/something"), format!("group:{G}")),
         ("UPDATE", "USER", "users/f:6b9e:anna maria".into(), "user:f:6b9e:anna maria".into()),
+        ("UPDATE", "USER", "users/f:6b9e:sl/ash".into(), "user:f:6b9e:sl/ash".into()),
+        ("UPDATE", "USER", "users/f:6b9e:a/b/c d".into(), "user:f:6b9e:a/b/c d".into()),
+        ("UPDATE", "USER", "users/f:6b9e: pad ".into(), "user:f:6b9e: pad ".into()),
+        ("UPDATE", "USER", "users/f:6b9e:../../x".into(), "user:f:6b9e:../../x".into()),
+        ("CREATE", "GROUP_MEMBERSHIP", format!("users/f:6b9e:sl/ash/groups/{G}"), "user:f:6b9e:sl/ash".into()),
+        ("CREATE", "REALM_ROLE_MAPPING", "users/f:6b9e:sl/ash/role-mappings/realm".into(), "user:f:6b9e:sl/ash".into()),
+        ("ACTION", "USER", "users/f:6b9e:u005/reset-password".into(), "user:f:6b9e:u005".into()),
+        ("ACTION", "USER", "users/f:6b9e:sp ace/logout".into(), "user:f:6b9e:sp ace".into()),
+        ("UPDATE", "USER", "users/f:6b9e:line\nbreak".into(), "- it names no user or group".into()),
+        ("UPDATE", "GROUP", "groups/f/g".into(), "group:f".into()),
+        (
+            "DELETE",
+            "USER_LOGIN_FAILURE",
+            "attack-detection/brute-force/users/f:6b9e:sl/ash".into(),
+            "user:f:6b9e:sl/ash".into(),
+        ),
+        (
+            "DELETE",
+            "ORGANIZATION_MEMBERSHIP",
+            format!("organizations/{G}/members/f:6b9e:sl/ash"),
+            "user:f:6b9e:sl/ash".into(),
+        ),
+        (
+            "CREATE",
+            "ORGANIZATION_GROUP_MEMBERSHIP",
+            format!("organizations/{G}/groups/{H}/members/f:6b9e:a/members/b"),
+            "user:f:6b9e:a/members/b".into(),
+        ),
         ("UPDATE", "USER", "users/u-17.b".into(), "user:u-17.b".into()),
         ("UPDATE", "USER", "users/..".into(), "- it names no user or group".into()),
         ("UPDATE", "USER", "users/../../master/users/1".into(), "- it names no user or group".into()),
@@ -138,7 +166,7 @@ fn a_component_that_holds_no_users_asks_for_nothing() {
 #[test]
 fn user_events_name_their_user_or_are_ignored() {
     let event = |kind: &str| json!({"id": "e", "type": kind, "userId": U, "clientId": "account"});
-    for kind in ["REGISTER", "UPDATE_PROFILE", "UPDATE_EMAIL", "DELETE_ACCOUNT", "LOGIN", "SOME_NEW_TYPE"] {
+    for kind in ["REGISTER", "UPDATE_PROFILE", "UPDATE_EMAIL", "DELETE_ACCOUNT", "SOME_NEW_TYPE"] {
         let decoded = one(&event(kind));
         assert_eq!(told(&decoded), format!("user:{U}"), "{kind}");
         assert_eq!((decoded.kind.as_str(), decoded.about), (kind, format!("users/{U}")));
@@ -150,6 +178,24 @@ fn user_events_name_their_user_or_are_ignored() {
     assert!(told(&one(&event("REGISTER_ERROR"))).starts_with("- it tells of a failure"));
     assert_eq!(told(&one(&json!({"type": "REGISTER"}))), "- it names no user or group");
     assert_eq!(told(&one(&json!({"type": "REGISTER", "userId": "../x"}))), "- it names no user or group");
+}
+
+#[test]
+fn a_sign_in_is_a_hint_where_it_may_have_changed_the_user() {
+    let event = |user: &str| json!({"id": "e", "type": "LOGIN", "userId": user, "details": {"username": "anna"}});
+    let mut brokered = event(U);
+    brokered["details"]["identity_provider"] = "github".into();
+    assert_eq!(told(&one(&brokered)), format!("user:{U}"));
+    let plain = "- a sign-in without an identity provider changes no user";
+    assert_eq!(told(&one(&event(U))), plain);
+    assert_eq!(told(&one(&event("f:6b9e:anna"))), "user:f:6b9e:anna", "nothing else tells of a new federated user");
+    let mut sent = event(U);
+    sent["kind"] = "user".into();
+    assert_eq!(told(&one(&sent)), format!("user:{U}"), "the listener sends only those that matter");
+    let p2 = json!({"type": "access.LOGIN", "authDetails": {"userId": U}, "details": {"identity_provider": "github"}});
+    assert_eq!(told(&one(&p2)), format!("user:{U}"));
+    brokered["error"] = "user_disabled".into();
+    assert!(told(&one(&brokered)).starts_with("- it tells of a failure"));
 }
 
 #[test]
@@ -165,8 +211,17 @@ fn the_p2_form_is_read() {
     assert!(decoded.settle);
     event.as_object_mut().unwrap().remove("id");
     assert_eq!(one(&event).id, "d1");
-    let access = json!({"uid": "d2", "type": "access.UPDATE_PROFILE", "userId": U, "realmId": "acme"});
-    assert_eq!(told(&one(&access)), format!("user:{U}"));
+    let mut access = json!({
+        "uid": "d2", "id": "e2", "type": "access.UPDATE_PROFILE", "realmId": G, "realmName": "acme",
+        "details": {"updated_email": "a@example.org"},
+        "authDetails": {"realmId": "acme", "clientId": "account", "userId": U, "ipAddress": "10.0.0.1", "username": "anna"},
+    });
+    let decoded = one(&access);
+    assert_eq!((told(&decoded), decoded.about), (format!("user:{U}"), format!("users/{U}")));
+    access["authDetails"].as_object_mut().unwrap().remove("userId");
+    assert_eq!(told(&one(&access)), "- it names no user or group");
+    access["userId"] = U.into();
+    assert_eq!(told(&one(&access)), "- it names no user or group", "p2 has no such field");
     let system = json!({"uid": "d3", "type": "system.SOMETHING"});
     assert_eq!(told(&one(&system)), "- it names no user or group");
 }
@@ -180,6 +235,10 @@ fn who_acted_is_never_taken_for_who_was_changed() {
     let mut admin = admin("CREATE", "ORGANIZATION_MEMBERSHIP", &format!("organizations/{G}/members"));
     admin["userId"] = V.into();
     assert!(told(&one(&admin)).starts_with("- organisations are not mapped"));
+    let p2 = json!({"type": "admin.USER-CREATE", "resourcePath": "users", "authDetails": {"userId": V}});
+    assert_eq!(told(&one(&p2)), "run");
+    let p2 = json!({"type": "admin.CLIENT-UPDATE", "authDetails": {"userId": V}, "userId": V});
+    assert_eq!(told(&one(&p2)), "- it names no user or group");
 }
 
 #[test]
@@ -296,8 +355,8 @@ fn what_is_no_event_is_an_error_in_words() {
 }
 
 #[test]
-fn an_event_without_a_usable_id_gets_the_hash_of_what_is_kept() {
-    let event = json!({"type": "REGISTER", "userId": U, "ipAddress": "10.0.0.1"});
+fn an_event_with_a_time_but_no_usable_id_gets_the_hash_of_what_is_kept() {
+    let event = json!({"type": "REGISTER", "time": 1_795_447_309_981_i64, "userId": U, "ipAddress": "10.0.0.1"});
     let first = one(&event);
     assert_eq!(first.id.len(), 64);
     assert_eq!(first.id, hex::encode(Sha256::digest(first.body.as_bytes())));
@@ -309,6 +368,22 @@ fn an_event_without_a_usable_id_gets_the_hash_of_what_is_kept() {
         event["id"] = bad;
         assert_eq!(one(&event).id.len(), 64);
     }
+}
+
+#[test]
+fn without_id_and_time_each_event_is_a_new_one() {
+    let event = json!({"type": "USER-UPDATE", "resourcePath": format!("users/{U}")});
+    let batch = decoded(json!([event, event]).to_string().as_bytes()).unwrap();
+    assert_ne!(batch[0].id, batch[1].id);
+    assert_ne!(one(&event).id, one(&event).id);
+    for no_time in [json!(null), json!(0), json!("2026-11-30"), json!(-1), json!({})] {
+        let mut event = event.clone();
+        event["time"] = no_time;
+        assert_ne!(one(&event).id, one(&event).id, "{event}");
+    }
+    let mut event = event;
+    event["time"] = json!(NOW * 1000 + 172_800_000);
+    assert_eq!(one(&event).id, one(&event).id, "a time that is not believed still tells events apart");
 }
 
 #[test]
@@ -335,11 +410,11 @@ proptest! {
     }
 
     #[test]
-    fn no_event_is_too_strange(kind in ".{0,12}", path in "(users|groups|x)?/?.{0,40}", user in ".{0,80}") {
+    fn no_event_is_too_strange(kind in ".{0,12}", path in "(users|groups|x)?/?(f:c:)?.{0,40}", user in ".{0,80}") {
         let event = json!({"type": kind, "resourcePath": path, "userId": user, "operationType": "UPDATE"});
         for hint in one(&event).hints {
             let id = match &hint { Subject::User(id) => id.as_str(), Subject::Group(id) => id.as_str() };
-            prop_assert!(path::is_id(id) && !id.contains('/'));
+            prop_assert!(path::is_id(id) && (!id.contains('/') || id.starts_with("f:")));
         }
     }
 }

@@ -355,7 +355,8 @@ fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<V
             "resourceId": subject.resource_id, "userId": subject.user_id, "username": subject.username,
         }),
         Happening::User(event) => {
-            if !TOLD.contains(&event.kind.as_str()) {
+            let brokered = event.kind == "LOGIN" && event.details.contains_key("identity_provider");
+            if !TOLD.contains(&event.kind.as_str()) && !brokered {
                 return None;
             }
             json!({
@@ -376,7 +377,7 @@ fn own_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<V
     Some(shown)
 }
 
-/// p2-inc's unified webhook form; it knows no model events.
+/// p2-inc's unified webhook form; it knows no model events, and tells all user events.
 fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Value> {
     let mut shown = match happening {
         Happening::Admin(event, subject) => {
@@ -404,9 +405,6 @@ fn p2_form(realm_id: &str, realm_name: &str, happening: &Happening) -> Option<Va
             })
         }
         Happening::User(event) => {
-            if !TOLD.contains(&event.kind.as_str()) {
-                return None;
-            }
             json!({
                 "uid": *new_id(), "id": event.id, "time": event.time, "type": format!("access.{}", event.kind),
                 "details": event.details,

@@ -130,6 +130,7 @@ impl Tx {
                 .await?;
         }
         let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
+        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
@@ -152,6 +153,7 @@ impl Tx {
             cause,
             caused_at,
             link,
+            dropped,
             intents,
             decided,
             not_possible,
@@ -171,6 +173,14 @@ impl Tx {
         match subject.as_user() {
             Some(user) => self.link(no, user).await,
             None => Ok(None),
+        }
+    }
+
+    /// Dropped links of a user who has no other link.
+    async fn dropped_of(&mut self, no: PairNo, subject: &Subject, link: Option<&Link>) -> StoreResult<Vec<Link>> {
+        match subject.as_user() {
+            Some(user) if link.is_none() => self.dropped(no, user).await,
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -202,6 +212,7 @@ impl Tx {
             .fetch_one(&mut self.conn)
             .await?;
         let decided = self.decided(no, subject).await?;
+        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
         let token = self.take(Claim {
             token: Token(0),
@@ -222,6 +233,7 @@ impl Tx {
             cause,
             caused_at: now,
             link,
+            dropped,
             intents: Vec::new(),
             decided,
             not_possible,
@@ -357,6 +369,8 @@ impl Tx {
             Some((connector, old)) => return Ok(Adopted::LinkedElsewhere { connector, user: old.user }),
         };
         self.put_link(no, &link).await?;
+        self.forget_dropped(no.target, &link.account).await?;
+        self.adopted(no, &claim.subject, link.account.as_str()).await?;
         self.hand_over(&claim, &link.account).await?;
         let undo = self.memory.add_account(token, &link.account);
         self.undo_with(undo);

@@ -41,7 +41,8 @@ impl Tx {
         Ok(concerned)
     }
 
-    /// Writes what became of a source group; `false` if that was decided by a name that the group does not have any more.
+    /// Writes what became of a source group; `false` if it has to be decided again: the group has another name by now, or
+    /// another source group of this name came to feed it at the same time.
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<bool> {
         let no = claim.no;
         match write {
@@ -67,6 +68,10 @@ impl Tx {
                 .execute(&mut self.conn)
                 .await?;
                 self.map_group(no, &source, &name, Some(number), None).await?;
+                if group.adopted {
+                    self.adopted(no, &claim.subject, group.id.as_str()).await?;
+                }
+                return Ok(!self.has_namesake(no, &source, &name, number).await?);
             }
             GroupWrite::Unmap { source, name, why } => self.map_group(no, &source, &name, None, Some(&why)).await?,
             GroupWrite::Forget { source } => {
@@ -78,6 +83,18 @@ impl Tx {
             }
         }
         Ok(true)
+    }
+
+    /// Whether another source group of the pair feeds this managed group by the same name.
+    async fn has_namesake(&mut self, no: PairNo, source: &GroupId, name: &str, managed: i64) -> StoreResult<bool> {
+        let others: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
+                .bind(no.pair)
+                .bind(managed)
+                .bind(source.as_str())
+                .fetch_all(&mut self.conn)
+                .await?;
+        Ok(others.iter().any(|other| codec::fold(other) == codec::fold(name)))
     }
 
     /// The name that a managed group has by now, if it is another than this one.

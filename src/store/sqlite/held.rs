@@ -5,7 +5,10 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{codec, codec::millis, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
-    model::{Cause, HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, Pair, Priority, Subject, TargetGroupId},
+    model::{
+        Cause, ChangeOutcome, HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, Pair, Priority, Subject,
+        TargetGroupId, adoption_key,
+    },
     store::{Decision, PairState, StoreError, StoreResult},
 };
 
@@ -21,15 +24,16 @@ fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> S
     })
 }
 
-type SetRow = (i64, String, String, String, i64, bool, String, Option<String>, i64, i64);
+type SetRow = (i64, String, String, String, i64, bool, String, Option<String>, i64, i64, i64);
 
 const SETS: &str = "SELECT s.id, c.name, g.name, s.kind, s.since, s.open, s.summary, s.decision, \
     (SELECT count(*) FROM held_item i WHERE i.held_set = s.id AND i.state = 'open'), \
+    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id AND i.state = 'rejected'), \
     (SELECT count(*) FROM held_item i WHERE i.held_set = s.id) \
     FROM held_set s JOIN pair p ON p.no = s.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target ";
 
 fn set(row: SetRow) -> StoreResult<HeldSet> {
-    let (id, connector, target, kind, since, open, summary, decision, open_items, items) = row;
+    let (id, connector, target, kind, since, open, summary, decision, open_items, rejected_items, items) = row;
     Ok(HeldSet {
         id,
         pair: Pair::new(connector, target),
@@ -39,6 +43,7 @@ fn set(row: SetRow) -> StoreResult<HeldSet> {
         summary: codec::from_json(&summary)?,
         decision,
         open_items,
+        rejected_items,
         items,
     })
 }
@@ -63,8 +68,8 @@ impl Tx {
         rows.into_iter().map(item).collect()
     }
 
-    /// Makes the subject's open items exactly these. What was approved and is not needed any more is withdrawn, too;
-    /// a rejection stands until the fingerprint is another.
+    /// Makes the subject's open items exactly these. A decision stands while its item is among them with the same
+    /// fingerprint; else it is withdrawn.
     pub(super) async fn hold(&mut self, claim: &Claim, held: &[NewHeldItem], now: Timestamp) -> StoreResult<()> {
         let old = self.standing(claim.no, &claim.subject).await?;
         for item in &old {
@@ -78,7 +83,6 @@ impl Tx {
                         .execute(&mut self.conn)
                         .await?;
                 }
-                (HeldItemState::Rejected, None) => {}
                 (_, Some(new)) if new.fingerprint == item.item.fingerprint => {}
                 _ => self.set_item_state(item.id, HeldItemState::Withdrawn).await?,
             }
@@ -155,18 +159,61 @@ impl Tx {
         Ok(id)
     }
 
-    /// An approval that may be used: the claimed subject's, not used yet.
+    /// An approval that may be used: the claimed subject's, of which no request is under way.
     pub(super) async fn check_approved(&mut self, claim: &Claim, id: i64) -> StoreResult<()> {
         let decided = self.decided(claim.no, &claim.subject).await?;
-        if decided.iter().any(|item| item.id == id && item.state == HeldItemState::Approved) {
+        let approved = decided.iter().any(|item| item.id == id && item.state == HeldItemState::Approved);
+        if approved && !self.is_under_way(claim, id).await? {
             return Ok(());
         }
         Err(StoreError::NotFound(format!("held item {id} of {} is not approved", claim.subject)))
     }
 
-    /// An approval is used once.
-    pub(super) async fn use_up(&mut self, id: i64) -> StoreResult<()> {
-        self.set_item_state(id, HeldItemState::Done).await
+    /// An approval is used up by success, or by a refusal for good: whatever else became of it, it may be used again.
+    pub(super) async fn use_up(&mut self, id: i64, outcome: &ChangeOutcome) -> StoreResult<()> {
+        match outcome {
+            ChangeOutcome::Done | ChangeOutcome::FoundDone => self.set_item_state(id, HeldItemState::Done).await,
+            ChangeOutcome::Refused { permanent: true, .. } => self.set_item_state(id, HeldItemState::Refused).await,
+            ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone | ChangeOutcome::NotSeen => Ok(()),
+        }
+    }
+
+    /// Uses up the approval of an adoption that is done.
+    pub(super) async fn adopted(&mut self, no: PairNo, subject: &Subject, id: &str) -> StoreResult<()> {
+        let key = adoption_key(id);
+        for item in self.decided(no, subject).await? {
+            if item.state == HeldItemState::Approved && item.item.key == key {
+                self.set_item_state(item.id, HeldItemState::Done).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws rejections: their subjects are planned again.
+    pub(super) async fn withdraw_rejections(
+        &mut self,
+        id: i64,
+        chosen: &[i64],
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
+        let set = read_set(&mut self.conn, id).await?;
+        let no = self.pair(&set.pair).await?;
+        let mut items = read_items(&mut self.conn, id).await?;
+        items.retain(|item| item.state == HeldItemState::Rejected && (chosen.is_empty() || chosen.contains(&item.id)));
+        if items.is_empty() {
+            return Ok(0);
+        }
+        for item in &items {
+            self.set_item_state(item.id, HeldItemState::Withdrawn).await?;
+        }
+        let what = format!("withdrew {} of set {id} of {}", of_rejections(items.len()), set.pair);
+        self.audit(by, &what, now).await?;
+        let cause = Cause::Other { what: format!("rejections of held set {id} withdrawn by {by}") };
+        self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
+        self.wake = true;
+        self.memory.note_outside_change();
+        Ok(items.len())
     }
 
     pub(super) async fn hold_first_run(
@@ -310,6 +357,22 @@ pub(super) async fn read_items(conn: &mut SqliteConnection, set: i64) -> StoreRe
          ORDER BY state <> 'open', id",
     )
     .bind(set)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(item).collect()
+}
+
+fn of_rejections(count: usize) -> String {
+    if count == 1 { "1 rejection".to_owned() } else { format!("{count} rejections") }
+}
+
+/// A pair's items that are open, approved or rejected.
+pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<HeldItem>> {
+    let rows: Vec<ItemRow> = sqlx::query_as(
+        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item INDEXED BY held_item_standing \
+         WHERE pair = ?1 AND state IN ('open', 'approved', 'rejected') ORDER BY id",
+    )
+    .bind(pair)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(item).collect()

@@ -1,6 +1,7 @@
 //! Intents: what was written down before it was sent. [7]
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{codec, codec::millis, memory::Claim, names::PairNo, tasks::Raise, writer::Tx};
@@ -71,6 +72,21 @@ fn name(operation: &Operation) -> &str {
         | Operation::AddMember { name, .. }
         | Operation::RemoveMember { name, .. } => name,
     }
+}
+
+/// A change to record; see [`crate::model::Change`].
+pub(super) struct NewChange<'c, A> {
+    pub no: PairNo,
+    pub subject: &'c Subject,
+    pub verb: &'c str,
+    pub name: &'c str,
+    pub before: &'c serde_json::Value,
+    pub after: &'c A,
+    pub limited: Option<Limited>,
+    pub approved: bool,
+    pub cause: &'c Cause,
+    pub caused_at: Option<Timestamp>,
+    pub outcome: &'c ChangeOutcome,
 }
 
 impl Tx {
@@ -184,7 +200,7 @@ impl Tx {
     pub(super) async fn write_intent(&mut self, claim: &Claim, next: &NewIntent) -> StoreResult<IntentId> {
         let id = sqlx::query_scalar(
             "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
-             caused_at, arrives_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id",
+             caused_at, arrives_until, approval) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
         )
         .bind(claim.no.pair)
         .bind(claim.no.target)
@@ -198,9 +214,30 @@ impl Tx {
         .bind(codec::to_json(&claim.cause)?)
         .bind(millis(claim.caused_at))
         .bind(millis(next.arrives_until))
+        .bind(next.approved_by)
         .fetch_one(&mut self.conn)
         .await?;
         Ok(IntentId(id))
+    }
+
+    /// The approval that an open intent makes use of.
+    pub(super) async fn approval_of(&mut self, id: IntentId) -> StoreResult<Option<i64>> {
+        let approval: Option<Option<i64>> = sqlx::query_scalar("SELECT approval FROM intent WHERE id = ?1")
+            .bind(id.0)
+            .fetch_optional(&mut self.conn)
+            .await?;
+        Ok(approval.flatten())
+    }
+
+    /// Whether an open intent makes use of this approval.
+    pub(super) async fn is_under_way(&mut self, claim: &Claim, approval: i64) -> StoreResult<bool> {
+        let any = "SELECT EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2 AND approval = ?3)";
+        Ok(sqlx::query_scalar(any)
+            .bind(claim.no.pair)
+            .bind(claim.subject.to_string())
+            .bind(approval)
+            .fetch_one(&mut self.conn)
+            .await?)
     }
 
     /// Takes back what was written down and never sent.
@@ -218,9 +255,33 @@ impl Tx {
     ) -> StoreResult<()> {
         sqlx::query("DELETE FROM intent WHERE id = ?1").bind(intent.id.0).execute(&mut self.conn).await?;
         let no = self.pair(&intent.pair).await?;
-        let done = matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
-        let limited = intent.operation.limited();
-        let run = match &intent.cause {
+        self.write_change(
+            NewChange {
+                no,
+                subject: &intent.subject,
+                verb: intent.operation.verb(),
+                name: name(&intent.operation),
+                before: &intent.before,
+                after: &intent.operation,
+                limited: intent.operation.limited(),
+                approved: intent.approved,
+                cause: &intent.cause,
+                caused_at: intent.caused_at,
+                outcome,
+            },
+            now,
+        )
+        .await
+    }
+
+    /// Records a change.
+    pub(super) async fn write_change(
+        &mut self,
+        change: NewChange<'_, impl Serialize>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let done = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        let run = match change.cause {
             Cause::Run { id } => Some(id.0),
             _ => None,
         };
@@ -229,19 +290,19 @@ impl Tx {
              caused_at, run, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )
         .bind(millis(now))
-        .bind(no.pair)
-        .bind(intent.subject.to_string())
-        .bind(intent.operation.verb())
-        .bind(name(&intent.operation))
-        .bind(codec::to_json(&intent.before)?)
-        .bind(codec::to_json(&intent.operation)?)
-        .bind(limited.map(Limited::as_str))
-        .bind(intent.approved)
-        .bind(done && limited.is_some() && !intent.approved)
-        .bind(codec::to_json(&intent.cause)?)
-        .bind(intent.caused_at.map(millis))
+        .bind(change.no.pair)
+        .bind(change.subject.to_string())
+        .bind(change.verb)
+        .bind(change.name)
+        .bind(codec::to_json(change.before)?)
+        .bind(codec::to_json(change.after)?)
+        .bind(change.limited.map(Limited::as_str))
+        .bind(change.approved)
+        .bind(done && change.limited.is_some() && !change.approved)
+        .bind(codec::to_json(change.cause)?)
+        .bind(change.caused_at.map(millis))
         .bind(run)
-        .bind(codec::to_json(outcome)?)
+        .bind(codec::to_json(change.outcome)?)
         .execute(&mut self.conn)
         .await?;
         Ok(())

@@ -16,7 +16,7 @@ use crate::{
 macro_rules! link_columns {
     () => {
         "k.user, k.account, k.name, k.federation, k.seen_alive, k.written, k.deactivated, k.taken, \
-         k.adopted, k.given"
+         k.adopted, k.given, k.missing_since"
     };
 }
 
@@ -43,6 +43,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
             taken: taken(row.try_get("taken")?).map_err(undone)?,
             given: BTreeSet::new(),
             adopted: row.try_get("adopted")?,
+            missing_since: codec::some_time(row.try_get("missing_since")?).map_err(undone)?,
         };
         Ok(Self { link, given: row.try_get("given")? })
     }
@@ -50,14 +51,37 @@ impl FromRow<'_, SqliteRow> for LinkRow {
 
 /// A link as an element of a list in JSON, its columns in the order of [`all`].
 #[derive(Deserialize)]
-struct Listed(String, String, String, Option<String>, Option<i64>, Written, u8, BTreeSet<String>, u8, String);
+struct Listed(
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<i64>,
+    Written,
+    u8,
+    BTreeSet<String>,
+    u8,
+    String,
+    Option<i64>,
+);
 
 impl TryFrom<Listed> for LinkRow {
     type Error = StoreError;
 
     fn try_from(listed: Listed) -> StoreResult<Self> {
-        let Listed(user, account, name, federation_link, seen_alive, written, deactivated, taken, adopted, given) =
-            listed;
+        let Listed(
+            user,
+            account,
+            name,
+            federation_link,
+            seen_alive,
+            written,
+            deactivated,
+            taken,
+            adopted,
+            given,
+            missing,
+        ) = listed;
         let link = Link {
             user: user.into(),
             account: account.into(),
@@ -69,6 +93,7 @@ impl TryFrom<Listed> for LinkRow {
             taken,
             given: BTreeSet::new(),
             adopted: adopted != 0,
+            missing_since: codec::some_time(missing)?,
         };
         Ok(Self { link, given: hex::decode(given).map_err(damaged)? })
     }
@@ -124,12 +149,12 @@ impl Tx {
         let given = self.group_numbers(no.target, &link.given).await?;
         sqlx::query(
             "INSERT INTO link (pair, target, user, account, name, folded, federation, seen_alive, written, deactivated, \
-             taken, adopted, given, given_count) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+             taken, adopted, given, given_count, missing_since) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (user, pair) DO UPDATE SET account = excluded.account, name = excluded.name, \
              folded = excluded.folded, federation = excluded.federation, seen_alive = excluded.seen_alive, \
              written = excluded.written, deactivated = excluded.deactivated, taken = excluded.taken, adopted = excluded.adopted, \
-             given = excluded.given, given_count = excluded.given_count",
+             given = excluded.given, given_count = excluded.given_count, missing_since = excluded.missing_since",
         )
         .bind(no.pair)
         .bind(no.target)
@@ -145,6 +170,7 @@ impl Tx {
         .bind(link.adopted)
         .bind(codec::pack(&given))
         .bind(i64::try_from(given.len()).unwrap_or(i64::MAX))
+        .bind(link.missing_since.map(millis))
         .execute(&mut self.conn)
         .await?;
         Ok(())
@@ -219,7 +245,7 @@ pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -
 pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Link>> {
     let lists: Vec<String> = sqlx::query_scalar(
         "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), deactivated, \
-         json(coalesce(taken, '[]')), adopted, hex(given))) FROM link WHERE pair = ?1 GROUP BY id / 500",
+         json(coalesce(taken, '[]')), adopted, hex(given), missing_since)) FROM link WHERE pair = ?1 GROUP BY id / 500",
     )
     .bind(pair)
     .fetch_all(&mut *conn)

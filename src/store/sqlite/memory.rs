@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::names::PairNo;
 use crate::model::{AccountId, Cause, Look, Pair, Subject, Token};
@@ -44,6 +45,19 @@ struct Claims {
     accounts: HashMap<(i64, AccountId), Token>,
     /// For each target: the number of the newest look when the last claim on it had ended, durably.
     ended: HashMap<i64, Look>,
+    /// Tokens whose holders are gone, as of this time; the writer ends their claims.
+    abandoned: Vec<(Token, Timestamp)>,
+    /// Claims that ended without a written ending: their tasks are still to be raised.
+    unraised: Vec<Unraised>,
+}
+
+/// A subject whose task has to be raised as soon as the store can be written.
+#[derive(Clone, Debug)]
+pub(super) struct Unraised {
+    pub no: PairNo,
+    pub subject: Subject,
+    pub cause: Cause,
+    pub at: Timestamp,
 }
 
 /// Shared by the writer and those who only ask whether a claim is held.
@@ -54,6 +68,8 @@ pub(super) struct Memory {
     looks: AtomicI64,
     tokens: AtomicI64,
     outside_changes: AtomicU64,
+    /// Notified when a claim is abandoned.
+    abandoned: Notify,
 }
 
 impl Memory {
@@ -66,6 +82,7 @@ impl Memory {
             looks: AtomicI64::new(first),
             tokens: AtomicI64::new(first),
             outside_changes: AtomicU64::new(0),
+            abandoned: Notify::new(),
         }
     }
 
@@ -161,9 +178,39 @@ impl Memory {
         self.claims().remove(token).map(|claim| Undo::Restore(Box::new(claim)))
     }
 
+    /// See [`crate::store::Store::abandon`]. Only noted here: the ending that the store refused may be under way still.
+    pub(super) fn abandon(&self, token: Token, now: Timestamp) {
+        self.claims().abandoned.push((token, now));
+        self.abandoned.notify_one();
+    }
+
+    /// Waits until a claim is abandoned.
+    pub(super) async fn claim_abandoned(&self) {
+        self.abandoned.notified().await;
+    }
+
+    /// Ends abandoned claims; all subjects whose tasks are to be raised.
+    pub(super) fn end_abandoned(&self) -> Vec<Unraised> {
+        let newest = Look(self.looks.load(Ordering::SeqCst));
+        let mut claims = self.claims();
+        for (token, at) in std::mem::take(&mut claims.abandoned) {
+            let Some(claim) = claims.remove(token) else { continue };
+            claims.ended.insert(claim.no.target, newest);
+            claims.unraised.push(Unraised { no: claim.no, subject: claim.subject, cause: claim.cause, at });
+        }
+        claims.unraised.clone()
+    }
+
+    /// So many of the first are raised, durably.
+    pub(super) fn note_raised(&self, count: usize) {
+        self.claims().unraised.drain(..count);
+    }
+
     pub(super) fn end_all(&self) {
         let newest = Look(self.looks.load(Ordering::SeqCst));
         let mut claims = self.claims();
+        claims.abandoned.clear();
+        claims.unraised.clear();
         let held: Vec<i64> = claims.by_token.values().map(|claim| claim.no.target).collect();
         let ended =
             std::mem::take(&mut claims.ended).into_iter().chain(held.into_iter().map(|target| (target, newest)));

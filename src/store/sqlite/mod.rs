@@ -7,6 +7,7 @@
 mod changes;
 mod claims;
 mod codec;
+mod dropped;
 mod endings;
 mod error;
 mod events;
@@ -71,17 +72,19 @@ pub struct OpenOptions {
     pub durable: bool,
     /// How often writes of other processes are looked for; `None`: never.
     pub poll: Option<Duration>,
+    /// How long a write waits for another process's transaction.
+    pub busy: Duration,
 }
 
 impl OpenOptions {
     /// Durable, and other processes are heard five times a second.
     pub fn new(now: Timestamp) -> Self {
-        Self { now, durable: true, poll: Some(Duration::from_millis(200)) }
+        Self { now, durable: true, poll: Some(Duration::from_millis(200)), busy: open::BUSY }
     }
 
     /// For simulations and tests: not durable, no timer, no other process.
     pub fn simulation(now: Timestamp) -> Self {
-        Self { now, durable: false, poll: None }
+        Self { now, durable: false, poll: None, busy: open::BUSY }
     }
 }
 
@@ -114,7 +117,7 @@ impl SqliteStore {
         let folder = open::folder(file)?;
         open::check_owners(file, &folder)?;
         let lock = open::lock(file)?;
-        let mut conn = open::writer(file, options.durable, true).await?;
+        let mut conn = open::writer(file, &options, true).await?;
         open::migrate(&mut conn, file).await?;
         let opened = open::count_opening(&mut conn).await?;
         let store = Self::start(file, conn, opened, &options, true, lock);
@@ -135,7 +138,7 @@ impl SqliteStore {
         let file = file.as_ref();
         let folder = open::folder(file)?;
         open::check_owners(file, &folder)?;
-        let mut conn = open::writer(file, options.durable, false).await?;
+        let mut conn = open::writer(file, &options, false).await?;
         open::expect_schema(&mut conn).await?;
         Ok(Self::start(file, conn, 0, &options, false, ()))
     }
@@ -346,6 +349,10 @@ impl Store for SqliteStore {
         Ok(self.memory.is_held(token))
     }
 
+    fn abandon(&self, token: Token, now: Timestamp) {
+        self.memory.abandon(token, now);
+    }
+
     async fn complete(
         &self,
         token: Token,
@@ -383,6 +390,10 @@ impl Store for SqliteStore {
 
     async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
         of_pair!(self, pair, Vec::new(), |conn, no| links::all(conn, no))
+    }
+
+    async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| dropped::all(conn, no))
     }
 
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>> {
@@ -560,6 +571,14 @@ impl Store for SqliteStore {
 
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
         job!(self, [decision], |tx| tx.decide(&decision, now))
+    }
+
+    async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
+        job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
+    }
+
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| held::standing(conn, no))
     }
 
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {

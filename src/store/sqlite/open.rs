@@ -14,21 +14,24 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
+use super::OpenOptions;
 use crate::store::{StoreError, StoreResult};
 
 /// The oldest `SQLite` whose write-ahead log does not lose commits when a checkpoint meets a writer.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// The steps of the schema, oldest first; one that was published is never changed.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "not possible", include_str!("migrations/0002_not_possible.sql")),
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
+    (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
+    (20, "approvals", include_str!("migrations/0020_approvals.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 fn unavailable(what: String) -> StoreError {
     StoreError::Unavailable(what)
@@ -140,24 +143,24 @@ pub(super) fn worked_by(file: &Path) -> Option<String> {
 }
 
 /// Opens the connection that writes.
-pub(super) async fn writer(file: &Path, durable: bool, create: bool) -> StoreResult<SqliteConnection> {
+pub(super) async fn writer(file: &Path, options: &OpenOptions, create: bool) -> StoreResult<SqliteConnection> {
     if create {
         drop(private(file)?);
     } else if !file.exists() {
         return Err(unavailable(format!("there is no store at {}", file.display())));
     }
-    let options = SqliteConnectOptions::new()
+    let connect_options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(if durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off })
+        .synchronous(if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Off })
         .foreign_keys(true)
-        .busy_timeout(BUSY)
+        .busy_timeout(options.busy)
         .statement_cache_capacity(512)
         .pragma("wal_autocheckpoint", "4000")
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "MEMORY");
-    let mut conn = connect(file, options).await?;
+    let mut conn = connect(file, connect_options).await?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut conn).await?;
     check_sqlite(&version)?;
     Ok(conn)

@@ -136,6 +136,8 @@ impl Tx {
         if let Some(target) = target {
             let no = self.target(target).await?;
             sqlx::query("UPDATE target SET identity = NULL WHERE no = ?1").bind(no).execute(&mut self.conn).await?;
+            // On another server their account ids mean nothing.
+            sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
             self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE target = ?1", no, now).await?;
             self.audit(by, &format!("confirmed another identity of target {target}"), now).await?;
         }
@@ -242,8 +244,9 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
     .bind(millis(now))
     .fetch_one(&mut *conn)
     .await?;
-    let (dead, held, last): (i64, i64, Option<i64>) = sqlx::query_as(
+    let (dead, missing, held, last): (i64, i64, i64, Option<i64>) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM task WHERE pair = ?1 AND dead = 1), \
+         (SELECT count(*) FROM link WHERE pair = ?1 AND missing_since IS NOT NULL), \
          (SELECT count(*) FROM held_item WHERE pair = ?1 AND state = 'open'), \
          (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
     )
@@ -255,6 +258,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
         due: due.unsigned_abs(),
         oldest: codec::some_time(oldest)?,
         dead: dead.unsigned_abs(),
+        missing: u64::try_from(missing).unwrap_or(0),
         links: links.unsigned_abs(),
         active_links: active.unsigned_abs(),
         memberships: memberships.unsigned_abs(),

@@ -17,7 +17,7 @@ const OLD: [&str; 4] = [
 /// Items that are over; open sets and rejections stay.
 const OVER: [&str; 2] = [
     "DELETE FROM held_item WHERE id IN \
-     (SELECT id FROM held_item WHERE state IN ('done', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
+     (SELECT id FROM held_item WHERE state IN ('done', 'refused', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
     "DELETE FROM held_set WHERE id IN (SELECT id FROM held_set s WHERE open = 0 AND since < ?1 \
      AND NOT EXISTS (SELECT 1 FROM held_item i WHERE i.held_set = s.id) ORDER BY id LIMIT ?2)",
 ];

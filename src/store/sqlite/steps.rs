@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{memory::Claim, writer::Tx};
 use crate::{
-    model::{Cause, ChangeOutcome, Operation, Priority, Token},
+    model::{Cause, ChangeOutcome, Limited, Operation, Priority, Token},
     store::{LinkWrite, Step, Stepped, StoreError, StoreResult},
 };
 
@@ -45,6 +45,9 @@ impl Tx {
             self.forget_intent(intent).await?;
         }
         for (intent, outcome) in &settled {
+            if let Some(approval) = self.approval_of(intent.id).await? {
+                self.use_up(approval, outcome).await?;
+            }
             self.settle(intent, outcome, now).await?;
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
@@ -64,7 +67,9 @@ impl Tx {
         if !settled.is_empty() {
             self.record_look(&claim).await?;
         }
-        self.write_link(&claim, step.link, now).await?;
+        if let Some(done) = self.write_link(&claim, step.link, now).await? {
+            return Ok(Stepped::PastLimit { done });
+        }
         let mut raise = step.raise;
         if let Some(group) = step.group {
             raise.extend(self.concerned(&claim, &group).await?);
@@ -98,15 +103,18 @@ impl Tx {
         }
         let mut written = Vec::with_capacity(step.next.len());
         for next in &step.next {
-            if let Some(item) = next.approved_by {
-                self.use_up(item).await?;
-            }
             written.push(self.write_intent(&claim, next).await?);
         }
         Ok(Stepped::Send(written))
     }
 
-    async fn write_link(&mut self, claim: &Claim, write: Option<LinkWrite>, now: Timestamp) -> StoreResult<()> {
+    /// Writes a link. A drop past its limit is not written; then this returns how many were dropped in the last hour.
+    async fn write_link(
+        &mut self,
+        claim: &Claim,
+        write: Option<LinkWrite>,
+        now: Timestamp,
+    ) -> StoreResult<Option<u32>> {
         match write {
             None => {}
             Some(LinkWrite::Put(link)) => {
@@ -120,7 +128,18 @@ impl Tx {
                     self.wake_waiting(claim.no, &claim.subject, now).await?;
                 }
             }
+            Some(LinkWrite::Drop { why, limit, approved_by }) => {
+                let done = self.done_in_last_hour(claim.no, Limited::DropLink, now).await?;
+                if limit.is_some_and(|limit| done >= limit) {
+                    return Ok(Some(done));
+                }
+                if let Some(item) = approved_by {
+                    self.check_approved(claim, item).await?;
+                    self.use_up(item, &ChangeOutcome::Done).await?;
+                }
+                self.drop_link(claim, &why, approved_by.is_some(), now).await?;
+            }
         }
-        Ok(())
+        Ok(None)
     }
 }

@@ -14,12 +14,17 @@ use super::{
     names::Names,
     wakes::Wakes,
 };
-use crate::store::{StoreError, StoreResult};
+use crate::{
+    model::Priority,
+    store::{StoreError, StoreResult},
+};
 
 /// At most so many jobs share a commit.
 const BATCH: usize = 512;
 /// So many jobs may wait; who comes then waits with them.
 const QUEUE: usize = 4096;
+/// How soon the writer retries to raise the tasks of abandoned claims while the store cannot be written.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// What a job's transaction works with.
 pub(super) struct Tx {
@@ -160,15 +165,22 @@ pub(super) fn closed() -> StoreError {
 async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: Option<Duration>) {
     let mut seen = data_version(&mut tx).await;
     let mut batch = Vec::with_capacity(BATCH);
+    let mut unraised = false;
     let closed = loop {
-        let waited = match poll {
-            Some(every) => tokio::time::timeout(every, queue.recv_many(&mut batch, BATCH)).await,
-            None => Ok(queue.recv_many(&mut batch, BATCH).await),
+        let rest = if unraised { poll.map_or(Some(RETRY), |every| Some(every.min(RETRY))) } else { poll };
+        let waited = tokio::select! {
+            biased;
+            received = queue.recv_many(&mut batch, BATCH) => Some(received),
+            () = tx.memory.claim_abandoned() => None,
+            () = sleep(rest) => None,
         };
-        if waited == Ok(0) {
+        if waited == Some(0) {
             break None;
         }
+        // Before the jobs of this batch, so that they find the claims ended.
+        tx.memory.end_abandoned();
         let (mut appends, mut works, mut close) = (Vec::new(), Vec::new(), None);
+        let mut writable = true;
         for job in batch.drain(..) {
             match job {
                 Job::Append(append) => appends.push(append),
@@ -177,10 +189,16 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
             }
         }
         if !appends.is_empty() || !works.is_empty() {
-            commit_together(&mut tx, appends, works).await;
+            writable = commit_together(&mut tx, appends, works).await;
+        }
+        // Again, as a claim may have been abandoned while its ending was in this batch.
+        unraised = !tx.memory.end_abandoned().is_empty();
+        // A batch that failed has waited for the lock already.
+        if unraised && writable {
+            unraised = !raise_abandoned(&mut tx).await;
         }
         // Unchanged by our own commits, so that it tells of other processes.
-        if poll.is_some() && (waited.is_err() || wakes.poll_due()) {
+        if poll.is_some() && (waited.is_none() || wakes.poll_due()) {
             let now = data_version(&mut tx).await;
             if now != seen {
                 tx.memory.note_outside_change();
@@ -204,12 +222,46 @@ async fn work(mut tx: Tx, mut queue: mpsc::Receiver<Job>, wakes: &Wakes, poll: O
     }
 }
 
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Raises the tasks of abandoned claims; whether that was written.
+async fn raise_abandoned(tx: &mut Tx) -> bool {
+    let unraised = tx.memory.end_abandoned();
+    let count = unraised.len();
+    let raised = async {
+        tx.run("BEGIN IMMEDIATE").await?;
+        for one in &unraised {
+            tx.raise(one.no, [&one.subject], Priority::Retry, &one.cause, one.at).await?;
+        }
+        tx.run("COMMIT").await
+    };
+    match raised.await {
+        Ok(()) => {
+            tx.memory.note_raised(count);
+            tracing::warn!(tasks = count, "raised the tasks of claims whose ending could not be written");
+            true
+        }
+        Err(error) => {
+            tracing::debug!(tasks = count, "the tasks of abandoned claims cannot be raised yet: {error}");
+            // Fails where the transaction did not begin.
+            let _ = tx.run("ROLLBACK").await;
+            tx.take_back(0);
+            false
+        }
+    }
+}
+
 async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
 }
 
-/// Runs jobs in one transaction; one that fails is taken back alone.
-async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
+/// Runs jobs in one transaction; one that fails is taken back alone. Whether it was committed.
+async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> bool {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
         jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
@@ -256,6 +308,7 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) {
     for answer in answers {
         answer(committed.clone());
     }
+    committed.is_ok()
 }
 
 /// What those hear whose writes were lost with another's.

@@ -7,6 +7,7 @@ enum Loss {
     TOO_LARGE("the receiver found even one event too large"),
     REFUSED("the receiver refused them as wrong"),
     UNREADABLE("this Keycloak's storage told of them in an unknown way"),
+    FAILED("an error in Keycloak kept them from being queued"),
     SHUTDOWN("Keycloak was stopped");
 
     private final String text;

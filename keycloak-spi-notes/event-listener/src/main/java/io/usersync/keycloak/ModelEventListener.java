@@ -44,8 +44,14 @@ final class ModelEventListener implements ProviderEventListener {
                 && !isOwnReading(observed);
     }
 
-    /** A listing by usersync makes Keycloak import LDAP users that it had not seen; that is no news to usersync. */
+    /**
+     * A listing by usersync makes Keycloak import LDAP users that it had not seen; that is no news to usersync. It also
+     * makes Keycloak remove users that LDAP no longer has; that is news.
+     */
     private boolean isOwnReading(Observed observed) {
+        if (ModelEvents.USER_REMOVED.equals(observed.change().get(Field.TYPE))) {
+            return false;
+        }
         ClientModel caller = observed.session().getContext().getClient();
         return caller != null && ownClientId.equals(caller.getClientId());
     }

@@ -34,6 +34,9 @@ final class ModelEvents {
     record Observed(KeycloakSession session, RealmModel realm, ChangeEvent change) {
     }
 
+    /** The type of the event of a removed user. */
+    static final String USER_REMOVED = "USER_REMOVED";
+
     private final Clock clock;
 
     ModelEvents(Clock clock) {
@@ -45,6 +48,8 @@ final class ModelEvents {
         if (event instanceof GroupModel.GroupEvent e) {
             return Optional.ofNullable(group(e)).map(c -> new Observed(e.getKeycloakSession(), e.getRealm(), c));
         }
+        // Both are heard: a member that an organization manages leaves only the first, a user whom LDAP no longer has
+        // only the second. Where both come in one transaction, one of them is sent.
         if (event instanceof UserModel.UserPreRemovedEvent e) {
             return observed(e.getKeycloakSession(), e.getRealm(), userRemoved(e.getUser()));
         }
@@ -112,7 +117,7 @@ final class ModelEvents {
     }
 
     private ChangeEvent userRemoved(UserModel user) {
-        return change("USER_REMOVED", "DELETE", "USER", "users/" + user.getId())
+        return change(USER_REMOVED, "DELETE", "USER", "users/" + user.getId())
                 .with(Field.USERNAME, user.getUsername());
     }
 

@@ -70,20 +70,28 @@ final class Outbox {
         return closed;
     }
 
+    /**
+     * Sends the next batch if its time has come. Whatever fails in it, an Error too, ends this attempt only: an outbox
+     * that believed a batch to be on its way for ever would never send again.
+     */
     private void send() {
         if (onItsWay || paused || gathers()) {
             return;
         }
-        dropOld();
-        if (batch == null && !waiting.isEmpty()) {
-            batch = nextBatch();
-        }
-        if (batch != null) {
-            onItsWay = true;
-            startGathering();
-            post().whenComplete((answer, failure) -> means.loop().execute(() -> settle(answer, failure)));
-        } else if (closing) {
-            closed.complete(null);
+        try {
+            dropOld();
+            if (batch == null && !waiting.isEmpty()) {
+                batch = nextBatch();
+            }
+            if (batch != null) {
+                startGathering();
+                post(batch);
+            } else if (closing) {
+                closed.complete(null);
+            }
+        } catch (Throwable failure) {
+            onItsWay = false;
+            later(failure);
         }
     }
 
@@ -99,35 +107,46 @@ final class Outbox {
 
     private void startGathering() {
         if (!gathering) {
-            gathering = true;
             means.loop().after(batch.events().size() > A_FEW ? GATHERS_IN_A_RUSH : GATHERS, () -> {
                 gathering = false;
                 send();
             });
+            gathering = true;
         }
     }
 
-    private CompletionStage<Answer> post() {
-        try {
-            return means.transport().post(destination, batch);
-        } catch (RuntimeException e) {
-            return CompletableFuture.failedFuture(e);
-        }
+    private void post(Batch sent) {
+        onItsWay = true;
+        CompletionStage<Answer> posted = means.transport().post(destination, sent);
+        posted.whenComplete((answer, failure) -> means.loop().execute(() -> settle(sent, answer, failure)));
     }
 
-    private void settle(Answer answer, Throwable failure) {
+    private void settle(Batch sent, Answer answer, Throwable failure) {
+        if (!onItsWay || sent != batch) {
+            return; // This attempt was given up before its answer came.
+        }
         onItsWay = false;
-        Verdict verdict = failure == null ? answer.verdict() : Verdict.LATER;
-        switch (verdict) {
-            case TAKEN -> taken();
-            case REFUSED -> refused(answer.status());
-            case GONE -> pause(GONE_FOR, "answers 410, which means that it wants no events");
-            case LATER -> {
-                Duration asked = failure == null ? answer.retryAfter() : Duration.ZERO;
-                String why = failure == null ? "answers " + answer.status() : "does not answer: " + text(failure);
-                pause(means.backoff().after(++failures, asked), why);
-            }
+        if (failure != null) {
+            later(failure);
+            return;
         }
+        try {
+            switch (answer.verdict()) {
+                case TAKEN -> taken();
+                case REFUSED -> refused(answer.status());
+                case GONE -> pause(GONE_FOR, "answers 410, which means that it wants no events");
+                case LATER -> pause(means.backoff().after(++failures, answer.retryAfter()), "answers " + answer.status());
+            }
+        } catch (Throwable broken) {
+            later(broken);
+        }
+    }
+
+    private void later(Throwable failure) {
+        Throwable cause = failure instanceof CompletionException && failure.getCause() != null
+                ? failure.getCause() : failure;
+        String why = cause instanceof Error ? "gets nothing because of an error in Keycloak: " : "does not answer: ";
+        pause(means.backoff().after(++failures, Duration.ZERO), why + text(cause));
     }
 
     private void taken() {
@@ -156,18 +175,20 @@ final class Outbox {
 
     private void pause(Duration wait, String why) {
         if (closing) {
-            takeBatchBack();
+            if (batch != null) {
+                takeBatchBack();
+            }
             lose(Loss.SHUTDOWN, waiting.size());
             waiting.clear();
             closed.complete(null);
             return;
         }
         // Not by the clock: if it is set back, or runs slower than the loop's timer, nothing would send again.
-        paused = true;
         means.loop().after(wait, () -> {
             paused = false;
             send();
         });
+        paused = true;
         tell(wait, why);
     }
 
@@ -179,7 +200,8 @@ final class Outbox {
         nextLine = now.plus(BETWEEN_LINES);
         troubleTold = true;
         LOG.warnf("usersync: %s %s. %d events wait, next attempt in %d s.",
-                destination, why, batch.events().size() + waiting.size(), Math.max(1, wait.toSeconds()));
+                destination, why, (batch == null ? 0 : batch.events().size()) + waiting.size(),
+                Math.max(1, wait.toSeconds()));
     }
 
     private void dropOld() {
@@ -203,14 +225,17 @@ final class Outbox {
     private Batch nextBatch() {
         List<Queued> events = new ArrayList<>();
         int bytes = 0;
-        while (!waiting.isEmpty() && events.size() < mostEvents) {
-            bytes += waiting.peek().json().length + 1;
-            if (bytes > MOST_BYTES && !events.isEmpty()) {
+        for (Queued event : waiting) {
+            bytes += event.json().length + 1;
+            if (events.size() == mostEvents || bytes > MOST_BYTES && !events.isEmpty()) {
                 break;
             }
-            events.add(waiting.remove());
+            events.add(event);
         }
-        return new Batch(events);
+        Batch next = new Batch(events);
+        // Only now: without memory for the batch, its events still wait.
+        events.forEach(event -> waiting.remove());
+        return next;
     }
 
     private void takeBatchBack() {
@@ -221,9 +246,7 @@ final class Outbox {
         batch = null;
     }
 
-    private static String text(Throwable failure) {
-        Throwable cause = failure instanceof CompletionException && failure.getCause() != null
-                ? failure.getCause() : failure;
+    private static String text(Throwable cause) {
         String kind = cause.getClass().getSimpleName();
         return cause.getMessage() == null ? kind : kind + ", " + cause.getMessage();
     }

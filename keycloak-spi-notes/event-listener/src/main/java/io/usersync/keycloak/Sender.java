@@ -2,6 +2,7 @@ package io.usersync.keycloak;
 
 import java.time.Duration;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -45,10 +46,22 @@ final class Sender {
         losses().add(Loss.QUEUE_FULL, events.size() - granted);
         if (granted > 0) {
             Instant now = means.clock().instant();
-            means.loop().execute(() -> outboxOf(destination).add(events.stream()
-                    .limit(granted)
-                    .map(event -> new Queued(event.toJson(), now))
-                    .toList()));
+            means.loop().execute(() -> queue(destination, events.subList(0, granted), now));
+        }
+    }
+
+    /** Whatever fails here, an Error too, what it took with it is counted and gives its room back. */
+    private void queue(Destination destination, List<ChangeEvent> events, Instant now) {
+        List<Queued> queued = new ArrayList<>();
+        try {
+            for (ChangeEvent event : events) {
+                queued.add(new Queued(event.toJson(), now));
+            }
+        } finally {
+            int lost = events.size() - queued.size();
+            means.room().release(destination, lost);
+            losses().add(Loss.FAILED, lost);
+            outboxOf(destination).add(queued);
         }
     }
 

@@ -72,7 +72,7 @@ final class SessionEvents implements KeycloakTransaction {
     public void commit() {
         try {
             changes.forEach((destination, kept) -> dispatch.sender().offer(destination, kept.toList()));
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | LinkageError e) {
             LOG.warn("usersync: the events of a transaction could not be queued and are not sent.", e);
         } finally {
             end();

@@ -18,7 +18,7 @@ import org.keycloak.provider.ProviderConfigurationBuilder;
  *
  * @param clientId the client by which usersync reads
  * @param queueSize how many events may wait
- * @param loginEvents whether each login is told too
+ * @param loginEvents whether every sign-in is sent, not only those through an identity provider
  * @param connectTimeout how long a connection may take
  * @param requestTimeout how long an answer may take
  * @param retryFor how long an event is kept while its receiver does not take it
@@ -77,7 +77,7 @@ record Settings(
         describe(options, "client-id", "The client by which usersync reads; what its reading causes is not sent.",
                 "usersync");
         describe(options, "queue-size", "How many events may wait.", 10_000);
-        describe(options, "login-events", "Whether each login is sent too.", false);
+        describe(options, "login-events", "Whether every sign-in is sent, not only those through an identity provider.", false);
         describe(options, "connect-timeout-seconds", "How long a connection may take.", 5);
         describe(options, "request-timeout-seconds", "How long an answer may take.", 15);
         describe(options, "retry-for-seconds", "How long an event is kept while its receiver does not take it.",

@@ -36,7 +36,7 @@ final class ThreadLoop implements Loop, AutoCloseable {
         return () -> {
             try {
                 step.run();
-            } catch (RuntimeException | LinkageError e) {
+            } catch (Throwable e) { // An Error would vanish without a line.
                 LOG.error("usersync: the sender failed in one step and goes on.", e);
             }
         };

@@ -1,7 +1,6 @@
 package io.usersync.keycloak;
 
 import io.usersync.keycloak.ChangeEvent.Field;
-import java.util.HashSet;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -28,17 +27,17 @@ final class UserEvents {
             "IDENTITY_PROVIDER_POST_LOGIN",
             "INVITE_ORG");
 
-    private final Set<String> types = new HashSet<>(TYPES);
+    private static final String LOGIN = "LOGIN";
+
+    private final boolean withLogins;
 
     UserEvents(boolean withLogins) {
-        if (withLogins) {
-            types.add("LOGIN");
-        }
+        this.withLogins = withLogins;
     }
 
     /** The event to send, or nothing if it cannot have changed a user. */
     Optional<ChangeEvent> read(Event event) {
-        if (event.getType() == null || !types.contains(event.getType().name())) {
+        if (event.getType() == null || !isWanted(event)) {
             return Optional.empty();
         }
         return Optional.of(ChangeEvent.user(event.getId(), event.getTime())
@@ -47,6 +46,13 @@ final class UserEvents {
                 .with(Field.TYPE, event.getType().name())
                 .with(Field.USER_ID, event.getUserId())
                 .with(Field.USERNAME, loginName(event)));
+    }
+
+    /** An identity provider's mappers change the user at a sign-in, which leaves no event but this one. */
+    private boolean isWanted(Event event) {
+        String type = event.getType().name();
+        boolean brokered = event.getDetails() != null && event.getDetails().get("identity_provider") != null;
+        return TYPES.contains(type) || type.equals(LOGIN) && (withLogins || brokered);
     }
 
     /**

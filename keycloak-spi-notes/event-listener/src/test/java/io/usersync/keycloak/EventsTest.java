@@ -72,6 +72,11 @@ class EventsTest {
             REALM                   | ACTION | user-storage/s1/sync           | ''
             USER                    | CREATE | scim/v2/Users/u1               | userId:u1
             GROUP                   | UPDATE | scim/v2/Groups/g1              | groupId:g1
+            USER                    | UPDATE | users/f:c:sl/ash               | userId:f:c:sl/ash
+            GROUP_MEMBERSHIP        | CREATE | users/f:c:a b/c/groups/g1      | userId:f:c:a b/cgroupId:g1
+            USER                    | ACTION | users/f:c:u005/reset-password  | userId:f:c:u005
+            ORGANIZATION_MEMBERSHIP | DELETE | organizations/o1/members/f:c:x/y | userId:f:c:x/yorganizationId:o1
+            GROUP                   | UPDATE | groups/f:c:x/children          | resourceId:c1groupId:f:c:x
             USER_PROFILE            | UPDATE | users/profile                  | ''
             """)
     void theIdsAreReadFromThePathAndForHiddenGroupsFromTheContent(
@@ -179,5 +184,16 @@ class EventsTest {
         assertTrue(events.read(user(EventType.CLIENT_LOGIN, null)).isEmpty());
         assertTrue(events.read(user(null, null)).isEmpty());
         assertTrue(new UserEvents(true).read(user(EventType.LOGIN, null)).isPresent());
+    }
+
+    @Test
+    void aSignInThroughAnIdentityProviderIsSent() {
+        Event event = user(EventType.LOGIN, Map.of("identity_provider", "github", "username", "hidden@example.org"));
+        assertEquals("{\"kind\":\"user\",\"id\":\"e2\",\"time\":1795449456955,\"realmId\":\"r1\","
+                + "\"realmName\":\"acme\",\"type\":\"LOGIN\",\"userId\":\"u1\"}",
+                json(new UserEvents(false).read(event)));
+        assertTrue(new UserEvents(false).read(user(EventType.LOGIN, Map.of("auth_method", "x"))).isEmpty());
+        assertTrue(new UserEvents(false)
+                .read(user(EventType.LOGIN_ERROR, Map.of("identity_provider", "github"))).isEmpty());
     }
 }

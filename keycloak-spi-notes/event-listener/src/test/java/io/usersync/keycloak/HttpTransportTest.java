@@ -7,18 +7,35 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.sun.net.httpserver.Headers;
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
+import java.net.Authenticator;
+import java.net.ConnectException;
+import java.net.CookieHandler;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ProxySelector;
 import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandler;
+import java.net.http.HttpResponse.PushPromiseHandler;
 import java.nio.charset.StandardCharsets;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneOffset;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.SSLParameters;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -112,5 +129,98 @@ class HttpTransportTest {
     @Test
     void doesNotWaitForAnAnswerThatNeverEnds() {
         assertThrows(CompletionException.class, () -> post(impatient, "/endless"));
+    }
+
+    /** A client that fails at once, as one whose inner thread has died does. */
+    private static HttpClient broken(Throwable trouble, boolean atOnce) {
+        return new HttpClient() {
+            @Override
+            public <T> CompletableFuture<HttpResponse<T>> sendAsync(HttpRequest request, BodyHandler<T> handler) {
+                if (atOnce && trouble instanceof Error error) {
+                    throw error;
+                }
+                return CompletableFuture.failedFuture(trouble);
+            }
+
+            @Override
+            public <T> CompletableFuture<HttpResponse<T>> sendAsync(
+                    HttpRequest request, BodyHandler<T> handler, PushPromiseHandler<T> pushes) {
+                return sendAsync(request, handler);
+            }
+
+            @Override
+            public <T> HttpResponse<T> send(HttpRequest request, BodyHandler<T> handler) {
+                throw new UnsupportedOperationException();
+            }
+
+            @Override
+            public Optional<CookieHandler> cookieHandler() {
+                return Optional.empty();
+            }
+
+            @Override
+            public Optional<Duration> connectTimeout() {
+                return Optional.empty();
+            }
+
+            @Override
+            public Redirect followRedirects() {
+                return Redirect.NEVER;
+            }
+
+            @Override
+            public Optional<ProxySelector> proxy() {
+                return Optional.empty();
+            }
+
+            @Override
+            public SSLContext sslContext() {
+                return null;
+            }
+
+            @Override
+            public SSLParameters sslParameters() {
+                return new SSLParameters();
+            }
+
+            @Override
+            public Optional<Authenticator> authenticator() {
+                return Optional.empty();
+            }
+
+            @Override
+            public Version version() {
+                return Version.HTTP_1_1;
+            }
+
+            @Override
+            public Optional<Executor> executor() {
+                return Optional.empty();
+            }
+        };
+    }
+
+    @Test
+    void aClientThatBrokeIsReplacedAndOneWhoseReceiverIsAwayIsKept() {
+        for (boolean atOnce : new boolean[] {true, false}) {
+            Deque<HttpClient> clients = new ArrayDeque<>(List.of(
+                    broken(new OutOfMemoryError("a test"), atOnce),
+                    broken(new IOException("selector manager closed"), false),
+                    HttpClient.newHttpClient()));
+            HttpTransport transport = new HttpTransport(clients::remove, Duration.ofMinutes(1), Clock.systemUTC());
+            for (int attempt = 0; attempt < 2; attempt++) {
+                assertThrows(Throwable.class, () -> post(transport, "/hooks/acme"));
+            }
+            assertEquals(202, post(transport, "/hooks/acme").status());
+        }
+        AtomicInteger made = new AtomicInteger();
+        HttpTransport transport = new HttpTransport(() -> {
+            made.incrementAndGet();
+            return broken(new ConnectException(), false);
+        }, Duration.ofMinutes(1), Clock.systemUTC());
+        for (int attempt = 0; attempt < 3; attempt++) {
+            assertThrows(CompletionException.class, () -> post(transport, "/hooks/acme"));
+        }
+        assertEquals(1, made.get());
     }
 }

@@ -158,6 +158,27 @@ class ModelEventsTest {
     }
 
     @Test
+    void aUserThatKeycloakRemovesWhileUsersyncReadsIsSent() {
+        session.client = "usersync";
+        listener.onEvent(event(UserModel.UserRemovedEvent.class));
+        session.enlisted.commit();
+        loop.run();
+        assertEquals(1, transport.events().size());
+    }
+
+    @Test
+    void bothEventsOfARemovedUserAreHeardAndOneIsSent() {
+        for (var heard : List.of(List.of(UserModel.UserPreRemovedEvent.class), List.of(UserModel.UserRemovedEvent.class),
+                List.of(UserModel.UserPreRemovedEvent.class, UserModel.UserRemovedEvent.class))) {
+            int before = transport.events().size();
+            heard.forEach(type -> listener.onEvent(event(type)));
+            session.enlisted.commit();
+            loop.pass(Outbox.GATHERS);
+            assertEquals(before + 1, transport.events().size(), heard::toString);
+        }
+    }
+
+    @Test
     void realmsThatDoNotListenAreLeftAlone() {
         listener.onEvent(event(GroupModel.GroupCreatedEvent.class, Fakes.realm("acme", "listener", "email")));
         assertEquals(null, session.enlisted);

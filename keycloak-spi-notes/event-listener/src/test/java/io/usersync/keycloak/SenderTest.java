@@ -2,6 +2,7 @@ package io.usersync.keycloak;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.usersync.keycloak.ChangeEvent.Field;
@@ -9,9 +10,13 @@ import java.net.ConnectException;
 import java.time.Clock;
 import java.time.Duration;
 import java.time.ZoneOffset;
+import java.util.AbstractList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -211,6 +216,116 @@ class SenderTest {
         answer(202);
         loop.pass(Duration.ofSeconds(2));
         assertEquals(ids(0, 1), transport.events());
+    }
+
+    /** What a virtual machine in trouble throws in the middle of anything. */
+    private static List<Throwable> troubles() {
+        return List.of(new OutOfMemoryError("a test"), new NoClassDefFoundError("a test"), new StackOverflowError(),
+                new AssertionError("a test"), new IllegalStateException("a test"));
+    }
+
+    private static <T> T fail(Throwable trouble) {
+        if (trouble instanceof Error error) {
+            throw error;
+        }
+        throw (RuntimeException) trouble;
+    }
+
+    @Test
+    void anErrorInSendingEndsTheAttemptAndNotTheDestination() {
+        List<Function<Throwable, CompletionStage<Answer>>> ways = List.of(
+                SenderTest::fail,
+                CompletableFuture::failedFuture,
+                trouble -> null,
+                trouble -> CompletableFuture.completedFuture(null),
+                trouble -> CompletableFuture.completedFuture("x").thenApply(x -> fail(trouble)));
+        for (Throwable trouble : troubles()) {
+            for (var way : ways) {
+                RecordingTransport receiver = new RecordingTransport();
+                Sender one = loop.sender((destination, batch) ->
+                        receiver.attempts.isEmpty() && receiver.post(destination, batch) != null
+                                ? way.apply(trouble) : receiver.post(destination, batch), 10);
+                one.offer(acme, events(0, 2));
+                loop.run();
+                assertEquals(1, receiver.attempts.size());
+                loop.pass(Duration.ofSeconds(1));
+                assertEquals(2, receiver.attempts.size(), () -> "tried again after " + trouble);
+                assertEquals(0, one.waiting());
+                assertEquals(0, one.losses().total());
+            }
+        }
+    }
+
+    @Test
+    void anErrorOfTheTimerEndsTheAttemptAndNotTheDestination() {
+        for (Throwable trouble : troubles()) {
+            Loop timer = new Loop() {
+                private int asked;
+
+                @Override
+                public void execute(Runnable step) {
+                    loop.execute(step);
+                }
+
+                @Override
+                public void after(Duration wait, Runnable step) {
+                    if (asked++ == 0) {
+                        fail(trouble);
+                    }
+                    loop.after(wait, step);
+                }
+            };
+            RecordingTransport receiver = new RecordingTransport();
+            Sender one = new Sender(new Means(receiver, timer, loop, new Backoff(() -> 0.5), new Room(10),
+                    new Losses(loop, loop), Duration.ofHours(1)));
+            one.offer(acme, events(0, 1));
+            loop.pass(Duration.ofSeconds(1));
+            assertEquals(ids(0, 1), receiver.events());
+            one.offer(acme, events(1, 1));
+            loop.pass(Duration.ofSeconds(1));
+            assertEquals(ids(0, 2), receiver.events());
+        }
+    }
+
+    @Test
+    void anAnswerToAnAttemptThatWasGivenUpIsNotTakenForTheNext() {
+        CompletableFuture<Answer> late = new CompletableFuture<>();
+        transport.answers = (destination, events) -> new CompletableFuture<>() {
+            @Override
+            public CompletableFuture<Answer> whenComplete(BiConsumer<? super Answer, ? super Throwable> then) {
+                late.whenComplete(then);
+                throw new OutOfMemoryError("a test");
+            }
+        };
+        sender.offer(acme, events(0, 1));
+        loop.run();
+        answer(202);
+        loop.pass(Duration.ofSeconds(1));
+        late.complete(new Answer(202, Duration.ZERO));
+        loop.pass(Duration.ofSeconds(1));
+        assertEquals(ids(0, 1), transport.events());
+        assertEquals(0, sender.waiting());
+    }
+
+    @Test
+    void anErrorInQueueingIsCountedAndGivesItsRoomBack() {
+        List<ChangeEvent> events = new AbstractList<>() {
+            @Override
+            public ChangeEvent get(int at) {
+                return at == 0 ? ChangeEvent.admin("e0", 0) : fail(new OutOfMemoryError("a test"));
+            }
+
+            @Override
+            public int size() {
+                return 2;
+            }
+        };
+        sender.offer(acme, events);
+        assertThrows(OutOfMemoryError.class, loop::run);
+        loop.run();
+        assertEquals(ids(0, 1), transport.events());
+        assertEquals(0, sender.waiting());
+        assertEquals(1, sender.losses().total());
     }
 
     @Test

@@ -1,0 +1,138 @@
+//! Linked accounts that the target does not find.
+//!
+//! One "not found" proves nothing: a stale node, a disabled directory or a resync answer so for accounts that are back a
+//! minute later. The link stays, marked with the time since when its account is missing. The account is gone only if it
+//! is still not found after [`super::EngineTimes::account_gone`], by two reads between which another linked account
+//! was found. Only then is the link dropped, within a safety limit of its own; it is kept aside for an account that comes
+//! back.
+
+use jiff::SignedDuration;
+
+use super::{case::Case, error::WorkError, ledger::Fate};
+use crate::{
+    model::{Action, HeldKind, Limited, Link, Linking, NewHeldItem},
+    store::{Adopted, LinkWrite, Step, Stepped},
+};
+
+/// How many other accounts are read at most before the target is not believed.
+const OTHER_ACCOUNTS: usize = 3;
+
+impl Case<'_> {
+    /// Notes that the linked account was not found; whether it has been missing for so long that it may be gone.
+    pub(super) async fn is_missing_for_long(&mut self) -> Result<bool, WorkError> {
+        // Another server behind the same address knows none of the accounts.
+        self.engine.probe(&self.port).await?;
+        let now = self.engine.clock.now();
+        let Some(link) = self.link.as_mut() else { return Ok(false) };
+        let since = if let Some(since) = link.missing_since {
+            since
+        } else {
+            link.missing_since = Some(now);
+            tracing::warn!(
+                pair = %self.claim.pair, subject = %self.claim.subject,
+                "the linked account is not found at the target; the link is kept, and the account is read again"
+            );
+            self.keep_link();
+            now
+        };
+        Ok(now.duration_since(since) >= self.engine.times.account_gone)
+    }
+
+    /// Fails unless the target finds the account of another link, or usersync's own where there is no other.
+    pub(super) async fn see_another_account(&self) -> Result<(), WorkError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let pair = &self.claim.pair;
+        let mut read = 0;
+        for user in self.engine.store.seen_alive(pair, &link.user, OTHER_ACCOUNTS).await? {
+            let Some(other) = self.engine.store.link(pair, &user).await? else { continue };
+            read += 1;
+            if self.port.target.account(&other.account).await?.is_some() {
+                return Ok(());
+            }
+        }
+        if read == 0 && self.port.target.account_named(&self.info.signed_in_as).await?.is_some() {
+            return Ok(());
+        }
+        Err(WorkError::Doubt(format!(
+            "{}: the account {} is not found, but no other linked account is found either, so it is not believed to be \
+             gone. Check the user directories of {}",
+            pair.target, link.name, pair.target
+        )))
+    }
+
+    /// Puts the task off until the missing account is to be read again.
+    pub(super) async fn recheck_missing(&mut self) -> Result<(), WorkError> {
+        let times = &self.engine.times;
+        let Some((name, since)) = self.link.as_ref().and_then(|link| Some((link.name.clone(), link.missing_since?)))
+        else {
+            return self.defer(times.account_recheck).await;
+        };
+        let missing = self.engine.clock.now().duration_since(since);
+        let left = (times.account_gone - missing).max(SignedDuration::ZERO);
+        self.worked.findings.doubts.push(missing_account(&name, since));
+        self.defer(missing.min(left).max(times.account_recheck)).await
+    }
+
+    /// Drops the link of an account that is gone; `false`: past the limit or rejected, so it is kept.
+    pub(super) async fn drop_link(&mut self) -> Result<bool, WorkError> {
+        let Some(link) = self.link.clone() else { return Ok(true) };
+        let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
+        self.worked.ledger.plan(action.clone(), &self.fingerprint);
+        let key = format!("drop_link:{}", link.account);
+        let item = NewHeldItem {
+            kind: HeldKind::Gate(Limited::DropLink),
+            what: format!("drop the link to {}, whose account is gone, and create a new account", link.name),
+            fingerprint: format!("{key}@{}", link.account),
+            key,
+        };
+        let approved_by = self.approval(&item);
+        if approved_by.is_none() && self.is_rejected(&item) {
+            self.set_aside.insert(item.key);
+            return Ok(false);
+        }
+        let limit = match approved_by {
+            Some(_) => None,
+            None => Some(self.limit(Limited::DropLink).await?),
+        };
+        self.flush().await?;
+        let why = format!("its account is gone from {}", self.claim.pair.target);
+        let write = LinkWrite::Drop { why, limit, approved_by };
+        if let Stepped::PastLimit { .. } = self.write(Step { link: Some(write), ..Step::default() }).await? {
+            self.hold(item);
+            return Ok(false);
+        }
+        self.link = None;
+        self.worked.ledger.end(action.clone(), Fate::Done);
+        self.worked.linked.push(action);
+        Ok(true)
+    }
+
+    /// Links the account of a dropped link again if it is back, with all that was known of it.
+    pub(super) async fn restore_dropped(&mut self) -> Result<(), WorkError> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        for dropped in std::mem::take(&mut self.claim.dropped) {
+            let Some(account) = self.port.target.account(&dropped.account).await? else { continue };
+            let link = Link { name: account.name, missing_since: None, ..dropped };
+            let user = link.user.clone();
+            match self.engine.store.adopt(self.claim.token, link, None, self.engine.clock.now()).await? {
+                Adopted::Linked => {
+                    self.link = self.engine.store.link(&self.claim.pair, &user).await?;
+                    self.claim.intents = self.engine.store.open_intents(self.claim.token).await?;
+                    return Ok(());
+                }
+                Adopted::LinkedElsewhere { .. } => {}
+                Adopted::Busy { .. } => return Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is reported of a linked account that is not found.
+pub(super) fn missing_account(name: &str, since: jiff::Timestamp) -> String {
+    format!(
+        "{name}: the linked account is missing at the target since {since:.0}; the link is kept, and the account is read again"
+    )
+}

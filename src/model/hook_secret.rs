@@ -1,0 +1,154 @@
+//! The secret that pushed events are signed with, as Standard Webhooks writes it.
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use secrecy::SecretSlice;
+
+/// What a hook secret begins with.
+pub const HOOK_SECRET_PREFIX: &str = "whsec_";
+
+/// The least bytes of a hook secret: the minimum of Standard Webhooks.
+pub const SHORTEST_HOOK_SECRET: usize = 24;
+
+/// Hex of fewer digits than this may be a word.
+const SHORTEST_HEX: usize = 16;
+
+/// Padding is optional, as in the listener inside Keycloak.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Why a text is no hook secret, and what to do; never holds the text.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadHookSecret {
+    /// Nothing, or blanks.
+    #[error("the secret is empty. {MAKE_ONE}")]
+    Empty,
+    /// Quotes around it.
+    #[error("the secret is in quotes. Remove them")]
+    Quoted,
+    /// `NAME=value` or `name: value`.
+    #[error("the secret is written as NAME=value. Keep only the value, which begins with whsec_")]
+    Assignment,
+    /// The value of a signature's header.
+    #[error("this is a signature, not the secret that signs. Give the secret, which begins with whsec_")]
+    Signature,
+    /// Hex digits.
+    #[error("the secret is hex, and must be whsec_ and base64. {MAKE_ONE}")]
+    Hex,
+    /// Anything else without the prefix.
+    #[error("the secret does not begin with whsec_. {MAKE_ONE}")]
+    NoPrefix,
+    /// Blanks within: two secrets, or a line that was broken.
+    #[error("the secret has blanks in it. Give one secret; the one before it goes to hook_secret_previous")]
+    Blank,
+    /// What follows `whsec_` is not base64.
+    #[error("what follows whsec_ is not base64. Copy the secret again, whole")]
+    NotBase64,
+    /// Too short to be safe.
+    #[error("the secret has {0} bytes and needs at least 24. {MAKE_ONE}")]
+    TooShort(usize),
+}
+
+const MAKE_ONE: &str = "Make one and give it to Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"";
+
+/// The bytes of a hook secret, from `whsec_` and base64 of at least 24 bytes; blanks around it are not part of it.
+pub fn hook_secret(text: &str) -> Result<SecretSlice<u8>, BadHookSecret> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(BadHookSecret::Empty);
+    }
+    let Some(encoded) = text.strip_prefix(HOOK_SECRET_PREFIX) else { return Err(what_it_is(text)) };
+    if encoded.contains(char::is_whitespace) {
+        return Err(BadHookSecret::Blank);
+    }
+    if encoded.ends_with(QUOTES) {
+        return Err(BadHookSecret::Quoted);
+    }
+    let bytes = BASE64.decode(encoded).map_err(|_| BadHookSecret::NotBase64)?;
+    if bytes.len() < SHORTEST_HOOK_SECRET {
+        return Err(BadHookSecret::TooShort(bytes.len()));
+    }
+    Ok(bytes.into())
+}
+
+const QUOTES: [char; 9] = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}'];
+
+/// The likeliest mistake behind a text without the prefix.
+fn what_it_is(text: &str) -> BadHookSecret {
+    let is_hex = |text: &str| text.len() >= SHORTEST_HEX && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.- ".contains(&b));
+    if text.starts_with(QUOTES) {
+        return BadHookSecret::Quoted;
+    }
+    if ["v1,", "v1a,", "sha256=", "t="].iter().any(|start| text.starts_with(start)) {
+        return BadHookSecret::Signature;
+    }
+    if is_hex(text.strip_prefix("0x").unwrap_or(text)) {
+        return BadHookSecret::Hex;
+    }
+    // Padding at the end of base64 is no value.
+    match text.split_once(['=', ':']) {
+        Some((name, value)) if is_name(name) && !value.trim_matches('=').trim().is_empty() => BadHookSecret::Assignment,
+        _ => BadHookSecret::NoPrefix,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+    #[test]
+    fn only_the_prefix_and_base64_of_enough_bytes_is_a_hook_secret() {
+        use secrecy::ExposeSecret as _;
+        assert_eq!(hook_secret(GOOD).unwrap().expose_secret().len(), 24);
+        assert_eq!(hook_secret(&format!(" {GOOD}\n")).unwrap().expose_secret().len(), 24);
+        let padded = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        assert_eq!(hook_secret(padded).unwrap().expose_secret().len(), 32);
+        assert_eq!(hook_secret(padded.trim_end_matches('=')).unwrap().expose_secret().len(), 32);
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_what_to_do() {
+        let key = GOOD.strip_prefix("whsec_").unwrap();
+        for (text, expected) in [
+            (String::new(), BadHookSecret::Empty),
+            (" \n".into(), BadHookSecret::Empty),
+            (format!("\"{GOOD}\""), BadHookSecret::Quoted),
+            (format!("'{GOOD}'"), BadHookSecret::Quoted),
+            (format!("{GOOD}\""), BadHookSecret::Quoted),
+            (format!("\u{201c}{GOOD}\u{201d}"), BadHookSecret::Quoted),
+            (format!("HOOK_SECRET={GOOD}"), BadHookSecret::Assignment),
+            (format!("export HOOK_SECRET=\"{GOOD}\""), BadHookSecret::Assignment),
+            (format!("hook_secret = \"{GOOD}\""), BadHookSecret::Assignment),
+            (format!("secret: {GOOD}"), BadHookSecret::Assignment),
+            ("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=".into(), BadHookSecret::Signature),
+            (
+                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".into(),
+                BadHookSecret::Signature,
+            ),
+            ("757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".into(), BadHookSecret::Hex),
+            (key.into(), BadHookSecret::NoPrefix),
+            (format!("{key}AA=="), BadHookSecret::NoPrefix),
+            (format!("WHSEC_{key}"), BadHookSecret::NoPrefix),
+            ("correct horse battery staple".into(), BadHookSecret::NoPrefix),
+            (format!("{GOOD} {GOOD}"), BadHookSecret::Blank),
+            (format!("{GOOD}\n{GOOD}"), BadHookSecret::Blank),
+            ("whsec_not-base64!".into(), BadHookSecret::NotBase64),
+            (format!("whsec_{}", "_".repeat(32)), BadHookSecret::NotBase64),
+            (format!("whsec_\u{200b}{key}"), BadHookSecret::NotBase64),
+            ("whsec_".into(), BadHookSecret::TooShort(0)),
+            ("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(), BadHookSecret::TooShort(23)),
+        ] {
+            let refused = hook_secret(&text).unwrap_err();
+            assert_eq!(refused, expected, "{text}");
+            assert!(refused.to_string().contains(". "), "it says what to do: {refused}");
+        }
+    }
+}
