@@ -231,6 +231,7 @@ async fn fill(store: &SqliteStore, rows: usize) {
                 occurred_at: Some(Timestamp::now()),
                 body: body(id, &user, Timestamp::now().as_millisecond()),
                 hints: vec![Subject::user(user)],
+                may_remove: false,
                 wants_run: false,
                 settle: false,
                 outcome: EventOutcome::Accepted,

@@ -29,6 +29,7 @@ fn event(nth: u64) -> NewEvent {
         occurred_at: Some(Timestamp::now()),
         body: format!(r#"{{"id":"{nth}","padding":"{}"}}"#, "x".repeat(800)),
         hints: vec![Subject::user(format!("0f3b6a52-7c1e-4d55-9a7b-{:012x}", nth % 2_000))],
+        may_remove: false,
         wants_run: false,
         settle: false,
         outcome: EventOutcome::Accepted,

@@ -11,6 +11,7 @@ pub mod keycloak;
 pub mod model;
 pub mod plan;
 pub mod policy;
+pub mod retry;
 pub mod sandbox;
 pub mod store;
 pub mod target;

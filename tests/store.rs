@@ -48,6 +48,7 @@ macro_rules! every_expectation {
                 replayed_events_put_their_subjects_back_to_work,
             }
             tasks: {
+                what_may_take_access_away_from_a_linked_user_goes_first,
                 a_hint_adds_no_second_row,
                 an_earlier_time_and_a_higher_priority_win,
                 claims_go_by_priority_then_time,
@@ -63,6 +64,7 @@ macro_rules! every_expectation {
                 tasks_are_filtered,
             }
             claims: {
+                waiting_for_what_has_ended_meanwhile_is_ready_at_once,
                 a_claimed_subject_is_given_to_nobody_else,
                 a_claimed_account_is_given_to_nobody_else,
                 an_ended_claim_writes_nothing,

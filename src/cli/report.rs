@@ -124,6 +124,7 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     tell(out, State::Note, "not possible", &report.not_possible, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
     tell(out, State::No, "not believed", &report.doubts, all);
+    tell(out, State::No, "repeated", &report.repeated, all);
     tell(out, State::No, "failed", &report.errors, all);
 }
 

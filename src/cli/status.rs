@@ -204,6 +204,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
                 (u64::from(report.doubt.is_some()), "reading that is not believed", "readings that are not believed"),
                 (report.conflicts.total(), "conflict", "conflicts"),
                 (report.doubts.total(), "doubt", "doubts"),
+                (report.repeated.total(), "repeated removal", "repeated removals"),
                 (report.errors.total(), "failure", "failures"),
             ];
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
@@ -435,6 +436,7 @@ mod tests {
             summary: Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored(),
             decision: None,
             open_items: 0,
+            rejected_items: 0,
             items: 0,
         };
         known.held.push(&set);

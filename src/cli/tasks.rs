@@ -91,8 +91,8 @@ fn state(out: &Out, task: &TaskRecord) -> String {
         TaskState::Waiting { on } => format!("waits for {on}"),
         TaskState::Ready if task.not_before > out.now => format!("again {}", out.ago(task.not_before)),
         TaskState::Ready => match task.priority {
-            Priority::Event => "due, first".to_owned(),
-            Priority::Retry | Priority::FanOut | Priority::Run => "due".to_owned(),
+            Priority::Removal | Priority::Event => "due, first".to_owned(),
+            Priority::Retry | Priority::Bulk | Priority::FanOut | Priority::Run => "due".to_owned(),
         },
     }
 }

@@ -1,15 +1,15 @@
 //! Keeps work away from a side that does not answer, without using up anybody's attempts.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::retry::Backoff;
+
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
-/// The first pause, doubled with each further failure.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
-/// The longest pause.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// The pauses: a second, doubled with each further failure, a minute at most.
+const PAUSES: Backoff = Backoff::new(500, 2, Duration::from_secs(60));
 
 /// Counts failures in a row and says when to try again.
 #[derive(Debug, Default)]
@@ -42,9 +42,8 @@ impl Breaker {
         // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
         if state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
-            let doublings = state.failures.saturating_sub(FAILURES).min(10);
             if state.failures >= FAILURES {
-                pause = pause.max(Some((FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)));
+                pause = pause.max(SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok());
             }
         }
         state.until = state.until.max(pause.map(|pause| now + pause));
@@ -69,6 +68,9 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+    const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_waits_longer_each_time() {

@@ -20,7 +20,7 @@ use crate::{
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
-    target::TargetInfo,
+    target::{TargetError, TargetInfo},
 };
 
 /// What is different for a subject that a run works.
@@ -99,6 +99,10 @@ pub(super) struct Case<'e> {
     pub fingerprint: String,
     /// Operations that are not tried again in this piece of work.
     pub set_aside: HashSet<String>,
+    /// Why operations were refused for good.
+    pub refused: Vec<TargetError>,
+    /// Why the account's groups could not be read; `None`: they were, or were not asked for.
+    pub unread_groups: Option<TargetError>,
 }
 
 impl<'e> Case<'e> {
@@ -131,6 +135,8 @@ impl<'e> Case<'e> {
             worked: Worked::default(),
             fingerprint: String::new(),
             set_aside: HashSet::new(),
+            refused: Vec::new(),
+            unread_groups: None,
         })
     }
 

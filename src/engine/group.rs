@@ -8,7 +8,7 @@ use super::{
     error::WorkError,
     ledger::Fate,
     ports::Engine,
-    send::Sent,
+    send::{Sent, held_key},
 };
 use crate::{
     model::{
@@ -218,7 +218,8 @@ impl Case<'_> {
         }
         // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
         let concerned = self.concerned(&group.id, former.as_ref()).await?;
-        match self.send(&Operation::CreateGroup { name: name.clone() }, None).await? {
+        let create = Operation::CreateGroup { name: name.clone() };
+        match self.send(&create, None).await? {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
             Sent::LookAgain => match self.port.target.group_named(&name).await? {
                 Some(found) => self.adopt_group(group, found, former).await,
@@ -228,6 +229,12 @@ impl Case<'_> {
             Sent::Held | Sent::NotPossible => {
                 let why = self.worked.findings.not_possible.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
+            }
+            // Its members are finished without it. It is created once its name has changed, or an operator replays it.
+            Sent::Refused => {
+                let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
+                self.keep_not_possible(held_key(&create), why.clone());
+                self.unmap(group, why, former).await
             }
         }?;
         Ok(true)
@@ -260,6 +267,11 @@ impl Case<'_> {
             // Somebody else's has the name by now, or it is gone.
             Sent::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             Sent::Held | Sent::NotPossible => Ok(false),
+            Sent::Refused => {
+                let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
+                self.keep_not_possible(held_key(&rename), why);
+                Ok(false)
+            }
         }
     }
 

@@ -227,9 +227,12 @@ impl Case<'_> {
     /// Notes what the operations without a fate came to, for work that ended before they were worked.
     pub fn close(&mut self, fate: Fate) {
         let (claim, set_aside) = (&self.claim, &self.set_aside);
+        let waits = self.held.iter().chain(&self.decided_still);
+        let waits: Vec<String> = waits.map(|item| item.key.clone()).collect();
         self.worked.ledger.close(|key| match () {
             () if claim.not_possible.iter().any(|one| one.key == key) => Fate::Unsupported,
-            () if set_aside.contains(key) => Fate::Held,
+            // Set aside but not held: refused, which is what ended the work.
+            () if set_aside.contains(key) && (fate != Fate::Failed || waits.iter().any(|one| one == key)) => Fate::Held,
             () => fate,
         });
     }

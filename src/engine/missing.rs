@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::{case::Case, error::WorkError, ledger::Fate};
 use crate::{
-    model::{Action, HeldKind, Limited, Link, Linking, NewHeldItem},
+    model::{Action, Limited, Link, Linking, NewHeldItem},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
 
@@ -78,13 +78,7 @@ impl Case<'_> {
         let Some(link) = self.link.clone() else { return Ok(true) };
         let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
         self.worked.ledger.plan(action.clone(), &self.fingerprint);
-        let key = format!("drop_link:{}", link.account);
-        let item = NewHeldItem {
-            kind: HeldKind::Gate(Limited::DropLink),
-            what: format!("drop the link to {}, whose account is gone, and create a new account", link.name),
-            fingerprint: format!("{key}@{}", link.account),
-            key,
-        };
+        let item = NewHeldItem::dropped_link(&link);
         let approved_by = self.approval(&item);
         if approved_by.is_none() && self.is_rejected(&item) {
             self.set_aside.insert(item.key);

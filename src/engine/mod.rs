@@ -13,6 +13,7 @@ mod doubt;
 mod error;
 mod group;
 mod ledger;
+mod membership;
 mod missing;
 mod ports;
 mod retry;
@@ -22,6 +23,7 @@ mod service;
 mod settle;
 mod times;
 mod user;
+mod verify;
 mod work;
 
 pub use by_hand::Drained;

@@ -1,7 +1,7 @@
 //! What the engine works with: a store, sources, targets, a clock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -53,6 +53,8 @@ pub struct TargetPort {
     pub parallel: usize,
     pub(super) breaker: Breaker,
     info: Mutex<Option<Arc<TargetInfo>>>,
+    /// Kinds of removal, by verb, that were read back and had taken effect.
+    verified: Mutex<HashSet<&'static str>>,
 }
 
 impl Connector {
@@ -65,7 +67,29 @@ impl Connector {
 impl TargetPort {
     /// A target with default pace.
     pub fn new(name: TargetName, target: Arc<dyn Target>) -> Self {
-        Self { name, target, parallel: 8, breaker: Breaker::default(), info: Mutex::new(None) }
+        Self {
+            name,
+            target,
+            parallel: 8,
+            breaker: Breaker::default(),
+            info: Mutex::new(None),
+            verified: Mutex::default(),
+        }
+    }
+
+    /// Whether removals of this kind are known to take effect.
+    pub(super) fn is_verified(&self, verb: &str) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(verb)
+    }
+
+    /// Notes that a removal of this kind took effect.
+    pub(super) fn verified(&self, verb: &'static str) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
+    }
+
+    /// Has the next removal of this kind read back again.
+    pub(super) fn distrust(&self, verb: &str) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(verb);
     }
 
     fn remember(&self, info: TargetInfo) -> Arc<TargetInfo> {

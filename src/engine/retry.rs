@@ -1,21 +1,21 @@
-//! When what failed is tried again.
+//! When a failed task is tried again.
 
 use jiff::SignedDuration;
 
 use super::clock::Dice;
+use crate::retry::Backoff;
 
-/// Attempts before a task becomes a dead letter: with the usual waits, after about three days.
+/// Attempts before a task becomes a dead letter: with the usual delays, after about three days.
 pub const ATTEMPTS: u32 = 18;
 
 /// The longest that a `Retry-After` is obeyed.
 const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long to wait after that many failed attempts: the schedule with jitter over its upper half, and never less than
-/// the other side asked for.
-pub fn wait(waits: &[SignedDuration], failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
-    let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
-    let planned = waits.get(index).or(waits.last()).copied().unwrap_or_default().mul_f64(0.5 + dice.fraction() / 2.0);
-    planned.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+/// How long to wait after that many failed attempts: the delay with jitter over its upper half, and never less than the
+/// other side asked for.
+pub fn wait(backoff: &Backoff, failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
+    let planned = SignedDuration::try_from(backoff.after(failed)).unwrap_or(LONGEST_ASKED);
+    planned.mul_f64(0.5 + dice.fraction() / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn waits_grow_with_jitter_over_the_upper_half() {
         let dice = Dice::seeded(7);
-        for (failed, planned) in [(1, 1), (2, 5), (3, 30), (4, 120), (7, 21_600), (17, 21_600)] {
+        for (failed, planned) in [(1, 1), (2, 5), (3, 25), (4, 125), (8, 21_600), (17, 21_600)] {
             for _ in 0..100 {
                 let wait = wait(failed, None, &dice).as_secs_f64();
                 assert!(wait >= f64::from(planned) / 2.0 && wait <= f64::from(planned), "{failed}: {wait}");

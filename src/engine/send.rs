@@ -29,6 +29,8 @@ pub(super) enum Sent {
     LookAgain,
     /// The target cannot do it.
     NotPossible,
+    /// The target refused it for good; what does not depend on it goes on.
+    Refused,
 }
 
 /// What is written down.
@@ -103,6 +105,7 @@ impl Case<'_> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
+        self.note_repeated(operation).await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
@@ -146,7 +149,7 @@ impl Case<'_> {
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::LookAgain => return Ok(sent),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
             left = &left[ended..];
         }
@@ -190,7 +193,7 @@ impl Case<'_> {
                     }
                 }
                 Sent::LookAgain => return Ok((Sent::LookAgain, joins.len())),
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
         }
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
@@ -268,7 +271,7 @@ impl Case<'_> {
         let sent_at = self.engine.clock.now();
         let answer = self.port.target.apply(operation, deadline).await;
         self.count(sent_at, answer.as_ref().err());
-        Ok(answer)
+        Ok(self.verified(operation, answer).await)
     }
 
     async fn join_groups(
@@ -330,6 +333,12 @@ impl Case<'_> {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);
                 Ok(Sent::NotPossible)
+            }
+            // Keys are those of this claim: the next one sends it again.
+            TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
+                self.set_aside.insert(held_key(operation));
+                self.refused.push(error);
+                Ok(Sent::Refused)
             }
             TargetErrorKind::NotDone(_) | TargetErrorKind::Unanswered => Err(error.into()),
         }

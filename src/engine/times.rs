@@ -1,6 +1,10 @@
 //! How long the engine waits for what.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
+
+use crate::retry::Backoff;
 
 /// How long the engine waits for what; the defaults are the product's, tests take shorter ones.
 #[derive(Clone, Debug)]
@@ -23,12 +27,14 @@ pub struct EngineTimes {
     pub step_back: SignedDuration,
     /// How long a task waits for another one before it looks for itself.
     pub wait_at_most: SignedDuration,
-    /// Before the second, third, … attempt; the last one counts for all that follow.
-    pub retries: Vec<SignedDuration>,
+    /// Before the second, third, … attempt of a task.
+    pub retries: Backoff,
     /// How long tasks rest, at the least, when the other side asked to slow down.
     pub throttled: SignedDuration,
     /// How long a side is left alone that refused our credentials or rights, or was another than before.
     pub refused: SignedDuration,
+    /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
+    pub read_back: Vec<SignedDuration>,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -45,17 +51,10 @@ impl Default for EngineTimes {
             account_recheck: SignedDuration::from_secs(5),
             step_back: SignedDuration::from_secs(2),
             wait_at_most: SignedDuration::from_secs(60),
-            retries: vec![
-                SignedDuration::from_secs(1),
-                SignedDuration::from_secs(5),
-                SignedDuration::from_secs(30),
-                SignedDuration::from_mins(2),
-                SignedDuration::from_mins(10),
-                SignedDuration::from_hours(1),
-                SignedDuration::from_hours(6),
-            ],
+            retries: Backoff::new(200, 5, Duration::from_hours(6)),
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -75,9 +74,10 @@ impl EngineTimes {
             account_recheck: short,
             step_back: short,
             wait_at_most: SignedDuration::from_millis(500),
-            retries: vec![short, SignedDuration::from_millis(200)],
+            retries: Backoff::new(12, 4, Duration::from_millis(200)),
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            read_back: vec![short],
             after_failure: SignedDuration::from_millis(300),
         }
     }

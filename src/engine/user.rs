@@ -175,7 +175,10 @@ impl Case<'_> {
             }
         }
         self.port.breaker.succeeded();
-        Ok(account)
+        match account {
+            Some(account) => self.with_groups(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Notes when the user was last seen alive, and where it comes from.
@@ -217,7 +220,7 @@ impl Case<'_> {
 
     async fn carry_out(&mut self, decision: Decision, view: &mut View, in_ring: &mut bool) -> Result<Round, WorkError> {
         match decision {
-            Decision::Plan(planned) => self.carry_out_plan(planned, view).await,
+            Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
             Decision::Adopt(account) => {
                 let item = adoption(&account);
                 if self.is_rejected(&item) {
@@ -318,7 +321,12 @@ impl Case<'_> {
         Ok(())
     }
 
-    async fn carry_out_plan(&mut self, planned: Planned, view: &mut View) -> Result<Round, WorkError> {
+    async fn carry_out_plan(
+        &mut self,
+        planned: Planned,
+        view: &mut View,
+        in_ring: &mut bool,
+    ) -> Result<Round, WorkError> {
         let mut progressed = false;
         let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
@@ -326,7 +334,7 @@ impl Case<'_> {
             if is_join(operation) {
                 match self.send_joins(together, view.account.as_mut()).await? {
                     Sent::Done(_) => progressed = true,
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 }
                 continue;
@@ -354,7 +362,7 @@ impl Case<'_> {
                         return Ok(Round::Again);
                     }
                 }
-                Sent::Held | Sent::NotPossible => {}
+                Sent::Held | Sent::NotPossible | Sent::Refused => {}
                 Sent::LookAgain => return Ok(Round::LookAgain),
             }
         }
@@ -368,7 +376,7 @@ impl Case<'_> {
                             account.apply(operation);
                         }
                     }
-                    Sent::Held | Sent::NotPossible => {}
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
                     Sent::LookAgain => return Ok(Round::LookAgain),
                 },
                 Then::Adopt(account) => {
@@ -387,8 +395,20 @@ impl Case<'_> {
         if progressed {
             return Ok(Round::Again);
         }
+        if let Some(decision) = planned.afterwards {
+            return Box::pin(self.carry_out(*decision, view, in_ring)).await;
+        }
+        if !self.refused.is_empty() {
+            // All else is done; the task fails with the first reason.
+            return Err(self.refused.remove(0).into());
+        }
         // A reading that does not show the groups says nothing of the decisions about them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
+        if planned.groups_unread
+            && let Some(account) = &view.account
+        {
+            return Err(self.unread_groups(&account.name.clone()));
+        }
         if planned.missing_groups.is_empty() {
             self.account_for(view.account.as_ref(), &planned.findings)?;
         }
@@ -431,5 +451,6 @@ fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
     findings.not_possible.extend(more.not_possible);
     findings.doubts.extend(more.doubts);
     findings.protected = findings.protected.or(more.protected);
+    findings.repeated.extend(more.repeated);
     findings
 }

@@ -143,6 +143,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
             occurred_at,
             body,
             hints: vec![],
+            may_remove: false,
             wants_run: false,
             settle: false,
             outcome,
@@ -153,7 +154,7 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
         Some(realm) => Err(format!("it is of realm {realm}")),
         None => Ok(verdict(&read.facts())),
     };
-    let (Verdict { hints, wants_run, ignored }, elsewhere) = match verdict {
+    let (Verdict { hints, may_remove, wants_run, ignored }, elsewhere) = match verdict {
         Ok(verdict) => (verdict, None),
         Err(why) => (Verdict::default(), Some(why)),
     };
@@ -162,7 +163,18 @@ fn new_event(mut item: Json<'_>, context: &DecodeContext<'_>) -> NewEvent {
         None => EventOutcome::Accepted,
     };
     let settle = !read.from_listener && outcome == EventOutcome::Accepted;
-    NewEvent { id, kind: read.kind(), about: read.about(), occurred_at, body, hints, wants_run, settle, outcome }
+    NewEvent {
+        id,
+        kind: read.kind(),
+        about: read.about(),
+        occurred_at,
+        body,
+        hints,
+        may_remove,
+        wants_run,
+        settle,
+        outcome,
+    }
 }
 
 /// Keycloak's id, else the sender's id of this delivery, else a hash of the body if it has a time, else a new id:
@@ -203,6 +215,7 @@ fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'
 /// What is read out of an event, before it is judged.
 struct Read<'a> {
     from_listener: bool,
+    is_model: bool,
     /// A user event's type.
     user_event: Option<&'a str>,
     operation: Cow<'a, str>,
@@ -218,6 +231,7 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn from(item: &'a Json<'_>) -> Self {
         let from_listener = matches!(item.text("kind"), Some("admin" | "user" | "model"));
+        let is_model = item.text("kind") == Some("model");
         let kind = item.text("type").unwrap_or_default();
         let path = item.text("resourcePath").unwrap_or_default();
         let user_event = user_event_type(item, kind);
@@ -229,7 +243,19 @@ impl<'a> Read<'a> {
         let (object, provider_type) = object(item, from_listener, path);
         let brokered = item.get("details").and_then(|details| details.text("identity_provider")).is_some();
         let failed = item.text("error").is_some();
-        Self { from_listener, user_event, operation, resource, path, user, object, provider_type, brokered, failed }
+        Self {
+            from_listener,
+            is_model,
+            user_event,
+            operation,
+            resource,
+            path,
+            user,
+            object,
+            provider_type,
+            brokered,
+            failed,
+        }
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -244,6 +270,7 @@ impl<'a> Read<'a> {
             brokered: self.brokered,
             failed: self.failed,
             from_listener: self.from_listener,
+            is_model: self.is_model,
         }
     }
 

@@ -6,14 +6,15 @@ use bytes::{Bytes, BytesMut};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap};
 use tokio::sync::Semaphore;
+use tokio_retry::RetryIf;
 
 use super::{Connection, SourceError, fault};
-use crate::{http, model::ErrorClass};
+use crate::{http, model::ErrorClass, retry};
 
 /// An answer larger than this is not read on.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 
-/// A GET whose connection could not be made or was cut is sent once more at once: it changes nothing.
+/// A GET whose connection could not be made or was cut is sent once more: it changes nothing.
 const SENT_AT_MOST: usize = 2;
 
 /// An answer, read whole.
@@ -63,15 +64,14 @@ impl Http {
 
     /// Sends a request that changes nothing. `whom` begins the text of an error.
     pub async fn get(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
-        let mut sent = 1;
-        loop {
-            let Some(again) = request.try_clone() else { return self.send(whom, request, within).await };
-            match self.attempt(again, within).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Lost(_)) if sent < SENT_AT_MOST => sent += 1,
-                Err(failure) => return Err(failure.told(whom)),
+        let attempt = || async {
+            match request.try_clone() {
+                Some(again) => self.attempt(again, within).await,
+                None => Err(Failure::Lost("the request cannot be sent twice".into())),
             }
-        }
+        };
+        let lost = |failure: &Failure| matches!(failure, Failure::Lost(_));
+        RetryIf::start(retry::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
     }
 
     /// Sends a request once.

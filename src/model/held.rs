@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Limited, Operation, Pair, Subject};
+use super::{AccountId, Limited, Link, Operation, Pair, Subject};
 
 /// Why operations wait for a person. Each kind has at most one open set for a pair; later ones join it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,6 +67,17 @@ impl NewHeldItem {
         let key = adoption_key(id);
         let fingerprint = format!("{key}@");
         Self { kind: HeldKind::Adoption, what, key, fingerprint }
+    }
+
+    /// Dropping the link to an account that is gone, so that a new account is created.
+    pub fn dropped_link(link: &Link) -> Self {
+        let key = format!("drop_link:{}", link.account);
+        Self {
+            kind: HeldKind::Gate(Limited::DropLink),
+            what: format!("drop the link to {}, whose account is gone, and create a new account", link.name),
+            fingerprint: format!("{key}@"),
+            key,
+        }
     }
 
     /// Whether a decision about `other` is one about this, whatever either is held for.

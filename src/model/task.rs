@@ -9,14 +9,18 @@ use super::{Cause, Pair, Subject};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// A person's event.
-    Event = 0,
+    /// An event that may take access away from a linked user.
+    Removal = 0,
+    /// Any other event, and what an operator asks for.
+    Event = 1,
     /// A retry.
-    Retry = 1,
-    /// One of many that a group's walk or a neighbour raised.
-    FanOut = 2,
-    /// Raised by a run.
-    Run = 3,
+    Retry = 2,
+    /// An event of a bulk: hundreds of others of its connector waited with it.
+    Bulk = 3,
+    /// One of many that a change of a group, or of another subject, raised.
+    FanOut = 4,
+    /// Raised by a full reconcile.
+    Run = 5,
 }
 
 /// Where a task stands.

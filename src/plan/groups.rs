@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    model::{GroupId, GroupMapping, GroupState, IdMap, ManagedGroup, Pair, TargetGroupId},
+    model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId},
     target::CaseRule,
 };
 
@@ -89,6 +89,12 @@ impl GroupTable {
     /// The managed groups that this pair's connector feeds.
     pub fn fed_by<'a>(&'a self, pair: &'a Pair) -> impl Iterator<Item = &'a ManagedGroup> {
         self.managed.values().filter(|group| group.fed_by(pair))
+    }
+
+    /// The target groups that decide a linked user's memberships: those that this pair feeds, and those that usersync gave.
+    pub fn deciding(&self, pair: &Pair, link: Option<&Link>) -> BTreeSet<TargetGroupId> {
+        let fed = self.fed_by(pair).map(|group| group.id.clone());
+        fed.chain(link.iter().flat_map(|link| link.given.iter().cloned())).collect()
     }
 
     /// The group that a source group feeds, if that can be renamed with it: it is ours, and nobody else's.

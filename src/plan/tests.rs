@@ -443,3 +443,51 @@ fn a_link_is_dropped_only_if_its_account_is_confirmed_to_be_gone() {
     assert_eq!(decide(false), Decision::Missing);
     assert_eq!(decide(true), Decision::DropLink);
 }
+
+#[test]
+fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
+    let user = UserState {
+        id: "1".into(),
+        username: "alice.new".to_owned(),
+        first_name: Some("Alice".to_owned()),
+        last_name: Some("Jones".to_owned()),
+        email: None,
+        enabled: true,
+        federation_link: None,
+        attributes: BTreeMap::new(),
+        groups: Vec::new(),
+    };
+    let account = Account {
+        id: "a".into(),
+        name: "alice".to_owned(),
+        display_name: "Alice".to_owned(),
+        email: None,
+        attributes: BTreeMap::new(),
+        active: true,
+        access: Vec::new(),
+        groups: Some(vec!["g1".into()]),
+        protected: None,
+        immutable: None,
+    };
+    let link = Link { given: ["g1".into()].into(), ..Link::new("1".into(), "a".into(), "alice") };
+    let other = Account { id: "b".into(), name: "alice.new".to_owned(), ..account.clone() };
+    let decision = decide(&Situation {
+        pair: &pair(),
+        capabilities: &capabilities(),
+        presence: &Presence::Present(user),
+        link: Some(&link),
+        account: Some(&account),
+        account_gone: false,
+        holder: &NameHolder::Unlinked(other),
+        groups: &table(),
+        attributes: &AttributeRules::default(),
+        adopt_freely: true,
+        wanted_by_other: false,
+        in_ring: false,
+        own_login: "usersync",
+    });
+    let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
+    let verbs: Vec<&str> = planned.operations.iter().map(Operation::verb).collect();
+    assert_eq!(verbs, ["leave", "update"]);
+    assert!(matches!(planned.afterwards.as_deref(), Some(Decision::Conflict(_))), "{planned:?}");
+}

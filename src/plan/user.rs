@@ -100,6 +100,8 @@ pub struct Findings {
     pub doubts: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
+    /// What is planned again although it was done last time.
+    pub repeated: Vec<String>,
 }
 
 /// An operation that waits for a person from the start, whatever the limits say.
@@ -131,6 +133,10 @@ pub struct Planned {
     pub joins_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
+    /// The account's groups were not read, so that no membership is planned.
+    pub groups_unread: bool,
+    /// What is decided about the login once all of this is done: a conflict, or whom to wait for.
+    pub afterwards: Option<Box<Decision>>,
     /// What is worth telling.
     pub findings: Findings,
 }
@@ -301,7 +307,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::NotPossible(why) => planned.findings.not_possible.push(why),
-        Rename::Instead(decision) => return decision,
+        // All that does not depend on the new login goes on under the old one.
+        Rename::Instead(decision) => planned.afterwards = Some(Box::new(decision)),
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
     let fields = changed_fields(&desired, account, link, situation.capabilities);
@@ -318,6 +325,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     plan_attributes(link, account, user, attributes, &mut planned);
+    // What takes access away does not wait for what may be refused.
+    planned.operations.sort_by_key(|operation| !matches!(operation, Operation::RemoveMember { .. }));
     Decision::Plan(planned)
 }
 
@@ -530,8 +539,11 @@ fn plan_memberships(
     let resolved = situation.groups.resolve(&user.groups);
     tell_unmapped(&mut planned.findings, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
-    // A reading that did not tell the groups is no reading of an account without groups.
-    let Some(present) = &account.groups else { return };
+    // An account whose groups were not read is not an account without groups.
+    let Some(present) = &account.groups else {
+        planned.groups_unread = true;
+        return;
+    };
     // Most memberships are in order, so that is asked first.
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {

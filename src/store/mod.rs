@@ -592,7 +592,7 @@ pub trait Store: Send + Sync {
 
     /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
     /// a hurry as we are), releases the claim. Becomes ready when the first is done or gave up its name, and at
-    /// `at_latest` all the same. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
+    /// `at_latest` all the same; at once if the work on the first ended after this claim was taken. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
     /// is written. [4]
     async fn wait_for(
         &self,

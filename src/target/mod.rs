@@ -17,6 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub use registry::{KINDS, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
 use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
+
+/// Groups that are read side by side to learn an account's memberships.
+const GROUPS_SIDE_BY_SIDE: usize = 4;
 
 /// What a first contact with a target finds out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +125,9 @@ pub enum Applied {
     Group(TargetGroup),
     /// Done; nothing new to know.
     Done,
+    /// Answered with a success that the vendor does not document for this call, as a proxy that answers itself gives it:
+    /// done only if reading shows it.
+    Undocumented,
 }
 
 /// One page of a listing.
@@ -176,6 +183,47 @@ pub trait Target: Send + Sync {
     async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
         let _ = groups;
         Ok(None)
+    }
+
+    /// Whether an account is a member of a group, as the group's own list says; `None` if there is no such group.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Doubt`] if the list is incomplete and does not name the account.
+    async fn has_member(&self, group: &TargetGroupId, account: &AccountId) -> Result<Option<bool>, TargetError> {
+        let (mut cursor, mut incomplete): (Option<String>, Option<String>) = (None, None);
+        loop {
+            let Some(page) = self.members(group, cursor.as_deref()).await? else { return Ok(None) };
+            if page.items.contains(account) {
+                return Ok(Some(true));
+            }
+            incomplete = incomplete.or(page.doubt);
+            if page.next.is_none() || page.next == cursor {
+                return match incomplete {
+                    Some(why) => Err(rest::doubt(format!("reading the members of {group}: incomplete, {why}."))),
+                    None => Ok(Some(false)),
+                };
+            }
+            cursor = page.next;
+        }
+    }
+
+    /// Those of `groups` that an account is a member of, read from the groups' side: for an account whose own list of
+    /// groups is missing or cut.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Doubt`] if one of them cannot be read completely.
+    async fn groups_among(
+        &self,
+        account: &AccountId,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        let read = |group: TargetGroupId| async move {
+            let member = self.has_member(&group, account).await?;
+            Ok((member == Some(true)).then_some(group))
+        };
+        let found: Vec<Option<TargetGroupId>> =
+            stream::iter(groups.iter().cloned().map(read)).buffered(GROUPS_SIDE_BY_SIDE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Does one operation, before `deadline`: past it nothing more is sent.

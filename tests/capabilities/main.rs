@@ -11,6 +11,7 @@ mod faults;
 mod groups;
 mod hook;
 mod joins;
+mod memberships;
 mod missing;
 mod people;
 mod restart;

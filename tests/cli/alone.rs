@@ -29,6 +29,7 @@ fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
         occurred_at: Some(Timestamp::now()),
         body: json!({ "id": id, "resourcePath": format!("users/{user}") }).to_string(),
         hints: if ignored { Vec::new() } else { vec![Subject::user(user)] },
+        may_remove: false,
         wants_run: false,
         settle: false,
         outcome: if ignored { EventOutcome::Ignored("a sign-in".into()) } else { EventOutcome::Accepted },

@@ -203,6 +203,7 @@ impl World {
             occurred_at: Some(self.now),
             body: "{}".into(),
             hints: vec![subject],
+            may_remove: false,
             wants_run: false,
             settle,
             outcome: EventOutcome::Accepted,

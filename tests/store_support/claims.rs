@@ -502,3 +502,21 @@ pub async fn many_workers_never_hold_one_subject_or_account_twice(store: World) 
     assert!(store.tasks(&TaskFilter::default()).await.unwrap().is_empty());
     assert!(worked.into_inner() >= 480);
 }
+
+pub async fn waiting_for_what_has_ended_meanwhile_is_ready_at_once(store: World) {
+    let ann = store.work(&user("ann"), at(1)).await;
+    let bob = store.work(&user("bob"), at(1)).await;
+    store.done(bob.token, at(2)).await;
+    // Bob's work ended after ann's began, so that what ann saw of him is old.
+    let waiting = store.wait_for(ann.token, &[user("bob")], true, at(60), at(2)).await.unwrap();
+    assert_eq!(waiting, Waiting::Waits);
+    assert!(store.task(&user("bob")).await.is_none(), "he is not worked again for it");
+    let ann = store.claims(&user("ann"), at(2)).await;
+    // Now she has seen what he came to: she waits, and he is worked again.
+    store.wait_for(ann.token, &[user("bob")], true, at(60), at(3)).await.unwrap();
+    let bob = store.claims(&user("bob"), at(3)).await;
+    assert!(store.claim_one(at(3)).await.is_none());
+    store.complete(bob.token, Step::default(), vec![], at(8), at(4)).await.unwrap();
+    assert!(store.claim_one(at(7)).await.is_none());
+    store.claims(&user("ann"), at(8)).await;
+}

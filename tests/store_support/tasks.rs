@@ -219,3 +219,30 @@ pub async fn tasks_are_filtered(store: World) {
     assert_eq!((counts.tasks, counts.due, counts.dead, counts.oldest), (1, 0, 1, Some(at(5))));
     assert_eq!(store.counts(&pair(), at(5)).await.unwrap().due, 1);
 }
+
+pub async fn what_may_take_access_away_from_a_linked_user_goes_first(store: World) {
+    store.linked("eve", "a1", at(1)).await;
+    // An import, whose users have no accounts yet.
+    for batch in 0..100 {
+        let events =
+            (0..500).map(|nth| event(&format!("c{batch}-{nth}"), &[user(&format!("u{batch}-{nth}"))])).collect();
+        store.append_events(&connector(), &[target()], events, at(2)).await.unwrap();
+    }
+    let leaves = |id: &str, who: &str| NewEvent { may_remove: true, ..event(id, &[user(who)]) };
+    let events = vec![event("single", &[user("ann")]), leaves("nobody", "stranger"), leaves("leaver", "eve")];
+    store.append_events(&connector(), &[target()], events, at(3)).await.unwrap();
+
+    let first = store.claim_one(at(4)).await.expect("there is work");
+    assert_eq!(first.subject, user("eve"), "the linked leaver first");
+    // What came after hundreds of others is not behind all of them.
+    let mut ahead = 0;
+    loop {
+        let claim = store.claim_one(at(4)).await.expect("there is work");
+        if claim.subject == user("ann") {
+            break;
+        }
+        ahead += 1;
+        assert!(ahead <= 1_000, "a single event waits behind an import");
+        store.done(claim.token, at(4)).await;
+    }
+}

@@ -134,6 +134,7 @@ pub fn event(id: &str, hints: &[Subject]) -> NewEvent {
         occurred_at: Some(at(-1)),
         body: r#"{"a":1}"#.into(),
         hints: hints.to_vec(),
+        may_remove: false,
         wants_run: false,
         settle: false,
         outcome: EventOutcome::Accepted,

@@ -4,4 +4,5 @@ mod conformance;
 mod faults;
 mod places;
 mod table;
+mod undocumented;
 mod way_there;

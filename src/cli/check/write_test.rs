@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::note;
 use crate::{
-    model::{Account, Operation, TargetGroup, UserFields},
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
     target::{Applied, Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetErrorKind},
 };
 
@@ -68,7 +68,7 @@ impl Trial<'_> {
     async fn make_group(&mut self, name: &str) -> Option<TargetGroup> {
         match self.step("create group", &Operation::CreateGroup { name: name.to_owned() }).await? {
             Applied::Group(group) => Some(group),
-            Applied::Account(_) | Applied::Done => None,
+            Applied::Account(_) | Applied::Done | Applied::Undocumented => None,
         }
     }
 
@@ -92,7 +92,7 @@ impl Trial<'_> {
         let fields = UserFields { display_name: name, email, ..UserFields::default() };
         match self.step("create", &Operation::CreateUser { name: login.to_owned(), fields, external_id: None }).await? {
             Applied::Account(account) => Some(account),
-            Applied::Group(_) | Applied::Done => None,
+            Applied::Group(_) | Applied::Done | Applied::Undocumented => None,
         }
     }
 
@@ -121,9 +121,12 @@ impl Trial<'_> {
             let (group_id, group_name) = (group.id.clone(), group.name.clone());
             let join = Operation::AddMember { group: group_id, group_name, account: id(), name: login.clone() };
             if self.step("join", &join).await.is_some() {
+                self.expect_member("join", &join, &account.id, &group.id, true).await;
                 let (group_id, group_name) = (group.id.clone(), group.name.clone());
                 let leave = Operation::RemoveMember { group: group_id, group_name, account: id(), name: login.clone() };
-                self.step("leave", &leave).await;
+                if self.step("leave", &leave).await.is_some() {
+                    self.expect_member("leave", &leave, &account.id, &group.id, false).await;
+                }
             }
         }
         // Read anew: what lets it sign in is told only here.
@@ -146,10 +149,46 @@ impl Trial<'_> {
         account
     }
 
+    /// Reads whether a membership is as it was just written, from both sides.
+    async fn expect_member(
+        &mut self,
+        about: &str,
+        operation: &Operation,
+        account: &AccountId,
+        group: &TargetGroupId,
+        wanted: bool,
+    ) {
+        let own = self.target.account(account).await.map(|found| found.and_then(|account| account.groups));
+        let own = own.map(|groups| groups.map(|groups| groups.contains(group)));
+        let listed = self.target.has_member(group, account).await.map(|member| member == Some(true));
+        let text = match (own, listed) {
+            (Ok(Some(own)), _) if own != wanted => without_effect(operation),
+            (_, Ok(listed)) if listed != wanted => without_effect(operation),
+            (Ok(Some(_)), _) => return,
+            (Ok(None), Ok(_)) => {
+                let text = "an account does not show its groups here, so usersync reads them from each group, which takes \
+                            more calls";
+                if !self.notes.iter().any(|note| note.about == "memberships") {
+                    self.cannot("memberships", text);
+                }
+                return;
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                format!("{operation}: whether it was done cannot be read. {}", error.text)
+            }
+        };
+        self.notes.push(note(NoteState::No, about, text));
+    }
+
     async fn take_away(&mut self, account: &Account) {
         let name = account.name.clone();
         if self.can.delete {
-            self.step("delete", &Operation::DeleteUser { account: account.id.clone(), name }).await;
+            let delete = Operation::DeleteUser { account: account.id.clone(), name };
+            if self.step("delete", &delete).await.is_some()
+                && matches!(self.target.account(&account.id).await, Ok(Some(_)))
+            {
+                self.notes.push(note(NoteState::No, "delete", without_effect(&delete)));
+            }
             return;
         }
         let text = format!("not possible here: the account {name} stays, deactivated; delete it by hand");
@@ -159,13 +198,21 @@ impl Trial<'_> {
     }
 }
 
+/// An operation that the target answered with a success and did not do.
+fn without_effect(operation: &Operation) -> String {
+    format!(
+        "{operation}: the target answered that it was done, but it was not. A proxy in front of it may answer such requests \
+         itself; let it pass PUT, POST and DELETE on."
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::{
-        sandbox::{Fault, JiraOptions, JiraSandbox},
+        sandbox::{Fault, JiraOptions, JiraSandbox, jira::ShownGroups},
         target::{
             Credentials,
             jira::{JiraSettings, JiraTarget},
@@ -204,5 +251,30 @@ mod tests {
         assert_eq!(steps, ["update", "rename", "deactivate"]);
         assert!(failed.iter().all(|note| note.text.contains("usersync-check-1a2b")), "{failed:?}");
         assert_eq!(sandbox.snapshot(), before);
+    }
+
+    #[tokio::test]
+    async fn an_account_that_does_not_show_its_groups_is_noted() {
+        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        sandbox.set_shown_groups(ShownGroups::Missing);
+        let notes = tried(&sandbox).await;
+        let noted: Vec<_> = notes.iter().filter(|note| note.about == "memberships").collect();
+        assert_eq!(noted.len(), 1, "{notes:?}");
+        assert!(notes.iter().all(|note| note.state != NoteState::No), "{notes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_removal_without_effect_is_a_failure() {
+        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        for path in ["/group/user", "/user?key"] {
+            let fault = sandbox.faults.add(Fault::status(200, "").method("DELETE").path(path));
+            let notes = tried(&sandbox).await;
+            let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
+            let about = if path == "/group/user" { "leave" } else { "delete" };
+            assert!(failed.iter().any(|note| note.about == about && note.text.contains("it was not")), "{notes:?}");
+            sandbox.faults.remove(fault);
+            sandbox.remove_account("usersync-check-1a2b-renamed");
+            sandbox.remove_group("usersync-check-1a2b");
+        }
     }
 }

@@ -120,14 +120,14 @@ pub(super) async fn look(
     };
     let Some(target) = sides.targets.get(&pair.target) else { return Ok(on) };
     let presence = user.map_or(Presence::Gone, |user| Presence::Present(user.clone()));
-    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence).await? {
+    let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
+    let there = match read(store, target.as_ref(), pair, link.as_ref(), &presence, &groups).await? {
         Ok(there) => there,
         Err(error) => {
             (on.trouble, on.link) = (Some(error.text), link);
             return Ok(on);
         }
     };
-    let groups = GroupTable::new(store.managed_groups(&pair.target).await?, store.group_mappings(pair).await?);
     let policy = config.connectors.iter().find(|one| one.name == pair.connector).map(|one| one.policy.clone());
     let policy = policy.unwrap_or_default();
     let attributes = policy.attributes_of(&pair.target);
@@ -168,13 +168,17 @@ async fn read(
     pair: &Pair,
     link: Option<&Link>,
     presence: &Presence,
+    groups: &GroupTable,
 ) -> Result<Result<There, TargetError>, Failure> {
     let told = async {
         let info = target.probe().await?;
-        let account = match link {
+        let mut account = match link {
             Some(link) => target.account(&link.account).await?,
             None => None,
         };
+        if let Some(account) = account.as_mut().filter(|account| account.groups.is_none()) {
+            account.groups = Some(target.groups_among(&account.id, &groups.deciding(pair, link)).await?);
+        }
         let wanted = plan::wanted_name(presence, link, account.as_ref(), &info.capabilities);
         let found = match &wanted {
             Some(name) => target.account_named(name).await?,
@@ -337,6 +341,9 @@ fn plan_words(planned: &Planned) -> Vec<String> {
         };
         format!("wait for a person ({}): {what}", held::why(hold.kind))
     }));
+    if planned.groups_unread {
+        words.push("not confirmed: the target does not show the account's groups".to_owned());
+    }
     words.extend(findings(planned));
     words
 }

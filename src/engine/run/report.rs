@@ -92,6 +92,8 @@ pub struct Report {
     pub conflicts: Listed<String>,
     /// What is not confirmed, and so not done.
     pub doubts: Listed<String>,
+    /// What was planned again although it was done last time.
+    pub repeated: Listed<String>,
     /// Subjects that failed, and why; their tasks go on.
     pub errors: Listed<String>,
     /// The planned operations.
@@ -117,6 +119,7 @@ impl Report {
             not_possible: Listed::keeping(keep),
             conflicts: Listed::keeping(keep),
             doubts: Listed::keeping(keep),
+            repeated: Listed::keeping(keep),
             errors: Listed::keeping(keep),
             lines: Listed::keeping(keep),
             did: Listed::keeping(keep),
@@ -127,7 +130,8 @@ impl Report {
 
     /// Whether an operator should see it.
     pub fn has_problems(&self) -> bool {
-        self.doubt.is_some() || [&self.conflicts, &self.errors, &self.doubts].iter().any(|list| list.total() > 0)
+        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
+        self.doubt.is_some() || troubles.iter().any(|list| list.total() > 0)
     }
 
     /// Operations that are planned, links included.
@@ -181,6 +185,7 @@ impl Report {
         self.raised += usize::from(worked.later);
         self.not_possible.extend_once(worked.findings.not_possible);
         self.doubts.extend_once(worked.findings.doubts);
+        self.repeated.extend_once(worked.findings.repeated);
         self.conflicts.extend_once(worked.conflict);
         let tally = worked.ledger.tally();
         self.tally.merge(tally);
@@ -229,9 +234,9 @@ impl Report {
 
     fn stored_with(&self, keep: usize) -> serde_json::Value {
         let mut kept = self.clone();
-        for texts in [&mut kept.not_possible, &mut kept.conflicts, &mut kept.doubts, &mut kept.errors] {
-            texts.truncate(keep);
-        }
+        let texts =
+            [&mut kept.not_possible, &mut kept.conflicts, &mut kept.doubts, &mut kept.repeated, &mut kept.errors];
+        texts.into_iter().for_each(|list| list.truncate(keep));
         kept.lines.truncate(keep);
         kept.did.truncate(keep);
         kept.waiting.truncate(keep);

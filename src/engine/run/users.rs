@@ -217,6 +217,13 @@ impl Run<'_> {
                     && account.is_none_or(|account| account.groups.is_some());
                 report.not_possible.extend_once(planned.findings.not_possible);
                 report.doubts.extend_once(planned.findings.doubts);
+                if let Some(afterwards) = planned.afterwards {
+                    match *afterwards {
+                        Decision::Conflict(text) => report.conflicts.push_once(text),
+                        _ => self.model_entangled(presence, link, subject),
+                    }
+                    return Verdict::LookAgain(actions);
+                }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
                 // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
@@ -301,6 +308,12 @@ impl Run<'_> {
             let cause = plan::cause(&action, &situation);
             self.report.plan(subject, action, held, || cause);
             self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
+        }
+        if matches!(&decision, Decision::Plan(planned) if planned.groups_unread) {
+            self.report.doubts.push_once(format!(
+                "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
+                account.name
+            ));
         }
     }
 

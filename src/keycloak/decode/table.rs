@@ -26,12 +26,15 @@ pub(super) struct Facts<'a> {
     pub failed: bool,
     /// Whether our listener sent it: it tells of each removal inside a removal by itself.
     pub from_listener: bool,
+    /// Whether it is a model event, of which Keycloak keeps no record.
+    pub is_model: bool,
 }
 
 /// What an event asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub hints: Vec<Subject>,
+    pub may_remove: bool,
     pub wants_run: bool,
     pub ignored: Option<&'static str>,
 }
@@ -57,15 +60,38 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     if facts.failed {
         return Verdict::ignored("it tells of a failure, so nothing was changed");
     }
-    match facts.user_event {
+    let verdict = match facts.user_event {
         Some(kind) => user_event(kind, facts),
         None => admin_event(facts),
+    };
+    Verdict { may_remove: verdict.ignored.is_none() && may_remove(facts), ..verdict }
+}
+
+/// Whether an event may take access away. What a change of a user was about is not sent by our listener.
+fn may_remove(facts: &Facts<'_>) -> bool {
+    match facts.user_event {
+        Some(kind) => kind == "DELETE_ACCOUNT" || kind.starts_with("USER_DISABLED_BY"),
+        None => match place(facts.path) {
+            Place::User(_) => match facts.operation {
+                "DELETE" => true,
+                "UPDATE" => facts.resource == "USER",
+                _ => false,
+            },
+            Place::OrganizationMember(_) => facts.operation == "DELETE",
+            _ => false,
+        },
     }
+}
+
+/// Whether an event is about a role of a user. A new role matters only as the sign of a new user, which a model event is.
+fn is_idle_role(facts: &Facts<'_>) -> bool {
+    facts.resource.ends_with("ROLE_MAPPING") && !(facts.is_model && facts.operation == "CREATE")
 }
 
 fn admin_event(facts: &Facts<'_>) -> Verdict {
     let object = facts.object.filter(|id| is_id(id));
     match place(facts.path) {
+        Place::User(_) if is_idle_role(facts) => Verdict::ignored(ROLES),
         Place::User(id) => Verdict::look([Subject::user(id)]),
         Place::Users => object.map_or_else(Verdict::run, |id| Verdict::look([Subject::user(id)])),
         Place::Group(id, exact) => Verdict {

@@ -51,7 +51,13 @@ fn every_path_tells_whom_to_look_at() {
         ("CREATE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
         ("DELETE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}"), format!("user:{U}")),
         ("CREATE", "GROUP_MEMBERSHIP", format!("groups/{G}/members"), format!("group:{G}")),
-        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), format!("user:{U}")),
+        ("CREATE", "REALM_ROLE_MAPPING", format!("users/{U}/role-mappings/realm"), "- roles are not mapped".into()),
+        (
+            "DELETE",
+            "CLIENT_ROLE_MAPPING",
+            format!("users/{U}/role-mappings/clients/{G}"),
+            "- roles are not mapped".into(),
+        ),
         ("DELETE", "REALM_ROLE_MAPPING", format!("groups/{G}/role-mappings/realm"), "- roles are not mapped".into()),
         ("CREATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
         ("UPDATE", "GROUP", format!("groups/{G}"), format!("group:{G}")),
@@ -93,7 +99,12 @@ fn every_path_tells_whom_to_look_at() {
         ("UPDATE", "USER", "users/f:6b9e: pad ".into(), "user:f:6b9e: pad ".into()),
         ("UPDATE", "USER", "users/f:6b9e:../../x".into(), "user:f:6b9e:../../x".into()),
         ("CREATE", "GROUP_MEMBERSHIP", format!("users/f:6b9e:sl/ash/groups/{G}"), "user:f:6b9e:sl/ash".into()),
-        ("CREATE", "REALM_ROLE_MAPPING", "users/f:6b9e:sl/ash/role-mappings/realm".into(), "user:f:6b9e:sl/ash".into()),
+        (
+            "CREATE",
+            "REALM_ROLE_MAPPING",
+            "users/f:6b9e:sl/ash/role-mappings/realm".into(),
+            "- roles are not mapped".into(),
+        ),
         ("ACTION", "USER", "users/f:6b9e:u005/reset-password".into(), "user:f:6b9e:u005".into()),
         ("ACTION", "USER", "users/f:6b9e:sp ace/logout".into(), "user:f:6b9e:sp ace".into()),
         ("UPDATE", "USER", "users/f:6b9e:line\nbreak".into(), "- it names no user or group".into()),
@@ -417,4 +428,31 @@ proptest! {
             prop_assert!(path::is_id(id) && (!id.contains('/') || id.starts_with("f:")));
         }
     }
+}
+
+#[test]
+fn a_new_role_is_the_sign_of_a_new_user_in_a_model_event_only() {
+    let path = format!("users/{U}/role-mappings/realm");
+    let model = |operation: &str| {
+        let mut event = admin(operation, "REALM_ROLE_MAPPING", &path);
+        event["kind"] = json!("model");
+        told(&one(&event))
+    };
+    assert_eq!(model("CREATE"), format!("user:{U}"));
+    assert_eq!(model("DELETE"), "- roles are not mapped");
+}
+
+#[test]
+fn events_that_may_take_access_away_are_marked() {
+    let marked = |operation: &str, resource: &str, path: String| one(&admin(operation, resource, &path)).may_remove;
+    assert!(marked("DELETE", "USER", format!("users/{U}")));
+    assert!(marked("UPDATE", "USER", format!("users/{U}")));
+    assert!(marked("DELETE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}")));
+    assert!(!marked("CREATE", "USER", format!("users/{U}")));
+    assert!(!marked("CREATE", "GROUP_MEMBERSHIP", format!("users/{U}/groups/{G}")));
+    assert!(!marked("ACTION", "USER", format!("users/{U}/logout")));
+    let user_event = |kind: &str| one(&json!({"id": "e1", "type": kind, "userId": U})).may_remove;
+    assert!(user_event("DELETE_ACCOUNT"));
+    assert!(user_event("USER_DISABLED_BY_PERMANENT_LOCKOUT"));
+    assert!(!user_event("UPDATE_PROFILE"));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::auth::Bucket;
 use super::state::{Account, Application, Directory, Profile, World, fold};
-use super::switches::{RateLimit, Switches};
+use super::switches::{RateLimit, ShownGroups, Switches};
 use super::{Identity, JiraSandbox};
 use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
@@ -344,6 +344,16 @@ impl JiraSandbox {
             switches.search_cap = cap;
             switches.search_cap_is_total = total;
         });
+    }
+
+    /// What an account's own bean shows of its groups.
+    pub fn set_shown_groups(&self, shown: ShownGroups) {
+        self.set(|switches| switches.shown_groups = shown);
+    }
+
+    /// How many groups a group picker shows at most (Jira's property `jira.ajax.autocomplete.limit`).
+    pub fn set_picker_cap(&self, cap: usize) {
+        self.set(|switches| switches.picker_cap = cap);
     }
 
     /// How many accounts a page of `user/list` holds at most.

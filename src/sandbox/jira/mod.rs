@@ -26,7 +26,7 @@ use super::server::Server;
 use super::versions::Versions;
 
 pub use handle::{AccountState, JiraSnapshot, NewAccount};
-pub use switches::RateLimit;
+pub use switches::{RateLimit, ShownGroups};
 
 /// How a sandbox Jira is set up.
 #[derive(Clone, Debug)]
@@ -220,7 +220,7 @@ impl Jira {
             ["serverInfo"] => Ok(self.server_info(site)),
             ["myself"] => {
                 let account = call.account(world).ok_or_else(Refused::unauthorized)?;
-                Ok(answer(200, &render::user(world, &call.api, account, "")))
+                Ok(answer(200, &render::user(world, &call.api, account, "", ShownGroups::All)))
             }
             ["mypermissions"] => {
                 let account = call.account(world).ok_or_else(Refused::unauthorized)?;
@@ -241,7 +241,7 @@ impl Jira {
             ["user" | "group", ..] => {
                 call.demand_user(world)?;
                 match rest {
-                    ["user"] => users::get(world, call),
+                    ["user"] => users::get(self, world, call),
                     ["user", "search"] => users::search(self, world, call),
                     ["user", "list"] => users::list(self, world, call),
                     ["user", "duplicated", "count"] => users::duplicated(world, call, true),

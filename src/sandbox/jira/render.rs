@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::state::{Account, Application, Group, World};
+use super::switches::ShownGroups;
 use crate::sandbox::front::Reply;
 
 /// An answer as Jira gives it.
@@ -70,7 +71,7 @@ pub(crate) fn listed<'a>(api: &str, account: &'a Account) -> impl Serialize + 'a
 }
 
 /// An account alone, with groups and applications if asked for.
-pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str) -> Value {
+pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str, groups: ShownGroups) -> Value {
     let asked = |what: &str| expand.split(',').any(|one| one.trim() == what);
     let mut shown = view(api, account);
     shown.deleted = Some(account.deleted);
@@ -80,8 +81,15 @@ pub(crate) fn user(world: &World, api: &str, account: &Account, expand: &str) ->
         let name = world.groups.get(name).map_or(name.as_str(), |group| &group.name);
         json!({ "name": name, "self": format!("{api}/group?groupname={}", encoded(name)) })
     };
-    let items: Vec<Value> = if asked("groups") { account.groups.iter().map(group).collect() } else { Vec::new() };
-    shown.groups = Some(json!({ "size": account.groups.len(), "items": items }));
+    let most = match groups {
+        _ if !asked("groups") => 0,
+        ShownGroups::All => usize::MAX,
+        ShownGroups::First(most) => most,
+        ShownGroups::Counted | ShownGroups::Missing => 0,
+    };
+    let items: Vec<Value> = account.groups.iter().take(most).map(group).collect();
+    let list = json!({ "size": account.groups.len(), "items": items });
+    shown.groups = (groups != ShownGroups::Missing).then_some(list);
     let held: Vec<&Application> = world.applications.iter().filter(|one| World::uses(account, one)).collect();
     let items: Vec<Value> = if asked("applicationRoles") {
         held.iter().map(|one| json!({ "key": one.key, "name": one.name })).collect()

@@ -11,6 +11,21 @@ pub struct RateLimit {
     pub fill_rate: u32,
 }
 
+/// What an account's own bean shows of the groups that it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShownGroups {
+    /// All of them.
+    #[default]
+    All,
+    /// At most so many, beside their full number: the bean's list is a `SimpleListWrapper`, which has a size and a limit
+    /// of its own (Jira's `UserJsonBean`).
+    First(usize),
+    /// Their number alone, as a bean that was not expanded (a gateway that drops the parameter `expand`).
+    Counted,
+    /// None at all: the field is missing.
+    Missing,
+}
+
 /// The switches.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)]
@@ -38,6 +53,8 @@ pub(crate) struct Switches {
     pub(crate) list_cap: usize,
     /// What a group picker shows at most.
     pub(crate) picker_cap: usize,
+    /// What an account's own bean shows of its groups.
+    pub(crate) shown_groups: ShownGroups,
 }
 
 impl Switches {
@@ -56,6 +73,7 @@ impl Switches {
             search_cap_is_total: version >= (10, 0),
             list_cap: 2000,
             picker_cap: 1000,
+            shown_groups: ShownGroups::All,
         }
     }
 }

@@ -26,11 +26,11 @@ struct Sent {
 }
 
 /// `GET /user`
-pub(crate) fn get(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
     let deleted = call.request.flag("includeDeleted") && call.is_admin(world);
     let account = find(world, call, deleted)?;
     let expand = call.request.params("expand").join(",");
-    Ok(answer(200, &render::user(world, &call.api, account, &expand)))
+    Ok(answer(200, &render::user(world, &call.api, account, &expand, jira.switches().shown_groups)))
 }
 
 /// The account that `username` or `key` names.

@@ -37,6 +37,12 @@ FROM (
     UNION ALL
     SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 3 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 4 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 5 AND not_before <= ?2
+        AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
 ) h LIMIT 1";
 
 type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool, bool);
@@ -143,6 +149,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at,
             accounts: link.iter().map(|link| link.account.clone()).collect(),
+            began: self.memory.newest_look(),
         });
         Ok(Some(Claimed {
             token,
@@ -223,6 +230,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at: now,
             accounts: account.cloned().into_iter().collect(),
+            began: self.memory.newest_look(),
         });
         Ok(Some(Claimed {
             token,
@@ -283,6 +291,19 @@ impl Tx {
             .bind(no.target)
             .fetch_one(&mut self.conn)
             .await?)
+    }
+
+    /// Whether the work on another subject ended after this claim was taken, and nothing is due for it now.
+    pub(super) async fn has_ended_since(&mut self, claim: &Claim, other: &Subject) -> StoreResult<bool> {
+        if self.memory.holds_subject(claim.no, other).is_some() {
+            return Ok(false);
+        }
+        let due: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND subject = ?2)")
+            .bind(claim.no.pair)
+            .bind(other.to_string())
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(!due && self.look(claim.no, other).await?.is_some_and(|ended| ended > claim.began))
     }
 
     /// The number of the newest look that is recorded.

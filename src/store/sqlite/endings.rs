@@ -188,9 +188,18 @@ impl Tx {
         {
             return Ok(Waiting::Ring);
         }
+        let ended = match others.first() {
+            Some(first) => self.has_ended_since(&claim, first).await?,
+            None => false,
+        };
         let claim = self.release(token)?;
         let priority = self.priority_of(&claim).await?;
         let raised = self.keep_task(&claim, now).await?;
+        if ended {
+            // What it was seen to wait for is over: it is ready at once.
+            self.requeue(&claim, Again { not_before: now, dead: false, blocked_by: None }).await?;
+            return Ok(Waiting::Waits);
+        }
         let cause = codec::to_json(&Cause::Other { what: format!("{} waits for it", claim.subject) })?;
         for other in others.iter().filter(|other| **other != claim.subject) {
             // One that is there already is not raised: it would be worked twice. It is in a hurry as we are.

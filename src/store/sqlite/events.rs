@@ -15,6 +15,7 @@ use super::{
 use crate::{
     model::{
         Cause, ConnectorName, EventOutcome, EventRecord, NewEvent, Pair, Priority, RunTrigger, Subject, TargetName,
+        UserId,
     },
     store::{Appended, EventFilter, StoreResult},
 };
@@ -237,9 +238,36 @@ impl Tx {
     }
 
     /// The tasks of new events, each subject once.
+    /// Linked users, each with its pair, from whom an event may take access away.
+    async fn linked_leavers(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<HashSet<(i64, String)>> {
+        let mut users: HashMap<i64, Vec<&str>> = HashMap::new();
+        for row in rows.iter().filter(|row| row.event.may_remove && row.event.outcome == EventOutcome::Accepted) {
+            let append = &appends[row.caller];
+            for target in &append.targets {
+                let no = self.pair(&Pair { connector: append.connector.clone(), target: target.clone() }).await?;
+                let named = row.event.hints.iter().filter_map(|hint| hint.as_user().map(UserId::as_str));
+                users.entry(no.pair).or_default().extend(named);
+            }
+        }
+        let mut linked = HashSet::new();
+        for (pair, users) in users {
+            let found: Vec<String> = sqlx::query_scalar(
+                "SELECT k.user FROM json_each(?2) j CROSS JOIN link k ON k.user = j.value AND k.pair = ?1",
+            )
+            .bind(pair)
+            .bind(codec::to_json(&users)?)
+            .fetch_all(&mut self.conn)
+            .await?;
+            linked.extend(found.into_iter().map(|user| (pair, Subject::user(user).to_string())));
+        }
+        Ok(linked)
+    }
+
     async fn put_to_work(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<()> {
         let mut raises: HashMap<(i64, &Subject), Raise> = HashMap::new();
         let mut runs: BTreeSet<i64> = BTreeSet::new();
+        let mut pairs: BTreeSet<i64> = BTreeSet::new();
+        let linked = self.linked_leavers(appends, rows).await?;
         for row in rows.iter().filter(|row| row.event.outcome == EventOutcome::Accepted) {
             let append = &appends[row.caller];
             if row.event.hints.is_empty() && !row.event.wants_run {
@@ -251,14 +279,20 @@ impl Tx {
                 if row.event.wants_run {
                     runs.insert(no.pair);
                 }
+                pairs.insert(no.pair);
                 for subject in &row.event.hints {
+                    let removal = row.event.may_remove && linked.contains(&(no.pair, subject.to_string()));
+                    let priority = if removal { Priority::Removal } else { Priority::Event };
                     raises
                         .entry((no.pair, subject))
-                        .and_modify(|raise| raise.settle |= row.event.settle)
+                        .and_modify(|raise| {
+                            raise.settle |= row.event.settle;
+                            raise.priority = raise.priority.min(priority);
+                        })
                         .or_insert_with(|| Raise {
                             pair: no.pair,
                             subject: subject.to_string(),
-                            priority: Priority::Event,
+                            priority,
                             at: append.now,
                             settle: row.event.settle,
                             cause: cause.clone(),
@@ -268,6 +302,9 @@ impl Tx {
         }
         for pair in runs {
             self.ask(pair, &RunTrigger::Event).await?;
+        }
+        for pair in pairs {
+            self.demote_bulk(pair).await?;
         }
         let raises: Vec<Raise> = raises.into_values().collect();
         self.raise_all(raises).await

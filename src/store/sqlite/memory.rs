@@ -29,6 +29,8 @@ pub(super) struct Claim {
     pub cause: Cause,
     pub caused_at: Timestamp,
     pub accounts: Vec<AccountId>,
+    /// The newest number of the sequence of looks when it was taken.
+    pub began: Look,
 }
 
 /// What takes back one change of the claims.
@@ -102,6 +104,10 @@ impl Memory {
 
     pub(super) fn note_outside_change(&self) {
         self.outside_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn newest_look(&self) -> Look {
+        Look(self.looks.load(Ordering::SeqCst))
     }
 
     pub(super) fn next_token(&self) -> Token {

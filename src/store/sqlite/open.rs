@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "asked for until it is run", include_str!("migrations/0003_asked_for_until_it_is_run.sql")),
     (4, "taken", include_str!("migrations/0004_taken.sql")),
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
+    (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
     (20, "approvals", include_str!("migrations/0020_approvals.sql")),
 ];
 

@@ -54,6 +54,9 @@ const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = ta
     caused_at = iif(task.dead, excluded.caused_at, task.caused_at), \
     dead = 0 WHERE NOT ";
 
+/// So many waiting events of a connector are a bulk.
+const BULK: i64 = 300;
+
 /// What SQL calls a priority.
 pub(super) fn rank(priority: Priority) -> i64 {
     priority as i64
@@ -61,9 +64,11 @@ pub(super) fn rank(priority: Priority) -> i64 {
 
 fn priority(rank: i64) -> Priority {
     match rank {
-        0 => Priority::Event,
-        1 => Priority::Retry,
-        2 => Priority::FanOut,
+        0 => Priority::Removal,
+        1 => Priority::Event,
+        2 => Priority::Retry,
+        3 => Priority::Bulk,
+        4 => Priority::FanOut,
         _ => Priority::Run,
     }
 }
@@ -112,6 +117,31 @@ impl Tx {
                 .bind(raise.cause.as_str());
         }
         Ok(query.execute(&mut self.conn).await?.rows_affected())
+    }
+
+    /// Makes room for what comes now: where hundreds of one priority wait already, they become a bulk. So a single event
+    /// never waits behind an import, and each task moves down at most twice.
+    pub(super) async fn demote_bulk(&mut self, pair: i64) -> StoreResult<()> {
+        for (from, to) in [(Priority::Event, Priority::Bulk), (Priority::Removal, Priority::Event)] {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_due \
+                 WHERE dead = 0 AND pair = ?1 AND priority = ?2 LIMIT ?3)",
+            )
+            .bind(pair)
+            .bind(rank(from))
+            .bind(BULK)
+            .fetch_one(&mut self.conn)
+            .await?;
+            if waiting >= BULK {
+                sqlx::query("UPDATE task SET priority = ?3 WHERE dead = 0 AND pair = ?1 AND priority = ?2")
+                    .bind(pair)
+                    .bind(rank(from))
+                    .bind(rank(to))
+                    .execute(&mut self.conn)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Raises subjects of one pair.
@@ -266,7 +296,7 @@ pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Sub
     let (next,) = sqlx::query_as(
         "SELECT min(at) FROM (SELECT (SELECT not_before FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = p.value \
          AND subject NOT IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1) AS at \
-         FROM json_each('[0,1,2,3]') p)",
+         FROM json_each('[0,1,2,3,4,5]') p)",
     )
     .bind(pair)
     .bind(codec::to_json(&busy)?)

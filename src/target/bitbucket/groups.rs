@@ -87,6 +87,8 @@ impl BitbucketTarget {
         let answer = answer?;
         let said = self.rest.said(&answer, None);
         match answer.status {
+            // Bitbucket answers with the group that it deleted.
+            status if status.is_success() && answer.body.trim_ascii().is_empty() => Ok(Applied::Undocumented),
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             _ => Err(self.refused_end(

@@ -231,7 +231,9 @@ impl BitbucketTarget {
             }
         }
         self.seen.forget(account);
-        Ok(Applied::Done)
+        // Bitbucket answers with the user whom it deleted.
+        let told = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
+        Ok(if told { Applied::Done } else { Applied::Undocumented })
     }
 
     /// The user that came back from a change.

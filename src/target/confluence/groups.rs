@@ -12,7 +12,7 @@ use crate::{
     model::{TargetGroup, TargetGroupId},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, doubt, error, fold, not_possible},
+        rest::{Ask, applied, doubt, error, fold, not_possible},
     },
 };
 
@@ -104,7 +104,7 @@ impl ConfluenceTarget {
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, None);
         match answer.status {
-            status if status.is_success() => Ok(Applied::Done),
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.spelled(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(

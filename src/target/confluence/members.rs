@@ -12,8 +12,8 @@ use super::{
 use crate::{
     model::{AccountId, TargetGroupId},
     target::{
-        Applied, Page, TargetError,
-        rest::{Ask, fold},
+        Applied, Page, Target, TargetError,
+        rest::{Ask, applied, fold},
     },
 };
 
@@ -74,7 +74,7 @@ impl ConfluenceTarget {
         let ask = Ask::new(Method::PUT, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
         }
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
@@ -95,7 +95,7 @@ impl ConfluenceTarget {
         let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
         }
         let said = self.rest.said(&answer, Some(login));
         let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
@@ -111,17 +111,7 @@ impl ConfluenceTarget {
         if let Some(groups) = found.groups {
             return Ok(groups.contains(&TargetGroupId::from(fold(group))));
         }
-        // The list of groups was not whole, so the group's side tells.
-        let mut cursor = None;
-        while let Some(page) = self.members_of(group, cursor.as_deref(), Some(deadline)).await? {
-            if page.items.contains(account) {
-                return Ok(true);
-            }
-            if page.next.is_none() {
-                break;
-            }
-            cursor = page.next;
-        }
-        Ok(false)
+        // The account's own list of groups was incomplete.
+        Ok(self.has_member(&TargetGroupId::from(fold(group)), account).await? == Some(true))
     }
 }

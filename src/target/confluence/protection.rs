@@ -40,12 +40,12 @@ impl ConfluenceTarget {
         protection.refuse_own_end(operation)?;
         // What was read a while ago does not know who became an administrator since.
         if !protection.members.contains(account.as_str()) {
-            let groups = self
-                .account_by_key(account, Some(deadline))
-                .await?
-                .and_then(|account| account.groups)
-                .unwrap_or_default();
-            if !groups.iter().any(|group| protection.groups.contains(group.as_str())) {
+            let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
+            let administers = match now.groups {
+                Some(groups) => groups.iter().any(|group| protection.groups.contains(group.as_str())),
+                None => self.fresh_protection().await?.members.contains(account.as_str()),
+            };
+            if !administers {
                 return Ok(());
             }
         }

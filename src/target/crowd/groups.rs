@@ -16,7 +16,7 @@ use crate::{
     target::{
         Applied, Page, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, fold, not_done, not_possible},
+        rest::{Ask, applied, error, fold, not_done, not_possible},
     },
 };
 
@@ -141,7 +141,10 @@ impl CrowdTarget {
         let what = format!("deleting group {name}");
         let ask = Ask::new(Method::DELETE, "/group", &what).query("groupname", name).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
-        if answer.status.is_success() || no_group(&answer) {
+        if answer.status.is_success() {
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
+        }
+        if no_group(&answer) {
             return Ok(Applied::Done);
         }
         Err(self.refused_write(&ask, &answer, &Right::of("Remove group")))
@@ -163,7 +166,7 @@ impl CrowdTarget {
             .json(&NameOnly { name: login })?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::CREATED));
         }
         let reason = reason(&answer);
         let unclear = matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
@@ -192,7 +195,10 @@ impl CrowdTarget {
             .deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         let absent = answer.status == StatusCode::NOT_FOUND && reason(&answer) == "MEMBERSHIP_NOT_FOUND";
-        if answer.status.is_success() || absent || no_group(&answer) {
+        if answer.status.is_success() {
+            return Ok(applied(&answer, StatusCode::NO_CONTENT));
+        }
+        if absent || no_group(&answer) {
             return Ok(Applied::Done);
         }
         Err(self.refused_write(&ask, &answer, &MODIFY))

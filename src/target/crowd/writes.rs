@@ -22,7 +22,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, after_the_fact, error, fold, not_done, not_possible, random_password},
+        rest::{Ask, after_the_fact, applied, error, fold, not_done, not_possible, random_password},
     },
 };
 
@@ -210,7 +210,7 @@ impl CrowdTarget {
         let ask = Ask::new(Method::DELETE, "/user", &what).query("username", now).login(now).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
-            status if status.is_success() => Ok(Applied::Done),
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             // It went, or was renamed, since it was read.
             StatusCode::NOT_FOUND if reason(&answer) == "USER_NOT_FOUND" => {
                 match self.user_by_id(account, Some(deadline)).await? {

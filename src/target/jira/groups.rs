@@ -10,8 +10,8 @@ use super::{
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
     target::{
-        Applied, Page, TargetError, TargetErrorKind,
-        rest::{Ask, error, fold, not_done, not_possible},
+        Applied, Page, Target, TargetError, TargetErrorKind,
+        rest::{Ask, applied, error, fold, not_done, not_possible},
     },
 };
 
@@ -111,7 +111,7 @@ impl JiraTarget {
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, None);
         match answer.status {
-            status if status.is_success() => Ok(Applied::Done),
+            status if status.is_success() => Ok(applied(&answer, StatusCode::OK)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
@@ -139,7 +139,7 @@ impl JiraTarget {
             .json(&NameOnly { name: login })?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::CREATED));
         }
         let said = self.rest.said(&answer, Some(login));
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
@@ -176,7 +176,7 @@ impl JiraTarget {
             .deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            return Ok(Applied::Done);
+            return Ok(applied(&answer, StatusCode::OK));
         }
         let said = self.rest.said(&answer, Some(login));
         let unclear = answer.status == StatusCode::BAD_REQUEST || (answer.status == StatusCode::NOT_FOUND && said.own);
@@ -198,19 +198,7 @@ impl JiraTarget {
         if let Some(groups) = found.groups {
             return Ok(Some(groups.contains(&TargetGroupId::from(fold(group)))));
         }
-        // Jira cut the list of groups off, so the group's side tells.
-        let mut cursor = None;
-        loop {
-            let Some(page) = self.members_page(group, true, cursor.as_deref(), Some(deadline)).await? else {
-                return Ok(None);
-            };
-            if page.items.contains(account) {
-                return Ok(Some(true));
-            }
-            if page.next.is_none() {
-                return Ok(Some(false));
-            }
-            cursor = page.next;
-        }
+        // Jira left the list of groups out, or cut it.
+        self.has_member(&TargetGroupId::from(fold(group)), account).await
     }
 }

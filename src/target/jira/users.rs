@@ -14,7 +14,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, Protection, after_the_fact, doubt, error, fold, not_done, not_possible},
+        rest::{Ask, Protection, after_the_fact, applied, doubt, error, fold, not_done, not_possible},
     },
 };
 
@@ -161,7 +161,8 @@ impl JiraTarget {
             email_address: fields.email.as_deref(),
             ..UserWrite::default()
         };
-        self.put_user(account, name, &what, &body, deadline).await.map(|_| Applied::Done)
+        let told = self.put_user(account, name, &what, &body, deadline).await?;
+        Ok(if told.is_some() { Applied::Done } else { Applied::Undocumented })
     }
 
     pub(super) async fn rename_user(
@@ -178,7 +179,8 @@ impl JiraTarget {
             Some(now) if fold(&now) != fold(to) => {
                 Err(not_possible(format!("{what}: Jira answered 200, but the login is {now}. Rename it by hand.")))
             }
-            _ => Ok(Applied::Done),
+            Some(_) => Ok(Applied::Done),
+            None => Ok(Applied::Undocumented),
         }
     }
 
@@ -224,7 +226,7 @@ impl JiraTarget {
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, Some(name));
         match answer.status {
-            status if status.is_success() => Ok(Applied::Done),
+            status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
                 TargetErrorKind::Unanswered,

@@ -6,7 +6,7 @@ use super::Dialect;
 use crate::{
     model::ErrorClass,
     target::{
-        TargetError, TargetErrorKind,
+        Applied, TargetError, TargetErrorKind,
         http::{Answer, PROXY_SIGN_IN, tidy},
     },
 };
@@ -84,6 +84,11 @@ pub fn error(kind: TargetErrorKind, text: impl Into<String>) -> TargetError {
 /// Answered, and nothing was done.
 pub fn not_done(class: ErrorClass, text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotDone(class), text)
+}
+
+/// A success: done if it has the status that the vendor documents, else to be read back.
+pub fn applied(answer: &Answer, documented: StatusCode) -> Applied {
+    if answer.status == documented { Applied::Done } else { Applied::Undocumented }
 }
 
 /// Names of groups, or how many they are where nobody would read them all.

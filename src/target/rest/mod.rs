@@ -13,7 +13,9 @@ mod together;
 
 pub use auth::{Auth, Verdict};
 pub use call::{Ask, Rest, segment};
-pub use errors::{Said, after_the_fact, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible};
+pub use errors::{
+    Said, after_the_fact, applied, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible,
+};
 pub use oauth::ClientCredentials;
 pub use password::random_password;
 pub use probe::{Version, clock_note, note, round_trip_note, thin};

@@ -1,0 +1,120 @@
+//! Whether a write did what its answer says: read back where the answer alone does not prove it. A reverse proxy that
+//! answers a DELETE itself, with 200 and an empty body, looks like a server that did it.
+
+use super::{case::Case, error::WorkError, settle::shows};
+use crate::{
+    model::{ChangeOutcome, ErrorClass, Operation},
+    store::ChangeFilter,
+    target::{Applied, TargetError, TargetErrorKind},
+};
+
+/// Changes of a subject that are searched for the same operation.
+const LATEST: usize = 50;
+
+impl Case<'_> {
+    /// An answer, corrected by what the target shows. Read back are the first removal of each kind since the start of this
+    /// process, one that was done before, and whatever was answered by a success that the vendor does not document.
+    pub async fn verified(
+        &self,
+        operation: &Operation,
+        answer: Result<Applied, TargetError>,
+    ) -> Result<Applied, TargetError> {
+        let undocumented = matches!(answer, Ok(Applied::Undocumented));
+        let first = || operation.removes() && !self.port.is_verified(operation.verb());
+        let answer = answer?;
+        if !undocumented && !first() {
+            return Ok(answer);
+        }
+        // A server of several nodes may show the former state for a moment.
+        for wait in std::iter::once(None).chain(self.engine.times.read_back.iter().copied().map(Some)) {
+            if let Some(wait) = wait {
+                self.engine.clock.sleep(wait).await;
+            }
+            let shown = self.shown(operation).await.map_err(|error| TargetError {
+                kind: TargetErrorKind::Unanswered,
+                text: format!("{operation}: whether it was done could not be read. {}", error.text),
+                ..error
+            })?;
+            match shown {
+                Some(true) => {
+                    self.port.verified(operation.verb());
+                    return Ok(if undocumented { Applied::Done } else { answer });
+                }
+                // The target does not show it: its answer is all there is.
+                None => return Ok(if undocumented { Applied::Done } else { answer }),
+                Some(false) => {}
+            }
+        }
+        let text = format!(
+            "{operation}: the target answered that it was done, but it was not. A proxy in front of it may answer such \
+             requests itself; let it pass PUT, POST and DELETE on, then: usersync dead replay --target {}",
+            self.port.name
+        );
+        Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Doubt), text, retry_after: None })
+    }
+
+    /// Whether the target shows the state that an operation leaves; `None` where it does not tell.
+    async fn shown(&self, operation: &Operation) -> Result<Option<bool>, TargetError> {
+        let target = &self.port.target;
+        if let Operation::DeleteGroup { name, .. } = operation {
+            return Ok(Some(target.group_named(name).await?.is_none()));
+        }
+        let Some(id) = operation.account() else { return Ok(None) };
+        let account = target.account(id).await?;
+        let unread = account.as_ref().is_some_and(|account| account.groups.is_none());
+        match operation {
+            Operation::AddMember { group, .. } if unread => Ok(Some(target.has_member(group, id).await? == Some(true))),
+            Operation::RemoveMember { group, .. } if unread => {
+                Ok(Some(target.has_member(group, id).await? != Some(true)))
+            }
+            Operation::RemoveMember { .. } if account.is_none() => Ok(Some(true)),
+            _ => Ok(shows(operation, account.as_ref(), self.info.capabilities.reads_email)),
+        }
+    }
+
+    /// Reports a removal that is planned although the same one was done last time.
+    pub async fn note_repeated(&mut self, operation: &Operation) -> Result<(), WorkError> {
+        if !operation.removes() {
+            return Ok(());
+        }
+        let filter = ChangeFilter {
+            connector: Some(self.claim.pair.connector.clone()),
+            target: Some(self.claim.pair.target.clone()),
+            subject: Some(self.claim.subject.clone()),
+            limit: LATEST,
+            ..ChangeFilter::default()
+        };
+        let changes = self.engine.store.changes(&filter).await?;
+        let about = |change: &crate::model::Change| serde_json::from_value::<Operation>(change.after.clone()).ok();
+        let last = changes.iter().find_map(|change| {
+            let done = about(change)?;
+            (done == *operation || undoes(&done, operation)).then_some((change, done))
+        });
+        let Some((change, done)) = last else { return Ok(()) };
+        let was_done = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        if done == *operation && was_done {
+            self.port.distrust(operation.verb());
+            let text = format!(
+                "{operation}: planned again, though it was done at {:.0}. Either the target did not do it, or it was undone \
+                 there meanwhile.",
+                change.at
+            );
+            if !self.worked.findings.repeated.contains(&text) {
+                self.worked.findings.repeated.push(text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether one operation takes back what the other does.
+fn undoes(one: &Operation, other: &Operation) -> bool {
+    match (one, other) {
+        (Operation::AddMember { group, account, .. }, Operation::RemoveMember { group: left, account: who, .. }) => {
+            group == left && account == who
+        }
+        (Operation::ActivateUser { account, .. }, Operation::DeactivateUser { account: who, .. }) => account == who,
+        (Operation::CreateGroup { name }, Operation::DeleteGroup { name: gone, .. }) => name == gone,
+        _ => false,
+    }
+}

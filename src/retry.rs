@@ -1,0 +1,64 @@
+//! Delays between attempts: exponential, bounded, and jittered where many callers would meet. The one place for them.
+
+use std::time::Duration;
+
+use tokio_retry::strategy::{ExponentialBackoff, jitter};
+
+/// Delays that grow by a factor up to a longest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first delay, in milliseconds, is this times `base`.
+    unit_ms: u64,
+    /// How much longer each delay is than the one before.
+    base: u64,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Delays of `unit_ms * base`, `unit_ms * base²`, … milliseconds, none longer than `longest`.
+    pub const fn new(unit_ms: u64, base: u64, longest: Duration) -> Self {
+        Self { unit_ms, base, longest }
+    }
+
+    /// All delays, without end.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBackoff::from_millis(self.base).factor(self.unit_ms).max_delay(self.longest)
+    }
+
+    /// The delay before the attempt after `failed` failed ones; `failed` counts from 1.
+    pub fn after(&self, failed: u32) -> Duration {
+        let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(MOST_STEPS);
+        self.delays().nth(index).unwrap_or(self.longest)
+    }
+}
+
+/// After so many steps every delay is the longest.
+const MOST_STEPS: usize = 64;
+
+/// Within one call: a connection that was lost is tried again at once, so to speak.
+const WITHIN_CALL: Backoff = Backoff::new(25, 2, Duration::from_secs(1));
+
+/// Delays before the second, third, … attempt within one call; `attempts` in all.
+pub fn within_call(attempts: usize) -> impl Iterator<Item = Duration> {
+    WITHIN_CALL.delays().map(jitter).take(attempts.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_by_their_factor_up_to_the_longest() {
+        let backoff = Backoff::new(200, 5, Duration::from_secs(60));
+        let delays: Vec<u128> = backoff.delays().take(5).map(|delay| delay.as_millis()).collect();
+        assert_eq!(delays, [1_000, 5_000, 25_000, 60_000, 60_000]);
+        assert_eq!(backoff.after(2), Duration::from_secs(5));
+        assert_eq!(backoff.after(u32::MAX), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn within_a_call_there_are_few_attempts() {
+        assert_eq!(within_call(3).count(), 2);
+        assert_eq!(within_call(0).count(), 0);
+    }
+}

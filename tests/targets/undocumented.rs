@@ -1,0 +1,33 @@
+//! A success that is not the vendor's is not taken for done.
+
+use usersync::{sandbox::Fault, target::Applied};
+
+use crate::places::{self, Place, delete, join, leave};
+
+/// How a removal is answered by a proxy that answers DELETE and POST itself.
+async fn by_a_proxy(place: &Place, removal: &usersync::model::Operation) -> Applied {
+    let methods = ["DELETE", "POST"].map(|method| place.faults.add(Fault::status(200, "").method(method)));
+    let answer = place.apply(removal).await;
+    methods.into_iter().for_each(|fault| place.faults.remove(fault));
+    answer.expect("a success")
+}
+
+#[tokio::test]
+async fn a_membership_whose_removal_is_answered_with_another_success_is_to_be_read_back() {
+    for place in [places::confluence().await, places::crowd().await] {
+        let (made, group) = (place.user("alice").await, place.group("readers").await);
+        place.join(&made, &group).await;
+        assert_eq!(by_a_proxy(&place, &leave(&made, &group)).await, Applied::Undocumented, "{}", place.target.kind());
+        assert_eq!(place.apply(&leave(&made, &group)).await, Ok(Applied::Done), "{}", place.target.kind());
+        assert_eq!(place.apply(&join(&made, &group)).await, Ok(Applied::Done), "{}", place.target.kind());
+    }
+}
+
+#[tokio::test]
+async fn an_account_whose_deletion_is_answered_with_another_success_is_to_be_read_back() {
+    for place in [places::jira().await, places::crowd().await, places::bitbucket().await] {
+        let made = place.user("alice").await;
+        assert_eq!(by_a_proxy(&place, &delete(&made)).await, Applied::Undocumented, "{}", place.target.kind());
+        assert_eq!(place.apply(&delete(&made)).await, Ok(Applied::Done), "{}", place.target.kind());
+    }
+}
