@@ -5,6 +5,8 @@
 mod alone;
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/named.rs"]
+mod named;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/realm.rs"]

@@ -45,7 +45,11 @@ impl ConfigArgs {
         let out = &context.out;
         match self.command {
             Command::Check => return check(context),
-            Command::Example => out.lines(EXAMPLE.trim_end().lines()),
+            Command::Example => {
+                context
+                    .refuse_json("config example", "the example is TOML; for all keys: usersync config reference")?;
+                out.lines(EXAMPLE.trim_end().lines());
+            }
             Command::Path => {
                 let path = find(context.told.as_deref(), &context.env)
                     .map_err(|errors| Failure::drawn(errors.render(context.drawing())))?;

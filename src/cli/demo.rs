@@ -54,6 +54,7 @@ pub(super) struct DemoArgs {
 impl DemoArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let out = &context.out;
+        context.refuse_json("demo", "the demo is a story")?;
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
         let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
         let demo = Demo::start(neighbours).await.map_err(failed)?;

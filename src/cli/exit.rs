@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::{config::ConfigErrors, engine::WorkError, keycloak::SourceError, store::StoreError, target::TargetError};
+use crate::{
+    config::ConfigErrors, engine::WorkError, keycloak::SourceError, model::ErrorClass, store::StoreError,
+    target::TargetError,
+};
 
 /// What the number says; the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,26 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
+    /// How an error of this class at the source or the target ends a command, or a run of the server that it follows.
+    pub(super) fn of(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Transient
+            | ErrorClass::Throttled
+            | ErrorClass::Credentials
+            | ErrorClass::Forbidden
+            | ErrorClass::Permanent => Self::Unreachable,
+            ErrorClass::Doubt | ErrorClass::Conflict | ErrorClass::Bug => Self::Problems,
+        }
+    }
+
+    /// The same for one subject's task, where a refusal is about that subject only.
+    pub(super) fn of_task(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Forbidden | ErrorClass::Permanent => Self::Problems,
+            class => Self::of(class),
+        }
+    }
+
     /// The one that a script should hear of first: what could not be done, before what went wrong, before what waits.
     pub(super) fn and(self, other: Self) -> Self {
         let rank = |exit: Self| match exit {
@@ -101,26 +124,27 @@ impl From<StoreError> for Failure {
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self::unreachable(error.text)
+        Self { exit: Exit::of(error.class), text: error.text, drawn: false }
     }
 }
 
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
-        Self::unreachable(error.text)
+        Self { exit: Exit::of(error.class()), text: error.text, drawn: false }
     }
 }
 
 impl From<WorkError> for Failure {
     fn from(error: WorkError) -> Self {
         let exit = match &error {
-            WorkError::Source(_) | WorkError::Target(_) | WorkError::Unanswered { .. } => Exit::Unreachable,
+            WorkError::Source(_) | WorkError::Target(_) | WorkError::Unanswered { .. } => Exit::of(error.class()),
             WorkError::Identity { .. } => Exit::Held,
             WorkError::Unknown(_) => Exit::Usage,
             WorkError::Store(_)
             | WorkError::Doubt(_)
             | WorkError::Unsteady(_)
             | WorkError::Stopped(_)
+            | WorkError::Unaccounted { .. }
             | WorkError::Bug => Exit::Problems,
         };
         Self { exit, text: error.to_string(), drawn: false }

@@ -21,6 +21,8 @@ use crate::{
 };
 use side::OnTarget;
 
+pub(super) use side::{Undone, undone};
+
 /// Show one person on both sides: what is wanted, what is there, and why
 #[derive(Debug, Args)]
 #[command(

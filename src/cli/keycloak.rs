@@ -55,7 +55,8 @@ enum Command {
 Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
 
 What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed \
-with, are written to files that only you may read; they are never shown.",
+with, are written to files that only you may read; they are never shown. The administrator's password is asked for, or taken \
+from KEYCLOAK_ADMIN_PASSWORD; a token, from KEYCLOAK_ADMIN_TOKEN.",
         after_help = "\
 Examples:
   usersync keycloak setup --url https://sso.example.org --realm acme --dry-run

@@ -169,6 +169,10 @@ looking! {
         Ok(self.store.source_identity(connector).await?.unwrap_or_else(|| identity.clone()))
     }
 
+    async fn repin_source(&self, _: &ConnectorName, _: &SourceIdentity, _: Timestamp) -> StoreResult<()> {
+        Ok(())
+    }
+
     async fn pin_target(
         &self,
         target: &TargetName,

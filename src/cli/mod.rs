@@ -93,7 +93,7 @@ struct Global {
         help = "The configuration file; without it USERSYNC_CONFIG, ./usersync.toml or /etc/usersync/usersync.toml"
     )]
     config: Option<PathBuf>,
-    /// Write the result as one JSON document
+    /// Write the result, or the error, as one JSON document; serve, demo and config example refuse it
     #[arg(long, global = true)]
     json: bool,
     /// Say only what was asked for, and what is wrong
@@ -145,6 +145,14 @@ impl Context {
             Drawing::Terminal { .. } => Drawing::Terminal { colour: self.out.colour },
             Drawing::Plain => Drawing::Plain,
         }
+    }
+
+    /// Refuses `--json` for a command that has no result.
+    fn refuse_json(&self, command: &str, why: &str) -> Result<(), Failure> {
+        if self.out.json {
+            return Err(Failure::usage(format!("usersync {command}: --json is not supported: {why}.")));
+        }
+        Ok(())
     }
 
     /// Who gives the command, for the record of what people did.
@@ -216,11 +224,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            if failure.drawn {
-                context.out.drawn(failure.text);
-            } else {
-                context.out.error(failure.text);
-            }
+            context.out.failure(&failure);
             failure.exit.into()
         }
     }

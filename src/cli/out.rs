@@ -3,13 +3,17 @@
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::words;
+use super::{exit::Failure, words};
 use crate::{target::NoteState, telemetry::escape};
 
 /// Our own styles inside a text, and what they are on a terminal; noncharacters, which [`escape`] lets nobody else write.
@@ -83,13 +87,23 @@ pub(super) struct Out {
     pub terminal: bool,
     pub zone: TimeZone,
     pub now: Timestamp,
+    /// Whether the result was written as a document.
+    documented: Arc<AtomicBool>,
 }
 
 impl Out {
     pub fn new(json: bool, quiet: bool, no_colour: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let wanted = !no_colour && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, quiet, colour: terminal && wanted, terminal, zone: TimeZone::system(), now: Timestamp::now() }
+        Self {
+            json,
+            quiet,
+            colour: terminal && wanted,
+            terminal,
+            zone: TimeZone::system(),
+            now: Timestamp::now(),
+            documented: Arc::default(),
+        }
     }
 
     /// One line of the result for people. A reader who went away is no fault.
@@ -149,8 +163,22 @@ impl Out {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Why there is no result. With `--json` it is a document too, unless one was written before.
+    pub fn failure(&self, failure: &Failure) {
+        if self.json && !self.documented.load(Ordering::Relaxed) {
+            let exit = failure.exit as u8;
+            self.document(&serde_json::json!({ "error": failure.text, "exit_code": exit }));
+        }
+        if failure.drawn {
+            self.drawn(&failure.text);
+        } else {
+            self.error(&failure.text);
+        }
+    }
+
     /// The result as one document.
     pub fn document(&self, value: &impl Serialize) {
+        self.documented.store(true, Ordering::Relaxed);
         match serde_json::to_string_pretty(value) {
             Ok(text) => {
                 let _ = writeln!(std::io::stdout().lock(), "{}", escape::json(&text));
@@ -226,7 +254,15 @@ mod tests {
     use super::*;
 
     fn out(colour: bool) -> Out {
-        Out { json: false, quiet: false, colour, terminal: true, zone: TimeZone::UTC, now: Timestamp::UNIX_EPOCH }
+        Out {
+            json: false,
+            quiet: false,
+            colour,
+            terminal: true,
+            zone: TimeZone::UTC,
+            now: Timestamp::UNIX_EPOCH,
+            documented: Arc::default(),
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::{
     store::{PairState, Store},
 };
 
+/// Entries of each list that are kept where only some of them are shown.
+const KEPT: usize = 1_000;
+
 /// Show what a full run would do, and do none of it
 #[derive(Debug, Args)]
 #[command(
@@ -27,8 +30,9 @@ use crate::{
 Show what a full run would do, and do none of it.
 
 Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target \
-nor to the store, so it may be called at any time, beside a running server too. Exit code 3 says that a run would hold \
-something back at the safety gate.",
+nor to the store, so it may be called at any time, beside a running server too. With --list or --json the plan is complete: \
+every operation with its cause, and for each adoption both sides. Exit code 3 says that a part of it would wait for \
+approval.",
     after_help = "\
 Examples:
   usersync plan
@@ -75,6 +79,7 @@ impl PlanArgs {
             let options = RunOptions {
                 first: first_run,
                 progress: Some(shown.sender.clone()),
+                keep: if self.list || context.out.json { usize::MAX } else { KEPT },
                 ..RunOptions::dry(RunTrigger::Person)
             };
             let planned = engine.run(&pair, &options).await;
@@ -107,13 +112,11 @@ impl PlanArgs {
         let out = &context.out;
         report::head(out, &plan.pair, report);
         if self.list {
-            for line in &report.lines {
-                out.line(format!("  {}", line.operation));
-            }
+            report::list(out, &report.lines);
         }
         report::counts(out, &report.planned, &report.lines);
         if report.held > 0 {
-            out.line(format!("  {:<12} {:<20} these wait for a person", "hold", thin(report.held)));
+            out.line(format!("  {:<12} {:<20} of these wait for approval", "hold", thin(report.held)));
         }
         report::findings(out, report, self.list);
         if let Some(why) = report::why_nothing(report) {
@@ -138,9 +141,9 @@ impl PlanArgs {
 fn exit_of(report: &Report) -> Exit {
     if report.has_problems() {
         Exit::Problems
-    } else if report.held_kinds.is_empty() {
-        Exit::Done
-    } else {
+    } else if report.held > 0 {
         Exit::Held
+    } else {
+        Exit::Done
     }
 }

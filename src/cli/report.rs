@@ -4,21 +4,23 @@ use jiff::SignedDuration;
 
 use super::{
     out::{Out, State},
-    words::{count, some, thin, took},
+    words::{count, sentence, some, thin, took},
 };
 use crate::{
-    engine::{Counts, Line, Report},
-    model::{Limited, Operation, Pair},
+    engine::{Counts, Line, Listed, Report},
+    model::{Action, Limited, Linking, Operation, Pair},
 };
 
 /// The verbs in the order in which they are shown, with what is counted.
-const VERBS: [(&str, &str, &str); 13] = [
+const VERBS: [(&str, &str, &str); 15] = [
     ("create_group", "group", "groups"),
     ("adopt_group", "group", "groups"),
+    ("rename_group", "group", "groups"),
     ("delete_group", "group", "groups"),
     ("create", "user", "users"),
     ("adopt", "account", "accounts"),
     ("relink", "account", "accounts"),
+    ("drop_link", "link", "links"),
     ("update", "user", "users"),
     ("rename", "user", "users"),
     ("activate", "user", "users"),
@@ -72,11 +74,11 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
 }
 
 fn names(verb: &str, lines: &[Line], all: usize) -> String {
-    let of_verb: Vec<&Operation> = lines.iter().map(|line| &line.operation).filter(|o| o.verb() == verb).collect();
+    let of_verb: Vec<&Action> = lines.iter().map(|line| &line.operation).filter(|one| one.verb() == verb).collect();
     if verb == "update" {
         let mut parts: Vec<(&str, usize)> = Vec::new();
         for operation in &of_verb {
-            let Operation::UpdateUser { fields, .. } = operation else { continue };
+            let Action::Write(Operation::UpdateUser { fields, .. }) = operation else { continue };
             for name in fields.names() {
                 match parts.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, number)) => *number += 1,
@@ -91,7 +93,14 @@ fn names(verb: &str, lines: &[Line], all: usize) -> String {
 }
 
 /// The operation without its verb.
-fn short(operation: &Operation) -> String {
+fn short(action: &Action) -> String {
+    let operation = match action {
+        Action::Write(operation) => operation,
+        Action::Link(Linking::AdoptUser { account, .. }) => return account.login.clone(),
+        Action::Link(Linking::RelinkUser { user, .. }) => return user.login.clone(),
+        Action::Link(Linking::AdoptGroup { name, .. } | Linking::DropLink { name, .. }) => return name.clone(),
+        Action::Link(Linking::AddCreated { group_name, name, .. }) => return format!("{name} to {group_name}"),
+    };
     match operation {
         Operation::RenameUser { name, to, .. } | Operation::RenameGroup { name, to, .. } => format!("{name} → {to}"),
         Operation::AddMember { name, group_name, .. } => format!("{name} to {group_name}"),
@@ -109,13 +118,8 @@ fn short(operation: &Operation) -> String {
 /// What a person should know or decide.
 pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     if let Some(doubt) = &report.doubt {
-        tell(
-            out,
-            State::No,
-            "doubt",
-            &[format!("{doubt}. Users and groups that were not read are left as they are.")],
-            true,
-        );
+        let text = format!("{} Users and groups that were not read are left as they are.", sentence(doubt));
+        out.lines(out.noted(State::No, "doubt", &text));
     }
     tell(out, State::Note, "link dropped", &report.dropped_links, all);
     tell(out, State::Note, "not possible", &report.not_possible, all);
@@ -123,20 +127,85 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     tell(out, State::No, "not believed", &report.doubts, all);
     let kept =
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
-    tell(out, State::Note, "kept", &kept.collect::<Vec<_>>(), all);
+    tell(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
     tell(out, State::No, "repeated", &report.repeated, all);
     tell(out, State::No, "failed", &report.errors, all);
 }
 
-fn tell(out: &Out, state: State, about: &str, texts: &[String], all: bool) {
+fn tell(out: &Out, state: State, about: &str, texts: &Listed<String>, all: bool) {
     let most = if all { usize::MAX } else { FINDINGS };
     for text in texts.iter().take(most) {
         out.lines(out.noted(state, about, text));
     }
-    if texts.len() > most {
-        let text = format!("and {} more; all of them: --list or --json", thin(texts.len() - most));
-        out.lines(out.noted(state, about, &text));
+    if let Some(more) = more(texts.total(), texts.len().min(most)) {
+        out.lines(out.noted(state, about, &format!("and {more} more")));
     }
+}
+
+/// How many more there are than are shown, if any.
+fn more(total: u64, shown: usize) -> Option<String> {
+    let more = total.saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
+    (more > 0).then(|| thin(more))
+}
+
+/// Every operation, one a line, with its cause and whether it waits for approval.
+pub(super) fn list(out: &Out, lines: &Listed<Line>) {
+    for line in lines.iter() {
+        let cause = line.cause.as_ref().map(|cause| format!("    because: {cause}")).unwrap_or_default();
+        let held = if line.held.is_some() { "    waits for approval" } else { "" };
+        out.line(format!("  {}{cause}{held}", line.operation));
+    }
+    if let Some(more) = more(lines.total(), lines.len()) {
+        out.line(format!("  and {more} more, which are not kept"));
+    }
+}
+
+/// What a run that wrote did, found, and left to be approved.
+pub(super) fn done(out: &Out, report: &Report, all: bool) {
+    counts(out, &report.done, &report.did);
+    findings(out, report, all);
+    if report.done.is_empty() {
+        out.line(why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+    }
+    outcome(out, report);
+    waiting(out, report);
+}
+
+/// What became of the plan of a run that wrote; nothing where nothing was planned.
+pub(super) fn outcome(out: &Out, report: &Report) {
+    let tally = &report.tally;
+    if tally.planned == 0 {
+        return;
+    }
+    let parts = [
+        (tally.done, "done"),
+        (tally.held, "held"),
+        (tally.unsupported, "unsupported"),
+        (tally.failed, "failed"),
+        (tally.postponed, "postponed"),
+        (tally.obsolete, "not needed any more"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect();
+    out.line(format!("Planned {}: {}.", count(tally.planned, "operation", "operations"), parts.join(", ")));
+}
+
+/// What waits for approval after a run, and how to decide.
+pub(super) fn waiting(out: &Out, report: &Report) {
+    if report.held == 0 {
+        return;
+    }
+    let mut kinds: Vec<_> = report.waiting.iter().map(|line| line.why).collect();
+    kinds.sort();
+    kinds.dedup();
+    for kind in kinds {
+        let what: Vec<&str> =
+            report.waiting.iter().filter(|line| line.why == kind).map(|line| line.what.as_str()).collect();
+        let shown = some(what.iter().copied(), NAMES, what.len());
+        out.lines(out.noted(State::Held, &super::held::why(kind), &shown));
+    }
+    let held = count(report.held, "operation waits", "operations wait");
+    out.line(format!("{held} for approval: usersync held list"));
 }
 
 /// `Within the safety gate (3 of 519 deactivations).`
@@ -158,7 +227,7 @@ pub(super) fn gate(report: &Report) -> String {
 
 /// Why there is nothing to do, where that is so.
 pub(super) fn why_nothing(report: &Report) -> Option<String> {
-    if report.planned_total() > 0 {
+    if report.planned_total() > 0 || report.done_total() > 0 {
         return None;
     }
     Some(if report.users == 0 {
@@ -193,9 +262,36 @@ mod tests {
 
     #[test]
     fn every_verb_of_an_operation_is_shown() {
-        let operation = Operation::CreateGroup { name: "eng".into() };
-        assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()));
-        assert_eq!(names("create_group", &[Line { subject: crate::model::Subject::group("1"), operation }], 1), "eng");
+        let (group, name, to) = (crate::model::TargetGroupId::from("1"), "eng".to_owned(), "ops".to_owned());
+        let (account, login) = (crate::model::AccountId::from("1"), "al".to_owned());
+        let fields = crate::model::UserFields::default();
+        let operations = [
+            Operation::CreateGroup { name: name.clone() },
+            Operation::RenameGroup { group: group.clone(), name: name.clone(), to: to.clone() },
+            Operation::DeleteGroup { group: group.clone(), name: name.clone() },
+            Operation::CreateUser { name: login.clone(), fields: fields.clone(), external_id: None },
+            Operation::UpdateUser { account: account.clone(), name: login.clone(), fields },
+            Operation::RenameUser { account: account.clone(), name: login.clone(), to },
+            Operation::ActivateUser { account: account.clone(), name: login.clone(), gives: vec![] },
+            Operation::DeactivateUser { account: account.clone(), name: login.clone(), takes: vec![] },
+            Operation::DeleteUser { account: account.clone(), name: login.clone() },
+            Operation::AddMember {
+                group: group.clone(),
+                group_name: name.clone(),
+                account: account.clone(),
+                name: login.clone(),
+            },
+            Operation::RemoveMember { group, group_name: name, account, name: login },
+        ];
+        for operation in operations {
+            assert!(VERBS.iter().any(|(verb, ..)| *verb == operation.verb()), "{operation}");
+        }
+        for verb in ["adopt", "relink", "adopt_group", "drop_link"] {
+            assert!(VERBS.iter().any(|(known, ..)| *known == verb), "{verb}");
+        }
+        let operation = Action::Write(Operation::CreateGroup { name: "eng".into() });
+        let line = Line { subject: crate::model::Subject::group("1"), operation, cause: None, held: None };
+        assert_eq!(names("create_group", &[line], 1), "eng");
     }
 
     #[test]

@@ -42,7 +42,7 @@ enum Command {
     Show {
         /// Its id
         id: i64,
-        /// Show every operation that is kept of it, one a line
+        /// Show what it did (a plan: would do), one a line; the first 1 000 operations of a run are kept
         #[arg(long)]
         list: bool,
     },
@@ -134,14 +134,20 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
         return;
     };
     report::head(out, &run.pair, &report);
-    if list {
-        out.lines(report.lines.iter().map(|line| format!("  {}", line.operation)));
-    }
-    let counts = if run.mode == RunMode::DryRun { &report.planned } else { &report.done };
-    report::counts(out, counts, &report.lines);
-    report::findings(out, &report, list);
-    if counts.is_empty() {
-        out.line(report::why_nothing(&report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+    if run.mode == RunMode::DryRun {
+        if list {
+            report::list(out, &report.lines);
+        }
+        report::counts(out, &report.planned, &report.lines);
+        report::findings(out, &report, list);
+        if let Some(why) = report::why_nothing(&report) {
+            out.line(why);
+        }
+    } else {
+        if list {
+            report::list(out, &report.did);
+        }
+        report::done(out, &report, list);
     }
     out.line(format!(
         "unchanged {}.  Protected {}.  {}",
@@ -171,7 +177,7 @@ pub(super) fn outcome(outcome: &RunOutcome) -> String {
         RunOutcome::Done => "done".to_owned(),
         RunOutcome::Problems => "done, with problems".to_owned(),
         RunOutcome::Held => "something is held".to_owned(),
-        RunOutcome::Failed { why } => format!("given up: {why}"),
+        RunOutcome::Failed { why, .. } => format!("given up: {}", why.trim_end_matches('.')),
         RunOutcome::Stopped => "stopped".to_owned(),
     }
 }
@@ -185,6 +191,9 @@ pub(super) fn did(run: &RunRecord, report: &Report) -> String {
     match run.mode {
         RunMode::DryRun if report.planned.is_empty() => "planned nothing".to_owned(),
         RunMode::DryRun => format!("planned {}", told(&report.planned)),
+        RunMode::Apply if report.done.is_empty() && matches!(run.outcome, RunOutcome::Failed { .. }) => {
+            "nothing was done".to_owned()
+        }
         RunMode::Apply if report.done.is_empty() => {
             format!("nothing: {} of {} in order", thin(report.unchanged), thin(report.in_scope))
         }

@@ -54,6 +54,7 @@ pub(super) struct ServeArgs {}
 
 impl ServeArgs {
     pub async fn run(self, context: &Context) -> Outcome {
+        context.refuse_json("serve", "for log lines as JSON set [log] format = \"json\"")?;
         let config = context.config()?;
         let written = reload::written(&config.path);
         match logs::init(config.log.format, config.log.level) {

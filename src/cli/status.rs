@@ -197,7 +197,7 @@ fn unsupported(known: Vec<NotPossible>, last_run: Option<&RunRecord>) -> Vec<Str
     let (creates, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == CREATE);
     let report = last_run.and_then(|run| serde_json::from_value::<Report>(run.report.clone()).ok());
     let mut all: Vec<String> = others.into_iter().map(|one| one.why).collect();
-    all.extend(report.map(|report| report.unsupported).unwrap_or_default());
+    all.extend(report.map(|report| report.unsupported.to_vec()).unwrap_or_default());
     let mut seen: BTreeSet<String> = creates.into_iter().map(|one| one.why).collect();
     all.retain(|why| seen.insert(why.clone()));
     all

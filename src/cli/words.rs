@@ -22,6 +22,12 @@ pub(super) fn count(number: impl TryInto<i64>, one: &str, many: &str) -> String 
     format!("{} {}", thin(number), if number == 1 { one } else { many })
 }
 
+/// A text with exactly one mark at its end.
+pub(super) fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+}
+
 /// A span in the unit that says enough: `3 s`, `38 min`, `5 h`, `3 days`.
 pub(super) fn span(span: SignedDuration) -> String {
     let seconds = span.unsigned_abs().as_secs();
@@ -100,6 +106,13 @@ mod tests {
         assert_eq!(thin(u64::MAX), thin(i64::MAX));
         assert_eq!(count(1, "user", "users"), "1 user");
         assert_eq!(count(0, "user", "users"), "0 users");
+    }
+
+    #[test]
+    fn a_sentence_ends_once() {
+        assert_eq!(sentence("it is down"), "it is down.");
+        assert_eq!(sentence("it is down. "), "it is down.");
+        assert_eq!(sentence("is it?"), "is it?");
     }
 
     #[test]

@@ -333,13 +333,13 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.safety.count",
         "number",
         Value("20"),
-        "So many operations of a kind that can hurt are always allowed in an hour.",
+        "So many operations of a kind that can hurt are allowed in an hour; but never more than half of what there is, or 5 where half is less.",
     ),
     key(
         "connector.policy.safety.percent",
         "0 to 50",
         Value("5.0"),
-        "Or so many percent of the active linked accounts, whichever is larger.",
+        "Or so many percent of the active linked accounts, whichever is larger. Capped like `count`. In a first run, the accounts that it creates and adopts count too.",
     ),
     key(
         "connector.policy.safety.leave_percent",

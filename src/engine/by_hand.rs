@@ -1,13 +1,15 @@
 //! What a server does by itself, for whoever works without one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     breaker::Breaker,
+    case::Worked,
     error::WorkError,
+    ledger::Tally,
     ports::Engine,
     run::{Report, RunOptions},
 };
@@ -23,6 +25,15 @@ pub struct Drained {
     pub done: usize,
     /// Tasks that failed; they are tried again later.
     pub failed: usize,
+    /// What became of the operations that they planned.
+    pub tally: Tally,
+}
+
+impl Drained {
+    fn add(&mut self, (worked, error): &(Worked, Option<WorkError>)) {
+        *if error.is_some() { &mut self.failed } else { &mut self.done } += 1;
+        self.tally.merge(worked.ledger.tally());
+    }
 }
 
 impl Engine {
@@ -50,8 +61,8 @@ impl Engine {
     /// away.
     pub async fn work_due(&self, pair: &Pair, cancel: &CancellationToken) -> Result<Drained, WorkError> {
         let port = self.target(&pair.target)?;
-        let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (done, failed) = (&done, &failed);
+        let drained = Mutex::new(Drained::default());
+        let drained = &drained;
         let claims = stream::unfold(true, |go_on| async move {
             if !go_on || !self.may_work(pair, cancel) {
                 return None;
@@ -61,15 +72,13 @@ impl Engine {
             Some((claim, go_on))
         });
         let worked = claims.map(|claim| async move {
-            match self.work(claim?).await {
-                Ok(_) => done.fetch_add(1, Ordering::Relaxed),
-                Err(_) => failed.fetch_add(1, Ordering::Relaxed),
-            };
+            let worked = self.work_to_end(claim?).await;
+            drained.lock().unwrap_or_else(PoisonError::into_inner).add(&worked);
             Ok::<(), StoreError>(())
         });
         let results: Vec<_> = worked.buffer_unordered(port.parallel.max(1)).collect().await;
         results.into_iter().collect::<Result<(), _>>()?;
-        Ok(Drained { done: done.load(Ordering::Relaxed), failed: failed.load(Ordering::Relaxed) })
+        Ok(*drained.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Works due tasks of a pair one by one, until this subject's is done or has failed, or none is left that could be
@@ -91,10 +100,7 @@ impl Engine {
         while self.may_work(pair, cancel) {
             let Some(claim) = self.claim_of(pair).await? else { break };
             let ours = claim.subject == *subject;
-            match self.work(claim).await {
-                Ok(_) => drained.done += 1,
-                Err(_) => drained.failed += 1,
-            }
+            drained.add(&self.work_to_end(claim).await);
             let task = self.store.tasks(&filter).await?.pop();
             if task.is_none_or(|task| ours && task.error.is_some()) {
                 break;

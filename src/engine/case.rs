@@ -1,17 +1,23 @@
 //! One claimed subject while it is worked: what was learnt, what is held, how it ends.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
 use super::{
     error::WorkError,
+    ledger::{Fate, Ledger},
     ports::{Connector, Engine, TargetPort},
     retry,
 };
 use crate::{
-    model::{ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Pair, Subject},
+    model::{
+        Action, ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Pair, Subject,
+    },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
     target::{TargetError, TargetInfo},
@@ -27,6 +33,9 @@ pub(super) struct RunRules {
     pub first: bool,
     /// Kinds that the run would do too often: it holds them whole.
     pub hold: HashSet<crate::model::Limited>,
+    /// The hourly limits that a first run's plan was compared with. They stand for the whole run: until it has linked all
+    /// accounts, there are fewer than it was planned for.
+    pub limits: BTreeMap<crate::model::Limited, u32>,
 }
 
 /// How work on a subject ended.
@@ -34,18 +43,34 @@ pub(super) struct RunRules {
 pub struct Worked {
     /// What was done, in order.
     pub done: Vec<Operation>,
-    /// Accounts and groups that were adopted.
-    pub adopted: u32,
-    /// Links that were dropped because their accounts are gone.
-    pub dropped: u32,
-    /// How many operations wait for a person.
-    pub held: usize,
+    /// Links that were made to accounts and groups that existed before, or dropped because their accounts are gone, in
+    /// order.
+    pub linked: Vec<Action>,
+    /// Operations that wait for approval.
+    pub held: Vec<NewHeldItem>,
     /// What is worth telling.
     pub findings: Findings,
     /// Why it is a conflict, if so.
     pub conflict: Option<String>,
     /// Whether the claim was given back before all was done; the task goes on later.
     pub later: bool,
+    /// What was planned, and what became of it.
+    pub ledger: Ledger,
+}
+
+/// Work that an error ended. The claim is still to be given back.
+pub(super) struct Unfinished {
+    pub claim: Claimed,
+    pub error: WorkError,
+    /// What was done before.
+    pub worked: Worked,
+}
+
+impl Unfinished {
+    /// Ended before anything was planned.
+    pub fn at_once(claim: Claimed, error: WorkError) -> Self {
+        Self { claim, error, worked: Worked::default() }
+    }
 }
 
 pub(super) struct Case<'e> {
@@ -86,7 +111,7 @@ pub(super) struct Case<'e> {
 }
 
 impl<'e> Case<'e> {
-    pub async fn open(engine: &'e Engine, claim: Claimed, rules: &'e RunRules) -> Result<Self, (Claimed, WorkError)> {
+    pub async fn open(engine: &'e Engine, claim: Claimed, rules: &'e RunRules) -> Result<Self, Unfinished> {
         let ports = async {
             let connector = Arc::clone(engine.connector(&claim.pair.connector)?);
             let port = Arc::clone(engine.target(&claim.pair.target)?);
@@ -95,7 +120,7 @@ impl<'e> Case<'e> {
         };
         let (connector, port, info) = match ports.await {
             Ok(ports) => ports,
-            Err(error) => return Err((claim, error)),
+            Err(error) => return Err(Unfinished::at_once(claim, error)),
         };
         let link = claim.link.clone();
         Ok(Self {
@@ -225,14 +250,17 @@ impl<'e> Case<'e> {
         if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
             return Ok(0);
         }
+        if let Some(limit) = self.rules.limits.get(&kind) {
+            return Ok(*limit);
+        }
         let measure = self.engine.measure(pair).await?;
         Ok(plan::limit(kind, &self.connector.policy.safety, measure))
     }
 
     /// All is done, or held: ends the task.
-    pub async fn complete(mut self) -> Result<Worked, (Claimed, WorkError)> {
+    pub async fn complete(mut self) -> Result<Worked, Unfinished> {
         let written = async {
-            self.worked.held = self.held.len();
+            self.worked.held.clone_from(&self.held);
             let (last, mut held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
             held.append(&mut self.decided_still);
             if self.inconclusive || !self.worked.findings.doubts.is_empty() {
@@ -249,9 +277,24 @@ impl<'e> Case<'e> {
             self.unless_taken(stepped)
         };
         match written.await {
-            Ok(_) => Ok(self.worked),
-            Err(error) => Err((self.claim, error)),
+            Ok(_) => Ok(self.released()),
+            Err(error) => Err(self.unfinished(error)),
         }
+    }
+
+    /// The claim was given back, or completed: what is still open is done by the subject's task later, or waits for a
+    /// person to end a conflict.
+    pub fn released(mut self) -> Worked {
+        self.close(if self.worked.conflict.is_some() { Fate::Failed } else { Fate::Postponed });
+        self.worked
+    }
+
+    /// An error ended it.
+    pub fn unfinished(mut self, error: WorkError) -> Unfinished {
+        // Whoever holds the claim now goes on.
+        let ended = matches!(error, WorkError::Store(StoreError::ClaimEnded));
+        self.close(if ended { Fate::Postponed } else { Fate::Failed });
+        Unfinished { claim: self.claim, error, worked: self.worked }
     }
 
     /// Back to the queue for a while.
@@ -280,10 +323,10 @@ impl<'e> Case<'e> {
     }
 
     /// Without its account nothing of the subject is done: a failed task, which is listed as one.
-    pub async fn refused(mut self, why: String) -> Result<Worked, (Claimed, WorkError)> {
+    pub async fn refused(mut self, why: String) -> Result<Worked, Unfinished> {
         match self.end_dead(ErrorClass::Permanent, why).await {
-            Ok(()) => Ok(self.worked),
-            Err(error) => Err((self.claim, error)),
+            Ok(()) => Ok(self.released()),
+            Err(error) => Err(self.unfinished(error)),
         }
     }
 

@@ -46,6 +46,14 @@ pub enum WorkError {
     /// A person or a shutdown ended it before there was a result.
     #[error("{0}: stopped before the plan was made; nothing was written")]
     Stopped(Pair),
+    /// Operations were planned, and nothing tells why they are neither done nor needed: a defect of usersync.
+    #[error("{subject}: planned, but neither done, held, unsupported nor failed: {what}. Please report it")]
+    Unaccounted {
+        /// Whose they are.
+        subject: String,
+        /// The operations, in words.
+        what: String,
+    },
     /// A defect of usersync.
     #[error("usersync itself failed here; please report it with the log of that moment")]
     Bug,
@@ -63,7 +71,7 @@ impl WorkError {
             Self::Store(_) | Self::Unsteady(_) | Self::Stopped(_) => ErrorClass::Transient,
             Self::Doubt(_) => ErrorClass::Doubt,
             Self::Identity { .. } => ErrorClass::Conflict,
-            Self::Unknown(_) | Self::Bug => ErrorClass::Bug,
+            Self::Unknown(_) | Self::Unaccounted { .. } | Self::Bug => ErrorClass::Bug,
         }
     }
 }

@@ -4,15 +4,16 @@
 use std::collections::HashSet;
 
 use super::{
-    case::{Case, RunRules, Worked, fingerprint},
+    case::{Case, RunRules, Unfinished, Worked, fingerprint},
     error::WorkError,
+    ledger::Fate,
     ports::Engine,
     send::{Sent, held_key},
 };
 use crate::{
     model::{
-        AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewHeldItem, Operation, Priority, Subject,
-        TargetGroup, TargetGroupId, UserId,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewHeldItem, Operation, Priority,
+        Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -71,19 +72,14 @@ fn two_paths(name: &str) -> String {
 
 impl Engine {
     /// Works one claimed group.
-    pub(super) async fn work_group(
-        &self,
-        claim: Claimed,
-        id: GroupId,
-        rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
             Ok(true) => case.complete().await,
-            Ok(false) => Ok(case.worked),
+            Ok(false) => Ok(case.released()),
             Err(error) => {
                 let _ = case.flush().await;
-                Err((case.claim, error))
+                Err(case.unfinished(error))
             }
         }
     }
@@ -301,14 +297,19 @@ impl Case<'_> {
         }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
         let item = NewHeldItem::adoption(found.id.as_str(), format!("adopt the group {}", found.name));
+        let action = Action::adopt_group(group, &found);
+        self.worked.ledger.plan(action.clone(), &self.fingerprint);
         if self.is_rejected(&item) {
+            self.set_aside.insert(item.key);
             let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
             return self.unmap(group, why, former).await;
         }
         if freely || self.approval(&item).is_some() {
-            self.worked.adopted += 1;
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
-            return self.manage(group, found, NameFrom::Target, true, concerned).await;
+            self.manage(group, found, NameFrom::Target, true, concerned).await?;
+            self.worked.ledger.end(action.clone(), Fate::Done);
+            self.worked.linked.push(action);
+            return Ok(());
         }
         self.hold(item);
         self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)

@@ -8,9 +8,9 @@
 
 use jiff::SignedDuration;
 
-use super::{case::Case, error::WorkError};
+use super::{case::Case, error::WorkError, ledger::Fate};
 use crate::{
-    model::{Limited, Link, NewHeldItem},
+    model::{Action, Limited, Link, Linking, NewHeldItem},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
 
@@ -76,9 +76,12 @@ impl Case<'_> {
     /// Drops the link of an account that is gone; `false`: past the limit or rejected, so it is kept.
     pub(super) async fn drop_link(&mut self) -> Result<bool, WorkError> {
         let Some(link) = self.link.clone() else { return Ok(true) };
+        let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
+        self.worked.ledger.plan(action.clone(), &self.fingerprint);
         let item = NewHeldItem::dropped_link(&link);
         let approved_by = self.approval(&item);
         if approved_by.is_none() && self.is_rejected(&item) {
+            self.set_aside.insert(item.key);
             return Ok(false);
         }
         let limit = match approved_by {
@@ -93,7 +96,8 @@ impl Case<'_> {
             return Ok(false);
         }
         self.link = None;
-        self.worked.dropped += 1;
+        self.worked.ledger.end(action.clone(), Fate::Done);
+        self.worked.linked.push(action);
         Ok(true)
     }
 

@@ -21,6 +21,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// Linked users who are read to recognise a realm.
+const KNOWN_USERS: usize = 3;
+
 /// A connector as the engine works it.
 pub struct Connector {
     /// Its name.
@@ -260,6 +263,11 @@ impl Engine {
         if pinned == found {
             return Ok(found);
         }
+        if pinned.issuer == found.issuer && self.is_same_realm(connector).await? {
+            tracing::warn!(connector = %connector.name, "the service account was recreated; the realm is the same, as it has the linked users");
+            self.store.repin_source(&connector.name, &found, self.clock.now()).await?;
+            return Ok(found);
+        }
         let text = format!(
             "the source of connector {} is another realm than before (issuer {}, service account {}; was {}, {}); nothing is \
              written. If that is intended: usersync connector confirm {}",
@@ -275,6 +283,19 @@ impl Engine {
             target: connector.targets.first().cloned().unwrap_or_else(|| "".into()),
         };
         Err(WorkError::Identity { pair, text })
+    }
+
+    /// Whether a linked user is there by its id. Another realm of the same name has users of other ids.
+    async fn is_same_realm(&self, connector: &Connector) -> Result<bool, WorkError> {
+        for target in &connector.targets {
+            let pair = Pair { connector: connector.name.clone(), target: target.clone() };
+            for user in self.store.seen_alive(&pair, &"".into(), KNOWN_USERS).await? {
+                if connector.source.is_alive(&user).await? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The groups of a pair; kept until a group is written.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{case::Case, error::WorkError};
+use super::{case::Case, error::WorkError, ledger::Fate};
 use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
@@ -47,6 +47,7 @@ struct WrittenDown {
 impl Case<'_> {
     /// Writes an operation down, sends it, and notes how it ended.
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
+        self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
         let kind = operation.limited().map(HeldKind::Gate);
         let approved_by = kind.and_then(|kind| self.approval(&held_item(kind, operation)));
         if let Some(not) = self.not_now(operation, approved_by.is_some()) {
@@ -365,6 +366,7 @@ impl Case<'_> {
         );
         self.step.settled.push(Settled { intent, outcome: ChangeOutcome::Done });
         self.learn(operation);
+        self.worked.ledger.end(operation.clone().into(), Fate::Done);
         self.worked.done.push(operation.clone());
     }
 
@@ -417,7 +419,7 @@ pub(super) fn held_item(kind: HeldKind, operation: &Operation) -> NewHeldItem {
 }
 
 /// Tells several held operations of one subject apart.
-pub(super) fn held_key(operation: &Operation) -> String {
+pub(crate) fn held_key(operation: &Operation) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
         Operation::UpdateUser { fields, .. } => {

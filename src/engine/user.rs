@@ -3,13 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    case::{Case, RunRules, Worked, fingerprint},
+    case::{Case, RunRules, Unfinished, Worked, fingerprint},
     error::WorkError,
+    ledger::Fate,
     ports::Engine,
     send::Sent,
 };
 use crate::{
-    model::{Account, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder, LinkWrite},
     target::Applied,
@@ -30,6 +31,17 @@ pub(super) struct View {
     pub walked: Option<Timestamp>,
 }
 
+/// What a run's walk knows of a user whom it gives to be worked; nothing for a task.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// Both sides as the walk saw them; `None`: both are read again first.
+    pub view: Option<View>,
+    /// What the walk planned, where both sides are read again: each of it is accounted for.
+    pub expected: Vec<Action>,
+    /// The user's state at the source that it was planned for.
+    pub fingerprint: String,
+}
+
 /// Whether the claim is still held after a round.
 pub(super) enum Round {
     Again,
@@ -44,20 +56,24 @@ impl Engine {
         &self,
         claim: Claimed,
         id: UserId,
-        view: Option<View>,
+        walked: Walked,
         rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
+        let Walked { view, expected, fingerprint } = walked;
+        for action in expected {
+            case.worked.ledger.plan(action, &fingerprint);
+        }
         match case.reconcile_user(&id, view).await {
             Ok(true) => match case.create_refused.take() {
                 Some(why) => case.refused(why).await,
                 None => case.complete().await,
             },
-            Ok(false) => Ok(case.worked),
+            Ok(false) => Ok(case.released()),
             Err(error) => {
                 // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
                 let _ = case.flush().await;
-                Err((case.claim, error))
+                Err(case.unfinished(error))
             }
         }
     }
@@ -99,6 +115,7 @@ impl Case<'_> {
                 in_ring,
                 own_login: &self.info.signed_in_as,
             });
+            self.plan(&decision, &view.presence);
             // Nothing is taken by what a walk saw a while ago.
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.look(id).await?;
@@ -222,10 +239,11 @@ impl Case<'_> {
         match decision {
             Decision::Plan(planned) => self.carry_out_plan(planned, view, in_ring).await,
             Decision::Adopt(account) => {
-                if self.is_rejected(&adoption(&account)) {
+                let item = adoption(&account);
+                if self.is_rejected(&item) {
+                    self.set_aside.insert(item.key);
                     return Ok(Round::Complete);
                 }
-                self.worked.adopted += 1;
                 self.take(&account, None, view).await
             }
             Decision::TakeOver(from, account) => self.take(&account, Some(from), view).await,
@@ -271,10 +289,11 @@ impl Case<'_> {
     ) -> Result<Round, WorkError> {
         self.flush().await?;
         let Some(user) = self.claim.subject.as_user().cloned() else { return Ok(Round::Complete) };
-        let link =
-            Link { adopted: from.is_none(), ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        let relinked = from.is_some();
+        let link = Link { adopted: !relinked, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
+                self.note_linked(account, relinked, &view.presence);
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
                 view.account = self.read_account().await?;
                 // The account may bring along what a claim of its former user left open.
@@ -294,6 +313,14 @@ impl Case<'_> {
             }
             Adopted::LinkedElsewhere { .. } => Ok(Round::LookAgain),
         }
+    }
+
+    /// Notes a link to an account that existed before.
+    fn note_linked(&mut self, account: &Account, relinked: bool, presence: &Presence) {
+        let Presence::Present(user) = presence else { return };
+        let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account) };
+        self.worked.ledger.end(action.clone(), Fate::Done);
+        self.worked.linked.push(action);
     }
 
     /// Whether the user whose account holds the wanted login is still there.
@@ -388,7 +415,6 @@ impl Case<'_> {
             }
         }
         if let Some(account) = adopt {
-            self.worked.adopted += 1;
             return self.take(&account, None, view).await;
         }
         if progressed {
@@ -407,6 +433,9 @@ impl Case<'_> {
             && let Some(account) = &view.account
         {
             return Err(self.unread_groups(&account.name.clone()));
+        }
+        if planned.missing_groups.is_empty() {
+            self.account_for(view.account.as_ref(), &planned.findings)?;
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {

@@ -5,10 +5,10 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 
 use super::{
-    case::{RunRules, Worked},
+    case::{RunRules, Unfinished, Worked},
     error::WorkError,
     ports::Engine,
-    user::View,
+    user::Walked,
 };
 use crate::{
     model::{Subject, Token},
@@ -34,41 +34,44 @@ impl Engine {
     /// Works one claim to its end. It is released whatever happens: also if its ending cannot be written, if the work
     /// panics, or if this future is dropped.
     pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
-        self.work_claim(claim, None, &RunRules::default()).await
+        let (worked, error) = self.work_to_end(claim).await;
+        error.map_or(Ok(worked), Err)
+    }
+
+    /// The same; also returns what was done before an error.
+    pub async fn work_to_end(&self, claim: Claimed) -> (Worked, Option<WorkError>) {
+        self.work_claim(claim, Walked::default(), &RunRules::default()).await
     }
 
     /// The same, from what the walk of a full reconcile read or from a read of its own.
     pub(super) async fn work_claim(
         &self,
         claim: Claimed,
-        view: Option<View>,
+        walked: Walked,
         rules: &RunRules,
-    ) -> Result<Worked, WorkError> {
+    ) -> (Worked, Option<WorkError>) {
         let mut claimed = Unended { engine: self, token: claim.token, ended: false };
-        match self.work_guarded(claim, view, rules).await {
+        match self.work_guarded(claim, walked, rules).await {
             Ok(worked) => {
                 claimed.ended = true;
-                Ok(worked)
+                (worked, None)
             }
-            Err((_, error @ WorkError::Store(StoreError::ClaimEnded))) => Err(error),
-            Err((claim, error)) => {
+            Err(Unfinished { error: error @ WorkError::Store(StoreError::ClaimEnded), worked, .. }) => {
+                (worked, Some(error))
+            }
+            Err(Unfinished { claim, error, worked }) => {
                 claimed.ended = self.give_back(&claim, &error).await;
-                Err(error)
+                (worked, Some(error))
             }
         }
     }
 
     /// A panic ends only this piece of work.
-    async fn work_guarded(
-        &self,
-        claim: Claimed,
-        view: Option<View>,
-        rules: &RunRules,
-    ) -> Result<Worked, (Claimed, WorkError)> {
+    async fn work_guarded(&self, claim: Claimed, walked: Walked, rules: &RunRules) -> Result<Worked, Unfinished> {
         let kept = claim.clone();
         let work = async {
             match claim.subject.clone() {
-                Subject::User(user) => self.work_user(claim, user, view, rules).await,
+                Subject::User(user) => self.work_user(claim, user, walked, rules).await,
                 Subject::Group(group) => self.work_group(claim, group, rules).await,
             }
         };
@@ -79,6 +82,6 @@ impl Engine {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
         tracing::error!(pair = %kept.pair, subject = %kept.subject, "usersync failed while it worked this: {text}");
-        Err((kept, WorkError::Bug))
+        Err(Unfinished::at_once(kept, WorkError::Bug))
     }
 }

@@ -119,7 +119,8 @@ impl KeycloakSource {
             }
             (Ok(_), Ok(0)) => found.say(NoteState::Note, "read users", "the realm has no users"),
             (Ok(_), Ok(count)) => {
-                found.say(NoteState::Ok, "read users", format!("{} users, first page in {took} ms", thousands(count)));
+                let users = crate::model::count(thousands(count), "user", "users");
+                found.say(NoteState::Ok, "read users", format!("{users}, first page in {took} ms"));
             }
         }
     }
@@ -134,7 +135,10 @@ impl KeycloakSource {
                 found.say(NoteState::No, "read groups", self.empty("groups", count));
             }
             (Ok(_), Ok(0)) => found.say(NoteState::Note, "read groups", "the realm has no groups"),
-            (Ok(_), Ok(count)) => found.say(NoteState::Ok, "read groups", format!("{} groups", thousands(count))),
+            (Ok(_), Ok(count)) => {
+                let groups = crate::model::count(thousands(count), "group", "groups");
+                found.say(NoteState::Ok, "read groups", groups);
+            }
         }
     }
 

@@ -189,10 +189,19 @@ impl Setup {
     }
 }
 
+/// The name of the key that a realm's events are signed with where none is given: the realm's own, as far as the listener
+/// allows it (lower-case letters, digits, single hyphens).
+fn key_name(realm: &str) -> String {
+    let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let words = realm.to_lowercase();
+    let words: Vec<&str> = words.split(|letter| !allowed(letter)).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "usersync".to_owned() } else { words.join("-") }
+}
+
 /// A secret in the realm's attributes would be everybody's who administers the realm, so the listener takes none from
 /// there.
 fn give_to_keycloak(options: &SetupOptions, address: &Url) -> Note {
-    let key = options.key.as_deref().unwrap_or("usersync");
+    let key = options.key.clone().unwrap_or_else(|| key_name(&options.realm));
     let text = format!(
         "a webhook secret is made, and Keycloak has to be given it too: store it in a file there and start Keycloak with \
          --spi-events-listener-usersync-keys={key} --spi-events-listener-usersync-key-{key}-secret-file=FILE \
@@ -200,4 +209,16 @@ fn give_to_keycloak(options: &SetupOptions, address: &Url) -> Note {
         options.realm
     );
     Note { state: NoteState::Wait, about: "webhook secret".into(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_has_the_realms_name_as_in_the_documents() {
+        assert_eq!(key_name("acme"), "acme");
+        assert_eq!(key_name("Acme & Sons_2"), "acme-sons-2");
+        assert_eq!(key_name("東京"), "usersync");
+    }
 }

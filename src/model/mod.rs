@@ -1,6 +1,7 @@
 //! The nouns of usersync as plain types; no I/O, no clock.
 
 mod account;
+mod action;
 mod change;
 mod condition;
 mod connector;
@@ -17,7 +18,15 @@ mod subject;
 mod task;
 mod template;
 
+/// `1 user`, `2 users`, `0 users`.
+pub fn count(number: impl std::fmt::Display, one: &str, many: &str) -> String {
+    let number = number.to_string();
+    let what = if number == "1" { one } else { many };
+    format!("{number} {what}")
+}
+
 pub use account::{Account, TargetGroup, TargetIdentity};
+pub use action::{Action, Linking, Party};
 pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};

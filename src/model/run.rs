@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Pair, RunId};
+use super::{ErrorClass, Pair, RunId};
 
 /// What made a run begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub enum RunOutcome {
     Failed {
         /// Why.
         why: String,
+        /// What kind of error it was; `None` in runs that were stored before it was kept.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        class: Option<ErrorClass>,
     },
     /// Stopped by a person or by the end of the process.
     Stopped,

@@ -13,8 +13,12 @@ pub struct Measure {
     pub groups: u64,
 }
 
+/// So many operations of a kind are allowed in a rolling hour, however small the realm: a limit of one would make a test
+/// realm of three users useless.
+const SMALL: u64 = 5;
+
 /// How many operations of a kind may be done in a rolling hour: `count` or `percent`, whichever is larger, but never
-/// more than half of the whole.
+/// more than half of the whole, or five where half is less.
 pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
         Limited::Leave => (measure.memberships, safety.leave_percent),
@@ -33,8 +37,7 @@ pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
         reason = "counts of people, far below 2^52; percent is checked to be 0 to 100"
     )]
     let share = (whole as f64 * percent / 100.0).floor() as u64;
-    // One of one or of two is "more than half" of a tiny realm, and still has to be possible.
-    let half = (whole / 2).max(1);
+    let half = (whole / 2).max(SMALL);
     u32::try_from(share.max(u64::from(safety.count)).min(half)).unwrap_or(u32::MAX)
 }
 
@@ -52,7 +55,7 @@ mod tests {
         assert_eq!(limit(Limited::Deactivate, &safety, accounts(10_380)), 519);
         assert_eq!(limit(Limited::Deactivate, &safety, accounts(100)), 20);
         assert_eq!(limit(Limited::Deactivate, &safety, accounts(30)), 15);
-        assert_eq!(limit(Limited::Deactivate, &safety, accounts(3)), 1);
+        assert_eq!(limit(Limited::Deactivate, &safety, accounts(12)), 6);
     }
 
     #[test]
@@ -65,8 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn one_person_of_a_tiny_realm_can_leave() {
-        assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(1)), 1);
-        assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts(0)), 1);
+    fn the_limit_of_a_small_realm_is_usable() {
+        for accounts in [0, 1, 3, 10].map(accounts) {
+            assert_eq!(limit(Limited::Deactivate, &Safety::default(), accounts), 5);
+        }
+        let strict = Safety { count: 2, ..Safety::default() };
+        assert_eq!(limit(Limited::Deactivate, &strict, accounts(3)), 2, "a smaller limit is kept");
     }
 }

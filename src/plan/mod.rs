@@ -1,12 +1,15 @@
 //! From desired and actual to operations: pure, no I/O, no clock. The same functions serve the worker, the run and the
 //! dry run.
 
+mod cause;
 mod gate;
 mod groups;
 mod user;
 
+pub use cause::cause;
 pub use gate::{Measure, limit};
 pub use groups::{GroupTable, Resolved};
+use user::leaving;
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, wanted_name,
 };

@@ -353,7 +353,7 @@ fn what_takes_a_value_away_is_a_removal_of_its_own_and_comes_last() {
     account.groups = Some(vec![group(0)]);
     account.attributes.insert("title".into(), "Dr".into());
     let planned = planned_attributes("", "Al", false, &account, &link);
-    let all = ["update alice: display name", "take alice out of G0", "update alice: nick", "update alice: title"];
+    let all = ["take alice out of G0", "update alice: display name", "update alice: nick", "update alice: title"];
     assert_eq!(words(&planned), all);
     assert_eq!(planned.operations[3].limited(), Some(Limited::ClearAttributes));
     assert_eq!((planned.operations[2].removes(), planned.operations[2].limited()), (false, None));

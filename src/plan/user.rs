@@ -180,7 +180,7 @@ pub enum Decision {
 }
 
 /// Why a linked user's account is to be deactivated.
-fn leaving(presence: &Presence) -> Option<&'static str> {
+pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
     match presence {
         Presence::Gone => Some("deleted in Keycloak"),
         Presence::Present(user) if !user.enabled => Some("disabled in Keycloak"),
@@ -372,8 +372,13 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     plan_attributes(link, account, user, attributes, &mut planned);
-    // What takes access away does not wait for what may be refused.
-    planned.operations.sort_by_key(|operation| !matches!(operation, Operation::RemoveMember { .. }));
+    // What takes access away does not wait for what may be refused. A group that no source feeds any more was replaced by
+    // another, which is joined before it is left.
+    let is_fed =
+        |group: &TargetGroupId| situation.groups.managed(group).is_some_and(|managed| !managed.sources.is_empty());
+    planned
+        .operations
+        .sort_by_key(|operation| !matches!(operation, Operation::RemoveMember { group, .. } if is_fed(group)));
     Decision::Plan(planned)
 }
 

@@ -772,6 +772,14 @@ pub trait Store: Send + Sync {
     /// Pins the source's identity at first contact; returns the pinned one, which may be another.
     async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity>;
 
+    /// Pins the source's identity again, whose realm was found to be the same with another service account.
+    async fn repin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
     /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
     /// known, if it is.
     async fn pin_target(

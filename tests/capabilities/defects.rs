@@ -118,7 +118,7 @@ async fn a_run_that_breaks_ends_as_failed_and_the_next_one_begins() {
     let error = Box::pin(w.house.engine.run(&pair(), &options)).await.expect_err("it breaks");
     assert!(error.to_string().contains("please report it"), "{error}");
     let runs = w.house.store.runs(Some(&pair()), 1).await.expect("read");
-    assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why } if why.contains("usersync itself")), "{runs:?}");
+    assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why, .. } if why.contains("usersync itself")), "{runs:?}");
     target.breaks_listing.store(false, std::sync::atomic::Ordering::Relaxed);
     Box::pin(w.house.engine.run(&pair(), &options)).await.expect("it runs again");
 }

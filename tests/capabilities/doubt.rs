@@ -180,7 +180,8 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_
             let told = |text: &String| report.doubts.contains(text) || report.errors.contains(text);
             for number in 0..3 {
                 let name = format!("out{number}");
-                let found = report.doubts.iter().chain(&report.errors).any(|text| told(text) && text.contains(&name));
+                let found =
+                    report.doubts.iter().chain(report.errors.iter()).any(|text| told(text) && text.contains(&name));
                 assert!(found, "{at}: {name}: {report:?}");
             }
             // An event asks for one of them.
@@ -218,6 +219,20 @@ async fn another_realm_behind_the_same_address_stops_the_connector() {
     assert!(w.try_run().await.is_err());
     assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
     assert_eq!(w.jira().snapshot(), before, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_recreated_service_account_of_the_same_client_is_the_same_realm() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    w.realm().delete_client("usersync").unwrap();
+    w.realm().add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
+    w.realm().create_user(NewUser::named("alice")).await.unwrap();
+    w.run().await;
+    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+    assert!(w.account("alice").active);
+    let audit = w.house.store.audit(None, 10).await.unwrap();
+    assert_eq!(audit.iter().filter(|one| one.what.contains("service account was recreated")).count(), 1, "{audit:?}");
 }
 
 #[tokio::test]

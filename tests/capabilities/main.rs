@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod access;
+mod accounting;
 mod answers;
 mod attributes;
 mod conditions;

@@ -54,12 +54,16 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     let alice = place.run(&["sync", "alice"]).await;
     alice.ended(0).says("create alice").says("join alice to engineering");
     assert!(grounds.jira.snapshot().groups["engineering"].contains("alice"));
-    place.run(&["sync", "alice"]).await.ended(0).says("in step; nothing was to be done");
+    place.run(&["sync", "alice"]).await.ended(0).says("alice is in sync; nothing to do.");
 
     grounds.realm.import_users([NewUser::named("bob")]).expect("imported");
     let ran = place.run(&["sync"]).await;
     ran.ended(0).says("Asked the running server").says("create").says("1 user");
     assert!(grounds.jira.snapshot().account("bob").is_some());
+    let down = grounds.jira.faults.add(usersync::sandbox::Fault::unavailable());
+    place.run(&["sync"]).await.ended(4).complains("was given up");
+    grounds.jira.faults.remove(down);
+    place.run(&["sync"]).await.ended(0).says("Nothing to do");
     place.run(&["sync", "--no-wait"]).await.ended(0).says("usersync runs");
     let (code, explained) = place.json(&["explain", "bob"]).await;
     assert_eq!((code, &explained["people"][0]["in_scope"]), (0, &serde_json::json!(true)));

@@ -36,7 +36,10 @@ async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
     let setup = [&["keycloak", "setup"][..], &of, &["--address", "https://usersync.example.org"]].concat();
 
     let plan = administer(&place, &[&setup[..], &["--dry-run"]].concat()).await;
-    plan.ended(0).says("would do   create client usersync in realm fresh").says("Nothing was changed.");
+    plan.ended(0)
+        .says("would do   create client usersync in realm fresh")
+        .says("usersync-key-fresh-secret-file=FILE")
+        .says("Nothing was changed.");
     assert!(!place.file("fresh-client.secret").exists());
 
     administer(&place, &setup).await.ended(0).says("done       create client usersync").says("fresh-client.secret");
@@ -72,6 +75,9 @@ async fn an_administrator_is_never_an_argument() {
     let mut place = Place::nowhere();
     place.secrets.push(ADMIN.to_owned());
     let args = ["keycloak", "setup", "--url", "http://127.0.0.1:9", "--realm", "acme"];
+    for command in ["setup", "remove", "test-event"] {
+        place.run(&["keycloak", command, "--help"]).await.ended(0).says("KEYCLOAK_ADMIN_PASSWORD");
+    }
     place.run(&args).await.ended(2).complains("KEYCLOAK_ADMIN_PASSWORD");
     place.run(&[&args[..], &["--password", "x"]].concat()).await.ended(2);
     administer(&place, &args).await.ended(4).complains("127.0.0.1:9");

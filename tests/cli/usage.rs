@@ -126,7 +126,7 @@ async fn a_wrong_configuration_ends_with_2_and_points_at_the_place() {
     for args in [&["config", "check"][..], &["status"], &["check"], &["sync"], &["held", "list", "--json"]] {
         let ran = place.run(args).await;
         ran.ended(2).complains("usersync.toml:7:8").complains("jirra");
-        assert!(ran.out.is_empty(), "{ran}");
+        assert_eq!(ran.out.is_empty(), !args.contains(&"--json"), "{ran}");
     }
     let missing = place.run(&["status", "--config", "nowhere.toml"]).await;
     missing.ended(2).complains("nowhere.toml").complains("there is no such file");
@@ -158,4 +158,64 @@ async fn the_file_is_found_by_the_environment_too() {
     command.env("USERSYNC_CONFIG", place.file("other.toml"));
     let output = command.output().expect("it runs");
     place.read(&["config", "path"], &output).ended(0).says("other.toml");
+}
+
+/// Every command with the arguments that it needs, by its words.
+const CALLS: &[&[&str]] = &[
+    &["serve"],
+    &["demo"],
+    &["check"],
+    &["plan"],
+    &["sync"],
+    &["sync", "alice"],
+    &["explain", "alice"],
+    &["status"],
+    &["events", "list"],
+    &["events", "show", "1"],
+    &["events", "replay", "--from", "1h"],
+    &["changes"],
+    &["audit"],
+    &["tasks"],
+    &["dead", "list"],
+    &["dead", "replay", "--all"],
+    &["runs", "list"],
+    &["runs", "show", "1"],
+    &["held", "list"],
+    &["held", "show", "1"],
+    &["held", "approve", "1"],
+    &["held", "reject", "1"],
+    &["connector", "list"],
+    &["connector", "pause", "acme"],
+    &["connector", "resume", "acme"],
+    &["connector", "confirm", "acme"],
+    &["target", "list"],
+    &["target", "confirm", "jira"],
+    &["config", "check"],
+    &["config", "example"],
+    &["config", "path"],
+    &["config", "reference"],
+    &["keycloak", "setup", "--url", "http://127.0.0.1:9", "--realm", "acme"],
+    &["keycloak", "remove", "--url", "http://127.0.0.1:9", "--realm", "acme"],
+    &["keycloak", "test-event"],
+];
+
+#[tokio::test]
+async fn json_is_one_document_for_every_command_or_refused() {
+    let place = Place::nowhere();
+    for words in COMMANDS {
+        let called = CALLS.iter().any(|call| call.starts_with(words));
+        assert!(called, "{words:?} is not called");
+    }
+    for call in CALLS {
+        let (code, document) = place.json(call).await;
+        assert!(document.is_object(), "{call:?}: {document}");
+        if document.get("error").is_some() {
+            assert_eq!(document["exit_code"], code, "{call:?}: {document}");
+            assert_ne!(code, 0, "{call:?}");
+        }
+        if [&["serve"][..], &["demo"], &["config", "example"]].contains(call) {
+            assert_eq!(code, 2, "{call:?}");
+            assert!(document["error"].as_str().is_some_and(|why| why.contains("--json")), "{document}");
+        }
+    }
 }

@@ -74,7 +74,7 @@ async fn a_first_day_from_plan_to_in_step() {
         .says("in scope 60 of 60")
         .says("  create       59 users")
         .says("  adopt        1 account")
-        .says("staff7 to engineering and 59 more")
+        .says("staff10 to engineering and 57 more")
         .says("  create group 1 group")
         .says("This would be the first run")
         .says("Show them: --list");
@@ -161,7 +161,9 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
         .await
         .ended(3)
         .says("  create       1 user")
-        .says("30 operations wait for a person: usersync held list");
+        .says("past the safety gate: deactivations")
+        .says("deactivate staff0")
+        .says("30 operations wait for approval: usersync held list");
     place.run(&["held", "list"]).await.ended(3).says("past the safety gate: deactivations").says("30 operations");
     place.run(&["status"]).await.ended(3).says("Held: 30 operations");
     place.run(&["held", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
@@ -226,11 +228,80 @@ async fn a_plan_leaves_the_store_as_it_was() {
     let store = place.store().await;
     let now = jiff::Timestamp::now();
     let run = store.begin_run(&House::pair(), RunTrigger::First, RunMode::DryRun, now).await.expect("begins");
-    let failed = RunOutcome::Failed { why: "a test".into() };
+    let failed = RunOutcome::Failed { why: "a test".into(), class: None };
     store.end_run(run, failed, serde_json::Value::Null, now).await.expect("ends");
     store.close().await;
     leaves_the_store_alone(&place, &["plan"]).await;
     // A first run waits, and is done.
     place.run(&["sync"]).await.ended(3);
     leaves_the_store_alone(&place, &["plan"]).await;
+}
+
+#[tokio::test]
+async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
+    let (grounds, place) = grounds().await;
+    let listed = place.run(&["plan", "--list"]).await;
+    listed
+        .ended(0)
+        .says("  create staff1    because: no account yet")
+        .says("  join staff1 to engineering    because: member of /engineering in Keycloak")
+        .says("  create group engineering    because: /engineering in Keycloak")
+        .says("adopt staff7 (")
+        .says("for user staff7 (staff7 Example, staff7@example.org)    because: the account has the user's login");
+    assert_eq!(listed.out.lines().filter(|line| line.contains("    because: ")).count(), 121);
+    let (_, document) = place.json(&["plan"]).await;
+    let report = &document["plans"][0]["report"];
+    let lines = report["lines"]["first"].as_array().expect("lines");
+    assert_eq!((lines.len(), &report["lines"]["total"]), (121, &serde_json::json!(121)));
+    let adopted = lines.iter().find(|line| line["operation"]["do"] == "adopt_user").expect("listed");
+    assert_eq!(adopted["operation"]["user"]["email"], "staff7@example.org");
+    assert_eq!(adopted["operation"]["account"]["login"], "staff7");
+    assert!(grounds.jira.snapshot().account("staff1").is_none());
+}
+
+#[tokio::test]
+async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    grounds.realm.import_users((0..40).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
+    let fault = Fault::unavailable().method("POST").path("/rest/api/2/user").after(5);
+    let fault = grounds.jira.faults.add(fault);
+    let ran = place.run(&["sync"]).await;
+    ran.ended(4).says("  create       ").says("done").says("failed").says("postponed").complains("503");
+    let made = grounds.jira.snapshot().accounts.values().filter(|account| account.name.starts_with("new")).count();
+    assert!(made >= 5, "{made}");
+    place.run(&["runs"]).await.ended(0).says("given up").says("create ");
+    grounds.jira.faults.remove(fault);
+    grounds.jira.faults.add(Fault::unavailable());
+    for args in [&["sync"][..], &["plan"], &["sync", "staff1"], &["explain", "staff1"], &["check"]] {
+        place.run(args).await.ended(4);
+    }
+    grounds.jira.faults.clear();
+    grounds.keycloak.faults.add(Fault::unavailable());
+    for args in [&["sync"][..], &["plan"], &["sync", "staff1"], &["explain", "staff1"], &["check"]] {
+        place.run(args).await.ended(4);
+    }
+}
+
+#[tokio::test]
+async fn one_user_who_waits_or_is_unsupported_is_told_why() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    grounds.jira.add_account(usersync::sandbox::jira::NewAccount::named("late"));
+    let bare = NewUser { email: None, ..NewUser::named("bare") };
+    grounds.realm.import_users([NewUser::named("late"), bare]).expect("imported");
+    place
+        .run(&["sync", "late"])
+        .await
+        .ended(3)
+        .complains("adopt the account late: waits for approval")
+        .complains("usersync held approve 2 --item 1");
+    let bare = place.run(&["sync", "bare"]).await;
+    bare.says("unsupported: bare: ").says("e-mail");
+    assert!(!bare.out.contains("in sync"), "{bare}");
+    place.run(&["sync", "staff1"]).await.ended(0).says("staff1 is in sync; nothing to do.");
 }

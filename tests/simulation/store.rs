@@ -483,6 +483,15 @@ impl Store for WatchedStore {
         self.quietly(self.inner.pin_source(connector, identity)).await
     }
 
+    async fn repin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.quietly(self.inner.repin_source(connector, identity, now)).await
+    }
+
     async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>> {
         self.quietly(self.inner.source_identity(connector)).await
     }

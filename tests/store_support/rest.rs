@@ -35,7 +35,7 @@ pub async fn a_run_is_written_down(store: World) {
         report: serde_json::json!({"read": 10}),
     };
     assert_eq!(runs[1], expected);
-    let failed = RunOutcome::Failed { why: "no rights".into() };
+    let failed = RunOutcome::Failed { why: "no rights".into(), class: Some(ErrorClass::Forbidden) };
     store.end_run(first, failed.clone(), serde_json::json!({"read": 11}), at(3)).await.unwrap();
     let runs = store.runs(Some(&pair()), 9).await.unwrap();
     assert_eq!((runs.len(), runs[0].outcome.clone(), runs[0].ended_at), (1, failed, Some(at(3))));
@@ -179,7 +179,7 @@ pub async fn what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end(st
     store.request(&a_run(Some("jira"), RunTrigger::Person), "eve", at(1)).await.unwrap();
     let run = begin(at(2)).await;
     assert_eq!(asked().await, None);
-    end(run, RunOutcome::Failed { why: "503".into() }, at(3)).await;
+    end(run, RunOutcome::Failed { why: "503".into(), class: None }, at(3)).await;
     assert_eq!(asked().await, event, "a person sees that it failed");
     let run = begin(at(4)).await;
     // Asked for again meanwhile: one is enough.

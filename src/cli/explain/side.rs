@@ -5,9 +5,10 @@ use serde::Serialize;
 use crate::{
     cli::{app::Sides, changes, exit::Failure, held},
     config::Config,
+    engine::held_key,
     model::{
-        Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, Pair, Subject,
-        TaskRecord, UserId, UserState,
+        Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible,
+        Pair, Subject, TaskRecord, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
@@ -46,6 +47,8 @@ pub(super) struct OnTarget {
     pub fields: Vec<Field>,
     /// What would be done now, in words; empty: nothing.
     pub to_do: Vec<String>,
+    #[serde(skip)]
+    undone: Undone,
     /// Why the target could not be read, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -54,6 +57,39 @@ pub(super) struct OnTarget {
     pub task: Option<TaskRecord>,
     pub held: Vec<(i64, HeldItem)>,
     pub changes: Vec<Past>,
+}
+
+/// What is wanted for a user, but not done.
+#[derive(Default, Serialize)]
+pub(in crate::cli) struct Undone {
+    /// Operations that a plan has now.
+    pub planned: Vec<String>,
+    /// Why more is not done: unsupported, protected, not confirmed.
+    pub reasons: Vec<String>,
+    /// Why the target could not be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl Undone {
+    pub fn is_empty(&self) -> bool {
+        self.planned.is_empty() && self.reasons.is_empty() && self.trouble.is_none()
+    }
+}
+
+/// Reads both sides of a user who was worked, and returns what is not in sync even so.
+pub(in crate::cli) async fn undone(
+    config: &Config,
+    sides: &Sides,
+    store: &dyn Store,
+    pair: &Pair,
+    id: &UserId,
+    user: Option<&UserState>,
+) -> Result<Undone, Failure> {
+    let on = look(config, sides, store, pair, id, user).await?;
+    // Rejected by an operator.
+    let planned = if on.held.is_empty() { on.undone.planned } else { Vec::new() };
+    Ok(Undone { planned, trouble: on.trouble, ..on.undone })
 }
 
 /// What was read at the target.
@@ -95,7 +131,7 @@ pub(super) async fn look(
     let policy = config.connectors.iter().find(|one| one.name == pair.connector).map(|one| one.policy.clone());
     let policy = policy.unwrap_or_default();
     let attributes = policy.attributes_of(&pair.target);
-    let decision = plan::decide(&Situation {
+    let mut decision = plan::decide(&Situation {
         pair,
         capabilities: &there.info.capabilities,
         presence: &presence,
@@ -110,6 +146,13 @@ pub(super) async fn look(
         in_ring: false,
         own_login: &there.info.signed_in_as,
     });
+    if let Decision::Plan(planned) = &mut decision {
+        forgo_unsupported(planned, store.not_possible(pair).await?, &subject);
+        on.undone.planned = planned.operations.iter().map(ToString::to_string).collect();
+        let groups = planned.missing_groups.iter();
+        on.undone.planned.extend(groups.map(|group| format!("create or rename the group of group:{group}")));
+        on.undone.reasons = findings(planned);
+    }
     on.to_do = words(&decision);
     if let Some(user) = user {
         on.fields = fields(user, link.as_ref(), &there, &groups, attributes);
@@ -302,13 +345,29 @@ fn plan_words(planned: &Planned) -> Vec<String> {
         format!("wait for a person ({}): {what}", held::why(hold.kind))
     }));
     if planned.groups_unread {
-        words.push("not known: the target does not show the account's groups".to_owned());
+        words.push("not confirmed: the target does not show the account's groups".to_owned());
     }
     words.extend(planned.findings.kept.iter().map(|why| format!("kept: {why}")));
-    words.extend(planned.findings.protected.clone());
-    words.extend(planned.findings.not_possible.iter().map(|why| format!("not possible: {why}")));
-    words.extend(planned.findings.doubts.iter().map(|why| format!("not believed: {why}")));
+    words.extend(findings(planned));
     words
+}
+
+fn findings(planned: &Planned) -> Vec<String> {
+    let mut words: Vec<String> = planned.findings.protected.clone().into_iter().collect();
+    words.extend(planned.findings.not_possible.iter().map(|why| format!("unsupported: {why}")));
+    words.extend(planned.findings.doubts.iter().map(|why| format!("not confirmed: {why}")));
+    words
+}
+
+/// Takes out of a plan what the target was found not to support.
+fn forgo_unsupported(planned: &mut Planned, known: Vec<NotPossible>, subject: &Subject) {
+    for one in known.into_iter().filter(|one| one.subject == *subject) {
+        let before = planned.operations.len();
+        planned.operations.retain(|operation| held_key(operation) != one.key);
+        if planned.operations.len() < before {
+            planned.findings.not_possible.push(one.why);
+        }
+    }
 }
 
 async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Option<TaskRecord>, Failure> {

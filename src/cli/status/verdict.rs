@@ -188,7 +188,7 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
 /// What the last full reconcile has left for an operator. A subject that failed is not among it: its task tells.
 fn last_run_trouble(run: &RunRecord) -> Option<String> {
     match &run.outcome {
-        RunOutcome::Failed { why } => Some(format!("The last full reconcile failed: {why}")),
+        RunOutcome::Failed { why, .. } => Some(format!("The last full reconcile failed: {why}")),
         RunOutcome::Problems => {
             let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
             let parts = [

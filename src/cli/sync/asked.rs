@@ -137,22 +137,23 @@ async fn follow(work: &Work<'_>, pair: &Pair, before: Option<RunId>) -> Result<O
 }
 
 fn progress(run: &RunRecord) -> Progress {
-    let number = |name: &str| run.report.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let of = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
-    Progress { phase: "the server runs", done: of("done"), total: of("of"), errors: 0 }
+    let reached = serde_json::from_value::<Report>(run.report.clone()).ok().and_then(|report| report.reached);
+    let (done, total) = reached.map_or((0, 0), |reached| (reached.done, reached.of));
+    Progress { phase: "the server runs", done, total, errors: 0 }
 }
 
 fn exit_of(outcome: &RunOutcome) -> Exit {
     match outcome {
         RunOutcome::Done | RunOutcome::Running => Exit::Done,
         RunOutcome::Held => Exit::Held,
-        RunOutcome::Problems | RunOutcome::Failed { .. } | RunOutcome::Stopped => Exit::Problems,
+        RunOutcome::Failed { class: Some(class), .. } => Exit::of(*class),
+        RunOutcome::Problems | RunOutcome::Failed { class: None, .. } | RunOutcome::Stopped => Exit::Problems,
     }
 }
 
 fn show(out: &Out, run: &RunRecord) {
     match &run.outcome {
-        RunOutcome::Failed { why } => out.error(format!("{}: run {} was given up: {why}", run.pair, run.id)),
+        RunOutcome::Failed { why, .. } => out.error(format!("{}: run {} was given up: {why}", run.pair, run.id)),
         RunOutcome::Stopped => out.error(format!("{}: run {} was stopped", run.pair, run.id)),
         _ => {}
     }
@@ -160,10 +161,6 @@ fn show(out: &Out, run: &RunRecord) {
         && !out.quiet
     {
         report::head(out, &run.pair, &report);
-        report::counts(out, &report.done, &report.lines);
-        report::findings(out, &report, false);
-        if report.done.is_empty() {
-            out.line(report::why_nothing(&report).unwrap_or_else(|| "Nothing was done.".to_owned()));
-        }
+        report::done(out, &report, false);
     }
 }

@@ -9,11 +9,15 @@ use super::{Work, kept_from};
 use crate::{
     cli::{
         exit::{Exit, Failure, Outcome},
+        explain::{Undone, undone},
         people,
         status::exit_of as exit_of_condition,
         stop,
     },
-    model::{Cause, Change, ChangeOutcome, ConnectorName, Pair, Priority, Subject, TaskRecord, TaskState},
+    model::{
+        Cause, Change, ChangeOutcome, ConnectorName, HeldItem, HeldItemState, Pair, Priority, Subject, TaskRecord,
+        TaskState,
+    },
     store::{ChangeFilter, PairState, Store, TaskFilter},
 };
 
@@ -31,7 +35,10 @@ struct Worked {
     changes: Vec<Change>,
     /// What is left to do, if anything is.
     task: Option<TaskRecord>,
-    held: i64,
+    /// What waits for approval, each with its set.
+    held: Vec<(i64, HeldItem)>,
+    /// What is not done although it is wanted, where nothing else tells why, read from both sides afterwards.
+    undone: Undone,
 }
 
 pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: bool) -> Outcome {
@@ -74,10 +81,19 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
             } else {
                 wait(work, pair, &subject, &cancel).await?;
             }
+            let task = task(work, pair, &subject).await?;
+            let held = held(work, pair, &subject).await?;
+            let undone = if task.is_none() && held.is_empty() {
+                let (store, user) = (work.opened.store.as_ref(), person.user.as_ref());
+                undone(work.config, work.sides, store, pair, &person.id, user).await?
+            } else {
+                Undone::default()
+            };
             let worked = Worked {
                 changes: changes_since(work, pair, &subject, newest).await?,
-                task: task(work, pair, &subject).await?,
-                held: held(work, pair, &subject).await?,
+                task,
+                held,
+                undone,
                 pair: pair.clone(),
                 subject,
                 login,
@@ -140,15 +156,14 @@ async fn task(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Option<
     Ok(work.opened.store.tasks(&filter).await?.pop())
 }
 
-/// Open held items of the subject.
-async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<i64, Failure> {
-    let mut open = 0;
+/// Open held items of the subject, each with its set.
+async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, HeldItem)>, Failure> {
+    let mut open = Vec::new();
     let store = &work.opened.store;
     for set in store.held_sets(true).await?.into_iter().filter(|set| set.pair == *pair) {
         let (_, items) = store.held_set(set.id).await?;
-        let ours =
-            items.iter().filter(|item| item.subject == *subject && item.state == crate::model::HeldItemState::Open);
-        open += i64::try_from(ours.count()).unwrap_or(i64::MAX);
+        let ours = items.into_iter().filter(|item| item.subject == *subject && item.state == HeldItemState::Open);
+        open.extend(ours.map(|item| (set.id, item)));
     }
     Ok(open)
 }
@@ -174,9 +189,13 @@ async fn wait(
 
 fn exit_of(worked: &Worked) -> Exit {
     let refused = worked.changes.iter().any(|change| matches!(change.outcome, ChangeOutcome::Refused { .. }));
-    if worked.task.is_some() || refused {
+    if let Some(TaskRecord { error: Some((class, _)), .. }) = &worked.task {
+        Exit::of_task(*class)
+    } else if worked.undone.trouble.is_some() {
+        Exit::Unreachable
+    } else if worked.task.is_some() || refused || !worked.undone.planned.is_empty() {
         Exit::Problems
-    } else if worked.held > 0 {
+    } else if !worked.held.is_empty() {
         Exit::Held
     } else {
         Exit::Done
@@ -197,7 +216,8 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     match &worked.task {
         Some(TaskRecord { error: Some((class, text)), not_before, .. }) => {
             let again = out.when(*not_before);
-            out.error(format!("{pair}: {who}: {} ({}); tried again {again}", text, class.as_str()));
+            let text = text.trim_end_matches('.');
+            out.error(format!("{pair}: {who}: {text} ({}); tried again {again}", class.as_str()));
         }
         Some(TaskRecord { state: TaskState::Waiting { on }, .. }) => {
             out.error(format!("{pair}: {who} waits for {on}: usersync tasks"));
@@ -205,12 +225,27 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         Some(task) => {
             out.error(format!("{pair}: {who} is not done yet; looked at again {}", out.when(task.not_before)));
         }
-        None if worked.changes.is_empty() && worked.held == 0 => {
-            out.say(format!("{pair}: {who} is in step; nothing was to be done."));
+        None if worked.changes.is_empty() && worked.held.is_empty() && worked.undone.is_empty() => {
+            out.say(format!("{pair}: {who} is in sync; nothing to do."));
         }
         None => {}
     }
-    if worked.held > 0 {
-        out.error(format!("{pair}: {who}: something waits for a person: usersync held list"));
+    for (set, item) in &worked.held {
+        let (what, why) = (&item.item.what, crate::cli::held::why(item.item.kind));
+        out.error(format!(
+            "{pair}: {who}: {what}: waits for approval ({why}). Approve: usersync held approve {set} --item {}",
+            item.id
+        ));
+    }
+    for what in &worked.undone.planned {
+        out.error(format!(
+            "{pair}: {who}: planned, but not done, and no error was reported: {what}. See: usersync explain {who}"
+        ));
+    }
+    for why in &worked.undone.reasons {
+        out.line(format!("{pair}: {who}: {why}"));
+    }
+    if let Some(trouble) = &worked.undone.trouble {
+        out.error(format!("{pair}: {who} cannot be read afterwards: {trouble}"));
     }
 }

@@ -58,8 +58,15 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
             ..RunOptions::apply(RunTrigger::Person)
         };
         let mut ended = Ended::default();
+        let newest = engine.store().runs(Some(pair), 1).await?.first().map(|run| run.id);
         let result = one_pair(work, &engine, pair, options, &mut ended).await;
         drop(shown);
+        if result.is_err() && ended.report.is_none() {
+            // A run that failed has stored what it did.
+            let failed = engine.store().runs(Some(pair), 1).await?.into_iter().find(|run| Some(run.id) != newest);
+            ended.run = failed.as_ref().map(|run| run.id);
+            ended.report = failed.and_then(|run| serde_json::from_value(run.report).ok());
+        }
         if !out.json {
             show(out, pair, &ended);
         }
@@ -122,7 +129,7 @@ async fn one_pair(
     };
     (ended.run, ended.report) = (Some(run), Some(report));
     if store.pair_state(pair).await? == PairState::InService {
-        let Drained { done, failed } = engine.work_due(pair, &cancel).await?;
+        let Drained { done, failed, .. } = engine.work_due(pair, &cancel).await?;
         (ended.tasks_done, ended.tasks_failed) = (done, failed);
         if failed > 0 {
             exit = exit.and(Exit::Problems);
@@ -147,15 +154,7 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
         out.line(format!("Look: usersync held show {set}   Do it: usersync held approve {set}, then usersync sync"));
         return;
     }
-    report::counts(out, &report.done, &report.lines);
-    report::findings(out, report, false);
-    if report.done.is_empty() {
-        out.line(report::why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
-    }
-    if report.held > 0 {
-        let held = count(report.held, "operation waits", "operations wait");
-        out.line(format!("{held} for a person: usersync held list"));
-    }
+    report::done(out, report, false);
     if ended.tasks_done + ended.tasks_failed > 0 {
         let failed = match ended.tasks_failed {
             0 => String::new(),

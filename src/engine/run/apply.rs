@@ -90,18 +90,24 @@ impl Run<'_> {
         state: &Applying,
         total: usize,
     ) -> Result<(), WorkError> {
+        let Item { planned, walked, operations } = item;
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
+            state.report().postpone(operations);
             return Ok(());
         }
-        let engine = self.engine;
-        let subject = item.planned.subject.clone();
-        let claim = engine.store.claim_planned(self.pair, self.id, item.planned, engine.clock.now()).await?;
-        match claim {
+        let (engine, subject) = (self.engine, planned.subject.clone());
+        let claim = engine.store.claim_planned(self.pair, self.id, planned, engine.clock.now()).await;
+        if !matches!(claim, Ok(Some(_))) {
+            state.report().postpone(operations);
+        }
+        match claim? {
             None => state.report().raised += 1,
-            Some(claim) => match engine.work_claim(claim, item.view, rules).await {
-                Ok(worked) => state.report().add(worked),
-                Err(WorkError::Store(StoreError::ClaimEnded)) => {}
-                Err(error) => {
+            Some(claim) => match engine.work_claim(claim, walked, rules).await {
+                (worked, None | Some(WorkError::Store(StoreError::ClaimEnded))) => {
+                    state.report().add(&subject, worked, operations, false);
+                }
+                (worked, Some(error)) => {
+                    state.report().add(&subject, worked, operations, true);
                     state.report().errors.push(format!("{subject}: {error}"));
                     if self.port.breaker.open().is_some() || self.source_is_down().await {
                         state.stopped.store(true, Ordering::Relaxed);
@@ -111,9 +117,11 @@ impl Run<'_> {
             },
         }
         let done = state.done.fetch_add(1, Ordering::Relaxed) + 1;
-        self.options.tell(phase, done, total, state.report().errors.len());
+        let errors = usize::try_from(state.report().errors.total()).unwrap_or(usize::MAX);
+        self.options.tell(phase, done, total, errors);
         if done.is_multiple_of(STORED_EVERY) {
-            engine.store.progress_run(self.id, serde_json::json!({ "done": done, "of": total })).await?;
+            let report = state.report().stored_under_way(done, total);
+            engine.store.progress_run(self.id, report).await?;
         }
         Ok(())
     }

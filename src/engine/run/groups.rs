@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Item, Report, Run,
+    Item, Run,
     members::is_about_one,
     walk::{SourceWalk, TargetWalk},
 };
@@ -12,10 +12,11 @@ use crate::{
         case::{RunRules, fingerprint},
         error::WorkError,
         group::{Intended, intend},
+        user::Walked,
     },
     model::{
-        AdoptRule, GroupId, GroupMapping, GroupState, Look, ManagedGroup, NewHeldItem, Operation, RunMode, Subject,
-        TargetGroupId,
+        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, Look, ManagedGroup, NewHeldItem, Operation,
+        RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
     store::Planned,
@@ -48,7 +49,7 @@ impl Run<'_> {
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
-                    self.report.not_possible.push(format!("group {}: {why}", group.path));
+                    self.report.not_possible.push_once(format!("group {}: {why}", group.path));
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
@@ -75,7 +76,7 @@ impl Run<'_> {
         let mut absent: Vec<GroupId> =
             table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
         if source.groups_incomplete.is_some() {
-            self.report.doubts.extend(absent.drain(..).map(|id| {
+            self.report.doubts.extend_once(absent.drain(..).map(|id| {
                 let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
                 format!("group {name}: not listed by Keycloak, but the listing is incomplete. Nothing is done about it")
             }));
@@ -102,7 +103,7 @@ impl Run<'_> {
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
-        self.report.not_possible.push(format!("group {}: {why}", group.path));
+        self.report.not_possible.push_once(format!("group {}: {why}", group.path));
         table.assume_unmapped(self.pair, group, why);
     }
 
@@ -142,11 +143,14 @@ impl Run<'_> {
                 return Ok(());
             }
             Some(found) if freely => {
-                Report::count(&mut self.report.planned, "adopt_group", 1);
+                let action = Action::adopt_group(group, &found);
+                self.report.plan(&subject, action, None, || "the group has this name".to_owned());
                 (found.id, found.name, true)
             }
             Some(found) => {
                 self.report.held += 1;
+                let (action, held) = (Action::adopt_group(group, &found), Some(HeldKind::Adoption));
+                self.report.plan(&subject, action, held, || "the group has this name".to_owned());
                 self.model_unmapped(
                     table,
                     group,
@@ -161,7 +165,7 @@ impl Run<'_> {
                     self.model_unmapped(table, group, why);
                     return Ok(());
                 }
-                self.report.plan(&subject, &make);
+                self.report.plan(&subject, make.into(), None, || format!("{} in Keycloak", group.path));
                 let id = TargetGroupId::from(self.info.capabilities.group_case.fold(&name));
                 self.planned.insert(id.clone());
                 (id, name, false)
@@ -193,13 +197,17 @@ impl Run<'_> {
         {
             return Ok(false);
         }
-        self.report.plan(&subject, &rename);
+        self.report.plan(&subject, rename.into(), None, || format!("renamed in Keycloak: {}", group.path));
         table.assume_renamed(group, name.to_owned());
         Ok(true)
     }
 
     async fn apply_groups(&mut self, work: Vec<Subject>, look: Look, rules: &RunRules) -> Result<(), WorkError> {
-        let item = |subject| Item { planned: Planned { subject, look, account: None }, view: None };
+        let item = |subject| Item {
+            planned: Planned { subject, look, account: None },
+            walked: Walked::default(),
+            operations: 0,
+        };
         self.apply("groups", work.into_iter().map(item).collect(), rules).await
     }
 
@@ -219,7 +227,8 @@ impl Run<'_> {
             if let (RunMode::DryRun, Some(first)) = (self.options.mode, ours.first())
                 && !self.planned.contains(&group.id)
             {
-                self.report.plan(first, &Operation::CreateGroup { name: group.name.clone() });
+                let make = Operation::CreateGroup { name: group.name.clone() };
+                self.report.plan(first, make.into(), None, || "deleted in the target".to_owned());
             }
             sources.extend(ours);
         }

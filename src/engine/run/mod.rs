@@ -4,6 +4,7 @@
 mod apply;
 mod confirm;
 mod groups;
+mod listed;
 mod members;
 mod own_groups;
 mod pages;
@@ -22,14 +23,15 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use report::{Counts, Line, Report};
+pub use listed::Listed;
+pub use report::{Counts, HeldLine, Line, Report};
 
 use self::walk::SourceWalk;
 use super::{
     case::RunRules,
     error::WorkError,
     ports::{Connector, Engine, TargetPort},
-    user::View,
+    user::Walked,
 };
 use crate::{
     model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
@@ -52,6 +54,8 @@ pub struct RunOptions {
     pub progress: Option<watch::Sender<Progress>>,
     /// Ends it early, between two subjects.
     pub cancel: CancellationToken,
+    /// Entries of each list that the report keeps; a plan that is to be shown whole keeps all.
+    pub keep: usize,
 }
 
 /// How far a run is.
@@ -70,7 +74,14 @@ pub struct Progress {
 impl RunOptions {
     /// A run that applies what it plans.
     pub fn apply(trigger: RunTrigger) -> Self {
-        Self { trigger, mode: RunMode::Apply, first: false, progress: None, cancel: CancellationToken::new() }
+        Self {
+            trigger,
+            mode: RunMode::Apply,
+            first: false,
+            progress: None,
+            cancel: CancellationToken::new(),
+            keep: listed::KEPT,
+        }
     }
 
     /// A run that only plans.
@@ -114,57 +125,62 @@ struct Run<'e> {
 /// A user or group for which there is something to do.
 struct Item {
     planned: Planned,
-    /// What the walk saw of a user; `None` where both sides are read again first.
-    view: Option<View>,
+    /// What the walk saw and planned.
+    walked: Walked,
+    /// Operations that the walk planned.
+    operations: usize,
+}
+
+impl Item {
+    /// One of which both sides are read, whatever the walk planned.
+    fn unread(planned: Planned, operations: usize) -> Self {
+        Self { planned, walked: Walked::default(), operations }
+    }
+
+    /// The same, with both sides read again first.
+    fn read_again(self) -> Self {
+        Self { walked: Walked { view: None, ..self.walked }, ..self }
+    }
 }
 
 impl Engine {
-    /// Runs one pair whole. The report is stored with the run, too; an error ends it as failed.
+    /// Runs one pair whole. The report is stored with the run, also that of a run that fails; an error ends it as failed.
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
         tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
-        let work = AssertUnwindSafe(self.run_within(pair, id, options)).catch_unwind();
+        let mut report = Report::keeping(options.keep);
+        let work = AssertUnwindSafe(self.run_within(pair, id, options, &mut report)).catch_unwind();
         let outcome = work.await.unwrap_or(Err(WorkError::Bug));
         let now = self.clock.now();
         let took = now.duration_since(began);
-        match outcome {
-            Ok(mut report) => {
-                report.tell_once();
-                report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
-                let ended = if options.cancel.is_cancelled() {
-                    RunOutcome::Stopped
-                } else if report.has_problems() {
-                    RunOutcome::Problems
-                } else if report.held > 0 {
-                    RunOutcome::Held
-                } else {
-                    RunOutcome::Done
-                };
-                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                tracing::info!(
-                    %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
-                    accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
-                    raised = report.raised, unsupported = report.not_possible.len(), conflicts = report.conflicts.len(),
-                    errors = report.errors.len(), took_ms = report.took_ms, "full reconcile ended"
-                );
-                self.end_run(id, ended, report.stored(), now).await?;
-                self.note_run(pair, None);
-                Ok((id, report))
-            }
-            Err(error) => {
-                self.note_run(pair, Some(&error));
-                tracing::warn!(
-                    %pair, run = %id, class = error.class().as_str(), detail = %Personal(&error),
-                    "full reconcile failed"
-                );
-                let ended = RunOutcome::Failed { why: error.to_string() };
-                self.metrics.run_ended(pair, &ended, took.unsigned_abs());
-                // The reason matters more than that it could not be written.
-                let _ = self.end_run(id, ended, serde_json::Value::Null, now).await;
-                Err(error)
-            }
+        report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);
+        let ended = match &outcome {
+            Err(error) => RunOutcome::Failed { why: error.to_string(), class: Some(error.class()) },
+            Ok(()) if options.cancel.is_cancelled() => RunOutcome::Stopped,
+            Ok(()) if report.has_problems() => RunOutcome::Problems,
+            Ok(()) if report.held > 0 => RunOutcome::Held,
+            Ok(()) => RunOutcome::Done,
+        };
+        self.metrics.run_ended(pair, &ended, took.unsigned_abs());
+        self.note_run(pair, outcome.as_ref().err());
+        match &outcome {
+            Ok(()) => tracing::info!(
+                %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
+                accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
+                raised = report.raised, unsupported = report.not_possible.total(), conflicts = report.conflicts.total(),
+                errors = report.errors.total(), took_ms = report.took_ms, "full reconcile ended"
+            ),
+            Err(error) => tracing::warn!(
+                %pair, run = %id, class = error.class().as_str(), done = ?report.done, detail = %Personal(error),
+                "full reconcile failed"
+            ),
         }
+        let written = self.end_run(id, ended, report.stored(), now).await;
+        // The reason of a failure matters more than that it could not be written.
+        outcome?;
+        written?;
+        Ok((id, report))
     }
 
     /// Writes how a run ended; if the store refuses, [`Engine::end_left_runs`] writes it later.
@@ -194,7 +210,13 @@ impl Engine {
         }
     }
 
-    async fn run_within(&self, pair: &Pair, id: RunId, options: &RunOptions) -> Result<Report, WorkError> {
+    async fn run_within(
+        &self,
+        pair: &Pair,
+        id: RunId,
+        options: &RunOptions,
+        report: &mut Report,
+    ) -> Result<(), WorkError> {
         let connector = Arc::clone(self.connector(&pair.connector)?);
         let port = Arc::clone(self.target(&pair.target)?);
         let noted = |error: WorkError| {
@@ -202,7 +224,7 @@ impl Engine {
             error
         };
         let info = self.probe(&port).await.map_err(noted)?;
-        let run = Run {
+        let mut run = Run {
             engine: self,
             pair,
             connector: Arc::clone(&connector),
@@ -213,17 +235,18 @@ impl Engine {
             planned: IdSet::default(),
             in_order: Vec::new(),
             approved: HashMap::new(),
-            report: Report::default(),
+            report: std::mem::take(report),
         };
         let observed = Arc::clone(&run.port);
-        let mut report = run.go().await.map_err(noted)?;
-        report.not_possible.extend(observed.target.observed().into_iter().map(|note| note.text));
-        Ok(report)
+        let ended = run.go().await;
+        *report = run.report;
+        report.not_possible.extend_once(observed.target.observed().into_iter().map(|note| note.text));
+        ended.map_err(noted)
     }
 }
 
 impl Run<'_> {
-    async fn go(mut self) -> Result<Report, WorkError> {
+    async fn go(&mut self) -> Result<(), WorkError> {
         let engine = self.engine;
         let reading = async {
             tokio::try_join!(
@@ -233,7 +256,7 @@ impl Run<'_> {
         };
         // Nothing is written yet, so that reading may end anywhere.
         let Some(read) = self.options.cancel.run_until_cancelled(Box::pin(reading)).await else {
-            return Ok(self.report);
+            return Ok(());
         };
         let (mut source, mut target) = read?;
         self.confirm_links(&mut target).await?;
@@ -251,7 +274,7 @@ impl Run<'_> {
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
-        self.report.doubts.extend(target.not_all_members());
+        self.report.doubts.extend_once(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         self.confirm_memberships(&mut source, &target, &groups).await?;
@@ -259,20 +282,22 @@ impl Run<'_> {
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
-        self.report.unsupported = unsupported.cloned().collect();
+        self.report.unsupported = unsupported.cloned().collect::<Vec<_>>().into();
         self.tell_failed(&source).await?;
         let rules = self.gate(rules).await?;
         if self.options.mode == RunMode::DryRun {
-            return Ok(self.report);
+            return Ok(());
         }
-        self.apply("applying", items, &rules).await?;
-        if !leavers.is_empty() && !self.options.cancel.is_cancelled() {
+        let applied = self.apply("applying", items, &rules).await;
+        if applied.is_err() || self.options.cancel.is_cancelled() {
+            self.report.postpone(leavers.iter().map(|item| item.operations).sum());
+        } else if !leavers.is_empty() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
             self.apply("applying", leavers, &rules).await?;
         }
-        self.close(&source, &target).await?;
-        Ok(self.report)
+        applied?;
+        self.close(&source, &target).await
     }
 
     /// Reports who could not be read; their tasks go on by themselves.
@@ -282,8 +307,10 @@ impl Run<'_> {
                 "group {path}: the list of its members is incomplete: {why}. Its next full reconcile reads it again"
             )
         });
-        self.report.doubts.extend(doubts);
-        self.report.errors.extend(source.failed.iter().map(|(subject, why)| format!("{subject}: {why}")));
+        self.report.doubts.extend_once(doubts);
+        for (subject, why) in &source.failed {
+            self.report.errors.push_with(|| format!("{subject}: {why}"));
+        }
         if self.options.mode == RunMode::DryRun || source.failed.is_empty() {
             return Ok(());
         }
@@ -296,24 +323,32 @@ impl Run<'_> {
     /// Compares what is planned with the limits; kinds past theirs are held whole.
     async fn gate(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
-        let measure = self.engine.measure(self.pair).await?;
-        let mut planned: HashMap<Limited, u32> = HashMap::new();
-        for line in &self.report.lines {
-            if let Some(kind) = line.operation.limited() {
-                *planned.entry(kind).or_default() += 1;
-            }
+        let mut measure = self.engine.measure(self.pair).await?;
+        // The accounts that a first run links and creates are there when its limits matter.
+        let first = self.options.first;
+        if first {
+            let planned =
+                |verbs: [&str; 2]| verbs.iter().filter_map(|verb| self.report.planned.get(*verb)).sum::<u64>();
+            measure.active_accounts += planned(["create", "adopt"]);
+            measure.groups += planned(["create_group", "adopt_group"]);
         }
-        for (kind, planned) in planned {
+        let limit = |kind| plan::limit(kind, &self.connector.policy.safety, measure);
+        if first {
+            rules.limits = Limited::ALL.into_iter().map(|kind| (kind, limit(kind))).collect();
+        }
+        for (kind, planned) in std::mem::take(&mut self.report.limited) {
             let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
-            let limit = plan::limit(kind, &self.connector.policy.safety, measure);
+            let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
             self.report.gate.insert(kind, (planned, limit));
             if planned.saturating_add(done) > limit {
                 rules.hold.insert(kind);
-                self.report.held_kinds.push(kind);
+                self.report.hold(kind);
+                if self.options.mode == RunMode::DryRun {
+                    self.report.held += usize::try_from(planned).unwrap_or(usize::MAX);
+                }
             }
         }
-        self.report.held_kinds.sort();
         Ok(rules)
     }
 }

@@ -1,31 +1,59 @@
-//! What a run tells of itself.
+//! What a run reports: evidence, counts and findings. Bounded while it is collected, whatever the size of the realm.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::listed::{KEPT, Listed};
 use crate::{
-    engine::case::Worked,
-    model::{Limited, Operation, Subject},
+    engine::{
+        case::Worked,
+        ledger::{Fate, Tally},
+    },
+    model::{Action, HeldKind, Limited, Subject},
 };
-
-/// Operations in the list of a stored report at most; the counts are always whole.
-pub const LINES_KEPT: usize = 1_000;
 
 /// How often each thing was planned, or done.
 pub type Counts = BTreeMap<String, u64>;
 
-/// One operation of a plan, for `--list` and JSON.
+/// One operation of a plan, or of what was done, for `--list` and JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// Whose.
     pub subject: Subject,
     /// The operation.
-    pub operation: Operation,
+    pub operation: Action,
+    /// Why it is needed; `None` for what was done: its change has the cause.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+    /// Why it waits for approval, if it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<HeldKind>,
 }
 
-/// Evidence, counts and findings of one run on one pair.
+/// One operation that waits for approval after a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLine {
+    /// Whose.
+    pub subject: Subject,
+    /// The operation, in words.
+    pub what: String,
+    /// Why it waits.
+    pub why: HeldKind,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Subjects that were worked.
+    pub done: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+/// Evidence, counts and findings of one run on one pair. Counts are exact; of each list the first entries are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// Users read at the source.
     pub users: usize,
@@ -33,104 +61,229 @@ pub struct Report {
     pub groups: usize,
     /// Accounts read at the target.
     pub accounts: usize,
-    /// Why the reading may not be all, if so: nothing was removed then.
+    /// Why the read may be incomplete, if so: nothing was removed then.
     pub doubt: Option<String>,
     /// Users in scope.
     pub in_scope: usize,
-    /// What is planned, by verb (`adopt` included).
+    /// What is planned, by verb: links and what waits for approval included.
     pub planned: Counts,
     /// What was done, by verb; empty for a dry run.
     pub done: Counts,
-    /// Subjects in order.
+    /// What became of the planned operations; zero for a dry run.
+    pub tally: Tally,
+    /// Users in scope who are in sync.
     pub unchanged: usize,
     /// Accounts that are never changed.
     pub protected: usize,
-    /// Of each limited kind: planned, and the limit.
+    /// Of each limited kind: planned, and the hourly limit.
     pub gate: BTreeMap<Limited, (u32, u32)>,
-    /// Kinds that are held whole.
+    /// Kinds that are held as a whole.
     pub held_kinds: Vec<Limited>,
-    /// Operations that wait for a person.
+    /// Operations that wait for approval; in a dry run: that would.
     pub held: usize,
     /// Operations that an operator rejected: they are not done, and count towards no limit.
     #[serde(default)]
     pub rejected: usize,
     /// Links that do not stand after another server was confirmed, each with the reason; they are dropped.
     #[serde(default)]
-    pub dropped_links: Vec<String>,
+    pub dropped_links: Listed<String>,
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
-    /// What the target cannot do: why, and what a person can do.
-    pub not_possible: Vec<String>,
+    /// What the target does not support: why, and what to do.
+    pub not_possible: Listed<String>,
     /// Of these, what was found without asking the target. What it refused is kept by the store.
     #[serde(default)]
-    pub unsupported: Vec<String>,
-    /// Two candidates: a person has to decide.
-    pub conflicts: Vec<String>,
-    /// What is not believed, and so not done.
-    pub doubts: Vec<String>,
+    pub unsupported: Listed<String>,
+    /// Two candidates: an operator has to decide.
+    pub conflicts: Listed<String>,
+    /// What is not confirmed, and so not done.
+    pub doubts: Listed<String>,
     /// Memberships that stay because their group gives access to the product: why, and how many.
     #[serde(default)]
     pub kept: BTreeMap<String, usize>,
     /// What was planned again although it was done last time.
-    #[serde(default)]
-    pub repeated: Vec<String>,
+    pub repeated: Listed<String>,
     /// Subjects that failed, and why; their tasks go on.
-    pub errors: Vec<String>,
-    /// The operations, as far as they are kept.
-    pub lines: Vec<Line>,
+    pub errors: Listed<String>,
+    /// The planned operations.
+    pub lines: Listed<Line>,
+    /// The operations that were done.
+    pub did: Listed<Line>,
+    /// The operations that wait for approval after the run.
+    pub waiting: Listed<HeldLine>,
+    /// How far it is, while it is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
     /// How long it took; milliseconds.
     pub took_ms: i64,
+    /// Planned operations of each limited kind, but for those that wait for approval anyway.
+    #[serde(skip)]
+    pub(crate) limited: BTreeMap<Limited, u32>,
 }
 
 impl Report {
-    /// Whether a person should look at it.
-    pub fn has_problems(&self) -> bool {
-        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
-        self.doubt.is_some() || troubles.iter().any(|texts| !texts.is_empty())
+    /// An empty report that keeps the first `keep` entries of each list.
+    pub(super) fn keeping(keep: usize) -> Self {
+        Self {
+            not_possible: Listed::keeping(keep),
+            conflicts: Listed::keeping(keep),
+            doubts: Listed::keeping(keep),
+            repeated: Listed::keeping(keep),
+            errors: Listed::keeping(keep),
+            lines: Listed::keeping(keep),
+            did: Listed::keeping(keep),
+            waiting: Listed::keeping(keep),
+            ..Self::default()
+        }
     }
 
-    /// Operations that are planned, adoptions included.
+    /// Whether an operator should see it.
+    pub fn has_problems(&self) -> bool {
+        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
+        self.doubt.is_some() || troubles.iter().any(|list| list.total() > 0)
+    }
+
+    /// Operations that are planned, links included.
     pub fn planned_total(&self) -> u64 {
         self.planned.values().sum()
     }
 
-    pub(super) fn plan(&mut self, subject: &Subject, operation: &Operation) {
+    /// Operations that were done, links included.
+    pub fn done_total(&self) -> u64 {
+        self.done.values().sum()
+    }
+
+    /// Adds an operation to the plan; `held`: it waits for approval whatever the limits are.
+    pub(super) fn plan(
+        &mut self,
+        subject: &Subject,
+        operation: Action,
+        held: Option<HeldKind>,
+        cause: impl FnOnce() -> String,
+    ) {
         *self.planned.entry(operation.verb().to_owned()).or_default() += 1;
-        self.lines.push(Line { subject: subject.clone(), operation: operation.clone() });
+        let limited = operation.operation().and_then(crate::model::Operation::limited);
+        if let (Some(kind), None) = (limited, held) {
+            *self.limited.entry(kind).or_default() += 1;
+        }
+        self.lines.push_with(|| Line { subject: subject.clone(), operation, cause: Some(cause()), held });
     }
 
-    /// What working one subject came to.
-    pub(super) fn add(&mut self, worked: Worked) {
-        for operation in &worked.done {
-            Self::count(&mut self.done, operation.verb(), 1);
+    /// Notes in the plan that a limited kind is held as a whole.
+    pub(super) fn hold(&mut self, limited: Limited) {
+        self.held_kinds.push(limited);
+        let of_kind =
+            |line: &&mut Line| line.operation.operation().and_then(crate::model::Operation::limited) == Some(limited);
+        for line in self.lines.kept_mut().iter_mut().filter(of_kind) {
+            line.held.get_or_insert(HeldKind::Gate(limited));
         }
-        Self::count(&mut self.done, "adopt", u64::from(worked.adopted));
-        Self::count(&mut self.done, "drop_link", u64::from(worked.dropped));
-        self.held += worked.held;
+    }
+
+    /// Adds what working one subject came to, of whose operations `planned` were planned by the walk; `failed`: an error
+    /// ended it.
+    pub(super) fn add(&mut self, subject: &Subject, worked: Worked, planned: usize, failed: bool) {
+        let done = worked.done.into_iter().map(Action::Write);
+        for operation in worked.linked.into_iter().chain(done) {
+            *self.done.entry(operation.verb().to_owned()).or_default() += 1;
+            self.did.push_with(|| Line { subject: subject.clone(), operation, cause: None, held: None });
+        }
+        self.held += worked.held.len();
+        for item in worked.held {
+            self.waiting.push_with(|| HeldLine { subject: subject.clone(), what: item.what, why: item.kind });
+        }
         self.raised += usize::from(worked.later);
-        self.not_possible.extend(worked.findings.not_possible);
-        self.doubts.extend(worked.findings.doubts);
-        self.repeated.extend(worked.findings.repeated);
-    }
-
-    pub(super) fn count(counts: &mut Counts, verb: &str, more: u64) {
-        if more > 0 {
-            *counts.entry(verb.to_owned()).or_default() += more;
+        self.not_possible.extend_once(worked.findings.not_possible);
+        self.doubts.extend_once(worked.findings.doubts);
+        self.repeated.extend_once(worked.findings.repeated);
+        self.conflicts.extend_once(worked.conflict);
+        let tally = worked.ledger.tally();
+        self.tally.merge(tally);
+        if subject.as_user().is_none() {
+            // A run works groups without a plan of its own, as users are planned on what they come to.
+            for (operation, fate) in worked.ledger.entries() {
+                let held = (fate == Fate::Held).then_some(HeldKind::Adoption);
+                self.plan(subject, operation.clone(), held, || "the group in Keycloak".to_owned());
+            }
         }
+        // Ended before it was planned anew, or planned anew on other groups.
+        let planned = u64::try_from(planned).unwrap_or(u64::MAX);
+        self.tally.add(if failed { Fate::Failed } else { Fate::Obsolete }, planned.saturating_sub(tally.planned));
     }
 
-    /// What walk and work both found is told once.
-    pub(super) fn tell_once(&mut self) {
-        for told in [&mut self.not_possible, &mut self.conflicts, &mut self.doubts, &mut self.repeated] {
-            let mut seen = HashSet::new();
-            told.retain(|text| seen.insert(text.clone()));
-        }
+    /// Notes planned operations that are left to their subject's task, or to the next run.
+    pub(super) fn postpone(&mut self, planned: usize) {
+        self.tally.add(Fate::Postponed, u64::try_from(planned).unwrap_or(u64::MAX));
     }
 
-    /// The report as it is stored: with as many lines as are kept.
+    /// The report as it is stored.
     pub fn stored(&self) -> serde_json::Value {
+        self.stored_with(KEPT)
+    }
+
+    /// The report as it is stored while the run is under way: counts only.
+    pub(super) fn stored_under_way(&self, done: usize, of: usize) -> serde_json::Value {
+        Self { reached: Some(Reached { done, of }), ..self.counts() }.stored_with(0)
+    }
+
+    /// The report without its lists.
+    fn counts(&self) -> Self {
+        let mut counts = Self {
+            doubt: self.doubt.clone(),
+            planned: self.planned.clone(),
+            done: self.done.clone(),
+            gate: self.gate.clone(),
+            held_kinds: self.held_kinds.clone(),
+            ..Self::default()
+        };
+        (counts.users, counts.groups, counts.accounts) = (self.users, self.groups, self.accounts);
+        (counts.in_scope, counts.unchanged, counts.protected) = (self.in_scope, self.unchanged, self.protected);
+        (counts.held, counts.raised, counts.tally) = (self.held, self.raised, self.tally);
+        counts
+    }
+
+    fn stored_with(&self, keep: usize) -> serde_json::Value {
         let mut kept = self.clone();
-        kept.lines.truncate(LINES_KEPT);
+        let texts =
+            [&mut kept.not_possible, &mut kept.conflicts, &mut kept.doubts, &mut kept.repeated, &mut kept.errors];
+        texts.into_iter().for_each(|list| list.truncate(keep));
+        kept.lines.truncate(keep);
+        kept.did.truncate(keep);
+        kept.waiting.truncate(keep);
         serde_json::to_value(kept).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Operation;
+
+    #[test]
+    fn the_report_of_a_huge_run_is_bounded_and_its_counts_are_exact() {
+        let mut report = Report::default();
+        for number in 0..100_000_u32 {
+            let subject = Subject::user(number.to_string());
+            let create = Operation::CreateGroup { name: number.to_string() };
+            report.plan(&subject, create.clone().into(), None, || "the group in Keycloak".to_owned());
+            report.not_possible.push_once(format!("group {}: no", number % 7));
+            report.errors.push(format!("{subject}: refused"));
+            let worked = Worked { done: vec![create], ..Worked::default() };
+            report.add(&subject, worked, 1, false);
+        }
+        assert_eq!((report.planned_total(), report.done_total()), (100_000, 100_000));
+        assert_eq!((report.errors.total(), report.not_possible.total()), (100_000, 7));
+        assert_eq!((report.lines.len(), report.did.len(), report.errors.len()), (KEPT, KEPT, KEPT));
+        let text = report.stored().to_string();
+        assert!(text.len() < 1_000_000, "{}", text.len());
+        let read: Report = serde_json::from_str(&text).expect("read");
+        assert_eq!((read.errors.total(), read.lines.len()), (100_000, KEPT));
+        assert!(report.stored_under_way(500, 1_000).to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn a_report_that_was_stored_before_lists_had_totals_is_read() {
+        let old = serde_json::json!({ "users": 2, "done": { "create": 1 }, "conflicts": ["two"], "lines": [] });
+        let read: Report = serde_json::from_value(old).expect("read");
+        assert_eq!((read.users, read.conflicts.total(), read.done_total()), (2, 1, 1));
     }
 }

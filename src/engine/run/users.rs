@@ -5,18 +5,20 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 use super::{
-    Item, Report, Run,
-    report::LINES_KEPT,
+    Item, Run,
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
     engine::{
         error::WorkError,
+        ledger::actions,
         missing::missing_account,
         send::held_item,
-        user::{View, adoption, fingerprint_of},
+        user::{View, Walked, adoption, fingerprint_of},
     },
-    model::{Account, AdoptRule, HeldKind, IdSet, Link, NewHeldItem, Operation, RunMode, Subject, UserId},
+    model::{
+        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, NewHeldItem, Operation, RunMode, Subject, UserId,
+    },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
@@ -29,8 +31,28 @@ const IDS_AT_ONCE: usize = 99;
 enum Verdict {
     InOrder,
     Nothing,
-    FromWalk(Box<View>),
-    LookAgain,
+    FromWalk(Box<View>, usize),
+    /// What was planned, to be accounted for when both sides were read again.
+    LookAgain(Vec<Action>),
+}
+
+impl Verdict {
+    /// The subject as it is to be worked, if it is.
+    fn item(self, planned: Planned, presence: &Presence) -> Option<Item> {
+        match self {
+            Self::InOrder | Self::Nothing => None,
+            Self::FromWalk(view, operations) => {
+                let walked = Walked { view: Some(*view), ..Walked::default() };
+                Some(Item { planned, walked, operations })
+            }
+            Self::LookAgain(expected) => {
+                let operations = expected.len();
+                let fingerprint = fingerprint_of(presence);
+                let walked = Walked { view: None, expected, fingerprint };
+                Some(Item { planned, walked, operations })
+            }
+        }
+    }
 }
 
 impl Run<'_> {
@@ -66,12 +88,11 @@ impl Run<'_> {
             // Whether an account is back is for the work on its user to say.
             let reads_again = linked.is_none() && has_dropped;
             match verdict {
-                Verdict::FromWalk(_) if reads_again => items.push(Item { planned, view: None }),
-                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item { planned, view: None }),
+                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item::unread(planned, 0)),
+                Verdict::FromWalk(_, operations) if reads_again => items.push(Item::unread(planned, operations)),
+                Verdict::LookAgain(expected) if reads_again => items.push(Item::unread(planned, expected.len())),
                 Verdict::InOrder => self.in_order.push(planned),
-                Verdict::Nothing => {}
-                Verdict::FromWalk(view) => items.push(Item { planned, view: Some(*view) }),
-                Verdict::LookAgain => items.push(Item { planned, view: None }),
+                verdict => items.extend(verdict.item(planned, &presence)),
             }
             // Put back, as it is read again later and a copy of each would cost as much as deciding.
             if let Presence::Present(user) = presence {
@@ -104,7 +125,6 @@ impl Run<'_> {
             Planned { subject, look: target.look, account }
         };
         if !incomplete {
-            self.report.unchanged += inactive.len();
             self.in_order.extend(inactive.into_iter().map(planned));
         }
         let gone = self.gone_by_search(&active, source).await?;
@@ -137,10 +157,8 @@ impl Run<'_> {
             let planned = planned(&link);
             match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
                 Verdict::InOrder => self.in_order.push(planned),
-                Verdict::Nothing => {}
-                Verdict::FromWalk(_) | Verdict::LookAgain => {
-                    items.push(Item { planned, view: None });
-                }
+                // Who is gone is read once more before anything is sent.
+                verdict => items.extend(verdict.item(planned, &presence).map(Item::read_again)),
             }
         }
         self.tell_left(&left);
@@ -182,9 +200,8 @@ impl Run<'_> {
         let left_as_is = |who: &str| {
             format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
         };
-        self.report.doubts.extend(left.iter().take(LINES_KEPT).map(|name| left_as_is(name)));
-        if left.len() > LINES_KEPT {
-            self.report.doubts.push(left_as_is(&format!("{} more users", left.len() - LINES_KEPT)));
+        for name in left {
+            self.report.doubts.push_with(|| left_as_is(name));
         }
     }
 
@@ -211,11 +228,12 @@ impl Run<'_> {
         if let Some(order) = order.filter(|order| order.ended.is_none()) {
             // Whoever claims the user carries it out.
             let account = order.account.as_ref().and_then(|account| target.accounts.get(account));
-            if let (RunMode::DryRun, Some(account)) = (self.options.mode, account) {
-                Report::count(&mut self.report.planned, "adopt", 1);
+            if let (RunMode::DryRun, Some(account), Presence::Present(user)) = (self.options.mode, account, presence) {
+                let adopt = Action::adopt(user, account);
+                self.report.plan(subject, adopt, None, || "an operator ordered this link".to_owned());
                 self.plan_adopted(presence, subject, account, target, groups);
             }
-            return Verdict::LookAgain;
+            return Verdict::LookAgain(Vec::new());
         }
         let account = link.and_then(|link| target.accounts.get(&link.account));
         let capabilities = &self.info.capabilities;
@@ -225,12 +243,13 @@ impl Run<'_> {
                 "{login}: the target has several accounts of this login, so none of them is taken. Delete or rename all but one \
                  there."
             ));
-            return if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain };
+            let dry = self.options.mode == RunMode::DryRun;
+            return if dry { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) };
         }
         let holder = wanted.map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
-        let decision = plan::decide(&Situation {
+        let situation = Situation {
             pair: self.pair,
             capabilities,
             presence,
@@ -244,47 +263,65 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
-        });
+        };
+        let mut decision = plan::decide(&situation);
         let view = || View {
             presence: presence.clone(),
             account: account.cloned(),
             holder: holder.clone(),
             walked: Some(target.began),
         };
+        let user = match presence {
+            Presence::Present(user) => Some(user),
+            Presence::Gone => None,
+        };
         let report = &mut self.report;
-        match decision {
-            Decision::Plan(mut planned) => {
-                let known = forgo_impossible(&mut planned, target, presence, subject);
+        let mut decided = Decided::default();
+        match &mut decision {
+            Decision::Plan(planned) => {
+                let known = forgo_impossible(planned, target, presence, subject);
                 planned.findings.not_possible.extend(known);
-                let decided = forgo_rejected(&mut planned, target, subject);
+                decided = forgo_rejected(planned, target, subject);
                 report.rejected += decided.rejected;
                 for operation in &planned.operations {
-                    report.plan(subject, operation);
                     if let Some(kind) = operation.limited()
                         && target.is_approved(subject, &held_item(HeldKind::Gate(kind), operation))
                     {
                         *self.approved.entry(kind).or_default() += 1;
                     }
                 }
-                Report::count(&mut report.planned, "join", planned.joins_after_create.len() as u64);
-                report.held += if self.options.mode == RunMode::DryRun { planned.holds.len() } else { 0 };
+            }
+            Decision::Adopt(account) if target.is_rejected(subject, &adoption(account)) => {
+                report.rejected += 1;
+                return Verdict::InOrder;
+            }
+            _ => {}
+        }
+        let actions = actions(&decision, user);
+        for action in &actions {
+            let held = held_for(action, &decision);
+            report.plan(subject, action.clone(), held, || plan::cause(action, &situation));
+            report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
+        }
+        match decision {
+            Decision::Plan(planned) => {
                 if planned.findings.protected.is_some() {
                     report.protected += 1;
                 }
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
-                report.not_possible.append(&mut planned.findings.not_possible);
-                report.doubts.append(&mut planned.findings.doubts);
                 let conclusive =
                     planned.findings.doubts.is_empty() && account.is_none_or(|account| account.groups.is_some());
-                for why in std::mem::take(&mut planned.findings.kept) {
+                report.not_possible.extend_once(planned.findings.not_possible);
+                report.doubts.extend_once(planned.findings.doubts);
+                for why in planned.findings.kept {
                     *report.kept.entry(why).or_default() += 1;
                 }
-                if let Some(afterwards) = planned.afterwards.take() {
+                if let Some(afterwards) = planned.afterwards {
                     match *afterwards {
-                        Decision::Conflict(text) => report.conflicts.push(text),
+                        Decision::Conflict(text) => report.conflicts.push_once(text),
                         _ => self.model_entangled(presence, link, subject),
                     }
-                    return Verdict::LookAgain;
+                    return Verdict::LookAgain(actions);
                 }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
@@ -295,11 +332,12 @@ impl Run<'_> {
                         || link.deactivated_by_us && account.is_some_and(|account| account.active)
                 }) && self.options.mode == RunMode::Apply;
                 if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
-                    return Verdict::LookAgain;
+                    return Verdict::LookAgain(Vec::new());
                 }
                 if nothing {
-                    report.unchanged +=
-                        usize::from(!told && planned.findings.protected.is_none() && decided.rejected == 0);
+                    let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
+                    let quiet = !told && planned.findings.protected.is_none() && decided.rejected == 0;
+                    report.unchanged += usize::from(in_scope && quiet);
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
@@ -310,40 +348,37 @@ impl Run<'_> {
                 };
                 let again = planned.operations.iter().any(unseen);
                 if removes || again || !planned.missing_groups.is_empty() {
-                    Verdict::LookAgain
+                    Verdict::LookAgain(actions)
                 } else {
-                    Verdict::FromWalk(Box::new(view()))
+                    Verdict::FromWalk(Box::new(view()), actions.len())
                 }
-            }
-            Decision::Adopt(account) if target.is_rejected(subject, &adoption(&account)) => {
-                report.rejected += 1;
-                Verdict::InOrder
             }
             Decision::Adopt(account) => {
-                Report::count(&mut report.planned, "adopt", 1);
-                if self.options.mode == RunMode::DryRun {
-                    self.plan_adopted(presence, subject, &account, target, groups);
-                }
-                Verdict::FromWalk(Box::new(view()))
+                let verdict = Verdict::FromWalk(Box::new(view()), actions.len());
+                self.plan_adopted(presence, subject, &account, target, groups);
+                verdict
             }
             Decision::Conflict(text) => {
-                report.conflicts.push(text);
-                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain }
+                report.conflicts.push_once(text);
+                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) }
             }
             Decision::Missing | Decision::DropLink => {
                 if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
-                    report.doubts.push(missing_account(&link.name, link.missing_since.unwrap_or(target.began)));
+                    let text = missing_account(&link.name, link.missing_since.unwrap_or(target.began));
+                    report.doubts.push_once(text);
                 }
-                Verdict::LookAgain
+                Verdict::LookAgain(Vec::new())
             }
             Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
-                self.model_entangled(presence, link, subject);
-                Verdict::LookAgain
+                if actions.is_empty() {
+                    self.model_entangled(presence, link, subject);
+                }
+                Verdict::LookAgain(actions)
             }
         }
     }
 
-    /// What follows from adopting an account, for a dry run.
+    /// Plans what follows from adopting an account.
     fn plan_adopted(
         &mut self,
         presence: &Presence,
@@ -354,7 +389,7 @@ impl Run<'_> {
     ) {
         let Some(user) = subject.as_user() else { return };
         let link = Link { adopted: true, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
-        let planned = plan::decide(&Situation {
+        let situation = Situation {
             pair: self.pair,
             capabilities: &self.info.capabilities,
             presence,
@@ -368,18 +403,19 @@ impl Run<'_> {
             wanted_by_other: false,
             in_ring: false,
             own_login: &self.info.signed_in_as,
-        });
-        if let Decision::Plan(planned) = planned {
-            for operation in &planned.operations {
-                self.report.plan(subject, operation);
-            }
-            self.report.held += planned.holds.len();
-            if planned.groups_unread {
-                self.report.doubts.push(format!(
-                    "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
-                    account.name
-                ));
-            }
+        };
+        let decision = plan::decide(&situation);
+        for action in actions(&decision, None) {
+            let held = held_for(&action, &decision);
+            let cause = plan::cause(&action, &situation);
+            self.report.plan(subject, action, held, || cause);
+            self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
+        }
+        if matches!(&decision, Decision::Plan(planned) if planned.groups_unread) {
+            self.report.doubts.push_once(format!(
+                "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
+                account.name
+            ));
         }
     }
 
@@ -390,15 +426,30 @@ impl Run<'_> {
         match link {
             Some(link) if link.name != login => {
                 let (account, name) = (link.account.clone(), link.name.clone());
-                self.report.plan(subject, &Operation::RenameUser { account, name, to: login });
+                let rename = Operation::RenameUser { account, name, to: login };
+                self.report.plan(subject, rename.into(), None, || "its login in Keycloak differs".to_owned());
             }
             Some(_) => {}
-            None => Report::count(&mut self.report.planned, "relink", 1),
+            None => {
+                let cause = || "the former user of this login was deleted".to_owned();
+                self.report.plan(subject, Action::relink(user, None), None, cause);
+            }
         }
     }
 }
 
+/// Why an action waits for approval, whatever the limits are, if it does.
+fn held_for(action: &Action, decision: &Decision) -> Option<HeldKind> {
+    let Decision::Plan(planned) = decision else { return None };
+    let holds = planned.holds.iter().find(|hold| match &hold.then {
+        Then::Do(operation) => action.operation() == Some(operation),
+        Then::Adopt(_) => matches!(action, Action::Link(Linking::AdoptUser { .. })),
+    });
+    holds.map(|hold| hold.kind)
+}
+
 /// What operators decided about a plan.
+#[derive(Clone, Copy, Default)]
 struct Decided {
     /// Rejected operations that were taken out of it.
     rejected: usize,

@@ -269,6 +269,14 @@ impl RealmHandle {
         made.ok().flatten().map(|id| id.to_string()).unwrap_or_default()
     }
 
+    /// Deletes a client with its service account, without any event.
+    pub fn delete_client(&self, client_id: &str) -> Result<(), Refused> {
+        self.quietly(|tx| {
+            let id = tx.realm.clients.get(client_id).map(|client| Arc::clone(&client.id));
+            id.map_or(Ok(()), |id| tx.delete_client(&id))
+        })
+    }
+
     /// Gives a service account other `realm-management` roles; tokens given before keep the old ones.
     pub fn set_client_roles(&self, client_id: &str, roles: &[&str]) {
         let secret = self.cell.versions.read(None, |realm| {

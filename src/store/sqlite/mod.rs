@@ -518,6 +518,15 @@ impl Store for SqliteStore {
         job!(self, [connector, identity], |tx| tx.pin_source(&connector, &identity))
     }
 
+    async fn repin_source(
+        &self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [connector, identity], |tx| tx.repin_source(&connector, &identity, now))
+    }
+
     async fn pin_target(
         &self,
         target: &TargetName,

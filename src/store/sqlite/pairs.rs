@@ -89,6 +89,24 @@ impl Tx {
         Ok(pinned.unwrap_or_else(|| identity.clone()))
     }
 
+    pub(super) async fn repin_source(
+        &mut self,
+        connector: &ConnectorName,
+        identity: &SourceIdentity,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let no = self.connector(connector).await?;
+        sqlx::query("UPDATE connector SET service_account = ?2 WHERE no = ?1 AND issuer = ?3")
+            .bind(no)
+            .bind(identity.service_account.as_str())
+            .bind(identity.issuer.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        let account = &identity.service_account;
+        let text = format!("connector {connector}: same realm, its service account was recreated ({account})");
+        self.audit("usersync", &text, now).await
+    }
+
     pub(super) async fn pin_target(
         &mut self,
         target: &TargetName,

@@ -223,15 +223,17 @@ fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
         ),
         (
             |facts| {
-                facts.last_run =
-                    Some(run(RunOutcome::Failed { why: "jira answers 500".to_owned() }, &Report::default()));
+                facts.last_run = Some(run(
+                    RunOutcome::Failed { why: "jira answers 500".to_owned(), class: None },
+                    &Report::default(),
+                ));
             },
             "Out of sync: the last full reconcile failed.",
             Exit::Problems,
         ),
         (
             |facts| {
-                let report = Report { doubts: vec!["a group".to_owned()], ..Report::default() };
+                let report = Report { doubts: vec!["a group".to_owned()].into(), ..Report::default() };
                 facts.last_run = Some(run(RunOutcome::Problems, &report));
             },
             "Out of sync: the last full reconcile met problems.",
