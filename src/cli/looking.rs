@@ -20,8 +20,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
+        StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -62,6 +62,7 @@ macro_rules! looking {
 looking! {
     read {
         fn events(&self, filter: &EventFilter) -> Vec<EventRecord>;
+        fn overdue(&self, pair: &Pair, before: Timestamp) -> Overdue;
         fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> Option<Timestamp>;
         fn holder(&self, token: Token, account: &AccountId, name: &str) -> Holder;
         fn still_held(&self, token: Token) -> bool;

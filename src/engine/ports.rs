@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
@@ -49,6 +52,8 @@ pub struct TargetPort {
     pub parallel: usize,
     pub(super) breaker: Breaker,
     info: Mutex<Option<Arc<TargetInfo>>>,
+    /// Whether its workers found nothing to do when they asked last.
+    idle: AtomicBool,
     /// Kinds of removal, by verb, that were read back and had taken effect.
     verified: Mutex<HashSet<&'static str>>,
 }
@@ -69,8 +74,18 @@ impl TargetPort {
             parallel: 8,
             breaker: Breaker::default(),
             info: Mutex::new(None),
+            idle: AtomicBool::new(false),
             verified: Mutex::default(),
         }
+    }
+
+    /// Whether its workers found nothing to do when they asked last.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Relaxed);
     }
 
     /// Whether removals of this kind are known to take effect.

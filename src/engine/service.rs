@@ -20,7 +20,7 @@ use super::{
     run::RunOptions,
 };
 use crate::{
-    model::{ConnectorName, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName},
+    model::{About, ConditionCode, ConnectorName, FirstRun, Pair, RunMode, RunOutcome, RunTrigger, TargetName, count},
     store::{Claimed, PairState, StoreError},
 };
 
@@ -228,6 +228,7 @@ impl Shared {
             };
             match self.claim(&port, &ready).await {
                 Ok(Some(claim)) => {
+                    port.set_idle(false);
                     let shared = Arc::clone(&self);
                     working.spawn(async move {
                         let worked = AssertUnwindSafe(shared.engine.work(claim)).catch_unwind().await;
@@ -240,6 +241,7 @@ impl Shared {
                 }
                 Ok(None) => {
                     drop(place);
+                    port.set_idle(true);
                     // Its breaker may close by a call that was under way, and nobody tells that.
                     let wait = if kept_away { LOOK_AT_BREAKERS } else { self.until_due(&port, &ready).await };
                     tokio::select! {
@@ -465,12 +467,38 @@ impl Shared {
                 }
                 let next = self.next_after(&pair, now).map(|(due, _)| due);
                 self.engine.metrics.next_run(&pair.connector, next);
+                if let Err(error) = self.note_overdue(&pair, now).await {
+                    tracing::error!(%pair, "the store cannot be read: {error}");
+                }
             }
             if let Err(error) = approvals.write(self.engine.store.as_ref()).await {
                 tracing::error!("the store cannot be read: {error}");
             }
             self.sleep(GAUGED_EVERY).await;
         }
+    }
+
+    /// Reports tasks that nobody works though they are due.
+    async fn note_overdue(&self, pair: &Pair, now: Timestamp) -> Result<(), StoreError> {
+        let longest = self.engine.times.overdue;
+        let overdue = self.engine.store.overdue(pair, now - longest).await?;
+        let ready = self.around.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
+        let idle = ready && self.engine.target(&pair.target).is_ok_and(|port| port.is_idle());
+        let mut stuck = overdue.claimed;
+        stuck.extend(overdue.unclaimed.into_iter().filter(|_| idle));
+        let (about, code) = (About::Pair(pair.clone()), ConditionCode::TasksOverdue);
+        match stuck.first() {
+            None => self.engine.conditions().clear(&about, code),
+            Some(first) => {
+                let tasks = count(u64::try_from(stuck.len()).unwrap_or(u64::MAX), "task", "tasks");
+                let text = format!(
+                    "{tasks} due for more than {longest:#}, and nobody works on them; the first is that of {first}. This is a \
+                     defect of usersync: restart it, and report it with the log"
+                );
+                self.engine.conditions().raise(&about, code, &text, now);
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is older than it is to be kept, in small steps.

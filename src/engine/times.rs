@@ -37,6 +37,8 @@ pub struct EngineTimes {
     pub contact: SignedDuration,
     /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
     pub read_back: Vec<SignedDuration>,
+    /// How long a due task may wait while workers are idle, or be claimed, before it is reported as a defect.
+    pub overdue: SignedDuration,
     /// After a run that failed.
     pub after_failure: SignedDuration,
 }
@@ -58,6 +60,7 @@ impl Default for EngineTimes {
             refused: SignedDuration::from_secs(30),
             contact: SignedDuration::from_mins(1),
             read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
+            overdue: SignedDuration::from_mins(5),
             after_failure: SignedDuration::from_secs(30),
         }
     }
@@ -82,6 +85,7 @@ impl EngineTimes {
             refused: SignedDuration::from_millis(300),
             contact: SignedDuration::from_mins(1),
             read_back: vec![short],
+            overdue: SignedDuration::from_secs(2),
             after_failure: SignedDuration::from_millis(300),
         }
     }

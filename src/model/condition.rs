@@ -102,6 +102,8 @@ pub enum ConditionCode {
     Unreachable,
     /// The last full reconcile, or the plan of the first one, failed.
     RunFailed,
+    /// Tasks are due for long, and nobody works them: a defect of usersync.
+    TasksOverdue,
 }
 
 impl ConditionCode {
@@ -114,6 +116,7 @@ impl ConditionCode {
             Self::OtherIdentity => "other_identity",
             Self::Unreachable => "unreachable",
             Self::RunFailed => "run_failed",
+            Self::TasksOverdue => "tasks_overdue",
         }
     }
 }
@@ -143,6 +146,7 @@ impl Condition {
             ConditionCode::OtherIdentity => format!("{about} is another server or realm than before"),
             ConditionCode::Unreachable => format!("{about} does not answer"),
             ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
+            ConditionCode::TasksOverdue => format!("{about}: tasks are due, but nobody works them"),
         }
     }
 }
@@ -160,6 +164,7 @@ mod tests {
             ConditionCode::OtherIdentity,
             ConditionCode::Unreachable,
             ConditionCode::RunFailed,
+            ConditionCode::TasksOverdue,
         ] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }

@@ -369,6 +369,15 @@ pub struct PairRecord {
     pub since: Timestamp,
 }
 
+/// Tasks that nobody has worked for long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// Claimed for longer, by whoever holds the claim.
+    pub claimed: Vec<Subject>,
+    /// Due for longer, and not claimed.
+    pub unclaimed: Vec<Subject>,
+}
+
 /// Something that a person asked for; a running server finds it at once. [8]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -603,6 +612,9 @@ pub trait Store: Send + Sync {
         connectors: &[ConnectorName],
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>>;
+
+    /// Tasks of a pair that nobody has worked since `before`, though they are due: a hundred of each kind at most.
+    async fn overdue(&self, pair: &Pair, before: Timestamp) -> StoreResult<Overdue>;
 
     /// When the next task of this target falls due, so that a worker knows how long to sleep.
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;

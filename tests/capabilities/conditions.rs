@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     engine::EngineTimes,
     model::{
-        About, Account, AccountId, Condition, ConditionCode, FirstRun, Operation, TargetGroup, TargetGroupId,
-        TargetName,
+        About, Account, AccountId, Cause, Condition, ConditionCode, FirstRun, Operation, Priority, Subject,
+        TargetGroup, TargetGroupId, TargetName,
     },
     sandbox::{
         Fault,
@@ -132,4 +132,28 @@ async fn a_part_of_the_service_that_panics_is_reported() {
     let house = house.build().await.expect("the house stands");
     let why = tokio::time::timeout(Duration::from_secs(20), house.died()).await.expect("it is noticed");
     assert!(why.starts_with("the contact to target broken panicked"), "{why}");
+}
+
+#[tokio::test]
+async fn a_due_task_that_nobody_works_is_reported_until_it_is_worked() {
+    let times = EngineTimes { overdue: SignedDuration::from_millis(300), ..EngineTimes::hasty() };
+    let w = world_with(HouseOptions { times, ..options() }).await;
+    let (store, pair) = (&w.house.store, House::pair());
+    let about = About::Pair(pair.clone());
+    // Nobody else claims while the connector is paused; so the claim stays without an owner, as a defect would leave it.
+    store.set_paused(&pair.connector, true, "ann", Timestamp::now()).await.expect("paused");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let subject = Subject::user(w.id("staff1").as_str());
+    let cause = Cause::Other { what: "a test".to_owned() };
+    store.raise(&pair, &[subject], Priority::Event, &cause, Timestamp::now()).await.expect("raised");
+    let claim = store.claim(&pair.target, std::slice::from_ref(&pair.connector), Timestamp::now()).await;
+    let claim = claim.expect("the store answers").expect("the task is due");
+    store.set_paused(&pair.connector, false, "ann", Timestamp::now()).await.expect("resumed");
+    let overdue = |all: &[Condition]| has(all, &about, ConditionCode::TasksOverdue);
+    let found = until(&w.house, "a task is overdue", overdue).await;
+    assert!(found[0].text.contains("nobody works on"), "{found:?}");
+
+    store.abandon(claim.token, Timestamp::now());
+    until(&w.house, "the task is worked", <[Condition]>::is_empty).await;
+    w.settled().await;
 }

@@ -19,8 +19,8 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
+        StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -236,6 +236,10 @@ impl Store for WatchedStore {
             None => self.shared.world().say("    there is none"),
         }
         Ok(claimed)
+    }
+
+    async fn overdue(&self, pair: &Pair, before: Timestamp) -> StoreResult<Overdue> {
+        self.quietly(self.inner.overdue(pair, before)).await
     }
 
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>> {

@@ -163,7 +163,7 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
             Exit::Unreachable
         }
         ConditionCode::OtherIdentity => Exit::Held,
-        ConditionCode::NotWritable | ConditionCode::RunFailed => Exit::Problems,
+        ConditionCode::NotWritable | ConditionCode::RunFailed | ConditionCode::TasksOverdue => Exit::Problems,
     }
 }
 
@@ -180,6 +180,8 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.",
         ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => " The server tries again by itself.",
         ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync",
+        // Its text says what to do.
+        ConditionCode::TasksOverdue => "",
         ConditionCode::OtherIdentity | ConditionCode::NotWritable => "",
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())

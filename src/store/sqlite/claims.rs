@@ -152,6 +152,7 @@ impl Tx {
             caused_at,
             accounts: link.iter().map(|link| link.account.clone()).collect(),
             began: self.memory.newest_look(),
+            since: now,
         });
         Ok(Some(Claimed {
             token,
@@ -245,6 +246,7 @@ impl Tx {
             caused_at: now,
             accounts: account.cloned().into_iter().collect(),
             began: self.memory.newest_look(),
+            since: now,
         });
         Ok(Some(Claimed {
             token,

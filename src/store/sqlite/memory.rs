@@ -31,6 +31,8 @@ pub(super) struct Claim {
     pub accounts: Vec<AccountId>,
     /// The newest number of the sequence of looks when it was taken.
     pub began: Look,
+    /// When it was taken.
+    pub since: Timestamp,
 }
 
 /// What takes back one change of the claims.
@@ -159,6 +161,13 @@ impl Memory {
             .filter(|claim| claim.no.pair == pair)
             .map(|claim| claim.subject.clone())
             .collect()
+    }
+
+    /// Subjects of a pair that were claimed before this time.
+    pub(super) fn claimed_before(&self, pair: i64, before: Timestamp) -> Vec<Subject> {
+        let claims = self.claims();
+        let old = claims.by_token.values().filter(|claim| claim.no.pair == pair && claim.since < before);
+        old.map(|claim| claim.subject.clone()).take(100).collect()
     }
 
     pub(super) fn take(&self, claim: Claim) -> Undo {

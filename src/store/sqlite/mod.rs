@@ -62,8 +62,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store, StoreError,
-        StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
+        StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -305,6 +305,14 @@ impl Store for SqliteStore {
         self.writer
             .run(move |tx| Box::pin(async move { tx.claim(&target, &connectors, now).await }), claims::forget)
             .await
+    }
+
+    async fn overdue(&self, pair: &Pair, before: Timestamp) -> StoreResult<Overdue> {
+        let memory = Arc::clone(&self.memory);
+        of_pair!(self, pair, Overdue::default(), |conn, no| async {
+            let unclaimed = tasks::due_before(conn, no, &memory.busy(no), before).await?;
+            Ok(Overdue { claimed: memory.claimed_before(no, before), unclaimed })
+        })
     }
 
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>> {

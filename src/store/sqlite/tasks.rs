@@ -291,6 +291,26 @@ fn record(row: &SqliteRow) -> StoreResult<TaskRecord> {
     })
 }
 
+/// Tasks of a pair that are due since before this time, those of claimed subjects aside; a hundred at most.
+pub(super) async fn due_before(
+    conn: &mut SqliteConnection,
+    pair: i64,
+    busy: &[Subject],
+    before: Timestamp,
+) -> StoreResult<Vec<Subject>> {
+    let subjects: Vec<String> = sqlx::query_scalar(
+        "SELECT t.subject FROM json_each('[0,1,2,3,4,5]') p CROSS JOIN task t INDEXED BY task_due \
+         ON t.dead = 0 AND t.pair = ?1 AND t.priority = p.value AND t.not_before < ?2 \
+         WHERE t.subject NOT IN (SELECT value FROM json_each(?3)) LIMIT 100",
+    )
+    .bind(pair)
+    .bind(millis(before))
+    .bind(codec::to_json(&busy)?)
+    .fetch_all(conn)
+    .await?;
+    subjects.iter().map(|subject| codec::parse(subject)).collect()
+}
+
 /// When the next task of a pair falls due, those of claimed subjects aside.
 pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Subject]) -> StoreResult<Option<i64>> {
     // A minimum for each priority, so that each is one step into the index.
