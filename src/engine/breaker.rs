@@ -9,7 +9,7 @@ use crate::retry::Backoff;
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
 /// The pauses: a second, doubled with each further failure, a minute at most.
-const PAUSES: Backoff = Backoff::new(500, 2, Duration::from_secs(60));
+const PAUSES: Backoff = Backoff::new(500, 2, Duration::from_mins(1));
 
 /// Counts failures in a row and says when to try again.
 #[derive(Debug, Default)]

@@ -325,7 +325,10 @@ impl<'e> Case<'e> {
     /// Without its account nothing of the subject is done: a failed task, which is listed as one.
     pub async fn refused(mut self, why: String) -> Result<Worked, Unfinished> {
         match self.end_dead(ErrorClass::Permanent, why).await {
-            Ok(()) => Ok(self.released()),
+            Ok(()) => {
+                self.close(Fate::Failed);
+                Ok(self.released())
+            }
             Err(error) => Err(self.unfinished(error)),
         }
     }

@@ -249,8 +249,9 @@ fn is_membership(action: &Action) -> bool {
 /// Whether the account looks as if this took effect.
 fn already_so(action: &Action, account: Option<&Account>, case: &Case<'_>) -> bool {
     match action {
-        // Refused, as somebody has the login: whoever that was is linked by now.
-        Action::Write(Operation::CreateUser { .. }) => case.link.is_some(),
+        // Refused, as an account has the login: it is linked by now, or waits for a decision.
+        Action::Write(Operation::CreateUser { .. }) => case.link.is_some() || !case.names_taken.is_empty(),
+        Action::Link(Linking::AddCreated { .. }) if case.link.is_none() && !case.names_taken.is_empty() => true,
         Action::Write(operation) => shows(operation, account, case.info.capabilities.reads_email) == Some(true),
         Action::Link(Linking::AddCreated { group, .. }) => {
             account.and_then(|account| account.groups.as_ref()).is_some_and(|groups| groups.contains(group))

@@ -434,7 +434,7 @@ impl Case<'_> {
         {
             return Err(self.unread_groups(&account.name.clone()));
         }
-        if planned.missing_groups.is_empty() {
+        if planned.missing_groups.is_empty() && self.create_refused.is_none() {
             self.account_for(view.account.as_ref(), &planned.findings)?;
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);

@@ -69,12 +69,12 @@ impl Engine {
     /// A panic ends only this piece of work.
     async fn work_guarded(&self, claim: Claimed, walked: Walked, rules: &RunRules) -> Result<Worked, Unfinished> {
         let kept = claim.clone();
-        let work = async {
+        let work = Box::pin(async {
             match claim.subject.clone() {
                 Subject::User(user) => self.work_user(claim, user, walked, rules).await,
                 Subject::Group(group) => self.work_group(claim, group, rules).await,
             }
-        };
+        });
         let panic = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(ended) => return ended,
             Err(panic) => panic,

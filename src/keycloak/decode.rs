@@ -213,6 +213,7 @@ fn other_realm<'a>(item: &'a Json<'_>, context: &DecodeContext<'_>) -> Option<&'
 }
 
 /// What is read out of an event, before it is judged.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 struct Read<'a> {
     from_listener: bool,
     is_model: bool,

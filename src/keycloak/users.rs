@@ -153,13 +153,13 @@ impl KeycloakSource {
 
     async fn counted_in(&self, window: Window) -> Result<Option<usize>, SourceError> {
         let (from, until) = window.bounds();
-        self.counted_users(&window.query(&from, until.as_deref())).await
+        self.counted_users(&Window::query(&from, until.as_deref())).await
     }
 
     /// The users of one window, once more where there are fewer than counted.
     async fn users_in(&self, window: Window) -> Result<Paged<User>, SourceError> {
         let (from, until) = window.bounds();
-        let mut query = window.query(&from, until.as_deref());
+        let mut query = Window::query(&from, until.as_deref());
         query.push(("briefRepresentation", "false"));
         let mut left = TRIES;
         loop {
@@ -167,10 +167,8 @@ impl KeycloakSource {
             let listing = self.user_listing(&query, 0);
             let mut paged: Paged<User> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
             let read = paged.len();
-            let short = match read < window.count {
-                true => self.counted_in(window).await?.filter(|count| read < *count),
-                false => None,
-            };
+            let short =
+                if read < window.count { self.counted_in(window).await?.filter(|count| read < *count) } else { None };
             match short {
                 Some(_) if left > 0 => {}
                 Some(count) => {
@@ -198,7 +196,7 @@ impl Window {
         (self.from.to_string(), self.until.map(|until| until.to_string()))
     }
 
-    fn query<'a>(self, from: &'a str, until: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    fn query<'a>(from: &'a str, until: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
         std::iter::once(("createdAfter", from)).chain(until.map(|until| ("createdBefore", until))).collect()
     }
 }

@@ -36,11 +36,11 @@ impl<T: Listed> Entry<T> {
         match serde_json::from_slice::<Vec<T>>(body) {
             Ok(list) if list.iter().all(T::is_whole) => Ok(list.into_iter().map(Self::Read).collect()),
             Err(error) if !error.is_data() => Err(error),
-            _ => Ok(serde_json::from_slice::<Vec<Value>>(body)?.into_iter().map(Self::of).collect()),
+            _ => Ok(serde_json::from_slice::<Vec<Value>>(body)?.iter().map(Self::of).collect()),
         }
     }
 
-    fn of(value: Value) -> Self {
+    fn of(value: &Value) -> Self {
         if let Some(read) = serde_json::from_value(value.clone()).ok().filter(T::is_whole) {
             return Self::Read(read);
         }
@@ -48,7 +48,7 @@ impl<T: Listed> Entry<T> {
         let id = text("id").map(str::to_owned);
         let name = text("username").or_else(|| text("path")).or_else(|| text("name")).map(str::to_owned);
         // The value is not part of the reason, as it may be about a person.
-        let why = match faulty_field::<T>(&value) {
+        let why = match faulty_field::<T>(value) {
             Some(field) => format!("field \"{field}\" has an unknown form"),
             None => format!("one of its fields {} is missing or has an unknown form", T::REQUIRED.join(", ")),
         };

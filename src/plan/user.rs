@@ -61,6 +61,7 @@ pub enum OwnerStanding {
 }
 
 /// All that a decision about one user rests on.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
     /// Where.

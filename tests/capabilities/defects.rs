@@ -141,5 +141,7 @@ async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
     w.realm().create_group(None, "ghost").await.expect("made");
     let report = run().await;
     assert!(report.not_possible.iter().any(|text| text.contains("finds no such group")), "{report:?}");
-    assert!(target.taken.load(std::sync::atomic::Ordering::Relaxed) <= 3, "the group once, the user twice");
+    let asked = target.taken.load(std::sync::atomic::Ordering::Relaxed);
+    // Each try asks twice; the task that the run raised may be worked beside it.
+    assert!(asked <= 6, "not for ever: {asked}");
 }

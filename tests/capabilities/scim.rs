@@ -248,6 +248,7 @@ async fn a_login_that_the_service_finds_in_another_spelling_is_adopted_or_waits(
     wiki.w.realm().create_user(NewUser::named("berta")).await.expect("made");
     wiki.w.calm().await;
     let refused = wiki.server.journal.count("POST", "/Users");
+    assert!(wiki.w.held(HeldKind::Adoption).await.is_some(), "{:#?}", wiki.w.tasks().await);
     wiki.w.decide(HeldKind::Adoption, true).await;
     wiki.w.calm().await;
     assert_eq!(wiki.server.journal.count("POST", "/Users"), refused, "not asked for again");

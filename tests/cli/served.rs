@@ -201,7 +201,13 @@ async fn a_first_plan_that_fails_is_shown_at_once() {
     let status = served.until(&["status"], 4, "Degraded: jira does not answer").await;
     status.says("503");
     served.place.run(&["plan"]).await.ended(4).complains("503");
-    served.place.run(&["sync"]).await.ended(4).complains("its first plan fails: jira does not answer").complains("503");
+    served
+        .place
+        .run(&["sync"])
+        .await
+        .ended(4)
+        .complains("its first plan fails: first contact: Jira answered 503")
+        .complains("503");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub(super) struct Realm {
     /// The realm that the client is in, if that is another
     #[arg(long, value_name = "REALM", requires = "url")]
     client_realm: Option<String>,
-    /// The administrator's login; the password is taken from KEYCLOAK_ADMIN_PASSWORD, or asked for
+    /// The administrator's login; the password is taken from `KEYCLOAK_ADMIN_PASSWORD`, or asked for
     #[arg(long, value_name = "LOGIN", default_value = "admin")]
     admin: String,
     /// The administrator's realm

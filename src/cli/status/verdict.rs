@@ -180,9 +180,8 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.",
         ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => " The server tries again by itself.",
         ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync",
-        // Its text says what to do.
-        ConditionCode::TasksOverdue => "",
-        ConditionCode::OtherIdentity | ConditionCode::NotWritable => "",
+        // Their texts say what to do.
+        ConditionCode::OtherIdentity | ConditionCode::NotWritable | ConditionCode::TasksOverdue => "",
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
 }
@@ -279,8 +278,10 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     if let Some((_, text)) = facts.retried.iter().rev().find_map(|task| task.error.as_ref()) {
         let number = u64::try_from(facts.retried.len()).unwrap_or(u64::MAX).min(counts.tasks.max(1));
         let tasks = count(number, "task waits", "tasks wait");
-        let text =
-            format!("Degraded: {tasks} for another attempt, nothing is lost. Last error: {text}. usersync tasks");
+        let text = format!(
+            "Degraded: {tasks} for another attempt, nothing is lost. Last error: {}. usersync tasks",
+            text.trim_end_matches('.')
+        );
         return Verdict::new(Standing::Degraded, Exit::Problems, text);
     }
     if counts.due > 0 {

@@ -84,8 +84,7 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
         return Ok(Some(match wrong.first() {
             Some(condition) => {
                 let text = format!(
-                    "its first plan fails: {}: {}. The server tries again by itself: usersync status",
-                    condition.summary(),
+                    "its first plan fails: {}. The server tries again by itself: usersync status",
                     condition.text.trim_end_matches('.')
                 );
                 Failure { exit: exit_of_condition(condition.code), text, drawn: false }

@@ -72,7 +72,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
                 engine.work_until(pair, &subject, &cancel).await?;
                 engine.keep_conditions().await?;
                 for condition in engine.conditions().all().iter().filter(|one| one.about.concerns(pair)) {
-                    out.error(format!("{pair}: {}: {}", condition.summary(), condition.text));
+                    out.error(format!("{pair}: {}", condition.text));
                     exit = exit.and(exit_of_condition(condition.code));
                 }
             } else if no_wait {

@@ -77,12 +77,10 @@ pub(super) async fn members(
         };
         let (came, known) = (page.items.len(), members.len());
         members.extend(page.items);
-        match pages.next((came, members.len() - known), page.next, page.doubt) {
-            Some(next) => cursor = Some(next),
-            None => {
-                let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
-                return Ok((group, Some(members.into_iter().collect()), incomplete));
-            }
+        cursor = pages.next((came, members.len() - known), page.next, page.doubt);
+        if cursor.is_none() {
+            let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
+            return Ok((group, Some(members.into_iter().collect()), incomplete));
         }
     }
 }

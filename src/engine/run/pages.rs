@@ -65,7 +65,8 @@ mod tests {
         assert!(same_cursor.incomplete.is_some_and(|why| why.contains("repeat")));
 
         let mut endless = Pages::default();
-        let read = (0..).take_while(|n| endless.next((0, 0), next(&n.to_string()), None).is_some()).count();
+        let pages = 0..EMPTY_AT_MOST;
+        let read = pages.take_while(|n| endless.next((0, 0), next(&n.to_string()), None).is_some()).count();
         assert!(read < EMPTY_AT_MOST && endless.incomplete.is_some());
 
         let mut told = Pages::default();

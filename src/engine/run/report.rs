@@ -245,7 +245,9 @@ impl Report {
         let mut kept = self.clone();
         let texts =
             [&mut kept.not_possible, &mut kept.conflicts, &mut kept.doubts, &mut kept.repeated, &mut kept.errors];
-        texts.into_iter().for_each(|list| list.truncate(keep));
+        for list in texts {
+            list.truncate(keep);
+        }
         kept.lines.truncate(keep);
         kept.did.truncate(keep);
         kept.waiting.truncate(keep);

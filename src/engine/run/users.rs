@@ -181,7 +181,7 @@ impl Run<'_> {
                 // Those of whom nothing is told this way are read by id.
                 let found = match self.connector.source.users_among(&missing).await {
                     Ok(Some(found)) if found.contains(present) => found,
-                    _ => IdSet::from_iter(missing.iter().cloned()),
+                    _ => missing.iter().cloned().collect(),
                 };
                 missing.retain(|id| !found.contains(id));
                 if missing.is_empty() {

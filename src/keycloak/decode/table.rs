@@ -4,6 +4,7 @@ use super::path::{Place, is_federated_id, is_id, place};
 use crate::model::Subject;
 
 /// What an event tells, in whatever form it came.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Facts<'a> {
     /// A user event's type, or `None` for admin and model events.

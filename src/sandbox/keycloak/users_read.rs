@@ -219,7 +219,7 @@ impl Filter {
         };
         let by_time = self.created_after.is_some() || self.created_before.is_some();
         !realm.is_hidden(user)
-            && !(by_time && user.is_outside())
+            && (!by_time || !user.is_outside())
             && created(user.created)
             && self.found_by_search(user)
             && field(&self.username, Some(&user.username))

@@ -135,13 +135,12 @@ impl ConfluenceTarget {
             return Ok(account);
         }
         for group in account.groups.iter().flatten() {
-            let known = match self.standings.known(group.as_str()) {
-                Some(known) => known,
-                None => {
-                    let told = self.makes_administrators(group.as_str(), deadline).await?;
-                    self.standings.learn(group.to_string(), told);
-                    told
-                }
+            let known = if let Some(known) = self.standings.known(group.as_str()) {
+                known
+            } else {
+                let told = self.makes_administrators(group.as_str(), deadline).await?;
+                self.standings.learn(group.to_string(), told);
+                told
             };
             match known {
                 Some(true) => {

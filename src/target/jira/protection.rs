@@ -98,7 +98,7 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_id, groups, marked, members, users, duplicates, incomplete, ..Protection::default() })
+        Ok(Protection { own_id, groups, marked, members, users, incomplete, duplicates, ..Protection::default() })
     }
 
     /// The logins that several directories hold; none where this Jira (before 8.19) or our rights do not tell.

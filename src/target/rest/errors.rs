@@ -113,6 +113,7 @@ pub fn after_the_fact(why: TargetError) -> TargetError {
 
 /// What one account of a listing was read as; `None` if its answer cannot be read. Then it is as if the listing did not
 /// name it: whoever is linked to it is read alone, and fails alone.
+#[expect(clippy::option_option, reason = "not readable, not there, there")]
 pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Option<Option<T>>, TargetError> {
     match read {
         Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Doubt) => {
