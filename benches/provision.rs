@@ -313,7 +313,7 @@ fn main() {
             let size = Size::get();
             if support::number("FILL_ONLY", 0) == 0 {
                 compare(size).await;
-                beside_a_slow_one(size).await;
+                Box::pin(beside_a_slow_one(size)).await;
             }
             for kind in [fill_group::Kind::Bitbucket, fill_group::Kind::Scim] {
                 fill_group::compare(kind, size.users, size.rounds).await;

@@ -146,7 +146,7 @@ impl Side<'_> {
                     match outcome {
                         Err(WorkError::Bug) => wrong.push(format!("{case}: a panic")),
                         Err(error) if !identity && !OWN_ACCOUNT.iter().any(|own| error.to_string().contains(own)) => {
-                            wrong.push(format!("{case}: the run ended: {error}"))
+                            wrong.push(format!("{case}: the run ended: {error}"));
                         }
                         Ok(report) if report.errors.iter().any(|text| text.contains("usersync itself")) => {
                             wrong.push(format!("{case}: a panic in {report:?}"));

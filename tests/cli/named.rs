@@ -24,14 +24,14 @@ impl Commands {
     async fn read() -> Self {
         let place = Place::nowhere();
         let mut commands = Self { options: BTreeMap::new() };
+        let option = Regex::new(r"--[a-z][a-z-]*").expect("a pattern");
         let mut left = vec![Vec::new()];
         while let Some(words) = left.pop() {
             let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
             let help = place.run(&args).await;
             help.ended(0);
-            let option = Regex::new(r"--[a-z][a-z-]*").expect("a pattern");
             let options = help.out.lines().filter(|line| line.trim_start().starts_with('-'));
-            let options = options.flat_map(|line| {
+            let options = options.filter_map(|line| {
                 let line = line.split("  --").last().map_or(line.to_owned(), |rest| format!("--{rest}"));
                 let valued = line.split("   ").next().is_some_and(|part| part.contains('<'));
                 option.find(&line).map(|found| (found.as_str().to_owned(), valued))
@@ -225,7 +225,7 @@ async fn every_configuration_key_and_variable_that_is_named_exists() {
                     wrong.push(format!("{path}: there is no key {key}"));
                 }
             }
-            if path.ends_with(".md") {
+            if std::path::Path::new(&path).extension().is_some_and(|ending| ending == "md") {
                 let named =
                     section.captures_iter(&text).map(|found| target.replace(&found[1], "targets.TARGET").into_owned());
                 for found in named {

@@ -8,7 +8,9 @@ use crate::places::{self, Place, delete, join, leave};
 async fn by_a_proxy(place: &Place, removal: &usersync::model::Operation) -> Applied {
     let methods = ["DELETE", "POST"].map(|method| place.faults.add(Fault::status(200, "").method(method)));
     let answer = place.apply(removal).await;
-    methods.into_iter().for_each(|fault| place.faults.remove(fault));
+    for fault in methods {
+        place.faults.remove(fault);
+    }
     answer.expect("a success")
 }
 
