@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use usersync::{
     model::HeldKind,
     sandbox::{
+        Fault,
         jira::NewAccount,
         keycloak::{NewUser, UserChange},
     },
@@ -504,4 +505,27 @@ async fn who_is_disabled_and_renamed_at_once_loses_the_access_and_the_name() {
     let account = w.account("left");
     assert_eq!((account.active, account.key), (false, key));
     w.agrees();
+}
+
+#[tokio::test]
+async fn who_leaves_is_out_before_an_import_is_in() {
+    let w = world().await;
+    let slow = w.jira().faults.add(Fault::delay(std::time::Duration::from_millis(20)));
+    for number in 0..200 {
+        w.realm().create_user(NewUser::named(format!("new{number}"))).await.unwrap();
+    }
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    w.realm().webhook_idle().await;
+    let asked = w.jira().journal.len();
+    let made = || (0..200).filter(|number| w.has_account(&format!("new{number}"))).count();
+    let waiting = 200 - made();
+    while w.account("staff1").active {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // The time of twenty calls, of which eight are under way at once.
+    let calls = w.jira().journal.len() - asked;
+    assert!(calls <= 160, "{calls} calls, {waiting} creates waited");
+    w.jira().faults.remove(slow);
+    w.settled().await;
+    assert_eq!(made(), 200);
 }

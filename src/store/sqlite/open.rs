@@ -28,12 +28,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "taken", include_str!("migrations/0004_taken.sql")),
     (5, "missing accounts", include_str!("migrations/0005_missing_accounts.sql")),
     (6, "removals first", include_str!("migrations/0006_removals_first.sql")),
-    (20, "approvals", include_str!("migrations/0020_approvals.sql")),
-    (21, "link orders", include_str!("migrations/0021_link_orders.sql")),
-    (22, "unconfirmed links", include_str!("migrations/0022_unconfirmed_links.sql")),
-    (23, "memberships", include_str!("migrations/0023_memberships.sql")),
-    (40, "hook refusal", include_str!("migrations/0040_hook_refusal.sql")),
-    (70, "conditions", include_str!("migrations/0070_condition.sql")),
+    (7, "approvals", include_str!("migrations/0007_approvals.sql")),
+    (8, "link orders", include_str!("migrations/0008_link_orders.sql")),
+    (9, "unconfirmed links", include_str!("migrations/0009_unconfirmed_links.sql")),
+    (10, "memberships", include_str!("migrations/0010_memberships.sql")),
+    (11, "hook refusal", include_str!("migrations/0011_hook_refusal.sql")),
+    (12, "conditions", include_str!("migrations/0012_condition.sql")),
 ];
 
 /// How long a write waits for another process's transaction.
