@@ -58,6 +58,16 @@ impl Breaker {
         state.failures >= FAILURES
     }
 
+    /// Ends a pause that the other side asked for, once it is over; `false`: it has to answer a first contact before.
+    pub fn end_pause(&self, now: Timestamp) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
+        let over = state.failures < FAILURES && state.until.is_some_and(|until| until <= now);
+        if over {
+            state.until = None;
+        }
+        over
+    }
+
     /// Opens it until it is told that all is well: credentials were refused, or another identity was found.
     pub fn stop(&self, why: &str, now: Timestamp, probe_after: SignedDuration) {
         let Ok(mut state) = self.0.lock() else { return };
@@ -129,5 +139,21 @@ mod tests {
         assert_eq!(breaker.open(), None);
         breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
         assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + SignedDuration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_ends_by_itself_and_failures_in_a_row_do_not() {
+        let breaker = Breaker::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let second = SignedDuration::from_secs(1);
+        breaker.failed("429", now, Some(second));
+        assert!(!breaker.end_pause(now));
+        assert!(breaker.end_pause(now + second));
+        assert_eq!(breaker.open(), None);
+        for count in 1..5 {
+            breaker.failed("429", now + second * count, Some(second));
+        }
+        assert!(!breaker.end_pause(now + second * 100));
+        assert!(breaker.open().is_some());
     }
 }

@@ -305,11 +305,15 @@ impl Shared {
         while !self.cancel.is_cancelled() {
             let now = self.engine.clock.now();
             if let Some((_, _, until)) = breaker.open() {
-                if until <= now {
+                if until > now {
+                    self.sleep(until.duration_since(now)).await;
+                } else if breaker.end_pause(now) {
+                    // A contact would use up what the other side lets through.
+                    self.around.send_modify(|_| {});
+                } else {
                     *next = self.next_contact();
                     return true;
                 }
-                self.sleep(until.duration_since(now)).await;
             } else if *next <= now {
                 *next = self.next_contact();
                 return true;
