@@ -101,12 +101,12 @@ pub(crate) async fn rights(case: Arc<Case>) {
         (&["query-users"], "2 22f nf f f ff n f f f f f f f f 2 f f n f f f n n f f f f"),
         (&["query-groups"], "2 fff ff f 2 2f n f f f f f f f f f f f n f f f f n f f f f"),
         (&["manage-users"], "2 222 n2 2 2 22 n 2 2 f f f f f f 2 f f n 4 d n n n f f f f"),
-        (&["view-realm"], "2 fff ff f f ff n f f 2 f 2 f f f 2 2 2 n f f f f n f f f f"),
+        (&["view-realm"], "2 fff ff f f ff n f f 2 f f f f f 2 2 2 n f f f f n f f f f"),
         (&["view-events"], "2 fff ff f f ff n f f f f f 2 2 f f f f n f f f f n f f f f"),
         (&["view-clients"], "2 fff ff f f ff n f f f f f f f 2 f f f n f f f f n f f f f"),
         (&["view-realm", "view-users"], "2 222 n2 2 2 22 n 2 2 2 2 2 f f f 2 2 2 n f f f n n f f f f"),
         (&["manage-events"], "2 fff ff f f ff n f f f f f 2 2 f f f f n f f f f n d f f f"),
-        (&["manage-realm"], "2 fff ff f f ff n f f 2 f 2 f f f 2 2 2 n f f f f n f 2 n 4"),
+        (&["manage-realm"], "2 fff ff f f ff n f f 2 f f f f f 2 2 2 n f f f f n f 2 n 4"),
     ];
     for (roles, expected) in table {
         let token = case.client_with(roles).await;

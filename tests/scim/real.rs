@@ -270,7 +270,9 @@ async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
     let id = made["id"].as_str().expect("an id").to_owned();
     let (_, kept) = call("GET", &format!("/Users/{id}"), None).await;
     assert_eq!((&kept["displayName"], &kept["userName"]), (&Value::Null, &json!("ada")));
-    assert_eq!(kept["name"]["formatted"], json!(" Ada  Lovelace "));
+    // 26.7.0 puts blanks around the words, 26.7.5 does not.
+    let formatted = kept["name"]["formatted"].as_str().unwrap_or_default();
+    assert_eq!(formatted.split_whitespace().collect::<Vec<_>>(), ["Ada", "Lovelace"]);
     assert_eq!(call("POST", "/Users", Some(user("eve", "ada@example.org"))).await.0, 500);
     let (status, refused) = call("POST", "/Users", Some(user("ADA", "other@example.org"))).await;
     assert_eq!((status, &refused["scimType"]), (409, &json!("uniqueness")));

@@ -90,6 +90,8 @@ pub(crate) fn roles(realm: &Realm, rights: &Rights, request: &Request, rest: &[&
             Ok(ok(&users_read::shown(realm, page.cut(&held), depth, None)))
         }
         ["groups"] => {
+            // Until 26.7.0 without this right.
+            demand(rights.view_users())?;
             let page = Page::of(request, 100)?;
             let depth = GroupDepth { brief: true, count: false, access: None };
             let mut held: Vec<_> = realm.groups.values().filter(|group| group.realm_roles.contains(*name)).collect();
