@@ -278,6 +278,7 @@ async fn what_the_service_does_not_show_is_not_written_again_and_is_removed_by_t
     let wiki =
         Wiki::switched(|switches| (switches.members_told, switches.groups_told) = (Told::Empty, Told::Empty)).await;
     assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into());
+    wiki.w.calm().await;
     for _ in 0..2 {
         let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
         assert_eq!((run.planned_total(), run.done.len()), (0, 0), "{run:?}");
