@@ -152,6 +152,7 @@ impl Engine {
         let mut report = Report::keeping(options.keep);
         let work = AssertUnwindSafe(self.run_within(pair, id, options, &mut report)).catch_unwind();
         let outcome = work.await.unwrap_or(Err(WorkError::Bug));
+        report.sort();
         let now = self.clock.now();
         let took = now.duration_since(began);
         report.took_ms = took.as_millis().try_into().unwrap_or(i64::MAX);

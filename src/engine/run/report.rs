@@ -215,6 +215,18 @@ impl Report {
         self.tally.add(Fate::Postponed, u64::try_from(planned).unwrap_or(u64::MAX));
     }
 
+    /// Sorts what workers add in the order in which they come to it, so that two runs read alike. What was done keeps its
+    /// order.
+    pub(super) fn sort(&mut self) {
+        self.waiting.kept_mut().sort_by(|a, b| (a.why, &a.what).cmp(&(b.why, &b.what)));
+        self.texts().into_iter().for_each(|list| list.kept_mut().sort());
+    }
+
+    /// The lists of sentences.
+    fn texts(&mut self) -> [&mut Listed<String>; 5] {
+        [&mut self.not_possible, &mut self.conflicts, &mut self.doubts, &mut self.repeated, &mut self.errors]
+    }
+
     /// The report as it is stored.
     pub fn stored(&self) -> serde_json::Value {
         self.stored_with(KEPT)
@@ -243,11 +255,7 @@ impl Report {
 
     fn stored_with(&self, keep: usize) -> serde_json::Value {
         let mut kept = self.clone();
-        let texts =
-            [&mut kept.not_possible, &mut kept.conflicts, &mut kept.doubts, &mut kept.repeated, &mut kept.errors];
-        for list in texts {
-            list.truncate(keep);
-        }
+        kept.texts().into_iter().for_each(|list| list.truncate(keep));
         kept.lines.truncate(keep);
         kept.did.truncate(keep);
         kept.waiting.truncate(keep);
@@ -280,6 +288,21 @@ mod tests {
         let read: Report = serde_json::from_str(&text).expect("read");
         assert_eq!((read.errors.total(), read.lines.len()), (100_000, KEPT));
         assert!(report.stored_under_way(500, 1_000).to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn lists_that_workers_fill_beside_each_other_are_sorted() {
+        let mut report = Report::default();
+        for name in ["staff1", "staff10", "staff0"] {
+            let held =
+                HeldLine { subject: Subject::user(name), what: format!("deactivate {name}"), why: HeldKind::Adoption };
+            report.waiting.push(held);
+            report.errors.push(format!("user {name}: refused"));
+        }
+        report.sort();
+        let waiting: Vec<&str> = report.waiting.iter().map(|line| line.what.as_str()).collect();
+        assert_eq!(waiting, ["deactivate staff0", "deactivate staff1", "deactivate staff10"]);
+        assert_eq!(report.errors[0], "user staff0: refused");
     }
 
     #[test]
