@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Extension, Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     budget::{Budget, Charge, Full},
+    connections::Connection,
     refusals::{EVERY, Tallies},
     secrets::HookSecrets,
 };
@@ -208,7 +209,13 @@ impl Hooks {
         let _ = self.open.set(open);
     }
 
-    async fn take(&self, name: &ConnectorName, headers: &HeaderMap, body: Body) -> Result<Response, Refused> {
+    async fn take(
+        &self,
+        name: &ConnectorName,
+        connection: &Connection,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Refused> {
         let open = self.open.get().filter(|_| !self.health.readiness().draining).ok_or(Refused::Unavailable)?;
         let place = open.connectors.get(name);
         let now = self.clock.now();
@@ -231,6 +238,7 @@ impl Hooks {
         let verified = secrets.verify(&signature, &body).await.map_err(Refused::Unauthorized)?;
         let Some(place) = place else { return Err(Refused::Unauthorized(RefusalReason::UnknownConnector)) };
         charge.verified();
+        connection.verified();
         let _waiting = place.waiting.try_acquire().map_err(|_| Refused::TooFast)?;
         if place.connector.removed {
             return Err(Refused::Gone);
@@ -316,11 +324,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(super) async fn post(
     State(hooks): State<Arc<Hooks>>,
     Path(connector): Path<String>,
+    Extension(connection): Extension<Connection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let name = ConnectorName::from(connector);
-    let response = match hooks.take(&name, &headers, body).await {
+    let response = match hooks.take(&name, &connection, &headers, body).await {
         Ok(response) => response,
         Err(refused) => {
             let now = hooks.clock.now();

@@ -1,6 +1,7 @@
 //! The faces on HTTP: the hook that Keycloak's events come in by, and what watches over the process.
 
 mod budget;
+mod connections;
 mod hooks;
 mod refusals;
 mod secrets;

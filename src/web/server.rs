@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
+    connections::{Connections, MOST},
     hooks::{self, Hooks},
     watch,
 };
@@ -101,10 +102,11 @@ impl Server {
         let app = router(Arc::clone(&hooks), metrics, health).into_make_service();
         let handle = Handle::new();
         let mut kept = None;
+        let connections = Connections::new(MOST);
         let task = match &settings.tls {
             None => {
-                let server = bounded(axum_server::from_tcp(listener).map_err(bind)?.handle(handle.clone()));
-                tokio::spawn(server.serve(app))
+                let server = axum_server::from_tcp(listener).map_err(bind)?.handle(handle.clone());
+                tokio::spawn(bounded(server.acceptor(connections)).serve(app))
             }
             Some(files) => {
                 let tls = |error| ListenError::Tls { cert_file: files.cert_file.display().to_string(), error };
@@ -112,8 +114,9 @@ impl Server {
                 offer_http1_only(&config);
                 kept = Some((config.clone(), files.clone()));
                 let server = axum_server::from_tcp_rustls(listener, config).map_err(bind)?.handle(handle.clone());
-                let server = bounded(server);
-                tokio::spawn(server.serve(app))
+                // Bounded before the handshake, which takes as long as the other side likes.
+                let server = server.map(|tls| tls.acceptor(connections));
+                tokio::spawn(bounded(server).serve(app))
             }
         };
         Ok(Self { address, handle, task: Some(task), tls: kept, hooks, refusals })
