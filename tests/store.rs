@@ -2,6 +2,8 @@
 
 #[path = "store_support/claims.rs"]
 mod claims;
+#[path = "store_support/counts.rs"]
+mod counts;
 #[path = "store_support/embedded.rs"]
 mod embedded;
 #[path = "store_support/events.rs"]
