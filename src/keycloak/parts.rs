@@ -37,8 +37,11 @@ impl Parts {
             (Asked::Users, _) => ("user", "users"),
             _ => ("group", "groups"),
         };
-        let query: String = listing.query.iter().map(|(name, value)| format!("{name}={value}&")).collect();
-        let address = |offset: &usize| format!("/{path}?{query}first={offset}&max=1");
+        let query: Vec<String> = listing.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let address = |offset: &usize| {
+            let place = [format!("first={offset}"), "max=1".to_owned()];
+            format!("/{path}?{}", [&query[..], &place[..]].concat().join("&"))
+        };
         let named: Vec<String> = self.failed.iter().take(NAMED).map(address).collect();
         let more = match self.failed.len().saturating_sub(NAMED) {
             0 => String::new(),
