@@ -5,6 +5,9 @@
 mod alone;
 #[path = "cli/beside.rs"]
 mod beside;
+#[cfg(target_os = "linux")]
+#[path = "cli/full_disk.rs"]
+mod full_disk;
 #[path = "cli/named.rs"]
 mod named;
 #[path = "cli/place.rs"]

@@ -144,7 +144,7 @@ impl Running<'_> {
             loop {
                 tokio::time::sleep(CHECK_EVERY).await;
                 // What it finds out is heard by those who follow the store.
-                let _ = store.check().await;
+                let _ = store.touch().await;
             }
         });
         loop {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::{
@@ -150,6 +151,7 @@ pub struct House {
     pairs: Vec<Pair>,
     server: Server,
     service: Option<Service>,
+    _following: AbortOnDropHandle<()>,
 }
 
 /// Anything that goes wrong while building, in words.
@@ -290,9 +292,12 @@ impl Site {
             removed: false,
         };
         hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
-        health.ok("store");
+        let following = AbortOnDropHandle::new(tokio::spawn({
+            let (health, failing) = (health.clone(), store.failing());
+            async move { health.follow_store(failing, Timestamp::now).await }
+        }));
         let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
-        Ok(House { store, engine, metrics, health, pairs, server, service: Some(service) })
+        Ok(House { store, engine, metrics, health, pairs, server, service: Some(service), _following: following })
     }
 }
 

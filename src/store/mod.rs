@@ -947,6 +947,6 @@ pub trait Store: Send + Sync {
     /// Makes exactly these the conditions that hold.
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
 
-    /// Whether it can be read and written, for `/readyz`.
+    /// Whether it can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;
 }

@@ -32,7 +32,7 @@ use crate::{
         signature::{SignatureError, SignatureHeaders},
     },
     model::{ConnectorName, EventOutcome, RefusalReason, TargetName},
-    store::{Inbox, StoreError},
+    store::Inbox,
     telemetry::{Health, Metrics, metrics::EventFate},
 };
 
@@ -250,12 +250,8 @@ impl Hooks {
         let ignored = events.iter().filter(|event| event.outcome != EventOutcome::Accepted).count() as u64;
         let appended = open.inbox.put(name, &place.connector.targets, events, now).await.map_err(|error| {
             tracing::error!(connector = %name, "events could not be stored: {error}");
-            if let StoreError::Unavailable(why) | StoreError::Failed(why) = &error {
-                self.health.down("store", why.clone());
-            }
             Refused::Unavailable
         })?;
-        self.health.ok("store");
         let stored = (appended.stored as u64).saturating_sub(ignored);
         for (fate, count) in [
             (EventFate::Stored, stored),

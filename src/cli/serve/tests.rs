@@ -2,14 +2,66 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::sandbox::house::{Grounds, HouseOptions};
+use crate::{
+    engine::EngineTimes,
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+    sandbox::{
+        house::{Grounds, HouseOptions},
+        neighbours::Neighbour,
+    },
+    target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
+};
 
-/// What a server comes to after this happened to its store.
-async fn served(happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.unwrap();
+/// A target whose client is broken.
+struct Broken;
+
+#[async_trait]
+impl Target for Broken {
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+
+    async fn probe(&self) -> Result<TargetInfo, TargetError> {
+        panic!("the client is broken")
+    }
+
+    async fn account(&self, _: &AccountId) -> Result<Option<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn account_named(&self, _: &str) -> Result<Option<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn accounts(&self, _: Option<&str>) -> Result<Page<Account>, TargetError> {
+        unreachable!()
+    }
+
+    async fn group_named(&self, _: &str) -> Result<Option<TargetGroup>, TargetError> {
+        unreachable!()
+    }
+
+    async fn members(&self, _: &TargetGroupId, _: Option<&str>) -> Result<Option<Page<AccountId>>, TargetError> {
+        unreachable!()
+    }
+
+    async fn memberships(&self, _: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
+        unreachable!()
+    }
+
+    async fn apply(&self, _: &Operation, _: Timestamp) -> Result<Applied, TargetError> {
+        unreachable!()
+    }
+}
+
+/// What a server comes to with these targets beside the simulated Jira, after `happens` to its store.
+async fn served(neighbours: Vec<Neighbour>, happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
+    let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
+    let grounds = Grounds::prepare(HouseOptions { neighbours, times, ..HouseOptions::default() }).await.unwrap();
     let (metrics, health) = (Arc::new(Metrics::new()), Health::of(&[STORE]));
     let hooks = Arc::new(Hooks::new(1024, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
     let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
@@ -31,8 +83,19 @@ async fn served(happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
 }
 
 #[tokio::test]
+async fn a_part_that_panics_ends_the_process_with_exit_code_1() {
+    let broken = Neighbour { name: "broken".into(), target: Arc::new(Broken) };
+    let (outcome, health) = served(vec![broken], async |_| {}).await;
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.exit as u8, 1);
+    assert!(failure.text.contains("target broken panicked"), "{}", failure.text);
+    assert_eq!(health.why_dead(), Some(failure.text));
+    assert!(!health.readiness().ready);
+}
+
+#[tokio::test]
 async fn a_writer_that_ended_ends_the_process_with_exit_code_1() {
-    let (outcome, health) = served(async |store| store.close().await).await;
+    let (outcome, health) = served(Vec::new(), async |store| store.close().await).await;
     let failure = outcome.unwrap_err();
     assert_eq!(failure.exit as u8, 1);
     assert_eq!(health.why_dead(), Some(failure.text));

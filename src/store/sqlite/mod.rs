@@ -114,6 +114,14 @@ impl Drop for SqliteStore {
     }
 }
 
+/// A job of the writer; what it needs is copied into it.
+macro_rules! job {
+    ($self:ident, [$($name:ident),*], |$tx:ident| $work:expr) => {{
+        $(let $name = $name.to_owned();)*
+        $self.write(move |$tx| Box::pin(async move { $work.await })).await
+    }};
+}
+
 impl SqliteStore {
     /// Opens the store for the engine, alone: takes its lock, brings the schema up to date, stops the runs and raises
     /// the tasks that an ended process left behind.
@@ -183,6 +191,11 @@ impl SqliteStore {
         self.writer.failing()
     }
 
+    /// Writes a little, so that a store that nobody writes is noticed when it cannot be written.
+    pub async fn touch(&self) -> StoreResult<()> {
+        job!(self, [], |tx| tx.touch())
+    }
+
     /// Finishes what is under way and closes the files; another may open the store afterwards.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -250,14 +263,6 @@ macro_rules! of_pair {
                 })
             })
             .await
-    }};
-}
-
-/// A job of the writer; what it needs is copied into it.
-macro_rules! job {
-    ($self:ident, [$($name:ident),*], |$tx:ident| $work:expr) => {{
-        $(let $name = $name.to_owned();)*
-        $self.write(move |$tx| Box::pin(async move { $work.await })).await
     }};
 }
 

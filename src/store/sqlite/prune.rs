@@ -14,6 +14,10 @@ const OLD: [&str; 4] = [
     "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < ?1 AND ended_at < ?1 ORDER BY id LIMIT ?2)",
 ];
 
+/// A commit that failed leaves its space in the log behind, where smaller ones find room: this is more than most commits
+/// write.
+const ROOM: i64 = 256 << 10;
+
 /// Items that are over; open sets and rejections stay.
 const OVER: [&str; 3] = [
     "DELETE FROM link_order WHERE (pair, user) IN \
@@ -25,9 +29,21 @@ const OVER: [&str; 3] = [
 ];
 
 impl Tx {
-    /// Writes something, which fails on a full disk.
-    pub(super) async fn check(&mut self) -> StoreResult<()> {
+    /// Writes a little, which fails while another process holds the lock.
+    pub(super) async fn touch(&mut self) -> StoreResult<()> {
         sqlx::query("UPDATE meta SET value = value WHERE name = 'opened'").execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    /// Writes [`ROOM`] bytes, which fails on a full disk.
+    pub(super) async fn check(&mut self) -> StoreResult<()> {
+        // Random, as SQLite does not write what is there already.
+        sqlx::query(
+            "INSERT INTO write_probe VALUES (1, randomblob(?1)) ON CONFLICT DO UPDATE SET data = excluded.data",
+        )
+        .bind(ROOM)
+        .execute(&mut self.conn)
+        .await?;
         Ok(())
     }
 

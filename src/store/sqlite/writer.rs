@@ -219,7 +219,9 @@ async fn work(
             match ended.unwritten {
                 Some(why) => drop(fails.send_replace(Some(why))),
                 // A commit that wrote nothing proves nothing.
-                None if fails.borrow().is_some() && changes(&mut tx).await > before => drop(fails.send_replace(None)),
+                None if fails.borrow().is_some() && changes(&mut tx).await > before => {
+                    fails.send_replace(no_room(&mut tx).await);
+                }
                 None => {}
             }
         }
@@ -256,6 +258,19 @@ async fn work(
     if let Some(reply) = closed {
         let _ = reply.send(());
     }
+}
+
+/// Why there is no room for a commit, if so: a small one may succeed where others fail.
+async fn no_room(tx: &mut Tx) -> Option<String> {
+    let written = async {
+        tx.run("BEGIN IMMEDIATE").await?;
+        tx.check().await?;
+        tx.run("COMMIT").await
+    };
+    let error = written.await.err()?;
+    // Fails where the transaction did not begin.
+    let _ = tx.run("ROLLBACK").await;
+    Some(cannot_be_written(&error).unwrap_or_else(|| error.to_string()))
 }
 
 /// Rows that this connection has written since it was opened.
