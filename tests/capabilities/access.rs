@@ -34,8 +34,8 @@ impl Git {
     /// The same, set up so.
     pub async fn with(options: HouseOptions) -> Self {
         let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
-        let token = BitbucketOptions::default().token;
-        let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
+        let (user, password) = BitbucketOptions::default().admin;
+        let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone().into())) };
         let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = std::time::Duration::from_secs(2);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
