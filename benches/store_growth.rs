@@ -1,5 +1,6 @@
-//! How claim, step and completion slow down as tasks, links and memberships grow: `cargo bench --bench store_growth`,
-//! with `SMALL`, `LARGE` and `TIMES` in the environment. The goal is a ratio of at most 1.5.
+//! How claim, step, completion and the counts of `status` slow down as tasks, links and memberships grow:
+//! `cargo bench --bench store_growth`, with `SMALL`, `LARGE` and `TIMES` in the environment. The goal is a ratio of at
+//! most 1.5.
 
 mod support;
 
@@ -49,8 +50,9 @@ async fn fill(file: &Path, rows: usize) {
     conn.close().await.expect("closed");
 }
 
-/// Microseconds of a claim, of a step with its limit, and of a completion; half of all take less.
-async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 4] {
+/// Milliseconds of a claim, of a step with its limit, of a completion, of a group's members, and of the counts for
+/// `status` and metrics; half of all take less.
+async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
     let file = folder.join(format!("{rows}.db"));
     let options = || OpenOptions { durable: false, ..OpenOptions::new(Timestamp::now()) };
     let store = SqliteStore::open(&file, options()).await.expect("a store");
@@ -59,7 +61,7 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 4] {
     fill(&file, rows).await;
     let store = SqliteStore::open(&file, options()).await.expect("a store");
     let (pair, now) = (pair(), Timestamp::now());
-    let mut took: [Vec<f64>; 4] = Default::default();
+    let mut took: [Vec<f64>; 5] = Default::default();
     for _ in 0..times {
         let began = Instant::now();
         let claimed = store.claim(&pair.target, std::slice::from_ref(&pair.connector), now).await;
@@ -91,6 +93,12 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 4] {
         store.given(&pair, &format!("g{}", 150 + nth % 50).into()).await.expect("read");
         took[3].push(support::ms(began.elapsed()));
     }
+    for _ in 0..times {
+        let began = Instant::now();
+        let counts = store.counts(&pair, now).await.expect("read");
+        took[4].push(support::ms(began.elapsed()));
+        assert_eq!(counts.links, u64::try_from(rows).expect("a number"));
+    }
     assert!(store.link(&pair, &"u1".into()).await.expect("read").is_some(), "{:?}", Subject::user("u1"));
     store.close().await;
     took.map(|values| support::quantile(&values, 0.5))
@@ -106,7 +114,9 @@ fn main() {
         let folder = support::folder();
         let few = measure(folder.path(), small, times).await;
         let many = measure(folder.path(), large, times).await;
-        for (what, (few, many)) in ["claim", "step", "complete", "given"].iter().zip(few.into_iter().zip(many)) {
+        for (what, (few, many)) in
+            ["claim", "step", "complete", "given", "counts"].iter().zip(few.into_iter().zip(many))
+        {
             println!("{what}: {few:.3} ms with {small}, {many:.3} ms with {large}");
             println!("ratio store_growth_{what} {:.2}", many / few);
         }

@@ -13,6 +13,8 @@ mod place;
 mod realm;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

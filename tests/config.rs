@@ -137,7 +137,7 @@ fn defaults_fill_what_is_not_written() {
         (8, None, Duration::from_secs(30))
     );
     assert_eq!(target.applications, ["jira-software"]);
-    assert!(target.protected_groups.is_empty() && target.protected_users.is_empty());
+    assert!(target.protected_groups.is_empty() && target.frozen_groups.is_empty() && target.protected_users.is_empty());
     let connector = &config.connectors[0];
     assert_eq!((connector.realm.as_str(), connector.client_realm.as_str()), ("acme", "acme"));
     assert_eq!((connector.client_id.as_str(), connector.enabled), ("usersync", true));
@@ -178,6 +178,7 @@ ca_file = "ca.pem"
 proxy = "http://proxy:3128"
 applications = []
 protected_groups = ["board"]
+frozen_groups = ["council"]
 protected_users = ["root"]
 parallel = 2
 per_second = 10

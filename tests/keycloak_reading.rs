@@ -212,3 +212,77 @@ async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_fit_to
     assert_eq!(members(&[(0, &[1, 2, 3]), (2, &[2, 3, 4])]).await, (4, true), "somebody came in between");
     assert_eq!(members(&[(0, &[1, 2]), (3, &[1, 2])]).await, (2, true), "a repeated page");
 }
+
+/// Keycloak fails over lists that hold one of these users.
+fn fail_over(keycloak: &KeycloakSandbox, realm: &RealmHandle, logins: &[&str]) {
+    for login in logins {
+        keycloak.faults.add(Fault::fails_over(realm.snapshot().user(login).unwrap().id.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn one_user_over_whom_keycloak_fails_does_not_keep_the_others_from_being_read() {
+    for (page, bad) in [(500, &["u07"][..]), (2, &["u07"]), (500, &["u00", "u01", "u40", "u64"]), (1, &["u50"])] {
+        let (keycloak, realm) = realm().await;
+        fail_over(&keycloak, &realm, bad);
+        let walked = read(&source(&keycloak.url(), page)).await;
+        let names = names(&walked);
+        assert_eq!(names.len(), USERS - bad.len(), "{page}: {:?}", walked.incomplete);
+        assert!(bad.iter().all(|login| !names.contains(login)));
+        let why = walked.incomplete.unwrap();
+        let users = if bad.len() == 1 { "1 user could not be read, at position" } else { "4 users could not be read" };
+        assert!(why.contains(users) && why.contains("Its log names the cause"), "{page}: {why}");
+        let asked = keycloak.journal.entries().iter().filter(|one| one.path.ends_with("/users")).count();
+        assert!(asked < 250, "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn one_group_and_one_member_over_which_keycloak_fails_are_left_out() {
+    let (keycloak, realm) = realm().await;
+    for number in 0..7 {
+        realm.import_group(&format!("/top{number}/leaf{number}")).unwrap();
+    }
+    let source = source(&keycloak.url(), 4);
+    let whole = source.groups().await.unwrap();
+    let odd = whole.items.iter().find(|group| group.path == "/top3/leaf3").unwrap().id.clone();
+    let top = whole.items.iter().find(|group| group.path == "/top0").unwrap().id.clone();
+    keycloak.faults.add(Fault::fails_over(odd.as_str()));
+    let walked = source.groups().await.unwrap();
+    assert_eq!(walked.items.len(), whole.items.len() - 1);
+    assert!(walked.incomplete.is_some_and(|why| why.contains("1 group could not be read, at position")));
+
+    let ids: Vec<String> = ["u03", "u04", "u05"].map(|name| realm.snapshot().user(name).unwrap().id.clone()).into();
+    for id in &ids {
+        realm.join(id, top.as_str()).await.unwrap();
+    }
+    keycloak.faults.add(Fault::fails_over(ids[1].as_str()));
+    let members = source.members(&top).await.unwrap().unwrap();
+    assert_eq!(members.items.len(), 2);
+    assert!(members.incomplete.is_some_and(|why| why.contains("1 member could not be read, at position 1:")));
+}
+
+#[tokio::test]
+async fn a_server_that_fails_over_everything_or_too_much_ends_the_listing_soon() {
+    let (keycloak, realm) = realm().await;
+    keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path("/users?"));
+    let failed = source(&keycloak.url(), 500).users(&|_, _| {}).await.unwrap_err();
+    assert!(failed.text.contains("500 when reading users"), "{failed}");
+    let asked = keycloak.journal.entries().iter().filter(|one| one.path.ends_with("/users")).count();
+    assert!(asked <= 25, "{asked}");
+
+    keycloak.faults.clear();
+    // Each second user, so that there is always something between them.
+    let many: Vec<String> = (0..USERS).step_by(2).map(|number| format!("u{number:02}")).collect();
+    fail_over(&keycloak, &realm, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let failed = source(&keycloak.url(), 500).users(&|_, _| {}).await.unwrap_err();
+    assert!(failed.text.contains("500 when reading users"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_leaves_a_whole_listing() {
+    let (keycloak, _realm) = realm().await;
+    keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path("/users?").once());
+    let walked = read(&source(&keycloak.url(), 500)).await;
+    assert_eq!((names(&walked).len(), walked.incomplete.as_deref()), (USERS, None));
+}

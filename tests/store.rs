@@ -2,6 +2,8 @@
 
 #[path = "store_support/claims.rs"]
 mod claims;
+#[path = "store_support/counts.rs"]
+mod counts;
 #[path = "store_support/embedded.rs"]
 mod embedded;
 #[path = "store_support/events.rs"]
@@ -82,6 +84,7 @@ macro_rules! every_expectation {
                 a_run_works_only_what_nobody_worked_since,
                 what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it,
                 a_look_is_never_given_twice,
+                a_dead_letter_that_fails_in_a_run_stays_dead,
                 creates_that_nobody_settles_are_kept_for_a_run,
                 many_workers_never_hold_one_subject_or_account_twice,
             }

@@ -114,7 +114,7 @@ pub(super) fn why(kind: HeldKind) -> String {
         HeldKind::FirstRun => "first run".to_owned(),
         HeldKind::Adoption => "was there before us".to_owned(),
         HeldKind::Activation => "inactive account".to_owned(),
-        HeldKind::ProtectedLeaver => "an administrator left".to_owned(),
+        HeldKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
         HeldKind::AdoptedGroup => "members of a group that was there before us".to_owned(),
     }
 }

@@ -122,6 +122,7 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
         out.lines(out.noted(State::No, "doubt", &text));
     }
     tell(out, State::Note, "link dropped", &report.dropped_links, all);
+    tell(out, State::Note, "protected", &report.not_changed, all);
     tell(out, State::Note, "not possible", &report.not_possible, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
     tell(out, State::No, "not believed", &report.doubts, all);

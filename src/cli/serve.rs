@@ -100,12 +100,7 @@ impl ServeArgs {
                 service.engine().try_again().await;
             })
             .await;
-        if let Err(why) = &ended {
-            health.dead(why.clone());
-            tracing::error!("{why}; the process ends, so that it is started again");
-        } else {
-            tracing::info!("stopping: what is under way ends first");
-        }
+        let outcome = outcome(ended, &health);
         health.drain();
         let in_time = service.shutdown(drain).await;
         server.shutdown(REQUESTS_END).await;
@@ -113,7 +108,22 @@ impl ServeArgs {
         if !in_time {
             tracing::warn!("not all work ended in time; after the next start it is checked what of it took effect");
         }
-        ended.map(|()| Exit::Done).map_err(Failure::problem)
+        outcome
+    }
+}
+
+/// What the process comes to: a part that ended by a defect is a failure, so that a supervisor starts it again.
+fn outcome(ended: Result<(), String>, health: &Health) -> Outcome {
+    match ended {
+        Ok(()) => {
+            tracing::info!("stopping: what is under way ends first");
+            Ok(Exit::Done)
+        }
+        Err(why) => {
+            tracing::error!("{why}; the process ends, so that it is started again");
+            health.dead(why.clone());
+            Err(Failure::problem(why))
+        }
     }
 }
 
@@ -239,3 +249,6 @@ fn reader(secret: &Secret) -> ReadSecret {
     let secret = secret.clone();
     Arc::new(move || secret.read().map_err(|error| error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

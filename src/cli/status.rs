@@ -73,7 +73,7 @@ struct Told {
     conflicts: u64,
     /// What the target does not support.
     unsupported: Vec<String>,
-    /// Users whose account is protected.
+    /// Users who are not changed, because their account is protected.
     protected: u64,
     events: u64,
     last_event: Option<Timestamp>,
@@ -137,7 +137,7 @@ async fn tell(common: &Common<'_>, pair: &Pair) -> Result<Told, Failure> {
     let facts = facts(common, pair).await?;
     let Verdict { standing, sentence, more, exit } = judge(&facts);
     let heard = common.store.event_counts(&pair.connector).await?;
-    let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected());
+    let (server, enabled, protected) = (facts.server, facts.enabled, facts.protected);
     Ok(Told {
         pair: pair.clone(),
         state: standing,
@@ -169,7 +169,8 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     };
     let conflicts = TaskFilter { dead: Some(true), class: Some(ErrorClass::Conflict), limit: 0, ..tasks.clone() };
     let last_run = store.runs(Some(pair), RUNS).await?.into_iter().find(|run| run.mode == RunMode::Apply);
-    let known = store.not_possible(pair).await?;
+    let (protected, known): (Vec<_>, Vec<_>) =
+        store.not_possible(pair).await?.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
     let mut retried = store.tasks(&tasks).await?;
     retried.retain(|task| task.error.is_some());
     Ok(Facts {
@@ -183,6 +184,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
         counts: store.counts(pair, *now).await?,
         conflicts: u64::try_from(store.tasks(&conflicts).await?.len()).unwrap_or(u64::MAX),
         unsupported: unsupported(known, last_run.as_ref()),
+        protected: u64::try_from(protected.len()).unwrap_or(u64::MAX),
         held: common.sets.iter().filter(|set| set.pair == *pair).collect(),
         retried,
         last_run,

@@ -191,7 +191,14 @@ pub(super) const KEYS: &[Key] = &[
         "target.protected_groups",
         "list of texts",
         Value("[]"),
-        "Groups that are never changed, besides the administrators'.",
+        "Groups that are not created, renamed or adopted, and whose members are neither added nor removed. The users in \
+         them are changed like all others.",
+    ),
+    key(
+        "target.frozen_groups",
+        "list of texts",
+        Value("[]"),
+        "Groups that are never changed, nor the users in them, as it is for the administrators' groups.",
     ),
     key(
         "target.managed_access_groups",

@@ -142,8 +142,10 @@ pub struct TargetConfig {
     pub applications: Vec<String>,
     /// Whether new accounts are put into Bitbucket's default group.
     pub default_group: bool,
-    /// Groups that are never changed.
+    /// Groups that are never changed, nor who is in them.
     pub protected_groups: Vec<String>,
+    /// Groups that are never changed, nor the accounts in them.
+    pub frozen_groups: Vec<String>,
     /// Groups that give access to the product, and from which usersync removes members all the same.
     pub managed_access_groups: Vec<String>,
     /// Logins that are never changed.

@@ -32,7 +32,8 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
     let habits = habits.and_then(|(habits, fine)| fine.then_some(habits));
     let reach = reach(table);
     let texts = |key| Some(table.list(key, values::string)?.into_iter().map(|(text, _)| text).collect::<Vec<_>>());
-    let (applications, groups, users) = (texts("applications"), texts("protected_groups"), texts("protected_users"));
+    let (applications, users) = (texts("applications"), texts("protected_users"));
+    let (groups, frozen_groups) = (texts("protected_groups"), texts("frozen_groups"));
     let access_groups = texts("managed_access_groups");
     let default_group = table.read("default_group", values::flag);
     Some(TargetConfig {
@@ -44,6 +45,7 @@ pub(super) fn target(table: &Table<'_>) -> Option<TargetConfig> {
         applications: applications?,
         default_group: default_group?,
         protected_groups: groups?,
+        frozen_groups: frozen_groups?,
         managed_access_groups: access_groups?,
         protected_users: users?,
         profile,

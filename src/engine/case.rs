@@ -208,6 +208,21 @@ impl<'e> Case<'e> {
         self.step.not_possible = Some(self.claim.not_possible.clone());
     }
 
+    /// Keeps whether the account is protected, so that `status` counts it.
+    pub fn note_protected(&mut self, why: Option<&str>) {
+        let known = self.claim.not_possible.iter().find(|one| one.key == NotPossible::PROTECTED);
+        match (why, known) {
+            (Some(why), known) if known.is_none_or(|known| known.why != why) => {
+                self.keep_not_possible(NotPossible::PROTECTED.to_owned(), why.to_owned());
+            }
+            (None, Some(_)) => {
+                self.claim.not_possible.retain(|one| one.key != NotPossible::PROTECTED);
+                self.step.not_possible = Some(self.claim.not_possible.clone());
+            }
+            _ => {}
+        }
+    }
+
     /// Keeps what an operation that took effect changes in the link.
     pub fn learn(&mut self, operation: &Operation) {
         self.renamed_group |= matches!(operation, Operation::RenameGroup { .. });

@@ -49,21 +49,27 @@ pub(super) fn intend(
     if let Some(why) = policy::impossible_group(&name, capabilities) {
         return Intended::None(why);
     }
+    let protected = &capabilities.protected_groups;
+    let fed = match table.mapping(&group.id) {
+        Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(&group.name) => {
+            Some(id)
+        }
+        _ => None,
+    };
+    if let Some(why) = fed.map_or_else(|| protected.why_named(&name), |id| protected.why(id, &name)) {
+        return Intended::None(format!("{name}: {why}; never changed"));
+    }
     match table.others_feeding(&group.id, &group.name, case).next() {
         Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
         // Also for one that has the name itself: two may have taken it at once.
         Some((other, _)) => return Intended::Ask(other.clone()),
         None => {}
     }
-    match table.mapping(&group.id) {
-        Some(GroupMapping::Managed { group: id, name: mapped }) if case.fold(mapped) == case.fold(&group.name) => {
-            Intended::InOrder(id.clone())
-        }
-        _ => {
-            let managed = table.managed_named(&name, case);
-            managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
-        }
+    if let Some(id) = fed {
+        return Intended::InOrder(id.clone());
     }
+    let managed = table.managed_named(&name, case);
+    managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
 }
 
 fn two_paths(name: &str) -> String {
@@ -222,8 +228,11 @@ impl Case<'_> {
                 if let Some(found) = self.port.target.group_named(&name).await? {
                     self.adopt_group(group, found, former).await
                 } else {
-                    // The next run tries again; till then its members are finished without it.
-                    let why = format!("{} A lookup finds no such group.", self.last_refusal);
+                    let why = format!(
+                        "{} A lookup finds no such group. Free the name there, then run: usersync dead replay --all",
+                        self.last_refusal
+                    );
+                    self.keep_not_possible(held_key(&create), why.clone());
                     self.unmap(group, why, former).await
                 }
             }
@@ -345,7 +354,9 @@ impl Case<'_> {
             self.step.group = Some(GroupWrite::Unmap { source, name, why: why.clone() });
             self.flush().await?;
         }
-        self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+        if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
+            self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+        }
         // Why it feeds none says nothing of what was decided about the group that it might feed.
         self.inconclusive = true;
         Ok(())

@@ -4,13 +4,15 @@
 //! minute later. The link stays, marked with the time since when its account is missing. The account is gone only if it
 //! is still not found after [`super::EngineTimes::account_gone`], by two reads between which another linked account
 //! was found. Only then is the link dropped, within a safety limit of its own; it is kept aside for an account that comes
-//! back.
+//! back. The account of somebody who left is read every [`super::EngineTimes::dropped_recheck`] for a day, later by full
+//! reconciles only.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{case::Case, error::WorkError, ledger::Fate};
+use super::{case::Case, error::WorkError, ledger::Fate, user::Round};
 use crate::{
     model::{Action, Limited, Link, Linking, NewHeldItem},
+    plan::{self, Presence},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
 
@@ -96,9 +98,22 @@ impl Case<'_> {
             return Ok(false);
         }
         self.link = None;
+        self.claim.dropped.push(link);
         self.worked.ledger.end(action.clone(), Fate::Done);
         self.worked.linked.push(action);
         Ok(true)
+    }
+
+    /// Ends the work on a user. The account of somebody who left may come back active: it is read again for a while.
+    pub(super) async fn unless_it_may_return(&mut self, presence: &Presence) -> Result<Round, WorkError> {
+        let (now, times) = (self.engine.clock.now(), &self.engine.times);
+        let lately =
+            |link: &Link| link.missing_since.is_some_and(|since| now.duration_since(since) < times.dropped_believed);
+        if self.link.is_some() || !plan::has_left(presence) || !self.claim.dropped.iter().any(lately) {
+            return Ok(Round::Complete);
+        }
+        self.defer(times.dropped_recheck).await?;
+        Ok(Round::Released)
     }
 
     /// Links the account of a dropped link again if it is back, with all that was known of it.
@@ -107,7 +122,10 @@ impl Case<'_> {
             return Ok(());
         }
         for dropped in std::mem::take(&mut self.claim.dropped) {
-            let Some(account) = self.port.target.account(&dropped.account).await? else { continue };
+            let Some(account) = self.port.target.account(&dropped.account).await? else {
+                self.claim.dropped.push(dropped);
+                continue;
+            };
             let link = Link { name: account.name, missing_since: None, ..dropped };
             let user = link.user.clone();
             match self.engine.store.adopt(self.claim.token, link, None, self.engine.clock.now()).await? {
@@ -125,7 +143,7 @@ impl Case<'_> {
 }
 
 /// What is reported of a linked account that is not found.
-pub(super) fn missing_account(name: &str, since: jiff::Timestamp) -> String {
+pub(super) fn missing_account(name: &str, since: Timestamp) -> String {
     format!(
         "{name}: the linked account is missing at the target since {since:.0}; the link is kept, and the account is read again"
     )

@@ -23,6 +23,10 @@ pub struct EngineTimes {
     pub account_gone: SignedDuration,
     /// When a missing account is read again first; the waits double until `account_gone`.
     pub account_recheck: SignedDuration,
+    /// How often the account of a dropped link is read again, if its user has left.
+    pub dropped_recheck: SignedDuration,
+    /// For how long after the account went missing that is done.
+    pub dropped_believed: SignedDuration,
     /// How long a subject steps back when its account may be another's that is just being made.
     pub step_back: SignedDuration,
     /// How long a task waits for another one before it looks for itself.
@@ -53,6 +57,8 @@ impl Default for EngineTimes {
             login_believed: SignedDuration::from_mins(1),
             account_gone: SignedDuration::from_mins(10),
             account_recheck: SignedDuration::from_secs(5),
+            dropped_recheck: SignedDuration::from_hours(1),
+            dropped_believed: SignedDuration::from_hours(24),
             step_back: SignedDuration::from_secs(2),
             wait_at_most: SignedDuration::from_secs(60),
             retries: Backoff::new(200, 5, Duration::from_hours(6)),
@@ -78,6 +84,8 @@ impl EngineTimes {
             login_believed: short,
             account_gone: SignedDuration::from_millis(200),
             account_recheck: short,
+            dropped_recheck: SignedDuration::from_hours(1),
+            dropped_believed: SignedDuration::from_hours(24),
             step_back: short,
             wait_at_most: SignedDuration::from_millis(500),
             retries: Backoff::new(12, 4, Duration::from_millis(200)),

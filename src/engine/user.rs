@@ -349,6 +349,7 @@ impl Case<'_> {
         view: &mut View,
         in_ring: &mut bool,
     ) -> Result<Round, WorkError> {
+        self.note_protected(planned.findings.protected.as_deref());
         let mut progressed = false;
         let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
         for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
@@ -439,7 +440,7 @@ impl Case<'_> {
         }
         self.worked.findings = merge(std::mem::take(&mut self.worked.findings), planned.findings);
         if planned.missing_groups.is_empty() {
-            return Ok(Round::Complete);
+            return self.unless_it_may_return(&view.presence).await;
         }
         let groups: Vec<Subject> = planned.missing_groups.into_iter().map(Subject::Group).collect();
         self.wait_for(&groups, false).await?;

@@ -44,6 +44,15 @@ impl std::fmt::Debug for KeycloakSource {
     }
 }
 
+/// What came of reading a page.
+pub(super) enum PageRead<T> {
+    Read(Vec<Entry<T>>),
+    /// Keycloak itself says that what the listing belongs to is gone.
+    Gone,
+    /// Keycloak answered 500: one of the entries may be why.
+    Failed(SourceError),
+}
+
 /// A query: names and values.
 pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
 
@@ -181,17 +190,39 @@ impl KeycloakSource {
         asked: Asked,
         below: &[&str],
         more: Query<'_>,
-        (first, max): (usize, usize),
+        place: (usize, usize),
         gone: Option<&str>,
     ) -> Result<Option<Vec<Entry<T>>>, SourceError> {
+        match self.try_page(asked, below, more, place, gone).await? {
+            PageRead::Read(page) => Ok(Some(page)),
+            PageRead::Gone => Ok(None),
+            PageRead::Failed(error) => Err(error),
+        }
+    }
+
+    /// The same, where a failure of Keycloak itself is told from others.
+    pub(super) async fn try_page<T: Listed>(
+        &self,
+        asked: Asked,
+        below: &[&str],
+        more: Query<'_>,
+        (first, max): (usize, usize),
+        gone: Option<&str>,
+    ) -> Result<PageRead<T>, SourceError> {
         let (first, most) = (first.to_string(), max.to_string());
         let mut query = vec![("first", first.as_str()), ("max", most.as_str())];
         query.extend_from_slice(more);
-        let page = self.list(asked, below, &query, gone).await?;
-        if page.as_ref().is_some_and(|page| page.len() > max) {
-            return Err(self.doubt(&format!("a page of {asked} holds more than the {max} that were asked for")));
+        let base = self.base().await?;
+        let within = self.settings.connection.time_outs.long;
+        let Some(answer) = self.answer(base, below, &query, within, gone).await? else { return Ok(PageRead::Gone) };
+        match self.read_by(asked, base, &answer, Entry::list) {
+            Ok(page) if page.len() > max => {
+                Err(self.doubt(&format!("a page of {asked} holds more than the {max} that were asked for")))
+            }
+            Ok(page) => Ok(PageRead::Read(page)),
+            Err(error) if answer.status == StatusCode::INTERNAL_SERVER_ERROR => Ok(PageRead::Failed(error)),
+            Err(error) => Err(error),
         }
-        Ok(page)
     }
 
     /// A count; `None` where the answer is none.

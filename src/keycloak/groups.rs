@@ -31,6 +31,7 @@ impl Tree {
             }
         }
         self.odd.unreadable.extend(folder.unreadable);
+        self.odd.failed += folder.failed;
         if let Some(why) = folder.incomplete {
             self.odd.doubt(|| why);
         }
@@ -48,12 +49,12 @@ impl KeycloakSource {
         };
         let after = self.group_count().await?;
         let Tree { groups, odd } = tree;
-        let found = groups.len() + odd.unreadable.len();
+        let found = groups.len() + odd.len();
         let blind = found == 0 && self.is_blind().await?;
         Ok(Walked {
             items: groups.into_values().collect(),
             unreadable: odd.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
-            incomplete: short(found, before, after, blind).or(odd.incomplete),
+            incomplete: odd.incomplete.or_else(|| short(found, before, after, blind)),
         })
     }
 
@@ -70,7 +71,7 @@ impl KeycloakSource {
         let flat: Paged<Group> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
         let nested = flat.items.iter().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
         let short = count.is_some_and(|count| flat.len() < count) && self.group_count().await? != Some(flat.len());
-        if nested || short || flat.incomplete.is_some() {
+        if nested || short || flat.incomplete.is_some() && flat.failed == 0 {
             return Ok(None);
         }
         let mut tree = Tree::default();

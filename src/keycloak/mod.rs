@@ -8,6 +8,7 @@ mod fault;
 mod groups;
 mod http;
 mod pages;
+mod parts;
 mod search;
 mod settings;
 pub mod setup;

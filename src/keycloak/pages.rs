@@ -6,6 +6,7 @@ use super::{
     KeycloakSource, SourceError, Unreadable,
     client::Query,
     fault::Asked,
+    parts::Parts,
     wire::{Entry, Listed},
 };
 
@@ -30,13 +31,15 @@ pub(super) struct Listing<'a> {
 pub(super) struct Paged<T> {
     pub items: Vec<T>,
     pub unreadable: Vec<(String, Unreadable)>,
+    /// Entries over which Keycloak itself fails: nothing is known of them.
+    pub failed: usize,
     /// Why this may not be all, if so.
     pub incomplete: Option<String>,
 }
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), unreadable: Vec::new(), incomplete: None }
+        Self { items: Vec::new(), unreadable: Vec::new(), failed: 0, incomplete: None }
     }
 }
 
@@ -47,6 +50,7 @@ impl<T: Listed> Paged<T> {
         let known: HashSet<String> = known.map(str::to_owned).collect();
         self.items.extend(other.items.into_iter().filter(|item| !known.contains(item.id())));
         self.unreadable.extend(other.unreadable.into_iter().filter(|(id, _)| !known.contains(id)));
+        self.failed += other.failed;
         if let Some(why) = other.incomplete {
             self.doubt(|| why);
         }
@@ -56,7 +60,7 @@ impl<T: Listed> Paged<T> {
 impl<T> Paged<T> {
     /// How many entries there are, readable or not.
     pub fn len(&self) -> usize {
-        self.items.len() + self.unreadable.len()
+        self.items.len() + self.unreadable.len() + self.failed
     }
 
     pub fn is_empty(&self) -> bool {
@@ -80,7 +84,9 @@ impl KeycloakSource {
         loop {
             left -= 1;
             let paged = self.pages_once(listing, read).await?;
-            if left == 0 || paged.as_ref().is_none_or(|paged: &Paged<T>| paged.incomplete.is_none()) {
+            // What Keycloak itself fails over stays so.
+            let is_final = |paged: &Paged<T>| paged.incomplete.is_none() || paged.failed > 0;
+            if left == 0 || paged.as_ref().is_none_or(is_final) {
                 return Ok(paged);
             }
         }
@@ -90,16 +96,18 @@ impl KeycloakSource {
     /// fit together. A page with nothing new ends the listing, so that a server that ignores offsets is not read forever.
     async fn pages_once<T: Listed>(
         &self,
-        Listing { asked, below, query, from, max, gone }: Listing<'_>,
+        listing: Listing<'_>,
         read: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<Option<Paged<T>>, SourceError> {
+        let Listing { asked, below, from, max, .. } = listing;
         let mut paged = Paged::default();
+        let mut parts = Parts::default();
         let mut seen = HashSet::new();
         let mut first = from;
         let mut joint: Option<String> = None;
         let mut without_id = 0;
         loop {
-            let Some(page) = self.page::<T>(asked, below, query, (first, max), gone).await? else { return Ok(None) };
+            let Some(page) = self.page_in_parts::<T>(&listing, first, &mut parts).await? else { return Ok(None) };
             if page.is_empty() {
                 break;
             }
@@ -138,6 +146,12 @@ impl KeycloakSource {
             }
             first += max - usize::from(joint.is_some());
         }
+        paged.failed = parts.failed.len();
+        if let Some(why) = parts.why(&listing) {
+            // This comes first: it says what an operator can do.
+            paged.incomplete = Some(why);
+        }
+        let without_id = without_id - paged.failed;
         if without_id > 0 {
             paged.doubt(|| format!("{without_id} entries of the {asked} at /{} have no id", below.join("/")));
         }

@@ -40,7 +40,7 @@ impl KeycloakSource {
     pub(super) async fn walk_users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
         let mut paged = self.read_users(progress).await?;
         for _ in 1..TRIES {
-            if paged.incomplete.is_none() {
+            if paged.incomplete.is_none() || paged.failed > 0 {
                 break;
             }
             paged = self.read_users(progress).await?;

@@ -125,6 +125,11 @@ pub struct NotPossible {
     pub why: String,
 }
 
+impl NotPossible {
+    /// The key of a user whose account is protected, so that nothing of it is changed. It is no operation's key.
+    pub const PROTECTED: &str = "protected";
+}
+
 /// A held set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldSet {

@@ -11,7 +11,8 @@ pub use gate::{Measure, limit};
 pub use groups::{GroupTable, Resolved};
 use user::leaving;
 pub use user::{
-    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, wanted_name,
+    Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,
+    wanted_name,
 };
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) mod fixtures {
             group_max: 255,
             group_forbids: vec![],
             access_groups: std::collections::BTreeMap::new(),
+            protected_groups: crate::target::ProtectedGroups::default(),
         }
     }
 }

@@ -489,3 +489,65 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
     assert_eq!(verbs, ["leave", "update"]);
     assert!(matches!(planned.afterwards.as_deref(), Some(Decision::Conflict(_))), "{planned:?}");
 }
+
+/// The plan for alice with these groups in Keycloak, on a target with these abilities.
+fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Account, &Link)>) -> Planned {
+    let source = |nth: &usize| {
+        let (name, path) = (format!("n{nth}"), format!("/n{nth}"));
+        Arc::new(GroupState { id: nth.to_string().into(), name, path })
+    };
+    let user = UserState {
+        id: "1".into(),
+        username: "alice".into(),
+        first_name: None,
+        last_name: None,
+        email: Some("alice@example.org".into()),
+        enabled: true,
+        federation_link: None,
+        attributes: BTreeMap::new(),
+        groups: groups.iter().map(source).collect(),
+    };
+    let decision = decide(&Situation {
+        pair: &pair(),
+        capabilities,
+        presence: &Presence::Present(user),
+        link: there.map(|(_, link)| link),
+        account: there.map(|(account, _)| account),
+        account_gone: false,
+        holder: &NameHolder::Free,
+        groups: &table(),
+        attributes: &AttributeRules::default(),
+        adopt_freely: true,
+        wanted_by_other: false,
+        in_ring: false,
+        own_login: "usersync",
+    });
+    let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
+    planned
+}
+
+#[test]
+fn nobody_is_added_to_or_removed_from_a_protected_group_whose_members_are_changed_otherwise() {
+    let (mut account, mut link) = alice();
+    account.groups = Some(vec![group(0)]);
+    link.given = [group(0)].into();
+    let mut capabilities = capabilities();
+    let why = "protected_groups names it".to_owned();
+    // One by its name, one by its id.
+    capabilities.protected_groups.by_name.insert("g0".to_owned(), why.clone());
+    capabilities.protected_groups.left_alone.insert("g0".to_owned());
+    capabilities.protected_groups.by_id.insert(group(1), why);
+    let planned = planned_in(&[1, 2], &capabilities, Some((&account, &link)));
+    assert_eq!(words(&planned), ["update alice: e-mail", "join alice to G2"]);
+    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is removed from it"]);
+    assert_eq!(planned.findings.not_possible, ["group G1: protected_groups names it; nobody is added to it"]);
+    assert_eq!(planned.findings.protected, None);
+
+    account.groups = Some(Vec::new());
+    let planned = planned_in(&[0, 2], &capabilities, Some((&account, &link)));
+    assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is added to it"]);
+    assert_eq!(planned.findings.not_possible, [""; 0], "an operator wants it so");
+
+    let created = planned_in(&[0, 1, 2], &capabilities, None);
+    assert_eq!(created.joins_after_create.keys().collect::<Vec<_>>(), [&group(2)]);
+}

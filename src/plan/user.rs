@@ -101,7 +101,7 @@ pub struct Findings {
     pub doubts: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
-    /// Memberships that stay because their group gives access to the product; one text for each, the same for each group.
+    /// Memberships that stay because their group is protected or gives access to the product; one text for each, the same for each group.
     pub kept: Vec<String>,
     /// What is planned again although it was done last time.
     pub repeated: Vec<String>,
@@ -189,6 +189,11 @@ pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
     }
 }
 
+/// Whether a user's account, if there were one, would have to be deactivated.
+pub fn has_left(presence: &Presence) -> bool {
+    leaving(presence).is_some()
+}
+
 /// The login whose holder has to be known before deciding, if any: that of a new account, or of a rename.
 pub fn wanted_name(
     presence: &Presence,
@@ -242,13 +247,14 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                     .wanted
                     .iter()
                     .filter_map(|group| situation.groups.managed(group))
+                    .filter(|group| situation.capabilities.protected_groups.why(&group.id, &group.name).is_none())
                     .map(|group| (group.id.clone(), group.name.clone()))
                     .collect(),
                 missing_groups: resolved.missing.into_iter().cloned().collect(),
                 ..Planned::default()
             };
             planned.findings.not_possible.extend(desired.faults);
-            tell_unmapped(&mut planned.findings, &resolved.unmapped);
+            tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
             Decision::Plan(planned)
         }
         NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(not_possible(format!(
@@ -595,16 +601,21 @@ fn plan_memberships(
     planned: &mut Planned,
 ) {
     let resolved = situation.groups.resolve(&user.groups);
-    tell_unmapped(&mut planned.findings, &resolved.unmapped);
+    tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
     // An account whose groups were not read is not an account without groups.
     let Some(present) = &account.groups else {
         planned.groups_unread = true;
         return;
     };
+    let protected = &situation.capabilities.protected_groups;
     // Most memberships are in order, so that is asked first.
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
+        if let Some(why) = protected.why(&group.id, &group.name) {
+            tell_group(&mut planned.findings, situation.capabilities, &group.name, why);
+            continue;
+        }
         planned.operations.push(Operation::AddMember {
             group: group.id.clone(),
             group_name: group.name.clone(),
@@ -620,8 +631,12 @@ fn plan_memberships(
         if !ours {
             continue;
         }
+        let name = managed.map_or(group.as_str(), |managed| managed.name.as_str());
+        if let Some(why) = protected.why(group, name) {
+            planned.findings.kept.push(format!("{name}: {why}; nobody is removed from it"));
+            continue;
+        }
         if let Some(how) = situation.capabilities.access_groups.get(group).filter(|_| !given) {
-            let name = managed.map_or(group.as_str(), |managed| managed.name.as_str());
             planned.findings.kept.push(format!(
                 "{name} gives {how}: members whom usersync did not add stay. To have them removed, name the group in the target's \
                  managed_access_groups"
@@ -634,7 +649,7 @@ fn plan_memberships(
         }
         let leave = Operation::RemoveMember {
             group: group.clone(),
-            group_name: managed.map_or_else(|| group.to_string(), |managed| managed.name.clone()),
+            group_name: name.to_owned(),
             account: account.id.clone(),
             name: account.name.clone(),
         };
@@ -657,6 +672,20 @@ fn not_possible(why: String) -> Planned {
     Planned { findings: Findings { not_possible: vec![why], ..Findings::default() }, ..Planned::default() }
 }
 
-fn tell_unmapped(findings: &mut Findings, unmapped: &[(&crate::model::GroupState, &str)]) {
-    findings.not_possible.extend(unmapped.iter().map(|(group, why)| format!("group {}: {why}", group.path)));
+fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped: &[(&crate::model::GroupState, &str)]) {
+    for (group, why) in unmapped {
+        if capabilities.protected_groups.is_left_alone(&group.name) {
+            tell_group(findings, capabilities, &group.name, why);
+        } else {
+            findings.not_possible.push(format!("group {}: {why}", group.path));
+        }
+    }
+}
+
+/// Tells of a group that should have the user as a member, and is never changed.
+fn tell_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
+    match capabilities.protected_groups.why_named(name).filter(|_| capabilities.protected_groups.is_left_alone(name)) {
+        Some(why) => findings.kept.push(format!("{name}: {why}; nobody is added to it")),
+        None => findings.not_possible.push(format!("group {name}: {why}; nobody is added to it")),
+    }
 }

@@ -58,6 +58,9 @@ pub enum Kind {
     Mangle(Mangle),
     /// The answer's JSON is changed on its way out.
     Edit(Edit),
+    /// An answer that is a list with an entry of this id is a 500 instead, as Keycloak answers a whole page if it cannot
+    /// read one user of it.
+    FailsOver(String),
 }
 
 /// What is made of the fields of one name in an answer, at any depth.
@@ -208,6 +211,11 @@ impl Fault {
     /// Changes the JSON of the answer.
     pub fn edit(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
         Self::new(Kind::Edit(Edit(Arc::new(change))))
+    }
+
+    /// Fails over lists that hold the entry of this id.
+    pub fn fails_over(id: impl Into<String>) -> Self {
+        Self::new(Kind::FailsOver(id.into()))
     }
 
     /// Answers reads from an earlier state.

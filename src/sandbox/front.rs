@@ -132,6 +132,12 @@ pub(crate) fn router<A: App>(app: Arc<A>, faults: Faults, journal: Journal) -> R
     })
 }
 
+/// Whether a body is a list with an entry of this id.
+fn lists(body: &[u8], id: &str) -> bool {
+    let list: Vec<serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
+    list.iter().any(|entry| entry["id"] == id)
+}
+
 /// How the answer is spoiled on its way out.
 #[derive(Default)]
 struct Spoil {
@@ -143,6 +149,7 @@ struct Spoil {
     wait: Duration,
     instead: Option<Reply>,
     edits: Vec<Edit>,
+    fails_over: Vec<String>,
 }
 
 /// A request that was struck by what strikes it, and what is left to be done for it.
@@ -217,6 +224,7 @@ async fn serve<A: App>(
             Kind::Stale(earlier) => stale = Some(earlier),
             Kind::Mangle(mangle) => spoil.mangle.push(mangle),
             Kind::Edit(edit) => spoil.edits.push(edit),
+            Kind::FailsOver(id) => spoil.fails_over.push(id),
         }
     }
     let struck = Struck { request, entry, stale, reply, spoil, line };
@@ -239,6 +247,9 @@ impl Struck {
         };
         for edit in spoil.edits.drain(..) {
             reply.body = edit.apply(&reply.body).into();
+        }
+        if spoil.fails_over.iter().any(|id| lists(&reply.body, id)) {
+            reply = Reply::json(500, &serde_json::json!({ "error": "unknown_error" }));
         }
         if let Some(entry) = &mut entry {
             entry.faulted = faulted;

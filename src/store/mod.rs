@@ -593,7 +593,8 @@ pub trait Store: Send + Sync {
     // --- tasks ---
 
     /// Makes sure that a task is there for each subject, and that work on it which is under way does not end it (its
-    /// generation is raised); an earlier time and a higher priority win. A dead letter is brought back to life. Returns how many.
+    /// generation is raised); an earlier time and a higher priority win. A dead letter is brought back to life. Returns how
+    /// many. More than a thousand are written down durably, and become tasks in parts.
     async fn raise(
         &self,
         pair: &Pair,

@@ -1,6 +1,9 @@
 //! What a target can do.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +101,38 @@ pub struct Capabilities {
     /// Groups that give access to the product, each with how: nobody is removed from them whom usersync did not add.
     #[serde(default)]
     pub access_groups: BTreeMap<TargetGroupId, String>,
+    /// Groups that are never changed, nor who is in them.
+    #[serde(default)]
+    pub protected_groups: ProtectedGroups,
+}
+
+/// Groups that are never changed, nor who is in them, each with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProtectedGroups {
+    /// By name in lower case, whether the target has such a group or not.
+    pub by_name: BTreeMap<String, String>,
+    /// By stable id, where that is not made of the name.
+    pub by_id: BTreeMap<TargetGroupId, String>,
+    /// Of the names, those that an operator wants to be left alone: that nothing is done about them is no problem.
+    pub left_alone: BTreeSet<String>,
+}
+
+impl ProtectedGroups {
+    /// Why a group is never changed, by its name.
+    pub fn why_named(&self, name: &str) -> Option<&str> {
+        self.by_name.get(&name.trim().to_lowercase()).map(String::as_str)
+    }
+
+    /// Whether an operator wants this group to be left alone.
+    pub fn is_left_alone(&self, name: &str) -> bool {
+        self.left_alone.contains(&name.trim().to_lowercase())
+    }
+
+    /// Why a group is never changed, by its id or its name.
+    pub fn why(&self, id: &TargetGroupId, name: &str) -> Option<&str> {
+        self.by_id.get(id).map(String::as_str).or_else(|| self.why_named(name))
+    }
 }
 
 /// What was kept before there was a target that could not.

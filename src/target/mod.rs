@@ -21,7 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use capabilities::{Capabilities, CaseRule, Deactivation};
+pub use capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups};
 pub use registry::{KINDS, NoToken, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 

@@ -33,11 +33,17 @@ impl Git {
 
     /// The same, set up so.
     pub async fn with(options: HouseOptions) -> Self {
+        Self::set(options, |_| {}).await
+    }
+
+    /// The same, with these settings of the target.
+    pub async fn set(options: HouseOptions, set: impl FnOnce(&mut BitbucketSettings)) -> Self {
         let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
         let (user, password) = BitbucketOptions::default().admin;
         let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone().into())) };
         let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = std::time::Duration::from_secs(2);
+        set(&mut settings);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
         let git = Neighbour { name: "git".into(), target };
         let w = world_with(HouseOptions { neighbours: vec![git], ..options }).await;

@@ -20,6 +20,7 @@ mod memberships;
 mod missing;
 mod odd_answers;
 mod people;
+mod protection;
 mod restart;
 mod runs;
 

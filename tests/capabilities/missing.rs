@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    engine::{Report, RunOptions},
+    engine::{EngineTimes, Report, RunOptions},
     model::{
         Account, AccountId, HeldItemState, HeldKind, Limited, Link, Operation, Pair, RunTrigger, TargetGroup,
         TargetGroupId,
@@ -114,11 +114,15 @@ fn pair() -> Pair {
 }
 
 async fn place() -> Place {
+    place_with(options()).await
+}
+
+async fn place_with(options: HouseOptions) -> Place {
     let server = Product::Crowd.imitate().await.expect("a free port");
     let inner = server.neighbour().expect("a client").target;
     let target = Arc::new(Forgetful { inner, hidden: Mutex::default() });
     let neighbour = Neighbour { name: "crowd".into(), target: Arc::clone(&target) as _ };
-    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
+    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options }).await;
     Place { w, target, _server: server }
 }
 
@@ -163,6 +167,51 @@ async fn a_leaver_whose_account_is_not_found_for_a_while_is_deactivated_when_it_
     assert!(!place.target.account_there("staff1").await.unwrap().active);
     assert_eq!(place.link("staff1").await.unwrap().missing_since, None);
     assert_eq!(place.dropped().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_leaver_whose_account_was_called_gone_is_deactivated_without_a_full_reconcile_when_it_is_back() {
+    let times = EngineTimes { dropped_recheck: SignedDuration::from_millis(100), ..EngineTimes::hasty() };
+    for deleted in [false, true] {
+        let place = place_with(HouseOptions { times: times.clone(), ..options() }).await;
+        let id = place.w.id("staff1");
+        place.target.hide(&["staff1"]);
+        if deleted {
+            place.w.realm().delete_user(&id).await.unwrap();
+        } else {
+            place.w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
+        }
+        let link = async || place.w.house.store.link(&pair(), &id.as_str().into()).await.unwrap();
+        until(async || link().await.is_none()).await;
+        place.target.show_all();
+        until(async || link().await.is_some_and(|link| link.deactivated_by_us)).await;
+        assert!(!place.target.account_there("staff1").await.unwrap().active);
+        place.w.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_stays_away_is_not_read_again_after_a_day() {
+    let day = SignedDuration::from_millis(400);
+    let recheck = SignedDuration::from_millis(100);
+    let times = EngineTimes { dropped_recheck: recheck, dropped_believed: day, ..EngineTimes::hasty() };
+    let place = place_with(HouseOptions { times, ..options() }).await;
+    place.target.hide(&["staff1"]);
+    place.w.realm().update_user(&place.w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    place.until("staff1", |link| link.is_none()).await;
+    place.w.settled().await;
+    assert_eq!(place.w.tasks().await, []);
+}
+
+/// Waits until this holds.
+async fn until(holds: impl AsyncFn() -> bool) {
+    for _ in 0..1_000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("it never holds");
 }
 
 #[tokio::test]

@@ -197,3 +197,28 @@ async fn values_that_are_null_are_absent() {
     assert_eq!((report.errors.len(), report.doubt), (0, None));
     assert_eq!(w.account("staff1").email, "one@example.com");
 }
+
+#[tokio::test]
+async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent() {
+    let w = world().await;
+    w.realm().switch_webhook(false);
+    w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
+    w.realm().update_user(&w.id("staff2"), UserChange::enabled(false)).await.unwrap();
+    w.realm().vanish_user(&w.id("staff3")).unwrap();
+    let odd = w.id("staff5");
+    // Every list that holds the user fails as a whole, and so does the user.
+    w.grounds.keycloak.faults.add(Fault::fails_over(odd.as_str()));
+    w.grounds.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
+    let report = w.try_run().await.unwrap();
+    let doubt = report.doubt.clone().unwrap_or_default();
+    assert!(doubt.contains("1 user could not be read, at position") && doubt.contains("max=1"), "{report:?}");
+    assert_eq!(w.account("staff1").email, "one@example.com");
+    assert!(!w.account("staff2").active, "who was read is planned as read");
+    assert!(w.account("staff3").active, "absence from an incomplete listing proves nothing");
+    assert!(w.account("staff5").active);
+    assert_eq!(w.members("staff").len(), STAFF);
+    w.grounds.keycloak.faults.clear();
+    w.calm().await;
+    w.run().await;
+    w.agrees();
+}

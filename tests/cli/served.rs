@@ -16,13 +16,13 @@ use usersync::sandbox::{
 use crate::place::{Place, Ran};
 
 /// How long anything may take; the store waits 5 s for a lock, and is tried every 5 s.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
-struct Served {
-    grounds: Grounds,
-    place: Place,
-    child: Child,
-    address: SocketAddr,
+pub struct Served {
+    pub grounds: Grounds,
+    pub place: Place,
+    pub child: Child,
+    pub address: SocketAddr,
 }
 
 impl Drop for Served {
@@ -57,6 +57,11 @@ async fn address(place: &Place) -> SocketAddr {
 impl Served {
     /// With a realm of a few users, served by the binary.
     async fn prepare(first_run: &str, prepare: impl FnOnce(&Grounds)) -> Self {
+        Self::configured(first_run, prepare, |_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub async fn configured(first_run: &str, prepare: impl FnOnce(&Grounds), configure: impl FnOnce(&Place)) -> Self {
         let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
         grounds.realm.import_group("/engineering").expect("made");
         let staff = (0..10).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
@@ -64,6 +69,7 @@ impl Served {
         prepare(&grounds);
         let place = Place::at(&grounds);
         place.configure(|text| format!("{text}\n[connector.policy]\nfirst_run = \"{first_run}\"\n"));
+        configure(&place);
         let child = start(&place);
         let address = address(&place).await;
         let served = Self { grounds, place, child, address };
@@ -84,22 +90,22 @@ impl Served {
         self.connect();
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.place.file("serve.log")).expect("a log")
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{}{path}", self.address)).await.expect("answered");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
     /// Runs a command until it says so.
-    async fn until(&self, args: &[&str], code: i32, text: &str) -> Ran {
+    pub async fn until(&self, args: &[&str], code: i32, text: &str) -> Ran {
         let began = Instant::now();
         loop {
             let ran = self.place.run(args).await;

@@ -113,6 +113,34 @@ async fn a_first_day_from_plan_to_in_step() {
 }
 
 #[tokio::test]
+async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    place.run(&["status"]).await.ended(0).says("In sync. Last change");
+    let kind = "kind = \"jira\"\n";
+    place.configure(|text| text.replace(kind, &format!("{kind}protected_users = [\"staff3\"]\n")));
+    let staff3 = grounds.realm.snapshot().user("staff3").map(|user| user.id.clone()).expect("there");
+    let change = UserChange { first_name: Some("Third".into()), ..UserChange::default() };
+    grounds.realm.change_quietly(&staff3, &change).expect("changed");
+    place.run(&["sync", "staff3"]).await.ended(0);
+    place
+        .run(&["status"])
+        .await
+        .ended(0)
+        .says("In sync, except for 1 user with a protected account. Last change")
+        .says("1 user is not changed, because the account is protected: usersync plan --list");
+    assert_eq!(place.json(&["status"]).await.1["pairs"][0]["protected"], 1);
+    place.run(&["plan", "--list"]).await.ended(0).says("staff3: named in protected_users; never changed");
+    place.run(&["explain", "staff3"]).await.ended(0).says("staff3: named in protected_users; never changed");
+
+    place.configure(|text| text.replace("protected_users = [\"staff3\"]\n", ""));
+    place.run(&["sync", "staff3"]).await.ended(0).says("display name");
+    place.run(&["status"]).await.ended(0).says("In sync. Last change");
+}
+
+#[tokio::test]
 async fn explain_tells_both_sides_and_why() {
     let (grounds, place) = grounds().await;
     place.run(&["sync"]).await.ended(3);

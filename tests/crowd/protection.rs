@@ -51,7 +51,7 @@ async fn settings_protect_more() {
     place.sandbox.add_user(NewCrowdUser::named("eve").in_groups(&["Board"]));
     place.sandbox.add_user(NewCrowdUser::named("Ann"));
     let mut settings = settings(&place.sandbox);
-    settings.protected_groups = vec!["board".to_owned(), "nowhere".to_owned()];
+    settings.frozen_groups = vec!["board".to_owned(), "nowhere".to_owned()];
     settings.protected_users = vec!["ann".to_owned()];
     let crowd = CrowdTarget::new(settings).expect("good settings");
     for name in ["eve", "Ann"] {

@@ -48,7 +48,7 @@ async fn an_administrator_of_a_group_that_the_picker_does_not_show_is_protected(
     let (sandbox, target) = crowded().await;
     let info = target.probe().await.expect("a first contact");
     let asked = info.notes.iter().find(|note| note.about == "protected" && note.state == NoteState::Note);
-    assert!(asked.is_some_and(|note| note.text.contains("protected_groups")), "{:?}", info.notes);
+    assert!(asked.is_some_and(|note| note.text.contains("frozen_groups")), "{:?}", info.notes);
     let (boss, ada) = (id(&sandbox, "boss"), id(&sandbox, "ada"));
     // A listing does not tell groups: what is planned from it is refused before it is sent.
     let fields = UserFields { display_name: Some("No Boss".to_owned()), ..UserFields::default() };

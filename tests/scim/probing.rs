@@ -22,7 +22,7 @@ async fn a_server_is_told_in_full() {
     let ways = &lines(&info, "ways")[0].1;
     assert_eq!(ways, "changes by PATCH, looks up by filter, lists 200 at once by position, with versions (ETag)");
     assert!(lines(&info, "profile")[0].1.starts_with("generic"));
-    assert!(lines(&info, "protected")[0].1.contains("protected_groups"));
+    assert!(lines(&info, "protected")[0].1.contains("frozen_groups"));
     for about in ["rights", "round trip"] {
         assert_eq!(lines(&info, about).first().map(|(state, _)| *state), Some(NoteState::Ok), "{about}");
     }

@@ -241,7 +241,7 @@ async fn protected_accounts_are_told_with_every_reading() {
     server.add_account(NewAccount::named("Boss"));
     server.add_account(NewAccount::named("ada"));
     let settings = usersync::target::scim::ScimSettings {
-        protected_groups: vec!["admins".to_owned(), "no such".to_owned()],
+        frozen_groups: vec!["admins".to_owned(), "no such".to_owned()],
         protected_users: vec!["boss".to_owned()],
         ..super::world::settings(&server)
     };
@@ -253,5 +253,5 @@ async fn protected_accounts_are_told_with_every_reading() {
     assert!(scim.group_named("Admins").await.expect("a look").expect("there").protected.is_some());
     let info = scim.probe().await.expect("a first contact");
     let told = super::world::lines(&info, "protected");
-    assert!(told.iter().any(|(_, text)| text.contains("no such of protected_groups is not a group")), "{told:?}");
+    assert!(told.iter().any(|(_, text)| text.contains("no such of frozen_groups is not a group")), "{told:?}");
 }

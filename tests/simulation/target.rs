@@ -99,6 +99,7 @@ impl Target for SimulatedTarget {
                 group_max: 255,
                 group_forbids: vec![],
                 access_groups: std::collections::BTreeMap::new(),
+                protected_groups: usersync::target::ProtectedGroups::default(),
             },
             notes: vec![],
         })

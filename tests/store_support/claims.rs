@@ -446,6 +446,24 @@ pub async fn a_look_is_never_given_twice(store: World) {
     assert!(store.next_look().await.unwrap() > before);
 }
 
+pub async fn a_dead_letter_that_fails_in_a_run_stays_dead(store: World) {
+    let worker = store.work(&user("ann"), at(1)).await;
+    store.fail(worker.token, failure(None), at(1)).await.unwrap();
+    let run = store.begin_run(&pair(), RunTrigger::Schedule, RunMode::Apply, at(2)).await.unwrap();
+    let claim = async |now| {
+        let look = store.next_look().await.unwrap();
+        store.claim_planned(&pair(), run, planned(&user("ann"), look, None), now).await.unwrap().expect("stands")
+    };
+    store.fail(claim(at(2)).await.token, failure(None), at(3)).await.unwrap();
+    assert!(store.claim_one(at(4)).await.is_none(), "it is not tried once more");
+    assert_eq!(store.task(&user("ann")).await.unwrap().state, TaskState::Dead);
+    // What is raised meanwhile has attempts of its own.
+    let claimed = claim(at(5)).await;
+    store.event("1", &[user("ann")], at(5)).await;
+    store.fail(claimed.token, failure(None), at(6)).await.unwrap();
+    store.claims(&user("ann"), at(9)).await;
+}
+
 pub async fn creates_that_nobody_settles_are_kept_for_a_run(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store.intend(ann.token, create("ann"), at(9), at(1)).await;

@@ -8,10 +8,10 @@ use usersync::{model::*, store::*};
 use crate::world::*;
 
 /// A small generator, so that a seed says it all.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: i64) -> i64 {
+    pub fn roll(&mut self, sides: i64) -> i64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

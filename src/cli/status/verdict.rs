@@ -50,6 +50,8 @@ pub(super) struct Facts<'a> {
     pub conflicts: u64,
     /// What the target does not support, each in words.
     pub unsupported: Vec<String>,
+    /// Users who are not changed, because their account is protected.
+    pub protected: u64,
     /// Open sets of approvals.
     pub held: Vec<&'a HeldSet>,
     /// Tasks that failed and are tried again, as far as they were read.
@@ -82,15 +84,6 @@ impl Verdict {
 }
 
 impl Facts<'_> {
-    /// Users whose account the target protects, so that they are not changed.
-    pub fn protected(&self) -> u64 {
-        self.last_report().map_or(0, |report| u64::try_from(report.protected).unwrap_or(u64::MAX))
-    }
-
-    fn last_report(&self) -> Option<Report> {
-        self.last_run.as_ref().and_then(|run| serde_json::from_value(run.report.clone()).ok())
-    }
-
     /// Failed tasks that are no conflicts.
     fn failed(&self) -> u64 {
         self.counts.dead.saturating_sub(self.conflicts)
@@ -143,6 +136,11 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     if facts.unsupported.len() > SHOWN {
         let more = count(facts.unsupported.len() - SHOWN, "operation is", "operations are");
         verdict.add(Exit::Problems, format!("{more} not supported besides: usersync plan"));
+    }
+    if facts.protected > 0 {
+        let users = count(facts.protected, "user is", "users are");
+        let text = format!("{users} not changed, because the account is protected: usersync plan --list");
+        verdict.add(Exit::Done, text);
     }
     if let Some(text) = facts.last_run.as_ref().and_then(last_run_trouble) {
         verdict.add(Exit::Problems, text);
@@ -313,9 +311,9 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
         let tasks = count(counts.tasks, "task is", "tasks are");
         return Verdict::new(Standing::Working, Exit::Done, format!("Working: {tasks} due later. usersync tasks"));
     }
-    let except = match facts.protected() {
+    let except = match facts.protected {
         0 => String::new(),
-        users => format!(", except for {}: the account is protected and not changed", count(users, "user", "users")),
+        users => format!(", except for {} with a protected account", count(users, "user", "users")),
     };
     Verdict::new(Standing::InSync, Exit::Done, format!("In sync{except}. {change}, {next}."))
 }

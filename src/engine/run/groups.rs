@@ -49,7 +49,7 @@ impl Run<'_> {
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
-                    self.report.not_possible.push_once(format!("group {}: {why}", group.path));
+                    self.tell_unmapped(group, &why);
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
@@ -103,8 +103,15 @@ impl Run<'_> {
     }
 
     fn model_unmapped(&mut self, table: &mut GroupTable, group: &GroupState, why: String) {
-        self.report.not_possible.push_once(format!("group {}: {why}", group.path));
+        self.tell_unmapped(group, &why);
         table.assume_unmapped(self.pair, group, why);
+    }
+
+    /// Tells why a group feeds none. What an operator wants to be left alone is told by its members.
+    fn tell_unmapped(&mut self, group: &GroupState, why: &str) {
+        if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
+            self.report.not_possible.push_once(format!("group {}: {why}", group.path));
+        }
     }
 
     /// What making this group would come to.

@@ -75,6 +75,9 @@ pub struct Report {
     pub unchanged: usize,
     /// Accounts that are never changed.
     pub protected: usize,
+    /// These accounts, each with the reason.
+    #[serde(default)]
+    pub not_changed: Listed<String>,
     /// Of each limited kind: planned, and the hourly limit.
     pub gate: BTreeMap<Limited, (u32, u32)>,
     /// Kinds that are held as a whole.
@@ -98,7 +101,7 @@ pub struct Report {
     pub conflicts: Listed<String>,
     /// What is not confirmed, and so not done.
     pub doubts: Listed<String>,
-    /// Memberships that stay because their group gives access to the product: why, and how many.
+    /// Memberships that stay because their group is protected or gives access to the product: why, and how many.
     #[serde(default)]
     pub kept: BTreeMap<String, usize>,
     /// What was planned again although it was done last time.
@@ -125,6 +128,7 @@ impl Report {
     /// An empty report that keeps the first `keep` entries of each list.
     pub(super) fn keeping(keep: usize) -> Self {
         Self {
+            not_changed: Listed::keeping(keep),
             not_possible: Listed::keeping(keep),
             conflicts: Listed::keeping(keep),
             doubts: Listed::keeping(keep),
@@ -223,8 +227,15 @@ impl Report {
     }
 
     /// The lists of sentences.
-    fn texts(&mut self) -> [&mut Listed<String>; 5] {
-        [&mut self.not_possible, &mut self.conflicts, &mut self.doubts, &mut self.repeated, &mut self.errors]
+    fn texts(&mut self) -> [&mut Listed<String>; 6] {
+        [
+            &mut self.not_changed,
+            &mut self.not_possible,
+            &mut self.conflicts,
+            &mut self.doubts,
+            &mut self.repeated,
+            &mut self.errors,
+        ]
     }
 
     /// The report as it is stored.

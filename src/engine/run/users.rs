@@ -305,9 +305,9 @@ impl Run<'_> {
         }
         match decision {
             Decision::Plan(planned) => {
-                if planned.findings.protected.is_some() {
-                    report.protected += 1;
-                }
+                let protected = planned.findings.protected.is_some();
+                report.protected += usize::from(protected);
+                report.not_changed.extend_once(planned.findings.protected);
                 let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
                 let conclusive =
                     planned.findings.doubts.is_empty() && account.is_none_or(|account| account.groups.is_some());
@@ -331,12 +331,15 @@ impl Run<'_> {
                     link.missing_since.is_some()
                         || link.deactivated_by_us && account.is_some_and(|account| account.active)
                 }) && self.options.mode == RunMode::Apply;
-                if nothing && (forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply) {
+                let unnoted = protected != target.protected.contains(subject) && self.options.mode == RunMode::Apply;
+                if nothing
+                    && (unnoted || forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply)
+                {
                     return Verdict::LookAgain(Vec::new());
                 }
                 if nothing {
                     let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
-                    let quiet = !told && planned.findings.protected.is_none() && decided.rejected == 0;
+                    let quiet = !told && !protected && decided.rejected == 0;
                     report.unchanged += usize::from(in_scope && quiet);
                     return Verdict::InOrder;
                 }

@@ -1,7 +1,7 @@
 //! Reading both sides whole, each under an observation that was numbered before.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -59,6 +59,8 @@ pub(super) struct TargetWalk {
     names: OnceLock<Names>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
+    /// Users who are stored as protected.
+    pub protected: HashSet<Subject>,
     /// Items that wait for an operator or that one decided, by subject.
     standing: HashMap<Subject, Vec<HeldItem>>,
     /// What operators ordered about links.
@@ -197,6 +199,8 @@ impl Engine {
         }
         let orders = self.store.link_orders(pair).await?;
         let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
+        let (protected, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
+        let protected = protected.into_iter().map(|one| one.subject).collect();
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = IdMap::default();
         let mut pages = Pages::default();
@@ -224,6 +228,7 @@ impl Engine {
             case,
             names: OnceLock::new(),
             not_possible,
+            protected,
             standing,
             orders,
             asked: IdSet::default(),

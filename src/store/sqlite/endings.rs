@@ -28,15 +28,16 @@ impl Tx {
         Ok(claim)
     }
 
-    /// Whether the task was raised while it was worked. A claim without a task counts as raised if there is one now.
+    /// Whether the task was raised while it was worked. A claim without a task counts as raised if there is one now, but
+    /// for a dead letter: that would not be dead any more.
     async fn raised_since(&mut self, claim: &Claim) -> StoreResult<Option<bool>> {
-        let generation: Option<i64> =
-            sqlx::query_scalar("SELECT generation FROM task WHERE pair = ?1 AND subject = ?2")
+        let task: Option<(i64, bool)> =
+            sqlx::query_as("SELECT generation, dead FROM task WHERE pair = ?1 AND subject = ?2")
                 .bind(claim.no.pair)
                 .bind(claim.subject.to_string())
                 .fetch_optional(&mut self.conn)
                 .await?;
-        Ok(generation.map(|generation| generation != claim.generation))
+        Ok(task.map(|(generation, dead)| generation != claim.generation && !dead))
     }
 
     pub(super) async fn complete(

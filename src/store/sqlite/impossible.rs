@@ -76,8 +76,9 @@ impl Tx {
         }
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT DISTINCT p.no, p.connector, p.target, n.subject FROM not_possible n JOIN pair p ON p.no = n.pair \
-             JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE true",
+             JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE n.key <> ",
         );
+        query.push_bind(NotPossible::PROTECTED);
         if let Some(connector) = &filter.connector {
             query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
         }

@@ -90,6 +90,11 @@ impl Memory {
         }
     }
 
+    /// Whether it is the engine's, and not a command's beside a server.
+    pub(super) fn is_engine(&self) -> bool {
+        self.engine
+    }
+
     // Nothing is half done when a holder of this lock panics: each change is a few map operations.
     fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)

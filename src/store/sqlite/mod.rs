@@ -12,6 +12,7 @@ mod dropped;
 mod endings;
 mod error;
 mod events;
+mod fan_out;
 mod groups;
 mod held;
 mod impossible;

@@ -34,7 +34,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "memberships", include_str!("migrations/0010_memberships.sql")),
     (11, "hook refusal", include_str!("migrations/0011_hook_refusal.sql")),
     (12, "conditions", include_str!("migrations/0012_condition.sql")),
-    (13, "base URLs", include_str!("migrations/0013_base_url.sql")),
+    (13, "counts", include_str!("migrations/0013_counts.sql")),
+    (14, "fan-out", include_str!("migrations/0014_fan_out.sql")),
+    (16, "base URLs", include_str!("migrations/0016_base_url.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

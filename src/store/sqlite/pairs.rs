@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{codec, codec::millis, writer::Tx};
+use super::{codec, codec::millis, fan_out, writer::Tx};
 use crate::{
     model::{ConnectorName, Pair, SourceIdentity, TargetIdentity, TargetName},
     store::{PairCounts, PairRecord, PairState, StoreResult, Totals},
@@ -246,13 +246,11 @@ pub(super) async fn paused(conn: &mut SqliteConnection) -> StoreResult<BTreeSet<
 
 /// Totals of a pair, none of which is counted.
 pub(super) async fn totals(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Totals> {
-    let (active, memberships, managed): (i64, i64, i64) = sqlx::query_as(
-        "SELECT active_links, memberships, \
-         (SELECT count(DISTINCT managed) FROM source_group WHERE pair = ?1 AND managed IS NOT NULL) FROM pair WHERE no = ?1",
-    )
-    .bind(pair)
-    .fetch_one(conn)
-    .await?;
+    let (active, memberships, managed): (i64, i64, i64) =
+        sqlx::query_as("SELECT active_links, memberships, managed_groups FROM pair WHERE no = ?1")
+            .bind(pair)
+            .fetch_one(conn)
+            .await?;
     Ok(Totals {
         active_links: active.unsigned_abs(),
         memberships: memberships.unsigned_abs(),
@@ -260,43 +258,40 @@ pub(super) async fn totals(conn: &mut SqliteConnection, pair: i64) -> StoreResul
     })
 }
 
-/// Counts of a pair.
+/// Counts of a pair. Only tasks that are not due yet are counted one by one: those were worked before.
 pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<PairCounts> {
-    let (links, active, memberships, managed): (i64, i64, i64, i64) = sqlx::query_as(
-        "SELECT links, active_links, memberships, \
-         (SELECT count(DISTINCT managed) FROM source_group WHERE pair = ?1 AND managed IS NOT NULL) FROM pair WHERE no = ?1",
-    )
-    .bind(pair)
-    .fetch_one(&mut *conn)
-    .await?;
-    let (tasks, due, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
-        "SELECT count(*), count(*) FILTER (WHERE not_before <= ?2), min(since) \
-         FROM task INDEXED BY task_due WHERE pair = ?1 AND dead = 0",
+    let (tasks, dead, links, missing, active): (i64, i64, i64, i64, i64) =
+        sqlx::query_as("SELECT tasks, dead_tasks, links, missing_links, active_links FROM pair WHERE no = ?1")
+            .bind(pair)
+            .fetch_one(&mut *conn)
+            .await?;
+    let held: i64 =
+        sqlx::query_scalar("SELECT open_items FROM pair WHERE no = ?1").bind(pair).fetch_one(&mut *conn).await?;
+    let Totals { memberships, managed_groups, .. } = totals(&mut *conn, pair).await?;
+    let (later, oldest, last): (i64, Option<i64>, Option<i64>) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM json_each('[0,1,2,3,4,5]') p CROSS JOIN task t INDEXED BY task_due \
+             ON t.dead = 0 AND t.pair = ?1 AND t.priority = p.value AND t.not_before > ?2), \
+         (SELECT since FROM task INDEXED BY task_oldest WHERE pair = ?1 AND dead = 0 ORDER BY since LIMIT 1), \
+         (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
     )
     .bind(pair)
     .bind(millis(now))
     .fetch_one(&mut *conn)
     .await?;
-    let (dead, missing, held, last): (i64, i64, i64, Option<i64>) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1), \
-         (SELECT count(*) FROM link WHERE pair = ?1 AND missing_since IS NOT NULL), \
-         (SELECT count(*) FROM held_item INDEXED BY held_item_standing WHERE pair = ?1 AND state = 'open' \
-             AND state IN ('open', 'approved', 'rejected')), \
-         (SELECT at FROM change WHERE pair = ?1 ORDER BY id DESC LIMIT 1)",
-    )
-    .bind(pair)
-    .fetch_one(conn)
-    .await?;
+    let (waiting, since) = fan_out::waiting(conn, pair).await?;
+    let tasks = tasks + waiting;
+    let oldest = [oldest, since].into_iter().flatten().min();
     Ok(PairCounts {
         tasks: tasks.unsigned_abs(),
-        due: due.unsigned_abs(),
+        // Read one after the other, while the writer goes on.
+        due: (tasks - later).max(0).unsigned_abs(),
         oldest: codec::some_time(oldest)?,
         dead: dead.unsigned_abs(),
-        missing: u64::try_from(missing).unwrap_or(0),
+        missing: missing.unsigned_abs(),
         links: links.unsigned_abs(),
         active_links: active.unsigned_abs(),
-        memberships: memberships.unsigned_abs(),
-        managed_groups: managed.unsigned_abs(),
+        memberships,
+        managed_groups,
         held: held.unsigned_abs(),
         last_change: codec::some_time(last)?,
     })

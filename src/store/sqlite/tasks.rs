@@ -9,6 +9,7 @@ use super::{
     codec,
     codec::millis,
     events::{chunk, limit},
+    fan_out::PART,
     names::PairNo,
     writer::Tx,
 };
@@ -62,7 +63,8 @@ pub(super) fn rank(priority: Priority) -> i64 {
     priority as i64
 }
 
-fn priority(rank: i64) -> Priority {
+/// The priority that SQL calls so.
+pub(super) fn priority(rank: i64) -> Priority {
     match rank {
         0 => Priority::Removal,
         1 => Priority::Event,
@@ -144,7 +146,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Raises subjects of one pair.
+    /// Raises subjects of one pair. Of many, the first are raised at once and the others by later transactions, as soon as
+    /// this one is committed.
     pub(super) async fn raise<'a>(
         &mut self,
         no: PairNo,
@@ -157,12 +160,14 @@ impl Tx {
         let mut subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
         subjects.sort_unstable();
         subjects.dedup();
+        let count = subjects.len();
+        let later = subjects.split_off(count.min(PART));
         let raises: Vec<Raise> = subjects
             .into_iter()
             .map(|subject| Raise { pair: no.pair, subject, priority, at: now, settle: false, cause: cause.clone() })
             .collect();
-        let count = raises.len();
         self.raise_all(raises).await?;
+        self.put_off(no.pair, &later, priority, &cause, now).await?;
         Ok(count)
     }
 

@@ -21,9 +21,11 @@ use crate::{
 
 /// At most so many jobs share a commit.
 const BATCH: usize = 512;
+/// At most so many events share a commit, unless one caller alone brings more.
+const EVENTS: usize = 4096;
 /// So many jobs may wait; who comes then waits with them.
 const QUEUE: usize = 4096;
-/// How soon the writer retries to raise the tasks of abandoned claims while the store cannot be written.
+/// How soon the writer retries to raise tasks while the store cannot be written.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// What a job's transaction works with.
@@ -35,6 +37,8 @@ pub(super) struct Tx {
     pub newest_event: Option<i64>,
     /// Whether something may have become due or been asked for.
     pub wake: bool,
+    /// Whether parts of large raises may wait.
+    pub parts_wait: bool,
     undo: Vec<Undo>,
     /// Targets on which a claim ended in this transaction.
     pub ended_on: HashSet<i64>,
@@ -44,6 +48,8 @@ impl Tx {
     pub(super) fn new(conn: SqliteConnection, memory: Arc<Memory>) -> Self {
         Self {
             conn,
+            // Those of the process before.
+            parts_wait: memory.is_engine(),
             memory,
             names: Names::default(),
             newest_event: None,
@@ -179,9 +185,13 @@ async fn work(
 ) {
     let mut seen = data_version(&mut tx).await;
     let mut batch = Vec::with_capacity(BATCH);
-    let mut unraised = false;
+    let (mut unraised, mut part_failed) = (false, false);
     let closed = loop {
-        let rest = if unraised { poll.map_or(Some(RETRY), |every| Some(every.min(RETRY))) } else { poll };
+        let rest = match (unraised || part_failed, tx.parts_wait) {
+            (true, _) => Some(poll.map_or(RETRY, |every| every.min(RETRY))),
+            (false, true) => Some(Duration::ZERO),
+            (false, false) => poll,
+        };
         let waited = tokio::select! {
             biased;
             received = queue.recv_many(&mut batch, BATCH) => Some(received),
@@ -202,7 +212,7 @@ async fn work(
                 Job::Close(reply) => close = Some(reply),
             }
         }
-        if !appends.is_empty() || !works.is_empty() {
+        for (appends, works) in by_size(appends, works) {
             let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
             let ended = commit_together(&mut tx, appends, works).await;
             writable = ended.committed;
@@ -219,12 +229,16 @@ async fn work(
         if unraised && writable {
             unraised = !raise_abandoned(&mut tx).await;
         }
+        if tx.parts_wait && writable {
+            part_failed = !raise_next_part(&mut tx).await;
+        }
         // Unchanged by our own commits, so that it tells of other processes.
         if poll.is_some() && (waited.is_none() || wakes.poll_due()) {
             let now = data_version(&mut tx).await;
             if now != seen {
                 tx.memory.note_outside_change();
                 tx.wake = true;
+                tx.parts_wait = true;
             }
             seen = now;
         }
@@ -251,6 +265,7 @@ async fn changes(tx: &mut Tx) -> Option<i64> {
 
 async fn sleep(duration: Option<Duration>) {
     match duration {
+        Some(Duration::ZERO) => {}
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
@@ -283,8 +298,47 @@ async fn raise_abandoned(tx: &mut Tx) -> bool {
     }
 }
 
+/// Raises the oldest part of a large raise, if one waits; whether that was written.
+async fn raise_next_part(tx: &mut Tx) -> bool {
+    let raised = async {
+        match tx.next_part().await? {
+            None => tx.parts_wait = false,
+            Some(part) => {
+                tx.run("BEGIN IMMEDIATE").await?;
+                tx.raise_part(part).await?;
+                tx.run("COMMIT").await?;
+            }
+        }
+        Ok::<_, StoreError>(())
+    };
+    let Err(error) = raised.await else { return true };
+    tracing::debug!("the next tasks of many cannot be raised yet: {error}");
+    // Fails where the transaction did not begin.
+    let _ = tx.run("ROLLBACK").await;
+    tx.take_back(0);
+    false
+}
+
 async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
+}
+
+/// The jobs of each transaction: events in their order, none with many more than [`EVENTS`]; all other jobs with the last.
+fn by_size(appends: Vec<Append>, works: Vec<Work>) -> Vec<(Vec<Append>, Vec<Work>)> {
+    let mut all: Vec<(Vec<Append>, Vec<Work>)> = Vec::new();
+    let (mut together, mut events) = (Vec::new(), 0);
+    for append in appends {
+        events += append.events.len();
+        if events > EVENTS && !together.is_empty() {
+            events = append.events.len();
+            all.push((std::mem::take(&mut together), Vec::new()));
+        }
+        together.push(append);
+    }
+    if !together.is_empty() || !works.is_empty() {
+        all.push((together, works));
+    }
+    all
 }
 
 /// How the jobs of one transaction ended.
@@ -360,3 +414,6 @@ fn cannot_be_written(error: &StoreError) -> Option<String> {
 fn nothing_left() -> StoreError {
     StoreError::Unavailable("the writes of this commit were taken back".into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,13 @@ impl BitbucketTarget {
                 access.join(", ")
             )));
         }
+        let protected = |group: &&str| self.protected_groups.iter().any(|name| fold(name) == fold(group));
+        if let Some(group) = access.iter().filter_map(|one| one.strip_prefix(GROUP)).find(protected) {
+            return Err(not_possible(format!(
+                "{what}: {group} lets it sign in, and protected_groups names that group. Take the account out of {group} \
+                 in Bitbucket."
+            )));
+        }
         let mut done = false;
         for one in &access {
             let taken = match (one.strip_prefix(GROUP), one.strip_prefix(PERMISSION)) {

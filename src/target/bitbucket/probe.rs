@@ -89,10 +89,9 @@ impl BitbucketTarget {
         let licence = self.licence(None).await?;
         notes.extend(licence.as_ref().map(seats_note));
         if let Some(known) = &known {
-            let mut groups: Vec<_> = known.protection.groups.iter().map(String::as_str).collect();
-            groups.sort_unstable();
-            let shown = if groups.is_empty() { "administrators".to_owned() } else { groups.join(", ") };
-            notes.push(note(NoteState::Ok, "protected", format!("{shown}: never changed, nor their members")));
+            let told = known.protection.told();
+            let text = told.unwrap_or_else(|| "administrators: never changed, nor their members".to_owned());
+            notes.push(note(NoteState::Ok, "protected", text));
             notes.extend(self.directory_notes().await?);
         }
         notes.extend(clock_note(&answer));
@@ -128,6 +127,7 @@ impl BitbucketTarget {
                 group_max: 255,
                 group_forbids: Vec::new(),
                 access_groups,
+                protected_groups: known.as_ref().map(|known| known.protection.protected_groups()).unwrap_or_default(),
             },
             notes,
         })

@@ -203,7 +203,7 @@ impl BitbucketTarget {
         let own_id = self.myself(deadline).await?.id.to_string();
         let grants = self.grants(deadline).await?;
         let marked = grants.administrators();
-        let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
+        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
         groups.extend(marked.iter().cloned());
         let (mut members, mut incomplete) = (HashSet::new(), None);
         for group in &groups {
@@ -218,6 +218,7 @@ impl BitbucketTarget {
             own_id,
             people: people.collect(),
             groups,
+            groups_alone: self.protected_groups.iter().map(|name| fold(name)).collect(),
             marked,
             members,
             users: self.protected_users.iter().map(|name| fold(name)).collect(),

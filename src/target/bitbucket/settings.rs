@@ -21,8 +21,10 @@ pub struct BitbucketSettings {
     pub credentials: Credentials,
     /// Whether new accounts are put into the default group, which lets them sign in.
     pub default_group: bool,
-    /// Groups that are never touched, and whose members are protected accounts; beside those that make administrators.
+    /// Groups that are never touched, nor who is in them.
     pub protected_groups: Vec<String>,
+    /// Groups that are never touched, and whose members are protected accounts; beside those that make administrators.
+    pub frozen_groups: Vec<String>,
     /// Groups that give access to the product, and from which usersync removes members all the same.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
@@ -50,6 +52,7 @@ impl BitbucketSettings {
             credentials,
             default_group: true,
             protected_groups: Vec::new(),
+            frozen_groups: Vec::new(),
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
@@ -62,6 +65,7 @@ impl From<&TargetConfig> for BitbucketSettings {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.default_group = config.default_group;
         settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.clone_from(&config.frozen_groups);
         settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);

@@ -5,15 +5,16 @@ use reqwest::{Method, header::ALLOW};
 use super::{
     ConfluenceTarget,
     rights::{Rights, place},
-    wire::ServerInformation,
+    wire::{GlobalPermission, ServerInformation},
 };
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, CaseRule, Deactivation, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
-            Ask, Version, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note, thin,
+            Ask, Protection, Version, access_groups, access_note, atlassian, clock_note, not_done, note,
+            round_trip_note, thin,
         },
     },
 };
@@ -83,11 +84,16 @@ impl ConfluenceTarget {
         }
         notes.extend(cannot(&server, update, list_all));
         notes.extend(self.seats_note().await?);
+        let mut protected_groups = ProtectedGroups::default();
+        let mut giving = Vec::new();
         if rights != Rights::Missing {
-            notes.push(self.protected_note().await?);
+            let known = self.fresh_protection().await?;
+            notes.push(protected_note(&known));
+            protected_groups = known.protected_groups();
+            giving = self.own_access_groups(&known.own_id).await?;
         }
-        let everybody = (self.everybody.clone(), "access to Confluence, by its usual name".to_owned());
-        let access_groups = access_groups([everybody], &self.managed_access_groups);
+        giving.push((self.everybody.clone(), "access to Confluence, by its usual name".to_owned()));
+        let access_groups = access_groups(giving, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
@@ -100,7 +106,11 @@ impl ConfluenceTarget {
             identity: TargetIdentity::new(id, server.url.as_deref().or(server.base_url.as_deref())),
             product: format!("Confluence Data Center {}", server.version_text()),
             signed_in_as: me.name,
-            capabilities: Capabilities { access_groups, ..capabilities(update != Update::No, list_all) },
+            capabilities: Capabilities {
+                access_groups,
+                protected_groups,
+                ..capabilities(update != Update::No, list_all)
+            },
             notes,
         })
     }
@@ -162,16 +172,22 @@ impl ConfluenceTarget {
         }))
     }
 
-    async fn protected_note(&self) -> Result<Note, TargetError> {
-        let known = self.fresh_protection().await?;
-        let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
-        groups.sort_unstable();
-        let text = format!(
-            "{}: never changed, nor their members. Other groups that make administrators are known only when they are \
-             met; name them in protected_groups.",
-            groups.join(", ")
-        );
-        Ok(note(NoteState::Ok, "protected", text))
+    /// Those of usersync's own groups that Confluence 10 shows to have the global permission to use it. There is no list
+    /// of all groups that have it, but who has access is in one of them.
+    async fn own_access_groups(&self, own_id: &str) -> Result<Vec<(String, String)>, TargetError> {
+        let own = self.groups_of(own_id, "reading our own groups", None).await?.unwrap_or_default();
+        let mut giving = Vec::new();
+        for group in own {
+            match self.permissions_of(group.as_str(), None).await? {
+                Some(permissions) if permissions.iter().any(GlobalPermission::gives_access) => {
+                    giving.push((group.to_string(), "access to Confluence, by its permission".to_owned()));
+                }
+                Some(_) => {}
+                // One that does not tell of this group tells of none.
+                None => break,
+            }
+        }
+        Ok(giving)
     }
 
     /// What is particular here about a refused sign-in.
@@ -206,6 +222,15 @@ fn rights_note(rights: Rights, me: &str) -> Note {
             ),
         ),
     }
+}
+
+/// What is never changed, for `usersync check`.
+fn protected_note(known: &Protection) -> Note {
+    let text = format!(
+        "{}. Other groups that make administrators are known only when they are met; name them in frozen_groups.",
+        known.told().unwrap_or_default()
+    );
+    note(NoteState::Ok, "protected", text)
 }
 
 /// What this Confluence cannot do, each with what a person can do.
@@ -259,5 +284,6 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         group_max: 255,
         group_forbids: GROUP_FORBIDS.chars().collect(),
         access_groups: std::collections::BTreeMap::new(),
+        protected_groups: crate::target::ProtectedGroups::default(),
     }
 }

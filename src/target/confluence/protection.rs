@@ -79,7 +79,7 @@ impl ConfluenceTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
-        let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
+        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
         let (marked, _) = self.marked_groups(&own_id, deadline).await?;
         self.standings.renew(marked.iter().map(|name| (name.clone(), true)));
         groups.extend(marked.iter().cloned());
@@ -89,7 +89,7 @@ impl ConfluenceTarget {
                 return Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "protected_groups: the members of {group} cannot be read, since Confluence's paths carry no \
+                        "frozen_groups: the members of {group} cannot be read, since Confluence's paths carry no \
                          slash. Name its members in protected_users instead."
                     ),
                 ));
@@ -101,7 +101,8 @@ impl ConfluenceTarget {
             }
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { own_id, groups, marked, members, users, incomplete, ..Protection::default() })
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection { own_id, groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
     }
 
     /// The groups that are known to make administrators, and whether we are in one of them. Confluence has no list of
@@ -184,6 +185,16 @@ impl ConfluenceTarget {
         group: &str,
         deadline: Option<Timestamp>,
     ) -> Result<Option<bool>, TargetError> {
+        let permissions = self.permissions_of(group, deadline).await?;
+        Ok(permissions.map(|all| all.iter().any(GlobalPermission::administers)))
+    }
+
+    /// The global permissions of a group; `None` where this Confluence, or our rights, do not tell.
+    pub(super) async fn permissions_of(
+        &self,
+        group: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Vec<GlobalPermission>>, TargetError> {
         let what = format!("reading the permissions of {group}");
         let ask = Ask::get(format!("/permissions/group/{}", segment(group)), &what).deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
@@ -192,10 +203,10 @@ impl ConfluenceTarget {
         }
         let permissions: Option<Vec<GlobalPermission>> = serde_json::from_slice(&answer.body).ok();
         self.tells_standing.fetch_or(permissions.is_some(), Ordering::Relaxed);
-        Ok(permissions.map(|all| all.iter().any(GlobalPermission::administers)))
+        Ok(permissions)
     }
 
-    /// Everybody in a protected group; nobody if there is no such group.
+    /// Everybody in a frozen group; nobody if there is no such group.
     async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<User>, TargetError> {
         let mut members = Vec::new();
         let mut at = 0;
@@ -203,7 +214,7 @@ impl ConfluenceTarget {
         while let Some(page) = self.members_page(group, at, deadline).await? {
             let (next, why) = page.next(at);
             if let Some(why) = why {
-                return Err(doubt(format!("reading the protected group {group}: {why}.")));
+                return Err(doubt(format!("reading the frozen group {group}: {why}.")));
             }
             members.extend(page.results.into_iter().filter(User::known));
             match next {

@@ -21,8 +21,10 @@ pub struct ConfluenceSettings {
     pub credentials: Credentials,
     /// The group that nearly everybody is in: what is listed where Confluence has no listing of all accounts.
     pub everybody: String,
-    /// Groups that are never touched, and whose members are protected accounts.
+    /// Groups that are never touched, nor who is in them.
     pub protected_groups: Vec<String>,
+    /// Groups that are never touched, and whose members are protected accounts.
+    pub frozen_groups: Vec<String>,
     /// Groups that give access to the product, and from which usersync removes members all the same.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
@@ -49,7 +51,8 @@ impl ConfluenceSettings {
             base_url,
             credentials,
             everybody: "confluence-users".to_owned(),
-            protected_groups: vec![super::protection::ADMINISTRATORS.to_owned()],
+            protected_groups: Vec::new(),
+            frozen_groups: vec![super::protection::ADMINISTRATORS.to_owned()],
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
@@ -60,7 +63,8 @@ impl ConfluenceSettings {
 impl From<&TargetConfig> for ConfluenceSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
-        settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.extend(config.frozen_groups.iter().cloned());
         settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);

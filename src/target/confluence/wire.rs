@@ -153,9 +153,22 @@ pub(super) struct GlobalPermission {
 pub(super) struct PermittedOperation {
     #[serde(default, deserialize_with = "maybe")]
     pub operation_key: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub target_type: Option<String>,
 }
 
 impl GlobalPermission {
+    /// Whether it gives access to Confluence: `use` of the `application`.
+    ///
+    /// # Source
+    /// Confluence 10.0, REST `PUT /permissions/group/{groupName}/grant`.
+    pub(super) fn gives_access(&self) -> bool {
+        let is =
+            |text: &Option<String>, word: &str| text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(word));
+        let operation = self.operation.as_ref();
+        operation.is_some_and(|one| is(&one.operation_key, "use") && is(&one.target_type, "application"))
+    }
+
     /// Whether it makes administrators.
     pub(super) fn administers(&self) -> bool {
         let key = self.operation.as_ref().and_then(|operation| operation.operation_key.as_deref());

@@ -53,6 +53,7 @@ pub struct CrowdTarget {
     /// The application that usersync signs in as.
     application: String,
     protected_groups: Vec<String>,
+    frozen_groups: Vec<String>,
     managed_access_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
@@ -84,6 +85,7 @@ impl CrowdTarget {
             rest,
             application,
             protected_groups: settings.protected_groups,
+            frozen_groups: settings.frozen_groups,
             managed_access_groups: settings.managed_access_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),

@@ -64,12 +64,9 @@ impl CrowdTarget {
         ));
         notes.push(note(NoteState::Note, "nested groups", "only direct members are read and written"));
         let known = self.fresh_protection().await?;
-        let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
-        groups.sort_unstable();
         let text = format!(
-            "{}: never changed, nor their members. Crowd does not tell which groups make administrators, so put others \
-             into protected_groups",
-            groups.join(", ")
+            "{}. Crowd does not tell which groups make administrators, so name others in frozen_groups",
+            known.told().unwrap_or_default()
         );
         notes.push(note(NoteState::Ok, "protected", text));
         let usual = ACCESS_GROUPS.map(|name| (name.to_owned(), "the usual name of a product's users".to_owned()));
@@ -119,6 +116,7 @@ impl CrowdTarget {
                 group_max: 255,
                 group_forbids: Vec::new(),
                 access_groups,
+                protected_groups: known.protected_groups(),
             },
             notes,
         })

@@ -76,7 +76,7 @@ impl CrowdTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let named: HashSet<String> =
-            self.protected_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
+            self.frozen_groups.iter().map(|name| fold(name)).chain(ADMINISTRATORS.map(str::to_owned)).collect();
         let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
         let mut incomplete = None;
         for group in named {
@@ -102,7 +102,8 @@ impl CrowdTarget {
             }
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
-        Ok(Protection { groups, marked, members, users, incomplete, ..Protection::default() })
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection { groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
     }
 
     /// All members of a group, those of its sub-groups among them; `None` if there is no such group. Whoever was in it

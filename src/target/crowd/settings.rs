@@ -41,9 +41,11 @@ pub struct CrowdSettings {
     pub base_url: Url,
     /// The application's name and password.
     pub credentials: Credentials,
+    /// Groups that are never touched, nor who is in them.
+    pub protected_groups: Vec<String>,
     /// Groups that are never touched, and whose members are protected accounts, besides the administrators' known by
     /// name.
-    pub protected_groups: Vec<String>,
+    pub frozen_groups: Vec<String>,
     /// Groups that give access to the product, and from which usersync removes members all the same.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
@@ -76,6 +78,7 @@ impl CrowdSettings {
             base_url,
             credentials,
             protected_groups: Vec::new(),
+            frozen_groups: Vec::new(),
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             attributes: BTreeSet::new(),
@@ -88,6 +91,7 @@ impl From<&TargetConfig> for CrowdSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::with(config.url.clone(), Credentials::from(&config.auth));
         settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.clone_from(&config.frozen_groups);
         settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.attributes.clone_from(&config.attributes);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetGroupId, TargetIdentity},
     target::{
-        Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
+        Capabilities, CaseRule, Deactivation, Note, NoteState, ProtectedGroups, TargetError, TargetInfo,
         http::Answer,
         rest::{
             Ask, Version, access_groups, access_note, atlassian, clock_note, lenient::Entries, not_done, note,
@@ -121,17 +121,16 @@ impl JiraTarget {
             ));
         }
         notes.extend(self.seat_notes(admin).await?);
+        let mut protected_groups = ProtectedGroups::default();
         if admin {
             let known = self.fresh_protection().await?;
-            let mut groups: Vec<_> = known.groups.iter().map(String::as_str).collect();
-            groups.sort_unstable();
-            let text = format!("{}: never changed, nor their members", groups.join(", "));
-            notes.push(note(NoteState::Ok, "protected", text));
+            notes.extend(known.told().map(|text| note(NoteState::Ok, "protected", text)));
+            protected_groups = known.protected_groups();
             if let Some(incomplete) = &known.incomplete {
                 let text = format!(
                     "{incomplete}. Others may make administrators: an account in such a group is asked for by the group's name \
                      before it is changed, and is not changed where Jira does not tell. Name the administrators' groups in \
-                     protected_groups, or raise the property jira.ajax.autocomplete.limit in Jira."
+                     frozen_groups, or raise the property jira.ajax.autocomplete.limit in Jira."
                 );
                 notes.push(note(NoteState::Note, "protected", text));
             }
@@ -173,6 +172,7 @@ impl JiraTarget {
                 group_max: 255,
                 group_forbids: Vec::new(),
                 access_groups,
+                protected_groups,
             },
             notes,
         })

@@ -77,7 +77,7 @@ impl JiraTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let own_id = self.myself(deadline).await?.id.to_string();
-        let mut groups: HashSet<String> = self.protected_groups.iter().map(|name| fold(name)).collect();
+        let mut groups: HashSet<String> = self.frozen_groups.iter().map(|name| fold(name)).collect();
         let picked = self.picked_groups(deadline).await?;
         let (marked, mut incomplete) = (picked.marked, picked.incomplete);
         groups.extend(marked.iter().cloned());
@@ -98,7 +98,18 @@ impl JiraTarget {
         }
         let users = self.protected_users.iter().map(|name| fold(name)).collect();
         let duplicates = self.duplicates(deadline).await?;
-        Ok(Protection { own_id, groups, marked, members, users, incomplete, duplicates, ..Protection::default() })
+        let groups_alone = self.protected_groups.iter().map(|name| fold(name)).collect();
+        Ok(Protection {
+            own_id,
+            groups,
+            groups_alone,
+            marked,
+            members,
+            users,
+            incomplete,
+            duplicates,
+            ..Protection::default()
+        })
     }
 
     /// The logins that several directories hold; none where this Jira (before 8.19) or our rights do not tell.

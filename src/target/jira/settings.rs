@@ -22,8 +22,10 @@ pub struct JiraSettings {
     /// The applications (`jira-software`) that a new account is given: `None` for the instance's default, an empty
     /// list for none.
     pub applications: Option<Vec<String>>,
-    /// Groups that are never touched, and whose members are protected accounts.
+    /// Groups that are never touched, nor who is in them.
     pub protected_groups: Vec<String>,
+    /// Groups that are never touched, and whose members are protected accounts.
+    pub frozen_groups: Vec<String>,
     /// Groups that give access to the product, and from which usersync removes members all the same.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
@@ -50,7 +52,8 @@ impl JiraSettings {
             base_url,
             credentials,
             applications: None,
-            protected_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
+            protected_groups: Vec::new(),
+            frozen_groups: vec!["jira-administrators".to_owned(), "jira-system-administrators".to_owned()],
             managed_access_groups: Vec::new(),
             protected_users: Vec::new(),
             http: HttpSettings::default(),
@@ -62,7 +65,8 @@ impl From<&TargetConfig> for JiraSettings {
     fn from(config: &TargetConfig) -> Self {
         let mut settings = Self::new(config.url.clone(), Credentials::from(&config.auth));
         settings.applications = Some(config.applications.clone());
-        settings.protected_groups.extend(config.protected_groups.iter().cloned());
+        settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.extend(config.frozen_groups.iter().cloned());
         settings.managed_access_groups.clone_from(&config.managed_access_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.http = HttpSettings::from(&config.reach);

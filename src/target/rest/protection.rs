@@ -1,7 +1,7 @@
 //! What must not, or cannot, be changed: our own account, administrators and their groups, shadowed accounts.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     sync::Arc,
     time::Duration,
@@ -12,11 +12,16 @@ use tokio::{sync::Mutex, time::Instant};
 use super::not_possible;
 use crate::{
     model::{AccountId, Operation, TargetGroupId},
-    target::TargetError,
+    target::{ProtectedGroups, TargetError},
 };
 
 /// How long what was read is believed; Jira itself keeps its list of duplicates that long.
 const FRESH: Duration = Duration::from_mins(10);
+
+/// Why a group is not touched, nor its members changed.
+const FROZEN: &str = "it makes administrators, or frozen_groups names it";
+/// Why a group is not touched.
+const PROTECTED: &str = "protected_groups names it";
 
 /// The form in which names are compared, where a target does so without regard to case.
 pub fn fold(name: &str) -> String {
@@ -28,8 +33,11 @@ pub fn fold(name: &str) -> String {
 pub struct Protection {
     /// The stable id of our own account.
     pub own_id: String,
-    /// Folded names of the groups whose members are administrators, those that the server marks so among them.
+    /// Folded names of the groups whose members are not changed: administrators', those that the server marks so among
+    /// them, and those that `frozen_groups` names.
     pub groups: HashSet<String>,
+    /// Folded names of the groups that `protected_groups` names: their members are changed like all others.
+    pub groups_alone: HashSet<String>,
     /// Of these, those that the server itself marks.
     pub marked: HashSet<String>,
     /// Stable ids of those groups' members, members of sub-groups among them.
@@ -58,9 +66,9 @@ impl Protection {
         }
         let group = groups.unwrap_or_default().iter().find(|group| self.groups.contains(group.as_str()));
         if let Some(group) = group {
-            return Some(format!("a member of the protected group {group}"));
+            return Some(format!("a member of the frozen group {group}"));
         }
-        self.members.contains(id).then(|| "a member of a protected group".to_owned())
+        self.members.contains(id).then(|| "a member of a frozen group".to_owned())
     }
 
     /// Why an account cannot be changed.
@@ -74,7 +82,32 @@ impl Protection {
 
     /// Why a group must not be touched.
     pub fn group(&self, name: &str) -> Option<String> {
-        self.groups.contains(&fold(name)).then(|| "it makes administrators, or protected_groups names it".to_owned())
+        let name = fold(name);
+        let frozen = self.groups.contains(&name).then(|| FROZEN.to_owned());
+        frozen.or_else(|| self.groups_alone.contains(&name).then(|| PROTECTED.to_owned()))
+    }
+
+    /// All groups that must not be touched.
+    pub fn protected_groups(&self) -> ProtectedGroups {
+        let named = |names: &HashSet<String>, why: &str| {
+            names.iter().map(|name| (name.clone(), why.to_owned())).collect::<Vec<_>>()
+        };
+        let mut by_name: BTreeMap<String, String> = named(&self.groups_alone, PROTECTED).into_iter().collect();
+        by_name.extend(named(&self.groups, FROZEN));
+        let left_alone = self.groups_alone.difference(&self.groups).cloned().collect();
+        ProtectedGroups { by_name, by_id: BTreeMap::new(), left_alone }
+    }
+
+    /// What is never changed, for `usersync check`; nothing where no group is known.
+    pub fn told(&self) -> Option<String> {
+        let list = |names: &HashSet<String>, what: &str| {
+            let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            (!names.is_empty()).then(|| format!("{}: {what}", names.join(", ")))
+        };
+        let frozen = list(&self.groups, "never changed, nor their members");
+        let alone = list(&self.groups_alone, "never changed, but for the users in them");
+        frozen.into_iter().chain(alone).reduce(|all, more| format!("{all}; {more}"))
     }
 
     /// Our own account is never taken from us, whoever planned it.

@@ -70,6 +70,7 @@ pub struct ScimTarget {
     /// Whether the settings name the profile.
     chosen: bool,
     protected_groups: Vec<String>,
+    frozen_groups: Vec<String>,
     protected_users: Vec<String>,
     protection: ProtectionCache,
     /// Further attributes of accounts.
@@ -166,6 +167,7 @@ impl ScimTarget {
             habits: settings.habits.said(),
             chosen: settings.profile.is_some(),
             protected_groups: settings.protected_groups,
+            frozen_groups: settings.frozen_groups,
             protected_users: settings.protected_users,
             protection: ProtectionCache::default(),
             service: AsyncMutex::default(),

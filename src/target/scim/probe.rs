@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{ErrorClass, TargetIdentity},
     target::{
-        Capabilities, Deactivation, Note, NoteState, Target, TargetError, TargetInfo,
+        Capabilities, Deactivation, Note, NoteState, ProtectedGroups, Target, TargetError, TargetInfo,
         http::Answer,
         rest::{Ask, clock_note, note, round_trip_note, thin},
     },
@@ -66,7 +66,8 @@ impl ScimTarget {
         notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
         notes.extend(self.limits(&service));
         notes.extend(self.attribute_notes(&service));
-        notes.extend(self.protection_notes(blind).await?);
+        let mut protected_groups = ProtectedGroups::default();
+        notes.extend(self.protection_notes(blind, &mut protected_groups).await?);
         notes.extend(self.members_note(&service).await?);
         notes.extend(self.observed());
         notes.extend(clock_note(&answer));
@@ -96,6 +97,7 @@ impl ScimTarget {
                 group_max: GROUP_MAX,
                 group_forbids: Vec::new(),
                 access_groups: std::collections::BTreeMap::new(),
+                protected_groups,
             },
             notes,
         })
@@ -226,10 +228,14 @@ impl ScimTarget {
         notes
     }
 
-    async fn protection_notes(&self, blind: bool) -> Result<Vec<Note>, TargetError> {
+    async fn protection_notes(
+        &self,
+        blind: bool,
+        protected_groups: &mut ProtectedGroups,
+    ) -> Result<Vec<Note>, TargetError> {
         let mut notes = Vec::new();
-        if self.protected_groups.is_empty() && self.protected_users.is_empty() {
-            let text = "nobody: SCIM does not tell administrators from others. Name them in protected_groups and \
+        if self.named_groups().next().is_none() && self.protected_users.is_empty() {
+            let text = "nobody: SCIM does not tell administrators from others. Name them in frozen_groups and \
                         protected_users, and with them the account that usersync works with, if it has one there.";
             notes.push(note(NoteState::Note, "protected", text));
             return Ok(notes);
@@ -237,15 +243,29 @@ impl ScimTarget {
         if blind {
             return Ok(notes);
         }
-        self.fresh_protection().await?;
-        for name in &self.protected_groups {
-            if self.groups_named(name, crate::target::rest::fold, None).await?.is_empty() {
-                let text = format!("{name} of protected_groups is not a group of this server, so it protects nobody");
+        let known = self.fresh_protection().await?;
+        *protected_groups = known.protected_groups();
+        for (setting, name) in self.named_groups() {
+            let found = self.groups_named(name, crate::target::rest::fold, None).await?;
+            if found.is_empty() {
+                let text = format!("{name} of {setting} is not a group of this server");
                 notes.push(note(NoteState::No, "protected", text));
             }
+            if let Some(why) = known.group(name) {
+                let ids = found.iter().filter_map(Resource::id);
+                protected_groups.by_id.extend(ids.map(|id| (id.into(), why.clone())));
+            }
         }
-        let all: Vec<_> = self.protected_groups.iter().chain(&self.protected_users).map(String::as_str).collect();
-        notes.push(note(NoteState::Ok, "protected", format!("{}: never changed", all.join(", "))));
+        let users =
+            (!self.protected_users.is_empty()).then(|| format!("{}: never changed", self.protected_users.join(", ")));
+        let text = known.told().into_iter().chain(users).collect::<Vec<_>>().join("; ");
+        notes.push(note(NoteState::Ok, "protected", text));
         Ok(notes)
+    }
+
+    /// The groups that settings name, each with its setting.
+    fn named_groups(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let frozen = self.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
+        frozen.chain(self.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))
     }
 }

@@ -24,19 +24,20 @@ impl ScimTarget {
 
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let mut members = HashSet::new();
-        for name in &self.protected_groups {
+        for name in &self.frozen_groups {
             // A name that this server does not have protects nobody; `check` tells it.
             for group in self.groups_named(name, fold, deadline).await? {
                 let Some(id) = group.id() else { continue };
                 let Some(page) = self.members_of(&id.into(), deadline).await? else { continue };
                 if let Some(why) = page.doubt {
-                    return Err(doubt(format!("reading the protected group {name}: {why}.")));
+                    return Err(doubt(format!("reading the frozen group {name}: {why}.")));
                 }
                 members.extend(page.items.into_iter().map(|id| id.to_string()));
             }
         }
         Ok(Protection {
-            groups: self.protected_groups.iter().map(|name| fold(name)).collect(),
+            groups: self.frozen_groups.iter().map(|name| fold(name)).collect(),
+            groups_alone: self.protected_groups.iter().map(|name| fold(name)).collect(),
             members,
             users: self.protected_users.iter().map(|name| fold(name)).collect(),
             ..Protection::default()

@@ -24,8 +24,10 @@ pub struct ScimSettings {
     pub profile: Option<String>,
     /// What the server does otherwise than its profile says.
     pub habits: Habits,
-    /// Groups that are never touched, and whose members are protected accounts.
+    /// Groups that are never touched, nor who is in them.
     pub protected_groups: Vec<String>,
+    /// Groups that are never touched, and whose members are protected accounts.
+    pub frozen_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
     /// Paths of further attributes that accounts are given.
@@ -55,6 +57,7 @@ impl ScimSettings {
             profile: None,
             habits: Habits::default(),
             protected_groups: Vec::new(),
+            frozen_groups: Vec::new(),
             protected_users: Vec::new(),
             attributes: BTreeSet::new(),
             http: HttpSettings::default(),
@@ -68,6 +71,7 @@ impl From<&TargetConfig> for ScimSettings {
         settings.profile = config.profile.map(str::to_owned);
         settings.habits.clone_from(&config.habits);
         settings.protected_groups.clone_from(&config.protected_groups);
+        settings.frozen_groups.clone_from(&config.frozen_groups);
         settings.protected_users.clone_from(&config.protected_users);
         settings.attributes.clone_from(&config.attributes);
         settings.http = HttpSettings::from(&config.reach);

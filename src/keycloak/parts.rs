@@ -1,0 +1,106 @@
+//! A page that Keycloak fails over, read in parts: one entry that it cannot read makes it answer 500 for all of them.
+
+use super::{
+    KeycloakSource, SourceError, Unreadable,
+    client::PageRead,
+    fault::Asked,
+    pages::Listing,
+    wire::{Entry, Listed},
+};
+
+/// Entries of one listing over which Keycloak may fail; with more, the listing fails.
+const FAILED_AT_MOST: usize = 20;
+
+/// So many that fail one after another, with nothing read in between, are no single entries: the listing fails.
+const FAILED_IN_A_ROW: usize = 5;
+
+/// Addresses that the reason names.
+const NAMED: usize = 3;
+
+/// What was read in parts of one listing.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// Offsets of the entries over which Keycloak fails.
+    pub failed: Vec<usize>,
+    /// Failed entries since something was read.
+    in_a_row: usize,
+    /// Whether a page was read in parts.
+    any: bool,
+}
+
+impl Parts {
+    /// Why the listing may not be whole, if a page was read in parts.
+    pub fn why(&self, listing: &Listing<'_>) -> Option<String> {
+        let path = listing.below.join("/");
+        let (one, many) = match (listing.asked, listing.below.last()) {
+            (_, Some(&"members")) => ("member", "members"),
+            (Asked::Users, _) => ("user", "users"),
+            _ => ("group", "groups"),
+        };
+        let query: Vec<String> = listing.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let address = |offset: &usize| {
+            let place = [format!("first={offset}"), "max=1".to_owned()];
+            format!("/{path}?{}", [&query[..], &place[..]].concat().join("&"))
+        };
+        let named: Vec<String> = self.failed.iter().take(NAMED).map(address).collect();
+        let more = match self.failed.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let offsets = self.failed.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        match self.failed.len() {
+            0 => self.any.then(|| format!("a page of the {many} at /{path} was answered 500 and read in parts")),
+            number => Some(format!(
+                "{number} {} could not be read, at position {offsets}: Keycloak answers 500 for {}{more}. Its log names the \
+                 cause; correct what is wrong there",
+                if number == 1 { one } else { many },
+                named.join(" and "),
+            )),
+        }
+    }
+}
+
+impl KeycloakSource {
+    /// A page, in halves where Keycloak fails over it, down to single entries. One over which it fails by itself is noted
+    /// by its offset and stands as an entry without id. `None` only if Keycloak itself says that what the listing belongs
+    /// to is gone.
+    ///
+    /// # Errors
+    /// Keycloak fails over more entries than [`FAILED_AT_MOST`], or over [`FAILED_IN_A_ROW`] with nothing read between
+    /// them: then it is not the entries.
+    pub(super) async fn page_in_parts<T: Listed>(
+        &self,
+        &Listing { asked, below, query, max, gone, .. }: &Listing<'_>,
+        first: usize,
+        parts: &mut Parts,
+    ) -> Result<Option<Vec<Entry<T>>>, SourceError> {
+        let mut page = Vec::new();
+        let mut left = vec![(first, max)];
+        while let Some((first, max)) = left.pop() {
+            match self.try_page(asked, below, query, (first, max), gone).await? {
+                PageRead::Gone => return Ok(None),
+                PageRead::Read(entries) => {
+                    parts.in_a_row = 0;
+                    page.extend(entries);
+                }
+                PageRead::Failed(_) if max > 1 => {
+                    parts.any = true;
+                    let half = max / 2;
+                    left.extend([(first + half, max - half), (first, half)]);
+                }
+                PageRead::Failed(error) => {
+                    parts.failed.push(first);
+                    parts.in_a_row += 1;
+                    if parts.in_a_row >= FAILED_IN_A_ROW || parts.failed.len() > FAILED_AT_MOST {
+                        return Err(error);
+                    }
+                    page.push(Entry::Odd(
+                        None,
+                        Unreadable { name: None, why: "Keycloak answers 500 for it".to_owned() },
+                    ));
+                }
+            }
+        }
+        Ok(Some(page))
+    }
+}

@@ -1,0 +1,147 @@
+//! What one transaction writes.
+
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::*;
+use crate::{
+    model::{Cause, EventOutcome, GroupId, NewEvent, Pair, Subject},
+    store::{
+        GroupWrite, Step, Stepped,
+        sqlite::{OpenOptions, fan_out::PART, open},
+    },
+};
+
+/// Members of the deleted group, all of them linked and in its group at the target.
+const MEMBERS: usize = 20_000;
+/// Groups below it.
+const GROUPS: usize = 500;
+
+fn now() -> Timestamp {
+    Timestamp::UNIX_EPOCH
+}
+
+fn pair() -> Pair {
+    Pair::new("corp", "jira")
+}
+
+async fn tx(folder: &tempfile::TempDir) -> Tx {
+    let file = folder.path().join("usersync.db");
+    let mut conn = open::writer(&file, &OpenOptions::simulation(now()), true).await.unwrap();
+    open::migrate(&mut conn, &file).await.unwrap();
+    Tx::new(conn, Arc::new(Memory::new(1)))
+}
+
+/// Runs a job in a transaction of its own; its result, and the number of rows that were written.
+async fn in_one<T: Send + 'static>(
+    tx: &mut Tx,
+    job: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, StoreResult<T>> + Send + 'static,
+) -> (T, i64) {
+    let before = changes(tx).await.unwrap();
+    let (reply, mut result) = oneshot::channel();
+    let work: Work = Box::new(move |tx| {
+        Box::pin(async move {
+            assert!(reply.send(job(tx.unwrap()).await.unwrap()).is_ok());
+            Done { failed: None, answer: Box::new(Result::unwrap) }
+        })
+    });
+    assert!(commit_together(tx, Vec::new(), vec![work]).await.committed);
+    (result.try_recv().unwrap(), changes(tx).await.unwrap() - before)
+}
+
+async fn number(tx: &mut Tx, sql: &'static str) -> usize {
+    let number: i64 = sqlx::query_scalar(sql).fetch_one(&mut tx.conn).await.unwrap();
+    usize::try_from(number).unwrap()
+}
+
+/// A claimed group that feeds group 1 of the target, of which everybody is a member.
+async fn claimed_group(tx: &mut Tx) -> crate::model::Token {
+    let (claimed, _) = in_one(tx, |tx| {
+        Box::pin(async move {
+            tx.ensure_pairs(&[pair()], now()).await?;
+            let no = tx.pair(&pair()).await?;
+            tx.raise(no, [&Subject::group("top")], Priority::Event, &Cause::Event { id: "e".into() }, now()).await?;
+            let pair = pair();
+            tx.claim(&pair.target, &[pair.connector], now()).await
+        })
+    })
+    .await;
+    let fill = format!(
+        "INSERT INTO target_group (no, target, id) VALUES (1, 1, 'g1');
+         INSERT INTO managed_group (no, target, name, adopted, removals_approved) VALUES (1, 1, 'top', 0, 0);
+         INSERT INTO source_group (pair, source, name, managed) VALUES (1, 'top', 'top', 1);
+         WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {MEMBERS})
+         INSERT INTO link (id, pair, target, user, account, name, folded, written, deactivated, adopted, given, given_count)
+            SELECT i, 1, 1, 'u' || i, 'a' || i, 'n' || i, 'n' || i, '{{}}', 0, 0, x'01', 1 FROM n;
+         INSERT INTO membership (grp, link) SELECT 1, id FROM link;"
+    );
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut tx.conn).await.unwrap();
+    claimed.unwrap().token
+}
+
+#[tokio::test]
+async fn a_deleted_tree_of_groups_becomes_tasks_in_bounded_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tx = tx(&folder).await;
+    let token = claimed_group(&mut tx).await;
+    // As the task of the deleted group ends: its members and all groups below it are read again.
+    let (stepped, rows) = in_one(&mut tx, move |tx| {
+        let raise = (0..GROUPS).map(|nth| Subject::Group(GroupId::from(format!("below-{nth}")))).collect();
+        let group = Some(GroupWrite::Forget { source: "top".into() });
+        Box::pin(tx.step(token, Step { group, raise, ..Step::default() }, now()))
+    })
+    .await;
+    assert_eq!(stepped, Stepped::Written);
+    // A task counts twice: its row, and its pair's count.
+    let most = i64::try_from(2 * PART + 100).unwrap();
+    assert!(rows <= most, "{rows} rows in the transaction of the step");
+    let subjects = MEMBERS + GROUPS + 1;
+    assert!(number(&mut tx, "SELECT count(*) FROM task").await <= PART + 1);
+
+    let mut transactions = 0;
+    while tx.parts_wait {
+        // Between two parts the writer takes whatever waits, as an event.
+        let before = changes(&mut tx).await.unwrap();
+        assert!(raise_next_part(&mut tx).await);
+        let rows = changes(&mut tx).await.unwrap() - before;
+        assert!(rows <= most, "{rows} rows in the transaction of a part");
+        transactions += 1;
+    }
+    // The last one finds that none is left.
+    assert_eq!(transactions, (subjects - 1).div_ceil(PART));
+    assert_eq!(number(&mut tx, "SELECT count(*) FROM task").await, subjects);
+    assert_eq!(number(&mut tx, "SELECT tasks FROM pair").await, subjects);
+    assert_eq!(number(&mut tx, "SELECT count(*) FROM fan_out").await, 0);
+}
+
+#[test]
+fn events_of_many_callers_are_written_in_bounded_transactions() {
+    let event = NewEvent {
+        id: "e".into(),
+        kind: String::new(),
+        about: String::new(),
+        occurred_at: None,
+        body: String::new(),
+        hints: Vec::new(),
+        may_remove: false,
+        wants_run: false,
+        settle: false,
+        outcome: EventOutcome::Accepted,
+    };
+    let append = |events: usize| Append {
+        connector: "corp".into(),
+        targets: Vec::new(),
+        events: vec![event.clone(); events],
+        now: now(),
+        reply: oneshot::channel().0,
+    };
+    let sizes = |appends: &[usize]| -> Vec<usize> {
+        let all = by_size(appends.iter().copied().map(append).collect(), Vec::new());
+        all.iter().map(|(appends, _)| appends.iter().map(|append| append.events.len()).sum()).collect()
+    };
+    assert_eq!(sizes(&[]), [0; 0]);
+    assert_eq!(sizes(&[1, 2, 3]), [6]);
+    assert_eq!(sizes(&[EVENTS, 1]), [EVENTS, 1]);
+    assert_eq!(sizes(&[1, EVENTS + 5, 2, 3]), [1, EVENTS + 5, 5]);
+    assert_eq!(sizes(&[EVENTS / 2; 6]), [EVENTS; 3]);
+}
