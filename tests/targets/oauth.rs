@@ -37,7 +37,9 @@ use crate::{
 const ID: &str = "us:er";
 const SECRET: &str = "s3cr:t+%";
 
-type Asked = Arc<Mutex<Vec<(Option<String>, Vec<(String, String)>)>>>;
+/// `Authorization`, and the form.
+type TokenRequest = (Option<String>, Vec<(String, String)>);
+type Asked = Arc<Mutex<Vec<TokenRequest>>>;
 
 /// Gives tokens, and passes on with the product's own credentials what carries one.
 struct Gateway {
@@ -112,7 +114,7 @@ impl Gateway {
         }))
     }
 
-    fn asked(&self) -> Vec<(Option<String>, Vec<(String, String)>)> {
+    fn asked(&self) -> Vec<TokenRequest> {
         std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
