@@ -119,6 +119,7 @@ macro_rules! every_expectation {
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,
+                a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,
                 another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 a_pause_stays,
                 a_run_stays_asked_for_until_it_begins,

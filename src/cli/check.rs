@@ -365,7 +365,9 @@ fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
     let known: Vec<(String, TargetIdentity)> =
         probed.iter().filter_map(|(part, identity)| Some((part.name.clone(), identity.clone()?))).collect();
     let told = |(mut part, identity): (Part, Option<TargetIdentity>)| {
-        let twin = known.iter().find(|(name, other)| *name != part.name && Some(other) == identity.as_ref());
+        let twin = known
+            .iter()
+            .find(|(name, other)| *name != part.name && identity.as_ref().is_some_and(|own| own.is_same(other)));
         if let Some((other, _)) = twin {
             let text = format!("the same server as target {other}; define it once and name it in both connectors");
             part.notes.push(note(NoteState::No, "identity", text));

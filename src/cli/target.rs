@@ -27,6 +27,8 @@ enum Command {
     List,
     /// Confirm that another server than before is meant; its first runs are planned and held anew
     ///
+    /// Another server is one with another id, or one that reports another base URL, as a clone does.
+    ///
     /// A link stands only if its account has the same login on that server; the plan lists the others, which are dropped.
     /// Groups are found by name again, and nobody is removed from them without an approval. Decisions are over.
     #[command(after_help = "Example:\n  usersync target confirm jira-prod")]

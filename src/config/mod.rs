@@ -3,6 +3,7 @@
 //!
 //! `keys` is the one list of all keys and defaults; `reader` walks the file by it; one module reads each section.
 
+mod auth;
 mod connector;
 mod env;
 mod example;
@@ -38,9 +39,11 @@ pub use problem::{ConfigErrors, Drawing, Problem};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{
-    Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig, TargetAuth,
-    TargetConfig, TlsConfig,
+    ClientAuth, Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig,
+    TargetAuth, TargetConfig, TlsConfig,
 };
+
+pub use crate::http::{CertificateError, ClientCertificate, ProxyUser};
 
 /// Where the file is looked for when nobody says where it is.
 pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];

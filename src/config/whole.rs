@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Config, ConfigErrors, ConnectorConfig, Env, Problem, TargetConfig,
+    Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
     connector::{self, Written},
     permissions,
     policy::place_in_policy,
@@ -200,12 +200,17 @@ fn has_inline_secret<'c>(
     connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>,
 ) -> bool {
     use super::TargetAuth::{Client, Password, Token};
+    let of_way = |reach: &Reach| reach.proxy_user.as_ref().is_some_and(|user| user.password.is_inline());
     let of_target = |target: &TargetConfig| match &target.auth {
-        Token(secret) | Password { password: secret, .. } | Client { secret, .. } => secret.is_inline(),
+        Token(secret) | Password { password: secret, .. } | Client { secret, .. } => {
+            secret.is_inline() || of_way(&target.reach)
+        }
     };
     let of_connector = |connector: &ConnectorConfig| {
         let hook = &connector.hook;
-        connector.client_secret.is_inline() || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
+        connector.client_secret.is_inline()
+            || of_way(&connector.reach)
+            || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
     };
     targets.iter().flatten().any(of_target) || connectors.flatten().any(of_connector)
 }

@@ -237,17 +237,22 @@ impl Engine {
     pub(super) async fn probe(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
         let info = port.target.probe().await?;
         let (pinned, elsewhere) = self.store.pin_target(&port.name, &info.identity).await?;
-        if pinned != info.identity {
+        if !pinned.is_same(&info.identity) {
+            let what = if pinned.id == info.identity.id {
+                "reports another base URL than before, as a clone does"
+            } else {
+                "is another server than before"
+            };
             let text = format!(
-                "target {} is another server than before ({}, was {}); nothing is written. If that is intended: usersync target confirm {}",
-                port.name, info.identity.0, pinned.0, port.name
+                "target {} {what} ({}, was {pinned}); nothing is written. If that is intended: usersync target confirm {}",
+                port.name, info.identity, port.name
             );
             return Err(self.stop_target(port, text).await?);
         }
         if let Some(other) = elsewhere {
             let text = format!(
                 "target {} is the same server as target {other} ({}); define it once and name it in both connectors",
-                port.name, info.identity.0
+                port.name, info.identity
             );
             return Err(self.stop_target(port, text).await?);
         }

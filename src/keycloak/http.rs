@@ -9,7 +9,11 @@ use tokio::sync::Semaphore;
 use tokio_retry::RetryIf;
 
 use super::{Connection, SourceError, fault};
-use crate::{http, model::ErrorClass, retry};
+use crate::{
+    http::{self, PROXY_SIGN_IN},
+    model::ErrorClass,
+    retry,
+};
 
 /// An answer larger than this is not read on.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -32,6 +36,8 @@ pub(super) struct Http {
     permits: Arc<Semaphore>,
     pace: Option<Arc<DefaultDirectRateLimiter>>,
     connect: Duration,
+    /// Whether we present a certificate.
+    certified: bool,
 }
 
 impl Http {
@@ -46,14 +52,20 @@ impl Http {
                 "Keycloak's URL holds a user name or password. Take it out; client id and secret are given beside it",
             ));
         }
-        let (ca_file, proxy) = (connection.ca_file.as_deref(), connection.proxy.as_ref());
-        let client = http::client(ca_file, proxy, connection.time_outs.connect)
-            .map_err(|text| wrong(text.trim_end_matches('.')))?;
+        let way = http::Way {
+            ca_file: connection.ca_file.as_deref(),
+            certificate: connection.client_certificate.as_ref(),
+            proxy: connection.proxy.as_ref(),
+            proxy_user: connection.proxy_user.as_ref(),
+            connect: connection.time_outs.connect,
+        };
+        let client = http::client(way).map_err(|text| wrong(text.trim_end_matches('.')))?;
         Ok(Self {
             client,
             permits: Arc::new(Semaphore::new(connection.parallel.max(1))),
             pace: connection.per_second.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate)))),
             connect: connection.time_outs.connect,
+            certified: connection.client_certificate.is_some(),
         })
     }
 
@@ -104,6 +116,15 @@ impl Http {
             return Failure::TooSlow(format!("{what} within {} s", limit.as_secs_f32()));
         }
         let cause = http::root_cause(error);
+        if let Some(what) = http::refused_certificate(&cause, self.certified) {
+            return Failure::Refused(format!("it {what}"));
+        }
+        if cause.to_lowercase().contains("proxy auth") {
+            return Failure::Refused(format!(
+                "the proxy demands a sign-in (407). {}",
+                PROXY_SIGN_IN.trim_end_matches('.')
+            ));
+        }
         if error.is_connect() {
             return Failure::Lost(format!("no connection ({cause})"));
         }
@@ -115,6 +136,8 @@ enum Failure {
     Lost(String),
     TooSlow(String),
     TooLarge,
+    /// By the server or the proxy, before the request was read; the text says what to do.
+    Refused(String),
 }
 
 impl Failure {
@@ -124,6 +147,7 @@ impl Failure {
             Self::TooSlow(what) => {
                 format!("{whom}: {what}. Keycloak is overloaded, or a firewall drops the connection")
             }
+            Self::Refused(what) => format!("{whom}: {what}"),
             Self::TooLarge => {
                 format!(
                     "{whom}: an answer of more than {} MiB was not read on. Lower the page size",

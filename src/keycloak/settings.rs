@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::ConnectorConfig;
+use crate::config::{ClientCertificate, ConnectorConfig, ProxyUser};
 
 /// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
 /// line without the secret.
@@ -35,8 +35,12 @@ pub struct Connection {
     pub url: Url,
     /// Certificates (PEM) that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that usersync presents; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<Url>,
+    /// Who signs in to the proxy; `None`: nobody.
+    pub proxy_user: Option<ProxyUser>,
     /// Requests at the same time.
     pub parallel: usize,
     /// Requests per second, if they are limited.
@@ -48,7 +52,16 @@ pub struct Connection {
 impl Connection {
     /// To this address, all else by default.
     pub fn new(url: Url) -> Self {
-        Self { url, ca_file: None, proxy: None, parallel: 8, per_second: None, time_outs: TimeOuts::default() }
+        Self {
+            url,
+            ca_file: None,
+            client_certificate: None,
+            proxy: None,
+            proxy_user: None,
+            parallel: 8,
+            per_second: None,
+            time_outs: TimeOuts::default(),
+        }
     }
 }
 
@@ -59,7 +72,9 @@ impl From<&ConnectorConfig> for Connection {
         Self {
             url: config.url.clone(),
             ca_file: reach.ca_file.clone(),
+            client_certificate: reach.client_certificate.clone(),
             proxy: reach.proxy.clone(),
+            proxy_user: reach.proxy_user.clone(),
             parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
             per_second: reach.per_second,
             time_outs: TimeOuts { call: reach.timeout, long: default.long.max(reach.timeout), ..default },

@@ -133,7 +133,9 @@ impl Product {
                 Arc::new(ConfluenceTarget::new(settings).map_err(fault)?)
             }
             Self::Bitbucket => {
-                let settings = BitbucketSettings::new(url, token(&BitbucketOptions::default().token));
+                let (user, password) = BitbucketOptions::default().admin;
+                let credentials = Credentials::Basic { user, password: secret(&password) };
+                let settings = BitbucketSettings::new(url, credentials);
                 Arc::new(BitbucketTarget::new(settings).map_err(fault)?)
             }
             Self::Crowd => {

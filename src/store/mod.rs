@@ -793,8 +793,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
-    /// known, if it is.
+    /// Pins a target's identity at first contact, and adds the base URL to one that was pinned without it; returns the pinned
+    /// one, and under which other name the same server is known, if it is.
     async fn pin_target(
         &self,
         target: &TargetName,

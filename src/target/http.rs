@@ -25,8 +25,8 @@ use url::Url;
 
 use super::{TargetError, TargetErrorKind};
 use crate::{
-    config::{Reach, Secret},
-    http,
+    config::{ClientCertificate, ProxyUser, Reach, Secret},
+    http::{self, PROXY_SIGN_IN},
     model::ErrorClass,
 };
 
@@ -41,8 +41,12 @@ pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + 
 pub struct HttpSettings {
     /// A file of PEM certificates to trust beside the system's own.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that usersync presents; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<Url>,
+    /// Who signs in to the proxy; `None`: nobody.
+    pub proxy_user: Option<ProxyUser>,
     /// Calls under way at once.
     pub parallel: usize,
     /// Calls begun in a second; `None` for no limit.
@@ -59,7 +63,9 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             ca_file: None,
+            client_certificate: None,
             proxy: None,
+            proxy_user: None,
             parallel: 8,
             per_second: None,
             connect_timeout: Duration::from_secs(5),
@@ -73,7 +79,9 @@ impl From<&Reach> for HttpSettings {
     fn from(reach: &Reach) -> Self {
         Self {
             ca_file: reach.ca_file.clone(),
+            client_certificate: reach.client_certificate.clone(),
             proxy: reach.proxy.clone(),
+            proxy_user: reach.proxy_user.clone(),
             parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
             per_second: reach.per_second,
             call_timeout: reach.timeout,
@@ -193,9 +201,6 @@ impl NoAnswer {
     }
 }
 
-/// What to do where a proxy wants to know who is there.
-pub const PROXY_SIGN_IN: &str = "Give it in the setting proxy, as http://user:password@proxy.example.org:3128.";
-
 /// A client for one server: time-outs, trust, pace. Redirects are not followed, cookies not kept.
 #[derive(Debug)]
 pub struct Http {
@@ -206,12 +211,20 @@ pub struct Http {
     body_max: usize,
     /// Who is connected to, if not the server itself.
     proxy: Option<String>,
+    /// Whether we present a certificate.
+    certified: bool,
 }
 
 impl Http {
     /// A client with these settings; the error is a sentence about the setting that does not work.
     pub fn new(settings: &HttpSettings) -> Result<Self, String> {
-        let client = http::client(settings.ca_file.as_deref(), settings.proxy.as_ref(), settings.connect_timeout)?;
+        let client = http::client(http::Way {
+            ca_file: settings.ca_file.as_deref(),
+            certificate: settings.client_certificate.as_ref(),
+            proxy: settings.proxy.as_ref(),
+            proxy_user: settings.proxy_user.as_ref(),
+            connect: settings.connect_timeout,
+        })?;
         Ok(Self {
             client,
             gate: Semaphore::new(settings.parallel.max(1)),
@@ -219,6 +232,7 @@ impl Http {
             call_timeout: settings.call_timeout,
             body_max: settings.body_max,
             proxy: settings.proxy.as_ref().map(|proxy| format!("the proxy {}", server(proxy))),
+            certified: settings.client_certificate.is_some(),
         })
     }
 
@@ -256,7 +270,13 @@ impl Http {
             request = request.body(body.clone());
         }
         let server = server(&call.url);
-        let missing = |error: reqwest::Error| missing(&error.without_url(), &server, self.proxy.as_deref(), limit);
+        let missing = |error: reqwest::Error| {
+            let error = error.without_url();
+            if let Some(what) = http::refused_certificate(&http::root_cause(&error), self.certified) {
+                return (NoAnswer::NotSent(ErrorClass::Transient, format!("{server} {what}.")), false);
+            }
+            missing(&error, &server, self.proxy.as_deref(), limit)
+        };
         let mut response = request.send().await.map_err(missing)?;
         let too_large = || {
             let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);

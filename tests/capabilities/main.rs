@@ -5,6 +5,7 @@ mod access;
 mod accounting;
 mod answers;
 mod attributes;
+mod clones;
 mod conditions;
 mod crowd;
 mod defects;

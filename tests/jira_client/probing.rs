@@ -24,7 +24,7 @@ async fn a_good_target_is_told_in_full() {
     .await;
     let jira = client(&server.url);
     let info = jira.probe().await.expect("all goes well");
-    assert_eq!(info.identity.0, "https://jira.example.org");
+    assert_eq!(info.identity.id, "https://jira.example.org");
     assert_eq!(info.product, "Jira Data Center 10.3.5");
     assert_eq!(info.signed_in_as, "jsync");
     let can = &info.capabilities;
@@ -59,7 +59,7 @@ async fn versions_decide_what_is_possible() {
         .await;
         let info = client(&server.url).probe().await.expect("all goes well");
         assert_eq!(info.capabilities.list_all, list_all, "{version}");
-        assert_eq!(info.identity.0, "B1-2");
+        assert_eq!(info.identity.id, "B1-2");
     }
     for (told, text) in [
         (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "needs 8.3 or later"),

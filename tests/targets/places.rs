@@ -106,10 +106,13 @@ pub async fn crowd() -> Place {
 }
 
 pub async fn bitbucket() -> Place {
-    let options = BitbucketOptions::default();
-    let secret = options.token.clone();
+    // No word of an address or a message, so that it is found where it is told.
+    let admin = ("admin".to_owned(), "sandbox-password".to_owned());
+    let options = BitbucketOptions { admin: admin.clone(), ..BitbucketOptions::default() };
     let sandbox = Arc::new(BitbucketSandbox::start(options).await.expect("a free port"));
-    let credentials = token(&secret);
+    let (user, secret) = admin;
+    let password = SecretString::from(secret.as_str());
+    let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone())) };
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = BitbucketSettings::new(url, credentials.clone());
         settings.http = http;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
+use super::JiraSandbox;
 use super::auth::Bucket;
 use super::state::{Account, Application, Directory, Profile, World, fold};
 use super::switches::{RateLimit, ShownGroups, Switches};
-use super::{Identity, JiraSandbox};
 use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
@@ -368,8 +368,13 @@ impl JiraSandbox {
 
     /// Another server at the same address: another server id and title.
     pub fn set_identity(&self, server_id: &str, title: &str) {
-        let identity = Identity { server_id: server_id.into(), title: title.into() };
-        *self.jira.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+        let mut identity = self.jira.identity.write().unwrap_or_else(PoisonError::into_inner);
+        (identity.server_id, identity.title) = (server_id.into(), title.into());
+    }
+
+    /// The base URL that it reports, as an administrator sets it in the general configuration.
+    pub fn set_base_url(&self, base_url: &str) {
+        self.jira.identity.write().unwrap_or_else(PoisonError::into_inner).base_url = Some(base_url.into());
     }
 
     /// The server id.

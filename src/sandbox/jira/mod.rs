@@ -73,6 +73,8 @@ impl JiraOptions {
 struct Identity {
     server_id: String,
     title: String,
+    /// The base URL as an administrator set it; `None`: the address of the request.
+    base_url: Option<String>,
 }
 
 /// The server's state.
@@ -166,7 +168,11 @@ impl Jira {
             versions: Versions::new(world, options.history),
             switches: RwLock::new(Switches::of(version)),
             credentials: RwLock::new(credentials),
-            identity: RwLock::new(Identity { server_id: uuid::Uuid::new_v4().to_string(), title: "Jira".into() }),
+            identity: RwLock::new(Identity {
+                server_id: uuid::Uuid::new_v4().to_string(),
+                title: "Jira".into(),
+                base_url: None,
+            }),
             bucket: Mutex::default(),
         }
     }
@@ -286,7 +292,7 @@ impl Jira {
         answer(
             200,
             &json!({
-                "baseUrl": site, "version": self.version_text, "versionNumbers": numbers, "deploymentType": "Server",
+                "baseUrl": identity.base_url.as_deref().unwrap_or(site), "version": self.version_text, "versionNumbers": numbers, "deploymentType": "Server",
                 "buildNumber": u64::from(self.version.0) * 100_000 + u64::from(self.version.1) * 1000,
                 "buildDate": "2026-01-01T00:00:00.000+0000", "scmInfo": "sandbox", "serverTitle": identity.title,
             }),
@@ -300,7 +306,7 @@ impl Jira {
             200,
             &json!({
                 "id": identity.server_id, "name": identity.title, "typeId": "jira", "version": self.version_text,
-                "url": site, "publicSignup": false,
+                "url": identity.base_url.as_deref().unwrap_or(site), "publicSignup": false,
             }),
         )
     }

@@ -27,10 +27,10 @@ use self::{
     together::{Member, USERS_AT_ONCE},
 };
 use super::{
-    Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, ProtectionCache, Rest, no_group_rename},
+    Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{Joins, ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
 
 pub use settings::BitbucketSettings;
 
@@ -38,7 +38,11 @@ pub use settings::BitbucketSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "bitbucket",
     keys: &["default_group"],
-    password_only: false,
+    no_token: Some(NoToken {
+        why: ": Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)",
+        user: "add an administrator's login as user",
+    }),
+    client_credentials: true,
     attribute: None,
     build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
 };
@@ -64,7 +68,14 @@ impl BitbucketTarget {
     pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
         let login = match &settings.credentials {
             Credentials::Basic { user, .. } => Some(user.clone()),
-            Credentials::Token(_) | Credentials::Client(_) => None,
+            Credentials::Client(_) => None,
+            Credentials::Token(_) => {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    "Bitbucket takes no HTTP access token for administration (BSERV-10482). Give an administrator's user \
+                     and password, or OAuth 2.0 client credentials.",
+                ));
+            }
         };
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,

@@ -32,7 +32,8 @@ pub use settings::ConfluenceSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "confluence",
     keys: &[],
-    password_only: false,
+    no_token: None,
+    client_credentials: false,
     attribute: None,
     build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
 };

@@ -28,7 +28,8 @@ pub use settings::JiraSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "jira",
     keys: &["applications"],
-    password_only: false,
+    no_token: None,
+    client_credentials: false,
     attribute: None,
     build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
 };

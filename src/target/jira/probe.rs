@@ -141,14 +141,15 @@ impl JiraTarget {
         notes.extend(clock);
         notes.push(round_trip_note(&answer));
 
-        let address = info.base_url.unwrap_or_else(|| self.rest.address());
+        let base_url = info.base_url.as_deref();
+        let address = base_url.map_or_else(|| self.rest.address(), |url| url.trim_end_matches('/').to_owned());
         let identity = match info.server_id {
             Some(id) => Some(id),
             None => atlassian::manifest(&self.rest).await?.map(|manifest| manifest.id),
         };
         let identity = identity.filter(|id| !id.is_empty());
         Ok(TargetInfo {
-            identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
+            identity: TargetIdentity::new(identity.unwrap_or(address), base_url),
             product: format!("Jira Data Center {}", version.text),
             signed_in_as: me.name,
             capabilities: Capabilities {

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Ask, Rest, Verdict};
+use super::{Ask, Rest, Verdict, lenient};
 use crate::{
     model::ErrorClass,
     target::{TargetError, http::Answer},
@@ -59,6 +59,9 @@ pub struct Manifest {
     pub type_id: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Its base URL, as its administrator set it.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    pub url: Option<String>,
 }
 
 /// The manifest for application links; `None` where that is closed. What may be otherwise the next time is an error:

@@ -52,12 +52,16 @@ impl From<&TargetAuth> for Credentials {
         match auth {
             TargetAuth::Token(token) => Self::Token(provider(token)),
             TargetAuth::Password { user, password } => Self::Basic { user: user.clone(), password: provider(password) },
-            TargetAuth::Client { token_url, id, secret, scope } => Self::Client(Box::new(ClientCredentials {
-                token_url: token_url.clone(),
-                client_id: id.clone(),
-                secret: provider(secret),
-                scope: scope.clone(),
-            })),
+            TargetAuth::Client { token_url, id, secret, client_auth, scope, parameters } => {
+                Self::Client(Box::new(ClientCredentials {
+                    token_url: token_url.clone(),
+                    client_id: id.clone(),
+                    secret: provider(secret),
+                    client_auth: *client_auth,
+                    scope: scope.clone(),
+                    parameters: parameters.clone(),
+                }))
+            }
         }
     }
 }

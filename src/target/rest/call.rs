@@ -349,9 +349,10 @@ impl Rest {
     fn captcha(&self) -> String {
         format!(
             "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
-             that user, or reset its failed logins in User management, or use a personal access token.",
+             that user, or reset its failed logins in User management{}.",
             self.dialect.product,
-            self.auth.whose()
+            self.auth.whose(),
+            self.dialect.captcha_hint
         )
     }
 

@@ -4,10 +4,11 @@ use reqwest::StatusCode;
 
 use super::Dialect;
 use crate::{
+    http::PROXY_SIGN_IN,
     model::ErrorClass,
     target::{
         Applied, TargetError, TargetErrorKind,
-        http::{Answer, PROXY_SIGN_IN, tidy},
+        http::{Answer, tidy},
     },
 };
 
@@ -207,6 +208,14 @@ pub(super) fn unexpected(
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => not_done(
             ErrorClass::Credentials,
             format!("{what}: the proxy on the way to {product} wants a sign-in (407). {PROXY_SIGN_IN}"),
+        ),
+        // The words of nginx, which asks for the certificate but lets the handshake pass.
+        StatusCode::BAD_REQUEST if body_mentions(answer, "ssl certificate") => not_done(
+            ErrorClass::Permanent,
+            format!(
+                "{what}: what stands before {product} demands a client certificate that it trusts (400). Check \
+                 client_cert_file and client_key_file."
+            ),
         ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
         StatusCode::NOT_FOUND => doubt(format!(

@@ -54,6 +54,8 @@ pub struct Dialect {
     pub token_hint: &'static str,
     /// The same for passwords.
     pub password_hint: &'static str,
+    /// What is met with no CAPTCHA, as the second half of a sentence; empty where nothing is.
+    pub captcha_hint: &'static str,
     /// Where the server's own limit of calls is raised.
     pub pace_hint: &'static str,
 }

@@ -54,17 +54,9 @@ pub use settings::ScimSettings;
 /// Any service that takes SCIM 2.0.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "scim",
-    keys: &[
-        "token_url",
-        "client_id",
-        "client_secret",
-        "client_secret_file",
-        "client_secret_env",
-        "scope",
-        "profile",
-        "habits",
-    ],
-    password_only: false,
+    keys: &["profile", "habits"],
+    no_token: None,
+    client_credentials: true,
     attribute: Some(paths::check),
     build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
 };

@@ -74,7 +74,7 @@ impl ScimTarget {
         notes.push(round_trip_note(&answer));
 
         Ok(TargetInfo {
-            identity: TargetIdentity(self.rest.address()),
+            identity: TargetIdentity::new(self.rest.address(), None),
             product: service.profile.product.to_owned(),
             // SCIM does not tell who we are; only with user and password it is a login.
             signed_in_as: self.rest.auth.name(),
