@@ -13,6 +13,8 @@ mod place;
 mod realm;
 #[path = "cli/served.rs"]
 mod served;
+#[path = "cli/setup.rs"]
+mod setup;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    table::column,
     words::ago,
 };
 use crate::{model::ConnectorName, store::Store};
@@ -95,7 +96,16 @@ async fn list(context: &Context) -> Outcome {
     } else if rows.is_empty() {
         out.say("0 connectors: the configuration has none. See: usersync config example");
     } else {
-        out.table(&["connector", "state", "address", "realm", "targets", "last event", "next run"], &[], rows);
+        let columns = [
+            column("connector"),
+            column("state"),
+            column("address"),
+            column("realm").spared(),
+            column("targets"),
+            column("last event"),
+            column("next run"),
+        ];
+        out.table(&columns, rows);
     }
     Ok(Exit::Done)
 }

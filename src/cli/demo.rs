@@ -64,7 +64,7 @@ impl DemoArgs {
                 out.line(format!("{name:<10} {address}"));
             }
             out.line("Keycloak's administrator is admin / admin, Jira's token is sandbox-token. Ctrl-C ends it.");
-            stop::on_ctrl_c(out).cancelled().await;
+            stop::on_signal(out).cancelled().await;
         }
         demo.stop().await;
         Ok(Exit::Done)

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    table::column,
 };
 use crate::{model::TargetName, store::Store};
 
@@ -83,7 +84,15 @@ async fn list(context: &Context) -> Outcome {
     } else if rows.is_empty() {
         out.say("0 targets: the configuration has none. See: usersync config example");
     } else {
-        out.table(&["target", "kind", "address", "filled by", "links", "groups"], &[4, 5], rows);
+        let columns = [
+            column("target"),
+            column("kind").spared(),
+            column("address"),
+            column("filled by"),
+            column("links").right(),
+            column("groups").right(),
+        ];
+        out.table(&columns, rows);
     }
     Ok(Exit::Done)
 }

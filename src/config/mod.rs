@@ -13,6 +13,7 @@ mod policy;
 mod problem;
 mod reach;
 mod reader;
+mod realm;
 mod schedule;
 mod secret;
 mod server;
@@ -35,6 +36,7 @@ pub use env::Env;
 pub use example::EXAMPLE;
 pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
+pub use realm::RealmConfig;
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{

@@ -400,6 +400,8 @@ pub struct EventFilter {
     pub connector: Option<ConnectorName>,
     /// With this id.
     pub id: Option<String>,
+    /// With one of these ids; empty: any.
+    pub ids: Vec<String>,
     /// About this subject.
     pub subject: Option<Subject>,
     /// Received at or after this.

@@ -154,7 +154,14 @@ async fn lists_show_what_is_there() {
     place.run(&["events", "show", "2"]).await.ended(0).says("e-bob    UPDATE USER  users/u-bob");
     place.run(&["events", "show", "99"]).await.ended(2).complains("there is no such event");
     place.run(&["events", "show", "e-nobody"]).await.ended(2).complains("there is no such event").complains("30 days");
-    place.run(&["changes"]).await.ended(0).says("create alice").says("done").says("event e-alice").says("acme → jira");
+    place
+        .run(&["changes"])
+        .await
+        .ended(0)
+        .says("create alice")
+        .says("done")
+        .says("user updated in Keycloak (event 1)")
+        .says("acme → jira");
     place.run(&["changes", "--name", "bob"]).await.ended(0).says("0 changes fit");
     place.run(&["changes", "--subject", "zed"]).await.ended(2).complains("no linked account has this login");
     place.run(&["tasks"]).await.ended(0).says("user:u-carol").says("due, first").says("asked for");

@@ -218,7 +218,7 @@ async fn json_is_one_document_for_every_command_or_refused() {
         }
         if [&["serve"][..], &["demo"], &["config", "example"]].contains(call) {
             assert_eq!(code, 2, "{call:?}");
-            assert!(document["error"].as_str().is_some_and(|why| why.contains("--json")), "{document}");
+            assert!(document["error"]["message"].as_str().is_some_and(|why| why.contains("--json")), "{document}");
         }
     }
 }
