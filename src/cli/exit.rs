@@ -176,6 +176,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(text) => Self::usage(text),
+            StoreError::Refused(text) => Self::problem(text),
             error => Self { code: Code::Store, ..Self::problem(error.to_string()) },
         }
     }

@@ -23,6 +23,7 @@ mod people;
 mod plan;
 mod progress;
 mod refusals;
+mod renames;
 mod report;
 mod runs;
 mod serve;
@@ -76,10 +77,11 @@ fn concat_help() -> String {
         "\
 Examples, in the order of a first day:
   usersync config example > usersync.toml    a configuration to fill in
+  usersync keycloak setup --connector acme   makes the client and the secrets in Keycloak
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
   usersync serve                             plans the first run and holds it; then keeps in step
-  usersync held approve 1                    lets it go on
+  usersync held approve --connector acme     lets it go on
 
 {}",
         exit::HELP
@@ -88,6 +90,7 @@ Examples, in the order of a first day:
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Global {
     #[arg(
         long,
@@ -190,11 +193,6 @@ impl Context {
 }
 
 impl Command {
-    /// Whether it hears signals itself, to end what is under way.
-    fn ends_by_itself(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Demo(_) | Self::Sync(_) | Self::Link(_) | Self::Unlink(_))
-    }
-
     async fn run(self, context: &Context) -> Outcome {
         match self {
             Self::Serve(args) => args.run(context).await,
@@ -259,10 +257,10 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
-        if cli.command.ends_by_itself() {
+        if matches!(cli.command, Command::Serve(_)) {
             cli.command.run(&context).await
         } else {
-            stop::unless_stopped(cli.command.run(&context)).await
+            stop::unless_stopped(Box::pin(cli.command.run(&context))).await
         }
     });
     // What still waits for an answer is not waited for.
