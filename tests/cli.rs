@@ -5,12 +5,18 @@
 mod alone;
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/narrow.rs"]
+mod narrow;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/realm.rs"]
 mod realm;
+#[path = "cli/schemas.rs"]
+mod schemas;
 #[path = "cli/served.rs"]
 mod served;
 #[path = "cli/setup.rs"]

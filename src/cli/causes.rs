@@ -47,10 +47,13 @@ impl Causes {
     }
 }
 
-/// The login that an event names: a user event among its details, an admin event in the user that it carries.
+/// The login of the user that an event is about, where the event has it: usersync's own listener names it, a user event among
+/// its details, an admin event in the user that it carries.
 pub(super) fn login(event: &EventRecord) -> Option<String> {
     let body: Value = serde_json::from_str(&event.body).ok()?;
-    let login = body["details"]["username"].as_str().map(str::to_owned);
+    // With other listeners a name beside the details may be the administrator's.
+    let own = body.get("kind").and(body["username"].as_str());
+    let login = own.or(body["details"]["username"].as_str()).map(str::to_owned);
     login.or_else(|| carried(&body)?["username"].as_str().map(str::to_owned)).filter(|login| !login.is_empty())
 }
 
@@ -65,7 +68,13 @@ fn carried(body: &Value) -> Option<Value> {
 
 /// `user updated in Keycloak`.
 pub(super) fn what_happened(event: &EventRecord) -> String {
-    let (operation, resource) = event.kind.split_once(' ').unwrap_or((&event.kind, ""));
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    let (operation, resource) = match event.kind.split_once(' ') {
+        Some(parts) => parts,
+        // An event of Keycloak's model has its own type instead of an operation.
+        None if body["kind"] == "model" => (of_model(body["type"].as_str().unwrap_or_default()), event.kind.as_str()),
+        None => (event.kind.as_str(), ""),
+    };
     let done = match operation {
         "CREATE" => "created",
         "UPDATE" => "updated",
@@ -73,8 +82,8 @@ pub(super) fn what_happened(event: &EventRecord) -> String {
         _ => "changed",
     };
     match (operation, resource) {
-        ("CREATE", "GROUP_MEMBERSHIP") => format!("added to {} in Keycloak", group(event)),
-        ("DELETE", "GROUP_MEMBERSHIP") => format!("removed from {} in Keycloak", group(event)),
+        ("CREATE", "GROUP_MEMBERSHIP") => format!("added to {} in Keycloak", group(&body)),
+        ("DELETE", "GROUP_MEMBERSHIP") => format!("removed from {} in Keycloak", group(&body)),
         ("CREATE", "REALM_ROLE_MAPPING" | "CLIENT_ROLE_MAPPING") => "role granted in Keycloak".to_owned(),
         ("DELETE", "REALM_ROLE_MAPPING" | "CLIENT_ROLE_MAPPING") => "role revoked in Keycloak".to_owned(),
         ("REGISTER", "") => "user registered".to_owned(),
@@ -86,10 +95,22 @@ pub(super) fn what_happened(event: &EventRecord) -> String {
     }
 }
 
+/// The operation behind an event of Keycloak's model, as `GroupMemberJoinEvent` or `GROUP_MEMBER_JOIN`.
+fn of_model(kind: &str) -> &'static str {
+    let kind = kind.to_lowercase().replace('_', "");
+    let kind = kind.trim_end_matches("event");
+    let ends = |endings: [&str; 3]| endings.into_iter().any(|ending| kind.ends_with(ending));
+    match () {
+        () if ends(["created", "join", "granted"]) => "CREATE",
+        () if ends(["removed", "leave", "revoked"]) => "DELETE",
+        () => "UPDATE",
+    }
+}
+
 /// The group that a membership event is about, as far as it says.
-fn group(event: &EventRecord) -> String {
-    let group = serde_json::from_str(&event.body).ok().and_then(|body: Value| carried(&body));
-    let name = group.and_then(|group| group["path"].as_str().or_else(|| group["name"].as_str()).map(str::to_owned));
+fn group(body: &Value) -> String {
+    let name =
+        carried(body).and_then(|group| group["path"].as_str().or_else(|| group["name"].as_str()).map(str::to_owned));
     name.map_or_else(|| "a group".to_owned(), |name| format!("group {name}"))
 }
 
@@ -126,6 +147,12 @@ mod tests {
             ("DELETE GROUP_MEMBERSHIP", json!({}), "removed from a group in Keycloak"),
             ("CREATE CLIENT_ROLE_MAPPING", json!({}), "role granted in Keycloak"),
             ("ACTION REALM", json!({}), "realm changed in Keycloak"),
+            ("GROUP", json!({ "kind": "model", "type": "GroupCreatedEvent" }), "group created in Keycloak"),
+            (
+                "GROUP_MEMBERSHIP",
+                json!({ "kind": "model", "type": "GroupMemberLeaveEvent" }),
+                "removed from a group in Keycloak",
+            ),
             ("UPDATE_PROFILE", json!({}), "user changed the profile"),
             ("RESET_PASSWORD", json!({}), "reset password"),
         ] {
@@ -136,6 +163,8 @@ mod tests {
     #[test]
     fn the_login_is_shown_where_the_event_has_it() {
         for (body, wanted) in [
+            (json!({ "kind": "admin", "username": "alice" }), Some("alice")),
+            (json!({ "username": "an-administrator" }), None),
             (json!({ "details": { "username": "alice" } }), Some("alice")),
             (json!({ "representation": "{\"username\":\"alice\"}" }), Some("alice")),
             (json!({ "representation": { "username": "alice" } }), Some("alice")),

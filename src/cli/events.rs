@@ -174,7 +174,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
         column("no").right(),
         column("received"),
         column("").spared(),
-        column("connector"),
+        column("connector").spared(),
         column("kind"),
         column("login"),
         column("about"),

@@ -305,7 +305,7 @@ async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
 async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
     let config = context.config()?;
     if args.id.is_none() && args.connector.is_none() {
-        return Err(Failure::usage("Which set? Name its id (usersync held list), or --connector NAME."));
+        return Err(which_set());
     }
     if let Some(connector) = &args.connector {
         app::pairs(&config, Some(connector), args.target.as_ref())?;
@@ -314,10 +314,14 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
     let ended = match (args.id, &args.connector) {
         (Some(id), _) => decide_set(context, &opened, id, args, approve).await,
         (None, Some(connector)) => decide_all(context, &opened, connector, &args, approve).await,
-        (None, None) => Ok(Exit::Usage),
+        (None, None) => Err(which_set()),
     };
     opened.store.close().await;
     ended
+}
+
+fn which_set() -> Failure {
+    Failure::usage("Which set? Name its id (usersync held list), or --connector NAME.")
 }
 
 /// Decides one set, or items of it.

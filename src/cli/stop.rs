@@ -1,6 +1,9 @@
 //! SIGINT (Ctrl-C) and SIGTERM: the first stops a command cleanly, the second at once.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -9,6 +12,9 @@ use super::{
     exit::{Exit, Failure, Outcome},
     out::Out,
 };
+
+/// Whether the command ends what is under way itself.
+static ENDS_ITSELF: AtomicBool = AtomicBool::new(false);
 
 /// Both signals; heard from the moment on at which this is made.
 struct Signals {
@@ -34,6 +40,7 @@ impl Signals {
 pub(super) fn on_signal(out: &Out) -> CancellationToken {
     let token = CancellationToken::new();
     let Ok(mut signals) = Signals::listen() else { return token };
+    ENDS_ITSELF.store(true, Ordering::Relaxed);
     let (ended, out) = (token.clone(), out.clone());
     tokio::spawn(async move {
         signals.next().await;
@@ -46,15 +53,21 @@ pub(super) fn on_signal(out: &Out) -> CancellationToken {
     token
 }
 
-/// A command that can be dropped wherever it waits: what it wrote stands, what it did not begin is not done.
+/// A command that is dropped at the first signal, wherever it waits, unless it has asked for [`on_signal`] by then. What it
+/// wrote stands, what it did not begin is not done.
 pub(super) async fn unless_stopped(command: impl Future<Output = Outcome>) -> Outcome {
     let mut signals =
         Signals::listen().map_err(|error| Failure::problem(format!("signals cannot be heard: {error}")))?;
-    tokio::select! {
-        ended = command => ended,
-        exit = signals.next() => {
+    let mut command = std::pin::pin!(command);
+    loop {
+        let exit = tokio::select! {
+            ended = &mut command => return ended,
+            exit = signals.next() => exit,
+        };
+        if !ENDS_ITSELF.load(Ordering::Relaxed) {
             let name = if exit == Exit::Interrupted { "SIGINT" } else { "SIGTERM" };
-            Err(Failure::new(exit, format!("Stopped by {name} before the end. The same command can be given again.")))
+            let text = format!("Stopped by {name} before the end. The same command can be given again.");
+            return Err(Failure::new(exit, text));
         }
     }
 }

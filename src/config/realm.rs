@@ -39,9 +39,12 @@ pub struct RealmConfig {
     pub hook_secret: Option<Secret>,
 }
 
+/// A connector of the file, with what is wrong with its own part.
+pub type Found = (ConnectorName, Result<RealmConfig, ConfigErrors>);
+
 impl RealmConfig {
     /// Every connector of the file, each with what is wrong with its own part. What is wrong elsewhere is not reported.
-    pub fn load(path: &Path, env: &Env) -> Result<Vec<(ConnectorName, Result<Self, ConfigErrors>)>, ConfigErrors> {
+    pub fn load(path: &Path, env: &Env) -> Result<Vec<Found>, ConfigErrors> {
         let text = read_file(path).map_err(|why| failure(path, &format!("it cannot be read: {why}"), None))?;
         let shown = Shown::new(path, &text);
         let document = document(&text, &shown)?;

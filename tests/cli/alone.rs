@@ -21,7 +21,7 @@ fn jira() -> TargetName {
     "jira".into()
 }
 
-fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
+pub fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
     NewEvent {
         id: id.into(),
         kind: "UPDATE USER".into(),
@@ -36,12 +36,12 @@ fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
     }
 }
 
-async fn claim(store: &SqliteStore) -> Claimed {
+pub async fn claim(store: &SqliteStore) -> Claimed {
     store.claim(&jira(), &[acme()], Timestamp::now()).await.expect("claims").expect("something is due")
 }
 
 /// A store with one of everything: events, a change, a link, a task, a dead letter, a run, held sets.
-async fn full(place: &Place) {
+pub async fn full(place: &Place) {
     let store = place.store().await;
     let pair = House::pair();
     let now = Timestamp::now();

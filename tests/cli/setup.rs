@@ -186,3 +186,48 @@ async fn e7_the_audit_names_the_operator() {
     let us = String::from_utf8(id).expect("text");
     assert_eq!(by, [us.trim(), "dora", "tester"], "never the USER of the environment");
 }
+
+#[tokio::test]
+async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+
+    let server = place.store().await;
+    place.run(&["connector", "rename", "acme", "corp"]).await.ended(1).complains("Stop it, give this command again");
+    server.close().await;
+    place.run(&["connector", "rename", "acme", "Not A Name"]).await.ended(2).complains("cannot be a name");
+    place
+        .run(&["connector", "rename", "acme", "corp"])
+        .await
+        .ended(0)
+        .says("connector acme is corp from now on: 1 link and 0 managed groups go with it.")
+        .says("Now write corp in place of acme in")
+        .says("usersync keycloak setup --connector corp");
+    place
+        .run(&["target", "rename", "jira", "jira-prod"])
+        .await
+        .ended(0)
+        .says("Now write jira-prod in place of jira in");
+    place.configure(|text| {
+        text.replace("name = \"acme\"", "name = \"corp\"")
+            .replace("name = \"jira\"", "name = \"jira-prod\"")
+            .replace("targets = [\"jira\"]", "targets = [\"jira-prod\"]")
+    });
+    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 1 user");
+    place.run(&["changes"]).await.ended(0).says("corp → jira-prod");
+    place.run(&["audit"]).await.ended(0).says("renamed connector acme to corp").says("tester");
+
+    place.run(&["connector", "remove", "corp"]).await.ended(2).complains("take it out of the file");
+    place.configure(|text| text.replace("name = \"corp\"", "name = \"other\""));
+    place
+        .run(&["connector", "remove", "corp"])
+        .await
+        .ended(0)
+        .says("corp → jira-prod: 1 account and 0 groups stay as they are");
+    assert!(grounds.jira.snapshot().account("alice").is_some_and(|account| account.active));
+    place.run(&["plan"]).await.says("adopt        1 account");
+}

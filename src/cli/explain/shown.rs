@@ -18,7 +18,7 @@ pub(super) fn show(out: &Out, explained: &Explained, asked: &str) {
     match &explained.user {
         Some(user) => out.prose(4, person(out, user, explained)),
         None => {
-            out.prose(16, format!("{}   id {}   connector {}", out.strong(asked), explained.id, explained.connector))
+            out.prose(16, format!("{}   id {}   connector {}", out.strong(asked), explained.id, explained.connector));
         }
     }
     if let Some(trouble) = &explained.trouble {
