@@ -5,19 +5,27 @@
 mod alone;
 #[path = "cli/beside.rs"]
 mod beside;
+#[path = "cli/demo.rs"]
+mod demo;
 #[cfg(target_os = "linux")]
 #[path = "cli/full_disk.rs"]
 mod full_disk;
 #[path = "cli/named.rs"]
 mod named;
+#[path = "cli/narrow.rs"]
+mod narrow;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/realm.rs"]
 mod realm;
+#[path = "cli/schemas.rs"]
+mod schemas;
 #[path = "cli/served.rs"]
 mod served;
 #[path = "cli/tls.rs"]
 mod tls;
+#[path = "cli/setup.rs"]
+mod setup;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

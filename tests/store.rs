@@ -12,6 +12,8 @@ mod events;
 mod held;
 #[path = "store_support/links.rs"]
 mod links;
+#[path = "store_support/names.rs"]
+mod names;
 #[path = "store_support/reference.rs"]
 mod reference;
 #[path = "store_support/rest.rs"]
@@ -39,6 +41,10 @@ macro_rules! conformance {
 macro_rules! every_expectation {
     ($name:ident, $open:path) => {
         conformance! { $name, $open,
+            names: {
+                a_renamed_connector_keeps_what_it_has, a_new_name_that_has_links_is_refused,
+                a_renamed_target_keeps_what_it_has, a_removed_connector_frees_its_accounts,
+            }
             events: {
                 an_event_is_stored_with_its_tasks,
                 an_event_that_came_before_is_a_duplicate_and_raises_nothing,

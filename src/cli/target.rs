@@ -1,4 +1,4 @@
-//! `usersync target`: list, confirm.
+//! `usersync target`: list, confirm, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,15 +6,21 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    renames,
+    table::column,
 };
-use crate::{model::TargetName, store::Store};
+use crate::{
+    model::{Declared, TargetName},
+    store::Store,
+};
 
-/// Show targets, confirm another server
+/// Show targets, confirm another server, rename and remove them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync target list
-  usersync target confirm jira-prod    yes, this is another server now")]
+  usersync target confirm jira-prod    yes, this is another server now
+  usersync target rename jira jira-prod")]
 pub(super) struct TargetArgs {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +42,24 @@ enum Command {
         /// Which
         name: TargetName,
     },
+    /// Give it another name; its links, managed groups and history stay with it
+    ///
+    /// Stop the server, give this command, write the new name into the configuration, start the server.
+    #[command(after_help = "Example:\n  usersync target rename jira-prod jira-prod-2")]
+    Rename {
+        /// Its name until now
+        name: TargetName,
+        /// Its name from now on
+        to: String,
+    },
+    /// Take it out for good: accounts and groups stay as they are, and others may adopt them
+    ///
+    /// Stop the server, take it out of the configuration, give this command, start the server.
+    #[command(after_help = "Example:\n  usersync target remove jira-prod")]
+    Remove {
+        /// Which
+        name: TargetName,
+    },
 }
 
 impl TargetArgs {
@@ -43,6 +67,8 @@ impl TargetArgs {
         match self.command {
             Command::List => list(context).await,
             Command::Confirm { name } => confirm(context, name).await,
+            Command::Rename { name, to } => renames::rename(context, Declared::Target(name), &to).await,
+            Command::Remove { name } => renames::remove(context, Declared::Target(name)).await,
         }
     }
 }
@@ -85,7 +111,15 @@ async fn list(context: &Context) -> Outcome {
     } else if rows.is_empty() {
         out.say("0 targets: the configuration has none. See: usersync config example");
     } else {
-        out.table(&["target", "kind", "address", "filled by", "links", "groups"], &[4, 5], rows);
+        let columns = [
+            column("target"),
+            column("kind").spared(),
+            column("address"),
+            column("filled by"),
+            column("links").right(),
+            column("groups").right(),
+        ];
+        out.table(&columns, rows);
     }
     Ok(Exit::Done)
 }

@@ -26,17 +26,9 @@ pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> Confi
 
 pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Config, ConfigErrors> {
     let shown = Shown::new(path, text);
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    if !syntax_errors.is_empty() {
-        // What is behind a broken line cannot be told from what it broke, so nothing else is said.
-        let problem = |error: &toml::de::Error| {
-            let place = error.span().map_or(Place::File, Place::Span);
-            Problem::new(&shown, place, format!("this is not TOML: {}", error.message()), None)
-        };
-        return Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()));
-    }
+    let document = document(text, &shown)?;
     let reader = Reader::new(path, shown, env, now);
-    let root = reader.root(document.get_ref());
+    let root = reader.root(&document);
     let server = server::server(&root);
     let store = server::store(&root);
     let log = server::log(&root);
@@ -80,8 +72,22 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     }
 }
 
+/// The file's content, where it is TOML.
+pub(super) fn document<'t>(text: &'t str, shown: &Shown) -> Result<DeTable<'t>, ConfigErrors> {
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    if syntax_errors.is_empty() {
+        return Ok(document.into_inner());
+    }
+    // What is behind a broken line cannot be told from what it broke, so nothing else is said.
+    let problem = |error: &toml::de::Error| {
+        let place = error.span().map_or(Place::File, Place::Span);
+        Problem::new(shown, place, format!("this is not TOML: {}", error.message()), None)
+    };
+    Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()))
+}
+
 /// The name as it is written, right or wrong.
-fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
+pub(super) fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
     match table.raw("name")?.get_ref() {
         DeValue::String(name) => Some(name.as_ref()),
         _ => None,

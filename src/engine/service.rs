@@ -439,7 +439,7 @@ impl Shared {
         if options.cancel.is_cancelled() {
             return Ok(());
         }
-        let (set, report) = planned?;
+        let (Some(set), report) = planned? else { return self.run(pair, RunTrigger::First).await };
         tracing::warn!(
             %pair, operations = report.planned_total(),
             "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"

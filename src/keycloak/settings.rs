@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{ClientCertificate, ConnectorConfig, ProxyUser};
+use crate::config::{ClientCertificate, ConnectorConfig, ProxyUser, Reach};
 
 /// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
 /// line without the secret.
@@ -65,12 +65,12 @@ impl Connection {
     }
 }
 
-impl From<&ConnectorConfig> for Connection {
-    fn from(config: &ConnectorConfig) -> Self {
-        let reach = &config.reach;
+impl Connection {
+    /// To this address, in the configured way.
+    pub fn by(url: &Url, reach: &Reach) -> Self {
         let default = TimeOuts::default();
         Self {
-            url: config.url.clone(),
+            url: url.clone(),
             ca_file: reach.ca_file.clone(),
             client_certificate: reach.client_certificate.clone(),
             proxy: reach.proxy.clone(),
@@ -135,7 +135,7 @@ impl From<&ConnectorConfig> for KeycloakSettings {
     fn from(config: &ConnectorConfig) -> Self {
         let secret = config.client_secret.clone();
         Self {
-            connection: Connection::from(config),
+            connection: Connection::by(&config.url, &config.reach),
             realm: config.realm.clone(),
             client_realm: (config.client_realm != config.realm).then(|| config.client_realm.clone()),
             client_id: config.client_id.clone(),

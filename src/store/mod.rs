@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping,
-    HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible,
-    Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-    TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
+    GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+    NotPossible, Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -27,6 +27,9 @@ pub enum StoreError {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
+    /// An operator asks for what cannot be done as things are: why, and what to do.
+    #[error("{0}")]
+    Refused(String),
     /// It cannot be written to now: a full disk, a lock held by another process.
     #[error("the store cannot be written: {0}")]
     Unavailable(String),
@@ -369,6 +372,22 @@ pub struct PairRecord {
     pub since: Timestamp,
 }
 
+/// What a pair holds in its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    #[serde(flatten)]
+    pub pair: Pair,
+    /// Where it stands.
+    pub state: PairState,
+    /// Linked accounts.
+    pub links: u64,
+    /// Memberships that were given.
+    pub memberships: u64,
+    /// Managed groups that it feeds.
+    pub managed_groups: u64,
+}
+
 /// Tasks that nobody has worked for long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
@@ -400,6 +419,8 @@ pub struct EventFilter {
     pub connector: Option<ConnectorName>,
     /// With this id.
     pub id: Option<String>,
+    /// With one of these ids; empty: any.
+    pub ids: Vec<String>,
     /// About this subject.
     pub subject: Option<Subject>,
     /// Received at or after this.
@@ -822,6 +843,15 @@ pub trait Store: Send + Sync {
         by: &str,
         now: Timestamp,
     ) -> StoreResult<()>;
+
+    /// Gives a connector or a target another name: links, managed groups, tasks and history stay with it. What was begun
+    /// under the new name gives way if it has no links. Only while nobody else works with the store. Returns what its
+    /// pairs hold.
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
+
+    /// Forgets what ties a connector or a target to accounts and groups, so that others can adopt them; its history stays.
+    /// Only while nobody else works with the store. Returns what its pairs held.
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
 
     /// Pauses a connector, or lets it go on; it stays so over restarts.
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;

@@ -3,16 +3,16 @@
 use serde::Serialize;
 
 use crate::{
-    cli::{app::Sides, changes, exit::Failure, held},
+    cli::{app::Sides, causes::Causes, exit::Failure, held},
     config::Config,
     engine::held_key,
     model::{
-        Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible,
-        Pair, Subject, TaskRecord, UserId, UserState,
+        Account, AdoptRule, AttributeRules, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible, Pair,
+        Subject, TaskRecord, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
-    store::{ChangeFilter, EventFilter, PairState, Store, TaskFilter},
+    store::{ChangeFilter, PairState, Store, TaskFilter},
     target::{Target, TargetError, TargetInfo},
 };
 
@@ -403,21 +403,8 @@ async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<P
         limit: CHANGES,
         ..ChangeFilter::default()
     };
-    let mut past = Vec::new();
-    for change in store.changes(&filter).await? {
-        let mut because = changes::because(&change.cause);
-        if let Cause::Event { id } = &change.cause {
-            let filter = EventFilter {
-                connector: Some(pair.connector.clone()),
-                id: Some(id.clone()),
-                limit: 1,
-                ..EventFilter::default()
-            };
-            if let Some(event) = store.events(&filter).await?.pop() {
-                because = format!("{} {} ({because})", event.kind, event.about);
-            }
-        }
-        past.push(Past { change, because });
-    }
-    Ok(past)
+    let changes = store.changes(&filter).await?;
+    let causes = Causes::read(store, changes.iter().map(|change| &change.cause)).await?;
+    let told = |change: Change| Past { because: causes.because(&change.cause), change };
+    Ok(changes.into_iter().map(told).collect())
 }

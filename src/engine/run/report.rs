@@ -152,6 +152,12 @@ impl Report {
         self.planned.values().sum()
     }
 
+    /// Whether a first plan needs no approval: it has no operations, and what it read is complete.
+    pub fn needs_no_approval(&self) -> bool {
+        let complete = self.doubt.is_none() && self.doubts.total() == 0 && self.errors.total() == 0;
+        complete && self.planned_total() == 0 && self.dropped_links.total() == 0
+    }
+
     /// Operations that were done, links included.
     pub fn done_total(&self) -> u64 {
         self.done.values().sum()

@@ -26,6 +26,7 @@ mod pairs;
 mod prune;
 mod readers;
 mod refusals;
+mod renames;
 mod requests;
 mod runs;
 mod steps;
@@ -56,15 +57,15 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
-        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
-        TargetName, TaskRecord, Token, UserId,
+        AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
+        HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority,
+        Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
+        TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Kept, LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped,
+        Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -572,6 +573,14 @@ impl Store for SqliteStore {
     ) -> StoreResult<()> {
         let (connector, target) = (connector.cloned(), target.cloned());
         job!(self, [by], |tx| tx.confirm_identity(connector.as_ref(), target.as_ref(), &by, now))
+    }
+
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        job!(self, [named, to, by], |tx| tx.rename(&named, &to, &by, now))
+    }
+
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        job!(self, [named, by], |tx| tx.remove(&named, &by, now))
     }
 
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {
