@@ -43,6 +43,7 @@ impl Exit {
         match class {
             ErrorClass::Transient
             | ErrorClass::Throttled
+            | ErrorClass::Maintenance
             | ErrorClass::Credentials
             | ErrorClass::Forbidden
             | ErrorClass::Permanent => Self::Unreachable,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
+    standing::BROWSE,
     wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
@@ -75,7 +77,7 @@ impl JiraTarget {
         let (info, version, answer) = self.server_info().await?;
         let clock = clock_note(&answer);
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
-        let rights: MyPermissions = self.rest.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
+        let rights = self.own_rights(None).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
         let lists = admin && self.has_listing().await?;
@@ -96,6 +98,14 @@ impl JiraTarget {
                 ),
             ),
         }];
+        if rights.lacks_browse() {
+            let text = format!(
+                "{} lacks the global permission \"{BROWSE}\", so Jira's group picker and its search for users show it \
+                 nothing. Grant it to one of its groups (System > Global permissions).",
+                me.name
+            );
+            notes.push(note(NoteState::No, "rights", text));
+        }
         notes.extend(self.sign_in_note(&version));
         // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
         let reads_email = me.email.is_some();
@@ -175,6 +185,11 @@ impl JiraTarget {
             },
             notes,
         })
+    }
+
+    /// What we may do.
+    pub(super) async fn own_rights(&self, deadline: Option<Timestamp>) -> Result<MyPermissions, TargetError> {
+        self.rest.read(&Ask::get("/mypermissions", "reading our own rights").deadline(deadline)).await
     }
 
     /// Whether `/user/list` is there.
