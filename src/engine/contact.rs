@@ -165,7 +165,8 @@ impl Engine {
             }
             _ => None,
         };
-        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Maintenance | ErrorClass::Credentials))) = side {
+        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Maintenance | ErrorClass::Credentials))) = side
+        {
             self.conditions().raise(&side, code(class), &text, now);
         }
     }

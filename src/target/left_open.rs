@@ -23,12 +23,19 @@ const TOKENS: LeftOpen = left(
 
 /// The vendors' sources are in `docs/targets`.
 const JIRA: &[LeftOpen] = &[
-    left("sessions", "ended by usersync since Jira 9.11; before, an open one goes on until it ends by itself"),
+    left(
+        "sessions",
+        "ended by usersync since Jira 9.11; before, an open one may go on until it is idle for five hours",
+    ),
     left("remember-me cookies", "whether they work for an inactive account is not documented"),
     TOKENS,
 ];
 const CONFLUENCE: &[LeftOpen] = &[
-    left("sessions", "whether an open one goes on is not documented; its end is the session timeout or a restart"),
+    left(
+        "sessions",
+        "whether an open one goes on is not documented; it ends when it is idle for an hour, or by a restart",
+    ),
+    left("remember-me cookies", "whether they work for an inactive account is not documented"),
     TOKENS,
 ];
 const BITBUCKET: &[LeftOpen] = &[
@@ -37,11 +44,19 @@ const BITBUCKET: &[LeftOpen] = &[
     left("public repositories", "readable for everybody, signed in or not"),
 ];
 const CROWD: &[LeftOpen] = &[
-    left("single sign-on sessions", "whether an open one goes on is not documented; expire it in Crowd's session browser"),
-    left("sessions and tokens in the products", "each product's own, see its page; it follows with its next synchronisation"),
+    left(
+        "single sign-on sessions",
+        "whether an open one goes on is not documented; expire it in Crowd's session browser",
+    ),
+    left(
+        "sessions and tokens in the products",
+        "each product's own, see its page; it follows with its next synchronisation",
+    ),
 ];
-const SCIM: &[LeftOpen] =
-    &[left("sessions, tokens and keys", "SCIM does not say what deactivating ends; see the service's own administration")];
+const SCIM: &[LeftOpen] = &[left(
+    "sessions, tokens and keys",
+    "SCIM does not say what deactivating ends; see the service's own administration",
+)];
 
 /// What may still be open for an account that this kind of target deactivated.
 pub fn left_open(kind: &str) -> &'static [LeftOpen] {

@@ -19,8 +19,8 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
+        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 

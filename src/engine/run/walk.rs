@@ -225,7 +225,8 @@ impl Engine {
             }
         }
         let own = port.target.own_account().await?.filter(|own| !accounts.contains_key(own));
-        let lacks_own = own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
+        let lacks_own =
+            own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
         let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
         let read = if trusts_records { self.store.members_read(pair).await? } else { Vec::new() };
         let recorded = counted::recorded(read, &links, began);

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
-    model::Pair,
+    model::{Operation, Pair},
     store::{MembersRead, StoreResult},
 };
 
@@ -32,6 +32,26 @@ impl Tx {
                 .execute(&mut self.conn)
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Forgets the readings of groups that an account is taken out of which was one of their others: with it, they would
+    /// count one too many. Whom the links were given a group is known by the links.
+    pub(super) async fn forget_members_read(&mut self, target: i64, operation: &Operation) -> StoreResult<()> {
+        let (group, account) = match operation {
+            Operation::RemoveMember { group, account, .. } => (Some(group.as_str()), account),
+            Operation::DeleteUser { account, .. } => (None, account),
+            _ => return Ok(()),
+        };
+        sqlx::query(
+            "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1) AND (?2 IS NULL OR grp = ?2) \
+             AND EXISTS (SELECT 1 FROM json_each(others) WHERE value = ?3)",
+        )
+        .bind(target)
+        .bind(group)
+        .bind(account.as_str())
+        .execute(&mut self.conn)
+        .await?;
         Ok(())
     }
 }

@@ -63,8 +63,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
+        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 

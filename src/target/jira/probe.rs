@@ -98,14 +98,7 @@ impl JiraTarget {
                 ),
             ),
         }];
-        if rights.lacks_browse() {
-            let text = format!(
-                "{} lacks the global permission \"{BROWSE}\", so Jira's group picker and its search for users show it \
-                 nothing. Grant it to one of its groups (System > Global permissions).",
-                me.name
-            );
-            notes.push(note(NoteState::No, "rights", text));
-        }
+        notes.extend(browse_note(&rights, &me.name));
         notes.extend(self.sign_in_note(&version));
         // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
         let reads_email = me.email.is_some();
@@ -311,6 +304,17 @@ impl JiraTarget {
         }
         error
     }
+}
+
+/// What is missing where usersync may not browse users.
+fn browse_note(rights: &MyPermissions, me: &str) -> Option<Note> {
+    rights.lacks_browse().then(|| {
+        let text = format!(
+            "{me} lacks the global permission \"{BROWSE}\", so Jira's group picker and search for users show it nothing. \
+             Grant it to one of its groups (System > Global permissions)."
+        );
+        note(NoteState::No, "rights", text)
+    })
 }
 
 /// The free seats of an application whose licence counts.
