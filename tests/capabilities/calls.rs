@@ -28,7 +28,7 @@ const GROUPS: usize = LARGE_GROUPS + SMALL_GROUPS + 1;
 fn people() -> impl Iterator<Item = NewUser> {
     (0..LARGE * 2).map(|person| {
         let large = (0..LARGE_GROUPS).filter(|group| (person + group).is_multiple_of(2)).map(|n| format!("/g{n}"));
-        let small = (person < SMALL_GROUPS).then(|| format!("/small{person}"));
+        let small = (person >= LARGE * 2 - SMALL_GROUPS).then(|| format!("/small{person}"));
         let own: Vec<String> = large.chain(small).collect();
         NewUser::named(format!("person{person}")).in_groups(&own.iter().map(String::as_str).collect::<Vec<_>>())
     })

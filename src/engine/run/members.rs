@@ -17,7 +17,7 @@ use crate::{
 const AT_ONCE: usize = 20;
 
 /// A group with its members.
-pub(super) struct Members {
+pub(super) struct GroupRead {
     pub group: TargetGroupId,
     /// `None`: there is no such group.
     pub members: Option<Vec<AccountId>>,
@@ -78,15 +78,15 @@ pub(super) async fn members(
     group: TargetGroupId,
     told: Option<Vec<AccountId>>,
     recorded: Option<IdSet<AccountId>>,
-) -> Result<Members, WorkError> {
+) -> Result<GroupRead, WorkError> {
     if told.is_some() {
-        return Ok(Members { group, members: told, doubt: None, reading: Reading::Whole });
+        return Ok(GroupRead { group, members: told, doubt: None, reading: Reading::Whole });
     }
     let mut members = IdSet::default();
     let mut pages = Pages::default();
     let (mut cursor, mut count): (Option<String>, Option<usize>) = (None, None);
     let mut several = false;
-    let ended = |group, members, doubt, reading| Ok(Members { group, members, doubt, reading });
+    let ended = |group, members, doubt, reading| Ok(GroupRead { group, members, doubt, reading });
     loop {
         let read = match &cursor {
             None => port.target.first_members(&group).await,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     RunOptions, counted,
-    members::{self, Members, Reading},
+    members::{self, GroupRead, Reading},
     pages::Pages,
 };
 use crate::{
@@ -276,7 +276,7 @@ impl Engine {
         let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
         let mut partly = IdSet::default();
         let mut whole = Vec::new();
-        while let Some(Members { group, members, doubt, reading }) = walks.try_next().await? {
+        while let Some(GroupRead { group, members, doubt, reading }) = walks.try_next().await? {
             if let Some(why) = doubt {
                 let name = groups.managed(&group).map_or_else(|| group.to_string(), |managed| managed.name.clone());
                 walk.incomplete.insert(name, why);
