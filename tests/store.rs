@@ -109,6 +109,7 @@ macro_rules! every_expectation {
             links: {
                 a_dropped_link_leaves_a_change_and_comes_back_with_its_account,
                 a_link_comes_back_as_it_was_written,
+                what_was_read_of_members_is_kept_until_it_is_old_or_the_server_another,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,
                 an_order_about_a_link_is_given_to_whoever_works_the_user,

@@ -50,6 +50,7 @@ impl Exit {
         match class {
             ErrorClass::Transient
             | ErrorClass::Throttled
+            | ErrorClass::Maintenance
             | ErrorClass::Credentials
             | ErrorClass::Forbidden
             | ErrorClass::Permanent => Self::Unreachable,

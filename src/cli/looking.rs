@@ -20,8 +20,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped,
-        Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
+        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -85,6 +85,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn members_read(&self, pair: &Pair) -> Vec<MembersRead>;
         fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
@@ -124,6 +125,7 @@ looking! {
         fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<Kept>;
         fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<Kept>;
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
         fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
         fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;

@@ -389,7 +389,7 @@ impl Engine {
         let mut dead = false;
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
-            ErrorClass::Credentials | ErrorClass::Throttled => {
+            ErrorClass::Credentials | ErrorClass::Throttled | ErrorClass::Maintenance => {
                 self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {

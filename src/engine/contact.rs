@@ -37,9 +37,12 @@ fn code(class: ErrorClass) -> ConditionCode {
         ErrorClass::Credentials => ConditionCode::CredentialsRefused,
         ErrorClass::Forbidden => ConditionCode::RightMissing,
         ErrorClass::Conflict => ConditionCode::OtherIdentity,
-        ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug => {
-            ConditionCode::Unreachable
-        }
+        ErrorClass::Transient
+        | ErrorClass::Throttled
+        | ErrorClass::Maintenance
+        | ErrorClass::Doubt
+        | ErrorClass::Permanent
+        | ErrorClass::Bug => ConditionCode::Unreachable,
     }
 }
 
@@ -101,7 +104,8 @@ impl Engine {
                         let wait = retry_after.unwrap_or(SignedDuration::from_secs(1));
                         self.failed(&target, text, Some(wait));
                     }
-                    TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
+                    TargetErrorKind::Unanswered
+                    | TargetErrorKind::NotDone(ErrorClass::Transient | ErrorClass::Maintenance) => {
                         self.failed(&target, text, *retry_after);
                     }
                     _ => {}
@@ -161,7 +165,8 @@ impl Engine {
             }
             _ => None,
         };
-        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Credentials))) = side {
+        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Maintenance | ErrorClass::Credentials))) = side
+        {
             self.conditions().raise(&side, code(class), &text, now);
         }
     }

@@ -23,6 +23,7 @@ mod retry;
 mod run;
 mod send;
 mod service;
+mod sessions;
 mod settle;
 mod times;
 mod user;

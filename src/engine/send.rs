@@ -118,6 +118,9 @@ impl Case<'_> {
         if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
             self.nothing_was_taken(taken);
         }
+        if answer.is_ok() {
+            self.end_sessions(operation).await;
+        }
         self.note(operation, &written, 0, answer).await
     }
 

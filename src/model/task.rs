@@ -46,6 +46,8 @@ pub enum ErrorClass {
     Transient,
     /// The other side asks to slow down: 429.
     Throttled,
+    /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Uses up no attempts.
+    Maintenance,
     /// The credentials were refused: not tried again until they change.
     Credentials,
     /// A right is missing.
@@ -66,6 +68,7 @@ impl ErrorClass {
         match self {
             Self::Transient => "transient",
             Self::Throttled => "throttled",
+            Self::Maintenance => "maintenance",
             Self::Credentials => "credentials",
             Self::Forbidden => "forbidden",
             Self::Doubt => "doubt",

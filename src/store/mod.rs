@@ -89,6 +89,17 @@ pub struct Claimed {
     pub wanted: bool,
 }
 
+/// What a whole reading of a group's members told, for a later one that only counts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembersRead {
+    /// The group.
+    pub group: TargetGroupId,
+    /// Its members beside those whom the pair's links were given it.
+    pub others: Vec<AccountId>,
+    /// When the reading began.
+    pub at: Timestamp,
+}
+
 /// What an operator orders about a user's link. Whoever works the user next carries it out, after both sides were read
 /// again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -871,6 +882,12 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// What whole readings of groups' members told, one for each group.
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>>;
+
+    /// Keeps such readings, each in the place of its group's former one, and forgets those from before `oldest`.
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
 
     /// Users whose links were made with the server that was there before another was confirmed, and not compared since.
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;

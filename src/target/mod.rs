@@ -7,6 +7,7 @@ pub mod confluence;
 pub mod crowd;
 pub mod http;
 pub mod jira;
+mod left_open;
 mod registry;
 mod rest;
 pub mod scim;
@@ -22,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups};
+pub use left_open::{LeftOpen, left_open};
 pub use registry::{KINDS, NoToken, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
@@ -141,6 +143,9 @@ pub struct Page<T> {
     pub doubt: Option<String>,
 }
 
+/// The first page of a group's members, and how many there are in all; `None`: not told.
+pub type FirstMembers = (Page<AccountId>, Option<usize>);
+
 /// Who is in which groups, as one reading told it; see [`Target::memberships`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memberships {
@@ -167,6 +172,12 @@ pub trait Target: Send + Sync {
     /// One page of all accounts, inactive ones included; groups need not be told.
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError>;
 
+    /// The account that usersync itself works with, where [`accounts`](Target::accounts) has to list it: a listing without
+    /// it is incomplete. `None` where usersync signs in as something that is no account.
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(None)
+    }
+
     /// A group by name, by the target's case rule.
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError>;
 
@@ -176,6 +187,12 @@ pub trait Target: Send + Sync {
         group: &TargetGroupId,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError>;
+
+    /// The first page of a group's members, and how many there are in all where the target counts them beside it; `None` if
+    /// there is no such group. [`members`](Target::members) goes on from there.
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        Ok(self.members(group, None).await?.map(|page| (page, None)))
+    }
 
     /// The direct members of these groups, inactive ones included, by one reading of all memberships that there are. `None`
     /// where there is no such reading, or where its answer is not whole: then [`members`](Target::members) tells, as it does
@@ -245,6 +262,13 @@ pub trait Target: Send + Sync {
             text: format!("adding {name} to groups: {} takes one at a time.", self.kind()),
             retry_after: None,
         })
+    }
+
+    /// Ends the open sessions of an account that was deactivated, where the target has a call for that, before `deadline`.
+    /// Idempotent: sent again after a lost answer.
+    async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        let _ = (name, deadline);
+        Ok(())
     }
 
     /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Permanent, Throttled, Transient},
+    model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
     sandbox::Fault,
     target::{
         Applied, Target, TargetError,
@@ -81,13 +81,13 @@ fn cases() -> Vec<Case> {
         both(
             "redirect to a sign-in page",
             Fault::login_redirect("/login?next=x"),
-            not_done(Credentials),
+            not_done(Maintenance),
             "sign-in page",
         ),
         both(
             "redirect elsewhere",
             Fault::status(301, "").header("location", "https://other.example.org/git/rest"),
-            not_done(Permanent),
+            not_done(Maintenance),
             "points to https://other.example.org/git/rest.",
         ),
         both(
@@ -165,6 +165,8 @@ async fn each_fault_means_the_right_thing_for_every_write() {
             assert_eq!(place.server.snapshot(), before, "{} on {operation}", case.name);
             place.server.faults.remove(id);
             place.target.forget_refusal();
+            // Sign-in pages count in a row.
+            place.target.account_named("nobody").await.expect("another answer in between");
         }
     }
 }

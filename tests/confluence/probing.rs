@@ -57,7 +57,7 @@ async fn versions_differ_in_what_they_can() {
 #[tokio::test]
 async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
     let can = Wiki::new().await.probe().await.capabilities;
-    assert_eq!(can.login_case, CaseRule::Lower);
+    assert_eq!((can.login_case, can.group_case), (CaseRule::Lower, CaseRule::Lower));
     for login in ["a b", "a,b", "a+b", "o'brien", "a\\b", "a<b", "a\"b", "a/b", "a\u{a0}b", "a\tb"] {
         let desired = policy::DesiredUser {
             login: login.to_owned(),

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Permanent, Throttled, Transient},
+    model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
     target::{
         Target, TargetError,
         TargetErrorKind::{self, NotPossible, Unanswered},
@@ -106,13 +106,13 @@ fn faults() -> Vec<Fault> {
         both(
             "redirect to a sign-in page",
             Reply::empty(302).header("Location", "/login.jsp?os_destination=x"),
-            not_done(Credentials),
+            not_done(Maintenance),
             "sign-in page",
         ),
         both(
             "redirect elsewhere",
             Reply::empty(301).header("Location", "https://other.example.org/jira/rest"),
-            not_done(Permanent),
+            not_done(Maintenance),
             "points to https://other.example.org/jira/rest.",
         ),
         both(

@@ -19,8 +19,8 @@ use usersync::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped,
-        Store, StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
+        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -196,6 +196,14 @@ impl Store for WatchedStore {
             }
         }
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
+    }
+
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
+        self.quietly(self.inner.members_read(pair)).await
+    }
+
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.keep_members_read(pair, read, oldest)).await
     }
 
     async fn conditions(&self) -> StoreResult<Vec<Condition>> {

@@ -49,7 +49,7 @@ const FAULTS: &[Struck] = &[
     (
         "sign-in page",
         || Fault::login_redirect("https://sso.example.org/login"),
-        Expected::Class(ErrorClass::Credentials),
+        Expected::Class(ErrorClass::Maintenance),
     ),
     ("200 in HTML", || Fault::html(200, "<html>Welcome</html>"), Expected::Unanswered),
     ("100 MiB", || Fault::new(usersync::sandbox::fault::Kind::Huge(2 << 20)), Expected::Truth),

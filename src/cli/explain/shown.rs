@@ -98,6 +98,9 @@ fn target(out: &Out, on: &OnTarget) {
         };
         out.prose(16, format!("  {:<12}  {}: {state}", "held", item.item.what));
     }
+    for (at, open) in on.left_open.iter().enumerate() {
+        out.line(format!("  {:<12}  {}: {}", if at == 0 { "still open" } else { "" }, open.what, open.how));
+    }
     for (at, past) in on.changes.iter().enumerate() {
         out.prose(16, format!("  {:<12}  {}", if at == 0 { "last" } else { "" }, last(out, past)));
     }

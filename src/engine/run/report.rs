@@ -61,6 +61,8 @@ pub struct Report {
     pub groups: usize,
     /// Accounts read at the target.
     pub accounts: usize,
+    /// Groups whose members were only counted, as they were read whole within a day.
+    pub counted: usize,
     /// Why the read may be incomplete, if so: nothing was removed then.
     pub doubt: Option<String>,
     /// Users in scope.

@@ -200,6 +200,16 @@ impl JiraSandbox {
         self.account(name, |account| account.content = content);
     }
 
+    /// Signs an account in with a browser, which opens a session.
+    pub fn open_session(&self, name: &str) {
+        self.account(name, |account| account.sessions += 1);
+    }
+
+    /// How many sessions an account has open.
+    pub fn sessions(&self, name: &str) -> usize {
+        self.jira.versions.read(None, |world| world.named(name).map_or(0, |account| account.sessions))
+    }
+
     /// The account leads a project: it cannot be deactivated.
     pub fn set_lead(&self, name: &str, lead: bool) {
         self.account(name, |account| account.lead = lead);
@@ -349,6 +359,12 @@ impl JiraSandbox {
     /// What an account's own bean shows of its groups.
     pub fn set_shown_groups(&self, shown: ShownGroups) {
         self.set(|switches| switches.shown_groups = shown);
+    }
+
+    /// The global permission "Browse users and groups" is everybody's or nobody's: without it the group picker and the search
+    /// for users find nothing ("Unable to browse for users and groups", Jira knowledge base).
+    pub fn set_browse_users(&self, on: bool) {
+        self.set(|switches| switches.browse_users = on);
     }
 
     /// How many groups a group picker shows at most (Jira's property `jira.ajax.autocomplete.limit`).

@@ -230,7 +230,7 @@ impl Jira {
             }
             ["mypermissions"] => {
                 let account = call.account(world).ok_or_else(Refused::unauthorized)?;
-                Ok(answer(200, &permissions(world, account)))
+                Ok(answer(200, &permissions(world, account, self.switches().browse_users)))
             }
             ["applicationrole"] => {
                 call.demand_admin(world)?;
@@ -242,6 +242,10 @@ impl Jira {
                 let found = world.applications.iter().find(|one| one.key == *key);
                 let found = found.ok_or_else(|| Refused::message(404, format!("There is no application '{key}'.")))?;
                 Ok(answer(200, &render::application(world, found)))
+            }
+            ["groups", "picker"] | ["user", "search"] if !self.switches().browse_users => {
+                call.demand_user(world)?;
+                empty_answer(rest, call).ok_or_else(|| Refused::no_path(&call.request.path))
             }
             ["groups", "picker"] => groups::picker(self, world, call),
             ["user" | "group", ..] => {
@@ -346,7 +350,7 @@ fn empty_answer(rest: &[&str], call: &Call<'_>) -> Option<Reply> {
     }
 }
 
-fn permissions(world: &World, account: &Account) -> Value {
+fn permissions(world: &World, account: &Account, browses: bool) -> Value {
     let one = |key: &str, name: &str, have: bool| {
         let shown = json!({
             "id": "0", "key": key, "name": name, "type": "GLOBAL", "description": "", "havePermission": have,
@@ -356,7 +360,7 @@ fn permissions(world: &World, account: &Account) -> Value {
     let all = [
         one("ADMINISTER", "Jira Administrators", world.is_admin(account)),
         one("SYSTEM_ADMIN", "Jira System Administrators", world.is_sysadmin(account)),
-        one("USER_PICKER", "Browse Users", true),
+        one("USER_PICKER", "Browse users and groups", browses),
     ];
     json!({ "permissions": Map::from_iter(all) })
 }

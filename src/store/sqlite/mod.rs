@@ -18,6 +18,7 @@ mod held;
 mod impossible;
 mod intents;
 mod links;
+mod members_read;
 mod memory;
 mod names;
 mod open;
@@ -64,8 +65,8 @@ use crate::{
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped,
-        Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
+        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -608,6 +609,14 @@ impl Store for SqliteStore {
 
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
+    }
+
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no))
+    }
+
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
+        job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
     }
 
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {

@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "fan-out", include_str!("migrations/0014_fan_out.sql")),
     (15, "write probe", include_str!("migrations/0015_write_probe.sql")),
     (16, "base URLs", include_str!("migrations/0016_base_url.sql")),
+    (17, "members read", include_str!("migrations/0017_members_read.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

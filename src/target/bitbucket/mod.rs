@@ -115,6 +115,10 @@ impl Target for BitbucketTarget {
         self.list_accounts(cursor).await
     }
 
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.known(None).await?.protection.own_id.as_str().into()))
+    }
+
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.find_group(name, None).await
     }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use self::dialect::CONFLUENCE;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
@@ -91,6 +91,10 @@ impl Target for ConfluenceTarget {
         self.list_accounts(cursor).await
     }
 
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.protection(None).await?.own_id.as_str().into()))
+    }
+
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.find_group(name, None).await
     }
@@ -101,6 +105,10 @@ impl Target for ConfluenceTarget {
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         self.members_of(group.as_str(), cursor, None).await
+    }
+
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        self.counted_members(group.as_str(), None, None).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {

@@ -278,7 +278,8 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,
-        group_case: CaseRule::Insensitive,
+        // "Group names must be lower case", as Confluence's own page on groups says.
+        group_case: CaseRule::Lower,
         login_max: 255,
         login_forbids: LOGIN_FORBIDS.chars().collect(),
         group_max: 255,

@@ -5,6 +5,7 @@ mod groups;
 mod listing;
 mod probe;
 mod protection;
+mod sessions;
 mod settings;
 mod standing;
 mod users;
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 
 use self::dialect::JIRA;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
 use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
@@ -84,6 +85,10 @@ impl Target for JiraTarget {
         self.list_accounts(cursor).await
     }
 
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.protection(None).await?.own_id.as_str().into()))
+    }
+
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.find_group(name, None).await
     }
@@ -94,6 +99,10 @@ impl Target for JiraTarget {
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         self.members_page(group.as_str(), true, cursor, None).await
+    }
+
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        self.counted_members(group.as_str(), true, None, None).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -116,6 +125,10 @@ impl Target for JiraTarget {
                 self.remove_member(group_name, account, name, deadline).await
             }
         }
+    }
+
+    async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        self.end_sessions_of(name, deadline).await
     }
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {

@@ -84,7 +84,11 @@ pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
                 },
             }
         }
-        Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
+        Err(error)
+            if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance) =>
+        {
+            Err(error)
+        }
         Err(_) => Ok(None),
     }
 }

@@ -15,7 +15,12 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Auth, Credentials, Dialect, Said, Verdict, errors};
+use super::{
+    Auth, Credentials, Dialect, Said, Verdict,
+    auth::Permit,
+    errors,
+    sign_in::{SignInPages, is_sign_in},
+};
 use crate::{
     model::ErrorClass,
     target::{
@@ -155,6 +160,7 @@ pub struct Rest {
     http: Http,
     dialect: &'static Dialect,
     me: Mutex<Option<String>>,
+    sign_in_pages: SignInPages,
 }
 
 impl Rest {
@@ -181,7 +187,8 @@ impl Rest {
             return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
-        Ok(Self { base, auth: Auth::new(credentials, dialect.token), http, dialect, me: Mutex::new(None) })
+        let auth = Auth::new(credentials, dialect.token);
+        Ok(Self { base, auth, http, dialect, me: Mutex::new(None), sign_in_pages: SignInPages::default() })
     }
 
     /// The address without a slash at its end, the one way in which it is an identity.
@@ -211,8 +218,8 @@ impl Rest {
     /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
     /// 409 and other 4xx).
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
-        let product = self.dialect.product;
         let mut renewed = false;
+        let pages = self.sign_in_pages.so_far();
         let (permit, url, answer, verdict) = loop {
             let permit =
                 if ask.anonymous { None } else { Some(self.auth.permit(ask.what, &self.http, ask.deadline).await?) };
@@ -229,7 +236,11 @@ impl Rest {
             break (permit, call.url, answer, verdict);
         };
 
+        if verdict != Verdict::Captcha && is_sign_in(&url, &answer) {
+            return Err(self.sign_in_page(ask, permit.as_ref(), &answer, pages));
+        }
         if let Some(permit) = &permit {
+            self.sign_in_pages.over();
             match verdict {
                 Verdict::Accepted => {
                     self.auth.accept(permit);
@@ -243,26 +254,7 @@ impl Rest {
             }
         }
         if answer.status.is_redirection() {
-            let to = answer.header(LOCATION.as_str()).unwrap_or_default();
-            if signs_in(to) {
-                let text = format!(
-                    "{product} sent a sign-in page instead of an answer, so the credentials were not taken. Check \
-                     them, and that single sign-on lets calls to the REST interface with credentials pass."
-                );
-                return Err(match &permit {
-                    Some(permit) => self.auth.refuse(permit, ask.what, &text),
-                    None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
-                });
-            }
-            let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
-            let text = format!(
-                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
-                 address that answers itself.",
-                ask.what,
-                server(&url),
-                answer.status.as_u16(),
-            );
-            return Err(errors::not_done(ErrorClass::Permanent, text));
+            return Err(redirected(ask.what, &url, &answer));
         }
         if answer.status.is_server_error() && ask.refusal.is_some_and(|own| own(&answer)) {
             return Ok(answer);
@@ -346,6 +338,27 @@ impl Rest {
         })
     }
 
+    /// What a sign-in page in the place of an answer means. Only after several in a row were the credentials not taken.
+    fn sign_in_page(&self, ask: &Ask<'_>, permit: Option<&Permit<'_>>, answer: &Answer, pages: u32) -> TargetError {
+        let (product, what) = (self.dialect.product, ask.what);
+        let check = "Check them, and that single sign-on lets calls to the REST interface with credentials pass.";
+        let came = format!("{product} sent a sign-in page instead of an answer");
+        let refused = format!("{came}, so the credentials were not taken. {check}");
+        let Some(permit) = permit else {
+            return errors::not_done(ErrorClass::Credentials, format!("{what}: {refused}"));
+        };
+        let in_a_row = self.sign_in_pages.came(pages);
+        if ask.writes() && answer.status.is_success() {
+            let text = format!("{what}: {came}. Whether it was done is found out by looking.");
+            return errors::error(TargetErrorKind::Unanswered, text);
+        }
+        if in_a_row {
+            return self.auth.refuse(permit, what, &refused);
+        }
+        let text = format!("{what}: {came}. usersync tries again before it takes the credentials for refused.");
+        errors::not_done(ErrorClass::Maintenance, text)
+    }
+
     fn captcha(&self) -> String {
         format!(
             "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
@@ -373,12 +386,18 @@ fn shape(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// Whether a redirect leads to a page where people sign in.
-fn signs_in(location: &str) -> bool {
-    let low = location.to_lowercase();
-    ["login", "signin", "sign-in", "/sso", "saml", "oauth", "openid", "authorize", "/auth"]
-        .iter()
-        .any(|word| low.contains(word))
+/// A redirect: most likely a maintenance page for all calls, so nobody's work is given up for it.
+fn redirected(what: &str, url: &Url, answer: &Answer) -> TargetError {
+    let to = answer.header(LOCATION.as_str()).unwrap_or_default();
+    let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
+    let text = format!(
+        "{what}: {} answered {} and points to {place}. Redirects are not followed with credentials. usersync tries again; if \
+         it is no maintenance, give the address that answers itself.",
+        server(url),
+        answer.status.as_u16(),
+    );
+    let retry_after = answer.retry_after();
+    TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Maintenance), text, retry_after }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod oauth;
 mod password;
 mod probe;
 mod protection;
+mod sign_in;
 mod standings;
 mod together;
 

@@ -245,6 +245,12 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
         let failed = error(TargetErrorKind::NotDone(class), text);
         return Err(NoToken::Failed(TargetError { retry_after, ..failed }));
     }
+    if status.is_redirection() {
+        let text = format!(
+            "{whose}: {from} answered {code}, a redirect, when asked for a token. usersync tries again; if it is no maintenance, check token_url."
+        );
+        return Err(NoToken::Failed(not_done(ErrorClass::Maintenance, text)));
+    }
     let text = format!(
         "{whose}: {from} answered {code}{quoted} when asked for a token. Check token_url, scope, audience and resource."
     );
