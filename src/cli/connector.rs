@@ -1,4 +1,4 @@
-//! `usersync connector`: pause, resume, confirm.
+//! `usersync connector`: pause, resume, confirm, retry.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,18 +6,23 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    retry,
     words::ago,
 };
-use crate::{model::ConnectorName, store::Store};
+use crate::{
+    model::{About, ConnectorName},
+    store::Store,
+};
 
-/// Show connectors, pause them, confirm another realm
+/// Show connectors, pause them, confirm another realm, contact one at once
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync connector list
   usersync connector pause acme      events are stored, nothing is written
   usersync connector resume acme
-  usersync connector confirm acme    yes, this is another realm now")]
+  usersync connector confirm acme    yes, this is another realm now
+  usersync connector retry acme      contact its Keycloak at once, with the same secret")]
 pub(super) struct ConnectorArgs {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +51,15 @@ enum Command {
         /// Which
         name: ConnectorName,
     },
+    /// Contact a connector's Keycloak at once, and send a client secret again that it refused
+    ///
+    /// A refused secret is sent again by itself after 1, 5 and 15 minutes, then every hour. Work goes on as soon as
+    /// Keycloak answers.
+    #[command(after_help = "Example:\n  usersync connector retry acme")]
+    Retry {
+        /// Which
+        name: ConnectorName,
+    },
 }
 
 impl ConnectorArgs {
@@ -55,6 +69,10 @@ impl ConnectorArgs {
             Command::Pause { name } => pause(context, name, true).await,
             Command::Resume { name } => pause(context, name, false).await,
             Command::Confirm { name } => confirm(context, name).await,
+            Command::Retry { name } => {
+                app::known_connector(&context.config()?, &name)?;
+                retry::contact(context, About::source(&name)).await
+            }
         }
     }
 }

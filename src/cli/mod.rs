@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod refusals;
 mod report;
+mod retry;
 mod runs;
 mod serve;
 mod status;

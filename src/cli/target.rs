@@ -1,4 +1,4 @@
-//! `usersync target`: list, confirm.
+//! `usersync target`: list, confirm, retry.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,15 +6,20 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    retry,
 };
-use crate::{model::TargetName, store::Store};
+use crate::{
+    model::{About, TargetName},
+    store::Store,
+};
 
-/// Show targets, confirm another server
+/// Show targets, confirm another server, contact one at once
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync target list
-  usersync target confirm jira-prod    yes, this is another server now")]
+  usersync target confirm jira-prod    yes, this is another server now
+  usersync target retry jira-prod      contact it at once, with the same credentials")]
 pub(super) struct TargetArgs {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +39,15 @@ enum Command {
         /// Which
         name: TargetName,
     },
+    /// Contact a target at once, and send credentials again that it refused
+    ///
+    /// Refused credentials are sent again by themselves after 1, 5 and 15 minutes, then every hour; after a CAPTCHA or a
+    /// lock-out only once they change, or by this command. Work goes on as soon as the target answers.
+    #[command(after_help = "Example:\n  usersync target retry jira-prod")]
+    Retry {
+        /// Which
+        name: TargetName,
+    },
 }
 
 impl TargetArgs {
@@ -41,6 +55,10 @@ impl TargetArgs {
         match self.command {
             Command::List => list(context).await,
             Command::Confirm { name } => confirm(context, name).await,
+            Command::Retry { name } => {
+                app::known_target(&context.config()?, &name)?;
+                retry::contact(context, About::target(&name)).await
+            }
         }
     }
 }

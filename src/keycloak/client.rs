@@ -268,6 +268,10 @@ impl Source for KeycloakSource {
         }
     }
 
+    async fn forget_refusal(&self) {
+        self.tokens.forget_refusal().await;
+    }
+
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {
         let (user, groups) = tokio::join!(self.user_alone(id), self.groups_of(id));
         // Who is gone is gone, whatever the other call met.

@@ -66,6 +66,10 @@ pub trait Source: Send + Sync {
     /// Signs in and says who the source is; cached, renewed with the token.
     async fn identify(&self) -> Result<SourceInfo, SourceError>;
 
+    /// Has a client secret that was refused sent again when the next token is asked for. Without it, it is not sent until
+    /// it changes.
+    async fn forget_refusal(&self) {}
+
     /// A user with its direct groups, the two calls side by side.
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;
 

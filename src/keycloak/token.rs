@@ -1,5 +1,5 @@
-//! The service account's token: fetched once for all, renewed before it ends, never asked for twice with a secret that
-//! was refused.
+//! The service account's token: fetched once for all, renewed before it ends. A secret that was refused is not sent again
+//! until it changes, or until the engine probes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -168,6 +168,13 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// Has a secret that was refused sent again.
+    pub async fn forget_refusal(&self) {
+        self.0.lock().await.refused = None;
+    }
+}
+
 /// The provider may read a file or run a command, which is no work for a thread that serves others.
 async fn read_secret(settings: &KeycloakSettings) -> Result<SecretString, SourceError> {
     let provider = settings.secret.clone();
@@ -239,7 +246,7 @@ fn refusal(names: &Names, base: &Base, answer: &Answer) -> SourceError {
             ErrorClass::Credentials,
             format!(
                 "client {client_id} in realm {token_realm} at {base}: id or secret was refused ({}). Give the secret that \
-                 stands under Clients, {client_id}, Credentials; it is not tried again until it changes",
+                 stands under Clients, {client_id}, Credentials; it is tried again once it changes, and now and then before",
                 refused.error
             ),
         );

@@ -133,6 +133,9 @@ pub struct Condition {
     pub text: String,
     /// Since when.
     pub since: Timestamp,
+    /// When usersync tries again by itself; `None`: not known, or not before something changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<Timestamp>,
 }
 
 impl Condition {
@@ -181,7 +184,8 @@ mod tests {
         ] {
             let rebuilt = About::of(about.connector_name().cloned(), about.target_name().cloned());
             assert_eq!(rebuilt, about);
-            let condition = Condition { about, code: ConditionCode::Unreachable, text: "503".into(), since };
+            let code = ConditionCode::Unreachable;
+            let condition = Condition { about, code, text: "503".into(), since, again_at: None };
             let text = serde_json::to_string(&condition).unwrap();
             assert!(text.starts_with(json), "{text}");
             assert_eq!(serde_json::from_str::<Condition>(&text).unwrap(), condition);

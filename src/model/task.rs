@@ -46,7 +46,7 @@ pub enum ErrorClass {
     Transient,
     /// The other side asks to slow down: 429.
     Throttled,
-    /// The credentials were refused: not tried again until they change.
+    /// The credentials were refused: sent again once they change, and now and then before.
     Credentials,
     /// A right is missing.
     Forbidden,

@@ -264,6 +264,12 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
-    /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
+    /// Has credentials that were refused sent with the next call. Without it they are not sent until they change.
     fn forget_refusal(&self) {}
+
+    /// Whether the last refusal said that the user is locked out (a CAPTCHA, too many wrong sign-ins): every further try
+    /// makes it worse, so only an operator has the same credentials sent again.
+    fn locked_out(&self) -> bool {
+        false
+    }
 }

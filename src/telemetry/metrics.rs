@@ -423,7 +423,7 @@ mod tests {
     fn a_condition_has_a_series_while_it_holds() {
         let metrics = Metrics::new();
         let about = About::target(&"jira-prod".into());
-        metrics.conditions().raise(&about, ConditionCode::CredentialsRefused, "HTTP 401", at(1000));
+        metrics.conditions().raise(&about, ConditionCode::CredentialsRefused, "HTTP 401", at(1000), None);
         let line = "usersync_condition_since_timestamp_seconds{condition=\"credentials_refused\",connector=\"\",target=\"jira-prod\"} 1000.0";
         let text = metrics.encode().unwrap();
         assert!(text.lines().any(|found| found == line), "{text}");

@@ -94,7 +94,7 @@ fn cases() -> Vec<Case> {
             "passed over, with 200",
             Fault::status(200, "{}").header("x-seraph-loginreason", "AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "not sent again until they change",
+            "sent again once they change",
         ),
         both(
             "anonymous, with 200",

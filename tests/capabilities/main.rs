@@ -19,6 +19,7 @@ mod memberships;
 mod missing;
 mod odd_answers;
 mod people;
+mod refused;
 mod restart;
 mod runs;
 

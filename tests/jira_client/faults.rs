@@ -119,7 +119,7 @@ fn faults() -> Vec<Fault> {
             "passed over, with 200",
             Reply::json(200, json!([])).header("X-Seraph-LoginReason", "OUT, AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "not sent again until they change",
+            "sent again once they change",
         ),
         both(
             "denied, with 200",

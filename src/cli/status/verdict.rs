@@ -10,7 +10,7 @@ use crate::{
         words::{ago, count, span, thin},
     },
     engine::Report,
-    model::{Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
+    model::{About, Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
     store::{PairCounts, PairState},
 };
 
@@ -176,14 +176,30 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         tasks => format!(" {}.", count(tasks, "task waits", "tasks wait")),
     };
     let advice = match condition.code {
-        ConditionCode::CredentialsRefused => " Renew the token or password; usersync tries the new one by itself.",
-        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.",
-        ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => " The server tries again by itself.",
-        ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync",
+        ConditionCode::CredentialsRefused => credentials(facts, condition),
+        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.".to_owned(),
+        ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => {
+            " The server tries again by itself.".to_owned()
+        }
+        ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync".to_owned(),
         // Their texts say what to do.
-        ConditionCode::OtherIdentity | ConditionCode::NotWritable | ConditionCode::TasksOverdue => "",
+        ConditionCode::OtherIdentity | ConditionCode::NotWritable | ConditionCode::TasksOverdue => String::new(),
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
+}
+
+/// What to do about refused credentials, and when they are sent again.
+fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
+    let command = match &condition.about {
+        About::Source { connector } => format!("usersync connector retry {connector}"),
+        about => format!("usersync target retry {}", about.target_name().unwrap_or(&facts.pair.target)),
+    };
+    let again = match condition.again_at {
+        _ if !facts.server => format!("Try the same again: {command}"),
+        Some(at) => format!("The same is tried again {}; at once: {command}", ago(at.max(facts.now), facts.now)),
+        None => format!("The same is tried again only by: {command}"),
+    };
+    format!(" Renew the token or password; usersync tries the new one by itself. {again}")
 }
 
 /// What the last full reconcile has left for an operator. A subject that failed is not among it: its task tells.

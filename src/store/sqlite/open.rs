@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "memberships", include_str!("migrations/0010_memberships.sql")),
     (11, "hook refusal", include_str!("migrations/0011_hook_refusal.sql")),
     (12, "conditions", include_str!("migrations/0012_condition.sql")),
+    (13, "contact orders", include_str!("migrations/0013_contact_order.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

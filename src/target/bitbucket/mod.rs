@@ -153,4 +153,8 @@ impl Target for BitbucketTarget {
     fn forget_refusal(&self) {
         self.rest.auth.forget();
     }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
 }

@@ -127,4 +127,8 @@ impl Target for ConfluenceTarget {
     fn forget_refusal(&self) {
         self.rest.auth.forget();
     }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
 }

@@ -152,4 +152,8 @@ impl Target for CrowdTarget {
     fn forget_refusal(&self) {
         self.rest.auth.forget();
     }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
 }

@@ -122,4 +122,8 @@ impl Target for JiraTarget {
     fn forget_refusal(&self) {
         self.rest.auth.forget();
     }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
 }

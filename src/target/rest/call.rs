@@ -15,7 +15,7 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Auth, Credentials, Dialect, Said, Verdict, errors};
+use super::{Auth, Credentials, Dialect, Refusal, Said, Verdict, errors};
 use crate::{
     model::ErrorClass,
     target::{
@@ -237,8 +237,8 @@ impl Rest {
                         self.signed_in_as(&login);
                     }
                 }
-                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
-                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
+                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, self.captcha())),
+                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, self.refused(&answer))),
                 Verdict::Unknown => {}
             }
         }
@@ -250,7 +250,7 @@ impl Rest {
                      them, and that single sign-on lets calls to the REST interface with credentials pass."
                 );
                 return Err(match &permit {
-                    Some(permit) => self.auth.refuse(permit, ask.what, &text),
+                    Some(permit) => self.auth.refuse(permit, ask.what, Refusal { text, locked: false }),
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
                 });
             }
@@ -346,20 +346,22 @@ impl Rest {
         })
     }
 
-    fn captcha(&self) -> String {
-        format!(
+    fn captcha(&self) -> Refusal {
+        let text = format!(
             "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
              that user, or reset its failed logins in User management, or use a personal access token.",
             self.dialect.product,
             self.auth.whose()
-        )
+        );
+        Refusal { text, locked: true }
     }
 
-    fn refused(&self, answer: &Answer) -> String {
+    fn refused(&self, answer: &Answer) -> Refusal {
         let whose = self.auth.whose();
-        let said = self.said(answer, None).quoted();
+        let said = self.said(answer, None);
         let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
-        format!("{} did not take {whose}{said}. {hint}", self.dialect.product)
+        let text = format!("{} did not take {whose}{}. {hint}", self.dialect.product, said.quoted());
+        Refusal { text, locked: said.locked_out() }
     }
 }
 

@@ -70,6 +70,11 @@ impl Said {
         self.mentions(&["licen", "seat", "user limit", "user tier"])
     }
 
+    /// The user is locked out after too many sign-ins, as far as the words tell.
+    pub fn locked_out(&self) -> bool {
+        self.mentions(&["captcha", "account locked", "is locked", "locked out", "account_locked", "user_locked"])
+    }
+
     /// The name is taken, as far as the words tell.
     pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])

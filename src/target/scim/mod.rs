@@ -296,6 +296,10 @@ impl Target for ScimTarget {
     fn forget_refusal(&self) {
         self.rest.auth.forget();
     }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
+    }
 }
 
 /// The path of one resource. An id that would lead elsewhere is none.
