@@ -70,32 +70,20 @@ impl Breaker {
         };
     }
 
-    /// It did not answer, or asked to slow down until then. Returns whether work is kept away because of failures in a
-    /// row.
-    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) -> bool {
+    /// It did not answer. Returns whether work is kept away because of failures in a row.
+    pub fn failed(&self, why: &str, now: Timestamp) -> bool {
         let Ok(mut state) = self.0.lock() else { return false };
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
-        let mut pause = at_least;
         // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
         if state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
             if state.failures >= FAILURES {
-                pause = pause.max(SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok());
+                let pause = SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok();
+                state.until = state.until.max(pause.map(|pause| now + pause));
             }
         }
-        state.until = state.until.max(pause.map(|pause| now + pause));
         state.failures >= FAILURES
-    }
-
-    /// Ends a pause that the other side asked for, once it is over; `false`: it has to answer a first contact before.
-    pub fn end_pause(&self, now: Timestamp) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
-        let over = state.failures < FAILURES && state.until.is_some_and(|until| until <= now);
-        if over {
-            state.until = None;
-        }
-        over
     }
 
     /// Opens it until it is told that all is well: a right is missing, or another identity was found.
@@ -147,17 +135,17 @@ mod tests {
         let mut now = Timestamp::UNIX_EPOCH;
         let until = || breaker.open().map(|(_, _, until)| until);
         for _ in 0..4 {
-            breaker.failed("503", now, None);
+            breaker.failed("503", now);
             assert_eq!(until(), None);
         }
-        breaker.failed("503", now, None);
+        breaker.failed("503", now);
         assert_eq!(until(), Some(now + FIRST_PAUSE));
         now += FIRST_PAUSE;
-        breaker.failed("503", now, None);
+        breaker.failed("503", now);
         assert_eq!(until(), Some(now + FIRST_PAUSE * 2));
         for _ in 0..40 {
             now = until().expect("open");
-            breaker.failed("503", now, None);
+            breaker.failed("503", now);
         }
         assert_eq!(until(), Some(now + LONGEST_PAUSE));
         breaker.succeeded();
@@ -188,45 +176,24 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_were_under_way_when_it_opened_make_no_pause_longer_but_a_wish_does() {
+    fn calls_that_were_under_way_when_it_opened_make_no_pause_longer() {
         let breaker = Breaker::default();
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..50 {
-            breaker.failed("cut off", now, None);
+            breaker.failed("cut off", now);
         }
         let until = || breaker.open().map(|(_, _, until)| until);
         assert_eq!(until(), Some(now + FIRST_PAUSE));
-        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
-        breaker.failed("cut off", now, None);
-        assert_eq!(until(), Some(now + SignedDuration::from_secs(7)));
     }
 
     #[test]
-    fn a_success_in_between_starts_the_count_anew_and_a_wish_for_a_pause_is_obeyed_at_once() {
+    fn a_success_in_between_starts_the_count_anew() {
         let breaker = Breaker::default();
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..20 {
-            breaker.failed("reset", now, None);
+            breaker.failed("reset", now);
             breaker.succeeded();
         }
         assert_eq!(breaker.open(), None);
-        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
-        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + SignedDuration::from_secs(7)));
-    }
-
-    #[test]
-    fn a_pause_that_was_asked_for_ends_by_itself_and_failures_in_a_row_do_not() {
-        let breaker = Breaker::default();
-        let now = Timestamp::UNIX_EPOCH;
-        let second = SignedDuration::from_secs(1);
-        breaker.failed("429", now, Some(second));
-        assert!(!breaker.end_pause(now));
-        assert!(breaker.end_pause(now + second));
-        assert_eq!(breaker.open(), None);
-        for count in 1..5 {
-            breaker.failed("429", now + second * count, Some(second));
-        }
-        assert!(!breaker.end_pause(now + second * 100));
-        assert!(breaker.open().is_some());
     }
 }

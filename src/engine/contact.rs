@@ -1,7 +1,5 @@
 //! Whether the two sides answer: what their calls came to, for the breakers and for the conditions that are reported.
 
-use jiff::SignedDuration;
-
 use super::{
     breaker::Breaker,
     error::WorkError,
@@ -84,33 +82,30 @@ impl Engine {
         self.conditions().raise(&side.about, code(class), text, now, again_at);
     }
 
-    /// It does not answer, or asked to slow down.
-    fn failed(&self, side: &Side<'_>, text: &str, at_least: Option<SignedDuration>) {
+    /// It does not answer.
+    fn failed(&self, side: &Side<'_>, text: &str) {
         let now = self.clock.now();
-        if side.breaker.failed(text, now, at_least) {
+        if side.breaker.failed(text, now) {
             self.conditions().raise(&side.about, ConditionCode::Unreachable, text, now, None);
         }
     }
 
-    /// Notes how a call of a task ended, for the breakers of both sides.
+    /// Notes how a call of a task ended, for the breakers of both sides. A side that limits calls answers: its gate has them
+    /// wait.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
         let (source, target) = (Side::source(connector), Side::target(port));
         match error {
-            WorkError::Source(SourceError { class, text, retry_after }) => match class {
+            WorkError::Source(SourceError { class, text, .. }) => match class {
                 ErrorClass::Credentials | ErrorClass::Forbidden => self.refused(&source, *class, text),
-                ErrorClass::Transient | ErrorClass::Throttled => self.failed(&source, text, *retry_after),
+                ErrorClass::Transient => self.failed(&source, text),
                 _ => {}
             },
             WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
-                let TargetError { kind, text, retry_after } = error;
+                let TargetError { kind, text, .. } = error;
                 match kind {
                     TargetErrorKind::NotDone(class @ ErrorClass::Credentials) => self.refused(&target, *class, text),
-                    TargetErrorKind::NotDone(ErrorClass::Throttled) => {
-                        let wait = retry_after.unwrap_or(SignedDuration::from_secs(1));
-                        self.failed(&target, text, Some(wait));
-                    }
                     TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
-                        self.failed(&target, text, *retry_after);
+                        self.failed(&target, text);
                     }
                     _ => {}
                 }
@@ -182,7 +177,9 @@ impl Engine {
             class @ (ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict) => {
                 self.refused(side, class, &error.to_string());
             }
-            _ => self.failed(side, &error.to_string(), None),
+            // It answers, if only this; one that was not well has to answer a contact first.
+            ErrorClass::Throttled if side.breaker.open().is_none() => {}
+            _ => self.failed(side, &error.to_string()),
         }
     }
 
@@ -218,8 +215,11 @@ impl Engine {
         let pairs = self.pairs();
         let now = self.clock.now();
         let kept = self.store.conditions().await?;
-        let kept: Vec<Condition> =
-            kept.into_iter().filter(|one| pairs.iter().any(|pair| one.about.concerns(pair))).collect();
+        // Whether it limits calls, the next one tells.
+        let holds = |one: &Condition| {
+            one.code != ConditionCode::RateLimited && pairs.iter().any(|pair| one.about.concerns(pair))
+        };
+        let kept: Vec<Condition> = kept.into_iter().filter(holds).collect();
         for Condition { about, text, since, .. } in &kept {
             match about {
                 About::Source { connector } => {

@@ -10,7 +10,7 @@ use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
-    telemetry::{logs::Personal, metrics::Peer},
+    telemetry::logs::Personal,
 };
 
 /// So many joins are told to a target at once, at most.
@@ -268,9 +268,8 @@ impl Case<'_> {
         deadline: Timestamp,
     ) -> Result<Result<Applied, TargetError>, WorkError> {
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.apply(operation, deadline).await;
-        self.count(sent_at, answer.as_ref().err());
+        self.count_written(answer.is_ok());
         Ok(self.verified(operation, answer).await)
     }
 
@@ -289,12 +288,8 @@ impl Case<'_> {
         }
         let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
-        // A target that finds out that it cannot says so without a call.
-        if !answer.as_ref().is_err_and(|error| error.kind == TargetErrorKind::NotPossible) {
-            self.count(sent_at, answer.as_ref().err());
-        }
+        self.count_written(answer.is_ok());
         Ok(answer)
     }
 
@@ -387,12 +382,10 @@ impl Case<'_> {
         }
     }
 
-    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
-        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
-        let took = now.duration_since(sent_at).unsigned_abs();
-        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
-        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
-            metrics.written(&self.port.name, self.claim.caused_at, now);
+    /// How long it took from an event to what was written for it.
+    fn count_written(&self, written: bool) {
+        if written && matches!(self.claim.cause, Cause::Event { .. }) {
+            self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
         }
     }
 }

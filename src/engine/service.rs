@@ -325,9 +325,6 @@ impl Shared {
             if let Some((_, _, until)) = breaker.open() {
                 if until > now {
                     self.sleep(until.duration_since(now)).await;
-                } else if breaker.end_pause(now) {
-                    // A contact would use up what the other side lets through.
-                    self.around.send_modify(|_| {});
                 } else {
                     *next = self.next_contact();
                     return true;

@@ -38,6 +38,10 @@ pub struct EngineTimes {
     pub probes: Vec<SignedDuration>,
     /// How often a side is contacted that nobody works with.
     pub contact: SignedDuration,
+    /// How long a call of a run waits while its server limits calls.
+    pub run_turn: SignedDuration,
+    /// How long a call for one subject waits while its server limits calls; then its task is tried again later.
+    pub task_turn: SignedDuration,
     /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
     pub read_back: Vec<SignedDuration>,
     /// How long a due task may wait while workers are idle, or be claimed, before it is reported as a defect.
@@ -63,6 +67,8 @@ impl Default for EngineTimes {
             refused: SignedDuration::from_secs(30),
             probes: [1, 5, 15, 60].map(SignedDuration::from_mins).to_vec(),
             contact: SignedDuration::from_mins(1),
+            run_turn: SignedDuration::from_hours(1),
+            task_turn: SignedDuration::from_mins(1),
             read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             overdue: SignedDuration::from_mins(5),
             after_failure: SignedDuration::from_secs(30),
@@ -89,6 +95,8 @@ impl EngineTimes {
             refused: SignedDuration::from_millis(300),
             probes: [1, 5, 15, 60].map(SignedDuration::from_mins).to_vec(),
             contact: SignedDuration::from_mins(1),
+            run_turn: SignedDuration::from_secs(10),
+            task_turn: SignedDuration::from_secs(1),
             read_back: vec![short],
             overdue: SignedDuration::from_secs(2),
             after_failure: SignedDuration::from_millis(300),

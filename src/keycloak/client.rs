@@ -18,7 +18,10 @@ use super::{
     token::{Token, Tokens},
     wire::{self, Entry, Group, Listed, Member, User},
 };
-use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
+use crate::{
+    model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState},
+    telemetry::CallMeter,
+};
 
 pub(super) const USER_GONE: &str = "User not found";
 pub(super) const GROUP_GONE: &str = "Could not find group by id";
@@ -266,6 +269,10 @@ impl Source for KeycloakSource {
                 ),
             )),
         }
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.http.attach(meter);
     }
 
     async fn forget_refusal(&self) {

@@ -160,6 +160,7 @@ impl Tokens {
             Err(error) => {
                 state.token = None;
                 if error.class == ErrorClass::Credentials {
+                    http.refused_sign_in();
                     state.refused = digest.map(|digest| (digest, error.clone()));
                 }
                 Err(error)

@@ -210,8 +210,10 @@ impl Place {
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
         source.connection.time_outs.call = self.options.patience;
         source.connection.time_outs.long = self.options.patience;
+        source.connection.clock = Arc::clone(&self.options.clock);
         let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
         target.http.call_timeout = self.options.patience;
+        target.http.clock = Arc::clone(&self.options.clock);
         Ok(Site {
             source,
             target,

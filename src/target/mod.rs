@@ -25,7 +25,10 @@ pub use capabilities::{Capabilities, CaseRule, Deactivation};
 pub use registry::{KINDS, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
+    telemetry::CallMeter,
+};
 
 /// Groups that are read side by side to learn an account's memberships.
 const GROUPS_SIDE_BY_SIDE: usize = 4;
@@ -262,6 +265,11 @@ pub trait Target: Send + Sync {
     /// What the target was seen to do otherwise than it should while it was worked with, for `usersync check` and runs.
     fn observed(&self) -> Vec<Note> {
         Vec::new()
+    }
+
+    /// Counts its calls here from now on.
+    fn attach(&self, meter: &CallMeter) {
+        let _ = meter;
     }
 
     /// Has credentials that were refused sent with the next call. Without it they are not sent until they change.

@@ -14,6 +14,7 @@ mod groups;
 mod hook;
 mod hostile;
 mod joins;
+mod limits;
 mod link_orders;
 mod memberships;
 mod missing;

@@ -243,3 +243,20 @@ async fn without_a_server_the_command_contacts_the_side_itself() {
     let status = place.run(&["status"]).await;
     assert!(!status.out.contains("refuses usersync's credentials"), "{status}");
 }
+
+#[tokio::test]
+async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    grounds.jira.faults.add(Fault::too_many(40).once());
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..100 {
+        if status.out.contains("rate limited") {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status.ended(0).says("jira: rate limited (429), goes on in ");
+    house.stop().await;
+}

@@ -163,12 +163,17 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
             Exit::Unreachable
         }
         ConditionCode::OtherIdentity => Exit::Held,
+        ConditionCode::RateLimited => Exit::Done,
         ConditionCode::NotWritable | ConditionCode::RunFailed | ConditionCode::TasksOverdue => Exit::Problems,
     }
 }
 
 /// A condition as a sentence: what, since when, what was said, what waits, what to do.
 fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
+    if condition.code == ConditionCode::RateLimited {
+        let goes_on = condition.again_at.unwrap_or(facts.now).max(facts.now);
+        return format!("{}, goes on {}.", condition.summary(), ago(goes_on, facts.now));
+    }
     let since = span(facts.now.duration_since(condition.since));
     let text = condition.text.trim_end_matches('.');
     let waits = match facts.counts.tasks {
@@ -183,7 +188,10 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         }
         ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync".to_owned(),
         // Their texts say what to do.
-        ConditionCode::OtherIdentity | ConditionCode::NotWritable | ConditionCode::TasksOverdue => String::new(),
+        ConditionCode::OtherIdentity
+        | ConditionCode::NotWritable
+        | ConditionCode::TasksOverdue
+        | ConditionCode::RateLimited => String::new(),
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
 }
@@ -242,7 +250,9 @@ fn main(facts: &Facts<'_>) -> Verdict {
         return Verdict::new(Standing::Paused, Exit::Done, text);
     }
     let stopped = facts.state == PairState::Stopped;
-    let condition = facts.conditions.iter().find(|one| !stopped && one.code != ConditionCode::RunFailed);
+    // A limit of calls is no trouble: what waits for it goes on.
+    let beside = [ConditionCode::RunFailed, ConditionCode::RateLimited];
+    let condition = facts.conditions.iter().find(|one| !stopped && !beside.contains(&one.code));
     if let Some(condition) = condition {
         let text = format!("Degraded: {}", wrong(facts, condition));
         return Verdict::new(Standing::Degraded, exit_of(condition.code), text);

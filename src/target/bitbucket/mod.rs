@@ -30,7 +30,10 @@ use super::{
     Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{Joins, ProtectionCache, Rest, no_group_rename},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::BitbucketSettings;
 
@@ -148,6 +151,10 @@ impl Target for BitbucketTarget {
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
         self.seats_left(None).await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
     }
 
     fn forget_refusal(&self) {

@@ -24,7 +24,10 @@ use super::{
     Applied, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::ConfluenceSettings;
 
@@ -122,6 +125,10 @@ impl Target for ConfluenceTarget {
 
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
         self.seats_left().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
     }
 
     fn forget_refusal(&self) {

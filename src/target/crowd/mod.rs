@@ -33,7 +33,10 @@ use super::{
     Applied, Credentials, Memberships, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::CrowdSettings;
 
@@ -147,6 +150,10 @@ impl Target for CrowdTarget {
                 self.remove_member(group_name, account, name, deadline).await
             }
         }
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
     }
 
     fn forget_refusal(&self) {

@@ -182,6 +182,7 @@ impl Auth {
                     Ok(token) => (token.header, Some((token.number, token.fresh))),
                     Err(NoToken::Failed(error)) => return Err(error),
                     Err(NoToken::Refused(text)) => {
+                        http.refused_sign_in();
                         let refusal = Refusal { text, locked: false };
                         self.note(fingerprint, Standing::Refused(refusal.clone()));
                         return Err(refused(what, &refusal));

@@ -15,13 +15,14 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Auth, Credentials, Dialect, Refusal, Said, Verdict, errors};
+use super::{Auth, Credentials, Dialect, Permit, Refusal, Said, Verdict, errors};
 use crate::{
     model::ErrorClass,
     target::{
         TargetError, TargetErrorKind,
         http::{Answer, Call, Http, HttpSettings, server},
     },
+    telemetry::CallMeter,
 };
 
 /// What a segment of a path may hold as it is (RFC 3986, section 2.3).
@@ -184,6 +185,17 @@ impl Rest {
         Ok(Self { base, auth: Auth::new(credentials, dialect.token), http, dialect, me: Mutex::new(None) })
     }
 
+    /// Counts calls here from now on.
+    pub fn attach(&self, meter: &CallMeter) {
+        self.http.attach(meter);
+    }
+
+    /// Notes that credentials were refused.
+    fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: Refusal) -> TargetError {
+        self.http.refused_sign_in();
+        self.auth.refuse(permit, what, refusal)
+    }
+
     /// The address without a slash at its end, the one way in which it is an identity.
     pub fn address(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
@@ -237,8 +249,8 @@ impl Rest {
                         self.signed_in_as(&login);
                     }
                 }
-                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, self.captcha())),
-                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, self.refused(&answer))),
+                Verdict::Captcha => return Err(self.refuse(permit, ask.what, self.captcha())),
+                Verdict::Refused => return Err(self.refuse(permit, ask.what, self.refused(&answer))),
                 Verdict::Unknown => {}
             }
         }
@@ -250,7 +262,7 @@ impl Rest {
                      them, and that single sign-on lets calls to the REST interface with credentials pass."
                 );
                 return Err(match &permit {
-                    Some(permit) => self.auth.refuse(permit, ask.what, Refusal { text, locked: false }),
+                    Some(permit) => self.refuse(permit, ask.what, Refusal { text, locked: false }),
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
                 });
             }
@@ -336,8 +348,10 @@ impl Rest {
             headers.insert(HeaderName::from_static(name), value);
         }
         headers.extend(credentials.map(|header| (AUTHORIZATION, header.clone())));
+        let kind = ask.path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
         Ok(Call {
             method: ask.method.clone(),
+            lane: format!("{} {kind}", ask.method),
             url,
             headers,
             body: ask.body.clone(),

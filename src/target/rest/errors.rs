@@ -153,8 +153,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     if status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && (dialect.said)(answer).own) {
         let said = Said::new(dialect, answer, None).quoted();
         // A write that met a fault inside the server, or whose proxy lost it, may have been done.
-        let arrived = status != StatusCode::SERVICE_UNAVAILABLE || body_mentions(answer, "disconnect/reset");
-        let (kind, next) = if writes && arrived {
+        let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, "Whether it was done is found out by looking.")
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
@@ -239,6 +238,5 @@ pub(super) fn unexpected(
 
 /// Whether a body has some words in it, in whatever case.
 pub fn body_mentions(answer: &Answer, words: &str) -> bool {
-    let start = &answer.body[..answer.body.len().min(4096)];
-    String::from_utf8_lossy(start).to_lowercase().contains(words)
+    answer.mentions(words)
 }

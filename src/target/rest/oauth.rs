@@ -146,6 +146,7 @@ fn request(
     ]);
     Ok(Call {
         method: Method::POST,
+        lane: "POST token".to_owned(),
         url: client.token_url.clone(),
         headers,
         body: Some(Bytes::from(form.finish())),

@@ -46,7 +46,10 @@ use super::{
     Applied, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{Joins, Protection, ProtectionCache, Rest, fold, not_done, note},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
@@ -291,6 +294,10 @@ impl Target for ScimTarget {
 
     fn observed(&self) -> Vec<Note> {
         locked(&self.learned.observed).clone()
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
     }
 
     fn forget_refusal(&self) {
