@@ -16,16 +16,22 @@ use crate::{
     telemetry::CallMeter,
 };
 
-/// How long a call waits while its server limits calls, where nothing else is said; see [`turn_within`].
-const TURN_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+/// How long a call waits for its turn, where nothing else is said; see [`turn_within`].
+const TURN_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 
 tokio::task_local! {
     static LIMIT: SignedDuration;
 }
 
-/// Has each call of `work` wait so long at most while its server limits calls, and no longer than to its deadline.
+/// Has each call of `work` wait so long at most while its server limits calls, and no longer than to its deadline; one
+/// that the server refused for now is sent again within that time. Elsewhere the refusal is its answer.
 pub async fn turn_within<F: Future>(limit: SignedDuration, work: F) -> F::Output {
     LIMIT.scope(limit, work).await
+}
+
+/// Whether a call that the server refused for now is sent again.
+pub fn sends_again() -> bool {
+    LIMIT.try_with(|_| ()).is_ok()
 }
 
 /// See the module.
@@ -110,6 +116,22 @@ impl Gate {
         }
     }
 
+    /// Waits until the server takes calls again, if it refused one, until `latest` at the latest.
+    ///
+    /// # Errors
+    /// It does not take any before.
+    pub async fn until_open(&self, latest: Timestamp) -> Result<(), NoTurn> {
+        loop {
+            let now = self.now();
+            let closed_until = self.pace().closed_until(now);
+            match closed_until {
+                None => return Ok(()),
+                Some(at) if at > latest => return Err(NoTurn::Limited(at)),
+                Some(at) => self.clock.sleep(at.duration_since(now)).await,
+            }
+        }
+    }
+
     async fn place(&self, deadline: Option<Timestamp>) -> Result<SemaphorePermit<'_>, NoTurn> {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
@@ -135,6 +157,8 @@ impl Gate {
             pace.answered(lane, turn.sent, &limits, now);
             pace.closed_until(now)
         };
+        // Its place is free for another call.
+        drop(turn);
         match closed_until {
             Some(until) if status == StatusCode::TOO_MANY_REQUESTS => self.meter().limited(now, until),
             None => self.meter().takes_calls(),

@@ -20,6 +20,8 @@ use crate::{retry::Backoff, target::http::retry_after};
 
 /// Waits after refusals in a row that do not say how long, or say none.
 const UNTOLD: Backoff = Backoff::new(50, 2, Duration::from_mins(1));
+/// The longest wait that is not told where one is told that was too short.
+const BESIDE_TOLD: SignedDuration = SignedDuration::from_secs(2);
 /// Calls of this long are counted, to learn a pace from a refusal; seconds.
 const COUNTED: i64 = 60;
 /// A learned pace stays a little below what was let through.
@@ -29,9 +31,13 @@ const SOON: SignedDuration = SignedDuration::from_mins(2);
 const SLOWER: f64 = 0.7;
 /// After so long without a refusal a learned pace is raised: the limit may be another by now.
 const RAISED_AFTER: SignedDuration = SignedDuration::from_mins(10);
-const RAISED: f64 = 1.1;
+const RAISED: f64 = 1.25;
+/// Of fewer calls nothing is learned: others may have used up what the server lets through.
+const LEARNED_FROM: f64 = 5.0;
 /// No pace that is learned is slower, in calls a second.
 const SLOWEST: f64 = 1.0 / 60.0;
+/// Ends of one window as two answers tell them are no further apart.
+const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(2);
 /// The longest that a window of calls is believed to last.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
@@ -196,8 +202,8 @@ impl Lane {
     /// A call was refused: what went before it until the server takes calls again is what the server lets through.
     fn learn(&mut self, now: Timestamp, wait: SignedDuration) {
         let through = self.sent.iter().map(|(_, count)| f64::from(*count)).sum::<f64>() - 1.0;
-        let Some((first, _)) = self.sent.front().filter(|_| through >= 1.0) else { return };
-        let span = (now + wait).as_duration().as_secs_f64() - f64::from(i32::try_from(*first).unwrap_or(i32::MAX));
+        let Some((first, _)) = self.sent.front().filter(|_| through >= LEARNED_FROM) else { return };
+        let span = (SignedDuration::from_secs(now.as_second() - first) + wait).as_secs_f64();
         let mut per_second = through / span.max(1.0) * BELOW;
         if let Some(learned) = &self.learned {
             let again = now.duration_since(self.since) < SOON;
@@ -243,10 +249,7 @@ impl Pace {
     /// The instant before which it may not go.
     pub fn admit(&mut self, lane: &str, now: Timestamp) -> Result<(), Timestamp> {
         self.own = self.own.or_else(|| self.configured.map(|rate| Bucket::full(rate, rate, now)));
-        if !self.lanes.contains_key(lane) {
-            self.lanes.insert(lane.to_owned(), Lane::default());
-        }
-        let Some(lane) = self.lanes.get_mut(lane) else { return Ok(()) };
+        let lane = self.lanes.entry(lane.to_owned()).or_default();
         let closed = self.closed_until.filter(|until| *until > now);
         let buckets = [&mut self.own, &mut self.told].into_iter().flatten();
         let waits = buckets.map(|bucket| bucket.waits(now)).max().flatten();
@@ -291,7 +294,8 @@ impl Pace {
         if self.refused_at.is_none_or(|at| sent >= at) {
             self.refusals += 1;
             self.refused_at = Some(now);
-            wait = wait.max(SignedDuration::try_from(UNTOLD.after(self.refusals)).unwrap_or_default());
+            let more = SignedDuration::try_from(UNTOLD.after(self.refusals)).unwrap_or_default();
+            wait = wait.max(if refused.wait.is_some() { more.min(BESIDE_TOLD) } else { more });
             if let Some(lane) = self.lanes.get_mut(lane).filter(|_| refused.too_many && !told) {
                 lane.learn(now, wait);
             }
@@ -304,9 +308,6 @@ impl Pace {
         self.closed_until.filter(|until| *until > now)
     }
 }
-
-/// Ends of one window as two answers tell them are no further apart.
-const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,8 @@ impl TasksArgs {
         for condition in &conditions {
             let Condition { text, since, again_at, .. } = condition;
             let again = again_at.map(|at| format!(" Next try {}.", out.when(at))).unwrap_or_default();
-            out.line(format!("Tasks wait: {}, since {}: {text}{again}", condition.summary(), out.when(*since)));
+            let text = text.trim_end_matches('.');
+            out.line(format!("Tasks wait: {}, since {}: {text}.{again}", condition.summary(), out.when(*since)));
         }
         if tasks.is_empty() {
             out.say("0 tasks: nothing waits to be worked.");

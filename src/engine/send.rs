@@ -106,6 +106,8 @@ impl Case<'_> {
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
         self.note_repeated(operation).await?;
+        // Its time to be sent in begins when it is written down.
+        self.port.target.until_open().await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
@@ -142,6 +144,7 @@ impl Case<'_> {
         let mut left = wanted.as_slice();
         while !left.is_empty() {
             let joins = &left[..left.len().min(most)];
+            self.port.target.until_open().await?;
             let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
@@ -338,6 +341,11 @@ impl Case<'_> {
                     .into())
             }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+            // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
+            TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
+                self.port.target.until_open().await?;
+                Ok(Sent::LookAgain)
+            }
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);

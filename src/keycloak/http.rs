@@ -12,7 +12,7 @@ use tokio_retry::RetryIf;
 
 use super::{Connection, SourceError, fault};
 use crate::{
-    gate::{Gate, NoTurn, class_of},
+    gate::{Gate, NoTurn, class_of, sends_again},
     http,
     model::ErrorClass,
     retry,
@@ -121,7 +121,7 @@ impl Http {
             self.gate.meter().called(error, began.elapsed());
             let answer = sent?;
             let again = self.gate.answered(LANE, turn, answer.status, &answer.headers);
-            if !again || !reads && answer.status != StatusCode::TOO_MANY_REQUESTS {
+            if !again || !sends_again() || !reads && answer.status != StatusCode::TOO_MANY_REQUESTS {
                 return Ok(answer);
             }
             refused = Some(answer);

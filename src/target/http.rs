@@ -25,7 +25,7 @@ use super::{TargetError, TargetErrorKind};
 use crate::{
     clock::{Clock, SystemClock},
     config::{Reach, Secret},
-    gate::{Gate, NoTurn, class_of},
+    gate::{Gate, NoTurn, class_of, sends_again},
     http,
     model::ErrorClass,
     telemetry::CallMeter,
@@ -218,8 +218,9 @@ impl NoAnswer {
             Self::Limited(wait) => {
                 retry_after = Some(wait);
                 let seconds = wait.as_secs_f64().ceil();
-                let text =
-                    format!("rate limited (429); no call is sent before {seconds} s. It is tried again by itself.");
+                let text = format!(
+                    "calls are limited (429, or the pace); none is sent before {seconds} s. It is tried again by itself."
+                );
                 (TargetErrorKind::NotDone(class), text)
             }
             Self::Lost(text) | Self::TooLarge(text) if writes => {
@@ -285,11 +286,16 @@ impl Http {
             }
             let answer = sent.map_err(|(why, _)| why)?;
             let again = self.gate.answered(&call.lane, turn, answer.status, &answer.headers);
-            if !again || call.writes && !answer.is_untouched() {
+            if !again || !sends_again() || call.writes && !answer.is_untouched() {
                 return Ok(answer);
             }
             refused = Some(answer);
         }
+    }
+
+    /// Waits until the server takes calls, if it refused one for now.
+    pub async fn until_open(&self) -> Result<(), NoAnswer> {
+        self.gate.until_open(self.gate.latest(None)).await.map_err(|no_turn| self.no_turn(no_turn))
     }
 
     fn no_turn(&self, no_turn: NoTurn) -> NoAnswer {

@@ -267,6 +267,14 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
+    /// Waits until the server takes calls, if it refused one for now (429).
+    ///
+    /// # Errors
+    /// [`ErrorClass::Throttled`] if that is longer than a call waits.
+    async fn until_open(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
     /// Counts its calls here from now on.
     fn attach(&self, meter: &CallMeter) {
         let _ = meter;

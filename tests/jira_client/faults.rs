@@ -261,7 +261,7 @@ async fn the_pace_is_kept_and_ends_with_the_deadline() {
     let (update, ..) = writes().swap_remove(1);
     jira.apply(&update, soon()).await.expect("the first of its second");
     let late = Timestamp::now() + SignedDuration::from_millis(50);
-    assert_eq!(jira.apply(&update, late).await.expect_err("no turn").kind, not_done(Transient));
+    assert_eq!(jira.apply(&update, late).await.expect_err("no turn").kind, not_done(Throttled));
     assert_eq!(server.count("PUT", "/user"), 1);
 }
 

@@ -153,6 +153,10 @@ impl Target for BitbucketTarget {
         self.seats_left(None).await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
     fn attach(&self, meter: &CallMeter) {
         self.rest.attach(meter);
     }

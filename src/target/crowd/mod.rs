@@ -152,6 +152,10 @@ impl Target for CrowdTarget {
         }
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
     fn attach(&self, meter: &CallMeter) {
         self.rest.attach(meter);
     }

@@ -122,6 +122,10 @@ impl Target for JiraTarget {
         self.seats_left().await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
     fn attach(&self, meter: &CallMeter) {
         self.rest.attach(meter);
     }

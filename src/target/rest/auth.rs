@@ -76,12 +76,12 @@ impl fmt::Debug for Credentials {
 #[derive(Clone)]
 enum Standing {
     Accepted,
-    Refused(Refusal),
+    Refused(SignInRefusal),
 }
 
 /// How a server refused credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SignInRefusal {
     /// What it said, and what to do.
     pub text: String,
     /// Whether the user is locked out: a further sign-in makes it worse.
@@ -183,7 +183,7 @@ impl Auth {
                     Err(NoToken::Failed(error)) => return Err(error),
                     Err(NoToken::Refused(text)) => {
                         http.refused_sign_in();
-                        let refusal = Refusal { text, locked: false };
+                        let refusal = SignInRefusal { text, locked: false };
                         self.note(fingerprint, Standing::Refused(refusal.clone()));
                         return Err(refused(what, &refusal));
                     }
@@ -210,7 +210,7 @@ impl Auth {
     }
 
     /// The server refused the credentials.
-    pub fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: Refusal) -> TargetError {
+    pub fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
         let error = refused(what, &refusal);
         self.note(permit.fingerprint, Standing::Refused(refusal));
         error
@@ -224,7 +224,7 @@ impl Auth {
     /// Whether the last credentials were refused because the user is locked out.
     pub fn locked_out(&self) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(&*known, Some((_, Standing::Refused(Refusal { locked: true, .. }))))
+        matches!(&*known, Some((_, Standing::Refused(SignInRefusal { locked: true, .. }))))
     }
 
     fn note(&self, fingerprint: [u8; 32], standing: Standing) {
@@ -259,7 +259,7 @@ fn none(what: &str, text: &str) -> TargetError {
     }
 }
 
-fn refused(what: &str, Refusal { text, locked }: &Refusal) -> TargetError {
+fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> TargetError {
     let next = if *locked {
         "They are not sent again until they change."
     } else {

@@ -15,7 +15,7 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Auth, Credentials, Dialect, Permit, Refusal, Said, Verdict, errors};
+use super::{Auth, Credentials, Dialect, Permit, Said, SignInRefusal, Verdict, errors};
 use crate::{
     model::ErrorClass,
     target::{
@@ -190,8 +190,13 @@ impl Rest {
         self.http.attach(meter);
     }
 
+    /// Waits until the server takes calls, if it refused one for now.
+    pub async fn until_open(&self) -> Result<(), TargetError> {
+        self.http.until_open().await.map_err(|why| why.into_error("waiting to go on", false))
+    }
+
     /// Notes that credentials were refused.
-    fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: Refusal) -> TargetError {
+    fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
         self.http.refused_sign_in();
         self.auth.refuse(permit, what, refusal)
     }
@@ -262,7 +267,7 @@ impl Rest {
                      them, and that single sign-on lets calls to the REST interface with credentials pass."
                 );
                 return Err(match &permit {
-                    Some(permit) => self.refuse(permit, ask.what, Refusal { text, locked: false }),
+                    Some(permit) => self.refuse(permit, ask.what, SignInRefusal { text, locked: false }),
                     None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
                 });
             }
@@ -360,22 +365,22 @@ impl Rest {
         })
     }
 
-    fn captcha(&self) -> Refusal {
+    fn captcha(&self) -> SignInRefusal {
         let text = format!(
             "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
              that user, or reset its failed logins in User management, or use a personal access token.",
             self.dialect.product,
             self.auth.whose()
         );
-        Refusal { text, locked: true }
+        SignInRefusal { text, locked: true }
     }
 
-    fn refused(&self, answer: &Answer) -> Refusal {
+    fn refused(&self, answer: &Answer) -> SignInRefusal {
         let whose = self.auth.whose();
         let said = self.said(answer, None);
         let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
         let text = format!("{} did not take {whose}{}. {hint}", self.dialect.product, said.quoted());
-        Refusal { text, locked: said.locked_out() }
+        SignInRefusal { text, locked: said.locked_out() }
     }
 }
 

@@ -296,6 +296,10 @@ impl Target for ScimTarget {
         locked(&self.learned.observed).clone()
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
     fn attach(&self, meter: &CallMeter) {
         self.rest.attach(meter);
     }
