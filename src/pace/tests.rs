@@ -71,20 +71,17 @@ fn map(headers: &[(&'static str, String)]) -> HeaderMap {
 fn calls(pace: &mut Pace, server: &mut Server, lane: &str, calls: usize, now: &mut Timestamp) -> usize {
     let (mut done, mut refused) = (0, 0);
     while done < calls {
-        match pace.admit(lane, *now) {
-            Err(at) => {
-                assert!(at > *now, "it waits for something to come");
-                *now = at;
-            }
-            Ok(()) => {
-                let sent = *now;
-                *now += SignedDuration::from_millis(10);
-                let (status, headers) = server.answer(*now);
-                let limits = Limits::read(status, &headers, *now);
-                pace.answered(lane, sent, &limits, *now);
-                if limits.is_refusal() { refused += 1 } else { done += 1 }
-            }
+        if let Err(at) = pace.admit(lane, *now) {
+            assert!(at > *now, "it waits for something to come");
+            *now = at;
+            continue;
         }
+        let sent = *now;
+        *now += SignedDuration::from_millis(10);
+        let (status, headers) = server.answer(*now);
+        let limits = Limits::read(status, &headers, *now);
+        pace.answered(lane, sent, &limits, *now);
+        if limits.is_refusal() { refused += 1 } else { done += 1 }
     }
     refused
 }
