@@ -1,4 +1,4 @@
-//! `usersync connector`: pause, resume, confirm, rename, remove.
+//! `usersync connector`: pause, resume, confirm, retry, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,16 +6,16 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
-    renames,
+    renames, retry,
     table::column,
     words::ago,
 };
 use crate::{
-    model::{ConnectorName, Declared},
+    model::{About, ConnectorName, Declared},
     store::Store,
 };
 
-/// Show connectors, pause them, confirm another realm, rename and remove them
+/// Show connectors, pause them, confirm another realm, contact one at once, rename and remove them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,6 +23,7 @@ Examples:
   usersync connector pause acme      events are stored, nothing is written
   usersync connector resume acme
   usersync connector confirm acme    yes, this is another realm now
+  usersync connector retry acme      contact its Keycloak at once, with the same secret
   usersync connector rename acme corp")]
 pub(super) struct ConnectorArgs {
     #[command(subcommand)]
@@ -49,6 +50,15 @@ enum Command {
     /// Confirm that another realm than before is meant; its first runs are planned and held anew
     #[command(after_help = "Example:\n  usersync connector confirm acme")]
     Confirm {
+        /// Which
+        name: ConnectorName,
+    },
+    /// Contact a connector's Keycloak at once, and send a client secret again that it refused
+    ///
+    /// A refused secret is sent again by itself after 1, 5 and 15 minutes, then every hour. Work goes on as soon as
+    /// Keycloak answers.
+    #[command(after_help = "Example:\n  usersync connector retry acme")]
+    Retry {
         /// Which
         name: ConnectorName,
     },
@@ -81,6 +91,10 @@ impl ConnectorArgs {
             Command::Confirm { name } => confirm(context, name).await,
             Command::Rename { name, to } => renames::rename(context, Declared::Connector(name), &to).await,
             Command::Remove { name } => renames::remove(context, Declared::Connector(name)).await,
+            Command::Retry { name } => {
+                app::known_connector(&context.config()?, &name)?;
+                retry::contact(context, About::source(&name)).await
+            }
         }
     }
 }

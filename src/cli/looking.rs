@@ -13,15 +13,15 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
         HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority,
         Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
         TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
-        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Request,
+        Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -100,11 +100,14 @@ looking! {
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
         fn refusals(&self) -> Vec<Refusals>;
         fn conditions(&self) -> Vec<Condition>;
+        fn contact_orders(&self) -> Vec<ContactOrder>;
         fn check(&self) -> ();
     }
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
         fn keep_conditions(&self, conditions: &[Condition]) -> ();
+        fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> ();
+        fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
         fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;

@@ -25,6 +25,7 @@ mod progress;
 mod refusals;
 mod renames;
 mod report;
+mod retry;
 mod runs;
 mod serve;
 mod status;

@@ -1,4 +1,4 @@
-//! `usersync target`: list, confirm, rename, remove.
+//! `usersync target`: list, confirm, retry, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,20 +6,21 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
-    renames,
+    renames, retry,
     table::column,
 };
 use crate::{
-    model::{Declared, TargetName},
+    model::{About, Declared, TargetName},
     store::Store,
 };
 
-/// Show targets, confirm another server, rename and remove them
+/// Show targets, confirm another server, contact one at once, rename and remove them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync target list
   usersync target confirm jira-prod    yes, this is another server now
+  usersync target retry jira-prod      contact it at once, with the same credentials
   usersync target rename jira jira-prod")]
 pub(super) struct TargetArgs {
     #[command(subcommand)]
@@ -39,6 +40,15 @@ enum Command {
     /// Groups are found by name again, and nobody is removed from them without an approval. Decisions are over.
     #[command(after_help = "Example:\n  usersync target confirm jira-prod")]
     Confirm {
+        /// Which
+        name: TargetName,
+    },
+    /// Contact a target at once, and send credentials again that it refused
+    ///
+    /// Refused credentials are sent again by themselves after 1, 5 and 15 minutes, then every hour; after a CAPTCHA or a
+    /// lock-out only once they change, or by this command. Work goes on as soon as the target answers.
+    #[command(after_help = "Example:\n  usersync target retry jira-prod")]
+    Retry {
         /// Which
         name: TargetName,
     },
@@ -69,6 +79,10 @@ impl TargetArgs {
             Command::Confirm { name } => confirm(context, name).await,
             Command::Rename { name, to } => renames::rename(context, Declared::Target(name), &to).await,
             Command::Remove { name } => renames::remove(context, Declared::Target(name)).await,
+            Command::Retry { name } => {
+                app::known_target(&context.config()?, &name)?;
+                retry::contact(context, About::target(&name)).await
+            }
         }
     }
 }

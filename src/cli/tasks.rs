@@ -68,8 +68,10 @@ impl TasksArgs {
             return Ok(Exit::Done);
         }
         for condition in &conditions {
-            let Condition { text, since, .. } = condition;
-            out.prose(4, format!("Tasks wait: {}, since {}: {text}", condition.summary(), out.when(*since)));
+            let Condition { text, since, again_at, .. } = condition;
+            let again = again_at.map(|at| format!(" Next try {}.", out.when(at))).unwrap_or_default();
+            let text = text.trim_end_matches('.');
+            out.prose(4, format!("Tasks wait: {}, since {}: {text}.{again}", condition.summary(), out.when(*since)));
         }
         if tasks.is_empty() {
             out.say("0 tasks: nothing waits to be worked.");

@@ -8,7 +8,6 @@
 mod breaker;
 mod by_hand;
 mod case;
-mod clock;
 mod contact;
 mod doubt;
 mod error;
@@ -30,9 +29,9 @@ mod user;
 mod verify;
 mod work;
 
+pub use crate::clock::{Clock, Dice, SystemClock};
 pub use by_hand::Drained;
 pub use case::Worked;
-pub use clock::{Clock, Dice, SystemClock};
 pub use error::WorkError;
 pub use ledger::{Fate, Ledger, Tally};
 pub use ports::{Connector, Engine, TargetPort};

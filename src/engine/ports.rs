@@ -8,20 +8,15 @@ use std::{
     },
 };
 
-use super::{
-    breaker::Breaker,
-    clock::{Clock, Dice},
-    error::WorkError,
-    run::EndedRun,
-    times::EngineTimes,
-};
+use super::{breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
 use crate::{
+    clock::{Clock, Dice},
     keycloak::Source,
     model::{ConnectorName, Pair, Policy, SourceIdentity, TargetName},
     plan::GroupTable,
     store::{PairState, Store},
     target::{Target, TargetInfo},
-    telemetry::Metrics,
+    telemetry::{CallMeter, Metrics},
 };
 
 /// Linked users who are read to recognise a realm.
@@ -158,7 +153,7 @@ impl Engine {
         connectors: Vec<Connector>,
         targets: Vec<TargetPort>,
     ) -> Self {
-        Self {
+        let engine = Self {
             store,
             clock,
             dice,
@@ -167,13 +162,20 @@ impl Engine {
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
             left_runs: Mutex::default(),
-            metrics: Arc::new(Metrics::new()),
-        }
+            metrics: Arc::default(),
+        };
+        engine.with_metrics(Arc::new(Metrics::new()))
     }
 
-    /// The same, counting into these.
+    /// The same, counting into these, the calls of all clients too.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        for connector in self.connectors.values() {
+            connector.source.attach(&CallMeter::source(&metrics, &connector.name));
+        }
+        for port in self.targets.values() {
+            port.target.attach(&CallMeter::target(&metrics, &port.name));
+        }
         Self { metrics, ..self }
     }
 

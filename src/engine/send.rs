@@ -10,7 +10,7 @@ use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
-    telemetry::{logs::Personal, metrics::Peer},
+    telemetry::logs::Personal,
 };
 
 /// So many joins are told to a target at once, at most.
@@ -106,6 +106,8 @@ impl Case<'_> {
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
         self.note_repeated(operation).await?;
+        // Its time to be sent in begins when it is written down.
+        self.port.target.until_open().await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
@@ -145,6 +147,7 @@ impl Case<'_> {
         let mut left = wanted.as_slice();
         while !left.is_empty() {
             let joins = &left[..left.len().min(most)];
+            self.port.target.until_open().await?;
             let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
@@ -271,9 +274,8 @@ impl Case<'_> {
         deadline: Timestamp,
     ) -> Result<Result<Applied, TargetError>, WorkError> {
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.apply(operation, deadline).await;
-        self.count(sent_at, answer.as_ref().err());
+        self.count_written(answer.is_ok());
         Ok(self.verified(operation, answer).await)
     }
 
@@ -292,12 +294,8 @@ impl Case<'_> {
         }
         let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
-        // A target that finds out that it cannot says so without a call.
-        if !answer.as_ref().is_err_and(|error| error.kind == TargetErrorKind::NotPossible) {
-            self.count(sent_at, answer.as_ref().err());
-        }
+        self.count_written(answer.is_ok());
         Ok(answer)
     }
 
@@ -346,6 +344,11 @@ impl Case<'_> {
                     .into())
             }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+            // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
+            TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
+                self.port.target.until_open().await?;
+                Ok(Sent::LookAgain)
+            }
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);
@@ -390,12 +393,10 @@ impl Case<'_> {
         }
     }
 
-    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
-        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
-        let took = now.duration_since(sent_at).unsigned_abs();
-        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
-        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
-            metrics.written(&self.port.name, self.claim.caused_at, now);
+    /// How long it took from an event to what was written for it.
+    fn count_written(&self, written: bool) {
+        if written && matches!(self.claim.cause, Cause::Event { .. }) {
+            self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
         }
     }
 }

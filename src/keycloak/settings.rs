@@ -5,7 +5,10 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::{ClientCertificate, ConnectorConfig, ProxyUser, Reach};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{ClientCertificate, ConnectorConfig, ProxyUser, Reach},
+};
 
 /// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
 /// line without the secret.
@@ -47,6 +50,8 @@ pub struct Connection {
     pub per_second: Option<NonZeroU32>,
     /// How long calls may take.
     pub time_outs: TimeOuts,
+    /// What the server's limits are measured with.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Connection {
@@ -61,6 +66,7 @@ impl Connection {
             parallel: 8,
             per_second: None,
             time_outs: TimeOuts::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -78,6 +84,7 @@ impl Connection {
             parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
             per_second: reach.per_second,
             time_outs: TimeOuts { call: reach.timeout, long: default.long.max(reach.timeout), ..default },
+            clock: Arc::new(SystemClock),
         }
     }
 }

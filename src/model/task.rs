@@ -48,7 +48,7 @@ pub enum ErrorClass {
     Throttled,
     /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Uses up no attempts.
     Maintenance,
-    /// The credentials were refused: not tried again until they change.
+    /// The credentials were refused: sent again once they change, and now and then before.
     Credentials,
     /// A right is missing.
     Forbidden,

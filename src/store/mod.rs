@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
+    About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
     GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
     NotPossible, Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
     SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
@@ -118,7 +118,20 @@ pub struct LinkOrder {
     pub unlinked: Option<AccountId>,
 }
 
-/// How an order about a link ended.
+/// An operator's order to contact a side at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactOrder {
+    /// The side.
+    pub about: About,
+    /// The operator.
+    pub by: String,
+    /// When it was ordered.
+    pub at: Timestamp,
+    /// How it ended: [`OrderEnd::Done`] if the side answered; `None`: not carried out yet.
+    pub ended: Option<OrderEnd>,
+}
+
+/// How an operator's order ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum OrderEnd {
@@ -993,6 +1006,15 @@ pub trait Store: Send + Sync {
 
     /// Makes exactly these the conditions that hold.
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
+
+    /// Orders that a side be contacted at once, refused credentials sent again; replaces an order before it.
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()>;
+
+    /// The newest order about each side, the oldest first.
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;
+
+    /// Records how an order to contact a side ended, and audits it.
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;
 
     /// Whether it can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;

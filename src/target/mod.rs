@@ -27,7 +27,10 @@ pub use left_open::{LeftOpen, left_open};
 pub use registry::{KINDS, NoToken, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
+    telemetry::CallMeter,
+};
 
 /// Groups that are read side by side to learn an account's memberships.
 const GROUPS_SIDE_BY_SIDE: usize = 4;
@@ -288,6 +291,25 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
-    /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
+    /// Waits until the server takes calls, if it refused one for now (429).
+    ///
+    /// # Errors
+    /// [`ErrorClass::Throttled`] if that is longer than a call waits.
+    async fn until_open(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Counts its calls here from now on.
+    fn attach(&self, meter: &CallMeter) {
+        let _ = meter;
+    }
+
+    /// Has credentials that were refused sent with the next call. Without it they are not sent until they change.
     fn forget_refusal(&self) {}
+
+    /// Whether the last refusal said that the user is locked out (a CAPTCHA, too many wrong sign-ins): every further try
+    /// makes it worse, so only an operator has the same credentials sent again.
+    fn locked_out(&self) -> bool {
+        false
+    }
 }

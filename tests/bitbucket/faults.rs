@@ -60,13 +60,13 @@ fn cases() -> Vec<Case> {
         ),
         both("409 of a proxy", Fault::html(409, "<html>busy</html>"), transient, "something else is under way"),
         both("429", Fault::status(429, ""), not_done(Throttled), "429, too many requests."),
-        Case { wait: Some(7.0), ..both("429, 7 s", Fault::too_many(7), not_done(Throttled), "asking to wait 7 s") },
+        Case { wait: Some(1.0), ..both("429, 1 s", Fault::too_many(1), not_done(Throttled), "asking to wait 1 s") },
         case("500", own(500), transient, Unanswered, "500, saying \"Words of Bitbucket\""),
         case("502", Fault::html(502, "<html><h1>Bad Gateway</h1></html>"), transient, Unanswered, "answered 502."),
         both("503", Fault::unavailable(), transient, "It is tried again by itself."),
         Case {
-            wait: Some(30.0),
-            ..both("503, 30 s", Fault::status(503, "").header("retry-after", "30"), transient, "answered 503.")
+            wait: Some(1.0),
+            ..both("503, 1 s", Fault::status(503, "").header("retry-after", "1"), transient, "answered 503.")
         },
         case(
             "503 of a proxy that had sent it",
@@ -94,7 +94,7 @@ fn cases() -> Vec<Case> {
             "passed over, with 200",
             Fault::status(200, "{}").header("x-seraph-loginreason", "AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "not sent again until they change",
+            "sent again once they change",
         ),
         both(
             "anonymous, with 200",

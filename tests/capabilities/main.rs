@@ -17,6 +17,7 @@ mod groups;
 mod hook;
 mod hostile;
 mod joins;
+mod limits;
 mod link_orders;
 mod memberships;
 mod missing;
@@ -24,6 +25,7 @@ mod odd_answers;
 mod people;
 mod protection;
 mod redirects;
+mod refused;
 mod restart;
 mod runs;
 

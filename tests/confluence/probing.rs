@@ -143,7 +143,7 @@ async fn refused_credentials_are_sent_once() {
     for _ in 0..3 {
         let error = wiki.target.account_named("admin").await.expect_err("refused");
         assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
-        assert!(error.text.contains("not sent again"), "{error}");
+        assert!(error.text.contains("sent again once they change"), "{error}");
     }
     assert_eq!(wiki.sandbox.journal.len(), 1);
     wiki.sandbox.refuse_credentials(false);

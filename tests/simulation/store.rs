@@ -12,15 +12,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use usersync::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
         HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority,
         Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
         TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
-        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Request,
+        Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
     },
 };
 
@@ -212,6 +212,18 @@ impl Store for WatchedStore {
 
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         self.inner.keep_conditions(conditions).await
+    }
+
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
+        self.inner.order_contact(about, by, now).await
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.inner.contact_orders().await
+    }
+
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
+        self.inner.end_contact(order, end, now).await
     }
 
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {

@@ -91,6 +91,8 @@ impl Run<'_> {
         total: usize,
     ) -> Result<(), WorkError> {
         let Item { planned, walked, operations } = item;
+        // No subject is claimed while its server takes no calls; if that is for too long, the call itself fails.
+        let _ = self.options.cancel.run_until_cancelled(self.port.target.until_open()).await;
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
             state.report().postpone(operations);
             return Ok(());

@@ -35,6 +35,7 @@ use super::{
     user::Walked,
 };
 use crate::{
+    gate::turn_within,
     model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
     plan,
     store::{Planned, StoreError},
@@ -151,8 +152,8 @@ impl Engine {
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
         tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
         let mut report = Report::keeping(options.keep);
-        let work = AssertUnwindSafe(self.run_within(pair, id, options, &mut report)).catch_unwind();
-        let outcome = work.await.unwrap_or(Err(WorkError::Bug));
+        let work = AssertUnwindSafe(turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report)));
+        let outcome = work.catch_unwind().await.unwrap_or(Err(WorkError::Bug));
         report.sort();
         let now = self.clock.now();
         let took = now.duration_since(began);

@@ -58,15 +58,15 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping, HeldItem,
         HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority,
         Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
         TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        Kept, LinkOrder, MembersRead, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step,
-        Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord, PairState, Planned, Request,
+        Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -740,6 +740,20 @@ impl Store for SqliteStore {
 
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
+    }
+
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
+        let about = about.clone();
+        job!(self, [by], |tx| tx.order_contact(&about, &by, now))
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.read(|conn| Box::pin(conditions::orders(conn))).await
+    }
+
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
+        let (order, end) = (order.clone(), end.clone());
+        job!(self, [], |tx| tx.end_contact(&order, &end, now))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -30,7 +30,10 @@ use super::{
     Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{Joins, ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::BitbucketSettings;
 
@@ -167,7 +170,19 @@ impl Target for BitbucketTarget {
         self.seats_left(None).await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

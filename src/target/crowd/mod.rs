@@ -33,7 +33,10 @@ use super::{
     Applied, Credentials, Memberships, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::CrowdSettings;
 
@@ -155,7 +158,19 @@ impl Target for CrowdTarget {
         }
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

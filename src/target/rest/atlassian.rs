@@ -20,12 +20,13 @@ pub const TOKEN_HINT: &str =
 /// Reads the verdict from headers first: a refused credential may answer 200 with an anonymous, empty body.
 pub fn verdict(answer: &Answer) -> Verdict {
     let denied = answer.header("x-authentication-denied-reason").is_some_and(|reason| reason.contains("CAPTCHA"));
-    if denied {
-        return Verdict::Captcha;
-    }
     let seraph = answer.header("x-seraph-loginreason").unwrap_or_default();
     let reason = |wanted: &str| seraph.split(',').any(|reason| reason.trim() == wanted);
-    if reason("AUTHENTICATED_FAILED") || reason("AUTHENTICATION_DENIED") {
+    // Denied: there were too many wrong sign-ins, so that this one was not even looked at.
+    if denied || reason("AUTHENTICATION_DENIED") {
+        return Verdict::Captcha;
+    }
+    if reason("AUTHENTICATED_FAILED") {
         return Verdict::Refused;
     }
     let user = answer.header("x-ausername");

@@ -16,9 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
-    Auth, Credentials, Dialect, Said, Verdict,
-    auth::Permit,
-    errors,
+    Auth, Credentials, Dialect, Permit, Said, SignInRefusal, Verdict, errors,
     sign_in::{SignInPages, is_sign_in},
 };
 use crate::{
@@ -27,6 +25,7 @@ use crate::{
         TargetError, TargetErrorKind,
         http::{Answer, Call, Http, HttpSettings, server},
     },
+    telemetry::CallMeter,
 };
 
 /// What a segment of a path may hold as it is (RFC 3986, section 2.3).
@@ -191,6 +190,22 @@ impl Rest {
         Ok(Self { base, auth, http, dialect, me: Mutex::new(None), sign_in_pages: SignInPages::default() })
     }
 
+    /// Counts calls here from now on.
+    pub fn attach(&self, meter: &CallMeter) {
+        self.http.attach(meter);
+    }
+
+    /// Waits until the server takes calls, if it refused one for now.
+    pub async fn until_open(&self) -> Result<(), TargetError> {
+        self.http.until_open().await.map_err(|why| why.into_error("waiting to go on", false))
+    }
+
+    /// Notes that credentials were refused.
+    fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
+        self.http.refused_sign_in();
+        self.auth.refuse(permit, what, refusal)
+    }
+
     /// The address without a slash at its end, the one way in which it is an identity.
     pub fn address(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
@@ -248,8 +263,8 @@ impl Rest {
                         self.signed_in_as(&login);
                     }
                 }
-                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
-                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
+                Verdict::Captcha => return Err(self.refuse(permit, ask.what, self.captcha())),
+                Verdict::Refused => return Err(self.refuse(permit, ask.what, self.refused(&answer))),
                 Verdict::Unknown => {}
             }
         }
@@ -328,8 +343,10 @@ impl Rest {
             headers.insert(HeaderName::from_static(name), value);
         }
         headers.extend(credentials.map(|header| (AUTHORIZATION, header.clone())));
+        let kind = ask.path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
         Ok(Call {
             method: ask.method.clone(),
+            lane: format!("{} {kind}", ask.method),
             url,
             headers,
             body: ask.body.clone(),
@@ -353,27 +370,29 @@ impl Rest {
             return errors::error(TargetErrorKind::Unanswered, text);
         }
         if in_a_row {
-            return self.auth.refuse(permit, what, &refused);
+            return self.refuse(permit, what, SignInRefusal { text: refused, locked: false });
         }
         let text = format!("{what}: {came}. usersync tries again before it takes the credentials for refused.");
         errors::not_done(ErrorClass::Maintenance, text)
     }
 
-    fn captcha(&self) -> String {
-        format!(
+    fn captcha(&self) -> SignInRefusal {
+        let text = format!(
             "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
              that user, or reset its failed logins in User management{}.",
             self.dialect.product,
             self.auth.whose(),
             self.dialect.captcha_hint
-        )
+        );
+        SignInRefusal { text, locked: true }
     }
 
-    fn refused(&self, answer: &Answer) -> String {
+    fn refused(&self, answer: &Answer) -> SignInRefusal {
         let whose = self.auth.whose();
-        let said = self.said(answer, None).quoted();
+        let said = self.said(answer, None);
         let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
-        format!("{} did not take {whose}{said}. {hint}", self.dialect.product)
+        let text = format!("{} did not take {whose}{}. {hint}", self.dialect.product, said.quoted());
+        SignInRefusal { text, locked: said.locked_out() }
     }
 }
 

@@ -71,6 +71,11 @@ impl Said {
         self.mentions(&["licen", "seat", "user limit", "user tier"])
     }
 
+    /// The user is locked out after too many sign-ins, as far as the words tell.
+    pub fn locked_out(&self) -> bool {
+        self.mentions(&["captcha", "account locked", "is locked", "locked out", "account_locked", "user_locked"])
+    }
+
     /// The name is taken, as far as the words tell.
     pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])
@@ -149,8 +154,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     if status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && (dialect.said)(answer).own) {
         let said = Said::new(dialect, answer, None).quoted();
         // A write that met a fault inside the server, or whose proxy lost it, may have been done.
-        let arrived = status != StatusCode::SERVICE_UNAVAILABLE || body_mentions(answer, "disconnect/reset");
-        let (kind, next) = if writes && arrived {
+        let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, "Whether it was done is found out by looking.")
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
@@ -243,6 +247,5 @@ pub(super) fn unexpected(
 
 /// Whether a body has some words in it, in whatever case.
 pub fn body_mentions(answer: &Answer, words: &str) -> bool {
-    let start = &answer.body[..answer.body.len().min(4096)];
-    String::from_utf8_lossy(start).to_lowercase().contains(words)
+    answer.mentions(words)
 }

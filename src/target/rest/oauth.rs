@@ -164,6 +164,7 @@ fn request(
     form.extend_pairs(&client.parameters);
     Ok(Call {
         method: Method::POST,
+        lane: "POST token".to_owned(),
         url: client.token_url.clone(),
         headers,
         body: Some(Bytes::from(form.finish())),

@@ -46,7 +46,10 @@ use super::{
     Applied, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{Joins, Protection, ProtectionCache, Rest, fold, not_done, note},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
@@ -287,8 +290,20 @@ impl Target for ScimTarget {
         locked(&self.learned.observed).clone()
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }
 
