@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
-    Method,
+    Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -49,6 +50,7 @@ pub struct Ask<'a> {
     anonymous: bool,
     reads: bool,
     refusal: Option<fn(&Answer) -> bool>,
+    tolerant: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -68,6 +70,7 @@ impl<'a> Ask<'a> {
             anonymous: false,
             reads: false,
             refusal: None,
+            tolerant: false,
         }
     }
 
@@ -140,6 +143,12 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// About something that can be done without: a refused sign-in and a fault of the server are answers like others.
+    pub fn tolerant(mut self) -> Self {
+        self.tolerant = true;
+        self
+    }
+
     /// Whether it may change something.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && !self.reads
@@ -155,6 +164,30 @@ pub struct Rest {
     http: Http,
     dialect: &'static Dialect,
     me: Mutex<Option<String>>,
+    more: More,
+}
+
+/// What the settings add to every call.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    query: Vec<(String, String)>,
+}
+
+impl More {
+    /// Headers and query parameters; the error names the header that cannot be sent.
+    pub fn new(headers: &BTreeMap<String, String>, query: &BTreeMap<String, String>) -> Result<Self, String> {
+        let read = |(name, value): (&String, &String)| {
+            let wrong = || format!("The header {name} cannot be sent. Give it a name and a value of plain letters.");
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            if header == AUTHORIZATION || header == CONTENT_TYPE {
+                return Err(format!("The header {name} is usersync's own. Take it away."));
+            }
+            Ok((header, HeaderValue::from_str(value).map_err(|_| wrong())?))
+        };
+        let headers = headers.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { headers, query: query.iter().map(|(name, value)| (name.clone(), value.clone())).collect() })
+    }
 }
 
 impl Rest {
@@ -181,7 +214,19 @@ impl Rest {
             return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
-        Ok(Self { base, auth: Auth::new(credentials, dialect.token), http, dialect, me: Mutex::new(None) })
+        Ok(Self {
+            base,
+            auth: Auth::new(credentials, dialect.token),
+            http,
+            dialect,
+            me: Mutex::new(None),
+            more: More::default(),
+        })
+    }
+
+    /// The same with more in every call.
+    pub fn with(self, more: More) -> Self {
+        Self { more, ..self }
     }
 
     /// The address without a slash at its end, the one way in which it is an identity.
@@ -229,6 +274,9 @@ impl Rest {
             break (permit, call.url, answer, verdict);
         };
 
+        if ask.tolerant && !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
+            return Ok(answer);
+        }
         if let Some(permit) = &permit {
             match verdict {
                 Verdict::Accepted => {
@@ -317,8 +365,8 @@ impl Rest {
         let mut url = self.base.clone();
         let api = ask.api.unwrap_or(self.dialect.api);
         url.set_path(&format!("{}{api}{}", self.base.path().trim_end_matches('/'), ask.path));
-        if !ask.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&ask.query);
+        if !ask.query.is_empty() || !self.more.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query).extend_pairs(&self.more.query);
         }
         let media = HeaderValue::from_static(self.dialect.media);
         let mut headers = HeaderMap::new();
@@ -329,6 +377,7 @@ impl Rest {
         for (name, value) in self.dialect.headers {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
+        headers.extend(self.more.headers.iter().cloned());
         for (name, value) in &ask.headers {
             let value = HeaderValue::from_str(value).map_err(|_| {
                 errors::not_done(ErrorClass::Bug, format!("{}: the header {name} cannot be sent.", ask.what))
