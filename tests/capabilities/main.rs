@@ -23,6 +23,7 @@ mod restart;
 mod runs;
 
 mod scim;
+mod scim_cost;
 mod short_lists;
 mod support;
 mod two_realms;
