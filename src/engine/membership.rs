@@ -89,12 +89,10 @@ impl Case<'_> {
 
     /// The groups to be asked, and those that the account is in by the record.
     async fn asked(&self) -> Result<(BTreeSet<TargetGroupId>, Vec<TargetGroupId>), WorkError> {
-        let (differing, link) = match (&self.reading, &self.link) {
-            (Reading::Suspected(groups) | Reading::Leaving(groups), Some(link)) => (groups, link),
-            _ => {
-                let table = self.engine.group_table(&self.claim.pair).await?;
-                return Ok((table.deciding(&self.claim.pair, self.link.as_ref()), Vec::new()));
-            }
+        let (Reading::Suspected(differing) | Reading::Leaving(differing), Some(link)) = (&self.reading, &self.link)
+        else {
+            let table = self.engine.group_table(&self.claim.pair).await?;
+            return Ok((table.deciding(&self.claim.pair, self.link.as_ref()), Vec::new()));
         };
         let mut asked = differing.clone();
         for intent in &self.claim.intents {

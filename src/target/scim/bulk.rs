@@ -91,10 +91,8 @@ impl ScimTarget {
         for (((group, _), status), before) in groups.iter().zip(statuses).zip(before) {
             let mut done = (200..300).contains(&status);
             self.learned.was_written(group);
-            if done {
-                if let Some(before) = before {
-                    done = self.verify(&write(group), &before).await? != Seen::NoEffect;
-                }
+            if done && let Some(before) = before {
+                done = self.verify(&write(group), &before).await? != Seen::NoEffect;
             }
             if !done {
                 refused.push((*group).clone());

@@ -138,7 +138,7 @@ struct Learned {
 }
 
 /// How long a group that was just created is known to be empty.
-const NEW: Duration = Duration::from_secs(60);
+const NEW: Duration = Duration::from_mins(1);
 /// How long a name that nobody had is known to be free.
 const FREE: Duration = Duration::from_secs(5);
 /// Observations kept at most.
