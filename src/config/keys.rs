@@ -158,7 +158,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "target.profile",
-        "`generic`, `keycloak` or `atlassian-cloud`",
+        "`generic`, `keycloak`, `atlassian-cloud`, `aws`, `github`, `gitlab`, `slack` or `snowflake`",
         Words("told by address and answers"),
         "SCIM: the habits of the server that go beyond what it tells of itself.",
     ),
@@ -235,9 +235,9 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "target.habits.names",
-        "`whole` or `split`",
+        "`whole`, `split` or `both`",
         Words("as the profile says"),
-        "SCIM: whether the name shown to people is `displayName`, or given and family name.",
+        "SCIM: whether the name shown to people is kept in `displayName`, in given and family name, or in both.",
     ),
     key(
         "target.habits.login_case",
@@ -274,6 +274,30 @@ pub(super) const KEYS: &[Key] = &[
         "true or false",
         Words("as the profile says"),
         "SCIM: whether two accounts cannot have one address.",
+    ),
+    key(
+        "target.habits.members_at_once",
+        "number from 1",
+        Words("100, or as the profile says"),
+        "SCIM: accounts that one write adds to a group, at most.",
+    ),
+    key(
+        "target.habits.group_external_id",
+        "true or false",
+        Words("as the profile says"),
+        "SCIM: whether groups are created with an `externalId`.",
+    ),
+    key(
+        "target.habits.headers",
+        "table of texts",
+        Absent,
+        "SCIM: further headers of every call, as `{ \"User-Agent\" = \"usersync\" }`; no secrets.",
+    ),
+    key(
+        "target.habits.query",
+        "table of texts",
+        Absent,
+        "SCIM: further query parameters of every call, as `{ \"api-version\" = \"2\" }`; no secrets.",
     ),
     key("connector.name", "name", Required, "How it is called everywhere; its hook's address is `/hooks/NAME`."),
     key("connector.enabled", "true or false", Value("true"), "Whether it works."),

@@ -5,6 +5,7 @@
 //! feeds what differs through the same functions. The rules that the claims, looks and intents keep are those of the
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
+mod additions;
 mod breaker;
 mod by_hand;
 mod case;

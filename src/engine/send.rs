@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{case::Case, error::WorkError, ledger::Fate};
+use super::{
+    additions::{Addition, Part, Told},
+    case::Case,
+    error::WorkError,
+    ledger::Fate,
+};
 use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
@@ -139,6 +144,9 @@ impl Case<'_> {
                 wanted.push(join);
             }
         }
+        if let Some(part) = self.rules.part.as_ref().filter(|_| !wanted.is_empty()) {
+            return self.send_collected(part, &wanted, account).await;
+        }
         let most = match self.info.capabilities.groups_at_once {
             0 | 1 => JOINS_ALONE,
             more => more.min(JOINS_AT_ONCE),
@@ -160,6 +168,105 @@ impl Case<'_> {
             left = &left[ended..];
         }
         Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
+    }
+
+    /// Writes additions down and hands them over to be sent with those of other users.
+    async fn send_collected(
+        &mut self,
+        part: &Part,
+        joins: &[&Operation],
+        mut account: Option<&mut Account>,
+    ) -> Result<Sent, WorkError> {
+        part.come().await;
+        let (mut done, mut look_again) = (false, false);
+        let mut left = joins.to_vec();
+        while !left.is_empty() {
+            let now: Vec<&Operation> = left.drain(..left.len().min(JOINS_AT_ONCE)).collect();
+            let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
+                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+            };
+            let additions: Vec<Addition<'_>> = now.iter().filter_map(|join| addition(join)).collect();
+            let wait = written.late.duration_since(self.engine.clock.now());
+            let late = self.engine.clock.sleep(wait);
+            let told = part.add(&additions, self.claim.token, late, written.deadline).await;
+            let (mut alone, mut failed) = (Vec::new(), Vec::new());
+            for (number, told) in told.into_iter().enumerate() {
+                match told {
+                    Told::Done => {
+                        done = true;
+                        self.took_effect(now[number], written.intents[number]);
+                        if let Some(account) = account.as_deref_mut() {
+                            account.apply(now[number]);
+                        }
+                    }
+                    Told::NotSent => {
+                        self.step.unsent.push(written.intents[number]);
+                        left.push(now[number]);
+                    }
+                    Told::Alone => alone.push(number),
+                    Told::Failed(error) => failed.push((number, error)),
+                    Told::Ended => return Err(StoreError::ClaimEnded.into()),
+                }
+            }
+            look_again |= self.note_failed(&now, &written, failed).await?;
+            for (nth, number) in alone.iter().copied().enumerate() {
+                let answer = self.apply(now[number], written.deadline).await?;
+                if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
+                    self.step.unsent.extend(alone[nth + 1..].iter().map(|number| written.intents[*number]));
+                }
+                match self.note(now[number], &written, number, answer).await? {
+                    Sent::Done(_) => {
+                        done = true;
+                        if let Some(account) = account.as_deref_mut() {
+                            account.apply(now[number]);
+                        }
+                    }
+                    Sent::LookAgain => return Ok(Sent::LookAgain),
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                }
+            }
+        }
+        part.begin().await;
+        Ok(match (look_again, done) {
+            (true, _) => Sent::LookAgain,
+            (false, true) => Sent::Done(Applied::Done),
+            (false, false) => Sent::NotPossible,
+        })
+    }
+
+    /// Notes additions that failed; whether to look again. An error that ends the work ends it after all are noted.
+    async fn note_failed(
+        &mut self,
+        joins: &[&Operation],
+        written: &WrittenDown,
+        failed: Vec<(usize, TargetError)>,
+    ) -> Result<bool, WorkError> {
+        let (mut look_again, mut ends) = (false, None);
+        for (number, error) in failed {
+            match error.kind {
+                TargetErrorKind::Unanswered => {
+                    ends = Some(WorkError::Unanswered { error, until: written.arrives_until });
+                }
+                TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
+                | TargetErrorKind::NameTaken
+                | TargetErrorKind::NotFound
+                | TargetErrorKind::NotPossible => {
+                    let sent = self.note(joins[number], written, number, Err(error)).await?;
+                    look_again |= matches!(sent, Sent::LookAgain);
+                }
+                TargetErrorKind::NotDone(_) => {
+                    self.step.settled.push(Settled { intent: written.intents[number], outcome: refusal(&error) });
+                    ends.get_or_insert(WorkError::Target(error));
+                }
+            }
+        }
+        match ends {
+            None => Ok(look_again),
+            Some(error) => {
+                self.flush().await?;
+                Err(error)
+            }
+        }
     }
 
     /// Sends joins that are written down; tells how many of the first have ended. The others are written down anew.
@@ -398,6 +505,14 @@ impl Case<'_> {
         if written && matches!(self.claim.cause, Cause::Event { .. }) {
             self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
         }
+    }
+}
+
+/// What a join adds to which group.
+fn addition(join: &Operation) -> Option<Addition<'_>> {
+    match join {
+        Operation::AddMember { group, group_name, account, .. } => Some(Addition { group, group_name, account }),
+        _ => None,
     }
 }
 

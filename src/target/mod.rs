@@ -154,6 +154,17 @@ pub type FirstMembers = (Page<AccountId>, Option<usize>);
 pub struct Memberships {
     /// The logins of all direct members, as the target spells them, of each group that was asked for and told.
     pub logins: BTreeMap<TargetGroupId, Vec<Arc<str>>>,
+    /// The ids of all direct members, where the target tells ids.
+    pub ids: BTreeMap<TargetGroupId, Vec<AccountId>>,
+}
+
+/// What came of adding several accounts to a group by one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddedMembers {
+    /// All of them are members.
+    All,
+    /// Nothing was done, and one of them may be why, or that they are too many.
+    Refused,
 }
 
 /// A directory that is written. Every operation is idempotent: done twice it is as done once (already a member, already
@@ -272,6 +283,33 @@ pub trait Target: Send + Sync {
     async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
         let _ = (name, deadline);
         Ok(())
+    }
+
+    /// How many accounts one call adds to a group. With more than one, a full reconcile collects additions and sends them
+    /// by [`add_members`](Target::add_members), and accounts are addressed by their ids alone.
+    fn members_at_once(&self) -> usize {
+        1
+    }
+
+    /// Adds accounts to a group (id and name) by one call, before `deadline`.
+    ///
+    /// # Errors
+    /// The same for each of them.
+    async fn add_members(
+        &self,
+        group: &TargetGroupId,
+        group_name: &str,
+        accounts: &[AccountId],
+        deadline: Timestamp,
+    ) -> Result<AddedMembers, TargetError> {
+        let _ = (group, group_name, accounts, deadline);
+        Ok(AddedMembers::Refused)
+    }
+
+    /// Whether an account does not show its groups, so that its memberships cost a call for each group. Then a task reads
+    /// those alone that change by usersync's record; full reconciles read all.
+    fn reads_memberships_by_group(&self) -> bool {
+        false
     }
 
     /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the

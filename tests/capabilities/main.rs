@@ -30,6 +30,7 @@ mod restart;
 mod runs;
 
 mod scim;
+mod scim_cost;
 mod sessions;
 mod short_lists;
 mod support;

@@ -232,7 +232,12 @@ impl Place {
 
     /// An account that is there.
     pub async fn account(&self, id: &AccountId) -> Account {
-        self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"))
+        let mut account = self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"));
+        if self.target.reads_memberships_by_group() {
+            // No account showed groups so far, so that this one has none.
+            account.groups.get_or_insert_default();
+        }
+        account
     }
 
     pub async fn join(&self, account: &Account, group: &TargetGroup) {

@@ -63,7 +63,8 @@ pub(super) async fn told_at_once(
     let members = |logins: &[Arc<str>]| -> Option<Vec<AccountId>> {
         logins.iter().map(|login| accounts.get(&walk.case.fold(login)).copied().flatten().cloned()).collect()
     };
-    Ok(told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?))).collect())
+    let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?)));
+    Ok(told.ids.into_iter().chain(by_login).collect())
 }
 
 /// Whether an error may be about one object of a target only, so that the others can be read all the same.

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
-    Method,
+    Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,6 +54,7 @@ pub struct Ask<'a> {
     anonymous: bool,
     reads: bool,
     refusal: Option<fn(&Answer) -> bool>,
+    tolerant: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -72,6 +74,7 @@ impl<'a> Ask<'a> {
             anonymous: false,
             reads: false,
             refusal: None,
+            tolerant: false,
         }
     }
 
@@ -144,6 +147,12 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// About something that can be done without: a refused sign-in and a fault of the server are answers like others.
+    pub fn tolerant(mut self) -> Self {
+        self.tolerant = true;
+        self
+    }
+
     /// Whether it may change something.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && !self.reads
@@ -160,6 +169,30 @@ pub struct Rest {
     dialect: &'static Dialect,
     me: Mutex<Option<String>>,
     sign_in_pages: SignInPages,
+    more: More,
+}
+
+/// What the settings add to every call.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    query: Vec<(String, String)>,
+}
+
+impl More {
+    /// Headers and query parameters; the error names the header that cannot be sent.
+    pub fn new(headers: &BTreeMap<String, String>, query: &BTreeMap<String, String>) -> Result<Self, String> {
+        let read = |(name, value): (&String, &String)| {
+            let wrong = || format!("The header {name} cannot be sent. Give it a name and a value of plain letters.");
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            if header == AUTHORIZATION || header == CONTENT_TYPE {
+                return Err(format!("The header {name} is usersync's own. Take it away."));
+            }
+            Ok((header, HeaderValue::from_str(value).map_err(|_| wrong())?))
+        };
+        let headers = headers.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { headers, query: query.iter().map(|(name, value)| (name.clone(), value.clone())).collect() })
+    }
 }
 
 impl Rest {
@@ -187,7 +220,15 @@ impl Rest {
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
         let auth = Auth::new(credentials, dialect.token);
-        Ok(Self { base, auth, http, dialect, me: Mutex::new(None), sign_in_pages: SignInPages::default() })
+        Ok(Self {
+            base,
+            auth,
+            http,
+            dialect,
+            me: Mutex::new(None),
+            sign_in_pages: SignInPages::default(),
+            more: More::default(),
+        })
     }
 
     /// Counts calls here from now on.
@@ -204,6 +245,11 @@ impl Rest {
     fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
         self.http.refused_sign_in();
         self.auth.refuse(permit, what, refusal)
+    }
+
+    /// The same with more in every call.
+    pub fn with(self, more: More) -> Self {
+        Self { more, ..self }
     }
 
     /// The address without a slash at its end, the one way in which it is an identity.
@@ -251,6 +297,9 @@ impl Rest {
             break (permit, call.url, answer, verdict);
         };
 
+        if ask.tolerant && !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
+            return Ok(answer);
+        }
         if verdict != Verdict::Captcha && is_sign_in(&url, &answer) {
             return Err(self.sign_in_page(ask, permit.as_ref(), &answer, pages));
         }
@@ -324,8 +373,8 @@ impl Rest {
         let mut url = self.base.clone();
         let api = ask.api.unwrap_or(self.dialect.api);
         url.set_path(&format!("{}{api}{}", self.base.path().trim_end_matches('/'), ask.path));
-        if !ask.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&ask.query);
+        if !ask.query.is_empty() || !self.more.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query).extend_pairs(&self.more.query);
         }
         let media = HeaderValue::from_static(self.dialect.media);
         let mut headers = HeaderMap::new();
@@ -336,6 +385,7 @@ impl Rest {
         for (name, value) in self.dialect.headers {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
+        headers.extend(self.more.headers.iter().cloned());
         for (name, value) in &ask.headers {
             let value = HeaderValue::from_str(value).map_err(|_| {
                 errors::not_done(ErrorClass::Bug, format!("{}: the header {name} cannot be sent.", ask.what))

@@ -1,6 +1,7 @@
 //! What refusals mean, in words for people.
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::Dialect;
 use crate::{
@@ -30,11 +31,15 @@ impl Said {
         let mut fields: Vec<_> = words.fields.into_iter().map(|(field, text)| (field, tidy(&text, login))).collect();
         fields.sort();
         let mut messages: Vec<_> = words.messages.iter().map(|text| tidy(text, login)).collect();
-        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
-        if !words.own && !json && !answer.is_html() {
-            messages.push(tidy(&String::from_utf8_lossy(&answer.body), login));
-        }
         messages.retain(|text| !text.is_empty());
+        if messages.is_empty() && fields.is_empty() {
+            match serde_json::from_slice::<Value>(&answer.body) {
+                Ok(body) => messages = reasons(&body).iter().map(|text| tidy(text, login)).collect(),
+                Err(_) if words.own || answer.is_html() => {}
+                Err(_) => messages.push(tidy(&String::from_utf8_lossy(&answer.body), login)),
+            }
+            messages.retain(|text| !text.is_empty());
+        }
         Self { fields, messages, own: words.own }
     }
 
@@ -79,6 +84,35 @@ impl Said {
     /// The name is taken, as far as the words tell.
     pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])
+    }
+}
+
+/// Where servers put the reason of a refusal, in the order in which it is looked for.
+const REASONS: [&str; 9] =
+    ["detail", "message", "error_description", "description", "errorMessage", "error", "errors", "title", "reason"];
+/// Reasons that are repeated at most.
+const MOST_REASONS: usize = 3;
+
+/// The reasons that a JSON body gives, wherever they stand: in one of the usual fields, in whatever case, or one level
+/// deeper, as in `{"Errors": [{"description": "…"}]}`.
+fn reasons(body: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    find_reasons(body, 2, &mut found);
+    found.truncate(MOST_REASONS);
+    found
+}
+
+fn find_reasons(value: &Value, deeper: usize, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if !found.contains(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| find_reasons(item, deeper, found)),
+        Value::Object(fields) if deeper > 0 => {
+            for reason in REASONS {
+                let named = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(reason));
+                named.for_each(|(_, value)| find_reasons(value, deeper - 1, found));
+            }
+        }
+        _ => {}
     }
 }
 
@@ -248,4 +282,28 @@ pub(super) fn unexpected(
 /// Whether a body has some words in it, in whatever case.
 pub fn body_mentions(answer: &Answer, words: &str) -> bool {
     answer.mentions(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_wherever_it_stands() {
+        for (body, expected) in [
+            (json!({"detail": "no seat"}), vec!["no seat"]),
+            (json!({"message": "no seat", "code": 7}), vec!["no seat"]),
+            (json!({"Errors": {"description": "no seat", "code": 400}}), vec!["no seat"]),
+            (json!({"errors": [{"message": "one"}, {"message": "two"}]}), vec!["one", "two"]),
+            (json!({"error": {"message": "no seat", "type": "x"}}), vec!["no seat"]),
+            (json!({"error": "invalid", "error_description": "no seat"}), vec!["no seat", "invalid"]),
+            (json!(["no seat"]), vec!["no seat"]),
+            (json!({"error": {"error": {"error": "too deep"}}}), vec![]),
+            (json!({"status": "400"}), vec![]),
+        ] {
+            assert_eq!(reasons(&body), expected, "{body}");
+        }
+    }
 }

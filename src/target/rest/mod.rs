@@ -15,7 +15,7 @@ mod standings;
 mod together;
 
 pub use auth::{Auth, Permit, SignInRefusal, Verdict};
-pub use call::{Ask, Rest, segment};
+pub use call::{Ask, More, Rest, segment};
 pub use errors::{
     Said, after_the_fact, applied, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible,
     unless_unreadable,
