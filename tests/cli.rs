@@ -22,10 +22,10 @@ mod realm;
 mod schemas;
 #[path = "cli/served.rs"]
 mod served;
-#[path = "cli/tls.rs"]
-mod tls;
 #[path = "cli/setup.rs"]
 mod setup;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/whole.rs"]

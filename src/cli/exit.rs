@@ -189,7 +189,7 @@ const TARGET: [Code; 3] = [Code::TargetUnreachable, Code::TargetCredentials, Cod
 /// The code of an error of this class, of these: nothing answers, credentials are refused, the request is.
 fn code_of(class: ErrorClass, [unreachable, credentials, refused]: [Code; 3]) -> Code {
     match class {
-        ErrorClass::Transient | ErrorClass::Throttled => unreachable,
+        ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance => unreachable,
         ErrorClass::Credentials => credentials,
         ErrorClass::Forbidden | ErrorClass::Permanent => refused,
         ErrorClass::Doubt | ErrorClass::Conflict | ErrorClass::Bug => Code::Failed,

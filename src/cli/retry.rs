@@ -68,7 +68,7 @@ async fn carry_out(
         engine.carry_out_contacts().await?;
         engine.keep_conditions().await?;
     }
-    let cancel = stop::on_ctrl_c(&context.out);
+    let cancel = stop::on_signal(&context.out);
     let began = Instant::now();
     loop {
         let ended = ended(store.as_ref(), about).await?;

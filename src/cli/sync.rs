@@ -61,7 +61,7 @@ impl SyncArgs {
         let ended = match (&self.user, &opened.server) {
             (Some(user), _) => one::sync(&work, &pairs, user, self.no_wait).await,
             (None, Some(pid)) => asked::sync(&work, &pairs, pid, self.no_wait).await,
-            (None, None) => own::sync(&work, &pairs).await,
+            (None, None) => Box::pin(own::sync(&work, &pairs)).await,
         };
         opened.store.close().await;
         ended

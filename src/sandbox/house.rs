@@ -304,7 +304,17 @@ impl Site {
             async move { health.follow_store(failing, Timestamp::now).await }
         }));
         let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
-        Ok(House { store, engine, metrics, health, pairs, clock, server, service: Some(service), _following: following })
+        Ok(House {
+            store,
+            engine,
+            metrics,
+            health,
+            pairs,
+            clock,
+            server,
+            service: Some(service),
+            _following: following,
+        })
     }
 }
 

@@ -16,8 +16,11 @@ use super::world::{World, create, set_active, soon, update};
 const GROUPS: usize = 60;
 const PEOPLE: usize = 40;
 
+/// Makes a simulated server behave so.
+type Habit = fn(&mut ScimSwitches);
+
 /// What a server does: its name, and the calls of creating an account with three groups, joining, leaving and moving.
-const HABITS: [(&str, fn(&mut ScimSwitches), [usize; 4]); 5] = [
+const HABITS: [(&str, Habit, [usize; 4]); 5] = [
     ("plain", plain, [4, 2, 3, 5]),
     (
         "shows groups of users",

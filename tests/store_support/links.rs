@@ -343,7 +343,7 @@ pub async fn what_was_read_of_members_is_kept_until_it_is_old_or_the_server_anot
     assert_eq!(store.members_read(&Pair::new("other", "jira")).await.unwrap(), []);
     store.keep_members_read(&pair(), &[read("ops", &["a3"], 30)], at(11)).await.unwrap();
     assert_eq!(kept().await, [read("ops", &["a3"], 30)], "the newer one counts, the old one is forgotten");
-    let (one, other) = (TargetIdentity("one".into()), TargetIdentity("other".into()));
+    let (one, other) = (TargetIdentity::new("one", None), TargetIdentity::new("other", None));
     store.pin_target(&pair().target, &one).await.unwrap();
     store.pin_target(&pair().target, &other).await.unwrap();
     store.confirm_identity(None, Some(&pair().target), "ann", at(40)).await.unwrap();

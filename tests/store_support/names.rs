@@ -43,7 +43,7 @@ pub async fn a_new_name_that_has_links_is_refused(store: World) {
 
 pub async fn a_renamed_target_keeps_what_it_has(store: World) {
     linked_everywhere(&store).await;
-    let identity = TargetIdentity("server-1".into());
+    let identity = TargetIdentity::new("server-1", None);
     store.pin_target(&pair().target, &identity).await.unwrap();
     store.rename(&Declared::Target(pair().target), "new", "dora", at(2)).await.unwrap();
     let new = Pair { target: "new".into(), ..pair() };

@@ -61,7 +61,7 @@ impl Target for Broken {
 /// What a server comes to with these targets beside the simulated Jira, after `happens` to its store.
 async fn served(neighbours: Vec<Neighbour>, happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
     let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
-    let grounds = Grounds::prepare(HouseOptions { neighbours, times, ..HouseOptions::default() }).await.unwrap();
+    let grounds = Grounds::prepare(HouseOptions { times, neighbours, ..HouseOptions::default() }).await.unwrap();
     let (metrics, health) = (Arc::new(Metrics::new()), Health::of(&[STORE]));
     let hooks = Arc::new(Hooks::new(1024, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
     let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What is known of the pairs that begin to work: all but their history. `{pairs}` stands for a query of their numbers.
-const FORGET: [&str; 14] = [
+const FORGET: [&str; 17] = [
     "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE pair IN ({pairs}))",
     "DELETE FROM link WHERE pair IN ({pairs})",
     "DELETE FROM dropped_link WHERE pair IN ({pairs})",
@@ -19,10 +19,13 @@ const FORGET: [&str; 14] = [
     "DELETE FROM task WHERE pair IN ({pairs})",
     "DELETE FROM look WHERE pair IN ({pairs})",
     "DELETE FROM not_possible WHERE pair IN ({pairs})",
+    "DELETE FROM members_read WHERE pair IN ({pairs})",
+    "DELETE FROM fan_out WHERE pair IN ({pairs})",
     "DELETE FROM asked WHERE pair IN ({pairs})",
     "UPDATE held_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
     "UPDATE held_set SET open = 0 WHERE pair IN ({pairs})",
     "DELETE FROM condition",
+    "DELETE FROM contact_order",
     "UPDATE pair SET state = 'new' WHERE no IN ({pairs})",
 ];
 
@@ -72,7 +75,10 @@ impl Tx {
             self.name_it(&kind, taken, &format!("{to} (before {})", kind.name)).await?;
         }
         self.name_it(&kind, no, to).await?;
-        sqlx::query("DELETE FROM condition").execute(&mut self.conn).await?;
+        // They are kept by name.
+        for sql in ["DELETE FROM condition", "DELETE FROM contact_order"] {
+            sqlx::query(sql).execute(&mut self.conn).await?;
+        }
         self.audit(by, &format!("renamed {} {} to {to}", kind.word, kind.name), now).await?;
         self.kept(&kind, no).await
     }
@@ -133,7 +139,7 @@ impl Tx {
             "connector" => {
                 "UPDATE connector SET issuer = NULL, service_account = NULL, paused = 0, listens_since = NULL WHERE no = ?1"
             }
-            _ => "UPDATE target SET identity = NULL WHERE no = ?1",
+            _ => "UPDATE target SET identity = NULL, base_url = NULL WHERE no = ?1",
         };
         sqlx::query(identity).bind(no).execute(&mut self.conn).await?;
         Ok(())
