@@ -19,8 +19,8 @@ use crate::served::Served;
 
 /// How long anything may take. A request whose answer was not written down is protected for 35 s.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Users whose tasks are under way when the disk is full.
-const JOINERS: usize = 8;
+/// Users whose tasks are under way when the disk is full; few enough to be deactivated without an approval.
+const JOINERS: usize = 4;
 
 /// A small file system of its own; unmounted with it.
 struct Disk {
