@@ -918,7 +918,7 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
     assert_eq!(Folder::new().load(&with("")).unwrap().targets[0].habits, Habits::default());
     for (habits, told) in [
         ("habits = { pach = true }", "usersync.toml:6:12: target jira-prod: habits.pach: `pach` is not known here"),
-        ("habits = { names = \"both\" }", "habits.names: `both` is not known here"),
+        ("habits = { names = \"all\" }", "habits.names: `all` is not known here"),
         ("habits = 1", "habits: this is a whole number, where a table is wanted"),
     ] {
         let errors = Folder::new().errors(&with(habits));

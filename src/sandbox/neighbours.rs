@@ -112,7 +112,10 @@ impl Product {
     pub fn credentials(self) -> Vec<(&'static str, String)> {
         match self {
             Self::Confluence => vec![("token", ConfluenceOptions::default().token)],
-            Self::Bitbucket => vec![("token", BitbucketOptions::default().token)],
+            Self::Bitbucket => {
+                let (user, password) = BitbucketOptions::default().admin;
+                vec![("user", user), ("password", password)]
+            }
             Self::Crowd => {
                 let (application, password) = CrowdOptions::default().application;
                 vec![("user", application), ("password", password)]
