@@ -288,7 +288,7 @@ async fn beside_a_slow_one(size: Size) {
                 _ = slowly => panic!("the slow one was faster"),
             }
         };
-        let beside = beside.await;
+        let beside = Box::pin(beside).await;
         both.store.close().await;
         let alone = Servers::start(size, false).await;
         let one = std::slice::from_ref(&pairs[0]);

@@ -4,11 +4,14 @@
 //! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.
 
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod engine;
+mod gate;
 mod http;
 pub mod keycloak;
 pub mod model;
+mod pace;
 pub mod plan;
 pub mod policy;
 pub mod retry;

@@ -14,8 +14,8 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use usersync::{
     config::{
-        Config, ConfigErrors, DEFAULT_SCHEDULE, Drawing, EXAMPLE, Env, LogFormat, Row, Schedule, Secret, TargetAuth,
-        find, reference, reference_markdown,
+        ClientAuth, Config, ConfigErrors, DEFAULT_SCHEDULE, Drawing, EXAMPLE, Env, LogFormat, Row, Schedule, Secret,
+        TargetAuth, find, reference, reference_markdown,
     },
     model::{Empty, FirstRun, Policy, When},
     target::{
@@ -265,6 +265,70 @@ fn a_scim_server_is_signed_in_to_with_a_token_or_as_a_client() {
 }
 
 #[test]
+fn a_bitbucket_and_a_crowd_are_signed_in_to_with_a_password_or_as_a_client() {
+    let folder = Folder::new();
+    let lines = "token_url = \"https://sso.example.org/token\"\nclient_id = \"us\"\nclient_secret_file = \"client.secret\"\n\
+                 client_auth = \"form\"\naudience = \"https://git.example.org\"\nresource = \"urn:git\"\n\
+                 [target.token_parameters]\ntenant = \"acme\"";
+    let password = "user = \"us\"\npassword_file = \"client.secret\"";
+    for kind in ["bitbucket", "crowd", "scim"] {
+        let written = |lines: &str| scim(lines).replacen("kind = \"scim\"", &format!("kind = \"{kind}\""), 1);
+        let config = folder.load(&written(lines)).unwrap_or_else(|errors| panic!("{kind}: {errors}"));
+        let TargetAuth::Client { client_auth, parameters, .. } = &config.targets[0].auth else { panic!("{kind}") };
+        assert_eq!(*client_auth, ClientAuth::Form);
+        let wanted = [("audience", "https://git.example.org"), ("resource", "urn:git"), ("tenant", "acme")];
+        let wanted = wanted.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(*parameters, wanted);
+        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let config = folder.load(&written(password)).unwrap_or_else(|errors| panic!("{kind}: {errors}"));
+        usersync::target::build(&config.targets[0]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        for (name, told) in [("scope", "`scope` has a key of its own"), ("grant_type", "always client_credentials")] {
+            let errors = folder.errors(&written(&lines.replace("tenant", name)));
+            assert!(errors.contains(told), "{errors}");
+        }
+        let errors = folder.errors(&written(&format!("{password}\nclient_auth = \"form\"")));
+        assert!(errors.contains("client_auth: there is no token_url that it could be used at"), "{errors}");
+    }
+    let errors = folder.errors(&with_target("client_auth = \"form\""));
+    assert!(errors.contains("this is for kind bitbucket and crowd and scim, and the target is a jira"), "{errors}");
+}
+
+#[test]
+fn the_way_to_a_server_can_want_a_certificate_and_a_proxys_user() {
+    let folder = Folder::new();
+    let pairs = ["one", "other"].map(|name| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        folder.write(&format!("{name}.pem"), &made.cert.pem());
+        folder.write(&format!("{name}.key"), &made.signing_key.serialize_pem());
+        (folder.path(&format!("{name}.pem")), folder.path(&format!("{name}.key")))
+    });
+    let lines = "client_cert_file = \"one.pem\"\nclient_key_file = \"one.key\"\nproxy = \"http://proxy.example.org:3128\"\n\
+                 proxy_user = \"me\"\nproxy_password_env = \"PROXY\"";
+    let text = format!("{}{lines}\n", with_target(lines));
+    let config = folder.load_with(&text, &Env::of([("PROXY", "hush")])).unwrap_or_else(|errors| panic!("{errors}"));
+    for reach in [&config.targets[0].reach, &config.connectors[0].reach] {
+        let certificate = reach.client_certificate.as_ref().expect("a certificate");
+        assert_eq!((&certificate.cert_file, &certificate.key_file), (&pairs[0].0, &pairs[0].1));
+        let user = reach.proxy_user.as_ref().expect("a user");
+        assert_eq!((user.user.as_str(), user.password.read().unwrap().expose_secret()), ("me", "hush"));
+        assert!(!format!("{reach:?}").contains("hush"));
+    }
+    let mixed = with_target("client_cert_file = \"one.pem\"\nclient_key_file = \"other.key\"");
+    let errors = folder.errors(&mixed);
+    assert!(errors.contains("usersync.toml:5:19: target jira-prod: client_key_file: "), "{errors}");
+    assert!(
+        errors.contains("other.key does not hold the key of the certificate in client_cert_file one.pem"),
+        "{errors}"
+    );
+    fs::set_permissions(&pairs[0].1, fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = folder.warnings(&with_target("client_cert_file = \"one.pem\"\nclient_key_file = \"one.key\""));
+    assert!(
+        warnings.iter().any(|warning| warning.contains("others on this machine can read the private key")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn a_schedule_can_be_off() {
     let config = Folder::new().load(&with_connector("schedule = \"off\"")).unwrap();
     assert_eq!(config.connectors[0].schedule, None);
@@ -356,6 +420,10 @@ fn example_keys() -> BTreeMap<(String, String), String> {
         {
             let value = value.split(" #").next().unwrap_or_default().trim();
             // What is called by the administrator's own names stands for all such.
+            if section == "[target.token_parameters]" {
+                keys.insert((section.clone(), "NAME".to_owned()), value.to_owned());
+                continue;
+            }
             if section.contains(".policy.targets.") {
                 let section = "[connector.policy.targets.TARGET.attributes]".to_owned();
                 keys.insert((section, "ATTRIBUTE".to_owned()), value.to_owned());
@@ -403,6 +471,7 @@ fn the_parser_reads_every_key_of_the_list() {
             "[store]",
             "[log]",
             "[[target]]",
+            "[target.token_parameters]",
             "[target.habits]",
             "[[connector]]",
             "[connector.policy]",
@@ -410,9 +479,13 @@ fn the_parser_reads_every_key_of_the_list() {
             "[connector.policy.targets.TARGET.attributes]",
         ];
         for section in sections {
-            if matches!(section, "[server.tls]" | "[target.habits]" | "[connector.policy.targets.TARGET.attributes]")
-                && row.section != section
-            {
+            let optional = [
+                "[server.tls]",
+                "[target.token_parameters]",
+                "[target.habits]",
+                "[connector.policy.targets.TARGET.attributes]",
+            ];
+            if optional.contains(&section) && row.section != section {
                 continue;
             }
             lines.push(section.to_owned());
@@ -520,7 +593,8 @@ usersync.toml:12:12: connector acme: targets: there is no target `jira-prd`
 #[test]
 fn a_key_of_one_kind_is_taken_for_that_kind_only() {
     let folder = Folder::new();
-    let bitbucket = SMALL.replace("kind = \"jira\"", "kind = \"bitbucket\"\ndefault_group = false");
+    let bitbucket = SMALL.replace("kind = \"jira\"", "kind = \"bitbucket\"\ndefault_group = false\nuser = \"me\"");
+    let bitbucket = bitbucket.replace("token_file", "password_file");
     let config = folder.load(&bitbucket).unwrap();
     assert_eq!((config.targets[0].kind.name, config.targets[0].default_group), ("bitbucket", false));
     let jira = SMALL.replace("kind = \"jira\"", "kind = \"jira\"\ndefault_group = false");
@@ -666,6 +740,45 @@ fn each_mistake_has_its_place_and_its_words() {
             "usersync.toml:1:1: target jira-prod: a way to sign in is missing",
         ),
         (
+            small("kind = \"jira\"", "kind = \"bitbucket\""),
+            "usersync.toml:5:14: target jira-prod: token_file: a target of kind bitbucket takes no token: Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)\n    token_file = \"jira.token\"\n                 ^^^^^^^^^^^^\n    add an administrator's login as user, and password_file; or token_url, client_id and client_secret_file",
+        ),
+        // the way there
+        (
+            with_target("proxy = \"http://proxy.example.org:3128\"\nproxy_user = \"me\""),
+            "usersync.toml:5:14: target jira-prod: proxy_user: there is no password",
+        ),
+        (
+            with_connector("proxy = \"http://proxy.example.org:3128\"\nproxy_password_file = \"client.secret\""),
+            "usersync.toml:14:23: connector acme: proxy_password_file: there is no user that it belongs to",
+        ),
+        (
+            with_target("proxy_user = \"me\"\nproxy_password_file = \"client.secret\""),
+            "usersync.toml:4:14: target jira-prod: proxy_user: there is no proxy that it is for",
+        ),
+        (
+            with_target("proxy = \"http://me:hush@proxy.example.org:3128\""),
+            "usersync.toml:4:9: target jira-prod: proxy: this URL holds a user name or password",
+        ),
+        (
+            with_target(
+                "proxy = \"http://proxy.example.org:3128\"\nproxy_user = \"me:hush\"\nproxy_password_file = \"client.secret\"",
+            ),
+            "usersync.toml:5:14: target jira-prod: proxy_user: a proxy's user has no colon",
+        ),
+        (
+            with_connector("client_cert_file = \"client.secret\""),
+            "usersync.toml:13:20: connector acme: client_cert_file: there is no client_key_file",
+        ),
+        (
+            with_target("client_cert_file = \"client.secret\"\nclient_key_file = \"none.key\""),
+            "usersync.toml:5:19: target jira-prod: client_key_file: file none.key cannot be read",
+        ),
+        (
+            with_target("client_cert_file = \"client.secret\"\nclient_key_file = \"client.secret\""),
+            "usersync.toml:4:20: target jira-prod: client_cert_file: client_cert_file client.secret holds no PEM certificate",
+        ),
+        (
             small("client_secret_file = \"client.secret\"\n", ""),
             "usersync.toml:7:1: connector acme: the client's secret is missing",
         ),
@@ -805,7 +918,7 @@ fn a_scim_servers_habits_are_read_and_what_is_wrong_in_them_is_told() {
     assert_eq!(Folder::new().load(&with("")).unwrap().targets[0].habits, Habits::default());
     for (habits, told) in [
         ("habits = { pach = true }", "usersync.toml:6:12: target jira-prod: habits.pach: `pach` is not known here"),
-        ("habits = { names = \"both\" }", "habits.names: `both` is not known here"),
+        ("habits = { names = \"all\" }", "habits.names: `all` is not known here"),
         ("habits = 1", "habits: this is a whole number, where a table is wanted"),
     ] {
         let errors = Folder::new().errors(&with(habits));

@@ -79,7 +79,7 @@ async fn an_account_lives_its_life_on_every_version() {
         let info = jira.probe().await.expect("a good target");
         assert_eq!(info.product, format!("Jira Data Center {version}"));
         assert_eq!(info.signed_in_as, "admin");
-        assert_eq!(info.identity.0, server.server_id());
+        assert_eq!(info.identity.id, server.server_id());
         assert_eq!(info.capabilities.list_all, !version.starts_with("10.0"), "{version}");
 
         let Applied::Account(made) = apply(&jira, create("ada")).await.expect("made") else { panic!("an account") };

@@ -12,6 +12,8 @@ mod events;
 mod held;
 #[path = "store_support/links.rs"]
 mod links;
+#[path = "store_support/names.rs"]
+mod names;
 #[path = "store_support/reference.rs"]
 mod reference;
 #[path = "store_support/rest.rs"]
@@ -39,6 +41,10 @@ macro_rules! conformance {
 macro_rules! every_expectation {
     ($name:ident, $open:path) => {
         conformance! { $name, $open,
+            names: {
+                a_renamed_connector_keeps_what_it_has, a_new_name_that_has_links_is_refused,
+                a_renamed_target_keeps_what_it_has, a_removed_connector_frees_its_accounts,
+            }
             events: {
                 an_event_is_stored_with_its_tasks,
                 an_event_that_came_before_is_a_duplicate_and_raises_nothing,
@@ -103,6 +109,7 @@ macro_rules! every_expectation {
             links: {
                 a_dropped_link_leaves_a_change_and_comes_back_with_its_account,
                 a_link_comes_back_as_it_was_written,
+                what_was_read_of_members_is_kept_until_it_is_old_or_the_server_another,
                 links_are_listed_and_found,
                 a_link_may_go_to_another_account,
                 an_order_about_a_link_is_given_to_whoever_works_the_user,
@@ -119,6 +126,7 @@ macro_rules! every_expectation {
                 a_run_is_written_down,
                 a_pair_begins_as_new_and_keeps_its_state,
                 identities_are_pinned_until_a_person_confirms,
+                a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,
                 another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
                 a_pause_stays,
                 a_run_stays_asked_for_until_it_begins,

@@ -39,24 +39,29 @@ impl Kind {
         }
     }
 
-    fn token(self) -> Credentials {
-        let token = match self {
-            Self::Bitbucket => BitbucketOptions::default().token,
-            Self::Scim => ScimOptions::default().token,
-        };
-        Credentials::Token(Arc::new(move || Ok(token.clone().into())))
+    fn credentials(self) -> Credentials {
+        match self {
+            Self::Bitbucket => {
+                let (user, password) = BitbucketOptions::default().admin;
+                Credentials::Basic { user, password: Arc::new(move || Ok(password.clone().into())) }
+            }
+            Self::Scim => {
+                let token = ScimOptions::default().token;
+                Credentials::Token(Arc::new(move || Ok(token.clone().into())))
+            }
+        }
     }
 
     fn client(self, url: &str) -> Arc<dyn Target> {
         let url = url.parse().expect("a URL");
         match self {
             Self::Bitbucket => {
-                let mut settings = BitbucketSettings::new(url, self.token());
+                let mut settings = BitbucketSettings::new(url, self.credentials());
                 settings.http.parallel = PARALLEL;
                 Arc::new(BitbucketTarget::new(settings).expect("a client"))
             }
             Self::Scim => {
-                let mut settings = ScimSettings::new(url, self.token());
+                let mut settings = ScimSettings::new(url, self.credentials());
                 settings.http.parallel = PARALLEL;
                 Arc::new(ScimTarget::new(settings).expect("a client"))
             }
@@ -162,10 +167,11 @@ impl Place {
     async fn bare(&self) {
         let client = reqwest::Client::new();
         let base = self.url.trim_end_matches('/');
+        let (user, password) = BitbucketOptions::default().admin;
         let call = |account: &Account| match self.kind {
             Kind::Bitbucket => client
                 .post(format!("{base}/rest/api/1.0/admin/groups/add-users"))
-                .bearer_auth(BitbucketOptions::default().token)
+                .basic_auth(&user, Some(&password))
                 .json(&json!({ "group": GROUP, "users": [account.name] })),
             Kind::Scim => client
                 .patch(format!("{base}/Groups/{}", self.group.id))

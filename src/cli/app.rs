@@ -156,7 +156,8 @@ pub(super) fn known_target(config: &Config, name: &TargetName) -> Result<(), Fai
     known("target", &names, name.as_str())
 }
 
-fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failure> {
+/// An error where `name` is none of these.
+pub(super) fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failure> {
     if names.contains(&name) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
+use url::Url;
 
 use super::exit::Failure;
 use crate::{
@@ -40,6 +41,31 @@ fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     found.map_err(|error| error.to_string())
 }
 
+/// The address of an HTTP server, with its scheme.
+pub(super) fn server_url(text: &str) -> Result<Url, String> {
+    // `sso.example.org:8443` would parse, as a scheme and a path.
+    if !text.contains("://") {
+        return Err(format!("write it as https://{}", text.trim_start_matches('/')));
+    }
+    let url = Url::parse(text).map_err(|error| format!("{error}; write it as https://sso.example.org"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{} does not work here; write it with https:// (or http://) in front", url.scheme()));
+    }
+    Ok(url)
+}
+
+/// usersync's own address; what follows of it is added by who needs it.
+pub(super) fn own_address(text: &str) -> Result<Url, String> {
+    let url = server_url(text)?;
+    if let Some((before, _)) = text.split_once("/hooks") {
+        return Err(format!("write it as {before}: /hooks/CONNECTOR is added"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("end it before the ? or the #".to_owned());
+    }
+    Ok(url)
+}
+
 /// A subject as people write it: `user:ID`, `group:ID`, or the login of a linked account.
 pub(super) async fn subject(store: &dyn Store, text: Option<&str>) -> Result<Option<Subject>, Failure> {
     let Some(text) = text else { return Ok(None) };
@@ -63,6 +89,26 @@ pub(super) async fn subject(store: &dyn Store, text: Option<&str>) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_answered_with_one() {
+        for text in ["sso.example.org", "sso.example.org:8443", "localhost:8080/auth", "//sso.example.org"] {
+            let wanted = format!("write it as https://{}", text.trim_start_matches('/'));
+            assert_eq!(server_url(text), Err(wanted));
+        }
+        assert!(server_url("ftp://sso.example.org").unwrap_err().contains("https://"));
+        let hash = "https://sso.example.org/auth/admin/master/console/#/acme";
+        assert_eq!(server_url(hash).unwrap().as_str(), hash, "as it stands in a browser");
+    }
+
+    #[test]
+    fn usersyncs_address_has_one_form() {
+        assert_eq!(own_address("https://usersync.example.org").unwrap().as_str(), "https://usersync.example.org/");
+        let wanted = "write it as https://example.org/usersync: /hooks/CONNECTOR is added";
+        assert_eq!(own_address("https://example.org/usersync/hooks/acme").unwrap_err(), wanted);
+        assert!(own_address("https://usersync.example.org?a=b").is_err());
+        assert_eq!(own_address("usersync.example.org").unwrap_err(), "write it as https://usersync.example.org");
+    }
 
     #[test]
     fn times_are_read_in_the_readers_zone() {

@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    table::column,
 };
 use crate::store::Store;
 
@@ -52,7 +53,8 @@ impl AuditArgs {
                 record.what.clone(),
             ]
         });
-        out.table(&["id", "at", "", "who", "what"], &[0], rows.collect());
+        let columns = [column("id").right(), column("at"), column("").spared(), column("who"), column("what")];
+        out.table(&columns, rows.collect());
         if let (true, Some(last)) = (self.limit > 0 && records.len() == self.limit, records.last()) {
             out.say(format!("Older ones: --before {}", last.id));
         }

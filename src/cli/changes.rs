@@ -5,10 +5,12 @@ use clap::Args;
 use super::{
     Context, app,
     args::{self, When},
+    causes::Causes,
     exit::{Exit, Outcome},
+    table::column,
 };
 use crate::{
-    model::{Cause, Change, ChangeOutcome, ConnectorName, Operation, RunId, TargetName},
+    model::{Change, ChangeOutcome, ConnectorName, Operation, RunId, TargetName},
     store::{ChangeFilter, Store},
 };
 
@@ -81,6 +83,7 @@ impl ChangesArgs {
             return Ok(Exit::Done);
         }
         let more = (filter.limit > 0 && changes.len() == filter.limit).then(|| changes.last().map(|last| last.id));
+        let causes = Causes::read(opened.store.as_ref(), changes.iter().map(|change| &change.cause)).await?;
         let rows = changes.iter().map(|change| {
             let after = change.caused_at.map(|at| super::words::took(change.at.duration_since(at)));
             vec![
@@ -91,11 +94,20 @@ impl ChangesArgs {
                 sentence(change),
                 outcome(&change.outcome),
                 after.unwrap_or_default(),
-                because(&change.cause),
+                causes.because(&change.cause),
             ]
         });
-        let heads = ["id", "at", "", "where", "what", "outcome", "after", "because"];
-        out.table(&heads, &[0, 6], rows.collect());
+        let columns = [
+            column("id").right(),
+            column("at"),
+            column("").spared(),
+            column("where"),
+            column("what"),
+            column("outcome"),
+            column("after").right().spared(),
+            column("because"),
+        ];
+        out.table(&columns, rows.collect());
         if let Some(Some(last)) = more {
             out.say(format!("Older ones: --before {last}"));
         }
@@ -122,14 +134,5 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
         ChangeOutcome::FoundDone => "done; no answer came, found by looking".to_owned(),
         ChangeOutcome::FoundNotDone => "not done; no answer came, found by looking".to_owned(),
         ChangeOutcome::NotSeen => "not known; no answer came, and the target does not show it".to_owned(),
-    }
-}
-
-/// Why, in words.
-pub(super) fn because(cause: &Cause) -> String {
-    match cause {
-        Cause::Event { id } => format!("event {id}"),
-        Cause::Run { id } => format!("run {id}"),
-        Cause::Other { what } => what.clone(),
     }
 }

@@ -14,6 +14,7 @@ use super::{
     exit::{Exit, Outcome},
     out::{Out, State},
     refusals,
+    table::column,
     words::{ago, count},
 };
 use crate::{
@@ -129,7 +130,7 @@ fn tell(out: &Out, parts: &[Part], wrote: bool) -> Exit {
                 continue;
             }
             let head = [out.strong(&part.name), part.address.clone(), part.what.clone()];
-            out.line(head.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("    "));
+            out.prose(4, head.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("    "));
             for note in notes {
                 out.lines(out.noted(State::from(note.state), &note.about, &note.text));
             }
@@ -168,14 +169,14 @@ fn tell_capabilities(out: &Out, parts: &[Part]) {
     let able = parts.iter().filter(may).filter_map(|part| Some((part, part.capabilities.as_ref()?.rows())));
     let able: Vec<_> = able.collect();
     let Some((_, first)) = able.first() else { return };
-    let mut heads = vec!["what it can do"];
-    heads.extend(able.iter().map(|(part, _)| part.name.as_str()));
+    let mut columns = vec![column("what it can do")];
+    columns.extend(able.iter().map(|(part, _)| column(&part.name)));
     let row = |(nth, (what, _)): (usize, &(&'static str, String))| {
         let cells = able.iter().map(|(_, rows)| rows[nth].1.clone());
         std::iter::once((*what).to_owned()).chain(cells).collect()
     };
     let rows = first.iter().enumerate().map(row).collect();
-    out.table(&heads, &[], rows);
+    out.table(&columns, rows);
 }
 
 fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
@@ -365,7 +366,9 @@ fn one_server_twice(probed: Vec<(Part, Option<TargetIdentity>)>) -> Vec<Part> {
     let known: Vec<(String, TargetIdentity)> =
         probed.iter().filter_map(|(part, identity)| Some((part.name.clone(), identity.clone()?))).collect();
     let told = |(mut part, identity): (Part, Option<TargetIdentity>)| {
-        let twin = known.iter().find(|(name, other)| *name != part.name && Some(other) == identity.as_ref());
+        let twin = known
+            .iter()
+            .find(|(name, other)| *name != part.name && identity.as_ref().is_some_and(|own| own.is_same(other)));
         if let Some((other, _)) = twin {
             let text = format!("the same server as target {other}; define it once and name it in both connectors");
             part.notes.push(note(NoteState::No, "identity", text));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Context,
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, Outcome},
     words::count,
 };
 use crate::config::{EXAMPLE, find, reference, reference_markdown};
@@ -51,8 +51,7 @@ impl ConfigArgs {
                 out.lines(EXAMPLE.trim_end().lines());
             }
             Command::Path => {
-                let path = find(context.told.as_deref(), &context.env)
-                    .map_err(|errors| Failure::drawn(errors.render(context.drawing())))?;
+                let path = find(context.told.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
                 if out.json {
                     out.document(&json!({ "path": path, "exists": path.exists() }));
                 } else {

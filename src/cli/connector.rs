@@ -1,4 +1,4 @@
-//! `usersync connector`: pause, resume, confirm.
+//! `usersync connector`: pause, resume, confirm, retry, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,18 +6,25 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    renames, retry,
+    table::column,
     words::ago,
 };
-use crate::{model::ConnectorName, store::Store};
+use crate::{
+    model::{About, ConnectorName, Declared},
+    store::Store,
+};
 
-/// Show connectors, pause them, confirm another realm
+/// Show connectors, pause them, confirm another realm, contact one at once, rename and remove them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync connector list
   usersync connector pause acme      events are stored, nothing is written
   usersync connector resume acme
-  usersync connector confirm acme    yes, this is another realm now")]
+  usersync connector confirm acme    yes, this is another realm now
+  usersync connector retry acme      contact its Keycloak at once, with the same secret
+  usersync connector rename acme corp")]
 pub(super) struct ConnectorArgs {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +53,33 @@ enum Command {
         /// Which
         name: ConnectorName,
     },
+    /// Contact a connector's Keycloak at once, and send a client secret again that it refused
+    ///
+    /// A refused secret is sent again by itself after 1, 5 and 15 minutes, then every hour. Work goes on as soon as
+    /// Keycloak answers.
+    #[command(after_help = "Example:\n  usersync connector retry acme")]
+    Retry {
+        /// Which
+        name: ConnectorName,
+    },
+    /// Give it another name; its links, managed groups and history stay with it
+    ///
+    /// Stop the server, give this command, write the new name into the configuration, start the server.
+    #[command(after_help = "Example:\n  usersync connector rename acme acme-2")]
+    Rename {
+        /// Its name until now
+        name: ConnectorName,
+        /// Its name from now on
+        to: String,
+    },
+    /// Take it out for good: accounts and groups stay as they are, and others may adopt them
+    ///
+    /// Stop the server, take it out of the configuration, give this command, start the server.
+    #[command(after_help = "Example:\n  usersync connector remove acme")]
+    Remove {
+        /// Which
+        name: ConnectorName,
+    },
 }
 
 impl ConnectorArgs {
@@ -55,6 +89,12 @@ impl ConnectorArgs {
             Command::Pause { name } => pause(context, name, true).await,
             Command::Resume { name } => pause(context, name, false).await,
             Command::Confirm { name } => confirm(context, name).await,
+            Command::Rename { name, to } => renames::rename(context, Declared::Connector(name), &to).await,
+            Command::Remove { name } => renames::remove(context, Declared::Connector(name)).await,
+            Command::Retry { name } => {
+                app::known_connector(&context.config()?, &name)?;
+                retry::contact(context, About::source(&name)).await
+            }
         }
     }
 }
@@ -95,7 +135,16 @@ async fn list(context: &Context) -> Outcome {
     } else if rows.is_empty() {
         out.say("0 connectors: the configuration has none. See: usersync config example");
     } else {
-        out.table(&["connector", "state", "address", "realm", "targets", "last event", "next run"], &[], rows);
+        let columns = [
+            column("connector"),
+            column("state"),
+            column("address"),
+            column("realm").spared(),
+            column("targets"),
+            column("last event"),
+            column("next run"),
+        ];
+        out.table(&columns, rows);
     }
     Ok(Exit::Done)
 }

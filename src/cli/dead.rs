@@ -151,7 +151,7 @@ async fn list(context: &Context, filter: TaskFilter) -> Outcome {
     } else if dead.is_empty() {
         out.say("0 dead letters: nothing has used up its attempts.");
     } else {
-        tasks::table(out, &dead);
+        tasks::table(out, opened.store.as_ref(), &dead).await?;
         out.say("Put them back to work: usersync dead replay SUBJECT, or --reason TEXT, or --all");
     }
     Ok(Exit::Done)

@@ -1,17 +1,21 @@
 //! `usersync demo`: the whole product on built-in imitations of Keycloak and Jira, and a short story.
 
+mod folder;
+
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, Parser};
+use futures::FutureExt;
 
+use self::folder::Folder;
 use super::{
-    Context,
+    Cli, Context,
     exit::{Exit, Failure, Outcome},
     stop,
     words::count,
 };
 use crate::{
-    model::RunTrigger,
+    model::{FirstRun, Policy, RunTrigger},
     sandbox::{
         Fault,
         agree::{agree, compare},
@@ -25,6 +29,8 @@ use crate::{
 
 /// The longest that one step may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What a line is given to be read.
+const READ: Duration = Duration::from_millis(1_200);
 
 /// Play the whole product on built-in imitations of Keycloak and Jira
 #[derive(Debug, Args)]
@@ -33,14 +39,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 Play the whole product on built-in imitations of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and \
 leaves nothing behind.
 
-People join, change name and login, change groups, leave; one change is made while the listener is switched off, and the \
-full run finds it; one call fails and is replayed. Each step is shown with its time from the change in Keycloak to the \
-change in Jira. In the end both sides are compared from their bare state.",
+The first run is planned and approved. People join, change name and login, change groups, leave; one change is made while the \
+listener is switched off, and the full run finds it; one call fails and is replayed. Each step is shown with its time from \
+the change in Keycloak to the change in Jira. In the end both sides are compared from their bare state.
+
+With --keep all of it runs on until Ctrl-C or SIGTERM, with a configuration with which every command can be tried.",
     after_help = "\
 Examples:
   usersync demo
   usersync demo --all       fills every kind of target, not just Jira
-  usersync demo --keep      leaves it running, and says where"
+  usersync demo --keep      leaves it running, and says where
+  usersync demo --fast      without pauses for reading"
 )]
 pub(super) struct DemoArgs {
     /// Fill one target of every kind beside the Jira
@@ -49,24 +58,25 @@ pub(super) struct DemoArgs {
     /// Leave everything running after the story, and say where
     #[arg(long)]
     keep: bool,
+    /// Do not pause after each line
+    #[arg(long)]
+    fast: bool,
 }
 
 impl DemoArgs {
     pub async fn run(self, context: &Context) -> Outcome {
-        let out = &context.out;
         context.refuse_json("demo", "the demo is a story")?;
+        let ended = stop::on_signal(&context.out);
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
         let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
-        let demo = Demo::start(neighbours).await.map_err(failed)?;
-        demo.play(&mut |line| out.line(line)).await.map_err(failed)?;
-        if self.keep {
-            for (name, address) in demo.addresses() {
-                out.line(format!("{name:<10} {address}"));
-            }
-            out.line("Keycloak's administrator is admin / admin, Jira's token is sandbox-token. Ctrl-C ends it.");
-            stop::on_ctrl_c(out).cancelled().await;
+        let pause = if self.fast { Duration::ZERO } else { READ };
+        let demo = Demo::start(neighbours, pause).await.map_err(failed)?;
+        let told = ended.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
+        if self.keep && matches!(told, Some(Ok(()))) {
+            ended.cancelled().await;
         }
         demo.stop().await;
+        told.unwrap_or(Ok(())).map_err(failed)?;
         Ok(Exit::Done)
     }
 }
@@ -86,6 +96,17 @@ enum DemoError {
     /// What should have happened did not.
     #[error("{0}: not in Jira after 20 s")]
     Late(&'static str),
+    /// The configuration of the demo could not be written.
+    #[error("its configuration cannot be written: {0}")]
+    Folder(#[from] std::io::Error),
+    /// A command that is shown did not do what it should.
+    #[error("{command}: {why}")]
+    Command {
+        /// Its words.
+        command: String,
+        /// What went wrong.
+        why: String,
+    },
     /// Source and target differ at the end.
     #[error("source and target differ: {0}")]
     Differ(String),
@@ -97,39 +118,115 @@ impl From<Refused> for DemoError {
     }
 }
 
-/// The stage: imitations, and usersync at work between them.
+/// The stage: imitations, usersync at work between them, and a configuration of all of it.
 struct Demo {
     grounds: Grounds,
     house: House,
     neighbours: Vec<Imitation>,
+    folder: Folder,
+    pause: Duration,
 }
 
 impl Demo {
-    /// Starts everything.
-    async fn start(neighbours: Vec<Imitation>) -> Result<Self, DemoError> {
+    /// Starts everything; the first run is not approved yet.
+    async fn start(neighbours: Vec<Imitation>, pause: Duration) -> Result<Self, DemoError> {
+        let folder = Folder::make()?;
         let filled = neighbours.iter().map(Imitation::neighbour).collect::<Result<_, _>>()?;
-        let options = HouseOptions { neighbours: filled, ..HouseOptions::default() };
+        let options = HouseOptions {
+            neighbours: filled,
+            policy: Policy { first_run: FirstRun::Hold, ..Policy::default() },
+            store: Some(folder.store()),
+            ..HouseOptions::default()
+        };
         let grounds = Grounds::prepare(options).await?;
         let staff = (1..=40).map(|number| NewUser::named(format!("staff{number:02}")));
         grounds.realm.import_users(staff)?;
         let house = grounds.build().await?;
-        house.in_service().await?;
-        Ok(Self { grounds, house, neighbours })
+        folder.configure(&grounds, &house, &neighbours)?;
+        Ok(Self { grounds, house, neighbours, folder, pause })
     }
 
-    /// Where the three servers listen, for a person who wants to look around.
-    fn addresses(&self) -> Vec<(&'static str, String)> {
-        let mut all = vec![("Keycloak", self.grounds.keycloak.url()), ("Jira", self.grounds.jira.url())];
-        all.extend(self.neighbours.iter().map(|other| (other.product.name(), other.url.clone())));
-        all.push(("usersync", self.house.url()));
+    /// The story, and where everything is if it goes on.
+    async fn tell_all(&self, context: &Context, keep: bool) -> Result<(), DemoError> {
+        let out = &context.out;
+        self.first_run(context).await?;
+        out.line("");
+        // What hangs below a time stands below what was done.
+        self.play(&mut |line| out.prose(if line.starts_with(' ') { 11 } else { 2 }, line)).await?;
+        self.show(context, "usersync explain alicia").await?;
+        self.show(context, "usersync status").await?;
+        if keep {
+            for (name, address, credentials) in self.addresses() {
+                out.line(format!("{name:<10} {address:<30} {credentials}").trim_end());
+            }
+            out.line("Try every command:");
+            out.line(format!("  usersync --config {} status", self.folder.file().display()));
+            out.line("Ctrl-C ends it, and leaves nothing behind.");
+        }
+        Ok(())
+    }
+
+    /// Where the servers listen, and how one signs in.
+    fn addresses(&self) -> Vec<(&'static str, String, String)> {
+        let (keycloak, jira) = (&self.grounds.keycloak, &self.grounds.jira);
+        let mut all = vec![
+            ("Keycloak", keycloak.url(), "user admin, password admin".to_owned()),
+            ("Jira", jira.url(), format!("token {}", jira.token())),
+        ];
+        all.extend(self.neighbours.iter().map(|other| {
+            let credentials = other.product.credentials().into_iter().map(|(key, value)| format!("{key} {value}"));
+            (other.product.name(), other.url.clone(), credentials.collect::<Vec<_>>().join(", "))
+        }));
+        all.push(("usersync", self.house.url(), String::new()));
         all
+    }
+
+    /// Gives a command as an operator would, and shows what it says.
+    async fn show(&self, context: &Context, command: &str) -> Result<(), DemoError> {
+        let wrong = |why: String| DemoError::Command { command: command.to_owned(), why };
+        let cli = Cli::try_parse_from(command.split(' ')).map_err(|error| wrong(error.to_string()))?;
+        context.out.line("");
+        context.out.line(context.out.strong(&format!("$ {command}")));
+        let mut out = context.out.clone();
+        out.now = jiff::Timestamp::now();
+        let operator = Context {
+            told: Some(self.folder.file()),
+            by: Some("demo".to_owned()),
+            env: crate::config::Env::of::<String, String>([]),
+            out,
+        };
+        let ended = cli.command.run(&operator).boxed_local().await;
+        tokio::time::sleep(self.pause * 2).await;
+        match ended {
+            Ok(Exit::Usage | Exit::Unreachable) => Err(wrong("could not be carried out".to_owned())),
+            Ok(_) => Ok(()),
+            Err(failure) => Err(wrong(failure.text)),
+        }
+    }
+
+    /// Plans the first run, shows the plan, and approves it.
+    async fn first_run(&self, context: &Context) -> Result<(), DemoError> {
+        let waiting = 1 + self.neighbours.len();
+        let began = Instant::now();
+        while self.house.store.held_sets(true).await?.len() < waiting {
+            if began.elapsed() > PATIENCE {
+                return Err(DemoError::Late("the first plan"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        context.out.line("An imitated Keycloak with 40 users, an imitated Jira, and usersync between them.");
+        self.show(context, "usersync plan --target jira").await?;
+        self.show(context, "usersync held list").await?;
+        self.show(context, "usersync held approve --connector acme --note read").await?;
+        self.house.in_service().await?;
+        Ok(())
     }
 
     /// Plays the story; each line is told as it happens.
     async fn play(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.grounds.realm;
         tell(format!(
-            "The first run found {} users in the imitated Keycloak and made their accounts in the imitated Jira.",
+            "The first run made {} accounts in the imitated Jira. From now on each change in Keycloak is there at once:",
             self.grounds.jira.snapshot().accounts.len().saturating_sub(1)
         ));
         let engineering = realm.create_group(None, "engineering").await?;
@@ -182,6 +279,7 @@ impl Demo {
         realm.switch_webhook(false);
         realm.create_user(NewUser::named("bob").in_groups(&["/engineering"])).await?;
         tell("The listener is switched off, and bob joins: no event arrives.".to_owned());
+        tokio::time::sleep(self.pause).await;
         realm.switch_webhook(true);
         let began = Instant::now();
         let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
@@ -208,6 +306,7 @@ impl Demo {
         };
         let why = letter.error.map(|(_, text)| text).unwrap_or_default();
         tell(format!("Jira refuses to make carol's account, and it is kept as a dead letter: {why}"));
+        tokio::time::sleep(self.pause).await;
         self.grounds.jira.faults.remove(fault);
         let began = Instant::now();
         self.house.store.replay_dead(&dead, "demo", jiff::Timestamp::now()).await?;
@@ -268,12 +367,14 @@ impl Demo {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tell(format!("{:>6} ms  {what}", began.elapsed().as_millis()));
+        tokio::time::sleep(self.pause).await;
         Ok(())
     }
 
-    /// Stops everything. What is left to write is in the store, and the store goes with the demo.
+    /// Stops everything. What is left to write is in the store, and that goes with the demo's folder.
     async fn stop(self) {
         self.house.stop().await;
+        drop(self.folder);
     }
 }
 

@@ -5,8 +5,10 @@ use clap::{Args, Subcommand};
 use super::{
     Context, app,
     args::{self, When},
+    causes,
     exit::{Exit, Failure, Outcome},
     out::Out,
+    table::column,
     words::{count, some},
 };
 use crate::{
@@ -162,12 +164,24 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
             out.ago(event.received_at),
             event.connector.to_string(),
             event.kind.clone(),
+            causes::login(event).unwrap_or_default(),
             event.about.clone(),
             outcome(event),
             event.id.clone(),
         ]
     });
-    out.table(&["no", "received", "", "connector", "kind", "about", "outcome", "id"], &[0], rows.collect());
+    let columns = [
+        column("no").right(),
+        column("received"),
+        column("").spared(),
+        column("connector").spared(),
+        column("kind"),
+        column("login"),
+        column("about"),
+        column("outcome"),
+        column("id").spared(),
+    ];
+    out.table(&columns, rows.collect());
     if let (true, Some(last)) = (filter.limit > 0 && events.len() == filter.limit, events.last()) {
         out.say(format!("Older ones: --before {}", last.seq));
     }
@@ -235,6 +249,7 @@ async fn numbered(store: &dyn Store, text: &str) -> Result<Vec<EventRecord>, Fai
 fn whole(out: &Out, event: &EventRecord) {
     out.line(format!("{}    {}  {}", out.strong(&event.id), event.kind, event.about));
     let mut lines = vec![("connector", event.connector.to_string()), ("received", out.when(event.received_at))];
+    lines.extend(causes::login(event).map(|login| ("login", login)));
     lines.extend(event.occurred_at.map(|at| ("occurred", out.when(at))));
     if event.duplicates > 0 {
         lines.push(("came again", count(event.duplicates, "time", "times")));

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use crate::{
     config::ConfigErrors, engine::WorkError, keycloak::SourceError, model::ErrorClass, store::StoreError,
     target::TargetError,
@@ -20,6 +22,10 @@ pub enum Exit {
     Held = 3,
     /// Source or target could not be reached, or refused us.
     Unreachable = 4,
+    /// Stopped by SIGINT.
+    Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
 }
 
 /// For the end of `--help`.
@@ -29,7 +35,8 @@ Exit codes:
   1  finished with problems
   2  wrong usage or configuration
   3  held for approval
-  4  source or target not reachable, or it refuses usersync's credentials";
+  4  source or target not reachable, or it refuses usersync's credentials
+  130, 143  stopped before its end by SIGINT (Ctrl-C), SIGTERM";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -43,6 +50,7 @@ impl Exit {
         match class {
             ErrorClass::Transient
             | ErrorClass::Throttled
+            | ErrorClass::Maintenance
             | ErrorClass::Credentials
             | ErrorClass::Forbidden
             | ErrorClass::Permanent => Self::Unreachable,
@@ -66,9 +74,42 @@ impl Exit {
             Self::Problems => 2,
             Self::Unreachable => 3,
             Self::Usage => 4,
+            Self::Interrupted | Self::Terminated => 5,
         };
         if rank(other) > rank(self) { other } else { self }
     }
+}
+
+/// What a failure is called in JSON; stable, and listed in `docs/schemas/error.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Code {
+    /// Wrong arguments, or something that is not there.
+    Usage,
+    /// The configuration is wrong.
+    Configuration,
+    /// Something waits for approval.
+    ApprovalRequired,
+    /// The store cannot be written, or failed.
+    Store,
+    /// Keycloak does not answer.
+    SourceUnreachable,
+    /// Keycloak refuses usersync's credentials.
+    SourceCredentials,
+    /// Keycloak refuses what was asked for.
+    SourceRefused,
+    /// A target does not answer.
+    TargetUnreachable,
+    /// A target refuses usersync's credentials.
+    TargetCredentials,
+    /// A target refuses what was asked for.
+    TargetRefused,
+    /// A source or target cannot be used.
+    Unreachable,
+    /// Stopped by a signal.
+    Stopped,
+    /// Anything else that went wrong.
+    Failed,
 }
 
 /// Why a command could not go on: the thing, what happened, what to do.
@@ -76,6 +117,7 @@ impl Exit {
 #[error("{text}")]
 pub(super) struct Failure {
     pub exit: Exit,
+    pub code: Code,
     pub text: String,
     /// Whether the text is of several lines, with styles of its own.
     pub drawn: bool,
@@ -85,25 +127,43 @@ pub(super) struct Failure {
 pub(super) type Outcome = Result<Exit, Failure>;
 
 impl Failure {
+    /// With the code that says no more than the exit.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        let code = match exit {
+            Exit::Usage => Code::Usage,
+            Exit::Held => Code::ApprovalRequired,
+            Exit::Unreachable => Code::Unreachable,
+            Exit::Interrupted | Exit::Terminated => Code::Stopped,
+            Exit::Done | Exit::Problems => Code::Failed,
+        };
+        Self { exit, code, text: text.into(), drawn: false }
+    }
+
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, text: text.into(), drawn: false }
+        Self::new(Exit::Usage, text)
+    }
+
+    /// What is wrong with the arguments, with a hint and the usage in further lines.
+    pub fn wrong_arguments(text: &str) -> Self {
+        let text = text.trim_end();
+        Self { drawn: true, ..Self::usage(text.strip_prefix("error: ").unwrap_or(text)) }
     }
 
     /// What is wrong with the configuration, drawn over several lines.
     pub fn drawn(text: impl Into<String>) -> Self {
-        Self { drawn: true, ..Self::usage(text) }
+        Self { drawn: true, code: Code::Configuration, ..Self::usage(text) }
     }
 
     pub fn held(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Held, text: text.into(), drawn: false }
+        Self::new(Exit::Held, text)
     }
 
     pub fn problem(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Problems, text: text.into(), drawn: false }
+        Self::new(Exit::Problems, text)
     }
 
     pub fn unreachable(text: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, text: text.into(), drawn: false }
+        Self::new(Exit::Unreachable, text)
     }
 }
 
@@ -117,37 +177,53 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(text) => Self::usage(text),
-            error => Self::problem(error.to_string()),
+            StoreError::Refused(text) => Self::problem(text),
+            error => Self { code: Code::Store, ..Self::problem(error.to_string()) },
         }
+    }
+}
+
+const SOURCE: [Code; 3] = [Code::SourceUnreachable, Code::SourceCredentials, Code::SourceRefused];
+const TARGET: [Code; 3] = [Code::TargetUnreachable, Code::TargetCredentials, Code::TargetRefused];
+
+/// The code of an error of this class, of these: nothing answers, credentials are refused, the request is.
+fn code_of(class: ErrorClass, [unreachable, credentials, refused]: [Code; 3]) -> Code {
+    match class {
+        ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance => unreachable,
+        ErrorClass::Credentials => credentials,
+        ErrorClass::Forbidden | ErrorClass::Permanent => refused,
+        ErrorClass::Doubt | ErrorClass::Conflict | ErrorClass::Bug => Code::Failed,
     }
 }
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self { exit: Exit::of(error.class), text: error.text, drawn: false }
+        Self { code: code_of(error.class, SOURCE), ..Self::new(Exit::of(error.class), error.text) }
     }
 }
 
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
-        Self { exit: Exit::of(error.class()), text: error.text, drawn: false }
+        Self { code: code_of(error.class(), TARGET), ..Self::new(Exit::of(error.class()), error.text) }
     }
 }
 
 impl From<WorkError> for Failure {
     fn from(error: WorkError) -> Self {
-        let exit = match &error {
-            WorkError::Source(_) | WorkError::Target(_) | WorkError::Unanswered { .. } => Exit::of(error.class()),
-            WorkError::Identity { .. } => Exit::Held,
-            WorkError::Unknown(_) => Exit::Usage,
-            WorkError::Store(_)
-            | WorkError::Doubt(_)
-            | WorkError::Unsteady(_)
-            | WorkError::Stopped(_)
-            | WorkError::Unaccounted { .. }
-            | WorkError::Bug => Exit::Problems,
+        let (exit, code) = match &error {
+            WorkError::Source(_) => (Exit::of(error.class()), code_of(error.class(), SOURCE)),
+            WorkError::Target(_) | WorkError::Unanswered { .. } => {
+                (Exit::of(error.class()), code_of(error.class(), TARGET))
+            }
+            WorkError::Identity { .. } => (Exit::Held, Code::ApprovalRequired),
+            WorkError::Unknown(_) => (Exit::Usage, Code::Usage),
+            WorkError::Store(_) => (Exit::Problems, Code::Store),
+            WorkError::Stopped(_) => (Exit::Problems, Code::Stopped),
+            WorkError::Doubt(_) | WorkError::Unsteady(_) | WorkError::Unaccounted { .. } | WorkError::Bug => {
+                (Exit::Problems, Code::Failed)
+            }
         };
-        Self { exit, text: error.to_string(), drawn: false }
+        Self { code, ..Self::new(exit, error.to_string()) }
     }
 }
 

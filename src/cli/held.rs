@@ -4,15 +4,17 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Context, app,
+    Context,
+    app::{self, Opened},
     exit::{Exit, Failure, Outcome},
     out::Out,
     report,
+    table::column,
     words::{count, thin},
 };
 use crate::{
     engine::Report,
-    model::{HeldItem, HeldItemState, HeldKind, HeldSet},
+    model::{ConnectorName, HeldItem, HeldItemState, HeldKind, HeldSet, TargetName},
     store::{Decision, Store},
 };
 
@@ -37,6 +39,7 @@ Examples:
   usersync held show 41
   usersync held approve 41 --note 'the whole department moved'
   usersync held approve 41 --item 7 --item 9
+  usersync held approve --connector acme
   usersync held reject 41 --item 8
   usersync held withdraw 41 --item 8"
 )]
@@ -67,10 +70,14 @@ enum Command {
     #[command(after_help = "\
 Examples:
   usersync held approve 41
-  usersync held approve 41 --item 7 --item 9 --note 'left the company'")]
+  usersync held approve 41 --item 7 --item 9 --note 'left the company'
+  usersync held approve --connector acme         everything that waits, on all its targets")]
     Approve(DecideArgs),
     /// Leave it undone while it would do the same
-    #[command(after_help = "Example:\n  usersync held reject 41 --item 8 --note 'is on leave'")]
+    #[command(after_help = "\
+Examples:
+  usersync held reject 41 --item 8 --note 'is on leave'
+  usersync held reject --connector acme --target jira-prod")]
     Reject(DecideArgs),
     /// Withdraw rejections, so that the operations are planned again
     #[command(after_help = "Example:\n  usersync held withdraw 41 --item 8")]
@@ -86,10 +93,17 @@ Examples:
 #[derive(Debug, Args)]
 struct DecideArgs {
     /// The set's id
-    id: i64,
+    #[arg(conflicts_with = "connector")]
+    id: Option<i64>,
     /// Only this item; may be given several times
-    #[arg(long = "item", value_name = "N")]
+    #[arg(long = "item", value_name = "N", conflicts_with = "connector")]
     items: Vec<i64>,
+    /// Everything of this connector that waits; it is shown first
+    #[arg(long, value_name = "NAME")]
+    connector: Option<ConnectorName>,
+    /// With --connector: only what waits on this target
+    #[arg(long, value_name = "NAME", requires = "connector")]
+    target: Option<TargetName>,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -145,7 +159,15 @@ async fn list(context: &Context, all: bool) -> Outcome {
         let rows = sets.iter().map(|set| {
             vec![set.id.to_string(), set.pair.to_string(), why(set.kind), size(set), out.when(set.since), state(set)]
         });
-        out.table(&["id", "where", "why", "what", "since", "state"], &[0], rows.collect());
+        let columns = [
+            column("id").right(),
+            column("where"),
+            column("why"),
+            column("what"),
+            column("since").spared(),
+            column("state"),
+        ];
+        out.table(&columns, rows.collect());
         out.say("Show one: usersync held show ID   Decide: usersync held approve ID, usersync held reject ID");
         if sets.iter().any(|set| set.rejected_items > 0) {
             out.say("End a rejection: usersync held withdraw ID");
@@ -191,16 +213,30 @@ fn unknown(id: i64, error: crate::store::StoreError) -> Failure {
 }
 
 fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
-    out.line(format!("set {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
+    contents(out, set, items, limit);
+    if set.rejected_items > 0 {
+        out.say(format!("End the rejections: usersync held withdraw {0}   One item only: --item N", set.id));
+    }
+    if set.open {
+        out.say(format!(
+            "Do it: usersync held approve {0}   Leave it: usersync held reject {0}   One of them: --item N",
+            set.id
+        ));
+    }
+}
+
+/// A set and its items.
+fn contents(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
+    out.prose(4, format!("set {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
     if let Some(decision) = &set.decision {
-        out.line(format!("decided    {decision}"));
+        out.prose(4, format!("decided    {decision}"));
     }
     if let (HeldKind::FirstRun, Ok(report)) = (set.kind, serde_json::from_value::<Report>(set.summary.clone())) {
         report::head(out, &set.pair, &report);
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, &report, limit == 0);
         if let Some(why) = report::why_nothing(&report) {
-            out.line(why);
+            out.prose(4, why);
         }
     }
     let most = if limit == 0 { items.len() } else { limit };
@@ -222,19 +258,17 @@ fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
                 item.subject.to_string(),
             ]
         });
-        out.table(&["item", "what would be done", "state", "since", "subject"], &[0], rows.collect());
+        let columns = [
+            column("item").right(),
+            column("what would be done"),
+            column("state"),
+            column("since").spared(),
+            column("subject").spared(),
+        ];
+        out.table(&columns, rows.collect());
     }
     if items.len() > most {
-        out.say(format!("and {} more: --limit 0", thin(items.len() - most)));
-    }
-    if set.rejected_items > 0 {
-        out.say(format!("End the rejections: usersync held withdraw {0}   One item only: --item N", set.id));
-    }
-    if set.open {
-        out.say(format!(
-            "Do it: usersync held approve {0}   Leave it: usersync held reject {0}   One of them: --item N",
-            set.id
-        ));
+        out.say(format!("and {} more: usersync held show {} --limit 0", thin(items.len() - most), set.id));
     }
 }
 
@@ -270,8 +304,28 @@ async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
 
 async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
     let config = context.config()?;
+    if args.id.is_none() && args.connector.is_none() {
+        return Err(which_set());
+    }
+    if let Some(connector) = &args.connector {
+        app::pairs(&config, Some(connector), args.target.as_ref())?;
+    }
     let opened = app::intend(context, &config).await?;
-    let DecideArgs { id, items, note } = args;
+    let ended = match (args.id, &args.connector) {
+        (Some(id), _) => decide_set(context, &opened, id, args, approve).await,
+        (None, Some(connector)) => decide_all(context, &opened, connector, &args, approve).await,
+        (None, None) => Err(which_set()),
+    };
+    opened.store.close().await;
+    ended
+}
+
+fn which_set() -> Failure {
+    Failure::usage("Which set? Name its id (usersync held list), or --connector NAME.")
+}
+
+/// Decides one set, or items of it.
+async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArgs, approve: bool) -> Outcome {
     let (set, known) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
     if !set.open {
         let decision = set.decision.unwrap_or_else(|| "nothing waits in it any more".to_owned());
@@ -279,38 +333,95 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
             "{id}: this set is closed: {decision}. Those that wait: usersync held list"
         )));
     }
-    known_items(id, &items, &known)?;
-    let decision = Decision { set: id, items, approve, by: context.by(), note };
+    known_items(id, &args.items, &known)?;
+    let decision = Decision { set: id, items: args.items, approve, by: context.by(), note: args.note };
     let decided = opened.store.decide(&decision, context.out.now).await?;
-    opened.store.close().await;
     let out = &context.out;
     if out.json {
         out.document(&json!({ "set": id, "approved": approve, "decided": decided, "server": opened.server }));
         return Ok(Exit::Done);
     }
-    let word = if approve { "Approved" } else { "Rejected" };
-    if set.kind == HeldKind::FirstRun {
-        out.say(format!("{word}: the first run of {}, {}.", set.pair, size(&set)));
-    } else if decided == 0 {
+    if decided == 0 {
         out.say("0 items were open: nothing was decided.");
         return Ok(Exit::Problems);
-    } else {
-        out.say(format!(
-            "{word}: {} of set {id} ({}, {}).",
-            count(decided, "operation", "operations"),
-            set.pair,
-            why(set.kind)
-        ));
     }
-    match (approve, &opened.server) {
-        (false, _) if set.kind == HeldKind::FirstRun => {
-            out.say("The connector stays out of service on this target. To plan anew: usersync sync");
-        }
+    say_decided(out, &set, decided, approve);
+    match (approve, set.kind) {
+        (true, _) => say_who_does_it(out, opened),
+        (false, HeldKind::FirstRun) => say_out_of_service(out),
         (false, _) => out.say(format!(
             "A rejection stands while the operation would do the same. To end it: usersync held withdraw {id}"
         )),
-        (true, Some(pid)) => out.say(format!("The running server (pid {pid}) does it now, from a fresh look.")),
-        (true, None) => out.say("No server runs: it is done, from a fresh look, by: usersync sync"),
     }
     Ok(Exit::Done)
+}
+
+/// Decides everything of a connector that waits, after it was shown.
+async fn decide_all(
+    context: &Context,
+    opened: &Opened,
+    connector: &ConnectorName,
+    args: &DecideArgs,
+    approve: bool,
+) -> Outcome {
+    let out = &context.out;
+    let mut sets = opened.store.held_sets(true).await?;
+    sets.retain(|set| {
+        set.pair.connector == *connector && args.target.as_ref().is_none_or(|target| *target == set.pair.target)
+    });
+    // In the order in which they began to wait.
+    sets.sort_by_key(|set| set.id);
+    let mut shown = Vec::with_capacity(sets.len());
+    for set in &sets {
+        let (set, items) = opened.store.held_set(set.id).await?;
+        if !out.json {
+            contents(out, &set, &items, SHOWN);
+        }
+        shown.push(set);
+    }
+    let mut decided = Vec::with_capacity(shown.len());
+    for set in &shown {
+        let (by, note) = (context.by(), args.note.clone());
+        let decision = Decision { set: set.id, items: Vec::new(), approve, by, note };
+        let items = opened.store.decide(&decision, out.now).await?;
+        if items > 0 && !out.json {
+            say_decided(out, set, items, approve);
+        }
+        decided.push(json!({ "set": set.id, "target": set.pair.target, "decided": items }));
+    }
+    if out.json {
+        out.document(&json!({
+            "connector": connector, "approved": approve, "sets": decided, "server": opened.server,
+        }));
+    } else if shown.is_empty() {
+        out.say(format!("Nothing of connector {connector} waits for approval."));
+    } else if approve {
+        say_who_does_it(out, opened);
+    } else {
+        if shown.iter().any(|set| set.kind == HeldKind::FirstRun) {
+            say_out_of_service(out);
+        }
+        out.say("A rejection stands while the operation would do the same. To end it: usersync held withdraw ID");
+    }
+    Ok(Exit::Done)
+}
+
+fn say_decided(out: &Out, set: &HeldSet, decided: usize, approve: bool) {
+    let word = if approve { "Approved" } else { "Rejected" };
+    if set.kind == HeldKind::FirstRun {
+        return out.say(format!("{word}: the first run of {}, {}.", set.pair, size(set)));
+    }
+    let operations = count(decided, "operation", "operations");
+    out.say(format!("{word}: {operations} of set {} ({}, {}).", set.id, set.pair, why(set.kind)));
+}
+
+fn say_out_of_service(out: &Out) {
+    out.say("The connector stays out of service on this target. To plan anew: usersync sync");
+}
+
+fn say_who_does_it(out: &Out, opened: &Opened) {
+    match &opened.server {
+        Some(pid) => out.say(format!("The running server (pid {pid}) does it now, from a fresh look.")),
+        None => out.say("No server runs: it is done, from a fresh look, by: usersync sync"),
+    }
 }

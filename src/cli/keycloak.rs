@@ -1,5 +1,6 @@
 //! `usersync keycloak`: set a realm up, take usersync out of it, see an event arrive.
 
+mod owner;
 mod realm;
 mod secrets;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::{
     Context, app,
+    args::own_address,
     exit::{Exit, Failure, Outcome},
     out::{Out, State},
     words::{count, took},
@@ -17,10 +19,11 @@ use super::{
 use crate::{
     keycloak::setup::{Plan, Setup, SetupOptions, TestEvent},
     model::ConnectorName,
-    store::{EventFilter, Store},
+    store::{EventFilter, Store, sqlite::SqliteStore},
     target::Note,
 };
-use realm::Realm;
+use owner::Owner;
+use realm::{Known, Realm};
 
 /// How long a test event may take to arrive, and how often it is looked for.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
@@ -55,12 +58,15 @@ enum Command {
 Make the client with its service account, give it the roles that it needs to read, keep events, turn the listener on.
 
 What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed \
-with, are written to files that only you may read; they are never shown. The administrator's password is asked for, or taken \
+with, are written to files of mode 0600 where the connector looks for them; they are never shown. They belong to --owner, \
+else, if root runs this, to the owner of their folder. Of the configuration only the connector's own part is read, so that \
+its secrets need not be there yet; a running server goes on, and takes a new connector after a restart. The administrator's password is asked for, or taken \
 from KEYCLOAK_ADMIN_PASSWORD; a token, from KEYCLOAK_ADMIN_TOKEN.",
         after_help = "\
 Examples:
   usersync keycloak setup --url https://sso.example.org --realm acme --dry-run
-  usersync keycloak setup --connector acme --admin alice --address https://usersync.example.org"
+  usersync keycloak setup --connector acme --admin alice --address https://usersync.example.org
+  sudo usersync keycloak setup --connector acme --owner usersync"
     )]
     Setup(SetupArgs),
     /// Take the client, the listener and its settings away; events settings become what they were
@@ -84,8 +90,8 @@ Examples:
 struct SetupArgs {
     #[command(flatten)]
     realm: Realm,
-    /// Where Keycloak reaches usersync, as <https://usersync.example.org>; turns the listener on
-    #[arg(long, value_name = "URL")]
+    /// Where Keycloak reaches usersync, without /hooks/…, as <https://usersync.example.org>; turns the listener on
+    #[arg(long, value_name = "URL", value_parser = own_address)]
     address: Option<url::Url>,
     /// Let the client read roles too
     #[arg(long)]
@@ -96,6 +102,9 @@ struct SetupArgs {
     /// The file for the secret that events are signed with: whsec_ and base64 of at least 24 bytes; made if missing
     #[arg(long, value_name = "FILE")]
     hook_secret_file: Option<PathBuf>,
+    /// The user that the files are given to: the one that runs the server
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
     /// Show what would be done, and do none of it
     #[arg(long)]
     dry_run: bool,
@@ -113,11 +122,13 @@ impl KeycloakArgs {
 
 async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let out = &context.out;
+    let owner = args.owner.as_deref().map(Owner::named).transpose()?;
     let known = args.realm.known(context)?;
-    let mut options = args.realm.options(context, &known)?;
+    let mut options = args.realm.options(context, &known).await?;
     options.view_realm = args.view_realm;
-    options.address = args.address.map(|address| hook_address(address, &known.hook_name()));
-    let files = secrets::Files::new(&known, args.client_secret_file, args.hook_secret_file);
+    options.address = args.address.map(|address| hook_address(address, &known.name));
+    options.sign_events = known.connector.as_ref().is_some_and(|connector| connector.hook_secret.is_some());
+    let files = secrets::Files::new(&known, args.client_secret_file, args.hook_secret_file, owner);
     options.webhook_secret = files.webhook_secret(&known)?;
     let session = connect(options).await?;
     let plan = session.plan().await?;
@@ -135,26 +146,44 @@ async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let written = files.write(&done)?;
     tell(out, &session.base_url(), &lines, &notes, false);
     if out.json {
-        let files: Vec<_> = written.iter().map(|(what, path)| json!({ "secret": what, "file": path })).collect();
+        let files: Vec<_> =
+            written.iter().map(|one| json!({ "secret": one.what, "file": one.path, "owner": one.owner })).collect();
         out.document(&json!({ "done": lines, "notes": notes, "files": files }));
         return Ok(Exit::Done);
     }
-    for (what, path) in &written {
-        out.say(format!("{what} is in {} (only you may read it)", path.display()));
+    for one in &written {
+        out.say(format!("{} is in {} (mode 0600, owner {})", one.what, one.path.display(), one.owner));
     }
-    if known.connector.is_none() {
-        out.say(
-            "Name the files in the connector: client_secret_file and hook_secret_file. See: usersync config example",
-        );
+    for line in files.to_configure(&known) {
+        out.say(line);
     }
-    out.say("Is everything there that is needed? usersync check   Does an event arrive? usersync keycloak test-event");
+    say_next(context, &known);
     Ok(Exit::Done)
+}
+
+/// What to do once a realm is set up.
+fn say_next(context: &Context, known: &Known) {
+    let out = &context.out;
+    if known.connector.is_none() {
+        return;
+    }
+    match context.config() {
+        Ok(config) => {
+            if let Some(pid) = SqliteStore::worked_by(&config.store.path) {
+                out.say(format!(
+                    "The running server (pid {pid}) goes on. A connector that it was not started with needs a restart."
+                ));
+            }
+            out.say("Is everything there that is needed? usersync check   Does an event arrive? usersync keycloak test-event");
+        }
+        Err(_) => out.say("The configuration cannot be loaded as a whole yet. What is wrong: usersync config check"),
+    }
 }
 
 async fn remove(context: &Context, realm: &Realm, dry_run: bool) -> Outcome {
     let out = &context.out;
     let known = realm.known(context)?;
-    let session = connect(realm.options(context, &known)?).await?;
+    let session = connect(realm.options(context, &known).await?).await?;
     let plan: Plan = session.plan_removal().await?;
     let (lines, notes) = (plan.lines(), plan.notes.clone());
     if !dry_run {
@@ -196,24 +225,22 @@ fn tell(out: &Out, base: &str, lines: &[String], notes: &[Note], dry_run: bool) 
 
 /// The address that the listener posts to.
 fn hook_address(mut address: url::Url, connector: &str) -> url::Url {
-    if !address.path().contains("/hooks/") {
-        let path = format!("{}/hooks/{connector}", address.path().trim_end_matches('/'));
-        address.set_path(&path);
-    }
+    let path = format!("{}/hooks/{connector}", address.path().trim_end_matches('/'));
+    address.set_path(&path);
     address
 }
 
 async fn test_event(context: &Context, realm: &Realm) -> Outcome {
     let out = &context.out;
     let known = realm.known(context)?;
-    let (Some(config), Some(connector)) = (&known.config, &known.connector) else {
+    let Some(connector) = &known.connector else {
         return Err(Failure::usage("Which connector? Its events are looked for in the store: --connector NAME"));
     };
-    let opened = app::look(context, config).await?;
+    let opened = app::look(context, &context.config()?).await?;
     let Some(pid) = opened.server else {
         return Err(Failure::problem("No server runs, so no event can arrive. Start it, then try again."));
     };
-    let session = connect(realm.options(context, &known)?).await?;
+    let session = connect(realm.options(context, &known).await?).await?;
     let event = session.test_event().await?;
     out.note(format!("Caused {} {}; waiting for it to arrive at the server (pid {pid}).", event.kind, event.about));
     let arrived = arrival(opened.store.as_ref(), &connector.name, &event).await?;
@@ -263,10 +290,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hook_is_added_to_the_address_once() {
+    fn the_hook_is_added_to_the_address() {
         let hook = |text: &str| hook_address(text.parse().unwrap(), "acme").to_string();
         assert_eq!(hook("https://usersync.example.org"), "https://usersync.example.org/hooks/acme");
         assert_eq!(hook("https://example.org/usersync/"), "https://example.org/usersync/hooks/acme");
-        assert_eq!(hook("https://example.org/hooks/other"), "https://example.org/hooks/other");
     }
 }

@@ -154,7 +154,7 @@ impl Place<'_> {
                 format!("{}: written down. It is carried out by the first run, once that is approved", order.what);
             return Err(Failure::held(format!("{text}: usersync held list")));
         }
-        let cancel = stop::on_ctrl_c(out);
+        let cancel = stop::on_signal(out);
         let subject = Subject::User(order.user.clone());
         if self.opened.server.is_none() {
             let engine = self.sides.engine(&self.config, store.clone());

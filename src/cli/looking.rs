@@ -13,15 +13,15 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
-        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
-        TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
+        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
+        TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -85,6 +85,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn members_read(&self, pair: &Pair) -> Vec<MembersRead>;
         fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
@@ -99,11 +100,14 @@ looking! {
         fn audit(&self, before: Option<i64>, limit: usize) -> Vec<AuditRecord>;
         fn refusals(&self) -> Vec<Refusals>;
         fn conditions(&self) -> Vec<Condition>;
+        fn contact_orders(&self) -> Vec<ContactOrder>;
         fn check(&self) -> ();
     }
     refuse {
         fn note_refusals(&self, refusals: &[Refusals]) -> ();
         fn keep_conditions(&self, conditions: &[Condition]) -> ();
+        fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> ();
+        fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> ();
         fn append_events(&self, connector: &ConnectorName, targets: &[TargetName], events: Vec<NewEvent>, now: Timestamp) -> Appended;
         fn raise(&self, pair: &Pair, subjects: &[Subject], priority: Priority, cause: &Cause, now: Timestamp) -> usize;
         fn claim(&self, target: &TargetName, connectors: &[ConnectorName], now: Timestamp) -> Option<Claimed>;
@@ -121,7 +125,10 @@ looking! {
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
+        fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<Kept>;
+        fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<Kept>;
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
+        fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> ();
         fn confirm_links(&self, pair: &Pair, run: RunId, stand: &[UserId], dropped: &[(UserId, String)], now: Timestamp) -> ();
         fn order_link(&self, pair: &Pair, user: &UserId, account: Option<&AccountId>, by: &str, now: Timestamp) -> ();
         fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> usize;

@@ -4,6 +4,7 @@
 mod app;
 mod args;
 mod audit;
+mod causes;
 mod changes;
 mod check;
 mod config;
@@ -22,12 +23,15 @@ mod people;
 mod plan;
 mod progress;
 mod refusals;
+mod renames;
 mod report;
+mod retry;
 mod runs;
 mod serve;
 mod status;
 mod stop;
 mod sync;
+mod table;
 mod target;
 mod tasks;
 mod unlink;
@@ -36,12 +40,13 @@ mod words;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use nix::unistd::{Uid, User};
 
 pub use exit::Exit;
 use exit::{Failure, Outcome};
 use out::Out;
 
-use crate::config::{Config, Drawing, Env};
+use crate::config::{Config, ConfigErrors, Drawing, Env};
 
 /// Keeps users and groups of Keycloak realms in step in Jira, driven by Keycloak's own events.
 #[derive(Debug, Parser)]
@@ -73,10 +78,11 @@ fn concat_help() -> String {
         "\
 Examples, in the order of a first day:
   usersync config example > usersync.toml    a configuration to fill in
+  usersync keycloak setup --connector acme   makes the client and the secrets in Keycloak
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
   usersync serve                             plans the first run and holds it; then keeps in step
-  usersync held approve 1                    lets it go on
+  usersync held approve --connector acme     lets it go on
 
 {}",
         exit::HELP
@@ -85,6 +91,7 @@ Examples, in the order of a first day:
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Global {
     #[arg(
         long,
@@ -96,9 +103,22 @@ struct Global {
     /// Write the result, or the error, as one JSON document; serve, demo and config example refuse it
     #[arg(long, global = true)]
     json: bool,
+    #[arg(
+        long,
+        global = true,
+        help = "Show tables with all columns and whole cells, however wide; else they fit the terminal, or 80 columns"
+    )]
+    wide: bool,
     /// Say only what was asked for, and what is wrong
     #[arg(long, short, global = true)]
     quiet: bool,
+    #[arg(
+        long,
+        value_name = "NAME",
+        global = true,
+        help = "Who gives the command, for the audit; without it the login behind sudo, or the system's user"
+    )]
+    by: Option<String>,
     #[arg(long, global = true, help = "No colours; so does NO_COLOR, and any output that is not a terminal")]
     no_color: bool,
 }
@@ -130,14 +150,19 @@ enum Command {
 /// What every command is given.
 struct Context {
     told: Option<PathBuf>,
+    by: Option<String>,
     env: Env,
     out: Out,
 }
 
 impl Context {
     fn config(&self) -> Result<Config, Failure> {
-        Config::find_and_load(self.told.as_deref(), &self.env)
-            .map_err(|errors| Failure::drawn(errors.render(self.drawing())))
+        Config::find_and_load(self.told.as_deref(), &self.env).map_err(|errors| self.wrong(&errors))
+    }
+
+    /// What is wrong with the configuration, as a failure.
+    fn wrong(&self, errors: &ConfigErrors) -> Failure {
+        Failure::drawn(errors.render(self.drawing()))
     }
 
     fn drawing(&self) -> Drawing {
@@ -155,12 +180,16 @@ impl Context {
         Ok(())
     }
 
-    /// Who gives the command, for the record of what people did.
+    /// Who gives the command, for the audit. `USER` and the like are not asked: they may be anybody's.
     fn by(&self) -> String {
-        ["USER", "LOGNAME", "USERNAME"]
-            .iter()
-            .find_map(|name| self.env.get(name).filter(|name| !name.is_empty()))
-            .unwrap_or_else(|| "somebody at the command line".to_owned())
+        let given = self.by.clone().map(|name| name.trim().to_owned());
+        let sudo = || self.env.get("SUDO_USER");
+        let name = given.into_iter().chain(sudo()).find(|name| !name.is_empty());
+        name.unwrap_or_else(|| {
+            let us = Uid::effective();
+            let user = User::from_uid(us).ok().flatten();
+            user.map_or_else(|| format!("uid {us}"), |user| user.name)
+        })
     }
 }
 
@@ -198,27 +227,43 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are as wished; they go to standard output.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            let _ = error.print();
+            let json = std::env::args().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
+            if json && exit == Exit::Usage {
+                let text = error.render().to_string();
+                Out::new(true, false, true).failure(&Failure::wrong_arguments(&text));
+            } else {
+                let _ = error.print();
+            }
             return exit.into();
         }
     };
-    let Global { config, json, quiet, no_color } = cli.global;
-    let context = Context { told: config, env: Env::Process, out: Out::new(json, quiet, no_color) };
+    let Global { config, json, wide, quiet, by, no_color } = cli.global;
+    let mut out = Out::new(json, quiet, no_color);
+    out.wide = wide;
+    let context = Context { told: config, by, env: Env::Process, out };
     // The server logs as its configuration says.
     if !matches!(cli.command, Command::Serve(_))
         && let Err(error) = logs()
     {
-        context.out.error(format!("usersync: {error}"));
-        return Exit::Usage.into();
+        let failure = Failure::usage(format!("usersync: {error}"));
+        context.out.failure(&failure);
+        return failure.exit.into();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            context.out.error(format!("usersync: its threads cannot be started: {error}"));
-            return Exit::Problems.into();
+            let failure = Failure::problem(format!("usersync: its threads cannot be started: {error}"));
+            context.out.failure(&failure);
+            return failure.exit.into();
         }
     };
-    let ended = runtime.block_on(cli.command.run(&context));
+    let ended = runtime.block_on(async {
+        if matches!(cli.command, Command::Serve(_)) {
+            cli.command.run(&context).await
+        } else {
+            stop::unless_stopped(Box::pin(cli.command.run(&context))).await
+        }
+    });
     // What still waits for an answer is not waited for.
     runtime.shutdown_background();
     match ended {

@@ -9,11 +9,14 @@ use std::{
     },
 };
 
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::{exit::Failure, words};
+use super::{
+    exit::Failure,
+    table::{Column, render},
+    words,
+};
 use crate::{target::NoteState, telemetry::escape};
 
 /// Our own styles inside a text, and what they are on a terminal; noncharacters, which [`escape`] lets nobody else write.
@@ -32,8 +35,11 @@ const CYAN: char = '\u{fdd3}';
 const YELLOW: char = '\u{fdd4}';
 const RED: char = '\u{fdd5}';
 
-/// How wide explained text may grow on a terminal.
-const WIDTH: usize = 110;
+/// The version of the documents that `--json` writes; `docs/schemas` describes them. It grows when a key changes or goes.
+const SCHEMA: u32 = 1;
+
+/// How wide tables are where there is no terminal.
+const UNKNOWN: usize = 80;
 
 /// How a line stands; each state has a word, and on a terminal a colour beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +90,10 @@ pub(super) struct Out {
     pub json: bool,
     pub quiet: bool,
     pub colour: bool,
-    pub terminal: bool,
+    /// Columns of the terminal, or as `COLUMNS` says; `None`: not known.
+    pub width: Option<usize>,
+    /// Whether tables are shown whole.
+    pub wide: bool,
     pub zone: TimeZone,
     pub now: Timestamp,
     /// Whether the result was written as a document.
@@ -99,7 +108,8 @@ impl Out {
             json,
             quiet,
             colour: terminal && wanted,
-            terminal,
+            width: width(terminal),
+            wide: false,
             zone: TimeZone::system(),
             now: Timestamp::now(),
             documented: Arc::default(),
@@ -131,6 +141,15 @@ impl Out {
         shown
     }
 
+    /// A line for people. Where the width is known, it is broken between words, and what follows is indented.
+    pub fn prose(&self, indent: usize, text: impl Display) {
+        let text = text.to_string();
+        match self.width {
+            Some(width) => self.lines(words::hang(&text, width, indent)),
+            None => self.line(text),
+        }
+    }
+
     /// Some lines of the result.
     pub fn lines<T: Display>(&self, lines: impl IntoIterator<Item = T>) {
         for line in lines {
@@ -141,7 +160,7 @@ impl Out {
     /// A result that is told only where nobody asked for quiet.
     pub fn say(&self, text: impl Display) {
         if !self.quiet && !self.json {
-            self.line(text);
+            self.prose(2, text);
         }
     }
 
@@ -166,8 +185,8 @@ impl Out {
     /// Why there is no result. With `--json` it is a document too, unless one was written before.
     pub fn failure(&self, failure: &Failure) {
         if self.json && !self.documented.load(Ordering::Relaxed) {
-            let exit = failure.exit as u8;
-            self.document(&serde_json::json!({ "error": failure.text, "exit_code": exit }));
+            let (code, message, exit) = (failure.code, &failure.text, failure.exit as u8);
+            self.document(&serde_json::json!({ "error": { "code": code, "message": message }, "exit_code": exit }));
         }
         if failure.drawn {
             self.drawn(&failure.text);
@@ -176,10 +195,16 @@ impl Out {
         }
     }
 
-    /// The result as one document.
+    /// The result as one document, an object, with the version of its schema.
     pub fn document(&self, value: &impl Serialize) {
+        #[derive(Serialize)]
+        struct Versioned<'a, T> {
+            schema: u32,
+            #[serde(flatten)]
+            document: &'a T,
+        }
         self.documented.store(true, Ordering::Relaxed);
-        match serde_json::to_string_pretty(value) {
+        match serde_json::to_string_pretty(&Versioned { schema: SCHEMA, document: value }) {
             Ok(text) => {
                 let _ = writeln!(std::io::stdout().lock(), "{}", escape::json(&text));
             }
@@ -201,7 +226,7 @@ impl Out {
     /// `  ok    sign-in          the text`, with what does not fit below.
     pub fn noted(&self, state: State, about: &str, text: &str) -> Vec<String> {
         const INDENT: usize = 25;
-        let width = if self.terminal { WIDTH - INDENT } else { usize::MAX };
+        let width = self.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT).max(20));
         let mut lines = text.lines().flat_map(|line| words::wrap(line, width));
         let first = lines.next().unwrap_or_default();
         let mut all = vec![format!("  {}  {about:<16} {first}", self.state(state)).trim_end().to_owned()];
@@ -209,27 +234,14 @@ impl Out {
         all
     }
 
-    /// A table without borders; empty columns at the end of a row are fine.
-    pub fn table(&self, heads: &[&str], right: &[usize], rows: Vec<Vec<String>>) {
-        let mut table = Table::new();
-        table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(heads.to_vec());
-        for row in rows {
-            // A cell of several lines would tear the table apart, and its width is that of what is shown.
-            let cells = row.into_iter().map(|cell| escape::text(&cell.replace(['\n', '\r', '\t'], " ")).into_owned());
-            table.add_row(cells.collect::<Vec<_>>());
-        }
-        for at in 0..heads.len() {
-            if let Some(column) = table.column_mut(at) {
-                column.set_padding((0, 2));
-                if right.contains(&at) {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
-            }
-        }
-        for (at, line) in table.lines().enumerate() {
-            let line = line.trim_end();
-            if at == 0 { self.line(self.strong(line)) } else { self.line(line) }
+    /// A table without borders, within the width of the terminal; empty columns at the end of a row are fine.
+    pub fn table(&self, columns: &[Column<'_>], rows: Vec<Vec<String>>) {
+        // A cell of several lines would tear the table apart, and its width is that of what is shown.
+        let shown = |cell: String| escape::text(&cell.replace(['\n', '\r', '\t'], " ")).into_owned();
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(shown).collect()).collect();
+        let width = (!self.wide).then(|| self.width.unwrap_or(UNKNOWN));
+        for (at, line) in render(columns, &rows, width).into_iter().enumerate() {
+            if at == 0 { self.line(self.strong(&line)) } else { self.line(line) }
         }
     }
 
@@ -249,6 +261,13 @@ impl Out {
     }
 }
 
+/// The columns of standard output: as `COLUMNS` says, else as the terminal does.
+fn width(terminal: bool) -> Option<usize> {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = || terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
+    told.or_else(measured).filter(|width| *width >= 20)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +277,8 @@ mod tests {
             json: false,
             quiet: false,
             colour,
-            terminal: true,
+            width: Some(UNKNOWN),
+            wide: false,
             zone: TimeZone::UTC,
             now: Timestamp::UNIX_EPOCH,
             documented: Arc::default(),

@@ -116,19 +116,24 @@ impl PlanArgs {
         }
         report::counts(out, &report.planned, &report.lines);
         if report.held > 0 {
-            out.line(format!("  {:<12} {:<20} of these wait for approval", "hold", thin(report.held)));
+            out.prose(4, format!("  {:<12} {:<20} of these wait for approval", "hold", thin(report.held)));
         }
         report::findings(out, report, self.list);
         if let Some(why) = report::why_nothing(report) {
-            out.line(why);
+            out.prose(4, why);
         }
-        out.line(format!(
-            "unchanged {}.  Protected {}.  {}",
-            thin(report.unchanged),
-            thin(report.protected),
-            report::gate(report)
-        ));
-        if plan.first_run {
+        out.prose(
+            4,
+            format!(
+                "unchanged {}.  Protected {}.  {}",
+                thin(report.unchanged),
+                thin(report.protected),
+                report::gate(report)
+            ),
+        );
+        if plan.first_run && report.needs_no_approval() {
+            out.say("This would be the first run. It has no operations, so it needs no approval.");
+        } else if plan.first_run {
             out.say("This would be the first run: sync plans it and holds it until it is approved.");
         }
         if report.planned_total() > 0 {

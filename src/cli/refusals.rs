@@ -70,7 +70,7 @@ pub(super) async fn recent(
 pub(super) fn print(out: &Out, shown: &[Shown]) -> Exit {
     for one in shown.iter().filter(|one| one.problem || !out.quiet) {
         let place = one.connector().map_or_else(|| "/hooks".to_owned(), |name| format!("/hooks/{name}"));
-        out.line(format!("{}  {}    {}", out.state(one.state()), out.strong(&place), one.sentence));
+        out.prose(6, format!("{}  {}    {}", out.state(one.state()), out.strong(&place), one.sentence));
     }
     exit(shown)
 }

@@ -52,15 +52,18 @@ pub(super) fn limited(kind: Limited) -> &'static str {
 /// The first line: who, what was read, how long it took.
 pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
     let complete = if report.doubt.is_none() { "complete" } else { "not complete" };
-    out.line(format!(
-        "{}    source: {}, {} ({complete})    target: {}    took {}",
-        out.strong(&pair.to_string()),
-        count(report.users, "user", "users"),
-        count(report.groups, "group", "groups"),
-        count(report.accounts, "account", "accounts"),
-        took(SignedDuration::from_millis(report.took_ms)),
-    ));
-    out.line(format!("in scope {} of {}", thin(report.in_scope), thin(report.users)));
+    out.prose(
+        4,
+        format!(
+            "{}    source: {}, {} ({complete})    target: {}    took {}",
+            out.strong(&pair.to_string()),
+            count(report.users, "user", "users"),
+            count(report.groups, "group", "groups"),
+            count(report.accounts, "account", "accounts"),
+            took(SignedDuration::from_millis(report.took_ms)),
+        ),
+    );
+    out.prose(4, format!("in scope {} of {}", thin(report.in_scope), thin(report.users)));
 }
 
 /// A table of counts by verb, with some names where they are known.
@@ -69,7 +72,7 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
         let Some(number) = counts.get(verb).filter(|number| **number > 0) else { continue };
         let what = format!("{} {}", thin(*number), if *number == 1 { one } else { many });
         let names = names(verb, lines, usize::try_from(*number).unwrap_or(usize::MAX));
-        out.line(format!("  {:<12} {what:<20} {names}", verb.replace('_', " ")).trim_end());
+        out.prose(36, format!("  {:<12} {what:<20} {names}", verb.replace('_', " ")).trim_end());
     }
 }
 
@@ -154,10 +157,10 @@ pub(super) fn list(out: &Out, lines: &Listed<Line>) {
     for line in lines.iter() {
         let cause = line.cause.as_ref().map(|cause| format!("    because: {cause}")).unwrap_or_default();
         let held = if line.held.is_some() { "    waits for approval" } else { "" };
-        out.line(format!("  {}{cause}{held}", line.operation));
+        out.prose(4, format!("  {}{cause}{held}", line.operation));
     }
     if let Some(more) = more(lines.total(), lines.len()) {
-        out.line(format!("  and {more} more, which are not kept"));
+        out.prose(4, format!("  and {more} more, which are not kept"));
     }
 }
 
@@ -166,7 +169,7 @@ pub(super) fn done(out: &Out, report: &Report, all: bool) {
     counts(out, &report.done, &report.did);
     findings(out, report, all);
     if report.done.is_empty() {
-        out.line(why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
+        out.prose(4, why_nothing(report).unwrap_or_else(|| "Nothing was done.".to_owned()));
     }
     outcome(out, report);
     waiting(out, report);
@@ -188,7 +191,7 @@ pub(super) fn outcome(out: &Out, report: &Report) {
     ];
     let parts = parts.iter().filter(|(number, _)| *number > 0);
     let parts: Vec<String> = parts.map(|(number, what)| format!("{} {what}", thin(*number))).collect();
-    out.line(format!("Planned {}: {}.", count(tally.planned, "operation", "operations"), parts.join(", ")));
+    out.prose(4, format!("Planned {}: {}.", count(tally.planned, "operation", "operations"), parts.join(", ")));
 }
 
 /// What waits for approval after a run, and how to decide.
@@ -206,7 +209,7 @@ pub(super) fn waiting(out: &Out, report: &Report) {
         out.lines(out.noted(State::Held, &super::held::why(kind), &shown));
     }
     let held = count(report.held, "operation waits", "operations wait");
-    out.line(format!("{held} for approval: usersync held list"));
+    out.prose(4, format!("{held} for approval: usersync held list"));
 }
 
 /// `Within the safety gate (3 of 519 deactivations).`

@@ -7,6 +7,7 @@ use super::{
     exit::{Exit, Failure, Outcome},
     out::Out,
     report,
+    table::column,
     words::{thin, took},
 };
 use crate::{
@@ -99,7 +100,17 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
                 report.map(|report| did(run, &report)).unwrap_or_default(),
             ]
         });
-        out.table(&["id", "began", "", "where", "because", "outcome", "took", "what it did"], &[0, 6], rows.collect());
+        let columns = [
+            column("id").right(),
+            column("began"),
+            column("").spared(),
+            column("where"),
+            column("because").spared(),
+            column("outcome"),
+            column("took").right(),
+            column("what it did"),
+        ];
+        out.table(&columns, rows.collect());
     }
     Ok(Exit::Done)
 }
@@ -122,15 +133,18 @@ async fn show(context: &Context, id: i64, list: bool) -> Outcome {
 
 fn whole(out: &Out, run: &RunRecord, list: bool) {
     let dry = if run.mode == RunMode::DryRun { ", dry run" } else { "" };
-    out.line(format!(
-        "run {}    {}{dry}    began {}    {}",
-        run.id,
-        trigger(&run.trigger),
-        out.when(run.started_at),
-        outcome(&run.outcome)
-    ));
+    out.prose(
+        4,
+        format!(
+            "run {}    {}{dry}    began {}    {}",
+            run.id,
+            trigger(&run.trigger),
+            out.when(run.started_at),
+            outcome(&run.outcome)
+        ),
+    );
     let Ok(report) = serde_json::from_value::<Report>(run.report.clone()) else {
-        out.line("No report was kept: the run has not ended, or could not begin.");
+        out.prose(4, "No report was kept: the run has not ended, or could not begin.");
         return;
     };
     report::head(out, &run.pair, &report);
@@ -141,7 +155,7 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, &report, list);
         if let Some(why) = report::why_nothing(&report) {
-            out.line(why);
+            out.prose(4, why);
         }
     } else {
         if list {
@@ -149,12 +163,15 @@ fn whole(out: &Out, run: &RunRecord, list: bool) {
         }
         report::done(out, &report, list);
     }
-    out.line(format!(
-        "unchanged {}.  Protected {}.  {}",
-        thin(report.unchanged),
-        thin(report.protected),
-        report::gate(&report)
-    ));
+    out.prose(
+        4,
+        format!(
+            "unchanged {}.  Protected {}.  {}",
+            thin(report.unchanged),
+            thin(report.protected),
+            report::gate(&report)
+        ),
+    );
     out.say(format!("Its changes: usersync changes --run {}", run.id));
 }
 

@@ -218,8 +218,10 @@ fn show(out: &Out, told: &[Told], server: Option<&str>) {
         if out.quiet && told.exit == Exit::Done {
             continue;
         }
-        out.line(format!("{}  {}    {}", out.state(state), out.strong(&told.pair.to_string()), told.sentence));
-        out.lines(told.more.iter().map(|more| format!("      {more}")));
+        out.prose(6, format!("{}  {}    {}", out.state(state), out.strong(&told.pair.to_string()), told.sentence));
+        for more in &told.more {
+            out.prose(8, format!("      {more}"));
+        }
         if !out.quiet {
             proof_of_life(out, told);
         }
@@ -261,6 +263,6 @@ fn proof_of_life(out: &Out, told: &Told) {
         ),
     ];
     for (about, text) in lines {
-        out.line(format!("      {about:<12} {text}"));
+        out.prose(19, format!("      {about:<12} {text}"));
     }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use super::{
     Context,
     app::{self, Sides},
-    exit::{Exit, Failure, Outcome},
+    exit::{Failure, Outcome},
 };
 use crate::{
     config::Config,
@@ -61,7 +61,7 @@ impl SyncArgs {
         let ended = match (&self.user, &opened.server) {
             (Some(user), _) => one::sync(&work, &pairs, user, self.no_wait).await,
             (None, Some(pid)) => asked::sync(&work, &pairs, pid, self.no_wait).await,
-            (None, None) => own::sync(&work, &pairs).await,
+            (None, None) => Box::pin(own::sync(&work, &pairs)).await,
         };
         opened.store.close().await;
         ended
@@ -95,7 +95,7 @@ pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -
              usersync target confirm {} or usersync connector confirm {}",
             pair.target, pair.connector
         );
-        return Ok(Some(Failure { exit: Exit::Held, text, drawn: false }));
+        return Ok(Some(Failure::held(text)));
     }
     Ok(None)
 }

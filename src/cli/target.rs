@@ -1,4 +1,4 @@
-//! `usersync target`: list, confirm.
+//! `usersync target`: list, confirm, retry, rename, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,15 +6,22 @@ use serde_json::json;
 use super::{
     Context, app,
     exit::{Exit, Outcome},
+    renames, retry,
+    table::column,
 };
-use crate::{model::TargetName, store::Store};
+use crate::{
+    model::{About, Declared, TargetName},
+    store::Store,
+};
 
-/// Show targets, confirm another server
+/// Show targets, confirm another server, contact one at once, rename and remove them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   usersync target list
-  usersync target confirm jira-prod    yes, this is another server now")]
+  usersync target confirm jira-prod    yes, this is another server now
+  usersync target retry jira-prod      contact it at once, with the same credentials
+  usersync target rename jira jira-prod")]
 pub(super) struct TargetArgs {
     #[command(subcommand)]
     command: Command,
@@ -27,10 +34,39 @@ enum Command {
     List,
     /// Confirm that another server than before is meant; its first runs are planned and held anew
     ///
+    /// Another server is one with another id, or one that reports another base URL, as a clone does.
+    ///
     /// A link stands only if its account has the same login on that server; the plan lists the others, which are dropped.
     /// Groups are found by name again, and nobody is removed from them without an approval. Decisions are over.
     #[command(after_help = "Example:\n  usersync target confirm jira-prod")]
     Confirm {
+        /// Which
+        name: TargetName,
+    },
+    /// Contact a target at once, and send credentials again that it refused
+    ///
+    /// Refused credentials are sent again by themselves after 1, 5 and 15 minutes, then every hour; after a CAPTCHA or a
+    /// lock-out only once they change, or by this command. Work goes on as soon as the target answers.
+    #[command(after_help = "Example:\n  usersync target retry jira-prod")]
+    Retry {
+        /// Which
+        name: TargetName,
+    },
+    /// Give it another name; its links, managed groups and history stay with it
+    ///
+    /// Stop the server, give this command, write the new name into the configuration, start the server.
+    #[command(after_help = "Example:\n  usersync target rename jira-prod jira-prod-2")]
+    Rename {
+        /// Its name until now
+        name: TargetName,
+        /// Its name from now on
+        to: String,
+    },
+    /// Take it out for good: accounts and groups stay as they are, and others may adopt them
+    ///
+    /// Stop the server, take it out of the configuration, give this command, start the server.
+    #[command(after_help = "Example:\n  usersync target remove jira-prod")]
+    Remove {
         /// Which
         name: TargetName,
     },
@@ -41,6 +77,12 @@ impl TargetArgs {
         match self.command {
             Command::List => list(context).await,
             Command::Confirm { name } => confirm(context, name).await,
+            Command::Rename { name, to } => renames::rename(context, Declared::Target(name), &to).await,
+            Command::Remove { name } => renames::remove(context, Declared::Target(name)).await,
+            Command::Retry { name } => {
+                app::known_target(&context.config()?, &name)?;
+                retry::contact(context, About::target(&name)).await
+            }
         }
     }
 }
@@ -83,7 +125,15 @@ async fn list(context: &Context) -> Outcome {
     } else if rows.is_empty() {
         out.say("0 targets: the configuration has none. See: usersync config example");
     } else {
-        out.table(&["target", "kind", "address", "filled by", "links", "groups"], &[4, 5], rows);
+        let columns = [
+            column("target"),
+            column("kind").spared(),
+            column("address"),
+            column("filled by"),
+            column("links").right(),
+            column("groups").right(),
+        ];
+        out.table(&columns, rows);
     }
     Ok(Exit::Done)
 }

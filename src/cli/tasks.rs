@@ -4,8 +4,10 @@ use clap::Args;
 
 use super::{
     Context, app, args,
-    exit::{Exit, Outcome},
+    causes::Causes,
+    exit::{Exit, Failure, Outcome},
     out::Out,
+    table::column,
 };
 use crate::{
     model::{Condition, ConnectorName, Priority, TargetName, TaskRecord, TaskState},
@@ -66,20 +68,23 @@ impl TasksArgs {
             return Ok(Exit::Done);
         }
         for condition in &conditions {
-            let Condition { text, since, .. } = condition;
-            out.line(format!("Tasks wait: {}, since {}: {text}", condition.summary(), out.when(*since)));
+            let Condition { text, since, again_at, .. } = condition;
+            let again = again_at.map(|at| format!(" Next try {}.", out.when(at))).unwrap_or_default();
+            let text = text.trim_end_matches('.');
+            out.prose(4, format!("Tasks wait: {}, since {}: {text}.{again}", condition.summary(), out.when(*since)));
         }
         if tasks.is_empty() {
             out.say("0 tasks: nothing waits to be worked.");
         } else {
-            table(out, &tasks);
+            table(out, opened.store.as_ref(), &tasks).await?;
         }
         Ok(Exit::Done)
     }
 }
 
 /// Tasks as people read them.
-pub(super) fn table(out: &Out, tasks: &[TaskRecord]) {
+pub(super) async fn table(out: &Out, store: &dyn Store, tasks: &[TaskRecord]) -> Result<(), Failure> {
+    let causes = Causes::read(store, tasks.iter().map(|task| &task.cause)).await?;
     let rows = tasks.iter().map(|task| {
         let error = task.error.as_ref().map(|(class, text)| format!("{}: {text}", class.as_str()));
         vec![
@@ -88,14 +93,19 @@ pub(super) fn table(out: &Out, tasks: &[TaskRecord]) {
             state(out, task),
             out.ago(task.since),
             task.attempts.to_string(),
-            error.unwrap_or_else(|| super::changes::because(&task.cause)),
+            error.unwrap_or_else(|| causes.because(&task.cause)),
         ]
     });
-    out.table(
-        &["subject", "where", "state", "since", "failed", "last error, or why it was raised"],
-        &[4],
-        rows.collect(),
-    );
+    let columns = [
+        column("subject"),
+        column("where"),
+        column("state"),
+        column("since").spared(),
+        column("failed").right().spared(),
+        column("last error, or why it was raised"),
+    ];
+    out.table(&columns, rows.collect());
+    Ok(())
 }
 
 fn state(out: &Out, task: &TaskRecord) -> String {

@@ -84,6 +84,25 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks a text into lines of at most `width` characters; those after the first begin with `indent` spaces. Longer words
+/// stay whole, and the spaces at the beginning do, too.
+pub(super) fn hang(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut begun = false;
+    for word in text.split_inclusive(' ') {
+        let bare = word.trim_end_matches(' ');
+        if begun && !bare.is_empty() && line.chars().count() + bare.chars().count() > width {
+            lines.push(line.trim_end().to_owned());
+            line = " ".repeat(indent);
+        }
+        begun |= !bare.is_empty();
+        line.push_str(word);
+    }
+    lines.push(line.trim_end().to_owned());
+    lines
+}
+
 /// Some names of so many, and how many more there are.
 pub(super) fn some<'a>(names: impl Iterator<Item = &'a str>, most: usize, all: usize) -> String {
     let shown: Vec<&str> = names.take(most).collect();
@@ -136,6 +155,14 @@ mod tests {
         assert_eq!(wrap("a bb ccc", 4), ["a bb", "ccc"]);
         assert_eq!(wrap("abcdefgh i", 3), ["abcdefgh", "i"]);
         assert_eq!(wrap("", 3), [""]);
+    }
+
+    #[test]
+    fn what_is_broken_hangs_below_its_beginning() {
+        assert_eq!(hang("  in scope   42 of 42 users", 16, 4), ["  in scope   42", "    of 42 users"]);
+        assert_eq!(hang("fits", 16, 4), ["fits"]);
+        assert_eq!(hang("averyveryverylongword and more", 10, 2), ["averyveryverylongword", "  and more"]);
+        assert_eq!(hang("", 10, 2), [""]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::model::{SHORTEST_HOOK_SECRET, TargetName, hook_secret};
 
-const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
-const HOOK_SECRET: Forms = ["hook_secret", "hook_secret_file", "hook_secret_env"];
+pub(super) const CLIENT_SECRET: Forms = ["client_secret", "client_secret_file", "client_secret_env"];
+pub(super) const HOOK_SECRET: Forms = ["hook_secret", "hook_secret_file", "hook_secret_env"];
 const HOOK_PREVIOUS: Forms = ["hook_secret_previous", "hook_secret_previous_file", "hook_secret_previous_env"];
 const P2_SECRET: Forms = ["p2_secret", "p2_secret_file", "p2_secret_env"];
 

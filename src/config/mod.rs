@@ -3,6 +3,7 @@
 //!
 //! `keys` is the one list of all keys and defaults; `reader` walks the file by it; one module reads each section.
 
+mod auth;
 mod connector;
 mod env;
 mod example;
@@ -13,6 +14,7 @@ mod policy;
 mod problem;
 mod reach;
 mod reader;
+mod realm;
 mod schedule;
 mod secret;
 mod server;
@@ -35,12 +37,15 @@ pub use env::Env;
 pub use example::EXAMPLE;
 pub use keys::{Row, reference, reference_markdown};
 pub use problem::{ConfigErrors, Drawing, Problem};
+pub use realm::{Found, RealmConfig};
 pub use schedule::{DEFAULT_SCHEDULE, Schedule, ScheduleError};
 pub use secret::{Secret, SecretError, SecretReference};
 pub use settings::{
-    Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig, TargetAuth,
-    TargetConfig, TlsConfig,
+    ClientAuth, Config, ConnectorConfig, HookConfig, LogConfig, LogFormat, Reach, ServerConfig, StoreConfig,
+    TargetAuth, TargetConfig, TlsConfig,
 };
+
+pub use crate::http::{CertificateError, ClientCertificate, ProxyUser};
 
 /// Where the file is looked for when nobody says where it is.
 pub const PLACES: [&str; 2] = ["usersync.toml", "/etc/usersync/usersync.toml"];
@@ -79,6 +84,12 @@ pub fn find(told: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErrors> {
             format!("looked for {}. Make one with: usersync config example > usersync.toml", PLACES.join(" and "));
         whole::failure(Path::new(PLACES[0]), "there is no configuration file", Some(help))
     })
+}
+
+/// Whether connectors and targets can be called so; else why not, and what to do.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let Err(wrong) = values::name(&toml::de::DeValue::String(name.into())) else { return Ok(()) };
+    Err(wrong.help.into_iter().fold(wrong.message, |message, help| format!("{message}; {help}")))
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {

@@ -2,18 +2,78 @@
 
 use url::{Host, Url};
 
-use super::{Reach, Secret, permissions, problem::Place, reader::Table, values};
+use super::{
+    Reach, Secret, permissions,
+    problem::Place,
+    reader::Table,
+    values::{self, Wrong},
+};
+use crate::http::{ClientCertificate, ProxyUser};
 
 /// The three forms of a secret: in the file itself, in a file of its own, in the environment.
 pub(super) type Forms = [&'static str; 3];
 
+const PROXY_PASSWORD: Forms = ["proxy_password", "proxy_password_file", "proxy_password_env"];
+
 pub(super) fn reach(table: &Table<'_>) -> Option<Reach> {
     let ca_file = table.file("ca_file");
+    let client_certificate = client_certificate(table);
     let proxy = table.read("proxy", values::base_url);
+    let proxy_user = proxy_user(table);
     let parallel = table.read("parallel", values::count(64));
     let per_second = table.read("per_second", values::count(10_000));
     let timeout = table.read("timeout", values::wait);
-    Some(Reach { ca_file, proxy, parallel: parallel?, per_second, timeout: timeout? })
+    Some(Reach { ca_file, client_certificate, proxy, proxy_user, parallel: parallel?, per_second, timeout: timeout? })
+}
+
+/// Certificate and key, both or none; a pair that cannot be used is an error.
+fn client_certificate(table: &Table<'_>) -> Option<ClientCertificate> {
+    let files = ["client_cert_file", "client_key_file"].map(|key| table.file(key));
+    for (key, other) in [("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")] {
+        if table.has(key) && !table.has(other) {
+            let wrong = Wrong::new(format!("there is no {other}")).help(format!("add {other}, or take {key} away"));
+            table.wrong(key, table.place_of(key), wrong);
+        }
+    }
+    let [Some(cert_file), Some(key_file)] = files else { return None };
+    if let Some(path) = permissions::others_can_read(&key_file).then_some(&key_file) {
+        let message = format!("others on this machine can read the private key in {}", path.display());
+        let help = format!("chmod 600 {}", path.display());
+        table.reader.warn(table.place_of("client_key_file"), message, Some(help));
+    }
+    let certificate = ClientCertificate { cert_file, key_file };
+    if let Err(error) = certificate.check() {
+        let text = error.to_string();
+        let (what, help) = text.split_once(". ").unwrap_or((text.trim_end_matches('.'), ""));
+        let wrong = Wrong::new(what);
+        let wrong = if help.is_empty() { wrong } else { wrong.help(help.trim_end_matches('.')) };
+        table.wrong(error.key(), table.place_of(error.key()), wrong);
+        return None;
+    }
+    Some(certificate)
+}
+
+/// Who signs in to the proxy: user and password, both or none.
+fn proxy_user(table: &Table<'_>) -> Option<ProxyUser> {
+    let user = table.read("proxy_user", values::proxy_user);
+    let password = secret(table, PROXY_PASSWORD).map(|(secret, _)| secret);
+    let password_key = written_form(table, PROXY_PASSWORD);
+    let user_key = table.has("proxy_user").then_some("proxy_user");
+    let mistake = match (user_key, password_key) {
+        (Some(key), _) | (None, Some(key)) if !table.has("proxy") => {
+            Some((key, "there is no proxy that it is for", "add proxy, or take it away"))
+        }
+        (Some(key), None) => {
+            Some((key, "there is no password", "add proxy_password_file, proxy_password_env or proxy_password"))
+        }
+        (None, Some(key)) => Some((key, "there is no user that it belongs to", "add proxy_user")),
+        _ => None,
+    };
+    if let Some((key, message, help)) = mistake {
+        table.wrong(key, table.place_of(key), Wrong::new(message).help(help));
+        return None;
+    }
+    Some(ProxyUser { user: user?, password: password? })
 }
 
 /// The form that a secret is written in, if it is written.

@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         self.warnings.borrow_mut().push(Problem::new(&self.shown, place, message, help).into_warning());
     }
 
+    /// The errors that were noted since the last call.
+    pub fn take_errors(&self) -> Vec<Problem> {
+        self.errors.take()
+    }
+
     /// Errors and warnings, each in the order of the file.
     pub fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |problems: RefCell<Vec<Problem>>| {
@@ -212,6 +217,13 @@ impl<'a> Table<'a> {
             return None;
         }
         Some((secret, place))
+    }
+
+    /// Where a secret is to be found, whether it is there or not.
+    pub fn secret_place(&self, [inline, file, variable]: [&'static str; 3]) -> Option<Secret> {
+        self.read(inline, |value| values::text(value).map(Secret::inline))
+            .or_else(|| self.path(file).map(Secret::file))
+            .or_else(|| self.read(variable, |value| self.variable(value)))
     }
 
     fn path_help(&self) -> String {

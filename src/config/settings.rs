@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{Problem, Schedule, Secret};
 use crate::{
+    http::{ClientCertificate, ProxyUser},
     model::{ConnectorName, Policy, TargetName},
     target::{TargetKind, scim::Habits},
 };
@@ -105,9 +106,23 @@ pub enum TargetAuth {
         id: String,
         /// Its secret.
         secret: Secret,
+        /// How the client shows who it is.
+        client_auth: ClientAuth,
         /// What the token is to be good for.
         scope: Option<String>,
+        /// Further parameters of the request, in this order.
+        parameters: Vec<(String, String)>,
     },
+}
+
+/// How a client authenticates where it asks for a token (RFC 6749, section 2.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// By HTTP Basic authentication.
+    #[default]
+    Basic,
+    /// By `client_id` and `client_secret` in the form.
+    Form,
 }
 
 /// `[[target]]`
@@ -148,8 +163,12 @@ pub struct TargetConfig {
 pub struct Reach {
     /// Certificates to trust besides the system's, PEM.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that usersync presents; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// The HTTP proxy on the way, if there is one; none is taken from the environment.
     pub proxy: Option<Url>,
+    /// Who signs in to the proxy; `None`: nobody.
+    pub proxy_user: Option<ProxyUser>,
     /// Requests at the same time.
     pub parallel: NonZeroU32,
     /// Requests in a second; no limit if none is given.

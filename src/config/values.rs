@@ -70,6 +70,16 @@ pub(super) fn string(value: &DeValue<'_>) -> Read<String> {
     text(value).map(str::to_owned)
 }
 
+/// The user of a proxy: HTTP's Basic authentication ends it at the first colon (RFC 7617, section 2).
+pub(super) fn proxy_user(value: &DeValue<'_>) -> Read<String> {
+    let user = text(value)?;
+    if user.contains(':') || user.chars().any(char::is_control) {
+        return Err(Wrong::new("a proxy's user has no colon and no control character")
+            .help("put the password into proxy_password_file"));
+    }
+    Ok(user.to_owned())
+}
+
 /// `true` or `false`.
 pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     match value {

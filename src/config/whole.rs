@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Config, ConfigErrors, ConnectorConfig, Env, Problem, TargetConfig,
+    Config, ConfigErrors, ConnectorConfig, Env, Problem, Reach, TargetConfig,
     connector::{self, Written},
     permissions,
     policy::place_in_policy,
@@ -26,17 +26,9 @@ pub(super) fn failure(path: &Path, message: &str, help: Option<String>) -> Confi
 
 pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Result<Config, ConfigErrors> {
     let shown = Shown::new(path, text);
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    if !syntax_errors.is_empty() {
-        // What is behind a broken line cannot be told from what it broke, so nothing else is said.
-        let problem = |error: &toml::de::Error| {
-            let place = error.span().map_or(Place::File, Place::Span);
-            Problem::new(&shown, place, format!("this is not TOML: {}", error.message()), None)
-        };
-        return Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()));
-    }
+    let document = document(text, &shown)?;
     let reader = Reader::new(path, shown, env, now);
-    let root = reader.root(document.get_ref());
+    let root = reader.root(&document);
     let server = server::server(&root);
     let store = server::store(&root);
     let log = server::log(&root);
@@ -80,8 +72,22 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     }
 }
 
+/// The file's content, where it is TOML.
+pub(super) fn document<'t>(text: &'t str, shown: &Shown) -> Result<DeTable<'t>, ConfigErrors> {
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    if syntax_errors.is_empty() {
+        return Ok(document.into_inner());
+    }
+    // What is behind a broken line cannot be told from what it broke, so nothing else is said.
+    let problem = |error: &toml::de::Error| {
+        let place = error.span().map_or(Place::File, Place::Span);
+        Problem::new(shown, place, format!("this is not TOML: {}", error.message()), None)
+    };
+    Err(ConfigErrors::new(syntax_errors.iter().map(problem).collect()))
+}
+
 /// The name as it is written, right or wrong.
-fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
+pub(super) fn written_name<'t>(table: &Table<'t>) -> Option<&'t str> {
     match table.raw("name")?.get_ref() {
         DeValue::String(name) => Some(name.as_ref()),
         _ => None,
@@ -200,12 +206,17 @@ fn has_inline_secret<'c>(
     connectors: impl Iterator<Item = &'c Option<ConnectorConfig>>,
 ) -> bool {
     use super::TargetAuth::{Client, Password, Token};
+    let of_way = |reach: &Reach| reach.proxy_user.as_ref().is_some_and(|user| user.password.is_inline());
     let of_target = |target: &TargetConfig| match &target.auth {
-        Token(secret) | Password { password: secret, .. } | Client { secret, .. } => secret.is_inline(),
+        Token(secret) | Password { password: secret, .. } | Client { secret, .. } => {
+            secret.is_inline() || of_way(&target.reach)
+        }
     };
     let of_connector = |connector: &ConnectorConfig| {
         let hook = &connector.hook;
-        connector.client_secret.is_inline() || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
+        connector.client_secret.is_inline()
+            || of_way(&connector.reach)
+            || hook.secrets().chain(&hook.p2).any(super::Secret::is_inline)
     };
     targets.iter().flatten().any(of_target) || connectors.flatten().any(of_connector)
 }

@@ -6,6 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::retry::Backoff;
 
+/// Refused credentials that wait to be sent again.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    /// How often they were sent again.
+    probes: usize,
+    /// When they are sent again next.
+    probe_at: Timestamp,
+}
+
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
 /// The pauses: a second, doubled with each further failure, a minute at most.
@@ -21,6 +30,21 @@ struct State {
     until: Option<Timestamp>,
     why: Option<String>,
     since: Option<Timestamp>,
+    refused: Option<Refused>,
+}
+
+impl State {
+    fn open(&mut self, why: &str, now: Timestamp, until: Timestamp) {
+        self.failures = self.failures.max(FAILURES);
+        self.why = Some(why.to_owned());
+        self.since.get_or_insert(now);
+        self.until = Some(until);
+    }
+}
+
+/// The time between the `made`-th probe and the next one; the last of `gaps` goes on.
+fn gap(gaps: &[SignedDuration], made: usize) -> SignedDuration {
+    gaps.get(made).or(gaps.last()).copied().unwrap_or(SignedDuration::from_hours(1))
 }
 
 impl Breaker {
@@ -37,44 +61,58 @@ impl Breaker {
     /// Opens it as an earlier process left it; it is to be tried at once.
     pub fn recall(&self, why: &str, since: Timestamp, now: Timestamp) {
         let Ok(mut state) = self.0.lock() else { return };
-        *state = State { failures: FAILURES, until: Some(now), why: Some(why.to_owned()), since: Some(since) };
+        *state = State {
+            failures: FAILURES,
+            until: Some(now),
+            why: Some(why.to_owned()),
+            since: Some(since),
+            refused: None,
+        };
     }
 
-    /// It did not answer, or asked to slow down until then. Returns whether work is kept away because of failures in a
-    /// row.
-    pub fn failed(&self, why: &str, now: Timestamp, at_least: Option<SignedDuration>) -> bool {
+    /// It did not answer. Returns whether work is kept away because of failures in a row.
+    pub fn failed(&self, why: &str, now: Timestamp) -> bool {
         let Ok(mut state) = self.0.lock() else { return false };
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
-        let mut pause = at_least;
         // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
         if state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
             if state.failures >= FAILURES {
-                pause = pause.max(SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok());
+                let pause = SignedDuration::try_from(PAUSES.after(state.failures - FAILURES + 1)).ok();
+                state.until = state.until.max(pause.map(|pause| now + pause));
             }
         }
-        state.until = state.until.max(pause.map(|pause| now + pause));
         state.failures >= FAILURES
     }
 
-    /// Ends a pause that the other side asked for, once it is over; `false`: it has to answer a first contact before.
-    pub fn end_pause(&self, now: Timestamp) -> bool {
-        let Ok(mut state) = self.0.lock() else { return false };
-        let over = state.failures < FAILURES && state.until.is_some_and(|until| until <= now);
-        if over {
-            state.until = None;
-        }
-        over
+    /// Opens it until it is told that all is well: a right is missing, or another identity was found.
+    pub fn stop(&self, why: &str, now: Timestamp, contact_after: SignedDuration) {
+        let Ok(mut state) = self.0.lock() else { return };
+        state.open(why, now, now + contact_after);
+        state.refused = None;
     }
 
-    /// Opens it until it is told that all is well: credentials were refused, or another identity was found.
-    pub fn stop(&self, why: &str, now: Timestamp, probe_after: SignedDuration) {
+    /// Opens it because credentials were refused. Whether they have changed is looked at after `contact_after`; unchanged
+    /// ones are sent again after each of `gaps`, see [`Breaker::take_probe`].
+    pub fn refused(&self, why: &str, now: Timestamp, contact_after: SignedDuration, gaps: &[SignedDuration]) {
         let Ok(mut state) = self.0.lock() else { return };
-        state.failures = state.failures.max(FAILURES);
-        state.why = Some(why.to_owned());
-        state.since.get_or_insert(now);
-        state.until = Some(now + probe_after);
+        let refused = *state.refused.get_or_insert(Refused { probes: 0, probe_at: now + gap(gaps, 0) });
+        state.open(why, now, refused.probe_at.clamp(now, now + contact_after));
+    }
+
+    /// Whether refused credentials are to be sent again now, once; the next time is then after the next of `gaps`.
+    pub fn take_probe(&self, now: Timestamp, gaps: &[SignedDuration]) -> bool {
+        let Ok(mut state) = self.0.lock() else { return false };
+        let Some(refused) = state.refused.as_mut().filter(|refused| refused.probe_at <= now) else { return false };
+        refused.probes += 1;
+        refused.probe_at = now + gap(gaps, refused.probes);
+        true
+    }
+
+    /// When refused credentials are sent again.
+    pub fn next_probe(&self) -> Option<Timestamp> {
+        self.0.lock().ok()?.refused.map(|refused| refused.probe_at)
     }
 
     /// Why and since when work is kept away, and when it is tried again; `None`: it is not.
@@ -97,17 +135,17 @@ mod tests {
         let mut now = Timestamp::UNIX_EPOCH;
         let until = || breaker.open().map(|(_, _, until)| until);
         for _ in 0..4 {
-            breaker.failed("503", now, None);
+            breaker.failed("503", now);
             assert_eq!(until(), None);
         }
-        breaker.failed("503", now, None);
+        breaker.failed("503", now);
         assert_eq!(until(), Some(now + FIRST_PAUSE));
         now += FIRST_PAUSE;
-        breaker.failed("503", now, None);
+        breaker.failed("503", now);
         assert_eq!(until(), Some(now + FIRST_PAUSE * 2));
         for _ in 0..40 {
             now = until().expect("open");
-            breaker.failed("503", now, None);
+            breaker.failed("503", now);
         }
         assert_eq!(until(), Some(now + LONGEST_PAUSE));
         breaker.succeeded();
@@ -115,45 +153,47 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_were_under_way_when_it_opened_make_no_pause_longer_but_a_wish_does() {
+    fn refused_credentials_are_sent_again_less_and_less_often() {
+        let minutes = SignedDuration::from_mins;
+        let (look, gaps) = (SignedDuration::from_secs(30), [minutes(1), minutes(5)]);
+        let breaker = Breaker::default();
+        let mut now = Timestamp::UNIX_EPOCH;
+        let mut probes = Vec::new();
+        while now < Timestamp::UNIX_EPOCH + minutes(13) {
+            if breaker.open().is_none_or(|(_, _, until)| until <= now) {
+                if breaker.take_probe(now, &gaps) {
+                    probes.push(now.as_second() / 60);
+                }
+                breaker.refused("401", now, look, &gaps);
+            }
+            // What was under way says the same again.
+            breaker.refused("401", now, look, &gaps);
+            now += SignedDuration::from_secs(1);
+        }
+        assert_eq!(probes, [1, 6, 11]);
+        breaker.succeeded();
+        assert_eq!((breaker.next_probe(), breaker.open()), (None, None));
+    }
+
+    #[test]
+    fn calls_that_were_under_way_when_it_opened_make_no_pause_longer() {
         let breaker = Breaker::default();
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..50 {
-            breaker.failed("cut off", now, None);
+            breaker.failed("cut off", now);
         }
         let until = || breaker.open().map(|(_, _, until)| until);
         assert_eq!(until(), Some(now + FIRST_PAUSE));
-        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
-        breaker.failed("cut off", now, None);
-        assert_eq!(until(), Some(now + SignedDuration::from_secs(7)));
     }
 
     #[test]
-    fn a_success_in_between_starts_the_count_anew_and_a_wish_for_a_pause_is_obeyed_at_once() {
+    fn a_success_in_between_starts_the_count_anew() {
         let breaker = Breaker::default();
         let now = Timestamp::UNIX_EPOCH;
         for _ in 0..20 {
-            breaker.failed("reset", now, None);
+            breaker.failed("reset", now);
             breaker.succeeded();
         }
         assert_eq!(breaker.open(), None);
-        breaker.failed("429", now, Some(SignedDuration::from_secs(7)));
-        assert_eq!(breaker.open().map(|(_, _, until)| until), Some(now + SignedDuration::from_secs(7)));
-    }
-
-    #[test]
-    fn a_pause_that_was_asked_for_ends_by_itself_and_failures_in_a_row_do_not() {
-        let breaker = Breaker::default();
-        let now = Timestamp::UNIX_EPOCH;
-        let second = SignedDuration::from_secs(1);
-        breaker.failed("429", now, Some(second));
-        assert!(!breaker.end_pause(now));
-        assert!(breaker.end_pause(now + second));
-        assert_eq!(breaker.open(), None);
-        for count in 1..5 {
-            breaker.failed("429", now + second * count, Some(second));
-        }
-        assert!(!breaker.end_pause(now + second * 100));
-        assert!(breaker.open().is_some());
     }
 }

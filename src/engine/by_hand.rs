@@ -37,14 +37,20 @@ impl Drained {
 }
 
 impl Engine {
-    /// Plans the first run of a pair and holds it for a person. Returns the held set and the plan.
-    pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(i64, Report), WorkError> {
+    /// Plans the first run of a pair and holds it for approval. A plan without operations needs none: the pair is in
+    /// service at once, by the rules that hold there. Returns the held set, if there is one, and the plan.
+    pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(Option<i64>, Report), WorkError> {
         let (_, report) = self.run(pair, options).await?;
         if options.cancel.is_cancelled() {
             return Err(WorkError::Stopped(pair.clone()));
         }
+        if report.needs_no_approval() {
+            self.store.set_pair_state(pair, PairState::InService, self.clock.now()).await?;
+            tracing::info!(%pair, "the first plan has no operations, so it needs no approval: in service");
+            return Ok((None, report));
+        }
         let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;
-        Ok((set, report))
+        Ok((Some(set), report))
     }
 
     /// Does the approved first run of a pair, after which the pair is in service, unless it was ended early.

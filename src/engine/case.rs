@@ -9,8 +9,10 @@ use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
 use super::{
+    additions::Part,
     error::WorkError,
     ledger::{Fate, Ledger},
+    membership::Reading,
     ports::{Connector, Engine, TargetPort},
     retry,
 };
@@ -36,6 +38,8 @@ pub(super) struct RunRules {
     /// The hourly limits that a first run's plan was compared with. They stand for the whole run: until it has linked all
     /// accounts, there are fewer than it was planned for.
     pub limits: BTreeMap<crate::model::Limited, u32>,
+    /// The user's part in a wave whose additions to groups are collected; `None`: they are sent by themselves.
+    pub part: Option<Arc<Part>>,
 }
 
 /// How work on a subject ended.
@@ -108,6 +112,8 @@ pub(super) struct Case<'e> {
     pub last_refusal: String,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
+    /// How the memberships are read where the target shows none with an account.
+    pub reading: Reading,
 }
 
 impl<'e> Case<'e> {
@@ -145,6 +151,7 @@ impl<'e> Case<'e> {
             names_taken: HashSet::new(),
             last_refusal: String::new(),
             unread_groups: None,
+            reading: Reading::All,
         })
     }
 
@@ -389,7 +396,7 @@ impl Engine {
         let mut dead = false;
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
-            ErrorClass::Credentials | ErrorClass::Throttled => {
+            ErrorClass::Credentials | ErrorClass::Throttled | ErrorClass::Maintenance => {
                 self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {

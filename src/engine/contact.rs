@@ -1,7 +1,5 @@
 //! Whether the two sides answer: what their calls came to, for the breakers and for the conditions that are reported.
 
-use jiff::SignedDuration;
-
 use super::{
     breaker::Breaker,
     error::WorkError,
@@ -10,7 +8,7 @@ use super::{
 use crate::{
     keycloak::SourceError,
     model::{About, Condition, ConditionCode, ErrorClass, Pair},
-    store::StoreError,
+    store::{OrderEnd, StoreError},
     target::{TargetError, TargetErrorKind},
     telemetry::Conditions,
 };
@@ -19,15 +17,17 @@ use crate::{
 struct Side<'a> {
     about: About,
     breaker: &'a Breaker,
+    /// Whether refused credentials are not to be sent again by themselves.
+    locked_out: bool,
 }
 
 impl<'a> Side<'a> {
     fn source(connector: &'a Connector) -> Self {
-        Self { about: About::source(&connector.name), breaker: &connector.breaker }
+        Self { about: About::source(&connector.name), breaker: &connector.breaker, locked_out: false }
     }
 
     fn target(port: &'a TargetPort) -> Self {
-        Self { about: About::target(&port.name), breaker: &port.breaker }
+        Self { about: About::target(&port.name), breaker: &port.breaker, locked_out: port.target.locked_out() }
     }
 }
 
@@ -37,9 +37,12 @@ fn code(class: ErrorClass) -> ConditionCode {
         ErrorClass::Credentials => ConditionCode::CredentialsRefused,
         ErrorClass::Forbidden => ConditionCode::RightMissing,
         ErrorClass::Conflict => ConditionCode::OtherIdentity,
-        ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug => {
-            ConditionCode::Unreachable
-        }
+        ErrorClass::Transient
+        | ErrorClass::Throttled
+        | ErrorClass::Maintenance
+        | ErrorClass::Doubt
+        | ErrorClass::Permanent
+        | ErrorClass::Bug => ConditionCode::Unreachable,
     }
 }
 
@@ -72,37 +75,41 @@ impl Engine {
     /// It refuses all work, or is another than before.
     fn refused(&self, side: &Side<'_>, class: ErrorClass, text: &str) {
         let now = self.clock.now();
-        side.breaker.stop(text, now, self.times.refused);
-        self.conditions().raise(&side.about, code(class), text, now);
+        let mut again_at = None;
+        if class == ErrorClass::Credentials {
+            side.breaker.refused(text, now, self.times.refused, &self.times.probes);
+            again_at = side.breaker.next_probe().filter(|_| !side.locked_out);
+        } else {
+            side.breaker.stop(text, now, self.times.refused);
+        }
+        self.conditions().raise(&side.about, code(class), text, now, again_at);
     }
 
-    /// It does not answer, or asked to slow down.
-    fn failed(&self, side: &Side<'_>, text: &str, at_least: Option<SignedDuration>) {
+    /// It does not answer.
+    fn failed(&self, side: &Side<'_>, text: &str) {
         let now = self.clock.now();
-        if side.breaker.failed(text, now, at_least) {
-            self.conditions().raise(&side.about, ConditionCode::Unreachable, text, now);
+        if side.breaker.failed(text, now) {
+            self.conditions().raise(&side.about, ConditionCode::Unreachable, text, now, None);
         }
     }
 
-    /// Notes how a call of a task ended, for the breakers of both sides.
+    /// Notes how a call of a task ended, for the breakers of both sides. A side that limits calls answers: its gate has them
+    /// wait.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
         let (source, target) = (Side::source(connector), Side::target(port));
         match error {
-            WorkError::Source(SourceError { class, text, retry_after }) => match class {
+            WorkError::Source(SourceError { class, text, .. }) => match class {
                 ErrorClass::Credentials | ErrorClass::Forbidden => self.refused(&source, *class, text),
-                ErrorClass::Transient | ErrorClass::Throttled => self.failed(&source, text, *retry_after),
+                ErrorClass::Transient => self.failed(&source, text),
                 _ => {}
             },
             WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
-                let TargetError { kind, text, retry_after } = error;
+                let TargetError { kind, text, .. } = error;
                 match kind {
                     TargetErrorKind::NotDone(class @ ErrorClass::Credentials) => self.refused(&target, *class, text),
-                    TargetErrorKind::NotDone(ErrorClass::Throttled) => {
-                        let wait = retry_after.unwrap_or(SignedDuration::from_secs(1));
-                        self.failed(&target, text, Some(wait));
-                    }
-                    TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient) => {
-                        self.failed(&target, text, *retry_after);
+                    TargetErrorKind::Unanswered
+                    | TargetErrorKind::NotDone(ErrorClass::Transient | ErrorClass::Maintenance) => {
+                        self.failed(&target, text);
                     }
                     _ => {}
                 }
@@ -111,25 +118,62 @@ impl Engine {
         }
     }
 
-    /// Contacts a target, and notes what comes of it.
-    pub(super) async fn try_target(&self, port: &TargetPort) {
-        match self.probe(port).await {
-            Ok(_) => self.well(&Side::target(port)),
-            Err(error) => self.note_contact(&Side::target(port), &error),
+    /// Contacts a target, and notes what comes of it. Refused credentials are sent again if that is due, or if an operator
+    /// `ordered` it.
+    pub(super) async fn try_target(&self, port: &TargetPort, ordered: bool) -> Result<(), WorkError> {
+        let due = port.breaker.take_probe(self.clock.now(), &self.times.probes);
+        if ordered || due && !port.target.locked_out() {
+            port.target.forget_refusal();
         }
+        let found = self.probe(port).await.map(drop);
+        match &found {
+            Ok(()) => self.well(&Side::target(port)),
+            Err(error) => self.note_contact(&Side::target(port), error),
+        }
+        found
     }
 
-    /// Contacts a source, and notes what comes of it.
-    pub(super) async fn try_source(&self, connector: &Connector) {
+    /// Contacts a source, as [`Engine::try_target`] does a target.
+    pub(super) async fn try_source(&self, connector: &Connector, ordered: bool) -> Result<(), WorkError> {
+        if connector.breaker.take_probe(self.clock.now(), &self.times.probes) || ordered {
+            connector.source.forget_refusal().await;
+        }
         let contact = async {
             self.identify(connector).await?;
             connector.source.some_users().await?;
             Ok::<(), WorkError>(())
         };
-        match contact.await {
+        let found = contact.await;
+        match &found {
             Ok(()) => self.well(&Side::source(connector)),
-            Err(error) => self.note_contact(&Side::source(connector), &error),
+            Err(error) => self.note_contact(&Side::source(connector), error),
         }
+        found
+    }
+
+    /// Contacts the sides that operators ordered to be contacted, and records what came of it. Returns how many.
+    pub async fn carry_out_contacts(&self) -> Result<usize, StoreError> {
+        let mut orders = self.store.contact_orders().await?;
+        orders.retain(|order| order.ended.is_none());
+        for order in &orders {
+            let tried = match &order.about {
+                About::Target { target } => match self.target(target) {
+                    Ok(port) => self.try_target(port, true).await,
+                    Err(error) => Err(error),
+                },
+                About::Source { connector } => match self.connector(connector) {
+                    Ok(connector) => self.try_source(connector, true).await,
+                    Err(error) => Err(error),
+                },
+                About::Store | About::Pair(_) => Err(WorkError::Unknown(format!("{} has no address", order.about))),
+            };
+            let end = match tried {
+                Ok(()) => OrderEnd::Done,
+                Err(error) => OrderEnd::Refused { why: error.to_string() },
+            };
+            self.store.end_contact(order, &end, self.clock.now()).await?;
+        }
+        Ok(orders.len())
     }
 
     fn note_contact(&self, side: &Side<'_>, error: &WorkError) {
@@ -137,7 +181,9 @@ impl Engine {
             class @ (ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict) => {
                 self.refused(side, class, &error.to_string());
             }
-            _ => self.failed(side, &error.to_string(), None),
+            // It answers, if only this; one that was not well has to answer a contact first.
+            ErrorClass::Throttled if side.breaker.open().is_none() => {}
+            _ => self.failed(side, &error.to_string()),
         }
     }
 
@@ -153,7 +199,7 @@ impl Engine {
             return;
         };
         let (now, text) = (self.clock.now(), error.to_string());
-        self.conditions().raise(&about, ConditionCode::RunFailed, &text, now);
+        self.conditions().raise(&about, ConditionCode::RunFailed, &text, now, None);
         let side = match error {
             WorkError::Source(error) => Some((About::source(&pair.connector), error.class)),
             WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
@@ -161,8 +207,9 @@ impl Engine {
             }
             _ => None,
         };
-        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Credentials))) = side {
-            self.conditions().raise(&side, code(class), &text, now);
+        // Refused credentials are on record already, with the time when they are sent again.
+        if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Maintenance))) = side {
+            self.conditions().raise(&side, code(class), &text, now, None);
         }
     }
 
@@ -172,8 +219,11 @@ impl Engine {
         let pairs = self.pairs();
         let now = self.clock.now();
         let kept = self.store.conditions().await?;
-        let kept: Vec<Condition> =
-            kept.into_iter().filter(|one| pairs.iter().any(|pair| one.about.concerns(pair))).collect();
+        // Whether it limits calls, the next one tells.
+        let holds = |one: &Condition| {
+            one.code != ConditionCode::RateLimited && pairs.iter().any(|pair| one.about.concerns(pair))
+        };
+        let kept: Vec<Condition> = kept.into_iter().filter(holds).collect();
         for Condition { about, text, since, .. } in &kept {
             match about {
                 About::Source { connector } => {
@@ -195,11 +245,12 @@ impl Engine {
 
     /// Tries every side once that is kept from work. For commands that work without a server, which does it by itself.
     pub async fn try_again(&self) {
+        // What a contact comes to is in the conditions.
         for port in self.targets().filter(|port| port.breaker.open().is_some()) {
-            self.try_target(port).await;
+            let _ = self.try_target(port, false).await;
         }
         for connector in self.connectors().filter(|connector| connector.breaker.open().is_some()) {
-            self.try_source(connector).await;
+            let _ = self.try_source(connector, false).await;
         }
     }
 

@@ -5,10 +5,10 @@
 //! feeds what differs through the same functions. The rules that the claims, looks and intents keep are those of the
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
+mod additions;
 mod breaker;
 mod by_hand;
 mod case;
-mod clock;
 mod contact;
 mod doubt;
 mod error;
@@ -23,15 +23,16 @@ mod retry;
 mod run;
 mod send;
 mod service;
+mod sessions;
 mod settle;
 mod times;
 mod user;
 mod verify;
 mod work;
 
+pub use crate::clock::{Clock, Dice, SystemClock};
 pub use by_hand::Drained;
 pub use case::Worked;
-pub use clock::{Clock, Dice, SystemClock};
 pub use error::WorkError;
 pub use ledger::{Fate, Ledger, Tally};
 pub use ports::{Connector, Engine, TargetPort};

@@ -8,20 +8,15 @@ use std::{
     },
 };
 
-use super::{
-    breaker::Breaker,
-    clock::{Clock, Dice},
-    error::WorkError,
-    run::EndedRun,
-    times::EngineTimes,
-};
+use super::{breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
 use crate::{
+    clock::{Clock, Dice},
     keycloak::Source,
     model::{ConnectorName, Pair, Policy, SourceIdentity, TargetName},
     plan::GroupTable,
     store::{PairState, Store},
     target::{Target, TargetInfo},
-    telemetry::Metrics,
+    telemetry::{CallMeter, Metrics},
 };
 
 /// Linked users who are read to recognise a realm.
@@ -158,7 +153,7 @@ impl Engine {
         connectors: Vec<Connector>,
         targets: Vec<TargetPort>,
     ) -> Self {
-        Self {
+        let engine = Self {
             store,
             clock,
             dice,
@@ -167,13 +162,20 @@ impl Engine {
             targets: targets.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             groups: Mutex::default(),
             left_runs: Mutex::default(),
-            metrics: Arc::new(Metrics::new()),
-        }
+            metrics: Arc::default(),
+        };
+        engine.with_metrics(Arc::new(Metrics::new()))
     }
 
-    /// The same, counting into these.
+    /// The same, counting into these, the calls of all clients too.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        for connector in self.connectors.values() {
+            connector.source.attach(&CallMeter::source(&metrics, &connector.name));
+        }
+        for port in self.targets.values() {
+            port.target.attach(&CallMeter::target(&metrics, &port.name));
+        }
         Self { metrics, ..self }
     }
 
@@ -237,17 +239,22 @@ impl Engine {
     pub(super) async fn probe(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
         let info = port.target.probe().await?;
         let (pinned, elsewhere) = self.store.pin_target(&port.name, &info.identity).await?;
-        if pinned != info.identity {
+        if !pinned.is_same(&info.identity) {
+            let what = if pinned.id == info.identity.id {
+                "reports another base URL than before, as a clone does"
+            } else {
+                "is another server than before"
+            };
             let text = format!(
-                "target {} is another server than before ({}, was {}); nothing is written. If that is intended: usersync target confirm {}",
-                port.name, info.identity.0, pinned.0, port.name
+                "target {} {what} ({}, was {pinned}); nothing is written. If that is intended: usersync target confirm {}",
+                port.name, info.identity, port.name
             );
             return Err(self.stop_target(port, text).await?);
         }
         if let Some(other) = elsewhere {
             let text = format!(
                 "target {} is the same server as target {other} ({}); define it once and name it in both connectors",
-                port.name, info.identity.0
+                port.name, info.identity
             );
             return Err(self.stop_target(port, text).await?);
         }

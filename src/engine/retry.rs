@@ -2,8 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::clock::Dice;
-use crate::retry::Backoff;
+use crate::{clock::Dice, retry::Backoff};
 
 /// Attempts before a task becomes a dead letter: with the usual delays, after about three days.
 pub const ATTEMPTS: u32 = 18;

@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{case::Case, error::WorkError, ledger::Fate};
+use super::{
+    additions::{Addition, Part, Told},
+    case::Case,
+    error::WorkError,
+    ledger::Fate,
+};
 use crate::{
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
-    telemetry::{logs::Personal, metrics::Peer},
+    telemetry::logs::Personal,
 };
 
 /// So many joins are told to a target at once, at most.
@@ -106,6 +111,8 @@ impl Case<'_> {
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
         self.note_repeated(operation).await?;
+        // Its time to be sent in begins when it is written down.
+        self.port.target.until_open().await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
             self.nothing_was_taken(taken);
@@ -117,6 +124,9 @@ impl Case<'_> {
         let answer = self.apply(operation, written.deadline).await?;
         if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
             self.nothing_was_taken(taken);
+        }
+        if answer.is_ok() {
+            self.end_sessions(operation).await;
         }
         self.note(operation, &written, 0, answer).await
     }
@@ -134,6 +144,9 @@ impl Case<'_> {
                 wanted.push(join);
             }
         }
+        if let Some(part) = self.rules.part.as_ref().filter(|_| !wanted.is_empty()) {
+            return self.send_collected(part, &wanted, account).await;
+        }
         let most = match self.info.capabilities.groups_at_once {
             0 | 1 => JOINS_ALONE,
             more => more.min(JOINS_AT_ONCE),
@@ -142,6 +155,7 @@ impl Case<'_> {
         let mut left = wanted.as_slice();
         while !left.is_empty() {
             let joins = &left[..left.len().min(most)];
+            self.port.target.until_open().await?;
             let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
@@ -154,6 +168,105 @@ impl Case<'_> {
             left = &left[ended..];
         }
         Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
+    }
+
+    /// Writes additions down and hands them over to be sent with those of other users.
+    async fn send_collected(
+        &mut self,
+        part: &Part,
+        joins: &[&Operation],
+        mut account: Option<&mut Account>,
+    ) -> Result<Sent, WorkError> {
+        part.come().await;
+        let (mut done, mut look_again) = (false, false);
+        let mut left = joins.to_vec();
+        while !left.is_empty() {
+            let now: Vec<&Operation> = left.drain(..left.len().min(JOINS_AT_ONCE)).collect();
+            let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
+                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+            };
+            let additions: Vec<Addition<'_>> = now.iter().filter_map(|join| addition(join)).collect();
+            let wait = written.late.duration_since(self.engine.clock.now());
+            let late = self.engine.clock.sleep(wait);
+            let told = part.add(&additions, self.claim.token, late, written.deadline).await;
+            let (mut alone, mut failed) = (Vec::new(), Vec::new());
+            for (number, told) in told.into_iter().enumerate() {
+                match told {
+                    Told::Done => {
+                        done = true;
+                        self.took_effect(now[number], written.intents[number]);
+                        if let Some(account) = account.as_deref_mut() {
+                            account.apply(now[number]);
+                        }
+                    }
+                    Told::NotSent => {
+                        self.step.unsent.push(written.intents[number]);
+                        left.push(now[number]);
+                    }
+                    Told::Alone => alone.push(number),
+                    Told::Failed(error) => failed.push((number, error)),
+                    Told::Ended => return Err(StoreError::ClaimEnded.into()),
+                }
+            }
+            look_again |= self.note_failed(&now, &written, failed).await?;
+            for (nth, number) in alone.iter().copied().enumerate() {
+                let answer = self.apply(now[number], written.deadline).await?;
+                if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
+                    self.step.unsent.extend(alone[nth + 1..].iter().map(|number| written.intents[*number]));
+                }
+                match self.note(now[number], &written, number, answer).await? {
+                    Sent::Done(_) => {
+                        done = true;
+                        if let Some(account) = account.as_deref_mut() {
+                            account.apply(now[number]);
+                        }
+                    }
+                    Sent::LookAgain => return Ok(Sent::LookAgain),
+                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                }
+            }
+        }
+        part.begin().await;
+        Ok(match (look_again, done) {
+            (true, _) => Sent::LookAgain,
+            (false, true) => Sent::Done(Applied::Done),
+            (false, false) => Sent::NotPossible,
+        })
+    }
+
+    /// Notes additions that failed; whether to look again. An error that ends the work ends it after all are noted.
+    async fn note_failed(
+        &mut self,
+        joins: &[&Operation],
+        written: &WrittenDown,
+        failed: Vec<(usize, TargetError)>,
+    ) -> Result<bool, WorkError> {
+        let (mut look_again, mut ends) = (false, None);
+        for (number, error) in failed {
+            match error.kind {
+                TargetErrorKind::Unanswered => {
+                    ends = Some(WorkError::Unanswered { error, until: written.arrives_until });
+                }
+                TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
+                | TargetErrorKind::NameTaken
+                | TargetErrorKind::NotFound
+                | TargetErrorKind::NotPossible => {
+                    let sent = self.note(joins[number], written, number, Err(error)).await?;
+                    look_again |= matches!(sent, Sent::LookAgain);
+                }
+                TargetErrorKind::NotDone(_) => {
+                    self.step.settled.push(Settled { intent: written.intents[number], outcome: refusal(&error) });
+                    ends.get_or_insert(WorkError::Target(error));
+                }
+            }
+        }
+        match ends {
+            None => Ok(look_again),
+            Some(error) => {
+                self.flush().await?;
+                Err(error)
+            }
+        }
     }
 
     /// Sends joins that are written down; tells how many of the first have ended. The others are written down anew.
@@ -268,9 +381,8 @@ impl Case<'_> {
         deadline: Timestamp,
     ) -> Result<Result<Applied, TargetError>, WorkError> {
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.apply(operation, deadline).await;
-        self.count(sent_at, answer.as_ref().err());
+        self.count_written(answer.is_ok());
         Ok(self.verified(operation, answer).await)
     }
 
@@ -289,12 +401,8 @@ impl Case<'_> {
         }
         let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
-        let sent_at = self.engine.clock.now();
         let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
-        // A target that finds out that it cannot says so without a call.
-        if !answer.as_ref().is_err_and(|error| error.kind == TargetErrorKind::NotPossible) {
-            self.count(sent_at, answer.as_ref().err());
-        }
+        self.count_written(answer.is_ok());
         Ok(answer)
     }
 
@@ -343,6 +451,11 @@ impl Case<'_> {
                     .into())
             }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+            // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
+            TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
+                self.port.target.until_open().await?;
+                Ok(Sent::LookAgain)
+            }
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));
                 self.worked.findings.not_possible.push(error.text);
@@ -387,13 +500,19 @@ impl Case<'_> {
         }
     }
 
-    fn count(&self, sent_at: Timestamp, error: Option<&TargetError>) {
-        let (metrics, now) = (&self.engine.metrics, self.engine.clock.now());
-        let took = now.duration_since(sent_at).unsigned_abs();
-        metrics.called(Peer::Target(&self.port.name), error.map(TargetError::class), took);
-        if error.is_none() && matches!(self.claim.cause, Cause::Event { .. }) {
-            metrics.written(&self.port.name, self.claim.caused_at, now);
+    /// How long it took from an event to what was written for it.
+    fn count_written(&self, written: bool) {
+        if written && matches!(self.claim.cause, Cause::Event { .. }) {
+            self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
         }
+    }
+}
+
+/// What a join adds to which group.
+fn addition(join: &Operation) -> Option<Addition<'_>> {
+    match join {
+        Operation::AddMember { group, group_name, account, .. } => Some(Addition { group, group_name, account }),
+        _ => None,
     }
 }
 

@@ -103,6 +103,7 @@ impl Service {
         part("the removal of old records".to_owned(), Box::pin(of().prune()));
         part("the counting of tasks".to_owned(), Box::pin(of().gauge()));
         part("the record of conditions".to_owned(), Box::pin(of().keep_conditions()));
+        part("the contacts that operators order".to_owned(), Box::pin(of().contacts_ordered()));
         for port in engine.targets() {
             let name = &port.name;
             part(format!("the worker of target {name}"), Box::pin(of().dispatch(Arc::clone(port))));
@@ -283,7 +284,8 @@ impl Shared {
     async fn contact_target(self: Arc<Self>, port: Arc<TargetPort>) {
         let mut next = self.next_contact();
         while self.comes_to_contact(&port.breaker, &mut next).await {
-            self.engine.try_target(&port).await;
+            // What it comes to is in the conditions.
+            let _ = self.engine.try_target(&port, false).await;
             self.around.send_modify(|_| {});
         }
     }
@@ -292,7 +294,23 @@ impl Shared {
     async fn contact_source(self: Arc<Self>, connector: Arc<Connector>) {
         let mut next = self.next_contact();
         while self.comes_to_contact(&connector.breaker, &mut next).await {
-            self.engine.try_source(&connector).await;
+            let _ = self.engine.try_source(&connector, false).await;
+        }
+    }
+
+    /// Contacts the sides that operators order to be contacted at once.
+    async fn contacts_ordered(self: Arc<Self>) {
+        while !self.cancel.is_cancelled() {
+            let asked = self.asked.notified();
+            match self.engine.carry_out_contacts().await {
+                Ok(0) => {}
+                Ok(_) => self.around.send_modify(|_| {}),
+                Err(error) => tracing::error!("ordered contacts cannot be read or recorded: {error}"),
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => {}
+                () = asked => {}
+            }
         }
     }
 
@@ -307,9 +325,6 @@ impl Shared {
             if let Some((_, _, until)) = breaker.open() {
                 if until > now {
                     self.sleep(until.duration_since(now)).await;
-                } else if breaker.end_pause(now) {
-                    // A contact would use up what the other side lets through.
-                    self.around.send_modify(|_| {});
                 } else {
                     *next = self.next_contact();
                     return true;
@@ -439,7 +454,7 @@ impl Shared {
         if options.cancel.is_cancelled() {
             return Ok(());
         }
-        let (set, report) = planned?;
+        let (Some(set), report) = planned? else { return self.run(pair, RunTrigger::First).await };
         tracing::warn!(
             %pair, operations = report.planned_total(),
             "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"
@@ -499,7 +514,7 @@ impl Shared {
                     "{tasks} due for more than {longest:#}, and nobody works on them; the first is that of {first}. This is a \
                      defect of usersync: restart it, and report it with the log"
                 );
-                self.engine.conditions().raise(&about, code, &text, now);
+                self.engine.conditions().raise(&about, code, &text, now, None);
             }
         }
         Ok(())

@@ -45,6 +45,7 @@ impl Case<'_> {
             };
             if took_effect == Some(true) {
                 self.learn(&intent.operation);
+                self.end_sessions(&intent.operation).await;
             }
             self.step.settled.push(Settled { intent: intent.id, outcome });
         }

@@ -35,10 +35,17 @@ pub struct EngineTimes {
     pub retries: Backoff,
     /// How long tasks rest, at the least, when the other side asked to slow down.
     pub throttled: SignedDuration,
-    /// How long a side is left alone that refused our credentials or rights, or was another than before.
+    /// How long a side is left alone that refused our credentials or rights, or was another than before. Refused
+    /// credentials are sent again only if they have changed since.
     pub refused: SignedDuration,
+    /// After which times unchanged credentials are sent again that were refused; the last one goes on.
+    pub probes: Vec<SignedDuration>,
     /// How often a side is contacted that nobody works with.
     pub contact: SignedDuration,
+    /// How long a call of a run waits while its server limits calls.
+    pub run_turn: SignedDuration,
+    /// How long a call for one subject waits while its server limits calls; then its task is tried again later.
+    pub task_turn: SignedDuration,
     /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
     pub read_back: Vec<SignedDuration>,
     /// How long a due task may wait while workers are idle, or be claimed, before it is reported as a defect.
@@ -64,7 +71,10 @@ impl Default for EngineTimes {
             retries: Backoff::new(200, 5, Duration::from_hours(6)),
             throttled: SignedDuration::from_secs(5),
             refused: SignedDuration::from_secs(30),
+            probes: [1, 5, 15, 60].map(SignedDuration::from_mins).to_vec(),
             contact: SignedDuration::from_mins(1),
+            run_turn: SignedDuration::from_hours(1),
+            task_turn: SignedDuration::from_mins(1),
             read_back: vec![SignedDuration::from_millis(300), SignedDuration::from_secs(2)],
             overdue: SignedDuration::from_mins(5),
             after_failure: SignedDuration::from_secs(30),
@@ -91,7 +101,10 @@ impl EngineTimes {
             retries: Backoff::new(12, 4, Duration::from_millis(200)),
             throttled: short,
             refused: SignedDuration::from_millis(300),
+            probes: [1, 5, 15, 60].map(SignedDuration::from_mins).to_vec(),
             contact: SignedDuration::from_mins(1),
+            run_turn: SignedDuration::from_secs(10),
+            task_turn: SignedDuration::from_secs(1),
             read_back: vec![short],
             overdue: SignedDuration::from_secs(2),
             after_failure: SignedDuration::from_millis(300),

@@ -6,6 +6,7 @@ use super::{
     case::{Case, RunRules, Unfinished, Worked, fingerprint},
     error::WorkError,
     ledger::Fate,
+    membership::Reading,
     ports::Engine,
     send::Sent,
 };
@@ -61,6 +62,7 @@ impl Engine {
     ) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
         let Walked { view, expected, fingerprint } = walked;
+        case.suspect(&expected);
         for action in expected {
             case.worked.ledger.plan(action, &fingerprint);
         }
@@ -139,7 +141,10 @@ impl Case<'_> {
 
     /// Whether what a walk saw is too old to address somebody by the login that it saw.
     fn is_old(&self, walked: Option<Timestamp>) -> bool {
-        walked.is_some_and(|began| self.engine.clock.now().duration_since(began) > self.engine.times.login_believed)
+        // Those that take several accounts in one call take ids.
+        self.port.target.members_at_once() == 1
+            && walked
+                .is_some_and(|began| self.engine.clock.now().duration_since(began) > self.engine.times.login_believed)
     }
 
     /// Reads the source, settles what was left open, reads the target.
@@ -147,6 +152,7 @@ impl Case<'_> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.engine.source_answered(&self.connector);
         self.restore_dropped().await?;
+        self.decide_reading(&presence).await?;
         let mut account = self.read_account().await?;
         if !self.claim.intents.is_empty() {
             self.settle_leftovers(account.as_ref()).await?;
@@ -294,6 +300,8 @@ impl Case<'_> {
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
                 self.note_linked(account, relinked, &view.presence);
+                // No record tells which memberships it has.
+                self.reading = Reading::All;
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
                 view.account = self.read_account().await?;
                 // The account may bring along what a claim of its former user left open.

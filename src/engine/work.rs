@@ -11,6 +11,7 @@ use super::{
     user::Walked,
 };
 use crate::{
+    gate::turn_within,
     model::{Subject, Token},
     store::{Claimed, StoreError},
 };
@@ -51,7 +52,7 @@ impl Engine {
         rules: &RunRules,
     ) -> (Worked, Option<WorkError>) {
         let mut claimed = Unended { engine: self, token: claim.token, ended: false };
-        match self.work_guarded(claim, walked, rules).await {
+        match turn_within(self.times.task_turn, self.work_guarded(claim, walked, rules)).await {
             Ok(worked) => {
                 claimed.ended = true;
                 (worked, None)

@@ -18,7 +18,10 @@ use super::{
     token::{Token, Tokens},
     wire::{self, Entry, Group, Listed, Member, User},
 };
-use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
+use crate::{
+    model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState},
+    telemetry::CallMeter,
+};
 
 pub(super) const USER_GONE: &str = "User not found";
 pub(super) const GROUP_GONE: &str = "Could not find group by id";
@@ -297,6 +300,14 @@ impl Source for KeycloakSource {
                 ),
             )),
         }
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.http.attach(meter);
+    }
+
+    async fn forget_refusal(&self) {
+        self.tokens.forget_refusal().await;
     }
 
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError> {

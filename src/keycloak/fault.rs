@@ -10,7 +10,7 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{SourceError, address::Base};
-use crate::model::ErrorClass;
+use crate::{http::PROXY_SIGN_IN, model::ErrorClass};
 
 /// A wait that the other side asks for is not believed past this.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
@@ -101,6 +101,10 @@ impl Names {
             StatusCode::NOT_FOUND if told.as_deref().is_some_and(|text| text.starts_with("Realm ")) => {
                 no_realm(realm, base)
             }
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => transient(format!(
+                "realm {realm} at {base}: the proxy on the way demands a sign-in (407). {}",
+                PROXY_SIGN_IN.trim_end_matches('.')
+            )),
             StatusCode::INTERNAL_SERVER_ERROR if asked == Asked::Events => transient(format!(
                 "realm {realm} at {base}: 500 when reading events. If its log says \"no event store provider configured\", \
                  a listener brought an event store of its own: start Keycloak with --spi-events-store--provider=jpa"

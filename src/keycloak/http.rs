@@ -1,15 +1,23 @@
 //! Requests to one server: how many at a time, how fast, how long, how much is read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jiff::SignedDuration;
 use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap};
-use tokio::sync::Semaphore;
 use tokio_retry::RetryIf;
 
 use super::{Connection, SourceError, fault};
-use crate::{http, model::ErrorClass, retry};
+use crate::{
+    gate::{Gate, NoTurn, class_of, sends_again},
+    http::{self, PROXY_SIGN_IN},
+    model::ErrorClass,
+    retry,
+    telemetry::CallMeter,
+};
 
 /// An answer larger than this is not read on.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -29,9 +37,10 @@ pub(super) struct Answer {
 #[derive(Clone)]
 pub(super) struct Http {
     client: Client,
-    permits: Arc<Semaphore>,
-    pace: Option<Arc<DefaultDirectRateLimiter>>,
+    gate: Arc<Gate>,
     connect: Duration,
+    /// Whether we present a certificate.
+    certified: bool,
 }
 
 impl Http {
@@ -46,15 +55,30 @@ impl Http {
                 "Keycloak's URL holds a user name or password. Take it out; client id and secret are given beside it",
             ));
         }
-        let (ca_file, proxy) = (connection.ca_file.as_deref(), connection.proxy.as_ref());
-        let client = http::client(ca_file, proxy, connection.time_outs.connect)
-            .map_err(|text| wrong(text.trim_end_matches('.')))?;
+        let way = http::Way {
+            ca_file: connection.ca_file.as_deref(),
+            certificate: connection.client_certificate.as_ref(),
+            proxy: connection.proxy.as_ref(),
+            proxy_user: connection.proxy_user.as_ref(),
+            connect: connection.time_outs.connect,
+        };
+        let client = http::client(way).map_err(|text| wrong(text.trim_end_matches('.')))?;
         Ok(Self {
             client,
-            permits: Arc::new(Semaphore::new(connection.parallel.max(1))),
-            pace: connection.per_second.map(|rate| Arc::new(RateLimiter::direct(Quota::per_second(rate)))),
+            gate: Arc::new(Gate::new(Arc::clone(&connection.clock), connection.parallel, connection.per_second)),
             connect: connection.time_outs.connect,
+            certified: connection.client_certificate.is_some(),
         })
+    }
+
+    /// Counts calls here from now on.
+    pub fn attach(&self, meter: &CallMeter) {
+        self.gate.attach(meter);
+    }
+
+    /// Counts a refusal of credentials.
+    pub fn refused_sign_in(&self) {
+        self.gate.meter().refused_sign_in();
     }
 
     /// The client that requests are built with.
@@ -66,24 +90,53 @@ impl Http {
     pub async fn get(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
         let attempt = || async {
             match request.try_clone() {
-                Some(again) => self.attempt(again, within).await,
-                None => Err(Failure::Lost("the request cannot be sent twice".into())),
+                Some(again) => self.in_turn(again, within, true).await,
+                None => Err(cannot_be_copied()),
             }
         };
         let lost = |failure: &Failure| matches!(failure, Failure::Lost(_));
         RetryIf::start(retry::within_call(SENT_AT_MOST), attempt, lost).await.map_err(|failure| failure.told(whom))
     }
 
-    /// Sends a request once.
+    /// Sends a request that may change something, once, unless it is refused for now.
     pub async fn send(&self, whom: &str, request: RequestBuilder, within: Duration) -> Result<Answer, SourceError> {
-        self.attempt(request, within).await.map_err(|failure| failure.told(whom))
+        self.in_turn(request, within, false).await.map_err(|failure| failure.told(whom))
+    }
+
+    /// Sends a request when its turn comes. One that the server refused for now is sent again when the server takes
+    /// requests, if that is in time; after a 503 only one that `reads`.
+    async fn in_turn(&self, request: RequestBuilder, within: Duration, reads: bool) -> Result<Answer, Failure> {
+        let latest = self.gate.latest(None);
+        let mut refused = None;
+        loop {
+            let turn = match self.gate.enter(LANE, None, latest).await {
+                Ok(turn) => turn,
+                Err(NoTurn::Late) => return refused.ok_or_else(|| Failure::Lost("the client is closed".into())),
+                Err(NoTurn::Limited(until)) => {
+                    return refused.ok_or_else(|| Failure::Limited(until.duration_since(self.gate.now())));
+                }
+            };
+            let began = Instant::now();
+            let sent = match request.try_clone() {
+                Some(again) => self.attempt(again, within).await,
+                None => Err(cannot_be_copied()),
+            };
+            let error = match &sent {
+                Ok(answer) => class_of(answer.status),
+                Err(Failure::TooLarge) => Some(ErrorClass::Doubt),
+                Err(_) => Some(ErrorClass::Transient),
+            };
+            self.gate.meter().called(error, began.elapsed());
+            let answer = sent?;
+            let again = self.gate.answered(LANE, turn, answer.status, &answer.headers);
+            if !again || !sends_again() || !reads && answer.status != StatusCode::TOO_MANY_REQUESTS {
+                return Ok(answer);
+            }
+            refused = Some(answer);
+        }
     }
 
     async fn attempt(&self, request: RequestBuilder, within: Duration) -> Result<Answer, Failure> {
-        let _permit = self.permits.acquire().await.map_err(|_| Failure::Lost("the client is closed".into()))?;
-        if let Some(pace) = &self.pace {
-            pace.until_ready().await;
-        }
         let mut response = request.timeout(within).send().await.map_err(|error| self.failure(&error, within))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
@@ -104,6 +157,15 @@ impl Http {
             return Failure::TooSlow(format!("{what} within {} s", limit.as_secs_f32()));
         }
         let cause = http::root_cause(error);
+        if let Some(what) = http::refused_certificate(&cause, self.certified) {
+            return Failure::Refused(format!("it {what}"));
+        }
+        if cause.to_lowercase().contains("proxy auth") {
+            return Failure::Refused(format!(
+                "the proxy demands a sign-in (407). {}",
+                PROXY_SIGN_IN.trim_end_matches('.')
+            ));
+        }
         if error.is_connect() {
             return Failure::Lost(format!("no connection ({cause})"));
         }
@@ -111,19 +173,36 @@ impl Http {
     }
 }
 
+/// Requests to Keycloak are of one kind.
+const LANE: &str = "keycloak";
+
+fn cannot_be_copied() -> Failure {
+    Failure::Lost("the request cannot be sent twice".into())
+}
+
 enum Failure {
+    /// The server limits requests, and takes none for so long.
+    Limited(SignedDuration),
     Lost(String),
     TooSlow(String),
     TooLarge,
+    /// By the server or the proxy, before the request was read; the text says what to do.
+    Refused(String),
 }
 
 impl Failure {
     fn told(self, whom: &str) -> SourceError {
         fault::transient(match self {
+            Self::Limited(wait) => {
+                let text =
+                    format!("{whom}: rate limited (429); no request is sent before {} s", wait.as_secs_f64().ceil());
+                return SourceError { retry_after: Some(wait), ..fault::error(ErrorClass::Throttled, text) };
+            }
             Self::Lost(what) => format!("{whom}: {what}. Check that Keycloak runs and can be reached from here"),
             Self::TooSlow(what) => {
                 format!("{whom}: {what}. Keycloak is overloaded, or a firewall drops the connection")
             }
+            Self::Refused(what) => format!("{whom}: {what}"),
             Self::TooLarge => {
                 format!(
                     "{whom}: an answer of more than {} MiB was not read on. Lower the page size",

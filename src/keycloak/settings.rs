@@ -5,7 +5,10 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::config::ConnectorConfig;
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{ClientCertificate, ConnectorConfig, ProxyUser, Reach},
+};
 
 /// Reads the client's secret anew each time, so that a rotated one is taken without a restart. An error is a readable
 /// line without the secret.
@@ -35,34 +38,53 @@ pub struct Connection {
     pub url: Url,
     /// Certificates (PEM) that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that usersync presents; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<Url>,
+    /// Who signs in to the proxy; `None`: nobody.
+    pub proxy_user: Option<ProxyUser>,
     /// Requests at the same time.
     pub parallel: usize,
     /// Requests per second, if they are limited.
     pub per_second: Option<NonZeroU32>,
     /// How long calls may take.
     pub time_outs: TimeOuts,
+    /// What the server's limits are measured with.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Connection {
     /// To this address, all else by default.
     pub fn new(url: Url) -> Self {
-        Self { url, ca_file: None, proxy: None, parallel: 8, per_second: None, time_outs: TimeOuts::default() }
+        Self {
+            url,
+            ca_file: None,
+            client_certificate: None,
+            proxy: None,
+            proxy_user: None,
+            parallel: 8,
+            per_second: None,
+            time_outs: TimeOuts::default(),
+            clock: Arc::new(SystemClock),
+        }
     }
 }
 
-impl From<&ConnectorConfig> for Connection {
-    fn from(config: &ConnectorConfig) -> Self {
-        let reach = &config.reach;
+impl Connection {
+    /// To this address, in the configured way.
+    pub fn by(url: &Url, reach: &Reach) -> Self {
         let default = TimeOuts::default();
         Self {
-            url: config.url.clone(),
+            url: url.clone(),
             ca_file: reach.ca_file.clone(),
+            client_certificate: reach.client_certificate.clone(),
             proxy: reach.proxy.clone(),
+            proxy_user: reach.proxy_user.clone(),
             parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
             per_second: reach.per_second,
             time_outs: TimeOuts { call: reach.timeout, long: default.long.max(reach.timeout), ..default },
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -120,7 +142,7 @@ impl From<&ConnectorConfig> for KeycloakSettings {
     fn from(config: &ConnectorConfig) -> Self {
         let secret = config.client_secret.clone();
         Self {
-            connection: Connection::from(config),
+            connection: Connection::by(&config.url, &config.reach),
             realm: config.realm.clone(),
             client_realm: (config.client_realm != config.realm).then(|| config.client_realm.clone()),
             client_id: config.client_id.clone(),

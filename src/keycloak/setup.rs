@@ -69,6 +69,8 @@ pub struct SetupOptions {
     pub view_realm: bool,
     /// Where the listener finds usersync; without it the realm's attributes stay as they are.
     pub address: Option<Url>,
+    /// Whether events will be signed, so that a secret is made if there is none; so it is with an address, too.
+    pub sign_events: bool,
     /// The name of the listener's key, where the realm may use several.
     pub key: Option<String>,
     /// The webhook secret that is there already; without it one is made.
@@ -93,6 +95,7 @@ impl SetupOptions {
             sign_in,
             view_realm: false,
             address: None,
+            sign_events: false,
             key: None,
             webhook_secret: None,
             expiry: Duration::from_hours(7 * 24),
@@ -169,13 +172,12 @@ impl Setup {
     pub async fn plan(&self) -> Result<Plan, SourceError> {
         let present = Present::read(&self.admin, &self.options).await?;
         let (steps, mut notes) = plan::plan(&self.options, &present);
-        let webhook_secret = match (&self.options.address, &self.options.webhook_secret) {
-            (Some(address), None) => {
-                notes.push(give_to_keycloak(&self.options, address));
-                Some(WebhookSecret::generate())
-            }
-            _ => None,
-        };
+        let signs = self.options.address.is_some() || self.options.sign_events;
+        let make_one = signs && self.options.webhook_secret.is_none();
+        let webhook_secret = make_one.then(|| {
+            notes.push(give_to_keycloak(&self.options));
+            WebhookSecret::generate()
+        });
         Ok(Plan { steps, notes, webhook_secret })
     }
 
@@ -200,7 +202,8 @@ fn key_name(realm: &str) -> String {
 
 /// A secret in the realm's attributes would be everybody's who administers the realm, so the listener takes none from
 /// there.
-fn give_to_keycloak(options: &SetupOptions, address: &Url) -> Note {
+fn give_to_keycloak(options: &SetupOptions) -> Note {
+    let address = options.address.as_ref().map_or("URL", Url::as_str);
     let key = options.key.clone().unwrap_or_else(|| key_name(&options.realm));
     let text = format!(
         "a webhook secret is made, and Keycloak has to be given it too: store it in a file there and start Keycloak with \

@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 use jiff::SignedDuration;
 
-use crate::model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState};
+use crate::{
+    model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState},
+    telemetry::CallMeter,
+};
 
 /// What went wrong at the source, in words for people: the thing first, then what happened, then what to do.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -65,6 +68,15 @@ pub struct SourceInfo {
 pub trait Source: Send + Sync {
     /// Signs in and says who the source is; cached, renewed with the token.
     async fn identify(&self) -> Result<SourceInfo, SourceError>;
+
+    /// Counts its calls here from now on.
+    fn attach(&self, meter: &CallMeter) {
+        let _ = meter;
+    }
+
+    /// Has a client secret that was refused sent again when the next token is asked for. Without it, it is not sent until
+    /// it changes.
+    async fn forget_refusal(&self) {}
 
     /// A user with its direct groups, the two calls side by side.
     async fn user(&self, id: &UserId) -> Result<Option<UserState>, SourceError>;

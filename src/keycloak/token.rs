@@ -1,5 +1,5 @@
-//! The service account's token: fetched once for all, renewed before it ends, never asked for twice with a secret that
-//! was refused.
+//! The service account's token: fetched once for all, renewed before it ends. A secret that was refused is not sent again
+//! until it changes, or until the engine probes it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -160,11 +160,19 @@ impl Tokens {
             Err(error) => {
                 state.token = None;
                 if error.class == ErrorClass::Credentials {
+                    http.refused_sign_in();
                     state.refused = digest.map(|digest| (digest, error.clone()));
                 }
                 Err(error)
             }
         }
+    }
+}
+
+impl Tokens {
+    /// Has a secret that was refused sent again.
+    pub async fn forget_refusal(&self) {
+        self.0.lock().await.refused = None;
     }
 }
 
@@ -239,7 +247,7 @@ fn refusal(names: &Names, base: &Base, answer: &Answer) -> SourceError {
             ErrorClass::Credentials,
             format!(
                 "client {client_id} in realm {token_realm} at {base}: id or secret was refused ({}). Give the secret that \
-                 stands under Clients, {client_id}, Credentials; it is not tried again until it changes",
+                 stands under Clients, {client_id}, Credentials; it is tried again once it changes, and now and then before",
                 refused.error
             ),
         );

@@ -1,14 +1,46 @@
 //! What is read at a target.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{AccountId, Operation, TargetGroupId};
 
-/// Who a target is: its server's own id, else its base URL.
+/// Which server a target is. A clone has the id of its original, so the base URL belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetIdentity(pub String);
+pub struct TargetIdentity {
+    /// The server's own id; its address where it has none.
+    pub id: String,
+    /// The base URL that the server reports, without a slash at its end; `None`: it reports none.
+    pub base_url: Option<String>,
+}
+
+impl TargetIdentity {
+    /// A server that reports this base URL; a text that is not one counts as none.
+    pub fn new(id: impl Into<String>, base_url: Option<&str>) -> Self {
+        let base_url = base_url.and_then(|text| Url::parse(text.trim()).ok());
+        let base_url = base_url.filter(|url| matches!(url.scheme(), "http" | "https"));
+        let written = |url: Url| format!("{}{}", url.origin().ascii_serialization(), url.path().trim_end_matches('/'));
+        Self { id: id.into(), base_url: base_url.map(written) }
+    }
+
+    /// Whether both are one server, as far as they tell: a base URL that one of them lacks does not set them apart.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let differ = self.base_url.as_ref().zip(other.base_url.as_ref()).is_some_and(|(one, other)| one != other);
+        self.id == other.id && !differ
+    }
+}
+
+impl fmt::Display for TargetIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        match &self.base_url {
+            Some(url) if *url != self.id => write!(f, " at {url}"),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// An account in a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,5 +119,23 @@ impl Account {
             | Operation::RenameGroup { .. }
             | Operation::DeleteGroup { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_its_id_and_the_base_url_that_it_reports() {
+        let server = |url: &str| TargetIdentity::new("A", Some(url));
+        let unknown = TargetIdentity::new("A", None);
+        let production = server("https://Jira.example.org:443/jira/");
+        assert_eq!(production.to_string(), "A at https://jira.example.org/jira");
+        assert_eq!((server("jira"), server("ftp://jira.example.org")), (unknown.clone(), unknown.clone()));
+        assert!(production.is_same(&server("https://jira.example.org/jira")) && production.is_same(&unknown));
+        assert!(unknown.is_same(&production));
+        assert!(!production.is_same(&server("https://staging.example.org/jira")));
+        assert!(!production.is_same(&TargetIdentity::new("B", Some("https://jira.example.org/jira"))));
     }
 }

@@ -100,6 +100,8 @@ pub enum ConditionCode {
     OtherIdentity,
     /// It does not answer, or only with errors.
     Unreachable,
+    /// It limits calls (429): they wait, and are sent again.
+    RateLimited,
     /// The last full reconcile, or the plan of the first one, failed.
     RunFailed,
     /// Tasks are due for long, and nobody works them: a defect of usersync.
@@ -115,6 +117,7 @@ impl ConditionCode {
             Self::RightMissing => "right_missing",
             Self::OtherIdentity => "other_identity",
             Self::Unreachable => "unreachable",
+            Self::RateLimited => "rate_limited",
             Self::RunFailed => "run_failed",
             Self::TasksOverdue => "tasks_overdue",
         }
@@ -133,6 +136,9 @@ pub struct Condition {
     pub text: String,
     /// Since when.
     pub since: Timestamp,
+    /// When usersync tries again by itself; `None`: not known, or not before something changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<Timestamp>,
 }
 
 impl Condition {
@@ -145,6 +151,7 @@ impl Condition {
             ConditionCode::RightMissing => format!("{about} refuses usersync for want of a right"),
             ConditionCode::OtherIdentity => format!("{about} is another server or realm than before"),
             ConditionCode::Unreachable => format!("{about} does not answer"),
+            ConditionCode::RateLimited => format!("{about}: rate limited (429)"),
             ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
             ConditionCode::TasksOverdue => format!("{about}: tasks are due, but nobody works them"),
         }
@@ -163,6 +170,7 @@ mod tests {
             ConditionCode::RightMissing,
             ConditionCode::OtherIdentity,
             ConditionCode::Unreachable,
+            ConditionCode::RateLimited,
             ConditionCode::RunFailed,
             ConditionCode::TasksOverdue,
         ] {
@@ -181,7 +189,8 @@ mod tests {
         ] {
             let rebuilt = About::of(about.connector_name().cloned(), about.target_name().cloned());
             assert_eq!(rebuilt, about);
-            let condition = Condition { about, code: ConditionCode::Unreachable, text: "503".into(), since };
+            let code = ConditionCode::Unreachable;
+            let condition = Condition { about, code, text: "503".into(), since, again_at: None };
             let text = serde_json::to_string(&condition).unwrap();
             assert!(text.starts_with(json), "{text}");
             assert_eq!(serde_json::from_str::<Condition>(&text).unwrap(), condition);

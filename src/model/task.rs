@@ -46,7 +46,9 @@ pub enum ErrorClass {
     Transient,
     /// The other side asks to slow down: 429.
     Throttled,
-    /// The credentials were refused: not tried again until they change.
+    /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Uses up no attempts.
+    Maintenance,
+    /// The credentials were refused: sent again once they change, and now and then before.
     Credentials,
     /// A right is missing.
     Forbidden,
@@ -66,6 +68,7 @@ impl ErrorClass {
         match self {
             Self::Transient => "transient",
             Self::Throttled => "throttled",
+            Self::Maintenance => "maintenance",
             Self::Credentials => "credentials",
             Self::Forbidden => "forbidden",
             Self::Doubt => "doubt",

@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
 
 /// Which earlier state a stale read is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,12 +148,80 @@ pub struct Fault {
     path: String,
     skip: u64,
     times: Option<u64>,
+    /// Strikes only what is past it.
+    limit: Option<Limit>,
+}
+
+/// A limit of calls by a clock, as services publish theirs; clones count together.
+#[derive(Clone)]
+pub struct Limit {
+    kind: LimitKind,
+    clock: Arc<dyn Clock>,
+    /// Calls that are left, as of an instant.
+    left: Arc<Mutex<(f64, Timestamp)>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum LimitKind {
+    /// So many calls at most, and so many more each second: Bitbucket's are 60 and 5.
+    Bucket(f64, f64),
+    /// So many calls in each window of so many seconds, which begins with its first call: Slack's are 180 in 60.
+    Window(f64, i64),
+}
+
+impl std::fmt::Debug for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl Limit {
+    /// A full bucket of `size` calls, to which `per_second` are added.
+    pub fn bucket(clock: Arc<dyn Clock>, size: f64, per_second: f64) -> Self {
+        Self::new(LimitKind::Bucket(size, per_second), clock, size)
+    }
+
+    /// So many calls in each window of so many seconds.
+    pub fn window(clock: Arc<dyn Clock>, calls: f64, seconds: i64) -> Self {
+        Self::new(LimitKind::Window(calls, seconds), clock, calls)
+    }
+
+    fn new(kind: LimitKind, clock: Arc<dyn Clock>, left: f64) -> Self {
+        let left = Arc::new(Mutex::new((left, clock.now())));
+        Self { kind, clock, left }
+    }
+
+    /// Counts a call; for one that is past the limit the seconds to wait.
+    fn take(&self) -> Option<u64> {
+        let now = self.clock.now();
+        let mut state = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, at) = &mut *state;
+        let since = now.duration_since(*at).as_secs_f64();
+        let wait = match self.kind {
+            LimitKind::Bucket(size, per_second) => {
+                (*left, *at) = ((*left + since * per_second).min(size), now);
+                (1.0 - *left) / per_second
+            }
+            LimitKind::Window(calls, seconds) => {
+                let seconds = Duration::from_secs(seconds.unsigned_abs()).as_secs_f64();
+                if since >= seconds {
+                    (*left, *at) = (calls, now);
+                }
+                seconds - since
+            }
+        };
+        if *left >= 1.0 {
+            *left -= 1.0;
+            return None;
+        }
+        Some(Duration::from_secs_f64(wait.ceil().max(0.0)).as_secs())
+    }
 }
 
 impl Fault {
     /// This fault for every request, until it is taken away.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, method: None, path: String::new(), skip: 0, times: None }
+        Self { kind, method: None, path: String::new(), skip: 0, times: None, limit: None }
     }
 
     /// A status with a body, without effect.
@@ -171,6 +242,11 @@ impl Fault {
     /// 429 with `Retry-After` in seconds.
     pub fn too_many(retry_after: u64) -> Self {
         Self::status(429, "").header("retry-after", retry_after.to_string())
+    }
+
+    /// 429 with `Retry-After` for what is past a limit.
+    pub fn limited(limit: Limit) -> Self {
+        Self { limit: Some(limit), ..Self::status(429, "") }
     }
 
     /// A redirect to a login page, as a single sign-on proxy gives it.
@@ -341,8 +417,15 @@ impl Faults {
             if one.seen <= fault.skip || fault.times.is_some_and(|times| one.hits >= times) {
                 continue;
             }
+            let mut kind = fault.kind.clone();
+            if let Some(limit) = &fault.limit {
+                let Some(wait) = limit.take() else { continue };
+                if let Kind::Answer { headers, .. } = &mut kind {
+                    headers.push(("retry-after".to_owned(), wait.to_string()));
+                }
+            }
+            struck.push(kind);
             one.hits += 1;
-            struck.push(fault.kind.clone());
         }
         struck
     }

@@ -186,6 +186,7 @@ async fn serve<A: App>(
         path: request.path.clone(),
         query: request.query.clone(),
         content_type: request.header(header::CONTENT_TYPE).unwrap_or_default().to_owned(),
+        headers: without_credentials(&request.headers),
         body: request.body.clone(),
         status: None,
         answer: Bytes::new(),
@@ -321,4 +322,10 @@ fn respond(reply: Reply) -> Response<Body> {
         }
     }
     response
+}
+
+fn without_credentials(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(header::AUTHORIZATION);
+    headers
 }

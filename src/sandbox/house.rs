@@ -19,7 +19,7 @@ use super::{
     neighbours::Neighbour,
 };
 use crate::{
-    engine::{Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
+    engine::{Clock, Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, TargetName},
     store::{Inbox, PairState, Store, TaskFilter, sqlite},
@@ -60,6 +60,8 @@ pub struct HouseOptions {
     pub p2_secret: Option<String>,
     /// How long the engine waits for what.
     pub times: EngineTimes,
+    /// The clock; the machine's own by default.
+    pub clock: Arc<dyn Clock>,
     /// How long a read may take, on both sides.
     pub patience: Duration,
     /// Targets that are filled beside the Jira.
@@ -77,6 +79,7 @@ impl Default for HouseOptions {
             body_limit: 1 << 20,
             p2_secret: None,
             times: EngineTimes::default(),
+            clock: Arc::new(SystemClock),
             patience: Duration::from_secs(30),
             neighbours: Vec::new(),
         }
@@ -149,6 +152,7 @@ pub struct House {
     /// Whether it is well.
     pub health: Health,
     pairs: Vec<Pair>,
+    clock: Arc<dyn Clock>,
     server: Server,
     service: Option<Service>,
     _following: AbortOnDropHandle<()>,
@@ -208,8 +212,10 @@ impl Place {
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
         source.connection.time_outs.call = self.options.patience;
         source.connection.time_outs.long = self.options.patience;
+        source.connection.clock = Arc::clone(&self.options.clock);
         let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
         target.http.call_timeout = self.options.patience;
+        target.http.clock = Arc::clone(&self.options.clock);
         Ok(Site {
             source,
             target,
@@ -249,7 +255,7 @@ impl Site {
         let neighbours = self.options.neighbours.iter();
         let mut ports = vec![TargetPort::new(TARGET.into(), Arc::new(target))];
         ports.extend(neighbours.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
-        let engine = Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], ports);
+        let engine = Engine::new(store, Arc::clone(&self.options.clock), Dice::random(), vec![connector], ports);
         Ok(engine.with_times(self.options.times.clone()))
     }
 
@@ -261,14 +267,15 @@ impl Site {
 
     /// Opens the store, listens, and sets the engine to work.
     pub async fn build(&self) -> Result<House, HouseError> {
+        let clock = Arc::clone(&self.options.clock);
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]).with_conditions(metrics.conditions().clone());
         let hooks =
-            Arc::new(Hooks::new(self.options.body_limit, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
+            Arc::new(Hooks::new(self.options.body_limit, Arc::clone(&clock), Arc::clone(&metrics), health.clone()));
         let settings = ServerSettings { listen: self.listen, tls: None };
         let server =
             Server::start(&settings, Arc::clone(&hooks), Arc::clone(&metrics), health.clone()).await.map_err(fault)?;
-        let open = sqlite::OpenOptions::new(Timestamp::now());
+        let open = sqlite::OpenOptions::new(clock.now());
         let store = match &self.options.store {
             Some(file) => sqlite::SqliteStore::open(file, open).await,
             None => sqlite::SqliteStore::open_temporary(open).await,
@@ -297,7 +304,17 @@ impl Site {
             async move { health.follow_store(failing, Timestamp::now).await }
         }));
         let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
-        Ok(House { store, engine, metrics, health, pairs, server, service: Some(service), _following: following })
+        Ok(House {
+            store,
+            engine,
+            metrics,
+            health,
+            pairs,
+            clock,
+            server,
+            service: Some(service),
+            _following: following,
+        })
     }
 }
 
@@ -340,7 +357,7 @@ impl House {
         let alive = TaskFilter { dead: Some(false), limit: 10_000, ..TaskFilter::default() };
         for _ in 0..3_000 {
             let tasks = self.store.tasks(&alive).await.map_err(fault)?;
-            if tasks.iter().all(|task| task.not_before > Timestamp::now() + horizon) {
+            if tasks.iter().all(|task| task.not_before > self.clock.now() + horizon) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -18,6 +19,8 @@ pub struct Entry {
     pub query: String,
     /// The request's `Content-Type`, empty where there was none.
     pub content_type: String,
+    /// The request's headers, but for the credentials.
+    pub headers: HeaderMap,
     /// The request's body.
     pub body: Bytes,
     /// The status answered; `None` where the connection was cut instead.
@@ -34,6 +37,11 @@ impl Entry {
     /// Path and query as one.
     pub fn target(&self) -> String {
         if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    }
+
+    /// A header of the request as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The request's body as JSON; `Null` where it is none.

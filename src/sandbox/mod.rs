@@ -5,6 +5,7 @@
 
 pub mod agree;
 pub mod bitbucket;
+pub mod clock;
 pub mod confluence;
 pub mod crowd;
 pub mod fault;

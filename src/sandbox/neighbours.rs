@@ -93,9 +93,35 @@ impl Product {
         }
     }
 
+    /// Its kind, as a configuration calls it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Confluence => "confluence",
+            Self::Bitbucket => "bitbucket",
+            Self::Crowd => "crowd",
+            Self::Scim => "scim",
+        }
+    }
+
     /// How a house calls it.
     pub fn target_name(self) -> TargetName {
         self.name().to_lowercase().into()
+    }
+
+    /// The keys of a `[[target]]` that sign in to an imitation with its default options, as [`Self::at`] does.
+    pub fn credentials(self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Confluence => vec![("token", ConfluenceOptions::default().token)],
+            Self::Bitbucket => {
+                let (user, password) = BitbucketOptions::default().admin;
+                vec![("user", user), ("password", password)]
+            }
+            Self::Crowd => {
+                let (application, password) = CrowdOptions::default().application;
+                vec![("user", application), ("password", password)]
+            }
+            Self::Scim => vec![("token", ScimOptions::default().token)],
+        }
     }
 
     /// Starts an imitation with its default options.
@@ -133,7 +159,9 @@ impl Product {
                 Arc::new(ConfluenceTarget::new(settings).map_err(fault)?)
             }
             Self::Bitbucket => {
-                let settings = BitbucketSettings::new(url, token(&BitbucketOptions::default().token));
+                let (user, password) = BitbucketOptions::default().admin;
+                let credentials = Credentials::Basic { user, password: secret(&password) };
+                let settings = BitbucketSettings::new(url, credentials);
                 Arc::new(BitbucketTarget::new(settings).map_err(fault)?)
             }
             Self::Crowd => {

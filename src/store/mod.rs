@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, ErrorClass, EventRecord, GroupId, GroupMapping,
-    HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible,
-    Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-    TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+    About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord,
+    GroupId, GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent,
+    NewHeldItem, NotPossible, Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -27,6 +27,9 @@ pub enum StoreError {
     /// What was asked for is not there.
     #[error("{0}")]
     NotFound(String),
+    /// An operator asks for what cannot be done as things are: why, and what to do.
+    #[error("{0}")]
+    Refused(String),
     /// It cannot be written to now: a full disk, a lock held by another process.
     #[error("the store cannot be written: {0}")]
     Unavailable(String),
@@ -86,6 +89,17 @@ pub struct Claimed {
     pub wanted: bool,
 }
 
+/// What a whole reading of a group's members told, for a later one that only counts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembersRead {
+    /// The group.
+    pub group: TargetGroupId,
+    /// Its members beside those whom the pair's links were given it.
+    pub others: Vec<AccountId>,
+    /// When the reading began.
+    pub at: Timestamp,
+}
+
 /// What an operator orders about a user's link. Whoever works the user next carries it out, after both sides were read
 /// again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +118,20 @@ pub struct LinkOrder {
     pub unlinked: Option<AccountId>,
 }
 
-/// How an order about a link ended.
+/// An operator's order to contact a side at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactOrder {
+    /// The side.
+    pub about: About,
+    /// The operator.
+    pub by: String,
+    /// When it was ordered.
+    pub at: Timestamp,
+    /// How it ended: [`OrderEnd::Done`] if the side answered; `None`: not carried out yet.
+    pub ended: Option<OrderEnd>,
+}
+
+/// How an operator's order ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum OrderEnd {
@@ -369,6 +396,22 @@ pub struct PairRecord {
     pub since: Timestamp,
 }
 
+/// What a pair holds in its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which.
+    #[serde(flatten)]
+    pub pair: Pair,
+    /// Where it stands.
+    pub state: PairState,
+    /// Linked accounts.
+    pub links: u64,
+    /// Memberships that were given.
+    pub memberships: u64,
+    /// Managed groups that it feeds.
+    pub managed_groups: u64,
+}
+
 /// Tasks that nobody has worked for long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
@@ -400,6 +443,8 @@ pub struct EventFilter {
     pub connector: Option<ConnectorName>,
     /// With this id.
     pub id: Option<String>,
+    /// With one of these ids; empty: any.
+    pub ids: Vec<String>,
     /// About this subject.
     pub subject: Option<Subject>,
     /// Received at or after this.
@@ -793,8 +838,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Pins a target's identity at first contact; returns the pinned one, and under which other name the same server is
-    /// known, if it is.
+    /// Pins a target's identity at first contact, and adds the base URL to one that was pinned without it; returns the pinned
+    /// one, and under which other name the same server is known, if it is.
     async fn pin_target(
         &self,
         target: &TargetName,
@@ -823,6 +868,15 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
+    /// Gives a connector or a target another name: links, managed groups, tasks and history stay with it. What was begun
+    /// under the new name gives way if it has no links. Only while nobody else works with the store. Returns what its
+    /// pairs hold.
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
+
+    /// Forgets what ties a connector or a target to accounts and groups, so that others can adopt them; its history stays.
+    /// Only while nobody else works with the store. Returns what its pairs held.
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
+
     /// Pauses a connector, or lets it go on; it stays so over restarts.
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;
 
@@ -841,6 +895,12 @@ pub trait Store: Send + Sync {
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
+
+    /// What whole readings of groups' members told, one for each group.
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>>;
+
+    /// Keeps such readings, each in the place of its group's former one, and forgets those from before `oldest`.
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
 
     /// Users whose links were made with the server that was there before another was confirmed, and not compared since.
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
@@ -946,6 +1006,15 @@ pub trait Store: Send + Sync {
 
     /// Makes exactly these the conditions that hold.
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
+
+    /// Orders that a side be contacted at once, refused credentials sent again; replaces an order before it.
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()>;
+
+    /// The newest order about each side, the oldest first.
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;
+
+    /// Records how an order to contact a side ended, and audits it.
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;
 
     /// Whether it can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;

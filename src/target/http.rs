@@ -13,21 +13,22 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{
     Method, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
 use secrecy::SecretString;
-use tokio::{sync::Semaphore, time::timeout};
 use url::Url;
 
 use super::{TargetError, TargetErrorKind};
 use crate::{
-    config::{Reach, Secret},
-    http,
+    clock::{Clock, SystemClock},
+    config::{ClientCertificate, ProxyUser, Reach, Secret},
+    gate::{Gate, NoTurn, class_of, sends_again},
+    http::{self, PROXY_SIGN_IN},
     model::ErrorClass,
+    telemetry::CallMeter,
 };
 
 pub use retry_after::{http_date, retry_after};
@@ -41,8 +42,12 @@ pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + 
 pub struct HttpSettings {
     /// A file of PEM certificates to trust beside the system's own.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that usersync presents; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<Url>,
+    /// Who signs in to the proxy; `None`: nobody.
+    pub proxy_user: Option<ProxyUser>,
     /// Calls under way at once.
     pub parallel: usize,
     /// Calls begun in a second; `None` for no limit.
@@ -53,18 +58,23 @@ pub struct HttpSettings {
     pub call_timeout: Duration,
     /// The largest answer that is read, unpacked, in bytes.
     pub body_max: usize,
+    /// What deadlines and the server's limits are measured with.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             ca_file: None,
+            client_certificate: None,
             proxy: None,
+            proxy_user: None,
             parallel: 8,
             per_second: None,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
             body_max: 64 << 20,
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -73,7 +83,9 @@ impl From<&Reach> for HttpSettings {
     fn from(reach: &Reach) -> Self {
         Self {
             ca_file: reach.ca_file.clone(),
+            client_certificate: reach.client_certificate.clone(),
             proxy: reach.proxy.clone(),
+            proxy_user: reach.proxy_user.clone(),
             parallel: usize::try_from(reach.parallel.get()).unwrap_or(usize::MAX),
             per_second: reach.per_second,
             call_timeout: reach.timeout,
@@ -104,6 +116,8 @@ impl fmt::Debug for HttpSettings {
 pub struct Call {
     /// The method.
     pub method: Method,
+    /// Which kind of call it is, as `POST Users`: servers limit some more than others.
+    pub lane: String,
     /// Where to.
     pub url: Url,
     /// Headers, the credentials among them marked as sensitive.
@@ -153,6 +167,19 @@ impl Answer {
         self.header(RETRY_AFTER.as_str()).and_then(|value| retry_after(value, Timestamp::now()))
     }
 
+    /// Whether nothing was done by the call, although it may be done later: it was refused for now (429, or 503 that no
+    /// proxy gave after it had lost the connection).
+    pub fn is_untouched(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+            || self.status == StatusCode::SERVICE_UNAVAILABLE && !self.mentions("disconnect/reset")
+    }
+
+    /// Whether the body begins with some text that has these words in it, in whatever case.
+    pub fn mentions(&self, words: &str) -> bool {
+        let start = &self.body[..self.body.len().min(4096)];
+        String::from_utf8_lossy(start).to_lowercase().contains(words)
+    }
+
     /// Whether the body is a page for people.
     pub fn is_html(&self) -> bool {
         let typed = self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
@@ -165,6 +192,8 @@ impl Answer {
 pub enum NoAnswer {
     /// The request never left.
     NotSent(ErrorClass, String),
+    /// The request never left: the server limits calls, and takes none for so long.
+    Limited(SignedDuration),
     /// The request may have arrived.
     Lost(String),
     /// An answer came, but it is too large to be read.
@@ -178,72 +207,135 @@ impl NoAnswer {
         Self::NotSent(ErrorClass::Transient, text.to_owned())
     }
 
+    /// How it is counted.
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotSent(class, _) => *class,
+            Self::Limited(_) => ErrorClass::Throttled,
+            Self::Lost(_) => ErrorClass::Transient,
+            Self::TooLarge(_) => ErrorClass::Doubt,
+        }
+    }
+
     /// What it means for the call at hand: one that writes may have been done.
     pub fn into_error(self, what: &str, writes: bool) -> TargetError {
+        let class = self.class();
+        let mut retry_after = None;
         let (kind, text) = match self {
             Self::NotSent(class, text) => (TargetErrorKind::NotDone(class), text),
+            Self::Limited(wait) => {
+                retry_after = Some(wait);
+                let seconds = wait.as_secs_f64().ceil();
+                let text = format!(
+                    "calls are limited (429, or the pace); none is sent before {seconds} s. It is tried again by itself."
+                );
+                (TargetErrorKind::NotDone(class), text)
+            }
             Self::Lost(text) | Self::TooLarge(text) if writes => {
                 let text = format!("{text} Whether it was done is found out by looking.");
                 (TargetErrorKind::Unanswered, text)
             }
-            Self::Lost(text) => (TargetErrorKind::NotDone(ErrorClass::Transient), text),
-            Self::TooLarge(text) => (TargetErrorKind::NotDone(ErrorClass::Doubt), text),
+            Self::Lost(text) | Self::TooLarge(text) => (TargetErrorKind::NotDone(class), text),
         };
-        TargetError { kind, text: format!("{what}: {text}"), retry_after: None }
+        TargetError { kind, text: format!("{what}: {text}"), retry_after }
     }
 }
-
-/// What to do where a proxy wants to know who is there.
-pub const PROXY_SIGN_IN: &str = "Give it in the setting proxy, as http://user:password@proxy.example.org:3128.";
 
 /// A client for one server: time-outs, trust, pace. Redirects are not followed, cookies not kept.
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
-    gate: Semaphore,
-    pace: Option<DefaultDirectRateLimiter>,
+    gate: Gate,
     call_timeout: Duration,
     body_max: usize,
     /// Who is connected to, if not the server itself.
     proxy: Option<String>,
+    /// Whether we present a certificate.
+    certified: bool,
 }
 
 impl Http {
     /// A client with these settings; the error is a sentence about the setting that does not work.
     pub fn new(settings: &HttpSettings) -> Result<Self, String> {
-        let client = http::client(settings.ca_file.as_deref(), settings.proxy.as_ref(), settings.connect_timeout)?;
+        let client = http::client(http::Way {
+            ca_file: settings.ca_file.as_deref(),
+            certificate: settings.client_certificate.as_ref(),
+            proxy: settings.proxy.as_ref(),
+            proxy_user: settings.proxy_user.as_ref(),
+            connect: settings.connect_timeout,
+        })?;
         Ok(Self {
             client,
-            gate: Semaphore::new(settings.parallel.max(1)),
-            pace: settings.per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
+            gate: Gate::new(Arc::clone(&settings.clock), settings.parallel, settings.per_second),
             call_timeout: settings.call_timeout,
             body_max: settings.body_max,
             proxy: settings.proxy.as_ref().map(|proxy| format!("the proxy {}", server(proxy))),
+            certified: settings.client_certificate.is_some(),
         })
     }
 
-    /// Sends a call when its turn comes and reads the whole answer. A read whose connection broke is sent once more.
+    /// Counts calls here from now on.
+    pub fn attach(&self, meter: &CallMeter) {
+        self.gate.attach(meter);
+    }
+
+    /// Counts a refusal of credentials.
+    pub fn refused_sign_in(&self) {
+        self.gate.meter().refused_sign_in();
+    }
+
+    /// Sends a call when its turn comes and reads the whole answer. A read whose connection broke is sent once more; a call
+    /// that the server refused for now, and so did not do, is sent again when the server takes calls, if that is in time.
     pub async fn send(&self, call: &Call) -> Result<Answer, NoAnswer> {
-        let turn = async {
-            let place = self.gate.acquire().await.map_err(|_| NoAnswer::late())?;
-            if let Some(pace) = &self.pace {
-                pace.until_ready().await;
+        let latest = self.gate.latest(call.deadline);
+        let mut refused: Option<Answer> = None;
+        loop {
+            let turn = match self.gate.enter(&call.lane, call.deadline, latest).await {
+                Ok(turn) => turn,
+                Err(no_turn) => return refused.ok_or_else(|| self.no_turn(no_turn)),
+            };
+            let mut sent = self.attempt(call).await;
+            if matches!(sent, Err((NoAnswer::Lost(_), true))) && !call.writes {
+                sent = self.attempt(call).await;
             }
-            Ok::<_, NoAnswer>(place)
+            let answer = sent.map_err(|(why, _)| why)?;
+            let again = self.gate.answered(&call.lane, turn, answer.status, &answer.headers);
+            if !again || !sends_again() || call.writes && !answer.is_untouched() {
+                return Ok(answer);
+            }
+            refused = Some(answer);
+        }
+    }
+
+    /// Waits until the server takes calls, if it refused one for now.
+    pub async fn until_open(&self) -> Result<(), NoAnswer> {
+        self.gate.until_open(self.gate.latest(None)).await.map_err(|no_turn| self.no_turn(no_turn))
+    }
+
+    fn no_turn(&self, no_turn: NoTurn) -> NoAnswer {
+        match no_turn {
+            NoTurn::Late => NoAnswer::late(),
+            NoTurn::Limited(until) => NoAnswer::Limited(until.duration_since(self.gate.now())),
+        }
+    }
+
+    /// One attempt, counted.
+    async fn attempt(&self, call: &Call) -> Result<Answer, (NoAnswer, bool)> {
+        let began = Instant::now();
+        let sent = self.once(call).await;
+        let error = match &sent {
+            Ok(answer) => class_of(answer.status),
+            Err((why, _)) => Some(why.class()),
         };
-        let _place = match call.deadline {
-            None => turn.await?,
-            Some(deadline) => timeout(left(deadline), turn).await.map_err(|_| NoAnswer::late())??,
-        };
-        let first = match self.once(call).await {
-            Err((NoAnswer::Lost(_), true)) if !call.writes => self.once(call).await,
-            other => other,
-        };
-        first.map_err(|(why, _)| why)
+        self.gate.meter().called(error, began.elapsed());
+        sent
     }
 
     /// One attempt; the flag tells a broken connection from a time-out.
     async fn once(&self, call: &Call) -> Result<Answer, (NoAnswer, bool)> {
+        let left = |deadline: Timestamp| {
+            Duration::try_from(deadline.duration_since(self.gate.now())).unwrap_or(Duration::ZERO)
+        };
         let limit = call.deadline.map_or(self.call_timeout, |deadline| self.call_timeout.min(left(deadline)));
         if limit.is_zero() {
             let text = "its time was up before it was sent, so it was not. It is tried again by itself.";
@@ -256,7 +348,13 @@ impl Http {
             request = request.body(body.clone());
         }
         let server = server(&call.url);
-        let missing = |error: reqwest::Error| missing(&error.without_url(), &server, self.proxy.as_deref(), limit);
+        let missing = |error: reqwest::Error| {
+            let error = error.without_url();
+            if let Some(what) = http::refused_certificate(&http::root_cause(&error), self.certified) {
+                return (NoAnswer::NotSent(ErrorClass::Transient, format!("{server} {what}.")), false);
+            }
+            missing(&error, &server, self.proxy.as_deref(), limit)
+        };
         let mut response = request.send().await.map_err(missing)?;
         let too_large = || {
             let text = format!("{server} answered with more than {} MiB, which is not read.", self.body_max >> 20);

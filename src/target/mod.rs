@@ -7,6 +7,7 @@ pub mod confluence;
 pub mod crowd;
 pub mod http;
 pub mod jira;
+mod left_open;
 mod registry;
 mod rest;
 pub mod scim;
@@ -22,10 +23,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups};
-pub use registry::{KINDS, TargetKind, build};
+pub use left_open::{LeftOpen, left_open};
+pub use registry::{KINDS, NoToken, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
 
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
+    telemetry::CallMeter,
+};
 
 /// Groups that are read side by side to learn an account's memberships.
 const GROUPS_SIDE_BY_SIDE: usize = 4;
@@ -141,11 +146,25 @@ pub struct Page<T> {
     pub doubt: Option<String>,
 }
 
+/// The first page of a group's members, and how many there are in all; `None`: not told.
+pub type FirstMembers = (Page<AccountId>, Option<usize>);
+
 /// Who is in which groups, as one reading told it; see [`Target::memberships`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memberships {
     /// The logins of all direct members, as the target spells them, of each group that was asked for and told.
     pub logins: BTreeMap<TargetGroupId, Vec<Arc<str>>>,
+    /// The ids of all direct members, where the target tells ids.
+    pub ids: BTreeMap<TargetGroupId, Vec<AccountId>>,
+}
+
+/// What came of adding several accounts to a group by one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddedMembers {
+    /// All of them are members.
+    All,
+    /// Nothing was done, and one of them may be why, or that they are too many.
+    Refused,
 }
 
 /// A directory that is written. Every operation is idempotent: done twice it is as done once (already a member, already
@@ -167,6 +186,12 @@ pub trait Target: Send + Sync {
     /// One page of all accounts, inactive ones included; groups need not be told.
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError>;
 
+    /// The account that usersync itself works with, where [`accounts`](Target::accounts) has to list it: a listing without
+    /// it is incomplete. `None` where usersync signs in as something that is no account.
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(None)
+    }
+
     /// A group by name, by the target's case rule.
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError>;
 
@@ -176,6 +201,12 @@ pub trait Target: Send + Sync {
         group: &TargetGroupId,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError>;
+
+    /// The first page of a group's members, and how many there are in all where the target counts them beside it; `None` if
+    /// there is no such group. [`members`](Target::members) goes on from there.
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        Ok(self.members(group, None).await?.map(|page| (page, None)))
+    }
 
     /// The direct members of these groups, inactive ones included, by one reading of all memberships that there are. `None`
     /// where there is no such reading, or where its answer is not whole: then [`members`](Target::members) tells, as it does
@@ -247,6 +278,40 @@ pub trait Target: Send + Sync {
         })
     }
 
+    /// Ends the open sessions of an account that was deactivated, where the target has a call for that, before `deadline`.
+    /// Idempotent: sent again after a lost answer.
+    async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        let _ = (name, deadline);
+        Ok(())
+    }
+
+    /// How many accounts one call adds to a group. With more than one, a full reconcile collects additions and sends them
+    /// by [`add_members`](Target::add_members), and accounts are addressed by their ids alone.
+    fn members_at_once(&self) -> usize {
+        1
+    }
+
+    /// Adds accounts to a group (id and name) by one call, before `deadline`.
+    ///
+    /// # Errors
+    /// The same for each of them.
+    async fn add_members(
+        &self,
+        group: &TargetGroupId,
+        group_name: &str,
+        accounts: &[AccountId],
+        deadline: Timestamp,
+    ) -> Result<AddedMembers, TargetError> {
+        let _ = (group, group_name, accounts, deadline);
+        Ok(AddedMembers::Refused)
+    }
+
+    /// Whether an account does not show its groups, so that its memberships cost a call for each group. Then a task reads
+    /// those alone that change by usersync's record; full reconciles read all.
+    fn reads_memberships_by_group(&self) -> bool {
+        false
+    }
+
     /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the
     /// target does not tell.
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
@@ -264,6 +329,25 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
-    /// Credentials that were refused are not sent again until they change; a person who knows better calls this.
+    /// Waits until the server takes calls, if it refused one for now (429).
+    ///
+    /// # Errors
+    /// [`ErrorClass::Throttled`] if that is longer than a call waits.
+    async fn until_open(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Counts its calls here from now on.
+    fn attach(&self, meter: &CallMeter) {
+        let _ = meter;
+    }
+
+    /// Has credentials that were refused sent with the next call. Without it they are not sent until they change.
     fn forget_refusal(&self) {}
+
+    /// Whether the last refusal said that the user is locked out (a CAPTCHA, too many wrong sign-ins): every further try
+    /// makes it worse, so only an operator has the same credentials sent again.
+    fn locked_out(&self) -> bool {
+        false
+    }
 }

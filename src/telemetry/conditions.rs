@@ -21,16 +21,17 @@ impl Default for Conditions {
 }
 
 impl Conditions {
-    /// Something is wrong. One that holds already keeps its time.
-    pub fn raise(&self, about: &About, code: ConditionCode, text: &str, now: Timestamp) {
+    /// Something is wrong; usersync tries again at `again_at` if that is known. One that holds already keeps its time.
+    pub fn raise(&self, about: &About, code: ConditionCode, text: &str, now: Timestamp, again_at: Option<Timestamp>) {
         self.0.send_if_modified(|held| {
             let key = (about.clone(), code);
             if let Some(condition) = held.get_mut(&key) {
-                let other = condition.text != text;
+                let other = condition.text != text || condition.again_at != again_at;
                 text.clone_into(&mut condition.text);
+                condition.again_at = again_at;
                 return other;
             }
-            let condition = Condition { about: about.clone(), code, text: text.to_owned(), since: now };
+            let condition = Condition { about: about.clone(), code, text: text.to_owned(), since: now, again_at };
             tracing::warn!(condition = code.as_str(), detail = %Personal(text), "{}", condition.summary());
             held.insert(key, condition);
             true
@@ -114,11 +115,11 @@ mod tests {
         };
         conditions.clear_all(&jira);
         assert!(!changed(&mut changes).await);
-        conditions.raise(&jira, ConditionCode::CredentialsRefused, "401", at(1));
+        conditions.raise(&jira, ConditionCode::CredentialsRefused, "401", at(1), None);
         assert!(changed(&mut changes).await);
-        conditions.raise(&jira, ConditionCode::CredentialsRefused, "401", at(2));
+        conditions.raise(&jira, ConditionCode::CredentialsRefused, "401", at(2), None);
         assert!(!changed(&mut changes).await);
-        conditions.raise(&jira, ConditionCode::CredentialsRefused, "403", at(3));
+        conditions.raise(&jira, ConditionCode::CredentialsRefused, "403", at(3), None);
         assert!(changed(&mut changes).await);
         let [only] = conditions.all().try_into().unwrap();
         assert_eq!((only.since, only.text.as_str()), (at(1), "403"));

@@ -72,6 +72,9 @@ pub struct Reported {
     pub what: String,
     /// Since when.
     pub since: Timestamp,
+    /// When usersync tries again by itself, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<Timestamp>,
 }
 
 impl Health {
@@ -109,7 +112,7 @@ impl Health {
                     self.conditions.clear(&About::Store, ConditionCode::NotWritable);
                 }
                 Some(why) => {
-                    self.conditions.raise(&About::Store, ConditionCode::NotWritable, &why, now());
+                    self.conditions.raise(&About::Store, ConditionCode::NotWritable, &why, now(), None);
                     self.down(STORE, why);
                 }
             }
@@ -158,7 +161,13 @@ impl Health {
 
 fn reported(condition: Condition) -> Reported {
     let what = condition.summary();
-    Reported { about: condition.about, code: condition.code, what, since: condition.since }
+    Reported {
+        about: condition.about,
+        code: condition.code,
+        what,
+        since: condition.since,
+        again_at: condition.again_at,
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,15 @@ pub enum Peer<'a> {
     Target(&'a TargetName),
 }
 
+impl Peer<'_> {
+    fn labels(self) -> (&'static str, String) {
+        match self {
+            Self::Source(name) => ("source", name.to_string()),
+            Self::Target(name) => ("target", name.to_string()),
+        }
+    }
+}
+
 /// All metrics; the counters may be turned from anywhere.
 pub struct Metrics {
     registry: Registry,
@@ -72,6 +81,7 @@ pub struct Metrics {
     event_to_write: Family<TargetLabels, Histogram, fn() -> Histogram>,
     calls: Family<CallLabels, Counter>,
     call_duration: Family<PeerLabels, Histogram, fn() -> Histogram>,
+    refused_sign_ins: Family<PeerLabels, Counter>,
     runs: Family<RunLabels, Counter>,
     run_duration: Family<PairLabels, Histogram, fn() -> Histogram>,
     conditions: Conditions,
@@ -165,6 +175,7 @@ impl Metrics {
             event_to_write: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 2.5, 16))),
             calls: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.5, 11))),
+            refused_sign_ins: Family::default(),
             runs: Family::default(),
             run_duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.5, 3.0, 10))),
             conditions: Conditions::default(),
@@ -212,6 +223,11 @@ impl Metrics {
             "How long calls to sources and targets took",
             Unit::Seconds,
             m.call_duration.clone(),
+        );
+        registry.register(
+            "refused_sign_ins",
+            "Calls whose credentials were refused, those to token endpoints included",
+            m.refused_sign_ins.clone(),
         );
         registry.register("runs", "Full runs that ended", m.runs.clone());
         registry.register_with_unit("run_duration", "How long full runs took", Unit::Seconds, m.run_duration.clone());
@@ -290,13 +306,16 @@ impl Metrics {
 
     /// A call ended: well, or with an error of this class.
     pub fn called(&self, peer: Peer<'_>, error: Option<ErrorClass>, took: Duration) {
-        let (kind, name) = match peer {
-            Peer::Source(name) => ("source", name.to_string()),
-            Peer::Target(name) => ("target", name.to_string()),
-        };
+        let (kind, name) = peer.labels();
         let result = error.map_or("ok", ErrorClass::as_str);
         self.call_duration.get_or_create(&PeerLabels { peer: kind, name: name.clone() }).observe(took.as_secs_f64());
         self.calls.get_or_create(&CallLabels { peer: kind, name, result }).inc();
+    }
+
+    /// Credentials were refused.
+    pub fn refused_sign_in(&self, peer: Peer<'_>) {
+        let (peer, name) = peer.labels();
+        self.refused_sign_ins.get_or_create(&PeerLabels { peer, name }).inc();
     }
 
     /// A full run ended.
@@ -391,6 +410,7 @@ mod tests {
         metrics.written(&jira, at(1000), at(1001));
         metrics.called(Peer::Target(&jira), None, Duration::from_millis(20));
         metrics.called(Peer::Source(&acme), Some(ErrorClass::Throttled), Duration::from_millis(20));
+        metrics.refused_sign_in(Peer::Target(&jira));
         metrics.run_ended(&pair, &RunOutcome::Done, Duration::from_secs(2));
         let text = metrics.encode().unwrap();
         for line in [
@@ -411,6 +431,7 @@ mod tests {
             "usersync_calls_total{peer=\"target\",name=\"jira-prod\",result=\"ok\"} 1",
             "usersync_calls_total{peer=\"source\",name=\"acme\",result=\"throttled\"} 1",
             "usersync_call_duration_seconds_count{peer=\"source\",name=\"acme\"} 1",
+            "usersync_refused_sign_ins_total{peer=\"target\",name=\"jira-prod\"} 1",
             "usersync_runs_total{connector=\"acme\",target=\"jira-prod\",outcome=\"done\"} 1",
             "usersync_run_duration_seconds_sum{connector=\"acme\",target=\"jira-prod\"} 2.0",
         ] {
@@ -423,7 +444,7 @@ mod tests {
     fn a_condition_has_a_series_while_it_holds() {
         let metrics = Metrics::new();
         let about = About::target(&"jira-prod".into());
-        metrics.conditions().raise(&about, ConditionCode::CredentialsRefused, "HTTP 401", at(1000));
+        metrics.conditions().raise(&about, ConditionCode::CredentialsRefused, "HTTP 401", at(1000), None);
         let line = "usersync_condition_since_timestamp_seconds{condition=\"credentials_refused\",connector=\"\",target=\"jira-prod\"} 1000.0";
         let text = metrics.encode().unwrap();
         assert!(text.lines().any(|found| found == line), "{text}");

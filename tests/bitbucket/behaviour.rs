@@ -329,7 +329,7 @@ async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
     place.server.add_account(NewAccount::named("boss").in_groups(&["stash-admins"]));
     place.server.set_credentials("minor", "pw", "minor-token");
     let mut minor = settings(&place.server);
-    minor.credentials = super::world::token("minor-token");
+    minor.credentials = super::world::password("minor", "pw");
     let minor = client(minor);
     let boss = place.id("boss");
     let soon = super::world::soon;

@@ -5,7 +5,7 @@ use usersync::{
     target::Target,
 };
 
-use super::world::{client, create, create_group, join, leave, place, rename, settings, soon, token, writes};
+use super::world::{client, create, create_group, join, leave, password, place, rename, settings, soon, writes};
 
 #[tokio::test]
 async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_idle() {
@@ -42,7 +42,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     place.server.set_user_permission("minor", Some(Permission::Admin));
     place.server.set_credentials("minor", "pw", "minor-token");
     let mut minor = settings(&place.server);
-    minor.credentials = token("minor-token");
+    minor.credentials = password("minor", "pw");
     let root = place.id("root");
     let minor = client(minor);
     let _ = minor.apply(&join("stash-admins", &joe, "joseph"), soon()).await;

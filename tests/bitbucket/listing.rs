@@ -11,7 +11,7 @@ use usersync::{
     target::Target,
 };
 
-use super::world::{Place, client, not_done, place, settings, token};
+use super::world::{Place, client, not_done, password, place, settings};
 
 /// Lists everything; the accounts, and why they may not be all.
 async fn list(place: &Place) -> (Vec<Account>, Option<String>) {
@@ -103,7 +103,7 @@ async fn without_the_right_nothing_is_listed() {
     let place = place().await;
     place.server.set_credentials("ada", "pw", "ada-token");
     let mut ada = settings(&place.server);
-    ada.credentials = token("ada-token");
+    ada.credentials = password("ada", "pw");
     let error = client(ada).accounts(None).await.expect_err("refused");
     assert_eq!(error.kind, not_done(Forbidden), "{}", error.text);
     assert!(error.text.contains("ada lacks the right"), "{}", error.text);

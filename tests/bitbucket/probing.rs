@@ -9,7 +9,7 @@ use usersync::{
     target::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
 };
 
-use super::world::{client, not_done, options, place, settings, token};
+use super::world::{client, not_done, options, password, place, settings};
 
 fn lines<'a>(info: &'a TargetInfo, about: &str) -> Vec<(NoteState, &'a str)> {
     info.notes.iter().filter(|note| note.about == about).map(|note| (note.state, note.text.as_str())).collect()
@@ -25,7 +25,7 @@ async fn a_good_target_is_told_in_full() {
     place.server.set_seats(Some(2000));
     place.server.add_directory("Corporate LDAP", "LDAP", true, true);
     let info = place.target.probe().await.expect("all goes well");
-    assert_eq!(info.identity.0, place.server.server_id());
+    assert_eq!(info.identity.id, place.server.server_id());
     assert_eq!(info.product, "Bitbucket Data Center 10.0.1");
     assert_eq!(info.signed_in_as, "bsync");
     let can = &info.capabilities;
@@ -73,18 +73,18 @@ async fn a_missing_right_is_a_line_and_not_an_error() {
     let place = place().await;
     place.server.set_credentials("ada", "pw", "ada-token");
     let mut ada = settings(&place.server);
-    ada.credentials = token("ada-token");
+    ada.credentials = password("ada", "pw");
     let info = client(ada).probe().await.expect("an answer");
     let (state, text) = line(&info, "rights");
     assert_eq!(state, NoteState::No);
     assert!(text.contains("ada lacks the global permission ADMIN"), "{text}");
     assert!(!info.capabilities.list_all);
-    assert_eq!(info.identity.0, place.server.url());
+    assert_eq!(info.identity.id, place.server.url());
     place.server.add_account(NewAccount::named("minor"));
     place.server.set_user_permission("minor", Some(Permission::Admin));
     place.server.set_credentials("minor", "pw", "minor-token");
     let mut minor = settings(&place.server);
-    minor.credentials = token("minor-token");
+    minor.credentials = password("minor", "pw");
     let info = client(minor).probe().await.expect("an answer");
     assert_eq!(line(&info, "rights").0, NoteState::Ok);
     assert!(line(&info, "rights").1.starts_with("ADMIN; accounts and groups of system administrators"));
@@ -119,7 +119,7 @@ async fn a_path_prefix_is_kept() {
     let server = BitbucketSandbox::start(prefixed).await.expect("a free port");
     let info = client(settings(&server)).probe().await.expect("an answer");
     assert_eq!(info.signed_in_as, "bsync");
-    assert!(server.journal.entries().iter().all(|entry| entry.path.starts_with("/bitbucket/rest/api/1.0/")));
+    assert!(server.journal.entries().iter().all(|entry| entry.path.starts_with("/bitbucket/rest/")));
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn what_a_bitbucket_does_not_have_is_passed_over() {
     place.server.faults.add(Fault::status(404, none).path("license"));
     let info = place.target.probe().await.expect("an answer");
     assert!(lines(&info, "directory").is_empty() && lines(&info, "seats").is_empty());
-    assert_eq!(info.identity.0, place.server.url());
+    assert_eq!(info.identity.id, place.server.url());
     place.server.faults.clear();
     let page = r#"{"isLastPage":true,"values":[{"name":"Own","type":"Internal"}]}"#;
     place.server.faults.add(Fault::status(200, page).path("user-directories"));

@@ -34,16 +34,13 @@ pub fn options() -> BitbucketOptions {
     }
 }
 
-pub fn token(text: &'static str) -> Credentials {
-    Credentials::Token(Arc::new(move || Ok(text.to_owned().into())))
-}
-
 pub fn password(user: &str, text: &'static str) -> Credentials {
     Credentials::Basic { user: user.to_owned(), password: Arc::new(move || Ok(text.to_owned().into())) }
 }
 
 pub fn settings(server: &BitbucketSandbox) -> BitbucketSettings {
-    let mut settings = BitbucketSettings::new(server.url().parse().expect("a URL"), token("s3cr3t-token"));
+    let credentials = password("bsync", "s3cr3t-pass");
+    let mut settings = BitbucketSettings::new(server.url().parse().expect("a URL"), credentials);
     settings.http.call_timeout = Duration::from_secs(20);
     settings
 }

@@ -39,8 +39,8 @@ impl Git {
     /// The same, with these settings of the target.
     pub async fn set(options: HouseOptions, set: impl FnOnce(&mut BitbucketSettings)) -> Self {
         let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
-        let token = BitbucketOptions::default().token;
-        let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
+        let (user, password) = BitbucketOptions::default().admin;
+        let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone().into())) };
         let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = std::time::Duration::from_secs(2);
         set(&mut settings);

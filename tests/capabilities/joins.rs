@@ -132,7 +132,7 @@ async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() 
 async fn a_refusal_that_is_about_no_group_ends_them_all() {
     let git = Git::start().await;
     let before = joining(&git).len();
-    git.server.faults.add(Fault::too_many(0).method("POST").path("add-groups").once());
+    git.server.faults.add(Fault::unavailable().method("POST").path("add-groups").once());
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups", "add-groups"]);
     assert!(is_in_all(&git, "bob"));

@@ -48,6 +48,23 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
 }
 
 #[tokio::test]
+async fn a_listing_without_usersyncs_own_account_is_incomplete() {
+    let w = world().await;
+    let lacks_admin = Fault::edit(|page| {
+        if let Some(accounts) = page["values"].as_array_mut() {
+            accounts.retain(|account| account["name"] != "admin" && account["name"] != "staff5");
+        }
+    });
+    w.jira().faults.add(lacks_admin.path("/user/list"));
+    let report = w.run().await;
+    let doubt = report.doubt.expect("the listing is incomplete");
+    assert!(doubt.contains("the listing lacks usersync's own account"), "{doubt}");
+    w.jira().faults.clear();
+    assert_eq!(w.run().await.doubt, None);
+    w.agrees();
+}
+
+#[tokio::test]
 async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read() {
     let w = world().await;
     w.realm().switch_webhook(false);

@@ -21,7 +21,7 @@ fn jira() -> TargetName {
     "jira".into()
 }
 
-fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
+pub fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
     NewEvent {
         id: id.into(),
         kind: "UPDATE USER".into(),
@@ -36,12 +36,12 @@ fn event(id: &str, user: &str, ignored: bool) -> NewEvent {
     }
 }
 
-async fn claim(store: &SqliteStore) -> Claimed {
+pub async fn claim(store: &SqliteStore) -> Claimed {
     store.claim(&jira(), &[acme()], Timestamp::now()).await.expect("claims").expect("something is due")
 }
 
 /// A store with one of everything: events, a change, a link, a task, a dead letter, a run, held sets.
-async fn full(place: &Place) {
+pub async fn full(place: &Place) {
     let store = place.store().await;
     let pair = House::pair();
     let now = Timestamp::now();
@@ -154,7 +154,14 @@ async fn lists_show_what_is_there() {
     place.run(&["events", "show", "2"]).await.ended(0).says("e-bob    UPDATE USER  users/u-bob");
     place.run(&["events", "show", "99"]).await.ended(2).complains("there is no such event");
     place.run(&["events", "show", "e-nobody"]).await.ended(2).complains("there is no such event").complains("30 days");
-    place.run(&["changes"]).await.ended(0).says("create alice").says("done").says("event e-alice").says("acme → jira");
+    place
+        .run(&["changes"])
+        .await
+        .ended(0)
+        .says("create alice")
+        .says("done")
+        .says("user updated in Keycloak (event 1)")
+        .says("acme → jira");
     place.run(&["changes", "--name", "bob"]).await.ended(0).says("0 changes fit");
     place.run(&["changes", "--subject", "zed"]).await.ended(2).complains("no linked account has this login");
     place.run(&["tasks"]).await.ended(0).says("user:u-carol").says("due, first").says("asked for");

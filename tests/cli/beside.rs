@@ -3,6 +3,7 @@
 use usersync::{
     model::{FirstRun, Policy},
     sandbox::{
+        Fault,
         house::{Grounds, HOOK_SECRET, House, HouseOptions},
         keycloak::{NewUser, Webhook},
     },
@@ -190,5 +191,72 @@ async fn names_from_elsewhere_do_not_act_on_the_terminal() {
         assert!(!ran.out.lines().any(|line| line.starts_with("ok  everything")), "{ran}");
         assert!(!ran.out.contains(['\u{9b}', '\u{202e}']), "{ran}");
     }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_side_that_refused_is_contacted_at_once_by_command() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let captcha = Fault::status(403, "").header("X-Authentication-Denied-Reason", "CAPTCHA_CHALLENGE; login-url=x");
+    grounds.jira.faults.add(captcha);
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    let refused = "jira refuses usersync's credentials";
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..100 {
+        if status.out.contains(refused) {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status.ended(4).says("The same is tried again only by: usersync target retry jira");
+    place.run(&["target", "retry", "jira"]).await.ended(4).complains("until a CAPTCHA is solved");
+    grounds.jira.faults.clear();
+    let retried = place.run(&["target", "retry", "jira"]).await;
+    retried.ended(0).says("jira answers, and takes usersync's credentials.").says("goes on with what has waited");
+    house.quiet(jiff::SignedDuration::from_secs(10)).await.expect("quiet");
+    assert!(grounds.jira.snapshot().account("alice").is_some());
+    place.run(&["connector", "retry", "acme"]).await.ended(0).says("the Keycloak of acme answers");
+    place.run(&["target", "retry", "jura"]).await.ended(2).complains("did you mean jira?");
+    place.run(&["audit"]).await.ended(0).says("ordered: contact jira at once").says("tester");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_server_the_command_contacts_the_side_itself() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    let fault = grounds.jira.faults.add(Fault::status(401, "").header("X-AUSERNAME", "anonymous"));
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    for _ in 0..500 {
+        if grounds.jira.faults.hits(fault) > 0 && !house.store.conditions().await.expect("readable").is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    house.stop().await;
+    place.run(&["status"]).await.ended(4).says("Try the same again: usersync target retry jira");
+    place.run(&["target", "retry", "jira"]).await.ended(4).complains("did not take the personal access token");
+    grounds.jira.faults.clear();
+    let (code, document) = place.json(&["target", "retry", "jira"]).await;
+    assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
+    let status = place.run(&["status"]).await;
+    assert!(!status.out.contains("refuses usersync's credentials"), "{status}");
+}
+
+#[tokio::test]
+async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    grounds.jira.faults.add(Fault::too_many(40).once());
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..100 {
+        if status.out.contains("rate limited") {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status.ended(0).says("jira: rate limited (429), goes on in ");
     house.stop().await;
 }

@@ -105,7 +105,9 @@ time_zone = "Europe/Berlin"
             .args(args)
             .current_dir(self.folder.path())
             .env_clear()
-            .env("USER", "tester")
+            .env("USER", "somebody-else")
+            .env("SUDO_USER", "tester")
+            .env("COLUMNS", "1000")
             .env("TZ", "Europe/Berlin")
             .stdin(Stdio::null());
         command

@@ -94,6 +94,15 @@ impl Served {
         std::fs::read_to_string(self.place.file("serve.log")).expect("a log")
     }
 
+    /// Waits until the log says so.
+    async fn logs(&self, text: &str) {
+        let began = Instant::now();
+        while !self.log().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "no `{text}` in {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());
@@ -239,4 +248,41 @@ async fn check_tells_what_the_listener_has_brought() {
     served.place.run(&["check"]).await.says("no event has come since");
     served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
     served.until(&["check"], 0, "last event").await.says("pushed (");
+}
+
+#[tokio::test]
+async fn e1_a_running_server_goes_on_while_a_connector_is_added() {
+    let served = Served::prepare("apply", |grounds| {
+        grounds.keycloak.add_realm("fresh");
+    })
+    .await;
+    served.until(&["status"], 0, "In sync.").await;
+    let url = served.grounds.keycloak.url();
+    served.place.configure(|text| {
+        format!(
+            "{text}\n[[connector]]\nname = \"fresh\"\nurl = \"{url}\"\nrealm = \"fresh\"\n\
+             client_secret_file = \"fresh-client.secret\"\nhook_secret_file = \"fresh-hook.secret\"\ntargets = [\"jira\"]\n"
+        )
+    });
+    served.signal("-HUP");
+    served.logs("so nothing is reloaded").await;
+    let args = ["keycloak", "setup", "--connector", "fresh"];
+    let mut command = served.place.command(&args);
+    command.env("KEYCLOAK_ADMIN_PASSWORD", "admin");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
+    served
+        .place
+        .read(&args, &output)
+        .ended(0)
+        .says("goes on. A connector that it was not started with needs a restart.");
+    served.signal("-HUP");
+    served.logs("in use only after a restart: connector fresh.").await;
+    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+    let began = Instant::now();
+    while served.grounds.jira.snapshot().account("alice").is_none() {
+        assert!(began.elapsed() < PATIENCE, "{}", served.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, _) = served.get("/readyz").await;
+    assert_eq!(code, 200);
 }

@@ -38,9 +38,13 @@ pub const COMMANDS: &[&[&str]] = &[
     &["connector", "pause"],
     &["connector", "resume"],
     &["connector", "confirm"],
+    &["connector", "rename"],
+    &["connector", "remove"],
     &["target"],
     &["target", "list"],
     &["target", "confirm"],
+    &["target", "rename"],
+    &["target", "remove"],
     &["config"],
     &["config", "check"],
     &["config", "example"],
@@ -161,7 +165,7 @@ async fn the_file_is_found_by_the_environment_too() {
 }
 
 /// Every command with the arguments that it needs, by its words.
-const CALLS: &[&[&str]] = &[
+pub const CALLS: &[&[&str]] = &[
     &["serve"],
     &["demo"],
     &["check"],
@@ -191,8 +195,12 @@ const CALLS: &[&[&str]] = &[
     &["connector", "pause", "acme"],
     &["connector", "resume", "acme"],
     &["connector", "confirm", "acme"],
+    &["connector", "rename", "acme", "corp"],
+    &["connector", "remove", "acme"],
     &["target", "list"],
     &["target", "confirm", "jira"],
+    &["target", "rename", "jira", "wiki"],
+    &["target", "remove", "jira"],
     &["config", "check"],
     &["config", "example"],
     &["config", "path"],
@@ -218,7 +226,7 @@ async fn json_is_one_document_for_every_command_or_refused() {
         }
         if [&["serve"][..], &["demo"], &["config", "example"]].contains(call) {
             assert_eq!(code, 2, "{call:?}");
-            assert!(document["error"].as_str().is_some_and(|why| why.contains("--json")), "{document}");
+            assert!(document["error"]["message"].as_str().is_some_and(|why| why.contains("--json")), "{document}");
         }
     }
 }

@@ -108,8 +108,17 @@ async fn a_first_day_from_plan_to_in_step() {
     assert!(grounds.jira.snapshot().account("staff1").is_some_and(|account| account.active));
     place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety gate (1 of 20 deactivations).");
     place.run(&["sync"]).await.ended(0).says("deactivate   1 user");
-    place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("run ");
-    place.run(&["explain", "staff1"]).await.ended(0).says("inactive, deactivated by usersync").says("nothing");
+    place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("full reconcile ");
+    place
+        .run(&["explain", "staff1"])
+        .await
+        .ended(0)
+        .says("inactive, deactivated by usersync")
+        .says("nothing")
+        .says("  still open    sessions: ended by usersync since Jira 9.11")
+        .says("personal access tokens: whether they work for an inactive account is not documented");
+    let stays = place.run(&["explain", "staff2"]).await;
+    assert!(!stays.ended(0).out.contains("still open"), "{stays}");
 }
 
 #[tokio::test]

@@ -77,11 +77,12 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     }
     site.expect("PUT", "/admin/user/nobody/disable", None, 404).await;
 
-    site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "Dev" })), 200).await;
+    site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "Dev" })), 400).await;
+    site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "dev" })), 200).await;
     site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "dev" })), 409).await;
     site.expect("POST", "/admin/group", Some(json!({ "type": "group" })), 400).await;
     site.sandbox.set_new_groups(false, 201);
-    site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "Ops" })), 201).await;
+    site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "ops" })), 201).await;
     for method in ["PUT", "PUT", "DELETE", "DELETE", "PUT"] {
         site.expect(method, "/user/ada/group/dev", None, 204).await;
     }

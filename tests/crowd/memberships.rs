@@ -7,7 +7,7 @@ use std::{
 
 use usersync::{
     model::{
-        ErrorClass::{Credentials, Permanent, Throttled, Transient},
+        ErrorClass::{Credentials, Maintenance, Throttled, Transient},
         TargetGroupId,
     },
     sandbox::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind},
@@ -158,7 +158,7 @@ async fn a_server_that_is_not_well_is_an_error_as_for_other_reads() {
         ("cut", Fault::cut(), Transient),
         ("cut midway", Fault::new(Kind::CutMidway(200)), Transient),
         ("too late", Fault::delay(Duration::from_secs(2)), Transient),
-        ("elsewhere", Fault::status(301, "").header("location", "https://x.example.org/y"), Permanent),
+        ("elsewhere", Fault::status(301, "").header("location", "https://x.example.org/y"), Maintenance),
         ("401", Fault::status(401, "no"), Credentials),
     ] {
         let fault = place.sandbox.faults.add(fault.path("/group/membership"));

@@ -21,7 +21,7 @@ async fn a_crowd_is_told_in_full() {
     place.create("ada").await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Crowd 7.1.3");
-    assert_eq!(info.identity.0, place.sandbox.url());
+    assert_eq!(info.identity.id, place.sandbox.url());
     let can = &info.capabilities;
     assert!(can.list_all && can.rename && can.delete && can.reads_email && !can.rename_group && !can.email_required);
     assert_eq!(can.deactivate, Deactivation::Switch);
@@ -40,7 +40,7 @@ async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
     let place = Place::start(CrowdOptions::jira("10.3.5")).await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Jira 10.3.5 user server, Crowd 5.1.4");
-    assert_eq!(info.identity.0, place.sandbox.server_id(), "as the same Jira tells through its own interface");
+    assert_eq!(info.identity.id, place.sandbox.server_id(), "as the same Jira tells through its own interface");
     // The identity is not told otherwise because of an outage.
     place.sandbox.faults.add(Fault::status(503, "").path("manifest").once());
     assert!(place.crowd.probe().await.is_err());

@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     model::{
-        ErrorClass::{Credentials, Doubt, Forbidden, Permanent, Throttled, Transient},
+        ErrorClass::{Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
         Operation, UserFields,
     },
     sandbox::{
@@ -190,8 +190,13 @@ async fn other_answers_mean_the_right_thing_for_reads() {
         ("too much", Fault::new(usersync::sandbox::fault::Kind::Huge(5 << 20)), not_done(Doubt), None),
         ("cut short", Fault::truncate(4), not_done(Doubt), None),
         ("cut", Fault::cut(), not_done(Transient), None),
-        ("sign-in page", Fault::login_redirect("https://sso.example.org/login"), not_done(Credentials), None),
-        ("elsewhere", Fault::status(301, "").header("location", "https://x.example.org/y"), not_done(Permanent), None),
+        ("sign-in page", Fault::login_redirect("https://sso.example.org/login"), not_done(Maintenance), None),
+        (
+            "elsewhere",
+            Fault::status(301, "").header("location", "https://x.example.org/y"),
+            not_done(Maintenance),
+            None,
+        ),
     ] {
         let place = Place::new().await;
         let ada = place.create("ada").await;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Permanent, Throttled, Transient},
+    model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
     target::{
         Target, TargetError,
         TargetErrorKind::{self, NotPossible, Unanswered},
@@ -106,20 +106,20 @@ fn faults() -> Vec<Fault> {
         both(
             "redirect to a sign-in page",
             Reply::empty(302).header("Location", "/login.jsp?os_destination=x"),
-            not_done(Credentials),
+            not_done(Maintenance),
             "sign-in page",
         ),
         both(
             "redirect elsewhere",
             Reply::empty(301).header("Location", "https://other.example.org/jira/rest"),
-            not_done(Permanent),
+            not_done(Maintenance),
             "points to https://other.example.org/jira/rest.",
         ),
         both(
             "passed over, with 200",
             Reply::json(200, json!([])).header("X-Seraph-LoginReason", "OUT, AUTHENTICATED_FAILED"),
             not_done(Credentials),
-            "not sent again until they change",
+            "sent again once they change",
         ),
         both(
             "denied, with 200",
@@ -261,7 +261,7 @@ async fn the_pace_is_kept_and_ends_with_the_deadline() {
     let (update, ..) = writes().swap_remove(1);
     jira.apply(&update, soon()).await.expect("the first of its second");
     let late = Timestamp::now() + SignedDuration::from_millis(50);
-    assert_eq!(jira.apply(&update, late).await.expect_err("no turn").kind, not_done(Transient));
+    assert_eq!(jira.apply(&update, late).await.expect_err("no turn").kind, not_done(Throttled));
     assert_eq!(server.count("PUT", "/user"), 1);
 }
 

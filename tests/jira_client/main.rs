@@ -5,6 +5,7 @@ mod credentials;
 mod faults;
 mod listing;
 mod probing;
+mod redirects;
 mod server;
 mod standing;
 mod trust;

@@ -24,7 +24,7 @@ async fn a_good_target_is_told_in_full() {
     .await;
     let jira = client(&server.url);
     let info = jira.probe().await.expect("all goes well");
-    assert_eq!(info.identity.0, "https://jira.example.org");
+    assert_eq!(info.identity.id, "https://jira.example.org");
     assert_eq!(info.product, "Jira Data Center 10.3.5");
     assert_eq!(info.signed_in_as, "jsync");
     let can = &info.capabilities;
@@ -47,6 +47,30 @@ async fn a_good_target_is_told_in_full() {
 }
 
 #[tokio::test]
+async fn without_the_right_to_browse_users_the_empty_picker_says_nothing_about_groups() {
+    for (browses, state) in [(Some(false), Some(NoteState::No)), (Some(true), None), (None, None)] {
+        let server = Server::start(move |seen: &Seen| match seen.path.as_str() {
+            "/rest/api/2/mypermissions" => {
+                let mut all = json!({"ADMINISTER": {"havePermission": true}});
+                if let Some(browses) = browses {
+                    all["USER_PICKER"] = json!({"name": "Browse users and groups", "havePermission": browses});
+                }
+                Reply::json(200, json!({"permissions": all}))
+            }
+            "/rest/api/2/groups/picker" => Reply::json(200, json!({"total": 0, "groups": []})),
+            _ => healthy(seen),
+        })
+        .await;
+        let jira = client(&server.url);
+        let info = jira.probe().await.expect("all goes well");
+        let told = info.notes.iter().find(|note| note.text.contains("\"Browse users and groups\""));
+        assert_eq!(told.filter(|note| note.about == "rights").map(|note| note.state), state, "{browses:?}");
+        let ada = jira.account(&"JIRAUSER10".into()).await.expect("an answer").expect("there");
+        assert_eq!(ada.protected.is_some(), browses == Some(false), "{:?}", ada.protected);
+    }
+}
+
+#[tokio::test]
 async fn versions_decide_what_is_possible() {
     for (version, listing, list_all) in
         [("8.3.0", 404, true), ("9.12.1", 404, true), ("10.0.0", 404, false), ("11.3.0", 200, true)]
@@ -59,7 +83,7 @@ async fn versions_decide_what_is_possible() {
         .await;
         let info = client(&server.url).probe().await.expect("all goes well");
         assert_eq!(info.capabilities.list_all, list_all, "{version}");
-        assert_eq!(info.identity.0, "B1-2");
+        assert_eq!(info.identity.id, "B1-2");
     }
     for (told, text) in [
         (json!({"version": "8.2.6", "versionNumbers": [8, 2, 6]}), "needs 8.3 or later"),

@@ -27,10 +27,12 @@ async fn client(scope: Option<&str>) -> Client {
     let server = ScimSandbox::start(options).await.expect("a free port");
     let kept = Arc::clone(&secret);
     let credentials = Credentials::Client(Box::new(ClientCredentials {
-        token_url: server.token_url().parse().expect("a URL"),
-        client_id: "a client:of%ours".to_owned(),
-        secret: Arc::new(move || Ok(SecretString::from(kept.lock().expect("a lock").clone()))),
         scope: scope.map(str::to_owned),
+        ..ClientCredentials::new(
+            server.token_url().parse().expect("a URL"),
+            "a client:of%ours",
+            Arc::new(move || Ok(SecretString::from(kept.lock().expect("a lock").clone()))),
+        )
     }));
     let settings = ScimSettings { credentials, ..settings(&server) };
     assert!(!format!("{settings:?}").contains("s3cr"));

@@ -3,15 +3,18 @@
 
 mod attributes;
 mod contract;
+mod cost;
 mod credentials;
 mod harm;
 mod listing;
 mod members;
+mod names;
 mod odd;
 mod probing;
 mod real;
 mod realm_to_realm;
 mod shown;
+mod spoken;
 mod taken;
 mod together;
 mod users;

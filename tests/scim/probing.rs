@@ -15,7 +15,7 @@ use super::world::{World, lines, not_done, settings};
 async fn a_server_is_told_in_full() {
     let world = World::switched(|switches| switches.etag = true).await;
     let info = world.scim.probe().await.expect("a first contact");
-    assert_eq!((info.identity.0.clone(), info.product.as_str()), (world.server.url(), "SCIM 2.0 server"));
+    assert_eq!((info.identity.id.clone(), info.product.as_str()), (world.server.url(), "SCIM 2.0 server"));
     let can = &info.capabilities;
     assert!(can.list_all && can.rename && can.delete && can.reads_email && !can.email_required);
     assert_eq!((can.deactivate, can.login_case), (Deactivation::Switch, CaseRule::Insensitive));

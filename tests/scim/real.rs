@@ -54,12 +54,11 @@ async fn client(realm: &Realm, id: &str, audience: bool, roles: &[&str], attribu
     if !roles.is_empty() {
         realm.roles(id, "POST", roles).await;
     }
-    let credentials = Credentials::Client(Box::new(ClientCredentials {
-        token_url: format!("{base}/protocol/openid-connect/token").parse().expect("a URL"),
-        client_id: id.to_owned(),
-        secret: Arc::new(|| Ok("s3cr:t%+&".into())),
-        scope: None,
-    }));
+    let credentials = Credentials::Client(Box::new(ClientCredentials::new(
+        format!("{base}/protocol/openid-connect/token").parse().expect("a URL"),
+        id,
+        Arc::new(|| Ok("s3cr:t%+&".into())),
+    )));
     let mut settings = ScimSettings::new(format!("{base}/scim/v2").parse().expect("a URL"), credentials);
     settings.attributes = attributes.iter().map(|&path| path.to_owned()).collect();
     ScimTarget::new(settings).expect("good settings")

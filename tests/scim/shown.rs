@@ -30,7 +30,7 @@ async fn members_that_only_lists_show_are_read_there() {
     let (members, doubt) = world.members("dev").await;
     assert_eq!((members.len(), doubt), (3, None));
     assert_eq!(world.members("empty").await.0.len(), 0);
-    assert_eq!(world.account("ada").await.groups, Some(vec![world.group("dev").await.id]));
+    assert_eq!(world.groups_of("ada").await, vec![world.group("dev").await.id]);
     world.done(&world.leave("ada", "dev").await).await;
     assert_eq!(world.members("dev").await.0.len(), 2);
 }

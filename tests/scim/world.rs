@@ -71,6 +71,26 @@ impl World {
         self.scim.account_named(name).await.expect("a look").unwrap_or_else(|| panic!("{name} is there"))
     }
 
+    /// The groups that an account is in, as the account shows them, or else as the groups do.
+    pub async fn groups_of(&self, name: &str) -> Vec<TargetGroupId> {
+        let account = self.account(name).await;
+        if let Some(groups) = account.groups {
+            return groups;
+        }
+        let mut all = BTreeSet::new();
+        for name in self.server.snapshot().groups.keys() {
+            all.insert(self.group(name).await.id);
+        }
+        self.scim.groups_among(&account.id, &all).await.expect("read")
+    }
+
+    /// Does this, and counts the calls.
+    pub async fn calls<T>(&self, work: impl Future<Output = T>) -> (T, usize) {
+        let before = self.server.journal.entries().len();
+        let came = work.await;
+        (came, self.server.journal.entries().len() - before)
+    }
+
     pub async fn group(&self, name: &str) -> TargetGroup {
         self.scim.group_named(name).await.expect("a look").unwrap_or_else(|| panic!("{name} is there"))
     }

@@ -12,15 +12,16 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 use usersync::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
-        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
-        TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
+        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
+        TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting, sqlite::SqliteStore,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        sqlite::SqliteStore,
     },
 };
 
@@ -198,12 +199,32 @@ impl Store for WatchedStore {
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
     }
 
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
+        self.quietly(self.inner.members_read(pair)).await
+    }
+
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.keep_members_read(pair, read, oldest)).await
+    }
+
     async fn conditions(&self) -> StoreResult<Vec<Condition>> {
         self.inner.conditions().await
     }
 
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         self.inner.keep_conditions(conditions).await
+    }
+
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
+        self.inner.order_contact(about, by, now).await
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.inner.contact_orders().await
+    }
+
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
+        self.inner.end_contact(order, end, now).await
     }
 
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
@@ -524,6 +545,14 @@ impl Store for WatchedStore {
         now: Timestamp,
     ) -> StoreResult<()> {
         self.quietly(self.inner.confirm_identity(connector, target, by, now)).await
+    }
+
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        self.quietly(self.inner.rename(named, to, by, now)).await
+    }
+
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        self.quietly(self.inner.remove(named, by, now)).await
     }
 
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {

@@ -77,7 +77,7 @@ impl Target for SimulatedTarget {
 
     async fn probe(&self) -> Result<TargetInfo, TargetError> {
         Ok(TargetInfo {
-            identity: TargetIdentity(self.identity.clone()),
+            identity: TargetIdentity::new(self.identity.clone(), None),
             product: "Simulated 1.0".into(),
             signed_in_as: "usersync".into(),
             capabilities: Capabilities {

@@ -324,3 +324,28 @@ pub async fn a_dropped_link_leaves_a_change_and_comes_back_with_its_account(stor
     assert_eq!(store.dropped_links(&pair()).await.unwrap(), []);
     assert_eq!(store.counts(&pair(), at(5)).await.unwrap().missing, 0);
 }
+
+pub async fn what_was_read_of_members_is_kept_until_it_is_old_or_the_server_another(store: World) {
+    let read = |group: &str, others: &[&str], second| MembersRead {
+        group: group.into(),
+        others: others.iter().map(|id| (*id).into()).collect(),
+        at: at(second),
+    };
+    let kept = async || {
+        let mut kept = store.members_read(&pair()).await.unwrap();
+        kept.sort_by(|one, other| one.group.cmp(&other.group));
+        kept
+    };
+    assert_eq!(kept().await, []);
+    let first = [read("dev", &["a1", "a2"], 10), read("ops", &[], 20)];
+    store.keep_members_read(&pair(), &first, at(0)).await.unwrap();
+    assert_eq!(kept().await, first);
+    assert_eq!(store.members_read(&Pair::new("other", "jira")).await.unwrap(), []);
+    store.keep_members_read(&pair(), &[read("ops", &["a3"], 30)], at(11)).await.unwrap();
+    assert_eq!(kept().await, [read("ops", &["a3"], 30)], "the newer one counts, the old one is forgotten");
+    let (one, other) = (TargetIdentity::new("one", None), TargetIdentity::new("other", None));
+    store.pin_target(&pair().target, &one).await.unwrap();
+    store.pin_target(&pair().target, &other).await.unwrap();
+    store.confirm_identity(None, Some(&pair().target), "ann", at(40)).await.unwrap();
+    assert_eq!(kept().await, [], "another server");
+}

@@ -67,7 +67,7 @@ pub async fn a_pair_begins_as_new_and_keeps_its_state(store: World) {
 pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
     let source =
         |account: &str| SourceIdentity { issuer: "https://kc/realms/a".into(), service_account: account.into() };
-    let server = |id: &str| TargetIdentity(id.into());
+    let server = |id: &str| TargetIdentity::new(id, None);
     let wiki = TargetName::from("wiki");
     let both = [pair(), Pair::new("corp", "wiki")];
     store.ensure_pairs(&both, at(0)).await.unwrap();
@@ -96,6 +96,25 @@ pub async fn identities_are_pinned_until_a_person_confirms(store: World) {
     let audit = store.audit(None, 9).await.unwrap();
     assert_eq!((audit.len(), audit[0].by.as_str(), audit[0].at), (2, "eve", at(3)));
     assert_eq!(store.audit(Some(audit[0].id), 9).await.unwrap(), audit[1..]);
+}
+
+pub async fn a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports(store: World) {
+    let server = |url: Option<&str>| TargetIdentity::new("A", url);
+    let (production, staging) = (server(Some("https://jira.example.org")), server(Some("https://staging.example.org")));
+    let clone = TargetName::from("staging");
+    store.ensure_pairs(&[pair(), Pair::new("corp", "staging")], at(0)).await.unwrap();
+    // As a version before this one pinned it: until the base URL is known, it may be the same server.
+    assert_eq!(store.pin_target(&target(), &server(None)).await.unwrap(), (server(None), None));
+    assert_eq!(store.target_identity(&clone, &staging).await.unwrap(), (None, Some(target())));
+    // Completed by the first contact, and not forgotten where it is not told.
+    assert_eq!(store.pin_target(&target(), &production).await.unwrap(), (production.clone(), None));
+    assert_eq!(store.pin_target(&target(), &server(None)).await.unwrap(), (production.clone(), None));
+    assert_eq!(store.pin_target(&target(), &staging).await.unwrap(), (production.clone(), None));
+    // A clone beside it is another server, unless it does not tell its base URL.
+    assert_eq!(store.target_identity(&clone, &server(None)).await.unwrap(), (None, Some(target())));
+    assert_eq!(store.pin_target(&clone, &staging).await.unwrap(), (staging.clone(), None));
+    store.confirm_identity(None, Some(&target()), "eve", at(2)).await.unwrap();
+    assert_eq!(store.pin_target(&target(), &staging).await.unwrap(), (staging, Some(clone)));
 }
 
 pub async fn another_server_leaves_links_unconfirmed_and_decisions_withdrawn(store: World) {

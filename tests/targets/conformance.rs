@@ -45,6 +45,7 @@ suite! {
     all_members_are_listed_over_pages
     names_may_hold_what_names_hold
     administrators_are_protected
+    usersyncs_own_account_is_listed
     what_is_not_there_is_told
 }
 
@@ -350,6 +351,14 @@ async fn administrators_are_protected(place: Place) {
     assert!(place.account(&admin.id).await.active);
     let (listed, _) = place.accounts().await;
     assert!(listed.iter().any(|account| account.id == admin.id && account.protected.is_some()));
+}
+
+async fn usersyncs_own_account_is_listed(place: Place) {
+    let own = place.target.own_account().await.expect("an answer");
+    // An application, or a token's client, is no account.
+    assert_eq!(own.is_some(), ["jira", "confluence", "bitbucket"].contains(&place.target.kind()));
+    let (listed, _) = place.accounts().await;
+    assert!(own.is_none_or(|own| listed.iter().any(|account| account.id == own)));
 }
 
 async fn what_is_not_there_is_told(place: Place) {

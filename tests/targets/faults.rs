@@ -41,7 +41,7 @@ const FAULTS: &[Struck] = &[
     ("403", || Fault::status(403, "no"), Expected::Truth),
     ("404 of a proxy", || Fault::html(404, "<html>not here</html>"), Expected::Truth),
     ("409", || Fault::status(409, "busy"), Expected::Truth),
-    ("429 with Retry-After", || Fault::too_many(7), Expected::Class(ErrorClass::Throttled)),
+    ("429 with Retry-After", || Fault::too_many(1), Expected::Class(ErrorClass::Throttled)),
     ("429", || Fault::status(429, ""), Expected::Class(ErrorClass::Throttled)),
     ("500", || Fault::status(500, "{}"), Expected::Unanswered),
     ("502 in HTML", || Fault::html(502, "<html><b>Bad gateway</b></html>"), Expected::Unanswered),
@@ -49,7 +49,7 @@ const FAULTS: &[Struck] = &[
     (
         "sign-in page",
         || Fault::login_redirect("https://sso.example.org/login"),
-        Expected::Class(ErrorClass::Credentials),
+        Expected::Class(ErrorClass::Maintenance),
     ),
     ("200 in HTML", || Fault::html(200, "<html>Welcome</html>"), Expected::Unanswered),
     ("100 MiB", || Fault::new(usersync::sandbox::fault::Kind::Huge(2 << 20)), Expected::Truth),
@@ -191,7 +191,7 @@ async fn meets(start: Start, blow: Blow, (fault, make, expected): &Struck) -> Ve
     expect(halfway || fits(&came, *expected), format!("came to {came:?}, which is not {expected:?}"));
     if *fault == "429 with Retry-After" && blow.call == 0 {
         let wait = came.as_ref().err().and_then(|error| error.retry_after).map(|wait| wait.as_secs());
-        expect(wait == Some(7), format!("it does not tell how long to wait: {wait:?}"));
+        expect(wait == Some(1), format!("it does not tell how long to wait: {wait:?}"));
     }
     let again = place.apply(&operation).await;
     let settled = match &again {

@@ -2,7 +2,9 @@
 
 mod conformance;
 mod faults;
+mod oauth;
 mod places;
+mod signed_way;
 mod table;
 mod undocumented;
 mod way_there;

@@ -106,10 +106,13 @@ pub async fn crowd() -> Place {
 }
 
 pub async fn bitbucket() -> Place {
-    let options = BitbucketOptions::default();
-    let secret = options.token.clone();
+    // No word of an address or a message, so that it is found where it is told.
+    let admin = ("admin".to_owned(), "sandbox-password".to_owned());
+    let options = BitbucketOptions { admin: admin.clone(), ..BitbucketOptions::default() };
     let sandbox = Arc::new(BitbucketSandbox::start(options).await.expect("a free port"));
-    let credentials = token(&secret);
+    let (user, secret) = admin;
+    let password = SecretString::from(secret.as_str());
+    let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone())) };
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = BitbucketSettings::new(url, credentials.clone());
         settings.http = http;
@@ -229,7 +232,12 @@ impl Place {
 
     /// An account that is there.
     pub async fn account(&self, id: &AccountId) -> Account {
-        self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"))
+        let mut account = self.target.account(id).await.expect("a look").unwrap_or_else(|| panic!("{id} is there"));
+        if self.target.reads_memberships_by_group() {
+            // No account showed groups so far, so that this one has none.
+            account.groups.get_or_insert_default();
+        }
+        account
     }
 
     pub async fn join(&self, account: &Account, group: &TargetGroup) {

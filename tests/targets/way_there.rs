@@ -37,7 +37,7 @@ impl Drop for Front {
 }
 
 /// Passes a request on to where the target is, and its answer back.
-async fn pass_on(client: reqwest::Client, to: Url, request: Request) -> Response {
+pub async fn pass_on(client: reqwest::Client, to: Url, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut url = to;
     url.set_path(parts.uri.path());
@@ -91,13 +91,13 @@ impl Front {
 }
 
 /// The address of the place, but with another scheme, host and port.
-fn instead(place: &Place, base: &str) -> Url {
+pub fn instead(place: &Place, base: &str) -> Url {
     let mut url: Url = base.parse().expect("an address");
     url.set_path(place.url.path());
     url
 }
 
-fn create(login: &str) -> Operation {
+pub fn create(login: &str) -> Operation {
     Operation::CreateUser { name: login.to_owned(), fields: fields("Ada", login), external_id: None }
 }
 

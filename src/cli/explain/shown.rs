@@ -16,13 +16,18 @@ use crate::{
 
 pub(super) fn show(out: &Out, explained: &Explained, asked: &str) {
     match &explained.user {
-        Some(user) => out.line(person(out, user, explained)),
-        None => out.line(format!("{}   id {}   connector {}", out.strong(asked), explained.id, explained.connector)),
+        Some(user) => out.prose(4, person(out, user, explained)),
+        None => {
+            out.prose(16, format!("{}   id {}   connector {}", out.strong(asked), explained.id, explained.connector));
+        }
     }
     if let Some(trouble) = &explained.trouble {
-        out.line(format!("Keycloak could not be read: {trouble}"));
+        out.prose(16, format!("Keycloak could not be read: {trouble}"));
     } else {
-        out.line(format!("{:<13} {}: {}", "in scope", if explained.in_scope { "yes" } else { "no" }, explained.why));
+        out.prose(
+            16,
+            format!("{:<13} {}: {}", "in scope", if explained.in_scope { "yes" } else { "no" }, explained.why),
+        );
     }
     for on in &explained.targets {
         target(out, on);
@@ -57,21 +62,21 @@ fn person(out: &Out, user: &UserState, explained: &Explained) -> String {
 }
 
 fn target(out: &Out, on: &OnTarget) {
-    out.line(format!("{:<13} {}", out.strong(&on.target), account(out, on)));
+    out.prose(16, format!("{:<13} {}", out.strong(&on.target), account(out, on)));
     for field in &on.fields {
-        out.line(format!("  {:<12}  {:<22} ← {:<24} {}", field.about, field.wanted, field.from, field.there));
+        out.prose(16, format!("  {:<12}  {:<22} ← {:<24} {}", field.about, field.wanted, field.from, field.there));
     }
     if on.trouble.is_none() {
         let nothing = ["nothing".to_owned()];
         let to_do = if on.to_do.is_empty() { &nothing[..] } else { &on.to_do[..] };
         for (at, line) in to_do.iter().enumerate() {
-            out.line(format!("  {:<12}  {line}", if at == 0 { "to do" } else { "" }));
+            out.prose(16, format!("  {:<12}  {line}", if at == 0 { "to do" } else { "" }));
         }
     }
     if let Some(state) = on.state.filter(|state| *state != PairState::InService) {
         let text =
             format!("this target is not in service for the connector yet ({})", crate::cli::app::state_word(state));
-        out.line(format!("  {:<12}  {text}: usersync status", "note"));
+        out.prose(16, format!("  {:<12}  {text}: usersync status", "note"));
     }
     if let Some(task) = &on.task {
         let state = match &task.state {
@@ -81,7 +86,7 @@ fn target(out: &Out, on: &OnTarget) {
             TaskState::Ready => "due now".to_owned(),
         };
         let error = task.error.as_ref().map(|(_, text)| format!("; last error: {text}")).unwrap_or_default();
-        out.line(format!("  {:<12}  {state}, raised {}{error}", "open task", out.ago(task.since)));
+        out.prose(16, format!("  {:<12}  {state}, raised {}{error}", "open task", out.ago(task.since)));
     }
     for (set, item) in &on.held {
         let state = match item.state {
@@ -91,10 +96,13 @@ fn target(out: &Out, on: &OnTarget) {
             HeldItemState::Approved => "approved, not done yet".to_owned(),
             _ => format!("usersync held approve {set} --item {}", item.id),
         };
-        out.line(format!("  {:<12}  {}: {state}", "held", item.item.what));
+        out.prose(16, format!("  {:<12}  {}: {state}", "held", item.item.what));
+    }
+    for (at, open) in on.left_open.iter().enumerate() {
+        out.line(format!("  {:<12}  {}: {}", if at == 0 { "still open" } else { "" }, open.what, open.how));
     }
     for (at, past) in on.changes.iter().enumerate() {
-        out.line(format!("  {:<12}  {}", if at == 0 { "last" } else { "" }, last(out, past)));
+        out.prose(16, format!("  {:<12}  {}", if at == 0 { "last" } else { "" }, last(out, past)));
     }
 }
 

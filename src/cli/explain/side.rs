@@ -3,17 +3,17 @@
 use serde::Serialize;
 
 use crate::{
-    cli::{app::Sides, changes, exit::Failure, held},
+    cli::{app::Sides, causes::Causes, exit::Failure, held},
     config::Config,
     engine::held_key,
     model::{
-        Account, AdoptRule, AttributeRules, Cause, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible,
-        Pair, Subject, TaskRecord, UserId, UserState,
+        Account, AdoptRule, AttributeRules, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible, Pair,
+        Subject, TaskRecord, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
-    store::{ChangeFilter, EventFilter, PairState, Store, TaskFilter},
-    target::{Target, TargetError, TargetInfo},
+    store::{ChangeFilter, PairState, Store, TaskFilter},
+    target::{LeftOpen, Target, TargetError, TargetInfo, left_open},
 };
 
 /// Changes that are shown.
@@ -56,6 +56,9 @@ pub(super) struct OnTarget {
     pub state: Option<PairState>,
     pub task: Option<TaskRecord>,
     pub held: Vec<(i64, HeldItem)>,
+    /// What may still let somebody in who left.
+    #[serde(skip_serializing_if = "<[LeftOpen]>::is_empty")]
+    pub left_open: &'static [LeftOpen],
     pub changes: Vec<Past>,
 }
 
@@ -157,8 +160,17 @@ pub(super) async fn look(
     if let Some(user) = user {
         on.fields = fields(user, link.as_ref(), &there, &groups, attributes);
     }
+    if is_leaver(user, link.as_ref(), there.account.as_ref()) {
+        on.left_open = left_open(target.kind());
+    }
     (on.account, on.link) = (there.account, link);
     Ok(on)
+}
+
+/// Whether the user left: gone, disabled or out of scope, with an account that is linked and not active.
+fn is_leaver(user: Option<&UserState>, link: Option<&Link>, account: Option<&Account>) -> bool {
+    let stays = user.is_some_and(|user| user.enabled && policy::out_of_scope(user).is_none());
+    !stays && link.is_some() && account.is_some_and(|account| !account.active)
 }
 
 /// Reads the account, and who holds the login that the user should have.
@@ -403,21 +415,8 @@ async fn past(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<P
         limit: CHANGES,
         ..ChangeFilter::default()
     };
-    let mut past = Vec::new();
-    for change in store.changes(&filter).await? {
-        let mut because = changes::because(&change.cause);
-        if let Cause::Event { id } = &change.cause {
-            let filter = EventFilter {
-                connector: Some(pair.connector.clone()),
-                id: Some(id.clone()),
-                limit: 1,
-                ..EventFilter::default()
-            };
-            if let Some(event) = store.events(&filter).await?.pop() {
-                because = format!("{} {} ({because})", event.kind, event.about);
-            }
-        }
-        past.push(Past { change, because });
-    }
-    Ok(past)
+    let changes = store.changes(&filter).await?;
+    let causes = Causes::read(store, changes.iter().map(|change| &change.cause)).await?;
+    let told = |change: Change| Past { because: causes.because(&change.cause), change };
+    Ok(changes.into_iter().map(told).collect())
 }

@@ -1,14 +1,15 @@
 //! Which realm, and who makes the changes.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::PathBuf};
 
 use clap::Args;
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    cli::{Context, app, exit::Failure},
-    config::{Config, ConnectorConfig},
+    cli::{Context, app, args::server_url, exit::Failure},
+    config::{RealmConfig, find},
     keycloak::{
         Connection,
         setup::{SetupOptions, SignIn},
@@ -26,9 +27,9 @@ pub(super) struct Realm {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "realm", "client_id", "client_realm"])]
     connector: Option<ConnectorName>,
     /// Keycloak's address, with or without /auth, where no connector is configured yet
-    #[arg(long, value_name = "URL", requires = "realm")]
+    #[arg(long, value_name = "URL", requires = "realm", value_parser = server_url)]
     url: Option<Url>,
-    /// The realm
+    /// The realm; the connector is expected to have its name
     #[arg(long, value_name = "REALM", requires = "url")]
     realm: Option<String>,
     /// The client that usersync signs in with
@@ -47,47 +48,45 @@ pub(super) struct Realm {
 
 /// The realm that is meant, with its connector where it has one.
 pub(super) struct Known {
-    pub config: Option<Config>,
-    pub connector: Option<ConnectorConfig>,
+    pub connector: Option<RealmConfig>,
     /// How files are called.
     pub name: String,
-}
-
-impl Known {
-    /// The last part of the hook's path.
-    pub fn hook_name(&self) -> String {
-        self.connector.as_ref().map_or_else(|| self.name.clone(), |connector| connector.name.to_string())
-    }
+    /// Where files go that nobody gave a place: beside the configuration, else where the command is run.
+    pub folder: PathBuf,
 }
 
 impl Realm {
-    /// Finds the connector that is meant; with one alone, nobody has to name it.
+    /// Finds the connector that is meant; with one alone, nobody has to name it. Only its own part of the configuration
+    /// has to be right.
     pub fn known(&self, context: &Context) -> Result<Known, Failure> {
         if let Some(realm) = &self.realm {
-            return Ok(Known { config: None, connector: None, name: realm.clone() });
+            return Ok(Known { connector: None, name: realm.clone(), folder: PathBuf::new() });
         }
-        let config = context.config()?;
+        let path = find(context.told.as_deref(), &context.env).map_err(|errors| context.wrong(&errors))?;
+        let connectors = RealmConfig::load(&path, &context.env).map_err(|errors| context.wrong(&errors))?;
         if let Some(name) = &self.connector {
-            app::known_connector(&config, name)?;
+            let names: Vec<&str> = connectors.iter().map(|(name, _)| name.as_str()).collect();
+            app::known("connector", &names, name.as_str())?;
         }
-        let chosen = |one: &&ConnectorConfig| self.connector.as_ref().is_none_or(|name| *name == one.name);
-        let mut connectors = config.connectors.iter().filter(chosen);
-        let (first, more) = (connectors.next().cloned(), connectors.next().is_some());
+        let chosen = |name: &ConnectorName| self.connector.as_ref().is_none_or(|chosen| chosen == name);
+        let mut connectors = connectors.into_iter().filter(|(name, _)| chosen(name));
+        let (first, more) = (connectors.next(), connectors.next().is_some());
         match first {
-            Some(connector) if !more => {
-                let name = connector.name.to_string();
-                Ok(Known { config: Some(config), connector: Some(connector), name })
-            }
+            Some((name, connector)) if !more => Ok(Known {
+                connector: Some(connector.map_err(|errors| context.wrong(&errors))?),
+                name: name.to_string(),
+                folder: path.parent().map(PathBuf::from).unwrap_or_default(),
+            }),
             Some(_) => Err(Failure::usage("Which realm? Choose a connector: --connector NAME")),
             None => Err(Failure::usage("Which realm? The configuration has no connector: --url URL --realm REALM")),
         }
     }
 
     /// What a session needs; asks for the password, unless the environment has it.
-    pub fn options(&self, context: &Context, known: &Known) -> Result<SetupOptions, Failure> {
-        let sign_in = self.sign_in(context)?;
+    pub async fn options(&self, context: &Context, known: &Known) -> Result<SetupOptions, Failure> {
+        let sign_in = self.sign_in(context).await?;
         if let Some(connector) = &known.connector {
-            let connection = Connection::from(connector);
+            let connection = Connection::by(&connector.url, &connector.reach);
             let mut options =
                 SetupOptions::new(connection, connector.realm.as_str(), connector.client_id.as_str(), sign_in);
             options.client_realm = (connector.client_realm != connector.realm).then(|| connector.client_realm.clone());
@@ -102,7 +101,7 @@ impl Realm {
         Ok(options)
     }
 
-    fn sign_in(&self, context: &Context) -> Result<SignIn, Failure> {
+    async fn sign_in(&self, context: &Context) -> Result<SignIn, Failure> {
         let given = |name: &str| context.env.get(name).filter(|value| !value.is_empty()).map(SecretString::from);
         if let Some(token) = given(TOKEN) {
             return Ok(SignIn::Token(token));
@@ -111,7 +110,8 @@ impl Realm {
             Some(password) => password,
             None if std::io::stdin().is_terminal() => {
                 let prompt = format!("Password of {} in realm {}: ", self.admin, self.admin_realm);
-                let typed = rpassword::prompt_password(prompt)
+                let typed = ask(prompt)
+                    .await
                     .map_err(|error| Failure::usage(format!("the password cannot be read: {error}")))?;
                 SecretString::from(typed)
             }
@@ -123,5 +123,29 @@ impl Realm {
             }
         };
         Ok(SignIn::Password { realm: self.admin_realm.clone(), username: self.admin.clone(), password })
+    }
+}
+
+/// Asks on the terminal, which is left as it was also where the question is broken off.
+async fn ask(prompt: String) -> std::io::Result<String> {
+    let _terminal = Terminal::keep();
+    tokio::task::spawn_blocking(|| rpassword::prompt_password(prompt)).await.map_err(std::io::Error::other)?
+}
+
+/// The terminal's settings, which come back when this is dropped.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn keep() -> Self {
+        Self(tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            // Where that fails the terminal is gone.
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, settings);
+        }
     }
 }

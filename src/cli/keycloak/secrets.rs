@@ -8,29 +8,38 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::realm::Known;
+use super::{owner::Owner, realm::Known};
 use crate::{cli::exit::Failure, config::Secret, keycloak::setup::Done, model::hook_secret};
 
-/// Where secrets are kept.
+/// Where secrets are kept, and whose they are.
 pub(super) struct Files {
     client: PathBuf,
     hook: PathBuf,
+    owner: Option<Owner>,
+}
+
+/// A file that was written.
+pub(super) struct Written {
+    pub what: &'static str,
+    pub path: PathBuf,
+    pub owner: String,
 }
 
 impl Files {
-    /// As told, else where the configuration looks for them, else beside us under the realm's name.
-    pub fn new(known: &Known, client: Option<PathBuf>, hook: Option<PathBuf>) -> Self {
+    /// As told, else where the configuration looks for them, else under the connector's or the realm's name.
+    pub fn new(known: &Known, client: Option<PathBuf>, hook: Option<PathBuf>, owner: Option<Owner>) -> Self {
         let connector = known.connector.as_ref();
         let configured = |secret: Option<&Secret>| secret.and_then(Secret::path);
-        let default = |ending: &str| PathBuf::from(format!("{}-{ending}.secret", known.name));
-        let client = client.or_else(|| configured(connector.map(|connector| &connector.client_secret)));
-        let hook = hook.or_else(|| configured(connector.and_then(|connector| connector.hook.secret.as_ref())));
-        Self { client: client.unwrap_or_else(|| default("client")), hook: hook.unwrap_or_else(|| default("hook")) }
+        let default = |ending: &str| known.folder.join(format!("{}-{ending}.secret", known.name));
+        let client = client.or_else(|| configured(connector.and_then(|connector| connector.client_secret.as_ref())));
+        let hook = hook.or_else(|| configured(connector.and_then(|connector| connector.hook_secret.as_ref())));
+        let (client, hook) = (client.unwrap_or_else(|| default("client")), hook.unwrap_or_else(|| default("hook")));
+        Self { client, hook, owner }
     }
 
     /// The secret that events are signed with, if there is one already; Keycloak has been given it then.
     pub fn webhook_secret(&self, known: &Known) -> Result<Option<SecretString>, Failure> {
-        let configured = known.connector.as_ref().and_then(|connector| connector.hook.secret.clone());
+        let configured = known.connector.as_ref().and_then(|connector| connector.hook_secret.clone());
         let secret = match configured {
             Some(secret) if secret.path().is_none() => secret,
             _ if self.hook.exists() => Secret::file(&self.hook),
@@ -46,9 +55,21 @@ impl Files {
     /// Whether they can be written, before anything is made that would be lost.
     pub fn check(&self) -> Result<(), Failure> {
         for path in [&self.client, &self.hook] {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = folder(path);
             if !folder.is_dir() {
                 let text = format!("{}: there is no folder {} to write it to", path.display(), folder.display());
+                return Err(Failure::usage(text));
+            }
+            let new = beside(path);
+            let tried = private(&new).and_then(|_| std::fs::remove_file(&new));
+            if let Err(error) =
+                tried.or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+            {
+                let text = format!(
+                    "{}: it cannot be written: {error}. Run this as a user who may write to {}, or name another file",
+                    path.display(),
+                    folder.display()
+                );
                 return Err(Failure::usage(text));
             }
         }
@@ -56,33 +77,76 @@ impl Files {
     }
 
     /// Writes what was made; returns what is where.
-    pub fn write(&self, done: &Done) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
-        let mut written = vec![("The client's secret", self.client.clone(), &done.client_secret)];
+    pub fn write(&self, done: &Done) -> Result<Vec<Written>, Failure> {
+        let mut secrets = vec![("The client's secret", &self.client, &done.client_secret)];
         if let Some(secret) = &done.new_webhook_secret {
-            written.push(("The secret that events are signed with", self.hook.clone(), secret));
+            secrets.push(("The secret that events are signed with", &self.hook, secret));
         }
-        for (_, path, secret) in &written {
-            write(path, secret).map_err(|error| {
+        let write = |(what, path, secret): (&'static str, &PathBuf, &SecretString)| {
+            let owner = match &self.owner {
+                Some(owner) => Ok(owner.clone()),
+                None => Owner::of(path, folder(path)),
+            };
+            let written = owner.and_then(|owner| write(path, secret, &owner).map(|()| owner.name));
+            let owner = written.map_err(|error| {
                 Failure::problem(format!(
                     "{}: it cannot be written: {error}. The secret is in Keycloak; set it up again with another file",
                     path.display()
                 ))
             })?;
-        }
-        Ok(written.into_iter().map(|(what, path, _)| (what, path)).collect())
+            Ok(Written { what, path: path.clone(), owner })
+        };
+        secrets.into_iter().map(write).collect()
+    }
+
+    /// What the operator has to change so that the connector finds its secrets, one line each.
+    pub fn to_configure(&self, known: &Known) -> Vec<String> {
+        let Some(connector) = &known.connector else {
+            return vec![format!(
+                "Give the connector the name {}, and name the files in it: client_secret_file and hook_secret_file. See: \
+                 usersync config example",
+                known.name
+            )];
+        };
+        let secrets = [
+            ("client_secret_file", &self.client, connector.client_secret.as_ref()),
+            ("hook_secret_file", &self.hook, connector.hook_secret.as_ref()),
+        ];
+        let there = secrets.into_iter().filter(|(_, path, _)| path.exists());
+        let lines =
+            there.filter_map(|(key, path, configured)| match configured.map(|secret| (secret, secret.path())) {
+                None => Some(format!("Add to connector {}: {key} = \"{}\"", known.name, path.display())),
+                Some((_, Some(configured))) if configured == *path => None,
+                Some((secret, _)) => Some(format!(
+                    "Connector {} reads this secret from {secret}, not from {}. Change one of them.",
+                    known.name,
+                    path.display()
+                )),
+            });
+        lines.collect()
     }
 }
 
-/// Replaces the file as a whole, so that no moment shows half a secret or one that others may read.
-fn write(path: &Path, secret: &SecretString) -> std::io::Result<()> {
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The new file, before it takes the place of the old one.
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    let new = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// Replaces the file as a whole, so that no moment shows half a secret or one that others may read.
+fn write(path: &Path, secret: &SecretString, owner: &Owner) -> std::io::Result<()> {
+    let new = beside(path);
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = private(&new)?;
+    owner.give(&file)?;
     file.write_all(secret.expose_secret().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -106,7 +170,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("acme-client.secret");
         std::fs::write(&path, "old, and for everybody").unwrap();
-        write(&path, &SecretString::from("new")).unwrap();
+        let owner = Owner::of(&path, folder.path()).unwrap();
+        write(&path, &SecretString::from("new"), &owner).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
         #[cfg(unix)]
         {

@@ -8,13 +8,14 @@ use toml::{Table, Value};
 use super::{hook_secrets, tls_files};
 use crate::{
     cli::Context,
-    config::{Config, TargetAuth},
+    config::{Config, Reach, TargetAuth},
     model::ConnectorName,
     web::{HookSecrets, Server},
 };
 
 /// Keys of secrets, without the endings `_file` and `_env`.
-const SECRETS: [&str; 6] = ["token", "password", "client_secret", "hook_secret", "hook_secret_previous", "p2_secret"];
+const SECRETS: [&str; 7] =
+    ["token", "password", "client_secret", "proxy_password", "hook_secret", "hook_secret_previous", "p2_secret"];
 
 /// What the server was started with, and what of it can be replaced.
 pub(super) struct Reload {
@@ -72,15 +73,23 @@ impl Reload {
                 | (TargetAuth::Client { secret: old, .. }, TargetAuth::Client { secret: new, .. }) => old.replace(new),
                 _ => {}
             }
+            replace_proxy_password(&old.reach, &new.reach);
         }
         for old in &self.config.connectors {
             let Some(new) = new.connectors.iter().find(|new| new.name == old.name) else { continue };
             old.client_secret.replace(&new.client_secret);
+            replace_proxy_password(&old.reach, &new.reach);
             if let Some(secrets) = self.hooks.get(&old.name) {
                 let (standard, p2) = hook_secrets(&new.hook);
                 secrets.replace(standard, p2);
             }
         }
+    }
+}
+
+fn replace_proxy_password(old: &Reach, new: &Reach) {
+    if let (Some(old), Some(new)) = (&old.proxy_user, &new.proxy_user) {
+        old.password.replace(&new.password);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         words::{ago, count, span, thin},
     },
     engine::Report,
-    model::{Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
+    model::{About, Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
     store::{PairCounts, PairState},
 };
 
@@ -161,12 +161,17 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
             Exit::Unreachable
         }
         ConditionCode::OtherIdentity => Exit::Held,
+        ConditionCode::RateLimited => Exit::Done,
         ConditionCode::NotWritable | ConditionCode::RunFailed | ConditionCode::TasksOverdue => Exit::Problems,
     }
 }
 
 /// A condition as a sentence: what, since when, what was said, what waits, what to do.
 fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
+    if condition.code == ConditionCode::RateLimited {
+        let goes_on = condition.again_at.unwrap_or(facts.now).max(facts.now);
+        return format!("{}, goes on {}.", condition.summary(), ago(goes_on, facts.now));
+    }
     let since = span(facts.now.duration_since(condition.since));
     let text = condition.text.trim_end_matches('.');
     let waits = match facts.counts.tasks {
@@ -174,14 +179,33 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         tasks => format!(" {}.", count(tasks, "task waits", "tasks wait")),
     };
     let advice = match condition.code {
-        ConditionCode::CredentialsRefused => " Renew the token or password; usersync tries the new one by itself.",
-        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.",
-        ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => " The server tries again by itself.",
-        ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync",
+        ConditionCode::CredentialsRefused => credentials(facts, condition),
+        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.".to_owned(),
+        ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => {
+            " The server tries again by itself.".to_owned()
+        }
+        ConditionCode::Unreachable | ConditionCode::RunFailed => " Try again: usersync sync".to_owned(),
         // Their texts say what to do.
-        ConditionCode::OtherIdentity | ConditionCode::NotWritable | ConditionCode::TasksOverdue => "",
+        ConditionCode::OtherIdentity
+        | ConditionCode::NotWritable
+        | ConditionCode::TasksOverdue
+        | ConditionCode::RateLimited => String::new(),
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
+}
+
+/// What to do about refused credentials, and when they are sent again.
+fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
+    let command = match &condition.about {
+        About::Source { connector } => format!("usersync connector retry {connector}"),
+        about => format!("usersync target retry {}", about.target_name().unwrap_or(&facts.pair.target)),
+    };
+    let again = match condition.again_at {
+        _ if !facts.server => format!("Try the same again: {command}"),
+        Some(at) => format!("The same is tried again {}; at once: {command}", ago(at.max(facts.now), facts.now)),
+        None => format!("The same is tried again only by: {command}"),
+    };
+    format!(" Renew the token or password; usersync tries the new one by itself. {again}")
 }
 
 /// What the last full reconcile has left for an operator. A subject that failed is not among it: its task tells.
@@ -224,7 +248,9 @@ fn main(facts: &Facts<'_>) -> Verdict {
         return Verdict::new(Standing::Paused, Exit::Done, text);
     }
     let stopped = facts.state == PairState::Stopped;
-    let condition = facts.conditions.iter().find(|one| !stopped && one.code != ConditionCode::RunFailed);
+    // A limit of calls is no trouble: what waits for it goes on.
+    let beside = [ConditionCode::RunFailed, ConditionCode::RateLimited];
+    let condition = facts.conditions.iter().find(|one| !stopped && !beside.contains(&one.code));
     if let Some(condition) = condition {
         let text = format!("Degraded: {}", wrong(facts, condition));
         return Verdict::new(Standing::Degraded, exit_of(condition.code), text);

@@ -87,7 +87,7 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
                     "its first plan fails: {}. The server tries again by itself: usersync status",
                     condition.text.trim_end_matches('.')
                 );
-                Failure { exit: exit_of_condition(condition.code), text, drawn: false }
+                Failure::new(exit_of_condition(condition.code), text)
             }
             None => Failure::held("the server begins with its first run by itself: usersync status"),
         }));
@@ -107,7 +107,7 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
 /// The run that came of asking, once it has ended.
 async fn follow(work: &Work<'_>, pair: &Pair, before: Option<RunId>) -> Result<Option<RunRecord>, Failure> {
     let out = &work.context.out;
-    let cancel = stop::on_ctrl_c(out);
+    let cancel = stop::on_signal(out);
     let shown = Shown::new(out, pair.to_string());
     let began = std::time::Instant::now();
     loop {

@@ -49,7 +49,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
     if let Some(trouble) = people.iter().find_map(|person| person.trouble.clone()) {
         return Err(Failure::unreachable(trouble));
     }
-    let cancel = stop::on_ctrl_c(out);
+    let cancel = stop::on_signal(out);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
     for pair in pairs {
@@ -120,7 +120,7 @@ async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failur
         return Ok(None);
     }
     let text = format!("{pair}: its first run has to be approved and done first: usersync sync, usersync held list");
-    Ok(Some(Failure { exit: Exit::Held, text, drawn: false }))
+    Ok(Some(Failure::held(text)))
 }
 
 fn of(pair: &Pair, subject: &Subject) -> ChangeFilter {
@@ -211,7 +211,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
             ChangeOutcome::Refused { why, .. } => format!(": refused: {why}"),
             _ => String::new(),
         };
-        out.line(format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));
+        out.prose(2, format!("{pair}: {}{refused}", crate::cli::changes::sentence(change)));
     }
     match &worked.task {
         Some(TaskRecord { error: Some((class, text)), not_before, .. }) => {
@@ -243,7 +243,7 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         ));
     }
     for why in &worked.undone.reasons {
-        out.line(format!("{pair}: {who}: {why}"));
+        out.prose(2, format!("{pair}: {who}: {why}"));
     }
     if let Some(trouble) = &worked.undone.trouble {
         out.error(format!("{pair}: {who} cannot be read afterwards: {trouble}"));

@@ -12,7 +12,7 @@ use crate::{
         words::{count, thin},
     },
     engine::{Drained, Engine, Report, RunOptions},
-    model::{FirstRun, Pair, RunId, RunTrigger},
+    model::{FirstRun, Pair, RunId, RunMode, RunTrigger},
     store::PairState,
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
     engine.store().ensure_pairs(&engine.pairs(), out.now).await?;
     engine.recall().await?;
     engine.try_again().await;
-    let cancel = stop::on_ctrl_c(out);
+    let cancel = stop::on_signal(out);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
     for pair in pairs {
@@ -106,14 +106,23 @@ async fn one_pair(
     let mut state = store.pair_state(pair).await?;
     if matches!(state, PairState::New | PairState::Held) {
         if engine.connector(&pair.connector)?.policy.first_run == FirstRun::Hold {
-            let options = RunOptions { first: true, mode: crate::model::RunMode::DryRun, ..options };
-            let (set, report) =
-                engine.plan_first_run(pair, &RunOptions { trigger: RunTrigger::First, ..options }).await?;
-            (ended.held_set, ended.report) = (Some(set), Some(report));
-            return Ok(Exit::Held);
+            let plan = RunOptions {
+                first: true,
+                mode: RunMode::DryRun,
+                trigger: RunTrigger::First,
+                progress: options.progress.clone(),
+                cancel: options.cancel.clone(),
+                ..options
+            };
+            let (set, report) = engine.plan_first_run(pair, &plan).await?;
+            if set.is_some() {
+                (ended.held_set, ended.report) = (set, Some(report));
+                return Ok(Exit::Held);
+            }
+        } else {
+            store.set_pair_state(pair, PairState::Approved, work.context.out.now).await?;
         }
-        store.set_pair_state(pair, PairState::Approved, work.context.out.now).await?;
-        state = PairState::Approved;
+        state = store.pair_state(pair).await?;
     }
     let cancel = options.cancel.clone();
     let (run, report) = if state == PairState::Approved {
@@ -147,11 +156,17 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
     if let Some(set) = ended.held_set {
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, report, false);
-        out.line(format!(
-            "Planned, and held: the first run waits for approval, {}. Nothing was changed.",
-            count(report.planned_total(), "operation", "operations")
-        ));
-        out.line(format!("Look: usersync held show {set}   Do it: usersync held approve {set}, then usersync sync"));
+        out.prose(
+            2,
+            format!(
+                "Planned, and held: the first run waits for approval, {}. Nothing was changed.",
+                count(report.planned_total(), "operation", "operations")
+            ),
+        );
+        out.prose(
+            2,
+            format!("Look: usersync held show {set}   Do it: usersync held approve {set}, then usersync sync"),
+        );
         return;
     }
     report::done(out, report, false);
@@ -160,7 +175,7 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
             0 => String::new(),
             failed => format!(", {} failed and are tried again (usersync tasks)", thin(failed)),
         };
-        out.line(format!("Worked besides: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
+        out.prose(2, format!("Worked besides: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
     }
-    out.line(format!("unchanged {}.  Protected {}.", thin(report.unchanged), thin(report.protected)));
+    out.prose(2, format!("unchanged {}.  Protected {}.", thin(report.unchanged), thin(report.protected)));
 }

@@ -3,12 +3,12 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use jiff::SignedDuration;
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
-    engine::{case::RunRules, error::WorkError},
+    engine::{
+        additions::{Additions, Part},
+        case::RunRules,
+        error::WorkError,
+    },
     model::UserId,
     store::StoreError,
 };
@@ -27,6 +31,9 @@ const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
 const BATCH: usize = 500;
 /// Such transactions under way.
 const AHEAD: usize = 3;
+/// Subjects of one wave, where additions to groups are collected. A claim is held and a few kilobytes are kept for each;
+/// with more of them the calls are fewer.
+const WAVE: usize = 2000;
 /// How often the progress is stored.
 const STORED_EVERY: usize = 500;
 
@@ -61,12 +68,59 @@ impl Run<'_> {
         let report = Mutex::new(std::mem::take(&mut self.report));
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
-        let applied = stream::iter(items)
-            .map(|item| this.apply_one(phase, item, rules, &state, total))
-            .buffer_unordered(side_by_side(this.port.parallel));
-        let broken = applied.filter_map(|result| async move { result.err() }).collect::<Vec<_>>().await;
+        let broken = if this.port.target.members_at_once() > 1 {
+            this.apply_in_waves(phase, items, rules, &state).await
+        } else {
+            let applied = stream::iter(items)
+                .map(|item| this.apply_one(phase, item, rules, &state, total))
+                .buffer_unordered(side_by_side(this.port.parallel));
+            applied.filter_map(|result| async move { result.err() }).collect().await
+        };
         self.report = state.report.into_inner().unwrap_or_else(PoisonError::into_inner);
         broken.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Works them wave by wave: what the users of one add to groups goes together.
+    async fn apply_in_waves(
+        &self,
+        phase: &'static str,
+        items: Vec<Item>,
+        rules: &RunRules,
+        state: &Applying,
+    ) -> Vec<WorkError> {
+        let total = items.len();
+        let mut broken = Vec::new();
+        let mut items = items.into_iter();
+        loop {
+            let wave: Vec<Item> = items.by_ref().take(WAVE).collect();
+            if wave.is_empty() {
+                return broken;
+            }
+            let (size, most) = (wave.len(), self.port.target.members_at_once());
+            let (additions, parts) = Additions::wave(size, side_by_side(self.port.parallel), most);
+            let applied = stream::iter(wave.into_iter().zip(parts))
+                .map(|(item, part)| self.apply_part(phase, item, part, rules, state, total))
+                .buffer_unordered(size)
+                .filter_map(|result| future::ready(result.err()))
+                .collect::<Vec<_>>();
+            let (more, ()) = tokio::join!(applied, additions.send(self.engine, &self.port));
+            broken.extend(more);
+        }
+    }
+
+    /// Works one of a wave, once it is its turn.
+    async fn apply_part(
+        &self,
+        phase: &'static str,
+        item: Item,
+        part: Part,
+        rules: &RunRules,
+        state: &Applying,
+        total: usize,
+    ) -> Result<(), WorkError> {
+        part.begin().await;
+        let rules = RunRules { part: Some(Arc::new(part)), ..rules.clone() };
+        self.apply_one(phase, item, &rules, state, total).await
     }
 
     /// Works one of them; a defect ends no other, which would keep its claim.
@@ -91,6 +145,8 @@ impl Run<'_> {
         total: usize,
     ) -> Result<(), WorkError> {
         let Item { planned, walked, operations } = item;
+        // No subject is claimed while its server takes no calls; if that is for too long, the call itself fails.
+        let _ = self.options.cancel.run_until_cancelled(self.port.target.until_open()).await;
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
             state.report().postpone(operations);
             return Ok(());

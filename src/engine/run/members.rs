@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{pages::Pages, walk::TargetWalk};
+use super::{counted::is_as_recorded, pages::Pages, walk::TargetWalk};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
     model::{AccountId, ErrorClass, IdSet, TargetGroupId},
@@ -16,8 +16,26 @@ use crate::{
 /// target has, whoever fills them; with few groups, a call or two for each costs less.
 const AT_ONCE: usize = 20;
 
-/// A group with its members, `None` if it is not there, and why they may not be all.
-pub(super) type Members = (TargetGroupId, Option<Vec<AccountId>>, Option<String>);
+/// A group with its members.
+pub(super) struct GroupRead {
+    pub group: TargetGroupId,
+    /// `None`: there is no such group.
+    pub members: Option<Vec<AccountId>>,
+    /// Why these may not be all, if so.
+    pub doubt: Option<String>,
+    pub reading: Reading,
+}
+
+/// How a group's members are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// They were read.
+    Whole,
+    /// They were read page by page, and are as many as the target counts: a later count tells whether they changed.
+    Countable,
+    /// The target counts as many as are recorded.
+    Recorded,
+}
 
 /// The members of those of these groups of which one reading tells all that there is to know.
 pub(super) async fn told_at_once(
@@ -32,7 +50,7 @@ pub(super) async fn told_at_once(
         Ok(Some(told)) => told,
         Ok(None) => return Ok(BTreeMap::new()),
         // It may be this one reading that is too much for the target; if it is not well at all, the next call tells.
-        Err(error) if error.class() == ErrorClass::Transient => {
+        Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Maintenance) => {
             tracing::warn!(target.name = %port.name, "{error} Until then members are read group by group.");
             return Ok(BTreeMap::new());
         }
@@ -45,7 +63,8 @@ pub(super) async fn told_at_once(
     let members = |logins: &[Arc<str>]| -> Option<Vec<AccountId>> {
         logins.iter().map(|login| accounts.get(&walk.case.fold(login)).copied().flatten().cloned()).collect()
     };
-    Ok(told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?))).collect())
+    let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?)));
+    Ok(told.ids.into_iter().chain(by_login).collect())
 }
 
 /// Whether an error may be about one object of a target only, so that the others can be read all the same.
@@ -53,34 +72,52 @@ pub(super) fn is_about_one(class: ErrorClass) -> bool {
     matches!(class, ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug)
 }
 
-/// A group's members: what was told of them already, or what the target tells now.
+/// A group's members: what was told of them already, what is recorded where the target counts as many, or what it tells
+/// now.
 pub(super) async fn members(
     port: &TargetPort,
     group: TargetGroupId,
     told: Option<Vec<AccountId>>,
-) -> Result<Members, WorkError> {
+    recorded: Option<IdSet<AccountId>>,
+) -> Result<GroupRead, WorkError> {
     if told.is_some() {
-        return Ok((group, told, None));
+        return Ok(GroupRead { group, members: told, doubt: None, reading: Reading::Whole });
     }
     let mut members = IdSet::default();
     let mut pages = Pages::default();
-    let mut cursor: Option<String> = None;
+    let (mut cursor, mut count): (Option<String>, Option<usize>) = (None, None);
+    let mut several = false;
+    let ended = |group, members, doubt, reading| Ok(GroupRead { group, members, doubt, reading });
     loop {
-        let page = match port.target.members(&group, cursor.as_deref()).await {
-            Ok(Some(page)) => page,
-            Ok(None) => return Ok((group, None, pages.incomplete)),
+        let read = match &cursor {
+            None => port.target.first_members(&group).await,
+            Some(cursor) => port.target.members(&group, Some(cursor)).await.map(|page| page.map(|page| (page, count))),
+        };
+        let (page, counted) = match read {
+            Ok(Some(read)) => read,
+            Ok(None) => return ended(group, None, pages.incomplete, Reading::Whole),
             // One group that cannot be read ends no run.
             Err(error) if is_about_one(error.class()) => {
-                return Ok((group, Some(members.into_iter().collect()), Some(error.text)));
+                return ended(group, Some(members.into_iter().collect()), Some(error.text), Reading::Whole);
             }
             Err(error) => return Err(error.into()),
         };
+        count = counted;
+        if let (None, Some(recorded)) = (&cursor, &recorded)
+            && page.next.is_some()
+            && is_as_recorded(recorded, &page, count)
+        {
+            return ended(group, Some(recorded.iter().cloned().collect()), None, Reading::Recorded);
+        }
         let (came, known) = (page.items.len(), members.len());
         members.extend(page.items);
         cursor = pages.next((came, members.len() - known), page.next, page.doubt);
         if cursor.is_none() {
+            let whole = pages.incomplete.is_none() && several && count == Some(members.len());
             let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
-            return Ok((group, Some(members.into_iter().collect()), incomplete));
+            let reading = if whole { Reading::Countable } else { Reading::Whole };
+            return ended(group, Some(members.into_iter().collect()), incomplete, reading);
         }
+        several = true;
     }
 }

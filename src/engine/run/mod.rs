@@ -3,6 +3,7 @@
 
 mod apply;
 mod confirm;
+mod counted;
 mod groups;
 mod listed;
 mod members;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use listed::Listed;
 pub use report::{Counts, HeldLine, Line, Report};
 
-use self::walk::SourceWalk;
+use self::walk::{SourceWalk, TargetWalk};
 use super::{
     case::RunRules,
     error::WorkError,
@@ -34,6 +35,7 @@ use super::{
     user::Walked,
 };
 use crate::{
+    gate::turn_within,
     model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
     plan,
     store::{Planned, StoreError},
@@ -150,8 +152,8 @@ impl Engine {
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
         tracing::info!(%pair, run = %id, trigger = ?options.trigger, mode = ?options.mode, "full reconcile begins");
         let mut report = Report::keeping(options.keep);
-        let work = AssertUnwindSafe(self.run_within(pair, id, options, &mut report)).catch_unwind();
-        let outcome = work.await.unwrap_or(Err(WorkError::Bug));
+        let work = AssertUnwindSafe(turn_within(self.times.run_turn, self.run_within(pair, id, options, &mut report)));
+        let outcome = work.catch_unwind().await.unwrap_or(Err(WorkError::Bug));
         report.sort();
         let now = self.clock.now();
         let took = now.duration_since(began);
@@ -249,10 +251,11 @@ impl Engine {
 impl Run<'_> {
     async fn go(&mut self) -> Result<(), WorkError> {
         let engine = self.engine;
+        let trusts = counted::trusts_records(self.options);
         let reading = async {
             tokio::try_join!(
                 engine.walk_source(self.pair, &self.connector, self.options),
-                engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case),
+                engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case, trusts),
             )
         };
         // Nothing is written yet, so that reading may end anywhere.
@@ -274,6 +277,8 @@ impl Run<'_> {
         let rules = RunRules { in_run: true, first: self.options.first, ..RunRules::default() };
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
+        self.report.counted = target.counted;
+        self.keep_members_read(&mut target).await?;
         self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
         self.report.doubts.extend_once(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
@@ -299,6 +304,16 @@ impl Run<'_> {
         }
         applied?;
         self.close(&source, &target).await
+    }
+
+    /// Keeps for the next run whose members were read whole.
+    async fn keep_members_read(&self, target: &mut TargetWalk) -> Result<(), WorkError> {
+        let read = std::mem::take(&mut target.members_read);
+        if self.options.mode == RunMode::Apply && !read.is_empty() {
+            let oldest = counted::oldest(target.began);
+            self.engine.store.keep_members_read(self.pair, &read, oldest).await?;
+        }
+        Ok(())
     }
 
     /// Reports who could not be read; their tasks go on by themselves.

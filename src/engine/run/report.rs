@@ -61,6 +61,8 @@ pub struct Report {
     pub groups: usize,
     /// Accounts read at the target.
     pub accounts: usize,
+    /// Groups whose members were only counted, as they were read whole within a day.
+    pub counted: usize,
     /// Why the read may be incomplete, if so: nothing was removed then.
     pub doubt: Option<String>,
     /// Users in scope.
@@ -150,6 +152,12 @@ impl Report {
     /// Operations that are planned, links included.
     pub fn planned_total(&self) -> u64 {
         self.planned.values().sum()
+    }
+
+    /// Whether a first plan needs no approval: it has no operations, and what it read is complete.
+    pub fn needs_no_approval(&self) -> bool {
+        let complete = self.doubt.is_none() && self.doubts.total() == 0 && self.errors.total() == 0;
+        complete && self.planned_total() == 0 && self.dropped_links.total() == 0
     }
 
     /// Operations that were done, links included.

@@ -8,7 +8,11 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
-use super::{RunOptions, members, pages::Pages};
+use super::{
+    RunOptions, counted,
+    members::{self, GroupRead, Reading},
+    pages::Pages,
+};
 use crate::{
     engine::{
         error::WorkError,
@@ -21,7 +25,7 @@ use crate::{
         Link, Look, NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
-    store::LinkOrder,
+    store::{LinkOrder, MembersRead},
     target::CaseRule,
 };
 
@@ -68,6 +72,12 @@ pub(super) struct TargetWalk {
     /// Groups whose members were asked for, and those of them that are not there.
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
+    /// The recorded members of groups that were read whole within a day; empty where records do not count.
+    recorded: IdMap<TargetGroupId, IdSet<AccountId>>,
+    /// Groups whose members were not read, as the target counts as many as are recorded.
+    pub counted: usize,
+    /// What was read whole, to be recorded.
+    pub members_read: Vec<MembersRead>,
     /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
     pub incomplete: BTreeMap<String, String>,
     pub doubt: Option<String>,
@@ -183,6 +193,7 @@ impl Engine {
         pair: &Pair,
         port: &TargetPort,
         case: CaseRule,
+        trusts_records: bool,
     ) -> Result<TargetWalk, WorkError> {
         let (look, began) = (self.store.next_look().await?, self.clock.now());
         let links: IdMap<UserId, Link> =
@@ -217,7 +228,12 @@ impl Engine {
                 None => break,
             }
         }
-        let doubt = pages.incomplete.map(|why| format!("{}: {why}", port.name));
+        let own = port.target.own_account().await?.filter(|own| !accounts.contains_key(own));
+        let lacks_own =
+            own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
+        let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
+        let read = if trusts_records { self.store.members_read(pair).await? } else { Vec::new() };
+        let recorded = counted::recorded(read, &links, began);
         let mut walk = TargetWalk {
             look,
             began,
@@ -233,6 +249,9 @@ impl Engine {
             orders,
             asked: IdSet::default(),
             absent: Vec::new(),
+            recorded,
+            counted: 0,
+            members_read: Vec::new(),
             incomplete: BTreeMap::new(),
             doubt,
         };
@@ -253,13 +272,16 @@ impl Engine {
         matter.extend(walk.links.values().flat_map(|link| link.given.iter().cloned()));
         matter.retain(|group| walk.asked.insert(group.clone()));
         let mut told = members::told_at_once(port, &matter, walk).await?;
-        let asked = matter.into_iter().map(|group| {
-            let told = told.remove(&group);
-            members::members(port, group, told)
+        let known = matter.into_iter().map(|group| {
+            let (told, recorded) = (told.remove(&group), walk.recorded.remove(&group));
+            (group, told, recorded)
         });
+        let known: Vec<_> = known.collect();
+        let asked = known.into_iter().map(|(group, told, recorded)| members::members(port, group, told, recorded));
         let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
         let mut partly = IdSet::default();
-        while let Some((group, members, doubt)) = walks.try_next().await? {
+        let mut whole = Vec::new();
+        while let Some(GroupRead { group, members, doubt, reading }) = walks.try_next().await? {
             if let Some(why) = doubt {
                 let name = groups.managed(&group).map_or_else(|| group.to_string(), |managed| managed.name.clone());
                 walk.incomplete.insert(name, why);
@@ -269,12 +291,18 @@ impl Engine {
                 walk.absent.push(group);
                 continue;
             };
+            match reading {
+                Reading::Whole => {}
+                Reading::Countable => whole.push((group.clone(), members.clone())),
+                Reading::Recorded => walk.counted += 1,
+            }
             for member in members {
                 if let Some(groups) = walk.accounts.get_mut(&member).and_then(|account| account.groups.as_mut()) {
                     groups.push(group.clone());
                 }
             }
         }
+        walk.members_read.extend(counted::records(whole, &walk.links, walk.began));
         // Where not all members were read, what usersync gave counts.
         for link in walk.links.values().filter(|_| !partly.is_empty()) {
             let account = walk.accounts.get_mut(&link.account).and_then(|account| account.groups.as_mut());

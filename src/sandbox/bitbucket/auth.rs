@@ -10,11 +10,14 @@ use super::state::fold;
 use super::switches::Switches;
 use crate::sandbox::front::{Reply, Request};
 
-/// Passwords by folded name, and folded names by HTTP access token.
+/// Passwords by folded name, and folded names by token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) passwords: BTreeMap<String, String>,
+    /// HTTP access tokens, whose highest permissions are those of a project.
     pub(crate) tokens: BTreeMap<String, String>,
+    /// Access tokens of OAuth 2.0, with the scope of system administration.
+    pub(crate) access_tokens: BTreeMap<String, String>,
 }
 
 /// What the credentials of a request amount to.
@@ -22,6 +25,8 @@ pub(crate) struct Credentials {
 pub(crate) enum Caller {
     /// This account, signed in.
     Known(String),
+    /// This account, by an HTTP access token.
+    ByToken(String),
     /// No credentials were sent.
     Anonymous,
     /// Credentials were sent and not believed.
@@ -37,8 +42,9 @@ pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Sw
     };
     let (kind, rest) = header.split_once(' ').unwrap_or((header, ""));
     if kind.eq_ignore_ascii_case("bearer") {
-        return match credentials.tokens.get(rest) {
-            Some(name) if !switches.bad_credentials => Caller::Known(name.clone()),
+        return match (credentials.tokens.get(rest), credentials.access_tokens.get(rest)) {
+            (Some(name), _) if !switches.bad_credentials => Caller::ByToken(name.clone()),
+            (_, Some(name)) if !switches.bad_credentials => Caller::Known(name.clone()),
             _ => Caller::Refused,
         };
     }
@@ -61,7 +67,7 @@ pub(crate) fn caller(request: &Request, credentials: &Credentials, switches: &Sw
 /// The answer to those who are not believed, before any resource is reached.
 pub(crate) fn refusal(caller: &Caller, site: &str) -> Option<Reply> {
     match caller {
-        Caller::Known(_) | Caller::Anonymous => None,
+        Caller::Known(_) | Caller::ByToken(_) | Caller::Anonymous => None,
         Caller::Refused => {
             let text = "Authentication failed. Please check your credentials and try again.";
             Some(Refused::message(401, text).into())

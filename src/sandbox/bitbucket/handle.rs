@@ -242,6 +242,12 @@ impl BitbucketSandbox {
         credentials.tokens.insert(token.to_owned(), fold(name));
     }
 
+    /// Gives an account an access token of OAuth 2.0, with the scope of system administration.
+    pub fn add_access_token(&self, name: &str, token: &str) {
+        let mut credentials = self.bitbucket.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        credentials.access_tokens.insert(token.to_owned(), fold(name));
+    }
+
     /// Refuses all credentials with 401, or accepts the right ones again.
     pub fn refuse_credentials(&self, refuse: bool) {
         self.set(|switches| switches.bad_credentials = refuse);

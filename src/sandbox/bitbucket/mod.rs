@@ -42,7 +42,7 @@ pub struct BitbucketOptions {
     pub port: u16,
     /// Name and password of the first system administrator.
     pub admin: (String, String),
-    /// The administrator's HTTP access token.
+    /// The administrator's HTTP access token, which is of no use for administration.
     pub token: String,
     /// Whether requests are recorded.
     pub journal: bool,
@@ -170,16 +170,23 @@ impl Bitbucket {
         if let Some(password) = credentials.passwords.remove(&fold(from)) {
             credentials.passwords.insert(fold(to), password);
         }
-        credentials.tokens.values_mut().filter(|name| **name == fold(from)).for_each(|name| *name = fold(to));
+        let Credentials { tokens, access_tokens, .. } = &mut *credentials;
+        let names = tokens.values_mut().chain(access_tokens.values_mut());
+        names.filter(|name| **name == fold(from)).for_each(|name| *name = fold(to));
     }
 
     fn route(&self, request: &Request, caller: &Caller, stale: Option<Stale>) -> Result<Reply, Refused> {
         let missing = || Refused::no_path(&request.path);
         let segments = request.segments(&self.base_path).ok_or_else(missing)?;
         let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if let ["rest", "applinks", "1.0" | "latest", "manifest"] = path.as_slice() {
+            return Ok(self.manifest(&format!("{}{}", request.origin(), self.base_path)));
+        }
         let ["rest", "api", "1.0" | "latest", rest @ ..] = path.as_slice() else { return Err(missing()) };
         let name = match caller {
-            Caller::Known(name) => Some(name.as_str()),
+            // Not for administration (BSERV-10482).
+            Caller::ByToken(_) if rest.first() == Some(&"admin") => return Err(Refused::no_right()),
+            Caller::Known(name) | Caller::ByToken(name) => Some(name.as_str()),
             _ => None,
         };
         let call = Call { request, name };
@@ -246,6 +253,15 @@ impl Bitbucket {
         }
     }
 
+    /// The application link manifest.
+    fn manifest(&self, site: &str) -> Reply {
+        let id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let shown = json!({
+            "id": id, "name": "Bitbucket", "typeId": "stash", "version": self.version, "url": site, "publicSignup": false,
+        });
+        Reply::json(200, &shown)
+    }
+
     fn license(&self, world: &World) -> Value {
         let server_id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
         json!({
@@ -275,7 +291,7 @@ impl App for Bitbucket {
             None => self.route(&request, &caller, stale).unwrap_or_else(Reply::from),
         };
         match caller {
-            Caller::Known(name) if switches.names_caller => {
+            Caller::Known(name) | Caller::ByToken(name) if switches.names_caller => {
                 let shown = self.versions.read(None, |world| world.named(&name).map(|account| account.name.clone()));
                 let name: String = url::form_urlencoded::byte_serialize(shown.unwrap_or(name).as_bytes()).collect();
                 reply.with("x-ausername", name)

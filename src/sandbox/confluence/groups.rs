@@ -60,7 +60,7 @@ pub(crate) fn permissions(world: &World, call: &Call<'_>, name: &str) -> Result<
     Ok(Reply::json(200, &shown))
 }
 
-/// `POST /admin/group`
+/// `POST /admin/group`: names are in lower case (Confluence Groups for Administrators, 7.15 and later).
 pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
     call.demand_admin(world)?;
     let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
@@ -71,7 +71,10 @@ pub(crate) fn create(world: &mut World, call: &Call<'_>) -> Result<Reply, Refuse
     if call.switches.read_only {
         return Err(Refused::read_only());
     }
-    let name = if call.switches.fold_groups { fold(name) } else { name.to_owned() };
+    if name != fold(name) && !call.switches.fold_groups {
+        return Err(Refused::message(400, "Group names must be lower case."));
+    }
+    let name = fold(name);
     if !world.add_group(&name) {
         return Err(Refused::message(409, format!("A group with the name {name} exists already.")));
     }

@@ -245,7 +245,7 @@ impl ConfluenceSandbox {
         self.set(|switches| switches.tells_status = told);
     }
 
-    /// How groups are made: in lower case or as given, and answered with which status.
+    /// How groups are made: upper-case letters become lower-case ones or are refused, and the status of the answer.
     pub fn set_new_groups(&self, lower: bool, status: u16) {
         self.set(|switches| (switches.fold_groups, switches.group_created) = (lower, status));
     }

@@ -30,7 +30,7 @@ pub(crate) struct Switches {
     pub(crate) update_wants_both: bool,
     /// `expand=status` is obeyed.
     pub(crate) tells_status: bool,
-    /// New groups are stored in lower case.
+    /// Upper-case letters in the name of a new group become lower-case ones; else they are refused.
     pub(crate) fold_groups: bool,
     /// What creating a group answers.
     pub(crate) group_created: u16,

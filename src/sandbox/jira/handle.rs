@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
+use super::JiraSandbox;
 use super::auth::Bucket;
 use super::state::{Account, Application, Directory, Profile, World, fold};
 use super::switches::{RateLimit, ShownGroups, Switches};
-use super::{Identity, JiraSandbox};
 use crate::sandbox::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
@@ -200,6 +200,16 @@ impl JiraSandbox {
         self.account(name, |account| account.content = content);
     }
 
+    /// Signs an account in with a browser, which opens a session.
+    pub fn open_session(&self, name: &str) {
+        self.account(name, |account| account.sessions += 1);
+    }
+
+    /// How many sessions an account has open.
+    pub fn sessions(&self, name: &str) -> usize {
+        self.jira.versions.read(None, |world| world.named(name).map_or(0, |account| account.sessions))
+    }
+
     /// The account leads a project: it cannot be deactivated.
     pub fn set_lead(&self, name: &str, lead: bool) {
         self.account(name, |account| account.lead = lead);
@@ -351,6 +361,12 @@ impl JiraSandbox {
         self.set(|switches| switches.shown_groups = shown);
     }
 
+    /// The global permission "Browse users and groups" is everybody's or nobody's: without it the group picker and the search
+    /// for users find nothing ("Unable to browse for users and groups", Jira knowledge base).
+    pub fn set_browse_users(&self, on: bool) {
+        self.set(|switches| switches.browse_users = on);
+    }
+
     /// How many groups a group picker shows at most (Jira's property `jira.ajax.autocomplete.limit`).
     pub fn set_picker_cap(&self, cap: usize) {
         self.set(|switches| switches.picker_cap = cap);
@@ -368,8 +384,13 @@ impl JiraSandbox {
 
     /// Another server at the same address: another server id and title.
     pub fn set_identity(&self, server_id: &str, title: &str) {
-        let identity = Identity { server_id: server_id.into(), title: title.into() };
-        *self.jira.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+        let mut identity = self.jira.identity.write().unwrap_or_else(PoisonError::into_inner);
+        (identity.server_id, identity.title) = (server_id.into(), title.into());
+    }
+
+    /// The base URL that it reports, as an administrator sets it in the general configuration.
+    pub fn set_base_url(&self, base_url: &str) {
+        self.jira.identity.write().unwrap_or_else(PoisonError::into_inner).base_url = Some(base_url.into());
     }
 
     /// The server id.

@@ -73,6 +73,8 @@ impl JiraOptions {
 struct Identity {
     server_id: String,
     title: String,
+    /// The base URL as an administrator set it; `None`: the address of the request.
+    base_url: Option<String>,
 }
 
 /// The server's state.
@@ -166,7 +168,11 @@ impl Jira {
             versions: Versions::new(world, options.history),
             switches: RwLock::new(Switches::of(version)),
             credentials: RwLock::new(credentials),
-            identity: RwLock::new(Identity { server_id: uuid::Uuid::new_v4().to_string(), title: "Jira".into() }),
+            identity: RwLock::new(Identity {
+                server_id: uuid::Uuid::new_v4().to_string(),
+                title: "Jira".into(),
+                base_url: None,
+            }),
             bucket: Mutex::default(),
         }
     }
@@ -224,7 +230,7 @@ impl Jira {
             }
             ["mypermissions"] => {
                 let account = call.account(world).ok_or_else(Refused::unauthorized)?;
-                Ok(answer(200, &permissions(world, account)))
+                Ok(answer(200, &permissions(world, account, self.switches().browse_users)))
             }
             ["applicationrole"] => {
                 call.demand_admin(world)?;
@@ -236,6 +242,10 @@ impl Jira {
                 let found = world.applications.iter().find(|one| one.key == *key);
                 let found = found.ok_or_else(|| Refused::message(404, format!("There is no application '{key}'.")))?;
                 Ok(answer(200, &render::application(world, found)))
+            }
+            ["groups", "picker"] | ["user", "search"] if !self.switches().browse_users => {
+                call.demand_user(world)?;
+                empty_answer(rest, call).ok_or_else(|| Refused::no_path(&call.request.path))
             }
             ["groups", "picker"] => groups::picker(self, world, call),
             ["user" | "group", ..] => {
@@ -286,7 +296,7 @@ impl Jira {
         answer(
             200,
             &json!({
-                "baseUrl": site, "version": self.version_text, "versionNumbers": numbers, "deploymentType": "Server",
+                "baseUrl": identity.base_url.as_deref().unwrap_or(site), "version": self.version_text, "versionNumbers": numbers, "deploymentType": "Server",
                 "buildNumber": u64::from(self.version.0) * 100_000 + u64::from(self.version.1) * 1000,
                 "buildDate": "2026-01-01T00:00:00.000+0000", "scmInfo": "sandbox", "serverTitle": identity.title,
             }),
@@ -300,7 +310,7 @@ impl Jira {
             200,
             &json!({
                 "id": identity.server_id, "name": identity.title, "typeId": "jira", "version": self.version_text,
-                "url": site, "publicSignup": false,
+                "url": identity.base_url.as_deref().unwrap_or(site), "publicSignup": false,
             }),
         )
     }
@@ -340,7 +350,7 @@ fn empty_answer(rest: &[&str], call: &Call<'_>) -> Option<Reply> {
     }
 }
 
-fn permissions(world: &World, account: &Account) -> Value {
+fn permissions(world: &World, account: &Account, browses: bool) -> Value {
     let one = |key: &str, name: &str, have: bool| {
         let shown = json!({
             "id": "0", "key": key, "name": name, "type": "GLOBAL", "description": "", "havePermission": have,
@@ -350,7 +360,7 @@ fn permissions(world: &World, account: &Account) -> Value {
     let all = [
         one("ADMINISTER", "Jira Administrators", world.is_admin(account)),
         one("SYSTEM_ADMIN", "Jira System Administrators", world.is_sysadmin(account)),
-        one("USER_PICKER", "Browse Users", true),
+        one("USER_PICKER", "Browse users and groups", browses),
     ];
     json!({ "permissions": Map::from_iter(all) })
 }

@@ -36,6 +36,8 @@ pub(crate) struct Account {
     pub(crate) content: bool,
     /// Leads a project, which forbids deactivation.
     pub(crate) lead: bool,
+    /// Open sessions: deactivating ends none of them.
+    pub(crate) sessions: usize,
     pub(crate) deleted: bool,
 }
 
@@ -166,6 +168,7 @@ impl World {
             groups: BTreeSet::new(),
             content: false,
             lead: false,
+            sessions: 0,
             deleted: false,
         };
         self.accounts.insert(Arc::clone(&key), Arc::new(account));
@@ -206,6 +209,7 @@ impl World {
             return;
         }
         account.deleted = true;
+        account.sessions = 0;
         let (name, groups) = (account.name.clone(), std::mem::take(&mut account.groups));
         for group in groups {
             if let Some(group) = self.groups.get_mut(&group).map(Arc::make_mut) {

@@ -53,6 +53,8 @@ pub(crate) struct Switches {
     pub(crate) list_cap: usize,
     /// What a group picker shows at most.
     pub(crate) picker_cap: usize,
+    /// Everybody has the global permission "Browse users and groups".
+    pub(crate) browse_users: bool,
     /// What an account's own bean shows of its groups.
     pub(crate) shown_groups: ShownGroups,
 }
@@ -73,6 +75,7 @@ impl Switches {
             search_cap_is_total: version >= (10, 0),
             list_cap: 2000,
             picker_cap: 1000,
+            browse_users: true,
             shown_groups: ShownGroups::All,
         }
     }

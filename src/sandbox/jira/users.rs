@@ -310,11 +310,15 @@ pub(crate) fn access(world: &mut World, call: &Call<'_>, give: bool) -> Result<R
     Ok(Reply::empty(200))
 }
 
-/// `DELETE /user/session/{username}`
-pub(crate) fn end_session(jira: &Jira, world: &World, call: &Call<'_>, name: &str) -> Result<Reply, Refused> {
-    if jira.version < (10, 0) {
+/// `DELETE /user/session/{username}`, since 9.11 ("Invalidating user sessions in Jira Data Center", Jira knowledge base).
+pub(crate) fn end_session(jira: &Jira, world: &mut World, call: &Call<'_>, name: &str) -> Result<Reply, Refused> {
+    if jira.version < (9, 11) {
         return Err(Refused::no_path(&call.request.path));
     }
     call.demand_admin(world)?;
-    world.named(name).map(|_| Reply::empty(200)).ok_or_else(|| Refused::no_user(name))
+    let key = world.named(name).map(|account| Arc::clone(&account.key)).ok_or_else(|| Refused::no_user(name))?;
+    if let Some(account) = world.account_mut(&key) {
+        account.sessions = 0;
+    }
+    Ok(Reply::empty(200))
 }

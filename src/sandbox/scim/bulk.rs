@@ -30,10 +30,16 @@ pub(crate) fn bulk(scim: &Scim, request: &Request, most: usize) -> Result<Reply,
         let mut result = json!({
             "method": method, "location": format!("{}{}", request.origin(), one.path), "status": reply.status.to_string(),
         });
+        if let Some(id) = operation.get("bulkId").filter(|_| !scim.switches().bulk_reversed) {
+            result["bulkId"] = id.clone();
+        }
         if reply.status >= 400 {
             result["response"] = serde_json::from_slice(&reply.body).unwrap_or_default();
         }
         told.push(result);
+    }
+    if scim.switches().bulk_reversed {
+        told.reverse();
     }
     let schemas = ["urn:ietf:params:scim:api:messages:2.0:BulkResponse"];
     Ok(answer(200, &json!({ "schemas": schemas, "Operations": told })))

@@ -100,6 +100,9 @@ pub(crate) fn page(
         shown
     } else {
         let start = number("startIndex")?.unwrap_or(1).max(1);
+        if switches.one_page && start > 1 {
+            return Err(Refused::value("startIndex must be 1"));
+        }
         body["startIndex"] = json!(start);
         found.iter().skip(start - 1).take(count).collect()
     };

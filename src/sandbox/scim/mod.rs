@@ -168,7 +168,11 @@ impl App for Scim {
             return self.access.lock().unwrap_or_else(PoisonError::into_inner).give(&request, life);
         }
         let odd = self.switches().odd.filter(|odd| request.path.contains(odd.path));
-        let reply = self.route(&request, stale, None).unwrap_or_else(Reply::from);
+        let mut reply = self.route(&request, stale, None).unwrap_or_else(Reply::from);
+        if reply.status == 404 && self.switches().absent_page {
+            reply.headers = vec![("content-type".into(), "text/html".into())];
+            reply.body = format!("<html><h1>Not found</h1>{}</html>", request.path).into();
+        }
         match (odd, serde_json::from_slice(&reply.body)) {
             (Some(odd), Ok(mut body)) if reply.status < 300 => {
                 odd.apply(&mut body);

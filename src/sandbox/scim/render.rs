@@ -22,7 +22,7 @@ pub(crate) fn answer(status: u16, body: &impl Serialize) -> Reply {
 /// One resource as an answer, with its version where there are such.
 pub(crate) fn one(call: &Call<'_>, status: u16, item: &Item, shown: &Value) -> Reply {
     let reply = answer(status, shown);
-    let reply = if call.switches.etag { reply.with("etag", format!("W/\"{}\"", item.version)) } else { reply };
+    let reply = if call.switches.etag { reply.with("etag", item.tag(call.switches)) } else { reply };
     match (status, shown["meta"]["location"].as_str()) {
         (201, Some(location)) => reply.with("location", location),
         _ => reply,
@@ -68,7 +68,7 @@ fn shown(call: &Call<'_>, item: &Item, kind: &str, schema: &str) -> (Map<String,
     let wanted = Wanted::of(call);
     let mut meta = json!({ "resourceType": kind, "location": format!("{}/{kind}s/{}", call.base, item.id) });
     if call.switches.etag {
-        meta["version"] = json!(format!("W/\"{}\"", item.version));
+        meta["version"] = json!(item.tag(call.switches));
     }
     let mut fields = Map::new();
     fields.insert("id".into(), json!(item.id));

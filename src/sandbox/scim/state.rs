@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::ScimSwitches;
+
 /// A user or a group: its attributes as they were written, without what the server adds.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -18,6 +20,11 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// Its version as a tag.
+    pub(crate) fn tag(&self, switches: &ScimSwitches) -> String {
+        if switches.etag_weak { format!("W/\"{}\"", self.version) } else { format!("\"{}\"", self.version) }
+    }
+
     pub(crate) fn text(&self, name: &str) -> &str {
         self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }

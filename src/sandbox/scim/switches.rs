@@ -140,6 +140,14 @@ pub struct ScimSwitches {
     pub bulk: usize,
     /// Resources have versions.
     pub etag: bool,
+    /// The versions are weak ones (RFC 9110, section 8.8.1), as in the examples of RFC 7644.
+    pub etag_weak: bool,
+    /// Who is not there is answered with a page for people instead of the standard's form.
+    pub absent_page: bool,
+    /// Answers to several operations in one request come in another order, without the operation's `bulkId`.
+    pub bulk_reversed: bool,
+    /// Positions beyond the first page are refused.
+    pub one_page: bool,
     /// Lists can be walked by cursor, and the server says so.
     pub cursor: bool,
     /// Truth values are written as text.
@@ -197,6 +205,10 @@ impl Default for ScimSwitches {
             counted: Counted::All,
             bulk: 100,
             etag: false,
+            etag_weak: false,
+            absent_page: false,
+            bulk_reversed: false,
+            one_page: false,
             cursor: false,
             booleans_as_text: false,
             groups_told: Told::Always,

@@ -33,7 +33,7 @@ pub(crate) fn get(world: &World, call: &Call<'_>, id: &str) -> Result<Reply, Ref
 pub(crate) fn demand_version(call: &Call<'_>, item: &Item) -> Result<(), Refused> {
     let wanted = call.request.header("if-match").filter(|_| call.switches.etag);
     match wanted {
-        Some(wanted) if wanted != "*" && wanted != format!("W/\"{}\"", item.version) => {
+        Some(wanted) if wanted != "*" && (wanted != item.tag(call.switches) || wanted.starts_with("W/")) => {
             Err(Refused::new(412, None, "The resource has changed meanwhile."))
         }
         _ => Ok(()),

@@ -1,41 +1,126 @@
-//! Conditions that hold, for commands and for the next process.
+//! Conditions that hold, for commands and for the next process; orders to contact a side that is not well.
 
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
     model::{About, Condition},
-    store::StoreResult,
+    store::{ContactOrder, OrderEnd, StoreResult},
 };
 
 impl Tx {
     /// Makes exactly these the conditions that hold.
     pub(super) async fn keep_conditions(&mut self, conditions: &[Condition]) -> StoreResult<()> {
         sqlx::query("DELETE FROM condition").execute(&mut self.conn).await?;
-        for Condition { about, code, text, since } in conditions {
-            sqlx::query("INSERT INTO condition (connector, target, code, text, since) VALUES (?1, ?2, ?3, ?4, ?5)")
-                .bind(about.connector_name().map_or("", |name| name.as_str()))
-                .bind(about.target_name().map_or("", |name| name.as_str()))
-                .bind(code.as_str())
-                .bind(text.as_str())
-                .bind(millis(*since))
-                .execute(&mut self.conn)
-                .await?;
+        for Condition { about, code, text, since, again_at } in conditions {
+            let (connector, target) = names(about);
+            sqlx::query(
+                "INSERT INTO condition (connector, target, code, text, since, again_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )
+            .bind(connector)
+            .bind(target)
+            .bind(code.as_str())
+            .bind(text.as_str())
+            .bind(millis(*since))
+            .bind(again_at.map(millis))
+            .execute(&mut self.conn)
+            .await?;
         }
         Ok(())
     }
+
+    /// Orders that a side be contacted at once; replaces an order before it.
+    pub(super) async fn order_contact(&mut self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
+        let (connector, target) = names(about);
+        sqlx::query(
+            "INSERT INTO contact_order (connector, target, by_whom, at) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT DO UPDATE SET by_whom = excluded.by_whom, at = excluded.at, ended = 0, why = NULL",
+        )
+        .bind(connector)
+        .bind(target)
+        .bind(by)
+        .bind(millis(now))
+        .execute(&mut self.conn)
+        .await?;
+        self.audit(by, &format!("ordered: contact {about} at once"), now).await?;
+        self.wake = true;
+        Ok(())
+    }
+
+    /// Records how an order ended; a newer one about the same side stays open.
+    pub(super) async fn end_contact(
+        &mut self,
+        order: &ContactOrder,
+        end: &OrderEnd,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let (connector, target) = names(&order.about);
+        let why = match end {
+            OrderEnd::Done => None,
+            OrderEnd::Refused { why } => Some(why.as_str()),
+        };
+        sqlx::query(
+            "UPDATE contact_order SET ended = 1, why = ?4 WHERE connector = ?1 AND target = ?2 AND at = ?3 AND ended = 0",
+        )
+        .bind(connector)
+        .bind(target)
+        .bind(millis(order.at))
+        .bind(why)
+        .execute(&mut self.conn)
+        .await?;
+        let line = match why {
+            None => format!("done: contact {}: it answers", order.about),
+            Some(why) => format!("failed: contact {}: {why}", order.about),
+        };
+        self.audit(&order.by, &line, now).await
+    }
 }
+
+/// The names that stand for what a row is about.
+fn names(about: &About) -> (&str, &str) {
+    let connector = about.connector_name().map_or("", |name| name.as_str());
+    (connector, about.target_name().map_or("", |name| name.as_str()))
+}
+
+/// What a row with these names is about.
+fn about(connector: String, target: String) -> About {
+    let some = |name: String| Some(name).filter(|name| !name.is_empty());
+    About::of(some(connector).map(Into::into), some(target).map(Into::into))
+}
+
+type OrderRow = (String, String, String, i64, bool, Option<String>);
+
+/// The newest order about each side.
+pub(super) async fn orders(conn: &mut SqliteConnection) -> StoreResult<Vec<ContactOrder>> {
+    let rows: Vec<OrderRow> =
+        sqlx::query_as("SELECT connector, target, by_whom, at, ended, why FROM contact_order ORDER BY at")
+            .fetch_all(conn)
+            .await?;
+    let order = |(connector, target, by, at, ended, why): OrderRow| {
+        let end = why.map_or(OrderEnd::Done, |why| OrderEnd::Refused { why });
+        Ok(ContactOrder { about: about(connector, target), by, at: codec::time(at)?, ended: ended.then_some(end) })
+    };
+    rows.into_iter().map(order).collect()
+}
+
+type ConditionRow = (String, String, String, String, i64, Option<i64>);
 
 /// All that hold, the oldest first.
 pub(super) async fn all(conn: &mut SqliteConnection) -> StoreResult<Vec<Condition>> {
-    let rows: Vec<(String, String, String, String, i64)> =
-        sqlx::query_as("SELECT connector, target, code, text, since FROM condition ORDER BY since, connector, target")
-            .fetch_all(conn)
-            .await?;
-    let condition = |(connector, target, code, text, since): (String, String, String, String, i64)| {
-        let some = |name: String| Some(name).filter(|name| !name.is_empty());
-        let about = About::of(some(connector).map(Into::into), some(target).map(Into::into));
-        Ok(Condition { about, code: codec::from_word(code)?, text, since: codec::time(since)? })
+    let rows: Vec<ConditionRow> = sqlx::query_as(
+        "SELECT connector, target, code, text, since, again_at FROM condition ORDER BY since, connector, target",
+    )
+    .fetch_all(conn)
+    .await?;
+    let condition = |(connector, target, code, text, since, again_at): ConditionRow| {
+        Ok(Condition {
+            about: about(connector, target),
+            code: codec::from_word(code)?,
+            text,
+            since: codec::time(since)?,
+            again_at: codec::some_time(again_at)?,
+        })
     };
     rows.into_iter().map(condition).collect()
 }

@@ -321,14 +321,17 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
     if let Some(connector) = &filter.connector {
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
     }
-    if let Some(id) = &filter.id {
+    for ids in [filter.id.as_slice(), &filter.ids].into_iter().filter(|ids| !ids.is_empty()) {
         // No index begins with the id; but this one holds it, and is a small part of the table to look through.
-        query.push(" AND e.seq IN (SELECT seq FROM event INDEXED BY event_once WHERE id = ");
-        match EventId::new(id) {
-            EventId::Uuid(bytes) => query.push_bind(bytes.to_vec()),
-            EventId::Text(text) => query.push_bind(text),
-        };
-        query.push(")");
+        query.push(" AND e.seq IN (SELECT seq FROM event INDEXED BY event_once WHERE id IN (");
+        for (at, id) in ids.iter().enumerate() {
+            query.push(if at > 0 { ", " } else { "" });
+            match EventId::new(id) {
+                EventId::Uuid(bytes) => query.push_bind(bytes.to_vec()),
+                EventId::Text(text) => query.push_bind(text),
+            };
+        }
+        query.push("))");
     }
     if let Some(subject) = &filter.subject {
         query.push(" AND instr(e.hints, ").push_bind(codec::to_json(subject)?).push(") > 0");

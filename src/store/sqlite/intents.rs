@@ -255,6 +255,9 @@ impl Tx {
     ) -> StoreResult<()> {
         sqlx::query("DELETE FROM intent WHERE id = ?1").bind(intent.id.0).execute(&mut self.conn).await?;
         let no = self.pair(&intent.pair).await?;
+        if !matches!(outcome, ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone) {
+            self.forget_members_read(no.target, &intent.operation).await?;
+        }
         self.write_change(
             NewChange {
                 no,

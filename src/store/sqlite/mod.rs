@@ -18,6 +18,7 @@ mod held;
 mod impossible;
 mod intents;
 mod links;
+mod members_read;
 mod memory;
 mod names;
 mod open;
@@ -26,6 +27,7 @@ mod pairs;
 mod prune;
 mod readers;
 mod refusals;
+mod renames;
 mod requests;
 mod runs;
 mod steps;
@@ -56,15 +58,15 @@ use self::{
 };
 use crate::{
     model::{
-        AccountId, Cause, Change, Condition, ConnectorName, EventRecord, GroupId, GroupMapping, HeldItem, HeldKind,
-        HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair, Priority, Refusals,
-        RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity,
-        TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
+        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
+        TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
-        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, Decision, EventCounts, EventFilter, Failure, Holder,
-        LinkOrder, OpenIntent, Overdue, PairCounts, PairRecord, PairState, Planned, Request, Step, Stepped, Store,
-        StoreError, StoreResult, TaskFilter, Totals, Waiting,
+        Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
+        Failure, Holder, Kept, LinkOrder, MembersRead, OpenIntent, OrderEnd, Overdue, PairCounts, PairRecord,
+        PairState, Planned, Request, Step, Stepped, Store, StoreError, StoreResult, TaskFilter, Totals, Waiting,
     },
 };
 
@@ -574,6 +576,14 @@ impl Store for SqliteStore {
         job!(self, [by], |tx| tx.confirm_identity(connector.as_ref(), target.as_ref(), &by, now))
     }
 
+    async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        job!(self, [named, to, by], |tx| tx.rename(&named, &to, &by, now))
+    }
+
+    async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        job!(self, [named, by], |tx| tx.remove(&named, &by, now))
+    }
+
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()> {
         job!(self, [connector, by], |tx| tx.set_paused(&connector, paused, &by, now))
     }
@@ -599,6 +609,14 @@ impl Store for SqliteStore {
 
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize> {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
+    }
+
+    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no))
+    }
+
+    async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
+        job!(self, [pair, read], |tx| tx.keep_members_read(&pair, &read, oldest))
     }
 
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>> {
@@ -722,6 +740,20 @@ impl Store for SqliteStore {
 
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()> {
         job!(self, [conditions], |tx| tx.keep_conditions(&conditions))
+    }
+
+    async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
+        let about = about.clone();
+        job!(self, [by], |tx| tx.order_contact(&about, &by, now))
+    }
+
+    async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>> {
+        self.read(|conn| Box::pin(conditions::orders(conn))).await
+    }
+
+    async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()> {
+        let (order, end) = (order.clone(), end.clone());
+        job!(self, [], |tx| tx.end_contact(&order, &end, now))
     }
 
     async fn check(&self) -> StoreResult<()> {

@@ -37,6 +37,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "counts", include_str!("migrations/0013_counts.sql")),
     (14, "fan-out", include_str!("migrations/0014_fan_out.sql")),
     (15, "write probe", include_str!("migrations/0015_write_probe.sql")),
+    (16, "base URLs", include_str!("migrations/0016_base_url.sql")),
+    (17, "members read", include_str!("migrations/0017_members_read.sql")),
+    (18, "contact orders", include_str!("migrations/0018_contact_order.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

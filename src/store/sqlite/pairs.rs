@@ -113,11 +113,16 @@ impl Tx {
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)> {
         let no = self.target(target).await?;
-        sqlx::query("UPDATE target SET identity = ?2 WHERE no = ?1 AND identity IS NULL")
-            .bind(no)
-            .bind(identity.0.as_str())
-            .execute(&mut self.conn)
-            .await?;
+        // The second case is a server that was pinned before its base URL was known.
+        sqlx::query(
+            "UPDATE target SET identity = ?2, base_url = ?3 \
+             WHERE no = ?1 AND (identity IS NULL OR (identity = ?2 AND base_url IS NULL))",
+        )
+        .bind(no)
+        .bind(identity.id.as_str())
+        .bind(identity.base_url.as_deref())
+        .execute(&mut self.conn)
+        .await?;
         let (pinned, other) = target_identity(&mut self.conn, target, identity).await?;
         Ok((pinned.unwrap_or_else(|| identity.clone()), other))
     }
@@ -140,7 +145,10 @@ impl Tx {
         }
         if let Some(target) = target {
             let no = self.target(target).await?;
-            sqlx::query("UPDATE target SET identity = NULL WHERE no = ?1").bind(no).execute(&mut self.conn).await?;
+            sqlx::query("UPDATE target SET identity = NULL, base_url = NULL WHERE no = ?1")
+                .bind(no)
+                .execute(&mut self.conn)
+                .await?;
             // On another server their account ids mean nothing.
             sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
             self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE target = ?1", no, now).await?;
@@ -208,18 +216,20 @@ pub(super) async fn target_identity(
     target: &TargetName,
     identity: &TargetIdentity,
 ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)> {
-    let pinned: Option<String> =
-        sqlx::query_scalar("SELECT identity FROM target WHERE name = ?1 AND identity IS NOT NULL")
+    let pinned: Option<(String, Option<String>)> =
+        sqlx::query_as("SELECT identity, base_url FROM target WHERE name = ?1 AND identity IS NOT NULL")
             .bind(target.as_str())
             .fetch_optional(&mut *conn)
             .await?;
-    let other: Option<String> =
-        sqlx::query_scalar("SELECT name FROM target WHERE identity = ?2 AND name <> ?1 ORDER BY no LIMIT 1")
-            .bind(target.as_str())
-            .bind(identity.0.as_str())
-            .fetch_optional(conn)
-            .await?;
-    Ok((pinned.map(TargetIdentity), other.map(TargetName::from)))
+    let other: Option<String> = sqlx::query_scalar(
+        "SELECT name FROM target WHERE identity = ?2 AND name <> ?1 AND coalesce(base_url = ?3, 1) ORDER BY no LIMIT 1",
+    )
+    .bind(target.as_str())
+    .bind(identity.id.as_str())
+    .bind(identity.base_url.as_deref())
+    .fetch_optional(conn)
+    .await?;
+    Ok((pinned.map(|(id, base_url)| TargetIdentity { id, base_url }), other.map(TargetName::from)))
 }
 
 /// Where a pair stands.

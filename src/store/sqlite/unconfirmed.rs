@@ -12,7 +12,7 @@ use crate::{
 
 /// An id of the server before may be another's on this one. Links have to be compared; groups are found by name again,
 /// and nobody is removed from them without an approval; decisions and notes about single accounts are over.
-const BEGIN: [&str; 9] = [
+const BEGIN: [&str; 10] = [
     "INSERT OR IGNORE INTO unconfirmed_link SELECT pair, user FROM link WHERE target = ?1",
     "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE target = ?1)",
     "UPDATE link SET given = x'', given_count = 0 WHERE target = ?1 AND given_count > 0",
@@ -20,6 +20,7 @@ const BEGIN: [&str; 9] = [
     "DELETE FROM managed_group WHERE target = ?1",
     "DELETE FROM dropped_link WHERE target = ?1",
     "DELETE FROM link_order WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
+    "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
     "DELETE FROM not_possible WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
     "UPDATE held_item SET state = 'withdrawn' WHERE pair IN (SELECT no FROM pair WHERE target = ?1) \
      AND state IN ('open', 'approved', 'rejected')",

@@ -421,7 +421,7 @@ async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) ->
 fn cannot_be_written(error: &StoreError) -> Option<String> {
     match error {
         StoreError::Unavailable(why) => Some(why.clone()),
-        StoreError::ClaimEnded | StoreError::NotFound(_) | StoreError::Failed(_) => None,
+        StoreError::ClaimEnded | StoreError::NotFound(_) | StoreError::Refused(_) | StoreError::Failed(_) => None,
     }
 }
 

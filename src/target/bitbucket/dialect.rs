@@ -15,10 +15,12 @@ pub(super) static BITBUCKET: Dialect = Dialect {
     verdict: atlassian::verdict,
     caller: atlassian::caller,
     said,
-    token: "the HTTP access token",
+    token: "the access token",
     grant: "give it the global permission ADMIN (SYS_ADMIN, where system administrators or their groups are changed)",
-    token_hint: "Check that it is whole, not expired and not revoked (its user's Manage account > HTTP access tokens).",
-    password_hint: "Check them; where an administrator switched them off for the REST interface, only an HTTP access token is taken.",
+    token_hint: "Check that the token's scope covers administration and that its client still exists.",
+    password_hint: "Check them. Where Basic authentication is switched off, put the user on its allow-list \
+                    (allowed-users in /rest/basicauth/1.0/config).",
+    captcha_hint: "",
     pace_hint: " or exempt the account in Bitbucket under Administration > Rate limiting",
 };
 

@@ -27,10 +27,13 @@ use self::{
     together::{Member, USERS_AT_ONCE},
 };
 use super::{
-    Applied, Credentials, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, ProtectionCache, Rest, no_group_rename},
+    Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{Joins, ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::BitbucketSettings;
 
@@ -38,7 +41,11 @@ pub use settings::BitbucketSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "bitbucket",
     keys: &["default_group"],
-    password_only: false,
+    no_token: Some(NoToken {
+        why: ": Bitbucket's HTTP access tokens never carry the global permission ADMIN (BSERV-10482)",
+        user: "add an administrator's login as user",
+    }),
+    client_credentials: true,
     attribute: None,
     build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
 };
@@ -64,7 +71,14 @@ impl BitbucketTarget {
     pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
         let login = match &settings.credentials {
             Credentials::Basic { user, .. } => Some(user.clone()),
-            Credentials::Token(_) | Credentials::Client(_) => None,
+            Credentials::Client(_) => None,
+            Credentials::Token(_) => {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    "Bitbucket takes no HTTP access token for administration (BSERV-10482). Give an administrator's user \
+                     and password, or OAuth 2.0 client credentials.",
+                ));
+            }
         };
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &BITBUCKET)?,
@@ -102,6 +116,10 @@ impl Target for BitbucketTarget {
 
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         self.list_accounts(cursor).await
+    }
+
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.known(None).await?.protection.own_id.as_str().into()))
     }
 
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
@@ -152,7 +170,19 @@ impl Target for BitbucketTarget {
         self.seats_left(None).await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

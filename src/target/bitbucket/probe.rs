@@ -13,7 +13,9 @@ use crate::{
     target::{
         Capabilities, CaseRule, Deactivation, Note, NoteState, TargetError, TargetInfo,
         http::Answer,
-        rest::{Ask, Version, access_groups, access_note, clock_note, not_done, note, round_trip_note, thin},
+        rest::{
+            Ask, Version, access_groups, access_note, atlassian, clock_note, not_done, note, round_trip_note, thin,
+        },
     },
 };
 
@@ -99,9 +101,11 @@ impl BitbucketTarget {
         let permitted = permitted.map(|(name, permission)| (name.clone(), format!("a licence, by {permission}")));
         let access_groups = access_groups(permitted, &self.managed_access_groups);
         notes.extend(access_note(&access_groups));
+        let manifest = atlassian::manifest(&self.rest).await?;
+        let base_url = manifest.as_ref().and_then(|manifest| manifest.url.as_deref());
         let server_id = licence.and_then(|licence| licence.status?.server_id).filter(|id| !id.trim().is_empty());
         Ok(TargetInfo {
-            identity: TargetIdentity(server_id.unwrap_or_else(|| self.rest.address())),
+            identity: TargetIdentity::new(server_id.unwrap_or_else(|| self.rest.address()), base_url),
             product: format!("Bitbucket Data Center {}", version.text),
             signed_in_as: me.name,
             capabilities: Capabilities {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{TargetGroup, TargetGroupId},
     target::{
-        Applied, TargetError, TargetErrorKind,
+        Applied, CaseRule, TargetError, TargetErrorKind,
         rest::{Ask, applied, doubt, error, fold, not_possible},
     },
 };
@@ -79,13 +79,14 @@ impl ConfluenceTarget {
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("creating group {name}");
         place(&what, name)?;
+        let name = &CaseRule::Lower.written(name);
         let body = NewGroup { kind: "group", name };
         let ask = Ask::new(Method::POST, "/admin/group", &what).deadline(Some(deadline)).json(&body)?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
             // The description leaves open what comes back, so the name that was sent does, too.
             let made: Option<Group> = serde_json::from_slice(&answer.body).ok();
-            let spelled = made.and_then(|made| made.name).unwrap_or_else(|| name.to_owned());
+            let spelled = made.and_then(|made| made.name).unwrap_or_else(|| name.clone());
             let id = TargetGroupId::from(fold(&spelled));
             return Ok(Applied::Group(TargetGroup { id, name: spelled, protected: None }));
         }

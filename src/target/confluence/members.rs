@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{AccountId, TargetGroupId},
     target::{
-        Applied, Page, Target, TargetError,
+        Applied, FirstMembers, Page, Target, TargetError,
         rest::{Ask, applied, fold, lenient::some},
     },
 };
@@ -49,17 +49,28 @@ impl ConfluenceTarget {
         cursor: Option<&str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
+        Ok(self.counted_members(group, cursor, deadline).await?.map(|(page, _)| page))
+    }
+
+    /// The same, with the number of all members where this Confluence tells it.
+    pub(super) async fn counted_members(
+        &self,
+        group: &str,
+        cursor: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<FirstMembers>, TargetError> {
         let at = position(cursor.unwrap_or("0"))?;
         let Some(page) = self.members_page(group, at, deadline).await? else { return Ok(None) };
-        let (next, why) = page.next(at);
+        let ((next, why), total) = (page.next(at), page.total_count);
         let known = page.results.into_iter().filter(User::known);
         let (items, lacking): (Vec<_>, Vec<_>) = known.map(|user| some(user.key)).partition(Option::is_some);
         let keyless = (!lacking.is_empty()).then(|| format!("{} members of {group} came without a key", lacking.len()));
-        Ok(Some(Page {
+        let page = Page {
             items: items.into_iter().flatten().map(AccountId::from).collect(),
             next: next.map(|next| next.to_string()),
             doubt: why.map(|why| format!("{group}: {why}")).or(keyless),
-        }))
+        };
+        Ok(Some((page, total)))
     }
 
     /// Adds a member. Confluence takes only the login here, so the caller sees to it that nobody renames meanwhile.

@@ -21,10 +21,13 @@ use jiff::Timestamp;
 
 use self::dialect::CONFLUENCE;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::ConfluenceSettings;
 
@@ -32,7 +35,8 @@ pub use settings::ConfluenceSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "confluence",
     keys: &[],
-    password_only: false,
+    no_token: None,
+    client_credentials: false,
     attribute: None,
     build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
 };
@@ -90,6 +94,10 @@ impl Target for ConfluenceTarget {
         self.list_accounts(cursor).await
     }
 
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.protection(None).await?.own_id.as_str().into()))
+    }
+
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.find_group(name, None).await
     }
@@ -100,6 +108,10 @@ impl Target for ConfluenceTarget {
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         self.members_of(group.as_str(), cursor, None).await
+    }
+
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        self.counted_members(group.as_str(), None, None).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -126,7 +138,19 @@ impl Target for ConfluenceTarget {
         self.seats_left().await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

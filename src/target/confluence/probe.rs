@@ -38,6 +38,9 @@ enum Update {
 struct Server {
     id: Option<String>,
     version: Option<Version>,
+    /// Told by the manifest.
+    url: Option<String>,
+    /// Told by Confluence 10 and later.
     base_url: Option<String>,
 }
 
@@ -97,8 +100,10 @@ impl ConfluenceTarget {
 
         let address = server.base_url.clone().unwrap_or_else(|| self.rest.address());
         let id = server.id.clone().filter(|id| !id.is_empty());
+        let id = id.unwrap_or_else(|| address.trim_end_matches('/').to_owned());
         Ok(TargetInfo {
-            identity: TargetIdentity(id.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
+            // The same source before and after an update to 10.
+            identity: TargetIdentity::new(id, server.url.as_deref().or(server.base_url.as_deref())),
             product: format!("Confluence Data Center {}", server.version_text()),
             signed_in_as: me.name,
             capabilities: Capabilities {
@@ -114,7 +119,7 @@ impl ConfluenceTarget {
     async fn server(&self) -> Result<Server, TargetError> {
         let wrong = |text: String| not_done(ErrorClass::Permanent, format!("first contact: {text}"));
         let Some(manifest) = atlassian::manifest(&self.rest).await? else {
-            return Ok(Server { id: None, version: None, base_url: None });
+            return Ok(Server { id: None, version: None, url: None, base_url: None });
         };
         if let Some(kind) = manifest.type_id.as_deref().filter(|kind| *kind != "confluence") {
             return Err(wrong(format!("there is a {kind} at this address, no Confluence. Check url and kind.")));
@@ -125,7 +130,7 @@ impl ConfluenceTarget {
                 "this is Confluence Cloud, which has other interfaces. Use a target of kind scim for it.".to_owned(),
             ));
         }
-        Ok(Server { id: Some(manifest.id), version, base_url: None })
+        Ok(Server { id: Some(manifest.id), version, url: manifest.url, base_url: None })
     }
 
     /// What the server says of itself since 10; before that, an answer that tells its clock.
@@ -273,7 +278,8 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,
-        group_case: CaseRule::Insensitive,
+        // "Group names must be lower case", as Confluence's own page on groups says.
+        group_case: CaseRule::Lower,
         login_max: 255,
         login_forbids: LOGIN_FORBIDS.chars().collect(),
         group_max: 255,

@@ -25,6 +25,7 @@ pub(super) static CROWD: Dialect = Dialect {
     token_hint: "",
     password_hint: "Give the name and password of an application (Crowd: Applications; Jira: User management > Jira \
                     user server), not a user's.",
+    captcha_hint: "",
     pace_hint: " or raise the limit in Crowd",
 };
 

@@ -169,7 +169,7 @@ impl Told {
 
     fn whole(self) -> Memberships {
         let once = self.groups.into_iter().filter_map(|(group, members)| Some((group, members?)));
-        Memberships { logins: once.collect() }
+        Memberships { logins: once.collect(), ..Memberships::default() }
     }
 }
 

@@ -30,10 +30,13 @@ use jiff::Timestamp;
 
 use self::dialect::CROWD;
 use super::{
-    Applied, Credentials, Memberships, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, Credentials, Memberships, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, no_group_rename, not_done},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::CrowdSettings;
 
@@ -41,7 +44,8 @@ pub use settings::CrowdSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "crowd",
     keys: &[],
-    password_only: true,
+    no_token: Some(NoToken { why: "", user: "add an application's name as user" }),
+    client_credentials: true,
     attribute: Some(attributes::check),
     build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
 };
@@ -65,18 +69,21 @@ pub struct CrowdTarget {
 impl CrowdTarget {
     /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
     pub fn new(settings: CrowdSettings) -> Result<Self, TargetError> {
-        let Credentials::Basic { user, .. } = &settings.credentials else {
-            return Err(not_done(
-                ErrorClass::Permanent,
-                "A Crowd takes no token. Give the name of an application, as user, and its password.",
-            ));
+        let (application, caller) = match &settings.credentials {
+            Credentials::Basic { user, .. } => (user.clone(), format!("application {user}")),
+            Credentials::Client(client) => (client.client_id.clone(), format!("client {}", client.client_id)),
+            Credentials::Token(_) => {
+                return Err(not_done(
+                    ErrorClass::Permanent,
+                    "A Crowd takes no token. Give the name of an application, as user, and its password.",
+                ));
+            }
         };
-        let application = user.clone();
         if let Some(why) = settings.attributes.iter().find_map(|name| attributes::check(name).err()) {
             return Err(not_done(ErrorClass::Permanent, format!("attributes: {why}.")));
         }
         let rest = Rest::new(settings.base_url, settings.credentials, &settings.http, &CROWD)?;
-        rest.signed_in_as(&format!("application {application}"));
+        rest.signed_in_as(&caller);
         Ok(Self {
             rest,
             application,
@@ -151,7 +158,19 @@ impl Target for CrowdTarget {
         }
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

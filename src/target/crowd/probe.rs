@@ -91,9 +91,10 @@ impl CrowdTarget {
             }
             None => format!("Crowd {version}"),
         };
+        let base_url = manifest.as_ref().and_then(|manifest| manifest.url.clone());
         let identity = manifest.map(|manifest| manifest.id).filter(|id| !id.is_empty());
         Ok(TargetInfo {
-            identity: TargetIdentity(identity.unwrap_or_else(|| self.rest.address())),
+            identity: TargetIdentity::new(identity.unwrap_or_else(|| self.rest.address()), base_url.as_deref()),
             product,
             signed_in_as: self.rest.who(),
             capabilities: Capabilities {

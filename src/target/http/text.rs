@@ -3,7 +3,7 @@
 /// The longest piece of a server's own words that is repeated.
 const LONGEST: usize = 300;
 
-/// One readable line out of a server's words: no mark-up, no control characters, not endless, and no e-mail address
+/// One readable line out of a server's words: no mark-up, control characters escaped, not endless, and no e-mail address
 /// but one that is the login at hand.
 pub fn tidy(said: &str, login: Option<&str>) -> String {
     let mut line = String::new();
@@ -20,7 +20,9 @@ pub fn tidy(said: &str, login: Option<&str>) -> String {
         if bare.contains('@') && !is_login {
             line.push_str("(address)");
         } else {
-            line.extend(word.chars().filter(|c| !c.is_control()));
+            for c in word.chars() {
+                if c.is_control() { line.extend(c.escape_unicode()) } else { line.push(c) }
+            }
         }
     }
     line
@@ -58,6 +60,7 @@ mod tests {
         assert_eq!(tidy("  a\n\tb  ", None), "a b");
         assert_eq!(tidy("<p>leads <a href=\"/x\">Marketing</a></p>", None), "leads Marketing");
         assert_eq!(tidy("R&amp;D &lt;3", None), "R&D <3");
+        assert_eq!(tidy("a\u{1b}[31mb \u{0} c", None), "a\\u{1b}[31mb \\u{0} c");
         assert_eq!(tidy("'a@b.example' is taken", None), "(address) is taken");
         assert_eq!(tidy("'a@b.example' is taken", Some("A@b.example")), "'a@b.example' is taken");
         assert!(tidy(&"word ".repeat(1000), None).len() < LONGEST + 10);

@@ -19,6 +19,7 @@ pub(super) static JIRA: Dialect = Dialect {
     grant: "make it a Jira administrator (group jira-administrators)",
     token_hint: atlassian::TOKEN_HINT,
     password_hint: "Check them; since Jira 11, and where an administrator chose so, only a personal access token is taken.",
+    captcha_hint: ", or use a personal access token",
     pace_hint: " or raise the account's limit in Jira under System > Rate limiting",
 };
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
     target::{
-        Applied, Page, Target, TargetError, TargetErrorKind,
+        Applied, FirstMembers, Page, Target, TargetError, TargetErrorKind,
         rest::{Ask, applied, error, fold, lenient::some, not_done, not_possible},
     },
 };
@@ -60,6 +60,17 @@ impl JiraTarget {
         cursor: Option<&str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
+        Ok(self.counted_members(group, inactive, cursor, deadline).await?.map(|(page, _)| page))
+    }
+
+    /// The same, with the number of all members where Jira tells it.
+    pub(super) async fn counted_members(
+        &self,
+        group: &str,
+        inactive: bool,
+        cursor: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<FirstMembers>, TargetError> {
         let what = format!("reading the members of {group}");
         let start = cursor.unwrap_or("0");
         let at: usize = start
@@ -90,7 +101,7 @@ impl JiraTarget {
             let short = total.filter(|total| last && end < *total);
             short.map(|total| format!("{end} of {total} members of {group} came"))
         };
-        Ok(Some(Page { items, next: (!last).then(|| end.to_string()), doubt }))
+        Ok(Some((Page { items, next: (!last).then(|| end.to_string()), doubt }, total)))
     }
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {

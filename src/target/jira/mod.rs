@@ -5,6 +5,7 @@ mod groups;
 mod listing;
 mod probe;
 mod protection;
+mod sessions;
 mod settings;
 mod standing;
 mod users;
@@ -17,10 +18,13 @@ use jiff::Timestamp;
 
 use self::dialect::JIRA;
 use super::{
-    Applied, Page, Target, TargetError, TargetInfo, TargetKind,
+    Applied, FirstMembers, Page, Target, TargetError, TargetInfo, TargetKind,
     rest::{ProtectionCache, Rest, Standings, no_group_rename},
 };
-use crate::model::{Account, AccountId, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use settings::JiraSettings;
 
@@ -28,7 +32,8 @@ pub use settings::JiraSettings;
 pub(super) const KIND: TargetKind = TargetKind {
     name: "jira",
     keys: &["applications"],
-    password_only: false,
+    no_token: None,
+    client_credentials: false,
     attribute: None,
     build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
 };
@@ -83,6 +88,10 @@ impl Target for JiraTarget {
         self.list_accounts(cursor).await
     }
 
+    async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
+        Ok(Some(self.protection(None).await?.own_id.as_str().into()))
+    }
+
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError> {
         self.find_group(name, None).await
     }
@@ -93,6 +102,10 @@ impl Target for JiraTarget {
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         self.members_page(group.as_str(), true, cursor, None).await
+    }
+
+    async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
+        self.counted_members(group.as_str(), true, None, None).await
     }
 
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -117,11 +130,27 @@ impl Target for JiraTarget {
         }
     }
 
+    async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        self.end_sessions_of(name, deadline).await
+    }
+
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
         self.seats_left().await
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 
 use super::{
     JiraTarget,
+    standing::BROWSE,
     wire::{ApplicationRole, DuplicatedCount, MyPermissions, ServerInfo},
 };
 use crate::{
@@ -75,7 +77,7 @@ impl JiraTarget {
         let (info, version, answer) = self.server_info().await?;
         let clock = clock_note(&answer);
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error, &version))?;
-        let rights: MyPermissions = self.rest.read(&Ask::get("/mypermissions", "reading our own rights")).await?;
+        let rights = self.own_rights(None).await?;
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
         let lists = admin && self.has_listing().await?;
@@ -96,6 +98,7 @@ impl JiraTarget {
                 ),
             ),
         }];
+        notes.extend(browse_note(&rights, &me.name));
         notes.extend(self.sign_in_note(&version));
         // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
         let reads_email = me.email.is_some();
@@ -141,14 +144,15 @@ impl JiraTarget {
         notes.extend(clock);
         notes.push(round_trip_note(&answer));
 
-        let address = info.base_url.unwrap_or_else(|| self.rest.address());
+        let base_url = info.base_url.as_deref();
+        let address = base_url.map_or_else(|| self.rest.address(), |url| url.trim_end_matches('/').to_owned());
         let identity = match info.server_id {
             Some(id) => Some(id),
             None => atlassian::manifest(&self.rest).await?.map(|manifest| manifest.id),
         };
         let identity = identity.filter(|id| !id.is_empty());
         Ok(TargetInfo {
-            identity: TargetIdentity(identity.unwrap_or_else(|| address.trim_end_matches('/').to_owned())),
+            identity: TargetIdentity::new(identity.unwrap_or(address), base_url),
             product: format!("Jira Data Center {}", version.text),
             signed_in_as: me.name,
             capabilities: Capabilities {
@@ -175,6 +179,11 @@ impl JiraTarget {
             },
             notes,
         })
+    }
+
+    /// What we may do.
+    pub(super) async fn own_rights(&self, deadline: Option<Timestamp>) -> Result<MyPermissions, TargetError> {
+        self.rest.read(&Ask::get("/mypermissions", "reading our own rights").deadline(deadline)).await
     }
 
     /// Whether `/user/list` is there.
@@ -296,6 +305,17 @@ impl JiraTarget {
         }
         error
     }
+}
+
+/// What is missing where usersync may not browse users.
+fn browse_note(rights: &MyPermissions, me: &str) -> Option<Note> {
+    rights.lacks_browse().then(|| {
+        let text = format!(
+            "{me} lacks the global permission \"{BROWSE}\", so Jira's group picker and search for users show it nothing. \
+             Grant it to one of its groups (System > Global permissions)."
+        );
+        note(NoteState::No, "rights", text)
+    })
 }
 
 /// The free seats of an application whose licence counts.

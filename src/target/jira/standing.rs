@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// The global permission without which the group picker and the search for users find nothing.
+pub(super) const BROWSE: &str = "Browse users and groups";
+
 /// What the picker showed.
 #[derive(Debug, Default)]
 pub(super) struct Picked {
@@ -51,6 +54,9 @@ impl JiraTarget {
         }
         let shown = picked.marked.len() + picked.plain.len();
         picked.incomplete = match total {
+            Some(0) if shown == 0 && self.own_rights(deadline).await?.lacks_browse() => {
+                Some(format!("Jira's group picker shows no groups, since usersync's account lacks \"{BROWSE}\""))
+            }
             // This Jira has no groups, or marks none of them: only names tell.
             Some(0) if shown == 0 => None,
             _ if shown == 0 && unmarked > 0 => None,

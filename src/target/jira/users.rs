@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 
 use super::{
     JiraTarget,
-    wire::{MyPermissions, User, UserWrite},
+    wire::{User, UserWrite},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId, UserFields},
@@ -314,8 +314,7 @@ impl JiraTarget {
             return plain;
         }
         // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
-        let ask = Ask::get("/mypermissions", "reading our own rights").deadline(Some(deadline));
-        match self.rest.read::<MyPermissions>(&ask).await {
+        match self.own_rights(Some(deadline)).await {
             Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => not_possible(format!(
                 "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
                  read-only for Jira, or users are managed externally, or only a system administrator may do this.",

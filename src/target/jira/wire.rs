@@ -188,6 +188,13 @@ impl MyPermissions {
         let permission = self.permissions.as_ref().and_then(|all| all.get(name));
         permission.is_some_and(|permission| permission["havePermission"] == true)
     }
+
+    /// Whether Jira says that we lack the global permission "Browse users and groups". Without it, the group picker and the
+    /// search for users find nothing, with 200.
+    pub(super) fn lacks_browse(&self) -> bool {
+        let permission = self.permissions.as_ref().and_then(|all| all.get("USER_PICKER"));
+        permission.is_some_and(|permission| permission["havePermission"] == false)
+    }
 }
 
 /// One of `GET /applicationrole`.

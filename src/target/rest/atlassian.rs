@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Ask, Rest, Verdict};
+use super::{Ask, Rest, Verdict, lenient};
 use crate::{
     model::ErrorClass,
     target::{TargetError, http::Answer},
@@ -20,12 +20,13 @@ pub const TOKEN_HINT: &str =
 /// Reads the verdict from headers first: a refused credential may answer 200 with an anonymous, empty body.
 pub fn verdict(answer: &Answer) -> Verdict {
     let denied = answer.header("x-authentication-denied-reason").is_some_and(|reason| reason.contains("CAPTCHA"));
-    if denied {
-        return Verdict::Captcha;
-    }
     let seraph = answer.header("x-seraph-loginreason").unwrap_or_default();
     let reason = |wanted: &str| seraph.split(',').any(|reason| reason.trim() == wanted);
-    if reason("AUTHENTICATED_FAILED") || reason("AUTHENTICATION_DENIED") {
+    // Denied: there were too many wrong sign-ins, so that this one was not even looked at.
+    if denied || reason("AUTHENTICATION_DENIED") {
+        return Verdict::Captcha;
+    }
+    if reason("AUTHENTICATED_FAILED") {
         return Verdict::Refused;
     }
     let user = answer.header("x-ausername");
@@ -59,6 +60,9 @@ pub struct Manifest {
     pub type_id: Option<String>,
     /// Its version.
     pub version: Option<String>,
+    /// Its base URL, as its administrator set it.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    pub url: Option<String>,
 }
 
 /// The manifest for application links; `None` where that is closed. What may be otherwise the next time is an error:
@@ -81,7 +85,11 @@ pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
                 },
             }
         }
-        Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled) => Err(error),
+        Err(error)
+            if matches!(error.class(), ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance) =>
+        {
+            Err(error)
+        }
         Err(_) => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! Signing in: a secret that was refused is sent once, and not again until it changes.
+//! Signing in: a secret that was refused is not sent again until it changes, or until the engine probes it.
 
 use std::{
     fmt,
@@ -52,12 +52,16 @@ impl From<&TargetAuth> for Credentials {
         match auth {
             TargetAuth::Token(token) => Self::Token(provider(token)),
             TargetAuth::Password { user, password } => Self::Basic { user: user.clone(), password: provider(password) },
-            TargetAuth::Client { token_url, id, secret, scope } => Self::Client(Box::new(ClientCredentials {
-                token_url: token_url.clone(),
-                client_id: id.clone(),
-                secret: provider(secret),
-                scope: scope.clone(),
-            })),
+            TargetAuth::Client { token_url, id, secret, client_auth, scope, parameters } => {
+                Self::Client(Box::new(ClientCredentials {
+                    token_url: token_url.clone(),
+                    client_id: id.clone(),
+                    secret: provider(secret),
+                    client_auth: *client_auth,
+                    scope: scope.clone(),
+                    parameters: parameters.clone(),
+                }))
+            }
         }
     }
 }
@@ -76,7 +80,16 @@ impl fmt::Debug for Credentials {
 #[derive(Clone)]
 enum Standing {
     Accepted,
-    Refused(String),
+    Refused(SignInRefusal),
+}
+
+/// How a server refused credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInRefusal {
+    /// What it said, and what to do.
+    pub text: String,
+    /// Whether the user is locked out: a further sign-in makes it worse.
+    pub locked: bool,
 }
 
 /// The credentials, and whether the server took them.
@@ -136,7 +149,7 @@ impl Auth {
         let (secret, fingerprint) = self.secret(what)?;
         match self.standing(&fingerprint) {
             Some(Standing::Accepted) => return self.granted(what, http, deadline, &secret, fingerprint, None).await,
-            Some(Standing::Refused(text)) => return Err(refused(what, &text)),
+            Some(Standing::Refused(refusal)) => return Err(refused(what, &refusal)),
             None => {}
         }
         let trial = self.trial.lock().await;
@@ -144,7 +157,7 @@ impl Auth {
         let (secret, fingerprint) = self.secret(what)?;
         let trial = match self.standing(&fingerprint) {
             Some(Standing::Accepted) => None,
-            Some(Standing::Refused(text)) => return Err(refused(what, &text)),
+            Some(Standing::Refused(refusal)) => return Err(refused(what, &refusal)),
             None => Some(trial),
         };
         self.granted(what, http, deadline, &secret, fingerprint, trial).await
@@ -173,8 +186,10 @@ impl Auth {
                     Ok(token) => (token.header, Some((token.number, token.fresh))),
                     Err(NoToken::Failed(error)) => return Err(error),
                     Err(NoToken::Refused(text)) => {
-                        self.note(fingerprint, Standing::Refused(text.clone()));
-                        return Err(refused(what, &text));
+                        http.refused_sign_in();
+                        let refusal = SignInRefusal { text, locked: false };
+                        self.note(fingerprint, Standing::Refused(refusal.clone()));
+                        return Err(refused(what, &refusal));
                     }
                 }
             }
@@ -199,14 +214,21 @@ impl Auth {
     }
 
     /// The server refused the credentials.
-    pub fn refuse(&self, permit: &Permit<'_>, what: &str, text: &str) -> TargetError {
-        self.note(permit.fingerprint, Standing::Refused(text.to_owned()));
-        refused(what, text)
+    pub fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
+        let error = refused(what, &refusal);
+        self.note(permit.fingerprint, Standing::Refused(refusal));
+        error
     }
 
     /// Lets the present secret be tried again.
     pub fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the last credentials were refused because the user is locked out.
+    pub fn locked_out(&self) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*known, Some((_, Standing::Refused(SignInRefusal { locked: true, .. }))))
     }
 
     fn note(&self, fingerprint: [u8; 32], standing: Standing) {
@@ -241,10 +263,15 @@ fn none(what: &str, text: &str) -> TargetError {
     }
 }
 
-fn refused(what: &str, text: &str) -> TargetError {
+fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> TargetError {
+    let next = if *locked {
+        "They are not sent again until they change."
+    } else {
+        "They are sent again once they change, and now and then before."
+    };
     TargetError {
         kind: TargetErrorKind::NotDone(ErrorClass::Credentials),
-        text: format!("{what}: {text} They are not sent again until they change."),
+        text: format!("{what}: {text} {next}"),
         retry_after: None,
     }
 }

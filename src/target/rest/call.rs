@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -9,19 +10,23 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
-    Method,
+    Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Auth, Credentials, Dialect, Said, Verdict, errors};
+use super::{
+    Auth, Credentials, Dialect, Permit, Said, SignInRefusal, Verdict, errors,
+    sign_in::{SignInPages, is_sign_in},
+};
 use crate::{
     model::ErrorClass,
     target::{
         TargetError, TargetErrorKind,
         http::{Answer, Call, Http, HttpSettings, server},
     },
+    telemetry::CallMeter,
 };
 
 /// What a segment of a path may hold as it is (RFC 3986, section 2.3).
@@ -49,6 +54,7 @@ pub struct Ask<'a> {
     anonymous: bool,
     reads: bool,
     refusal: Option<fn(&Answer) -> bool>,
+    tolerant: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -68,6 +74,7 @@ impl<'a> Ask<'a> {
             anonymous: false,
             reads: false,
             refusal: None,
+            tolerant: false,
         }
     }
 
@@ -140,6 +147,12 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// About something that can be done without: a refused sign-in and a fault of the server are answers like others.
+    pub fn tolerant(mut self) -> Self {
+        self.tolerant = true;
+        self
+    }
+
     /// Whether it may change something.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && !self.reads
@@ -155,6 +168,31 @@ pub struct Rest {
     http: Http,
     dialect: &'static Dialect,
     me: Mutex<Option<String>>,
+    sign_in_pages: SignInPages,
+    more: More,
+}
+
+/// What the settings add to every call.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    query: Vec<(String, String)>,
+}
+
+impl More {
+    /// Headers and query parameters; the error names the header that cannot be sent.
+    pub fn new(headers: &BTreeMap<String, String>, query: &BTreeMap<String, String>) -> Result<Self, String> {
+        let read = |(name, value): (&String, &String)| {
+            let wrong = || format!("The header {name} cannot be sent. Give it a name and a value of plain letters.");
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            if header == AUTHORIZATION || header == CONTENT_TYPE {
+                return Err(format!("The header {name} is usersync's own. Take it away."));
+            }
+            Ok((header, HeaderValue::from_str(value).map_err(|_| wrong())?))
+        };
+        let headers = headers.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { headers, query: query.iter().map(|(name, value)| (name.clone(), value.clone())).collect() })
+    }
 }
 
 impl Rest {
@@ -181,7 +219,37 @@ impl Rest {
             return Err(wrong(format!("{}: the address goes on after ? or #. Give it without.", server(&base))));
         }
         let http = Http::new(http).map_err(|text| wrong(format!("{}: {text}", server(&base))))?;
-        Ok(Self { base, auth: Auth::new(credentials, dialect.token), http, dialect, me: Mutex::new(None) })
+        let auth = Auth::new(credentials, dialect.token);
+        Ok(Self {
+            base,
+            auth,
+            http,
+            dialect,
+            me: Mutex::new(None),
+            sign_in_pages: SignInPages::default(),
+            more: More::default(),
+        })
+    }
+
+    /// Counts calls here from now on.
+    pub fn attach(&self, meter: &CallMeter) {
+        self.http.attach(meter);
+    }
+
+    /// Waits until the server takes calls, if it refused one for now.
+    pub async fn until_open(&self) -> Result<(), TargetError> {
+        self.http.until_open().await.map_err(|why| why.into_error("waiting to go on", false))
+    }
+
+    /// Notes that credentials were refused.
+    fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
+        self.http.refused_sign_in();
+        self.auth.refuse(permit, what, refusal)
+    }
+
+    /// The same with more in every call.
+    pub fn with(self, more: More) -> Self {
+        Self { more, ..self }
     }
 
     /// The address without a slash at its end, the one way in which it is an identity.
@@ -211,8 +279,8 @@ impl Rest {
     /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
     /// 409 and other 4xx).
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
-        let product = self.dialect.product;
         let mut renewed = false;
+        let pages = self.sign_in_pages.so_far();
         let (permit, url, answer, verdict) = loop {
             let permit =
                 if ask.anonymous { None } else { Some(self.auth.permit(ask.what, &self.http, ask.deadline).await?) };
@@ -229,7 +297,14 @@ impl Rest {
             break (permit, call.url, answer, verdict);
         };
 
+        if ask.tolerant && !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) {
+            return Ok(answer);
+        }
+        if verdict != Verdict::Captcha && is_sign_in(&url, &answer) {
+            return Err(self.sign_in_page(ask, permit.as_ref(), &answer, pages));
+        }
         if let Some(permit) = &permit {
+            self.sign_in_pages.over();
             match verdict {
                 Verdict::Accepted => {
                     self.auth.accept(permit);
@@ -237,32 +312,13 @@ impl Rest {
                         self.signed_in_as(&login);
                     }
                 }
-                Verdict::Captcha => return Err(self.auth.refuse(permit, ask.what, &self.captcha())),
-                Verdict::Refused => return Err(self.auth.refuse(permit, ask.what, &self.refused(&answer))),
+                Verdict::Captcha => return Err(self.refuse(permit, ask.what, self.captcha())),
+                Verdict::Refused => return Err(self.refuse(permit, ask.what, self.refused(&answer))),
                 Verdict::Unknown => {}
             }
         }
         if answer.status.is_redirection() {
-            let to = answer.header(LOCATION.as_str()).unwrap_or_default();
-            if signs_in(to) {
-                let text = format!(
-                    "{product} sent a sign-in page instead of an answer, so the credentials were not taken. Check \
-                     them, and that single sign-on lets calls to the REST interface with credentials pass."
-                );
-                return Err(match &permit {
-                    Some(permit) => self.auth.refuse(permit, ask.what, &text),
-                    None => errors::not_done(ErrorClass::Credentials, format!("{}: {text}", ask.what)),
-                });
-            }
-            let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
-            let text = format!(
-                "{}: {} answered {} and points to {place}. Redirects are not followed with credentials; give the \
-                 address that answers itself.",
-                ask.what,
-                server(&url),
-                answer.status.as_u16(),
-            );
-            return Err(errors::not_done(ErrorClass::Permanent, text));
+            return Err(redirected(ask.what, &url, &answer));
         }
         if answer.status.is_server_error() && ask.refusal.is_some_and(|own| own(&answer)) {
             return Ok(answer);
@@ -317,8 +373,8 @@ impl Rest {
         let mut url = self.base.clone();
         let api = ask.api.unwrap_or(self.dialect.api);
         url.set_path(&format!("{}{api}{}", self.base.path().trim_end_matches('/'), ask.path));
-        if !ask.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&ask.query);
+        if !ask.query.is_empty() || !self.more.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query).extend_pairs(&self.more.query);
         }
         let media = HeaderValue::from_static(self.dialect.media);
         let mut headers = HeaderMap::new();
@@ -329,6 +385,7 @@ impl Rest {
         for (name, value) in self.dialect.headers {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
+        headers.extend(self.more.headers.iter().cloned());
         for (name, value) in &ask.headers {
             let value = HeaderValue::from_str(value).map_err(|_| {
                 errors::not_done(ErrorClass::Bug, format!("{}: the header {name} cannot be sent.", ask.what))
@@ -336,8 +393,10 @@ impl Rest {
             headers.insert(HeaderName::from_static(name), value);
         }
         headers.extend(credentials.map(|header| (AUTHORIZATION, header.clone())));
+        let kind = ask.path.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
         Ok(Call {
             method: ask.method.clone(),
+            lane: format!("{} {kind}", ask.method),
             url,
             headers,
             body: ask.body.clone(),
@@ -346,20 +405,44 @@ impl Rest {
         })
     }
 
-    fn captcha(&self) -> String {
-        format!(
-            "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
-             that user, or reset its failed logins in User management, or use a personal access token.",
-            self.dialect.product,
-            self.auth.whose()
-        )
+    /// What a sign-in page in the place of an answer means. Only after several in a row were the credentials not taken.
+    fn sign_in_page(&self, ask: &Ask<'_>, permit: Option<&Permit<'_>>, answer: &Answer, pages: u32) -> TargetError {
+        let (product, what) = (self.dialect.product, ask.what);
+        let check = "Check them, and that single sign-on lets calls to the REST interface with credentials pass.";
+        let came = format!("{product} sent a sign-in page instead of an answer");
+        let refused = format!("{came}, so the credentials were not taken. {check}");
+        let Some(permit) = permit else {
+            return errors::not_done(ErrorClass::Credentials, format!("{what}: {refused}"));
+        };
+        let in_a_row = self.sign_in_pages.came(pages);
+        if ask.writes() && answer.status.is_success() {
+            let text = format!("{what}: {came}. Whether it was done is found out by looking.");
+            return errors::error(TargetErrorKind::Unanswered, text);
+        }
+        if in_a_row {
+            return self.refuse(permit, what, SignInRefusal { text: refused, locked: false });
+        }
+        let text = format!("{what}: {came}. usersync tries again before it takes the credentials for refused.");
+        errors::not_done(ErrorClass::Maintenance, text)
     }
 
-    fn refused(&self, answer: &Answer) -> String {
+    fn captcha(&self) -> SignInRefusal {
+        let text = format!(
+            "{} refuses {} until a CAPTCHA is solved, after too many wrong sign-ins. Sign in once in a browser as \
+             that user, or reset its failed logins in User management{}.",
+            self.dialect.product,
+            self.auth.whose(),
+            self.dialect.captcha_hint
+        );
+        SignInRefusal { text, locked: true }
+    }
+
+    fn refused(&self, answer: &Answer) -> SignInRefusal {
         let whose = self.auth.whose();
-        let said = self.said(answer, None).quoted();
+        let said = self.said(answer, None);
         let hint = if self.auth.is_basic() { self.dialect.password_hint } else { self.dialect.token_hint };
-        format!("{} did not take {whose}{said}. {hint}", self.dialect.product)
+        let text = format!("{} did not take {whose}{}. {hint}", self.dialect.product, said.quoted());
+        SignInRefusal { text, locked: said.locked_out() }
     }
 }
 
@@ -372,12 +455,18 @@ fn shape(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// Whether a redirect leads to a page where people sign in.
-fn signs_in(location: &str) -> bool {
-    let low = location.to_lowercase();
-    ["login", "signin", "sign-in", "/sso", "saml", "oauth", "openid", "authorize", "/auth"]
-        .iter()
-        .any(|word| low.contains(word))
+/// A redirect: most likely a maintenance page for all calls, so nobody's work is given up for it.
+fn redirected(what: &str, url: &Url, answer: &Answer) -> TargetError {
+    let to = answer.header(LOCATION.as_str()).unwrap_or_default();
+    let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());
+    let text = format!(
+        "{what}: {} answered {} and points to {place}. Redirects are not followed with credentials. usersync tries again; if \
+         it is no maintenance, give the address that answers itself.",
+        server(url),
+        answer.status.as_u16(),
+    );
+    let retry_after = answer.retry_after();
+    TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Maintenance), text, retry_after }
 }
 
 #[cfg(test)]

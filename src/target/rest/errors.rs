@@ -1,13 +1,15 @@
 //! What refusals mean, in words for people.
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::Dialect;
 use crate::{
+    http::PROXY_SIGN_IN,
     model::ErrorClass,
     target::{
         Applied, TargetError, TargetErrorKind,
-        http::{Answer, PROXY_SIGN_IN, tidy},
+        http::{Answer, tidy},
     },
 };
 
@@ -29,11 +31,15 @@ impl Said {
         let mut fields: Vec<_> = words.fields.into_iter().map(|(field, text)| (field, tidy(&text, login))).collect();
         fields.sort();
         let mut messages: Vec<_> = words.messages.iter().map(|text| tidy(text, login)).collect();
-        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
-        if !words.own && !json && !answer.is_html() {
-            messages.push(tidy(&String::from_utf8_lossy(&answer.body), login));
-        }
         messages.retain(|text| !text.is_empty());
+        if messages.is_empty() && fields.is_empty() {
+            match serde_json::from_slice::<Value>(&answer.body) {
+                Ok(body) => messages = reasons(&body).iter().map(|text| tidy(text, login)).collect(),
+                Err(_) if words.own || answer.is_html() => {}
+                Err(_) => messages.push(tidy(&String::from_utf8_lossy(&answer.body), login)),
+            }
+            messages.retain(|text| !text.is_empty());
+        }
         Self { fields, messages, own: words.own }
     }
 
@@ -70,9 +76,43 @@ impl Said {
         self.mentions(&["licen", "seat", "user limit", "user tier"])
     }
 
+    /// The user is locked out after too many sign-ins, as far as the words tell.
+    pub fn locked_out(&self) -> bool {
+        self.mentions(&["captcha", "account locked", "is locked", "locked out", "account_locked", "user_locked"])
+    }
+
     /// The name is taken, as far as the words tell.
     pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])
+    }
+}
+
+/// Where servers put the reason of a refusal, in the order in which it is looked for.
+const REASONS: [&str; 9] =
+    ["detail", "message", "error_description", "description", "errorMessage", "error", "errors", "title", "reason"];
+/// Reasons that are repeated at most.
+const MOST_REASONS: usize = 3;
+
+/// The reasons that a JSON body gives, wherever they stand: in one of the usual fields, in whatever case, or one level
+/// deeper, as in `{"Errors": [{"description": "…"}]}`.
+fn reasons(body: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    find_reasons(body, 2, &mut found);
+    found.truncate(MOST_REASONS);
+    found
+}
+
+fn find_reasons(value: &Value, deeper: usize, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if !found.contains(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| find_reasons(item, deeper, found)),
+        Value::Object(fields) if deeper > 0 => {
+            for reason in REASONS {
+                let named = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(reason));
+                named.for_each(|(_, value)| find_reasons(value, deeper - 1, found));
+            }
+        }
+        _ => {}
     }
 }
 
@@ -148,8 +188,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     if status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && (dialect.said)(answer).own) {
         let said = Said::new(dialect, answer, None).quoted();
         // A write that met a fault inside the server, or whose proxy lost it, may have been done.
-        let arrived = status != StatusCode::SERVICE_UNAVAILABLE || body_mentions(answer, "disconnect/reset");
-        let (kind, next) = if writes && arrived {
+        let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, "Whether it was done is found out by looking.")
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
@@ -208,6 +247,14 @@ pub(super) fn unexpected(
             ErrorClass::Credentials,
             format!("{what}: the proxy on the way to {product} wants a sign-in (407). {PROXY_SIGN_IN}"),
         ),
+        // The words of nginx, which asks for the certificate but lets the handshake pass.
+        StatusCode::BAD_REQUEST if body_mentions(answer, "ssl certificate") => not_done(
+            ErrorClass::Permanent,
+            format!(
+                "{what}: what stands before {product} demands a client certificate that it trusts (400). Check \
+                 client_cert_file and client_key_file."
+            ),
+        ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
         StatusCode::NOT_FOUND => doubt(format!(
             "{what}: 404, but not in {product}'s own words, so nothing is taken as gone. Check the address, its path \
@@ -234,6 +281,29 @@ pub(super) fn unexpected(
 
 /// Whether a body has some words in it, in whatever case.
 pub fn body_mentions(answer: &Answer, words: &str) -> bool {
-    let start = &answer.body[..answer.body.len().min(4096)];
-    String::from_utf8_lossy(start).to_lowercase().contains(words)
+    answer.mentions(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_wherever_it_stands() {
+        for (body, expected) in [
+            (json!({"detail": "no seat"}), vec!["no seat"]),
+            (json!({"message": "no seat", "code": 7}), vec!["no seat"]),
+            (json!({"Errors": {"description": "no seat", "code": 400}}), vec!["no seat"]),
+            (json!({"errors": [{"message": "one"}, {"message": "two"}]}), vec!["one", "two"]),
+            (json!({"error": {"message": "no seat", "type": "x"}}), vec!["no seat"]),
+            (json!({"error": "invalid", "error_description": "no seat"}), vec!["no seat", "invalid"]),
+            (json!(["no seat"]), vec!["no seat"]),
+            (json!({"error": {"error": {"error": "too deep"}}}), vec![]),
+            (json!({"status": "400"}), vec![]),
+        ] {
+            assert_eq!(reasons(&body), expected, "{body}");
+        }
+    }
 }

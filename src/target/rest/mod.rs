@@ -10,11 +10,12 @@ mod oauth;
 mod password;
 mod probe;
 mod protection;
+mod sign_in;
 mod standings;
 mod together;
 
-pub use auth::{Auth, Verdict};
-pub use call::{Ask, Rest, segment};
+pub use auth::{Auth, Permit, SignInRefusal, Verdict};
+pub use call::{Ask, More, Rest, segment};
 pub use errors::{
     Said, after_the_fact, applied, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible,
     unless_unreadable,
@@ -54,6 +55,8 @@ pub struct Dialect {
     pub token_hint: &'static str,
     /// The same for passwords.
     pub password_hint: &'static str,
+    /// What is met with no CAPTCHA, as the second half of a sentence; empty where nothing is.
+    pub captcha_hint: &'static str,
     /// Where the server's own limit of calls is raised.
     pub pace_hint: &'static str,
 }

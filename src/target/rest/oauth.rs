@@ -20,6 +20,7 @@ use url::{Url, form_urlencoded};
 
 use super::errors::{doubt, error, not_done};
 use crate::{
+    config::ClientAuth,
     model::ErrorClass,
     target::{
         TargetError, TargetErrorKind,
@@ -43,8 +44,26 @@ pub struct ClientCredentials {
     pub client_id: String,
     /// Its secret.
     pub secret: SecretProvider,
+    /// How the client shows who it is.
+    pub client_auth: ClientAuth,
     /// What the token is to be good for, where the server wants to know.
     pub scope: Option<String>,
+    /// Further parameters of the request, as `audience` and `resource` (RFC 8707), in this order.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl ClientCredentials {
+    /// By Basic authentication, without a scope or further parameters.
+    pub fn new(token_url: Url, client_id: impl Into<String>, secret: SecretProvider) -> Self {
+        Self {
+            token_url,
+            client_id: client_id.into(),
+            secret,
+            client_auth: ClientAuth::default(),
+            scope: None,
+            parameters: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Debug for ClientCredentials {
@@ -126,26 +145,26 @@ fn request(
     what: &str,
     deadline: Option<Timestamp>,
 ) -> Result<Call, TargetError> {
-    // Both are form-encoded before they become a pair (RFC 6749, section 2.3.1), which every server has to take.
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = SecretString::from(format!("{}:{}", encoded(&client.client_id), encoded(secret.expose_secret().trim())));
-    let basic = SecretString::from(format!("Basic {}", BASE64_STANDARD.encode(pair.expose_secret())));
-    let mut authorization = HeaderValue::from_str(basic.expose_secret()).map_err(|_| {
-        not_done(ErrorClass::Bug, format!("{what}: the client's id and secret cannot be written as a header."))
-    })?;
-    authorization.set_sensitive(true);
+    let secret = secret.expose_secret().trim();
+    let mut headers = HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static("application/json")),
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")),
+    ]);
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
+    match client.client_auth {
+        ClientAuth::Basic => drop(headers.insert(AUTHORIZATION, basic(&client.client_id, secret, what)?)),
+        ClientAuth::Form => {
+            form.append_pair("client_id", &client.client_id).append_pair("client_secret", secret);
+        }
+    }
     if let Some(scope) = &client.scope {
         form.append_pair("scope", scope);
     }
-    let headers = HeaderMap::from_iter([
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")),
-        (AUTHORIZATION, authorization),
-    ]);
+    form.extend_pairs(&client.parameters);
     Ok(Call {
         method: Method::POST,
+        lane: "POST token".to_owned(),
         url: client.token_url.clone(),
         headers,
         body: Some(Bytes::from(form.finish())),
@@ -153,6 +172,19 @@ fn request(
         writes: false,
         deadline,
     })
+}
+
+/// Id and secret as a header. Both are form-encoded before they become a pair (RFC 6749, section 2.3.1), which every server
+/// has to take.
+fn basic(id: &str, secret: &str, what: &str) -> Result<HeaderValue, TargetError> {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = SecretString::from(format!("{}:{}", encoded(id), encoded(secret)));
+    let basic = SecretString::from(format!("Basic {}", BASE64_STANDARD.encode(pair.expose_secret())));
+    let mut authorization = HeaderValue::from_str(basic.expose_secret()).map_err(|_| {
+        not_done(ErrorClass::Bug, format!("{what}: the client's id and secret cannot be written as a header."))
+    })?;
+    authorization.set_sensitive(true);
+    Ok(authorization)
 }
 
 #[derive(Deserialize)]
@@ -203,8 +235,8 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
     let wrong_client = matches!(said.error.as_str(), "invalid_client" | "unauthorized_client");
     if status == StatusCode::UNAUTHORIZED || wrong_client {
         return Err(NoToken::Refused(format!(
-            "{from} gave client {id} no token ({code}{quoted}). Check client_id and client_secret, and that the client \
-             may use client credentials (a service account)."
+            "{from} gave client {id} no token ({code}{quoted}). Check client_id, client_secret and client_auth, and that \
+             the client may use client credentials (a service account)."
         )));
     }
     if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
@@ -214,6 +246,14 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
         let failed = error(TargetErrorKind::NotDone(class), text);
         return Err(NoToken::Failed(TargetError { retry_after, ..failed }));
     }
-    let text = format!("{whose}: {from} answered {code}{quoted} when asked for a token. Check token_url and scope.");
+    if status.is_redirection() {
+        let text = format!(
+            "{whose}: {from} answered {code}, a redirect, when asked for a token. usersync tries again; if it is no maintenance, check token_url."
+        );
+        return Err(NoToken::Failed(not_done(ErrorClass::Maintenance, text)));
+    }
+    let text = format!(
+        "{whose}: {from} answered {code}{quoted} when asked for a token. Check token_url, scope, audience and resource."
+    );
     Err(NoToken::Failed(not_done(ErrorClass::Permanent, text)))
 }

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    ScimTarget,
+    Kind, ScimTarget,
     forms::Form,
     path_of,
     service::{Bulk, Service},
@@ -29,7 +29,7 @@ impl ScimTarget {
     /// How much is taken in one call, if anything is.
     pub(super) fn bulk(&self, service: &Service) -> Option<Bulk> {
         let harms = self.learned.forms.is_harmful(Form::Add);
-        let takes = self.patches(service) && !harms && !self.learned.no_bulk.load(Ordering::Relaxed);
+        let takes = self.patches(service, Kind::Group) && !harms && !self.learned.no_bulk.load(Ordering::Relaxed);
         service.bulk.filter(|_| takes)
     }
 
@@ -48,9 +48,12 @@ impl ScimTarget {
         let Some(Bulk { most, bytes }) = self.bulk(&service) else { return Err(one_by_one()) };
         let path = self.groups_path(&what, Some(deadline)).await?;
         let mut operations = Vec::with_capacity(groups.len());
-        for (group, _) in groups {
+        let mut paths = Vec::with_capacity(groups.len());
+        for (number, (group, _)) in groups.iter().enumerate() {
             let path = path_of(&path, group.as_str(), &what)?;
-            operations.push(json!({ "method": "PATCH", "path": path, "data": adding(&[account.as_str()]) }));
+            let data = adding(&[account.as_str()]);
+            operations.push(json!({ "method": "PATCH", "bulkId": bulk_id(number), "path": path, "data": data }));
+            paths.push(path);
         }
         let body = json!({ "schemas": [BULK], "Operations": operations });
         if groups.len() > most || bytes.is_some_and(|bytes| body.to_string().len() > bytes) {
@@ -79,20 +82,17 @@ impl ScimTarget {
             _ => return Err(self.rest.unexpected(&ask, &answer)),
         }
         let told = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
-        let statuses: Vec<u16> = told.iter().filter_map(status_of).collect();
-        if statuses.len() != groups.len() {
+        let Some(statuses) = paired(&told, &paths) else {
             let text =
                 format!("{what}: the SCIM server does not say of each how it ended. That is found out by looking.");
             return Err(error(TargetErrorKind::Unanswered, text));
-        }
+        };
         let mut refused = Vec::new();
         for (((group, _), status), before) in groups.iter().zip(statuses).zip(before) {
             let mut done = (200..300).contains(&status);
-            if done {
-                self.learned.was_written(group);
-                if let Some(before) = before {
-                    done = self.verify(&write(group), &before).await? != Seen::NoEffect;
-                }
+            self.learned.was_written(group);
+            if done && let Some(before) = before {
+                done = self.verify(&write(group), &before).await? != Seen::NoEffect;
             }
             if !done {
                 refused.push((*group).clone());
@@ -100,6 +100,41 @@ impl ScimTarget {
         }
         Ok(refused)
     }
+}
+
+fn bulk_id(number: usize) -> String {
+    format!("usersync-{number}")
+}
+
+/// How each operation ended, in the order in which they were sent. A server may answer in another order: `bulkId` or
+/// `location` says what an answer is about (RFC 7644, section 3.7). Where neither does, only successes can be told apart.
+fn paired(told: &[Value], paths: &[String]) -> Option<Vec<u16>> {
+    let about = |answer: &Value| {
+        let id = field(answer, "bulkId").and_then(Value::as_str);
+        let by_id = id.and_then(|id| (0..paths.len()).find(|number| bulk_id(*number) == id));
+        let location = || {
+            let location = field(answer, "location")?.as_str()?.trim_end_matches('/');
+            paths.iter().position(|path| location.ends_with(path.as_str()))
+        };
+        by_id.or_else(location)
+    };
+    let mut statuses: Vec<Option<u16>> = vec![None; paths.len()];
+    let mut nameless = Vec::new();
+    for answer in told {
+        let status = status_of(answer)?;
+        match about(answer) {
+            Some(number) if statuses[number].is_none() => statuses[number] = Some(status),
+            Some(_) => return None,
+            None => nameless.push(status),
+        }
+    }
+    let left = statuses.iter().filter(|status| status.is_none()).count();
+    let alike = nameless.iter().all(|status| (200..300).contains(status));
+    if nameless.len() != left || !(alike || left == 1) {
+        return None;
+    }
+    let mut nameless = nameless.into_iter();
+    statuses.into_iter().map(|status| status.or_else(|| nameless.next())).collect()
 }
 
 /// How one operation ended: `"status": "204"`, as a number, or as `{"code": "204"}`, which an early draft had.
@@ -112,6 +147,26 @@ fn status_of(operation: &Value) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_paired_by_what_they_name() {
+        let paths = ["/Groups/a".to_owned(), "/Groups/b".to_owned()];
+        let of = |told: Value| paired(told.as_array().expect("a list"), &paths);
+        let by_location = json!([
+            {"location": "https://h/scim/v2/Groups/b", "status": "404"}, {"location": "https://h/scim/v2/Groups/a", "status": "200"},
+        ]);
+        assert_eq!(of(by_location), Some(vec![200, 404]));
+        let by_id = json!([{"bulkId": "usersync-1", "status": "404"}, {"bulkId": "usersync-0", "status": "200"}]);
+        assert_eq!(of(by_id), Some(vec![200, 404]));
+        assert_eq!(of(json!([{"status": "200"}, {"status": "204"}])), Some(vec![200, 204]), "in whatever order");
+        assert_eq!(of(json!([{"status": "404"}, {"status": "204"}])), None, "which one is not said");
+        assert_eq!(of(json!([{"bulkId": "usersync-0", "status": "204"}, {"status": "404"}])), Some(vec![204, 404]));
+        assert_eq!(of(json!([{"bulkId": "usersync-0", "status": "204"}])), None);
+        assert_eq!(
+            of(json!([{"bulkId": "usersync-0", "status": "204"}, {"bulkId": "usersync-0", "status": "204"}])),
+            None
+        );
+    }
 
     #[test]
     fn a_status_is_read_in_each_of_its_forms() {

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    ScimTarget,
+    Kind, ScimTarget,
     service::Service,
     wire::{Edit, Refusal, Resource, replacing},
 };
@@ -38,24 +38,31 @@ pub(super) enum Written {
 }
 
 impl ScimTarget {
-    /// Whether changes are sent as PATCH.
-    pub(super) fn patches(&self, service: &Service) -> bool {
-        service.patch && !self.learned.no_patch.load(Ordering::Relaxed)
+    /// Whether resources of a kind are changed by PATCH.
+    pub(super) fn patches(&self, service: &Service, kind: Kind) -> bool {
+        service.patch && !self.learned.no_patch[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// A refused PATCH: whether the server takes none at all, which is noted.
-    pub(super) fn takes_no_patch(&self, answer: &Answer) -> bool {
-        let none = matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
-        if none {
-            self.learned.no_patch.store(true, Ordering::Relaxed);
+    /// A refused PATCH: whether it was not taken as a PATCH. In the server's own words that holds for all resources of the
+    /// kind until the next first contact; else, as from a proxy, for this one.
+    pub(super) fn takes_no_patch(&self, kind: Kind, answer: &Answer) -> bool {
+        if no_patch(answer) && self.rest.said(answer, None).own {
+            self.learned.no_patch[kind as usize].store(true, Ordering::Relaxed);
         }
-        none
+        no_patch(answer)
     }
 
     /// A whole resource with its version.
-    pub(super) async fn whole(&self, ask: &Ask<'_>) -> Result<Option<Versioned>, TargetError> {
+    pub(super) async fn whole(
+        &self,
+        ask: &Ask<'_>,
+        path: &str,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Versioned>, TargetError> {
         let answer = self.rest.ask(ask).await?;
-        if answer.status == StatusCode::NOT_FOUND && self.rest.said(&answer, None).own {
+        if answer.status == StatusCode::NOT_FOUND
+            && (self.rest.said(&answer, None).own || self.is_gone_at(path, &answer, deadline).await?)
+        {
             return Ok(None);
         }
         if !answer.status.is_success() {
@@ -73,18 +80,19 @@ impl ScimTarget {
     pub(super) async fn change(
         &self,
         path: &str,
-        what: &str,
-        login: &str,
+        (what, login): (&str, &str),
         needs: bool,
         edits: impl Fn(Option<&Resource>) -> Vec<Edit>,
         deadline: Timestamp,
     ) -> Result<Written, TargetError> {
         let service = self.service(Some(deadline)).await?;
+        let mut condition = Condition::new(&service);
+        let mut other_way = false;
         for _ in 0..TRIES {
-            let patches = self.patches(&service);
+            let patches = self.patches(&service, Kind::User) && !other_way;
             let before = if needs || !patches {
                 let read = Ask::get(path, what).login(login).deadline(Some(deadline));
-                let Some(before) = self.whole(&read).await? else {
+                let Some(before) = self.whole(&read, path, Some(deadline)).await? else {
                     return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
                 };
                 Some(before)
@@ -108,9 +116,13 @@ impl ScimTarget {
                 }
             };
             let ask = Ask::new(method, path, what).login(login).deadline(Some(deadline)).json(&body)?;
-            let ask = if_match(ask, version);
+            let ask = condition.of(ask, version);
             let answer = self.rest.ask(&ask).await?;
-            if answer.status == StatusCode::PRECONDITION_FAILED || (patches && self.takes_no_patch(&answer)) {
+            if answer.status == StatusCode::PRECONDITION_FAILED {
+                continue;
+            }
+            if patches && self.takes_no_patch(Kind::User, &answer) {
+                other_way = true;
                 continue;
             }
             return match answer.status {
@@ -160,11 +172,40 @@ impl ScimTarget {
     }
 }
 
-/// With the version that is to be changed, where there is one.
-pub(super) fn if_match(ask: Ask<'_>, version: Option<String>) -> Ask<'_> {
-    match version {
-        Some(version) => ask.header("if-match", version),
-        None => ask,
+/// Whether an answer says that PATCH is not taken.
+pub(super) fn no_patch(answer: &Answer) -> bool {
+    matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+}
+
+/// A write to a group whose answer need not show the members (RFC 7644, section 3.9).
+pub(super) fn excluding_members(ask: Ask<'_>) -> Ask<'_> {
+    ask.query("excludedAttributes", "members")
+}
+
+/// Under which condition a resource is written back: that its version is still the one that was read.
+pub(super) struct Condition {
+    /// The server has versions.
+    versions: bool,
+    /// The version that was sent last.
+    sent: Option<String>,
+}
+
+impl Condition {
+    pub(super) fn new(service: &Service) -> Self {
+        Self { versions: service.etag, sent: None }
+    }
+
+    /// The write with its condition. A weak version compares with none (RFC 9110, section 13.1.1); and a server that
+    /// refuses the version which it still shows is not asked to compare it again.
+    pub(super) fn of<'a>(&mut self, ask: Ask<'a>, version: Option<String>) -> Ask<'a> {
+        let version = version.filter(|version| self.versions && !version.starts_with("W/"));
+        match version {
+            Some(version) if self.sent.as_ref() != Some(&version) => {
+                self.sent = Some(version.clone());
+                ask.header("if-match", version)
+            }
+            _ => ask,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) static SCIM: Dialect = Dialect {
     grant: "give it the right to read and write users and groups there",
     token_hint: "Check that it is whole, not expired, and meant for this address (its audience).",
     password_hint: "Check them; many SCIM servers take only tokens.",
+    captcha_hint: "",
     pace_hint: "",
 };
 

@@ -67,6 +67,11 @@ impl Forms {
         locked(&self.0)[form as usize] == Standing::Proven
     }
 
+    /// Whether nothing is known of it yet.
+    pub(super) fn is_unproven(&self, form: Form) -> bool {
+        locked(&self.0)[form as usize] == Standing::Unproven
+    }
+
     pub(super) fn is_harmful(&self, form: Form) -> bool {
         locked(&self.0)[form as usize] == Standing::Harmful
     }

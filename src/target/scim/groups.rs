@@ -1,11 +1,14 @@
 //! Groups: finding, making, renaming and deleting them.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::{
-    ScimTarget,
+    FREE, Kind, ScimTarget,
+    change::excluding_members,
     forms::locked,
     keep_spelled, path_of,
     wire::{Edit, GROUP, Resource, replacing},
@@ -39,12 +42,26 @@ impl ScimTarget {
         if found.is_empty() {
             found.extend(self.group_spelled(name, deadline).await?);
         }
-        let Some(group) = found.pop() else { return Ok(None) };
+        let Some(group) = found.pop() else {
+            self.keep_absent(name);
+            return Ok(None);
+        };
         let lacks = || doubt(format!("reading group {name}: the SCIM server's answer lacks the id."));
         let id = group.id().ok_or_else(lacks)?;
         let spelled = group.text("displayName").unwrap_or_else(|| name.to_owned());
         let protected = self.protection(deadline).await?.group(&spelled);
         Ok(Some(TargetGroup { id: id.into(), name: spelled, protected }))
+    }
+
+    fn keep_absent(&self, name: &str) {
+        let mut absent = locked(&self.learned.absent_groups);
+        absent.retain(|_, read| read.elapsed() < FREE);
+        absent.insert(fold(name), Instant::now());
+    }
+
+    /// Whether nobody had a group's name a moment ago; asked once.
+    fn was_absent(&self, name: &str) -> bool {
+        locked(&self.learned.absent_groups).remove(&fold(name)).is_some_and(|read| read.elapsed() < FREE)
     }
 
     /// The group that was found to have a name although the server's filter does not find it.
@@ -118,10 +135,16 @@ impl ScimTarget {
         let what = format!("creating group {name}");
         let path = self.groups_path(&what, Some(deadline)).await?;
         let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
-        if self.find_group(name, Some(deadline)).await?.is_some() {
+        if !self.was_absent(name) && self.find_group(name, Some(deadline)).await?.is_some() {
             return Err(taken());
         }
-        let body = json!({ "schemas": [GROUP], "displayName": name });
+        self.was_absent(name);
+        let mut body = json!({ "schemas": [GROUP], "displayName": name });
+        if self.profile.group_external_id {
+            // Any value that no other group has: groups are known by the server's own id.
+            body["members"] = json!([]);
+            body["externalId"] = json!(format!("usersync-{:016x}", rand::random::<u64>()));
+        }
         let ask = Ask::new(Method::POST, path.as_str(), &what).deadline(Some(deadline)).json(&body)?;
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
@@ -129,7 +152,7 @@ impl ScimTarget {
                 let made: Resource = self.rest.parse(&ask, &answer)?;
                 let id = made.id().ok_or_else(|| self.rest.unreadable(&ask, "it has no id"))?;
                 let name = made.text("displayName").unwrap_or_else(|| name.to_owned());
-                locked(&self.learned.new_groups).insert(id.as_str().into());
+                locked(&self.learned.new_groups).insert(id.as_str().into(), Instant::now());
                 Ok(Applied::Group(TargetGroup { id: id.into(), name, protected: None }))
             }
             StatusCode::CONFLICT => Err(self.name_taken(&what, name, None, &answer, deadline).await?),
@@ -149,7 +172,7 @@ impl ScimTarget {
         let what = format!("renaming group {name} to {to}");
         let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
         let cannot = || not_possible(format!("{what}: the SCIM server takes no PATCH. Rename it there by hand."));
-        if !self.patches(&*self.service(Some(deadline)).await?) {
+        if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
         }
         let taken = || error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name."));
@@ -160,8 +183,9 @@ impl ScimTarget {
         }
         let body = replacing(&[Edit::new("displayName", to)]);
         let ask = Ask::new(Method::PATCH, path.as_str(), &what).deadline(Some(deadline)).json(&body)?;
+        let ask = excluding_members(ask);
         let answer = self.rest.ask(&ask).await?;
-        if self.takes_no_patch(&answer) {
+        if self.takes_no_patch(Kind::Group, &answer) {
             return Err(cannot());
         }
         match answer.status {
@@ -190,13 +214,19 @@ impl ScimTarget {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let what = format!("deleting group {name}");
-        let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
+        let groups = self.groups_path(&what, Some(deadline)).await?;
+        let path = path_of(&groups, group.as_str(), &what)?;
+        // Whatever comes of it, it is not known to be there without members any more.
+        self.learned.was_written(group);
         let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;
         let said = self.rest.said(&answer, None);
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::NOT_FOUND if self.is_gone(&groups, group.as_str(), &answer, Some(deadline)).await? => {
+                Ok(Applied::Done)
+            }
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED

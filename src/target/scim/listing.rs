@@ -11,6 +11,7 @@ use crate::{
     model::{Account, ErrorClass},
     target::{
         NoteState, Page, TargetError,
+        http::Answer,
         rest::{Ask, doubt, not_done},
     },
 };
@@ -119,23 +120,32 @@ impl ScimTarget {
         // Positions begin at 1.
         let start = if place.mark.is_some() { place.seen } else { place.seen + 1 };
         let start = start.to_string();
-        let list = self.list(&ask.query("startIndex", &start), what).await?;
-        Ok(by_position(&place, list))
+        let ask = ask.query("startIndex", &start);
+        let answer = self.rest.ask(&ask).await?;
+        if place.seen > 0 && place.total == Some(place.seen) && answer.status.is_client_error() {
+            // All that are counted came; the page was to show whether the list moved.
+            return Ok(Slice { items: Vec::new(), next: None, whole: true, doubt: None });
+        }
+        Ok(by_position(&place, self.list_in(&ask, &answer, what)?))
     }
 
     async fn list(&self, ask: &Ask<'_>, what: &str) -> Result<List, TargetError> {
         let answer = self.rest.ask(ask).await?;
+        self.list_in(ask, &answer, what)
+    }
+
+    fn list_in(&self, ask: &Ask<'_>, answer: &Answer, what: &str) -> Result<List, TargetError> {
         if answer.status.is_success() {
-            let body: Resource = self.rest.parse(ask, &answer)?;
+            let body: Resource = self.rest.parse(ask, answer)?;
             return List::read(body).ok_or_else(|| self.rest.unreadable(ask, "it is no list"));
         }
-        let kind = Refusal::read(&answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
+        let kind = Refusal::read(answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
         if ["expiredCursor", "invalidCursor"].iter().any(|lost| kind.eq_ignore_ascii_case(lost)) {
             let text =
                 format!("{what}: the SCIM server has forgotten the place in the list. It is begun anew by itself.");
             return Err(not_done(ErrorClass::Transient, text));
         }
-        Err(self.rest.unexpected(ask, &answer))
+        Err(self.rest.unexpected(ask, answer))
     }
 
     /// All resources whose attribute has this value, by `fold`: by a filter, else by looking through the whole list.

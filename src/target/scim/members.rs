@@ -1,32 +1,40 @@
 //! Memberships: who is in a group, which groups an account is in, joining and leaving.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use tokio::{sync::MutexGuard, time::timeout};
 
 use super::{
-    ScimTarget,
-    change::{TRIES, if_match, overtaken},
+    Kind, ScimTarget,
+    change::{Condition, TRIES, excluding_members, no_patch, overtaken},
     forms::{Form, Shown},
     path_of,
     profile::Removal,
     service::Service,
-    verify::{HIDDEN, MemberWrite, Seen},
+    verify::{Before, HIDDEN, MemberWrite, Seen},
     wire::{List, Resource, accounts_among, adding, equals, removing_by_filter, removing_by_value},
 };
 use crate::{
     model::{AccountId, TargetGroupId},
     target::{
-        Applied, Page, TargetError, TargetErrorKind,
-        http::Answer,
+        Applied, Memberships, Page, TargetError, TargetErrorKind,
+        http::{Answer, NoAnswer, left},
         rest::{Ask, doubt, error, not_possible},
     },
 };
 
 /// What is asked for where `members` has to be.
 const WITH_MEMBERS: &str = "displayName,members";
+/// Groups that are read one by one rather than by a list of all.
+const FEW: usize = 3;
+/// Groups read side by side to learn an account's memberships.
+const SIDE_BY_SIDE: usize = 4;
+/// Groups that are read at most to find one with members.
+const LOOKED_AT: usize = 10;
 /// Nobody has this id.
 const NOBODY: &str = "usersync-nobody";
 
@@ -72,6 +80,9 @@ impl ScimTarget {
         group: &TargetGroupId,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
+        if self.learned.is_just_created(group) {
+            return Ok(Some(Page { items: Vec::new(), next: None, doubt: None }));
+        }
         let what = format!("reading the members of {group}");
         let Some(members) = self.read_members(group, &what, false, deadline).await? else { return Ok(None) };
         let (items, unread) = accounts_among(&members.all);
@@ -95,11 +106,14 @@ impl ScimTarget {
             if named { ask.query("attributes", WITH_MEMBERS) } else { ask }
         };
         let named = service.ask_members && !whole;
-        let Some(read) = self.whole(&asking(named)).await? else { return Ok(None) };
+        let Some(read) = self.whole(&asking(named), &path, deadline).await? else { return Ok(None) };
         let mut members = read.resource.list("members");
+        if members.is_none() && self.learned.is_just_created(group) {
+            return Ok(Some(Members { group: read.resource, version: read.version, all: Vec::new(), doubt: None }));
+        }
         if members.is_none() && !named {
             // Some leave them out unless they are asked for.
-            let Some(again) = self.whole(&asking(true)).await? else { return Ok(None) };
+            let Some(again) = self.whole(&asking(true), &path, deadline).await? else { return Ok(None) };
             members = again.resource.list("members");
         }
         let mut all = members.unwrap_or_default();
@@ -161,7 +175,7 @@ impl ScimTarget {
             return Ok(true);
         }
         if self.shown() == Shown::Unknown
-            && let Some((group, _)) = self.any_membership(path, write.what, Some(write.deadline)).await?
+            && let Some((group, _)) = self.any_membership(path, write.what, usize::MAX, Some(write.deadline)).await?
         {
             self.read_members(&group, write.what, false, Some(write.deadline)).await?;
         }
@@ -191,45 +205,95 @@ impl ScimTarget {
         Ok(found.then(|| format!("{group} came without members, but an account says that it is in it")))
     }
 
-    /// The groups that an account is in; `None` where that cannot be told for certain.
-    pub(super) async fn groups_of(
-        &self,
-        user: &Resource,
-        id: &AccountId,
-        deadline: Option<Timestamp>,
-    ) -> Result<Option<Vec<TargetGroupId>>, TargetError> {
+    /// The groups that an account itself shows; `None` where it shows none, which may be because the server never does.
+    pub(super) fn shown_groups(&self, service: &Service, user: &Resource) -> Option<Vec<TargetGroupId>> {
         // Some always show an empty list.
         if let Some(groups) = user.direct_groups().filter(|groups| !groups.is_empty()) {
             self.learned.tells_groups.store(true, Ordering::Relaxed);
-            return Ok(Some(groups));
+            return Some(groups);
         }
-        let service = self.service(deadline).await?;
-        let Some(path) = &service.groups else { return Ok(Some(Vec::new())) };
         // An account without groups mostly comes without the attribute.
-        if service.profile.on_request || self.learned.tells_groups.load(Ordering::Relaxed) {
-            return Ok(Some(Vec::new()));
+        let none = service.groups.is_none() || service.profile.on_request || self.tells_groups();
+        none.then(Vec::new)
+    }
+
+    /// Whether accounts were seen to show their groups.
+    pub(super) fn tells_groups(&self) -> bool {
+        self.learned.tells_groups.load(Ordering::Relaxed)
+    }
+
+    /// Those of some groups that an account is in: by a filter for groups by member where it works, by the list of groups
+    /// where several are asked for and it shows members, else by each group itself.
+    pub(super) async fn memberships_among(
+        &self,
+        account: &AccountId,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        let service = self.service(None).await?;
+        let Some(path) = service.groups.as_deref().filter(|_| !groups.is_empty()) else { return Ok(Vec::new()) };
+        let known = self.learned.member_filter.load(Ordering::Relaxed);
+        if service.filter
+            && known != FAILS
+            && (known == WORKS || groups.len() > FEW)
+            && self.member_filter_works(path, None).await? == Some(true)
+            && let Some(found) = self.groups_by_member(path, account.as_str(), None).await?
+        {
+            return Ok(found.into_iter().filter(|group| groups.contains(group)).collect());
         }
-        if self.shown() == Shown::Never && self.learned.member_filter.load(Ordering::Relaxed) != WORKS {
+        let listed = if groups.len() > FEW { self.listed_members(groups).await? } else { None };
+        let listed = listed.unwrap_or_default().ids;
+        let read = |group: TargetGroupId| {
+            let listed = listed.get(&group).map(|members| members.contains(account));
+            async move {
+                let inside = match listed {
+                    Some(inside) => inside,
+                    None => self.members_alone(&group, None).await?.contains(account),
+                };
+                Ok(inside.then_some(group))
+            }
+        };
+        let found: Vec<Option<TargetGroupId>> =
+            stream::iter(groups.iter().cloned().map(read)).buffered(SIDE_BY_SIDE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The members of these groups as a list of all groups shows them, in pages; `None` where a list shows none. Whoever
+    /// is left out of a list is read once more before anything depends on it.
+    pub(super) async fn listed_members(
+        &self,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<Option<Memberships>, TargetError> {
+        let service = self.service(None).await?;
+        let Some(path) = service.groups.as_deref().filter(|_| !self.learned.lists_hide.load(Ordering::Relaxed)) else {
             return Ok(None);
-        }
-        let what = format!("reading the groups of {id}");
-        if service.filter && self.learned.member_filter.load(Ordering::Relaxed) != FAILS {
-            match self.member_filter_works(path, deadline).await? {
-                Some(true) => {
-                    let found = self.groups_by_member(path, id.as_str(), deadline).await?;
-                    if let Some(found) = found {
-                        return Ok(Some(found));
-                    }
+        };
+        let query: &[_] = if service.ask_members { &[("attributes", WITH_MEMBERS)] } else { &[] };
+        let (mut told, mut cursor, mut shows) = (Memberships::default(), None::<String>, false);
+        loop {
+            let slice = self.slice(path, "reading the members of all groups", query, cursor.as_deref(), None).await?;
+            if slice.doubt.is_some() {
+                return Ok(None);
+            }
+            for group in &slice.items {
+                let Some(id) = group.id().map(TargetGroupId::from) else { continue };
+                let (members, unread) = accounts_among(&group.list("members").unwrap_or_default());
+                shows |= !members.is_empty();
+                if unread == 0 && groups.contains(&id) {
+                    told.ids.insert(id, members);
                 }
-                Some(false) => {}
-                None => return Ok(Some(Vec::new())),
+            }
+            cursor = slice.next;
+            if cursor.is_none() {
+                break;
             }
         }
-        match self.groups_with_members(path, &what, |members| members.contains(id), deadline).await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.class() == crate::model::ErrorClass::Doubt => Ok(None),
-            Err(error) => Err(error),
+        if !shows {
+            // Nobody may be in any group; only the groups themselves tell.
+            let any = self.shown() == Shown::Alone;
+            self.learned.lists_hide.store(any, Ordering::Relaxed);
+            return Ok(None);
         }
+        Ok(Some(told))
     }
 
     /// Whether groups can be found by a member, tried once on a membership that is known; `None` if there is no
@@ -243,7 +307,8 @@ impl ScimTarget {
         let works = match self.groups_by_member(path, NOBODY, deadline).await? {
             Some(found) if found.is_empty() => {
                 let what = "looking for a group with members";
-                let Some((group, member)) = self.any_membership(path, what, deadline).await? else { return Ok(None) };
+                let any = self.any_membership(path, what, LOOKED_AT, deadline).await?;
+                let Some((group, member)) = any else { return Ok(None) };
                 let found = self.groups_by_member(path, member.as_str(), deadline).await?;
                 found.is_some_and(|found| found.contains(&group))
             }
@@ -286,10 +351,12 @@ impl ScimTarget {
         }
     }
 
+    /// A membership of any group; of those whose members a list leaves out, so many are read at most.
     async fn any_membership(
         &self,
         path: &str,
         what: &str,
+        mut at_most: usize,
         deadline: Option<Timestamp>,
     ) -> Result<Option<(TargetGroupId, AccountId)>, TargetError> {
         let mut cursor = None::<String>;
@@ -297,7 +364,15 @@ impl ScimTarget {
             let slice = self.slice(path, what, &[], cursor.as_deref(), deadline).await?;
             for group in &slice.items {
                 let Some(id) = group.id().map(TargetGroupId::from) else { continue };
-                let members = self.members_told(group, &id, deadline).await?;
+                let listed = group.list("members").filter(|members| !members.is_empty());
+                let members = match listed {
+                    Some(members) => accounts_among(&members).0,
+                    None if at_most == 0 => return Ok(None),
+                    None => {
+                        at_most -= 1;
+                        self.members_alone(&id, deadline).await?
+                    }
+                };
                 if let Some(member) = members.into_iter().next() {
                     return Ok(Some((id, member)));
                 }
@@ -312,44 +387,12 @@ impl ScimTarget {
         }
     }
 
-    /// The groups whose members fit, by looking at each.
-    async fn groups_with_members(
+    /// The members of a group, as it shows them by itself.
+    async fn members_alone(
         &self,
-        path: &str,
-        what: &str,
-        fits: impl Fn(&[AccountId]) -> bool,
-        deadline: Option<Timestamp>,
-    ) -> Result<Vec<TargetGroupId>, TargetError> {
-        let (mut found, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let slice = self.slice(path, what, &[], cursor.as_deref(), deadline).await?;
-            if let Some(why) = slice.doubt {
-                return Err(doubt(format!("{what}: {why}.")));
-            }
-            for group in &slice.items {
-                let Some(id) = group.id().map(TargetGroupId::from) else { continue };
-                if fits(&self.members_told(group, &id, deadline).await?) {
-                    found.push(id);
-                }
-            }
-            cursor = slice.next;
-            if cursor.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// The members of a group of a list; asked for where the list left them out.
-    async fn members_told(
-        &self,
-        group: &Resource,
         id: &TargetGroupId,
         deadline: Option<Timestamp>,
     ) -> Result<Vec<AccountId>, TargetError> {
-        // A list may leave them out, or show an empty list of them.
-        if let Some(members) = group.list("members").filter(|members| !members.is_empty()) {
-            return Ok(accounts_among(&members).0);
-        }
         let page = self.members_of(id, deadline).await?;
         match page.as_ref().and_then(|page| page.doubt.as_deref()) {
             Some(why) => Err(doubt(format!("reading the members of {id}: {why}."))),
@@ -357,17 +400,13 @@ impl ScimTarget {
         }
     }
 
-    /// Whether an account is in a group; `None` if one of them is gone.
+    /// Whether an account is in a group, as the group says; `None` if the group is gone.
     async fn is_member(
         &self,
         group: &TargetGroupId,
         account: &AccountId,
         deadline: Timestamp,
     ) -> Result<Option<bool>, TargetError> {
-        let Some(found) = self.account_by_id(account, Some(deadline)).await? else { return Ok(None) };
-        if found.groups.as_ref().is_some_and(|groups| groups.contains(group)) {
-            return Ok(Some(true));
-        }
         let what = format!("reading the members of {group}");
         match self.read_members(group, &what, false, Some(deadline)).await? {
             None => Ok(None),
@@ -390,15 +429,53 @@ impl ScimTarget {
         let ids: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
         let write = MemberWrite { form: Form::Add, group, accounts, adds: true, what, deadline };
         let _alone = self.group_locks.lock([group], what, deadline).await?;
+        let mut proving = self.proving(&write).await?;
+        if !self.learned.forms.is_unproven(Form::Add) {
+            proving = None;
+        }
+        let added = self.add_locked(&service, &write, (&groups, &path), &ids).await;
+        drop(proving);
+        added
+    }
+
+    /// Waits until nobody else finds out what adding does, where that is not known: one write is enough for that.
+    async fn proving(&self, write: &MemberWrite<'_>) -> Result<Option<MutexGuard<'_, ()>>, TargetError> {
+        if !self.learned.forms.is_unproven(Form::Add) || self.shown() == Shown::Never {
+            return Ok(None);
+        }
+        let turn = timeout(left(write.deadline), self.learned.proving.lock()).await;
+        turn.map(Some).map_err(|_| NoAnswer::late().into_error(write.what, true))
+    }
+
+    async fn add_locked(
+        &self,
+        service: &Service,
+        write: &MemberWrite<'_>,
+        (groups, path): (&str, &str),
+        ids: &[&str],
+    ) -> Result<Added, TargetError> {
+        let MemberWrite { group, accounts, what, deadline, .. } = *write;
         let mut tries = TRIES;
-        while self.patches(&service) && !self.learned.forms.is_harmful(Form::Add) {
-            let before = self.members_before(&write).await?;
-            let ask = Ask::new(Method::PATCH, path.as_str(), what).deadline(Some(deadline)).json(&adding(&ids))?;
+        while self.patches(service, Kind::Group) && !self.learned.forms.is_harmful(Form::Add) {
+            let before = self.members_before(write).await?;
+            if accounts.len() > 1 && before.as_ref().is_some_and(Before::proves_nothing) {
+                // One first, so that the next write meets a member that it is not about.
+                for some in [0..1, 1..accounts.len()] {
+                    let write = MemberWrite { accounts: &accounts[some.clone()], ..*write };
+                    let added = Box::pin(self.add_locked(service, &write, (groups, path), &ids[some])).await?;
+                    if matches!(added, Added::Refused(_)) {
+                        return Ok(added);
+                    }
+                }
+                return Ok(Added::Done);
+            }
+            let ask = Ask::new(Method::PATCH, path, what).deadline(Some(deadline)).json(&adding(ids))?;
+            let ask = excluding_members(ask);
             let answer = self.rest.ask(&ask).await?;
             if answer.status.is_success() {
                 self.learned.was_written(group);
                 let seen = match before {
-                    Some(before) => self.verify(&write, &before).await?,
+                    Some(before) => self.verify(write, &before).await?,
                     None => Seen::Nothing,
                 };
                 if seen == Seen::NoEffect {
@@ -416,11 +493,14 @@ impl ScimTarget {
                 if tries == 0 {
                     return Err(overtaken(what));
                 }
-            } else if !self.takes_no_patch(&answer) {
+            } else if !self.takes_no_patch(Kind::Group, &answer) {
                 return Ok(Added::Refused(Box::new(answer)));
+            } else if self.patches(service, Kind::Group) {
+                // Not in the server's own words: this one goes the other way.
+                break;
             }
         }
-        if self.put_members(&write, (&groups, &path)).await? {
+        if self.put_members(write, (groups, path)).await? {
             return Ok(Added::Done);
         }
         Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
@@ -439,7 +519,10 @@ impl ScimTarget {
         };
         match self.is_member(group, account, deadline).await? {
             Some(true) => Ok(Applied::Done),
-            None => Err(error(TargetErrorKind::NotFound, format!("{what}: one of them is not there."))),
+            None => Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there."))),
+            Some(false) if self.account_by_id(account, Some(deadline)).await?.is_none() => {
+                Err(error(TargetErrorKind::NotFound, format!("{what}: the account is not there.")))
+            }
             Some(false) => Err(self.refused(what, None, &answer)),
         }
     }
@@ -463,7 +546,7 @@ impl ScimTarget {
         let mut last = None;
         for (form, named) in [(Form::RemoveByFilter, Removal::Filter), (Form::RemoveByValue, Removal::Value)] {
             let fits = chosen == Removal::FindOut || chosen == named;
-            if !self.patches(&service) || !fits || self.learned.forms.is_harmful(form) {
+            if !self.patches(&service, Kind::Group) || !fits || self.learned.forms.is_harmful(form) {
                 continue;
             }
             let write = write.by(form);
@@ -475,15 +558,17 @@ impl ScimTarget {
             match removed {
                 Removed::Done => return Ok(Applied::Done),
                 // Only what the server itself refuses is worth another form.
-                Removed::Refused(answer) if !self.rest.said(&answer, None).own => {
+                Removed::Refused(answer) if !self.rest.said(&answer, None).own && !no_patch(&answer) => {
                     return Err(self.refused(what, None, &answer));
                 }
                 other => last = Some(other),
             }
         }
         match last {
-            Some(Removed::Refused(answer)) if self.patches(&service) => Err(self.refused(what, None, &answer)),
-            Some(_) if self.patches(&service) => Err(not_possible(format!(
+            Some(Removed::Refused(answer)) if self.patches(&service, Kind::Group) && !no_patch(&answer) => {
+                Err(self.refused(what, None, &answer))
+            }
+            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(not_possible(format!(
                 "{what}: the SCIM server took it, but the account is still a member, and no other form of removing one \
                  member works there. Remove it by hand."
             ))),
@@ -499,9 +584,9 @@ impl ScimTarget {
             _ => removing_by_value(account.as_str()),
         };
         let before = self.members_before(write).await?;
-        let ask = Ask::new(Method::PATCH, path, what).deadline(Some(deadline)).json(&patch)?;
+        let ask = excluding_members(Ask::new(Method::PATCH, path, what).deadline(Some(deadline)).json(&patch)?);
         let answer = self.rest.ask(&ask).await?;
-        if self.takes_no_patch(&answer) {
+        if self.takes_no_patch(Kind::Group, &answer) {
             return Ok(Removed::Refused(Box::new(answer)));
         }
         let success = answer.status.is_success();
@@ -558,6 +643,8 @@ impl ScimTarget {
     async fn put_members(&self, write: &MemberWrite<'_>, (groups, path): (&str, &str)) -> Result<bool, TargetError> {
         let write = write.by(Form::Whole);
         let MemberWrite { group, what, deadline, .. } = write;
+        let service = self.service(Some(deadline)).await?;
+        let mut condition = Condition::new(&service);
         for _ in 0..TRIES {
             let Some(read) = self.read_members(group, what, true, Some(deadline)).await? else { return Ok(false) };
             let name = read.group.text("displayName").unwrap_or_else(|| group.to_string());
@@ -584,7 +671,7 @@ impl ScimTarget {
             }
             body.set("members", Value::Array(members));
             let ask = Ask::new(Method::PUT, path, what).deadline(Some(deadline)).json(&body)?;
-            let ask = if_match(ask, read.version);
+            let ask = condition.of(ask, read.version);
             let answer = self.rest.ask(&ask).await?;
             match answer.status {
                 StatusCode::PRECONDITION_FAILED => {}

@@ -7,9 +7,11 @@ mod bulk;
 mod change;
 mod dialect;
 mod forms;
+mod gone;
 mod groups;
 mod listing;
 mod members;
+mod names;
 mod paths;
 mod probe;
 mod profile;
@@ -22,11 +24,12 @@ mod verify;
 mod wire;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -39,14 +42,16 @@ use self::{
     paths::Path,
     profile::Profile,
     service::Service,
-    together::ACCOUNTS_AT_ONCE,
     wire::Resource,
 };
 use super::{
-    Applied, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, Protection, ProtectionCache, Rest, fold, not_done, note},
+    AddedMembers, Applied, Memberships, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
+    rest::{Joins, More, Protection, ProtectionCache, Rest, fold, not_done, note},
 };
-use crate::model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId};
+use crate::{
+    model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
+    telemetry::CallMeter,
+};
 
 pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
@@ -54,20 +59,19 @@ pub use settings::ScimSettings;
 /// Any service that takes SCIM 2.0.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "scim",
-    keys: &[
-        "token_url",
-        "client_id",
-        "client_secret",
-        "client_secret_file",
-        "client_secret_env",
-        "scope",
-        "profile",
-        "habits",
-    ],
-    password_only: false,
+    keys: &["profile", "habits"],
+    no_token: None,
+    client_credentials: true,
     attribute: Some(paths::check),
     build: |config| Ok(Arc::new(ScimTarget::new(ScimSettings::from(config))?)),
 };
+
+/// The two kinds of resources that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    User,
+    Group,
+}
 
 /// A SCIM 2.0 server.
 pub struct ScimTarget {
@@ -93,14 +97,24 @@ pub struct ScimTarget {
 /// What a server showed of itself while it was worked with.
 #[derive(Default)]
 struct Learned {
-    /// It refused PATCH although it says that it takes it.
-    no_patch: AtomicBool,
+    /// It refused PATCH of users, or of groups, although it says that it takes it.
+    no_patch: [AtomicBool; 2],
     /// It refused several operations in one call although it says that it takes them.
     no_bulk: AtomicBool,
     /// It told an account's groups with the account.
     tells_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
     member_filter: AtomicU8,
+    /// Its lists of groups show no members, although groups by themselves do.
+    lists_hide: AtomicBool,
+    /// Accounts were seen with a given or a family name.
+    name_parts: AtomicBool,
+    /// What its answers to changes say of which attributes, by name: whether that was read afterwards.
+    answers: Mutex<HashMap<String, bool>>,
+    /// So many members in one write were refused for their number; 0: none were.
+    too_many: AtomicUsize,
+    /// Held by the one write that finds out what adding members does.
+    proving: AsyncMutex<()>,
     /// Which of the further attributes an account was seen with, and in lists: where another lacks one, it has none.
     shown: Mutex<BTreeSet<String>>,
     shown_in_lists: Mutex<BTreeSet<String>>,
@@ -108,8 +122,10 @@ struct Learned {
     forms: Forms,
     /// Whether it shows the members of groups.
     members: Mutex<MembersShown>,
-    /// Groups that were made here and whose members were not written since.
-    new_groups: Mutex<HashSet<TargetGroupId>>,
+    /// Groups that were created here and whose members were not written since, and when.
+    new_groups: Mutex<HashMap<TargetGroupId, Instant>>,
+    /// Group names, folded, that nobody had a moment ago.
+    absent_groups: Mutex<HashMap<String, Instant>>,
     /// Who has a name that the server's filter does not find, by the name in lower case: ids of accounts, and of groups.
     accounts_spelled: Mutex<HashMap<String, String>>,
     groups_spelled: Mutex<HashMap<String, String>>,
@@ -117,6 +133,10 @@ struct Learned {
     observed: Mutex<Vec<Note>>,
 }
 
+/// How long a group that was just created is known to be empty.
+const NEW: Duration = Duration::from_mins(1);
+/// How long a name that nobody had is known to be free.
+const FREE: Duration = Duration::from_secs(5);
 /// Observations kept at most.
 const OBSERVED: usize = 100;
 /// Names kept at most that the server's filter does not find.
@@ -136,7 +156,12 @@ impl Learned {
     }
 
     fn is_new_group(&self, group: &TargetGroupId) -> bool {
-        locked(&self.new_groups).contains(group)
+        locked(&self.new_groups).contains_key(group)
+    }
+
+    /// Whether a group was created a moment ago and nothing was written to it since: it has no members.
+    fn is_just_created(&self, group: &TargetGroupId) -> bool {
+        locked(&self.new_groups).get(group).is_some_and(|made| made.elapsed() < NEW)
     }
 
     fn was_written(&self, group: &TargetGroupId) {
@@ -168,10 +193,14 @@ impl ScimTarget {
             let text = format!("attributes: {one} and {other} are one and the same. Take one of them away.");
             return Err(not_done(ErrorClass::Permanent, text));
         }
+        let profile = Arc::new(profile.but(&settings.habits));
+        let members_at_once = profile.members_at_once;
+        let more = More::new(&settings.habits.headers, &settings.habits.query);
+        let more = more.map_err(|why| not_done(ErrorClass::Permanent, why))?;
         Ok(Self {
             attributes,
-            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?,
-            profile: Arc::new(profile.but(&settings.habits)),
+            rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &SCIM)?.with(more),
+            profile,
             habits: settings.habits.said(),
             chosen: settings.profile.is_some(),
             protected_groups: settings.protected_groups,
@@ -181,7 +210,7 @@ impl ScimTarget {
             service: AsyncMutex::default(),
             learned: Learned::default(),
             group_locks: GroupLocks::default(),
-            joins: Joins::new(ACCOUNTS_AT_ONCE),
+            joins: Joins::new(members_at_once),
         })
     }
 }
@@ -205,6 +234,9 @@ impl ScimTarget {
     /// tell less of each, so what it shows is known by lists alone.
     fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
         let mut account = user.account(&self.profile, protection)?;
+        if user.inner("name", "givenName").or_else(|| user.inner("name", "familyName")).is_some() {
+            self.learned.name_parts.store(true, Ordering::Relaxed);
+        }
         let shown = if list { &self.learned.shown_in_lists } else { &self.learned.shown };
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         for path in &self.attributes {
@@ -287,16 +319,58 @@ impl Target for ScimTarget {
         self.add_to_groups(account, name, groups, deadline).await
     }
 
+    async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
+        self.listed_members(groups).await
+    }
+
+    async fn groups_among(
+        &self,
+        account: &AccountId,
+        groups: &BTreeSet<TargetGroupId>,
+    ) -> Result<Vec<TargetGroupId>, TargetError> {
+        self.memberships_among(account, groups).await
+    }
+
+    fn members_at_once(&self) -> usize {
+        self.accounts_at_once()
+    }
+
+    async fn add_members(
+        &self,
+        group: &TargetGroupId,
+        group_name: &str,
+        accounts: &[AccountId],
+        deadline: Timestamp,
+    ) -> Result<AddedMembers, TargetError> {
+        self.add_many((group, group_name), accounts, deadline).await
+    }
+
+    fn reads_memberships_by_group(&self) -> bool {
+        !self.profile.on_request && !self.tells_groups()
+    }
+
     fn shows_memberships(&self) -> bool {
-        self.shown() != MembersShown::Never || self.learned.tells_groups.load(Ordering::Relaxed)
+        self.shown() != MembersShown::Never || self.tells_groups()
     }
 
     fn observed(&self) -> Vec<Note> {
         locked(&self.learned.observed).clone()
     }
 
+    async fn until_open(&self) -> Result<(), TargetError> {
+        self.rest.until_open().await
+    }
+
+    fn attach(&self, meter: &CallMeter) {
+        self.rest.attach(meter);
+    }
+
     fn forget_refusal(&self) {
         self.rest.auth.forget();
+    }
+
+    fn locked_out(&self) -> bool {
+        self.rest.auth.locked_out()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use reqwest::StatusCode;
 
 use super::{
-    ScimTarget,
+    Kind, ScimTarget,
     forms::Shown,
     paths::Declared,
     profile::Names,
@@ -32,7 +32,16 @@ impl ScimTarget {
     /// Signs in and finds out all that the engine and `usersync check` want to know.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let service = self.fresh_service().await?;
-        let (total, shown, answer) = self.count_accounts(&service).await?;
+        let info = self.describe(&service).await?;
+        // A server that took no PATCH may take it by now; what was found out counts for this contact.
+        for no_patch in &self.learned.no_patch {
+            no_patch.store(false, Ordering::Relaxed);
+        }
+        Ok(info)
+    }
+
+    async fn describe(&self, service: &Service) -> Result<TargetInfo, TargetError> {
+        let (total, shown, answer) = self.count_accounts(service).await?;
         let blind = shown == 0 && total.is_some_and(|total| total > 0);
         let mut notes = Vec::new();
         notes.push(match total {
@@ -63,29 +72,30 @@ impl ScimTarget {
             );
             notes.push(note(NoteState::Note, "discovery", text));
         }
-        notes.push(note(NoteState::Ok, "ways", self.ways(&service)));
-        notes.extend(self.limits(&service));
-        notes.extend(self.attribute_notes(&service));
+        notes.extend(self.second_page_note(service, total).await?);
+        notes.push(note(NoteState::Ok, "ways", self.ways(service)));
+        notes.extend(self.limits(service));
+        notes.extend(self.attribute_notes(service));
         let mut protected_groups = ProtectedGroups::default();
         notes.extend(self.protection_notes(blind, &mut protected_groups).await?);
-        notes.extend(self.members_note(&service).await?);
+        notes.extend(self.members_note(service).await?);
         notes.extend(self.observed());
         notes.extend(clock_note(&answer));
         notes.push(round_trip_note(&answer));
 
         Ok(TargetInfo {
-            identity: TargetIdentity(self.rest.address()),
+            identity: TargetIdentity::new(self.rest.address(), None),
             product: service.profile.product.to_owned(),
             // SCIM does not tell who we are; only with user and password it is a login.
             signed_in_as: self.rest.auth.name(),
             capabilities: Capabilities {
                 list_all: true,
-                update: true,
+                update: service.profile.update,
                 rename: service.rename,
                 deactivate: if service.deactivate { Deactivation::Switch } else { Deactivation::Never },
                 delete: true,
-                rename_group: self.renames_groups(&service),
-                groups_at_once: self.bulk(&service).map_or(1, |bulk| bulk.most),
+                rename_group: self.renames_groups(service),
+                groups_at_once: self.bulk(service).map_or(1, |bulk| bulk.most),
                 keeps_external_id: true,
                 attributes: true,
                 email_required: service.email_required,
@@ -117,6 +127,23 @@ impl ScimTarget {
         let body: Resource = self.rest.parse(&ask, &answer)?;
         let list = List::read(body).ok_or_else(|| self.rest.unreadable(&ask, "it is no list"))?;
         Ok((list.total, list.items.len(), answer))
+    }
+
+    /// Whether a page beyond the first is given: where it is not, nobody beyond the first page is seen.
+    async fn second_page_note(&self, service: &Service, total: Option<usize>) -> Result<Option<Note>, TargetError> {
+        let Some(total) = total.filter(|total| *total > 1 && !service.cursor) else { return Ok(None) };
+        let start = total.to_string();
+        let ask = Ask::get(service.users.as_str(), "first contact").query("startIndex", &start).query("count", "1");
+        let answer = self.rest.ask(&ask).await?;
+        if answer.status.is_success() {
+            return Ok(None);
+        }
+        let text = format!(
+            "the server refuses pages beyond the first ({}){}; a list is complete only if its first page holds all",
+            answer.status.as_u16(),
+            self.rest.said(&answer, None).quoted()
+        );
+        Ok(Some(note(NoteState::Note, "pages", text)))
     }
 
     /// Whether members are shown, as far as a look at some groups tells while none was seen so far.
@@ -163,7 +190,11 @@ impl ScimTarget {
 
     /// How the server is worked with.
     fn ways(&self, service: &Service) -> String {
-        let change = if self.patches(service) { "changes by PATCH" } else { "changes by writing back the whole (PUT)" };
+        let change = if self.patches(service, Kind::User) {
+            "changes by PATCH"
+        } else {
+            "changes by writing back the whole (PUT)"
+        };
         let filter =
             if service.filter { "looks up by filter" } else { "looks up by listing all, as it has no filters" };
         let pages = if service.cursor { "by cursor" } else { "by position" };
@@ -173,7 +204,7 @@ impl ScimTarget {
 
     /// Whether a group's name can be changed, and its members kept.
     fn renames_groups(&self, service: &Service) -> bool {
-        service.groups.is_some() && service.rename_group && self.patches(service)
+        service.groups.is_some() && service.rename_group && self.patches(service, Kind::Group)
     }
 
     /// What cannot be done, and what is done otherwise than one might think.
@@ -191,6 +222,9 @@ impl ScimTarget {
         }
         if service.groups.is_none() {
             cannot("groups: this server has none; leave them out in the policy");
+        }
+        if !service.profile.update {
+            cannot("change names and addresses of accounts; change them there");
         }
         if let Some(deletion) = service.profile.deletion {
             notes.push(note(NoteState::Note, "deleting", deletion));
@@ -216,7 +250,7 @@ impl ScimTarget {
         }
         let parts: Vec<&str> =
             self.attributes.iter().filter(|path| path.is_part_of_name()).map(|path| path.text.as_str()).collect();
-        if let ([only], Names::Split) = (parts.as_slice(), service.profile.names) {
+        if let ([only], Names::Split | Names::Both) = (parts.as_slice(), service.profile.names) {
             let text = format!(
                 "{only}: name.givenName and name.familyName are what the name shown to people is kept in; give both of them"
             );

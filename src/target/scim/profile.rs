@@ -1,6 +1,8 @@
 //! What is known of a server beyond what it tells of itself: data, found by its address, overridable by `profile`, and
 //! habit by habit by `[target.habits]`.
 
+use std::{collections::BTreeMap, num::NonZeroUsize};
+
 use serde::Deserialize;
 use url::Url;
 
@@ -14,6 +16,8 @@ pub enum Names {
     Whole,
     /// In `name.givenName` and `name.familyName` only; the last word is taken for the family's.
     Split,
+    /// In all four of them.
+    Both,
 }
 
 /// How one member is taken out of a group.
@@ -52,6 +56,14 @@ pub struct Habits {
     pub email_required: Option<bool>,
     /// Whether two accounts cannot have one address.
     pub email_unique: Option<bool>,
+    /// Accounts that one write adds to a group, at most.
+    pub members_at_once: Option<NonZeroUsize>,
+    /// Whether groups are created with an `externalId`, a value that no other group has.
+    pub group_external_id: Option<bool>,
+    /// Further headers of every call.
+    pub headers: BTreeMap<String, String>,
+    /// Further query parameters of every call.
+    pub query: BTreeMap<String, String>,
 }
 
 /// A server's habits.
@@ -76,6 +88,14 @@ pub(super) struct Profile {
     pub email_required: bool,
     /// One address for one account: looked up before one is made, since the server answers 500 then.
     pub email_unique: bool,
+    /// Names and addresses of accounts can be changed.
+    pub update: bool,
+    /// There are groups.
+    pub groups: bool,
+    /// Accounts that one write adds to a group, at most.
+    pub members_at_once: usize,
+    /// Groups are created with an `externalId`.
+    pub group_external_id: bool,
     /// What deleting an account means there.
     pub deletion: Option<&'static str>,
     /// What to look at where nothing answers at the address.
@@ -95,11 +115,15 @@ const GENERIC: Profile = Profile {
     rename_group: true,
     email_required: false,
     email_unique: false,
+    update: true,
+    groups: true,
+    members_at_once: 100,
+    group_external_id: false,
     deletion: None,
     absent: None,
 };
 
-static PROFILES: [Profile; 3] = [
+static PROFILES: [Profile; 8] = [
     GENERIC,
     // As seen on 26.7.0, see docs/targets/scim.md.
     Profile {
@@ -128,6 +152,61 @@ static PROFILES: [Profile; 3] = [
         absent: Some("The address is the directory's: https://api.atlassian.com/scim/directory/ID."),
         ..GENERIC
     },
+    // docs.aws.amazon.com/singlesignon/latest/developerguide: createuser, patchgroup, limitations.
+    Profile {
+        name: "aws",
+        product: "AWS IAM Identity Center",
+        removal: Removal::Value,
+        names: Names::Both,
+        members_at_once: 100,
+        absent: Some(
+            "The address is the one of the automatic provisioning: https://scim.REGION.amazonaws.com/ID/scim/v2.",
+        ),
+        ..GENERIC
+    },
+    // docs.github.com/en/rest/enterprise-admin/scim.
+    Profile {
+        name: "github",
+        product: "GitHub Enterprise",
+        names: Names::Both,
+        email_required: true,
+        group_external_id: true,
+        absent: Some(
+            "The address is https://api.github.com/scim/v2/enterprises/NAME, or https://HOST/api/v3/scim/v2 of an own server.",
+        ),
+        ..GENERIC
+    },
+    // docs.gitlab.com/development/internal_api, "Instance SCIM API" and "Group SCIM API".
+    Profile {
+        name: "gitlab",
+        product: "GitLab",
+        names: Names::Both,
+        rename: false,
+        email_required: true,
+        update: false,
+        groups: false,
+        deletion: Some("deleting an account blocks it in GitLab"),
+        absent: Some("The address is https://HOST/api/scim/v2/application, or …/api/scim/v2/groups/NAME of a group."),
+        ..GENERIC
+    },
+    // docs.slack.dev/reference/scim-api/scim-api-2; docs.slack.dev/reference/scim-api/rate-limits.
+    Profile {
+        name: "slack",
+        product: "Slack",
+        names: Names::Both,
+        email_required: true,
+        deletion: Some("deleting an account deactivates it in Slack"),
+        absent: Some("The address is https://api.slack.com/scim/v2."),
+        ..GENERIC
+    },
+    // docs.snowflake.com/en/user-guide/scim-user-api-reference.
+    Profile {
+        name: "snowflake",
+        product: "Snowflake",
+        names: Names::Both,
+        absent: Some("The address is https://ACCOUNT.snowflakecomputing.com/scim/v2."),
+        ..GENERIC
+    },
 ];
 
 /// The names of all profiles.
@@ -149,6 +228,10 @@ impl Habits {
             ("rename_group", self.rename_group.is_some()),
             ("email_required", self.email_required.is_some()),
             ("email_unique", self.email_unique.is_some()),
+            ("members_at_once", self.members_at_once.is_some()),
+            ("group_external_id", self.group_external_id.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("query", !self.query.is_empty()),
         ];
         all.into_iter().filter_map(|(name, said)| said.then_some(name)).collect()
     }
@@ -168,6 +251,8 @@ impl Profile {
             rename_group: habits.rename_group.unwrap_or(self.rename_group),
             email_required: habits.email_required.unwrap_or(self.email_required),
             email_unique: habits.email_unique.unwrap_or(self.email_unique),
+            members_at_once: habits.members_at_once.map_or(self.members_at_once, NonZeroUsize::get),
+            group_external_id: habits.group_external_id.unwrap_or(self.group_external_id),
             ..self.clone()
         }
     }
@@ -188,8 +273,20 @@ impl Profile {
         match parts.as_slice() {
             [.., "realms", _, "scim", "v2"] => Self::named("keycloak"),
             ["scim", "directory", ..] if url.host_str() == Some("api.atlassian.com") => Self::named("atlassian-cloud"),
+            ["scim", "v2", "enterprises", _] if url.host_str() == Some("api.github.com") => Self::named("github"),
+            [.., "api", "v3", "scim", "v2"] => Self::named("github"),
+            [.., "api", "scim", "v2", "application"] | [.., "api", "scim", "v2", "groups", _] => Self::named("gitlab"),
+            ["scim", "v2"] if url.host_str() == Some("api.slack.com") => Self::named("slack"),
+            [.., "scim", "v2"] => url.host_str().and_then(Self::of_host),
             _ => None,
         }
+    }
+
+    fn of_host(host: &str) -> Option<&'static Self> {
+        if host.starts_with("scim.") && host.ends_with(".amazonaws.com") {
+            return Self::named("aws");
+        }
+        if host.ends_with(".snowflakecomputing.com") { Self::named("snowflake") } else { None }
     }
 
     /// Given name and family name, where they are kept apart. A name of one word gets a dash, as the servers that keep
@@ -231,6 +328,13 @@ mod tests {
         assert_eq!(of("https://api.atlassian.com/scim/directory/4711"), "atlassian-cloud");
         assert_eq!(of("https://example.org/scim/directory/4711"), "generic");
         assert_eq!(of("https://example.org/scim/v2"), "generic");
+        assert_eq!(of("https://scim.eu-central-1.amazonaws.com/a1-b2/scim/v2/"), "aws");
+        assert_eq!(of("https://api.github.com/scim/v2/enterprises/acme"), "github");
+        assert_eq!(of("https://github.example.org/api/v3/scim/v2"), "github");
+        assert_eq!(of("https://gitlab.example.org/api/scim/v2/application"), "gitlab");
+        assert_eq!(of("https://gitlab.com/api/scim/v2/groups/acme"), "gitlab");
+        assert_eq!(of("https://api.slack.com/scim/v2"), "slack");
+        assert_eq!(of("https://acme.snowflakecomputing.com/scim/v2"), "snowflake");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::{
@@ -84,6 +84,9 @@ impl ScimTarget {
     async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
         let profile = Arc::clone(&self.profile);
         let mut untold = Vec::new();
+        // What the server says of itself can be done without; its accounts cannot. Refused credentials end it here.
+        let users = Ask::get("/Users", "first contact").query("startIndex", "1").query("count", "1").deadline(deadline);
+        self.rest.ask(&users).await?;
         let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
         let types = self.told("/ResourceTypes", &mut untold, deadline).await?.and_then(List::read);
         let schemas = self.told("/Schemas", &mut untold, deadline).await?.and_then(List::read);
@@ -96,7 +99,8 @@ impl ScimTarget {
         };
         // A list of types without users is not believed either.
         let has_types = types.is_some() && endpoint(USER).is_some();
-        let groups = endpoint(GROUP).or_else(|| (!has_types).then(|| "/Groups".to_owned()));
+        let usual = || (!has_types && profile.groups).then(|| "/Groups".to_owned());
+        let groups = endpoint(GROUP).or_else(usual);
         let users = self.answering(endpoint(USER).unwrap_or_default(), "/Users", deadline).await?;
         let groups = match groups {
             Some(groups) => Some(self.answering(groups, "/Groups", deadline).await?),
@@ -181,28 +185,19 @@ impl ScimTarget {
         untold: &mut Vec<&'static str>,
         deadline: Option<Timestamp>,
     ) -> Result<Option<Resource>, TargetError> {
-        let ask = Ask::get(path, "first contact").deadline(deadline);
+        let ask = Ask::get(path, "first contact").deadline(deadline).tolerant();
         let answer = self.rest.ask(&ask).await?;
-        match answer.status {
-            status if status.is_success() => match serde_json::from_slice::<Value>(&answer.body) {
-                Ok(Value::Object(fields)) => Ok(Some(Resource(fields))),
-                // What it says of itself can be done without; what is no JSON is not its own.
-                Ok(_) => {
-                    untold.push(path);
-                    Ok(None)
-                }
-                Err(_) => self.rest.parse(&ask, &answer).map(Some),
-            },
-            StatusCode::BAD_REQUEST
-            | StatusCode::FORBIDDEN
-            | StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => {
-                untold.push(path);
-                Ok(None)
+        let read = if answer.status.is_success() { serde_json::from_slice::<Value>(&answer.body).ok() } else { None };
+        match read {
+            Some(Value::Object(fields)) => return Ok(Some(Resource(fields))),
+            // Some give the bare list.
+            Some(Value::Array(items)) if items.iter().all(Value::is_object) => {
+                let list = json!({ "totalResults": items.len(), "Resources": items });
+                return Ok(serde_json::from_value(list).ok());
             }
-            _ => Err(self.rest.unexpected(&ask, &answer)),
+            _ => untold.push(path),
         }
+        Ok(None)
     }
 }
 

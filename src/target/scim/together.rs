@@ -1,19 +1,19 @@
 //! Joining one group: many accounts by few writes.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
+use reqwest::StatusCode;
 
 use super::{ScimTarget, members::Added};
 use crate::{
     model::{AccountId, ErrorClass, TargetGroupId},
     target::{
-        Applied, TargetError,
+        AddedMembers, Applied, TargetError,
         TargetErrorKind::{NotDone, NotFound, NotPossible},
         rest::{Came, Join},
     },
 };
-
-/// So many accounts join a group by one write, at most. No server says how many it takes; AWS IAM Identity Center takes 100.
-pub(super) const ACCOUNTS_AT_ONCE: usize = 50;
 
 struct Joining<'a> {
     scim: &'a ScimTarget,
@@ -56,6 +56,42 @@ impl Join for Joining<'_> {
 }
 
 impl ScimTarget {
+    /// Accounts that one write adds to a group, by the profile and by what the server refused.
+    pub(super) fn accounts_at_once(&self) -> usize {
+        let most = self.profile.members_at_once.max(1);
+        match self.learned.too_many.load(Ordering::Relaxed) {
+            0 => most,
+            refused => most.min((refused / 2).max(1)),
+        }
+    }
+
+    /// Adds accounts that a full reconcile collected.
+    pub(super) async fn add_many(
+        &self,
+        (group, group_name): (&TargetGroupId, &str),
+        accounts: &[AccountId],
+        deadline: Timestamp,
+    ) -> Result<AddedMembers, TargetError> {
+        let count = accounts.len();
+        if count > self.accounts_at_once() {
+            return Ok(AddedMembers::Refused);
+        }
+        let what = format!("adding {count} {} to {group_name}", if count == 1 { "account" } else { "accounts" });
+        let accounts: Vec<&AccountId> = accounts.iter().collect();
+        match self.add_members(group, &accounts, &what, deadline).await {
+            Ok(Added::Done) => Ok(AddedMembers::All),
+            Ok(Added::Refused(answer)) => {
+                if answer.status == StatusCode::PAYLOAD_TOO_LARGE && count > 1 {
+                    self.learned.too_many.store(count, Ordering::Relaxed);
+                }
+                Ok(AddedMembers::Refused)
+            }
+            // Where the group is written back whole.
+            Err(error) if error.kind == NotDone(ErrorClass::Permanent) => Ok(AddedMembers::Refused),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Adds a member, by one write with those who join the same group at the same time.
     pub(super) async fn add_member(
         &self,

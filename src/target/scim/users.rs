@@ -9,8 +9,6 @@ use super::{
     change::Written,
     forms::locked,
     keep_spelled, path_of,
-    paths::Path,
-    profile::{Names, Profile},
     service::Service,
     wire::{Edit, Resource, USER, field, principal},
 };
@@ -51,11 +49,6 @@ impl ScimTarget {
         edits
     }
 
-    /// Whether given and family name come from the policy.
-    fn names_by_policy(&self) -> bool {
-        self.attributes.iter().any(Path::is_part_of_name)
-    }
-
     pub(super) async fn account_by_id(
         &self,
         id: &AccountId,
@@ -68,7 +61,7 @@ impl ScimTarget {
         if service.ask_groups {
             ask = ask.query("attributes", &attributes);
         }
-        let Some(user) = self.rest.find::<Resource>(&ask).await? else { return Ok(None) };
+        let Some(user) = self.find_user(id, &ask, deadline).await? else { return Ok(None) };
         let account = self.account_of(&user, &what, deadline).await?;
         if account.id != *id {
             return Err(doubt(format!("{what}: the SCIM server answered with another account.")));
@@ -112,8 +105,58 @@ impl ScimTarget {
         let account = self.account_in(user, &protection, false);
         let mut account =
             account.ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
-        account.groups = self.groups_of(user, &account.id, deadline).await?;
+        account.groups = self.shown_groups(&*self.service(deadline).await?, user);
         Ok(account)
+    }
+
+    /// An account by id; `None` in the server's own words, or in words that mean the same there.
+    async fn find_user(
+        &self,
+        id: &AccountId,
+        ask: &Ask<'_>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Option<Resource>, TargetError> {
+        let answer = self.rest.ask(ask).await?;
+        if answer.status.is_success() {
+            return self.rest.parse(ask, &answer).map(Some);
+        }
+        if answer.status == StatusCode::NOT_FOUND {
+            let own = self.rest.said(&answer, None).own;
+            let users = self.service(deadline).await?.users.clone();
+            if own || self.is_gone(&users, id.as_str(), &answer, deadline).await? {
+                return Ok(None);
+            }
+        }
+        Err(self.rest.unexpected(ask, &answer))
+    }
+
+    /// The account after an update. The answer counts once answers about the same attributes were read to be true: some
+    /// servers answer with what they were sent, and keep something else.
+    async fn kept_by_server(
+        &self,
+        id: &AccountId,
+        told: Option<Resource>,
+        fields: &UserFields,
+        deadline: Timestamp,
+    ) -> Result<Option<Account>, TargetError> {
+        let protection = self.protection(Some(deadline)).await?;
+        let told = told.and_then(|user| self.account_in(&user, &protection, false)).filter(|told| told.id == *id);
+        let aspects = aspects(fields);
+        if let Some(told) = &told
+            && aspects.iter().all(|aspect| locked(&self.learned.answers).get(*aspect) == Some(&true))
+        {
+            return Ok(Some(told.clone()));
+        }
+        let now = self.account_by_id(id, Some(deadline)).await.map_err(after_the_fact)?;
+        if let (Some(told), Some(now)) = (&told, &now) {
+            let mut answers = locked(&self.learned.answers);
+            for aspect in aspects {
+                let same = value_of(told, aspect) == value_of(now, aspect);
+                let known = answers.entry(aspect.to_owned()).or_insert(same);
+                *known &= same;
+            }
+        }
+        Ok(now)
     }
 
     /// Makes an account that is active.
@@ -138,7 +181,7 @@ impl ScimTarget {
         if let Some(id) = external_id {
             user.set("externalId", json!(id.as_str()));
         }
-        for edit in name_edits(&service.profile, shown, true, self.names_by_policy()) {
+        for edit in self.name_edits(shown, true) {
             user.apply(&edit);
         }
         // Both names are told where they are kept apart, too: a server may keep only one of them.
@@ -171,7 +214,9 @@ impl ScimTarget {
         if answer.status.is_success() {
             let made: Resource = self.rest.parse(&ask, &answer)?;
             let account = self.account_in(&made, &protection, false);
-            let account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
+            let mut account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
+            // A new account is in no group but those that the answer names.
+            account.groups = Some(made.direct_groups().unwrap_or_default());
             return Ok(Applied::Account(account));
         }
         if answer.status == StatusCode::CONFLICT {
@@ -270,8 +315,7 @@ impl ScimTarget {
         let edits = |before: Option<&Resource>| {
             let mut edits = Vec::new();
             if let Some(shown) = &fields.display_name {
-                let formatted = before.is_some_and(|user| user.inner("name", "formatted").is_some());
-                edits.extend(name_edits(&service.profile, shown, formatted, self.names_by_policy()));
+                edits.extend(self.name_edits(shown, false));
             }
             if let Some(email) = &fields.email {
                 let present = before.and_then(|user| user.list("emails")).unwrap_or_default();
@@ -280,7 +324,9 @@ impl ScimTarget {
             edits.extend(self.attribute_edits(&service, before, fields));
             edits
         };
-        match self.change(&path, &what, name, true, edits, deadline).await? {
+        // What an address or an attribute stands beside is to stay.
+        let needs = fields.email.is_some() || !fields.attributes.is_empty();
+        let told = match self.change(&path, (&what, name), needs, edits, deadline).await? {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
                 let quoted = self.rest.said(&answer, Some(name)).quoted();
                 return Err(not_possible(format!(
@@ -289,10 +335,9 @@ impl ScimTarget {
                 )));
             }
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
-            Written::Done(_) => {}
-        }
-        // Some answer with what they were sent, and keep something else.
-        let Some(now) = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)? else {
+            Written::Done(told) => told,
+        };
+        let Some(now) = self.kept_by_server(account, told, fields, deadline).await? else {
             return Err(error(TargetErrorKind::NotFound, format!("{what}: not there.")));
         };
         let kept = |wanted: &Option<String>, now: Option<&str>| wanted.as_deref().is_none_or(|one| now == Some(one));
@@ -329,7 +374,7 @@ impl ScimTarget {
         let service = self.service(Some(deadline)).await?;
         let path = path_of(&service.users, account.as_str(), &what)?;
         let edits = |_: Option<&Resource>| vec![Edit::new("userName", to)];
-        match self.change(&path, &what, to, false, edits, deadline).await? {
+        match self.change(&path, (&what, to), false, edits, deadline).await? {
             Written::Done(told) => {
                 let mut now = told.and_then(|user| user.text("userName"));
                 if now.is_none() {
@@ -377,7 +422,7 @@ impl ScimTarget {
         let service = self.service(Some(deadline)).await?;
         let path = path_of(&service.users, account.as_str(), &what)?;
         let edits = |_: Option<&Resource>| vec![Edit::new("active", active)];
-        let told = match self.change(&path, &what, name, false, edits, deadline).await? {
+        let told = match self.change(&path, (&what, name), false, edits, deadline).await? {
             Written::Done(told) => told.and_then(|user| user.truth("active")),
             Written::Refused(answer) => return Err(self.refused(&what, Some(name), &answer)),
         };
@@ -413,6 +458,11 @@ impl ScimTarget {
         match answer.status {
             status if status.is_success() => Ok(Applied::Done),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
+            StatusCode::NOT_FOUND
+                if self.is_gone(&service.users, account.as_str(), &answer, Some(deadline)).await? =>
+            {
+                Ok(Applied::Done)
+            }
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
@@ -425,21 +475,21 @@ impl ScimTarget {
     }
 }
 
-/// The edits that give a name shown to people; none where its parts come from the policy.
-fn name_edits(profile: &Profile, shown: &str, formatted: bool, by_policy: bool) -> Vec<Edit> {
-    match profile.names {
-        Names::Split if by_policy => Vec::new(),
-        Names::Whole => {
-            let mut edits = vec![Edit::new("displayName", shown)];
-            if formatted {
-                edits.push(Edit::new("name.formatted", shown));
-            }
-            edits
-        }
-        Names::Split => {
-            let (given, family) = Profile::split(shown);
-            vec![Edit::new("name.givenName", given), Edit::new("name.familyName", family)]
-        }
+const DISPLAY_NAME: &str = "displayName";
+const EMAIL: &str = "emails";
+
+/// What an update is about, by the names of attributes.
+fn aspects(fields: &UserFields) -> Vec<&str> {
+    let name = fields.display_name.as_ref().map(|_| DISPLAY_NAME);
+    let email = fields.email.as_ref().map(|_| EMAIL);
+    name.into_iter().chain(email).chain(fields.attributes.keys().map(String::as_str)).collect()
+}
+
+fn value_of<'a>(account: &'a Account, aspect: &str) -> Option<&'a str> {
+    match aspect {
+        DISPLAY_NAME => Some(&account.display_name),
+        EMAIL => account.email.as_deref(),
+        attribute => account.attributes.get(attribute).map(String::as_str),
     }
 }
 

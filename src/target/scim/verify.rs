@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     ScimTarget,
-    change::if_match,
+    change::{Condition, excluding_members},
     forms::{Form, Shown},
     path_of,
     wire::{accounts_among, adding},
@@ -45,6 +45,13 @@ pub(super) struct Before {
     members: Vec<Value>,
     /// Those that the write is not about.
     others: Vec<AccountId>,
+}
+
+impl Before {
+    /// Whether the write meets no member that it is not about, so that it proves nothing.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.others.is_empty()
+    }
 }
 
 /// What a write was seen to do.
@@ -96,6 +103,9 @@ impl ScimTarget {
     pub(super) async fn members_before(&self, write: &MemberWrite<'_>) -> Result<Option<Before>, TargetError> {
         if self.learned.forms.is_proven(write.form) || self.shown() == Shown::Never {
             return Ok(None);
+        }
+        if self.learned.is_just_created(write.group) {
+            return Ok(Some(write.before(Vec::new())));
         }
         let read = self.read_members(write.group, write.what, false, Some(write.deadline)).await?;
         Ok(read.map(|read| write.before(read.all)))
@@ -222,10 +232,11 @@ impl ScimTarget {
             let mut body = read.group;
             body.set("members", Value::Array(wanted.to_vec()));
             let ask = Ask::new(Method::PUT, path.as_str(), write.what).deadline(Some(write.deadline)).json(&body)?;
-            if_match(ask, read.version)
+            Condition::new(&*self.service(Some(write.deadline)).await?).of(ask, read.version)
         } else {
             let ids: Vec<&str> = ids.iter().map(AccountId::as_str).collect();
-            Ask::new(Method::PATCH, path.as_str(), write.what).deadline(Some(write.deadline)).json(&adding(&ids))?
+            let ask = Ask::new(Method::PATCH, path.as_str(), write.what).deadline(Some(write.deadline));
+            excluding_members(ask.json(&adding(&ids))?)
         };
         if !self.rest.ask(&ask).await?.status.is_success() {
             return Ok(false);

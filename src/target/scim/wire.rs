@@ -160,9 +160,11 @@ impl Resource {
             let part = |sub| self.inner("name", sub).unwrap_or_default();
             Some(Profile::joined(&part("givenName"), &part("familyName"))).filter(|name| !name.is_empty())
         };
-        let whole = || self.text("displayName").or_else(|| self.inner("name", "formatted"));
+        // GitLab shows it under the path itself.
+        let formatted = || self.inner("name", "formatted").or_else(|| self.text("name.formatted"));
+        let whole = || self.text("displayName").or_else(formatted);
         match names {
-            Names::Whole => whole().or_else(joined),
+            Names::Whole | Names::Both => whole().or_else(joined),
             Names::Split => joined().or_else(whole),
         }
     }

@@ -35,11 +35,12 @@ fn quiet() -> Facts<'static> {
 }
 
 fn condition(about: About, code: ConditionCode, text: &str) -> Condition {
-    Condition { about, code, text: text.to_owned(), since: at("11:48:00") }
+    Condition { about, code, text: text.to_owned(), since: at("11:48:00"), again_at: None }
 }
 
 fn refused() -> Condition {
-    condition(About::target(&"jira".into()), ConditionCode::CredentialsRefused, "HTTP 401")
+    let refused = condition(About::target(&"jira".into()), ConditionCode::CredentialsRefused, "HTTP 401");
+    Condition { again_at: Some(at("12:03:00")), ..refused }
 }
 
 fn plan_failed() -> Condition {
@@ -145,7 +146,15 @@ fn each_state_has_its_sentence_and_exit_code() {
             |facts| (facts.conditions, facts.counts.tasks) = (vec![refused()], 14),
             Standing::Degraded,
             "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. 14 tasks wait. Renew the token or \
-             password; usersync tries the new one by itself.",
+             password; usersync tries the new one by itself. The same is tried again in 3 min; at once: usersync target \
+             retry jira",
+            Exit::Unreachable,
+        ),
+        (
+            |facts| facts.conditions = vec![Condition { again_at: None, ..refused() }],
+            Standing::Degraded,
+            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password; usersync \
+             tries the new one by itself. The same is tried again only by: usersync target retry jira",
             Exit::Unreachable,
         ),
         (
@@ -176,7 +185,7 @@ fn each_state_has_its_sentence_and_exit_code() {
             |facts| (facts.state, facts.conditions) = (PairState::New, vec![plan_failed(), refused()]),
             Standing::Degraded,
             "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password; usersync \
-             tries the new one by itself.",
+             tries the new one by itself. The same is tried again in 3 min; at once: usersync target retry jira",
             Exit::Unreachable,
         ),
         (

@@ -1,0 +1,68 @@
+//! The demo's folder: its store, and a configuration with which every command can be tried. It goes with the demo.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io::{Result, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+};
+
+use crate::sandbox::{
+    house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, House, TARGET},
+    neighbours::Imitation,
+};
+
+/// The folder; removed when it is dropped.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub fn make() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("usersync-demo-{}", uuid::Uuid::new_v4()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("usersync.db")
+    }
+
+    /// The configuration's.
+    pub fn file(&self) -> PathBuf {
+        self.0.join("usersync.toml")
+    }
+
+    /// Writes the configuration of what runs.
+    pub fn configure(&self, grounds: &Grounds, house: &House, neighbours: &[Imitation]) -> Result<()> {
+        let jira = ("jira", TARGET.to_owned(), grounds.jira.url(), vec![("token", grounds.jira.token().to_owned())]);
+        let others = neighbours.iter().map(|other| {
+            let product = other.product;
+            (product.kind(), product.target_name().to_string(), other.url.clone(), product.credentials())
+        });
+        let targets: Vec<_> = std::iter::once(jira).chain(others).collect();
+        let names: Vec<String> = targets.iter().map(|(_, name, ..)| format!("\"{name}\"")).collect();
+        let tables = targets.iter().map(|(kind, name, url, credentials)| {
+            let credentials = credentials.iter().map(|(key, value)| format!("{key} = \"{value}\"\n"));
+            let credentials = credentials.collect::<Vec<_>>().concat();
+            format!("[[target]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\n{credentials}\n")
+        });
+        let text = format!(
+            "[server]\nlisten = \"{}\"\n\n[store]\npath = \"usersync.db\"\n\n{}[[connector]]\nname = \"{CONNECTOR}\"\n\
+             url = \"{}\"\nrealm = \"{CONNECTOR}\"\nclient_secret = \"{CLIENT_SECRET}\"\nhook_secret = \"{HOOK_SECRET}\"\n\
+             targets = [{}]\nschedule = \"off\"\n",
+            house.url().trim_start_matches("http://"),
+            tables.collect::<Vec<_>>().concat(),
+            grounds.keycloak.url(),
+            names.join(", "),
+        );
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file())?;
+        file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // In the system's folder for what is temporary: what cannot be removed goes with it.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

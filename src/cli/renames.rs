@@ -1,0 +1,122 @@
+//! `rename` and `remove` of connectors and targets. Both are done while no server runs: it would go on under the old name.
+
+use serde_json::json;
+
+use super::{
+    Context, app,
+    exit::{Exit, Failure, Outcome},
+    words::{count, thin},
+};
+use crate::{
+    config::Config,
+    model::Declared,
+    store::{Kept, Store},
+};
+
+/// Gives a connector or a target another name; links, changes and managed groups stay with it.
+pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outcome {
+    let config = context.config()?;
+    valid(to)?;
+    let (word, name) = (named.word(), named.to_string());
+    if name == to {
+        return Err(Failure::usage(format!("{word} {name} has this name already.")));
+    }
+    let kept = {
+        let opened = alone(context, &config, &format!("{word} rename")).await?;
+        let kept = opened.store.rename(&named, to, &context.by(), context.out.now).await;
+        opened.store.close().await;
+        kept?
+    };
+    let out = &context.out;
+    let links: u64 = kept.iter().map(|one| one.links).sum();
+    let groups: u64 = kept.iter().map(|one| one.managed_groups).sum();
+    if out.json {
+        out.document(&json!({ "renamed": name, "to": to, "links": links, "managed_groups": groups }));
+        return Ok(Exit::Done);
+    }
+    out.say(format!(
+        "{word} {name} is {to} from now on: {} and {} go with it.",
+        count(links, "link", "links"),
+        count(groups, "managed group", "managed groups"),
+    ));
+    if is_configured(&config, &named) {
+        let places = match &named {
+            Declared::Connector(_) => "in its [[connector]]",
+            Declared::Target(_) => "in its [[target]], and in targets and policy of the connectors that fill it",
+        };
+        out.say(format!(
+            "Now write {to} in place of {name} in {} ({places}), then start the server.",
+            config.path.display()
+        ));
+    } else {
+        out.say("Start the server.");
+    }
+    if matches!(named, Declared::Connector(_)) {
+        out.say(format!(
+            "Its hook is /hooks/{to}: give Keycloak the new address, with usersync keycloak setup --connector {to} --address URL"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes a connector or a target out for good. Accounts and groups stay as they are, and may be adopted by others.
+pub(super) async fn remove(context: &Context, named: Declared) -> Outcome {
+    let config = context.config()?;
+    let (word, name) = (named.word(), named.to_string());
+    if is_configured(&config, &named) {
+        return Err(Failure::usage(format!(
+            "{word} {name} is in {}. Stop the server, take it out of the file, then: usersync {word} remove {name}",
+            config.path.display()
+        )));
+    }
+    let kept = {
+        let opened = alone(context, &config, &format!("{word} remove")).await?;
+        let kept = opened.store.remove(&named, &context.by(), context.out.now).await;
+        opened.store.close().await;
+        kept?
+    };
+    let out = &context.out;
+    if out.json {
+        out.document(&json!({ "removed": name, "pairs": kept }));
+        return Ok(Exit::Done);
+    }
+    out.say(format!("{word} {name} is removed. Nothing was changed in a target."));
+    for Kept { pair, links, memberships, managed_groups, .. } in &kept {
+        out.say(format!(
+            "{pair}: {} and {} stay as they are, with {}. Another connector may adopt them.",
+            count(*links, "account", "accounts"),
+            count(*managed_groups, "group", "groups"),
+            if *memberships == 1 { "1 membership".to_owned() } else { format!("{} memberships", thin(*memberships)) },
+        ));
+    }
+    out.say("Its events, changes and runs are kept as long as others.");
+    Ok(Exit::Done)
+}
+
+/// The store, with no server beside.
+async fn alone(context: &Context, config: &Config, what: &str) -> Result<app::Opened, Failure> {
+    let path = &config.store.path;
+    if !path.exists() {
+        return Err(Failure::usage(format!("There is no store at {}, so it knows no names.", path.display())));
+    }
+    let opened = app::work(context, config).await?;
+    let Some(pid) = &opened.server else { return Ok(opened) };
+    let text = format!(
+        "{what}: the server runs (pid {pid}) and would go on under the old configuration. Stop it, give this command \
+         again, change the configuration, then start it."
+    );
+    opened.store.close().await;
+    Err(Failure::problem(text))
+}
+
+fn is_configured(config: &Config, named: &Declared) -> bool {
+    match named {
+        Declared::Connector(name) => config.connectors.iter().any(|one| one.name == *name),
+        Declared::Target(name) => config.targets.iter().any(|one| one.name == *name),
+    }
+}
+
+/// A name as the configuration takes it.
+fn valid(name: &str) -> Result<(), Failure> {
+    crate::config::check_name(name).map_err(|why| Failure::usage(format!("{why}.")))
+}

@@ -1,0 +1,332 @@
+//! Additions to groups in a full reconcile, collected from many users: one call adds all who wait for a group.
+//!
+//! The users of a wave are claimed at once. Each does what comes first, as creating its account, then waits until all of
+//! the wave have come so far; then all write their additions down, and the calls begin, the fullest group first.
+//!
+//! # Guarantees
+//! An addition is written down before it is sent, and sent only while its user's claim is held. [6] [7] One that was not
+//! sent in time is given back, to be written down anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::ports::{Engine, TargetPort};
+use crate::{
+    model::{AccountId, TargetGroupId, Token},
+    store::StoreError,
+    target::{AddedMembers as Came, TargetError, TargetErrorKind},
+    telemetry::metrics::Peer,
+};
+
+/// The additions of one wave.
+#[derive(Debug)]
+pub(super) struct Additions {
+    /// Accounts that one call takes.
+    most: usize,
+    state: Mutex<State>,
+    /// Whether all of the wave have come to their additions, or are done without any.
+    all_came: watch::Sender<bool>,
+    /// Wakes the one who sends.
+    changed: Notify,
+    /// Users who work side by side, but for those that wait here.
+    working: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Users who have not come to their additions yet.
+    coming: usize,
+    /// Users who came, and write their additions down.
+    writing: usize,
+    /// Users who are not done.
+    present: usize,
+    next: u64,
+    lines: BTreeMap<TargetGroupId, Line>,
+    /// Groups that are being written.
+    busy: BTreeSet<TargetGroupId>,
+}
+
+/// Those who wait for one group.
+#[derive(Debug, Default)]
+struct Line {
+    name: String,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    account: AccountId,
+    token: Token,
+    deadline: Timestamp,
+    tell: oneshot::Sender<Told>,
+}
+
+/// What became of one addition.
+#[derive(Clone, Debug)]
+pub(super) enum Told {
+    Done,
+    /// Refused; alone it gets its own reason.
+    Alone,
+    /// Not sent in time.
+    NotSent,
+    /// The claim has ended.
+    Ended,
+    Failed(TargetError),
+}
+
+/// One addition that is written down.
+pub(super) struct Addition<'a> {
+    pub group: &'a TargetGroupId,
+    pub group_name: &'a str,
+    pub account: &'a AccountId,
+}
+
+/// Where a user of the wave stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Coming,
+    Writing,
+    Sending,
+}
+
+/// A user's part in a wave, from its start to the end of the user's work.
+#[derive(Debug)]
+pub(super) struct Part {
+    additions: Arc<Additions>,
+    own: Mutex<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    stage: Stage,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Additions {
+    /// A wave of so many users, of whom so many work side by side; one call takes `most` accounts.
+    pub fn wave(users: usize, side_by_side: usize, most: usize) -> (Arc<Self>, Vec<Part>) {
+        let wave = Arc::new(Self {
+            most: most.max(1),
+            state: Mutex::new(State { coming: users, present: users, ..State::default() }),
+            all_came: watch::Sender::new(users == 0),
+            changed: Notify::new(),
+            working: Arc::new(Semaphore::new(side_by_side.max(1))),
+        });
+        let part = |_| {
+            let own = Mutex::new(Own { stage: Stage::Coming, permit: None });
+            Part { additions: Arc::clone(&wave), own }
+        };
+        let parts = (0..users).map(part).collect();
+        (wave, parts)
+    }
+
+    /// Sends what is collected, until all users of the wave are done.
+    pub async fn send(&self, engine: &Engine, port: &TargetPort) {
+        let mut calls = FuturesUnordered::new();
+        loop {
+            while calls.len() < port.parallel.max(1)
+                && let Some(call) = self.next()
+            {
+                calls.push(self.call(engine, port, call));
+            }
+            if calls.is_empty() && locked(&self.state).present == 0 {
+                return;
+            }
+            tokio::select! {
+                Some(group) = calls.next(), if !calls.is_empty() => {
+                    locked(&self.state).busy.remove(&group);
+                }
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// What is sent next: the fullest line of a group that is not being written.
+    fn next(&self) -> Option<(TargetGroupId, String, Vec<Waiting>)> {
+        let mut state = locked(&self.state);
+        if state.coming > 0 || state.writing > 0 {
+            return None;
+        }
+        let State { lines, busy, .. } = &mut *state;
+        let free = lines.iter().filter(|(group, _)| !busy.contains(*group));
+        let group = free.max_by_key(|(_, line)| line.waiting.len()).map(|(group, _)| group.clone())?;
+        let line = lines.get_mut(&group)?;
+        let some = line.waiting.len().min(self.most);
+        let (name, waiting) = (line.name.clone(), line.waiting.drain(..some).collect());
+        if line.waiting.is_empty() {
+            lines.remove(&group);
+        }
+        busy.insert(group.clone());
+        Some((group, name, waiting))
+    }
+
+    /// Adds some accounts to a group, in smaller calls where the target refuses them together.
+    async fn call(
+        &self,
+        engine: &Engine,
+        port: &TargetPort,
+        (group, name, waiting): (TargetGroupId, String, Vec<Waiting>),
+    ) -> TargetGroupId {
+        let mut held = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            match engine.store.still_held(one.token).await {
+                Ok(true) => held.push(one),
+                Ok(false) | Err(StoreError::ClaimEnded) => drop(one.tell.send(Told::Ended)),
+                Err(_) => drop(one.tell.send(Told::NotSent)),
+            }
+        }
+        let mut calls = vec![held];
+        while let Some(mut some) = calls.pop() {
+            let Some(deadline) = some.iter().map(|one| one.deadline).min() else { continue };
+            let accounts: Vec<AccountId> = some.iter().map(|one| one.account.clone()).collect();
+            let sent_at = engine.clock.now();
+            let came = port.target.add_members(&group, &name, &accounts, deadline).await;
+            let took = engine.clock.now().duration_since(sent_at).unsigned_abs();
+            engine.metrics.called(Peer::Target(&port.name), came.as_ref().err().map(TargetError::class), took);
+            let told = match came {
+                Ok(Came::All) => Told::Done,
+                Ok(Came::Refused) if some.len() > 1 => {
+                    let rest = some.split_off(some.len() / 2);
+                    calls.extend([rest, some]);
+                    continue;
+                }
+                Ok(Came::Refused) => Told::Alone,
+                Err(error) => Told::Failed(error),
+            };
+            for one in some {
+                drop(one.tell.send(told.clone()));
+            }
+        }
+        group
+    }
+
+    fn withdraw(&self, group: &TargetGroupId, number: u64) -> bool {
+        let mut state = locked(&self.state);
+        let Some(line) = state.lines.get_mut(group) else { return false };
+        let before = line.waiting.len();
+        line.waiting.retain(|one| one.number != number);
+        let withdrawn = line.waiting.len() < before;
+        if line.waiting.is_empty() {
+            state.lines.remove(group);
+        }
+        withdrawn
+    }
+}
+
+impl Part {
+    /// Waits for the turn to work.
+    pub async fn begin(&self) {
+        let permit = Arc::clone(&self.additions.working).acquire_owned().await.ok();
+        locked(&self.own).permit = permit;
+    }
+
+    /// Waits until all users of the wave came so far. Meanwhile others work.
+    pub async fn come(&self) {
+        {
+            let mut own = locked(&self.own);
+            own.permit = None;
+            if own.stage == Stage::Coming {
+                own.stage = Stage::Writing;
+                let mut state = locked(&self.additions.state);
+                state.coming -= 1;
+                state.writing += 1;
+                self.additions.tell_if_all_came(&state);
+            }
+        }
+        let mut all_came = self.additions.all_came.subscribe();
+        // The sender lives as long as this part.
+        let _ = all_came.wait_for(|all| *all).await;
+    }
+
+    /// Hands over additions that are written down; what became of each. After `late` those that wait are given back.
+    pub async fn add(
+        &self,
+        additions: &[Addition<'_>],
+        token: Token,
+        late: impl Future<Output = ()>,
+        deadline: Timestamp,
+    ) -> Vec<Told> {
+        let mut waits = Vec::with_capacity(additions.len());
+        {
+            let mut state = locked(&self.additions.state);
+            for addition in additions {
+                let (tell, told) = oneshot::channel();
+                let number = state.next;
+                state.next += 1;
+                let line = state.lines.entry(addition.group.clone()).or_default();
+                line.name.clear();
+                line.name.push_str(addition.group_name);
+                let account = addition.account.clone();
+                line.waiting.push(Waiting { number, account, token, deadline, tell });
+                waits.push((addition.group, number, told));
+            }
+        }
+        self.pass(Stage::Sending);
+        let unsent = || {
+            let text = "the call that it went by was broken off before its answer came".to_owned();
+            Told::Failed(TargetError { kind: TargetErrorKind::Unanswered, text, retry_after: None })
+        };
+        tokio::pin!(late);
+        let mut is_late = false;
+        let mut all = Vec::with_capacity(waits.len());
+        for (group, number, mut told) in waits {
+            if !is_late {
+                tokio::select! {
+                    told = &mut told => {
+                        all.push(told.unwrap_or_else(|_| unsent()));
+                        continue;
+                    }
+                    () = &mut late => is_late = true,
+                }
+            }
+            all.push(if self.additions.withdraw(group, number) {
+                Told::NotSent
+            } else {
+                // It is being sent, and that ends by the deadline.
+                told.await.unwrap_or_else(|_| unsent())
+            });
+        }
+        all
+    }
+
+    fn pass(&self, to: Stage) {
+        let mut own = locked(&self.own);
+        let mut state = locked(&self.additions.state);
+        match own.stage {
+            Stage::Coming => state.coming -= 1,
+            Stage::Writing => state.writing -= 1,
+            Stage::Sending => {}
+        }
+        own.stage = to;
+        self.additions.tell_if_all_came(&state);
+        self.additions.changed.notify_one();
+    }
+}
+
+impl Additions {
+    fn tell_if_all_came(&self, state: &State) {
+        if state.coming == 0 {
+            self.all_came.send_replace(true);
+            self.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.pass(Stage::Sending);
+        locked(&self.additions.state).present -= 1;
+        self.additions.changed.notify_one();
+    }
+}

@@ -1,0 +1,58 @@
+//! What a deactivated account still has open: its sessions are ended after each deactivation.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::case::Case;
+use crate::{
+    model::{ErrorClass, Operation},
+    retry,
+    target::{TargetError, TargetErrorKind},
+    telemetry::logs::Personal,
+};
+
+/// How often the call is sent while no answer comes.
+const ATTEMPTS: usize = 3;
+/// The key under which a refusal is kept with the user.
+const KEY: &str = "end_sessions";
+
+impl Case<'_> {
+    /// Ends the sessions of an account whose deactivation is done; other operations are passed over. A refusal is reported,
+    /// and the deactivation stands all the same.
+    pub async fn end_sessions(&mut self, operation: &Operation) {
+        let Operation::DeactivateUser { name, .. } = operation else { return };
+        let deadline = self.engine.clock.now() + self.engine.times.call;
+        if let Err(error) = self.try_end_sessions(name, deadline).await {
+            let text = format!(
+                "{name} is deactivated at {}, but its sessions were not ended and may go on. {}",
+                self.port.name, error.text
+            );
+            tracing::warn!(
+                pair = %self.claim.pair, subject = %self.claim.subject, class = error.class().as_str(),
+                detail = %Personal(&text), "sessions were not ended"
+            );
+            self.worked.findings.not_possible.push(text.clone());
+            self.keep_not_possible(KEY.to_owned(), text);
+        }
+    }
+
+    /// Sends the call again after a lost answer: ended twice is as ended once.
+    async fn try_end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
+        let mut delays = retry::within_call(ATTEMPTS);
+        loop {
+            let error = match self.port.target.end_sessions(name, deadline).await {
+                Err(error) if is_passing(error.kind) => error,
+                ended => return ended,
+            };
+            let Some(delay) = delays.next() else { return Err(error) };
+            self.engine.clock.sleep(SignedDuration::try_from(delay).unwrap_or_default()).await;
+        }
+    }
+}
+
+fn is_passing(kind: TargetErrorKind) -> bool {
+    matches!(
+        kind,
+        TargetErrorKind::Unanswered
+            | TargetErrorKind::NotDone(ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance)
+    )
+}

@@ -1,0 +1,67 @@
+//! What whole readings of groups' members told.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{codec, codec::millis, writer::Tx};
+use crate::{
+    model::{Operation, Pair},
+    store::{MembersRead, StoreResult},
+};
+
+impl Tx {
+    /// Keeps these readings, and forgets those of the pair that are older than `oldest`.
+    pub(super) async fn keep_members_read(
+        &mut self,
+        pair: &Pair,
+        read: &[MembersRead],
+        oldest: Timestamp,
+    ) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        sqlx::query("DELETE FROM members_read WHERE pair = ?1 AND at < ?2")
+            .bind(no.pair)
+            .bind(millis(oldest))
+            .execute(&mut self.conn)
+            .await?;
+        for one in read {
+            sqlx::query("INSERT OR REPLACE INTO members_read (pair, grp, others, at) VALUES (?1, ?2, ?3, ?4)")
+                .bind(no.pair)
+                .bind(one.group.as_str())
+                .bind(codec::to_json(&one.others)?)
+                .bind(millis(one.at))
+                .execute(&mut self.conn)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the readings of groups that an account is taken out of which was one of their others: with it, they would
+    /// count one too many. Whom the links were given a group is known by the links.
+    pub(super) async fn forget_members_read(&mut self, target: i64, operation: &Operation) -> StoreResult<()> {
+        let (group, account) = match operation {
+            Operation::RemoveMember { group, account, .. } => (Some(group.as_str()), account),
+            Operation::DeleteUser { account, .. } => (None, account),
+            _ => return Ok(()),
+        };
+        sqlx::query(
+            "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1) AND (?2 IS NULL OR grp = ?2) \
+             AND EXISTS (SELECT 1 FROM json_each(others) WHERE value = ?3)",
+        )
+        .bind(target)
+        .bind(group)
+        .bind(account.as_str())
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// All of a pair.
+pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<MembersRead>> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT grp, others, at FROM members_read WHERE pair = ?1").bind(pair).fetch_all(conn).await?;
+    let read = |(group, others, at): (String, String, i64)| {
+        Ok(MembersRead { group: group.into(), others: codec::from_json(&others)?, at: codec::time(at)? })
+    };
+    rows.into_iter().map(read).collect()
+}

@@ -1,0 +1,207 @@
+//! Connectors and targets under another name, and those that are taken out of service for good.
+
+use jiff::Timestamp;
+
+use super::{codec, codec::millis, writer::Tx};
+use crate::{
+    model::{ChangeOutcome, Declared, IntentId, Pair, count},
+    store::{Kept, PairState, StoreError, StoreResult},
+};
+
+/// What is known of the pairs that begin to work: all but their history. `{pairs}` stands for a query of their numbers.
+const FORGET: [&str; 17] = [
+    "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE pair IN ({pairs}))",
+    "DELETE FROM link WHERE pair IN ({pairs})",
+    "DELETE FROM dropped_link WHERE pair IN ({pairs})",
+    "DELETE FROM unconfirmed_link WHERE pair IN ({pairs})",
+    "DELETE FROM link_order WHERE pair IN ({pairs})",
+    "DELETE FROM source_group WHERE pair IN ({pairs})",
+    "DELETE FROM task WHERE pair IN ({pairs})",
+    "DELETE FROM look WHERE pair IN ({pairs})",
+    "DELETE FROM not_possible WHERE pair IN ({pairs})",
+    "DELETE FROM members_read WHERE pair IN ({pairs})",
+    "DELETE FROM fan_out WHERE pair IN ({pairs})",
+    "DELETE FROM asked WHERE pair IN ({pairs})",
+    "UPDATE held_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
+    "UPDATE held_set SET open = 0 WHERE pair IN ({pairs})",
+    "DELETE FROM condition",
+    "DELETE FROM contact_order",
+    "UPDATE pair SET state = 'new' WHERE no IN ({pairs})",
+];
+
+/// Where a connector or a target is kept.
+struct Kind {
+    table: &'static str,
+    column: &'static str,
+    name: String,
+    word: &'static str,
+}
+
+impl Kind {
+    fn of(named: &Declared) -> Self {
+        match named {
+            Declared::Connector(name) => {
+                Self { table: "connector", column: "connector", name: name.to_string(), word: "connector" }
+            }
+            Declared::Target(name) => {
+                Self { table: "target", column: "target", name: name.to_string(), word: "target" }
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Gives it another name. What was begun under the new name without links gives way.
+    pub(super) async fn rename(
+        &mut self,
+        named: &Declared,
+        to: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Kept>> {
+        let kind = Kind::of(named);
+        let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
+        if let Some(taken) = self.number_of(&kind, to).await? {
+            let kept = self.kept(&kind, taken).await?;
+            if kept.iter().any(|one| one.links > 0 || one.managed_groups > 0) {
+                return Err(StoreError::Refused(format!(
+                    "{} {to} has links or managed groups of its own, so {} cannot take its name. Choose another name",
+                    kind.word, kind.name
+                )));
+            }
+            // Its history stays, under a name that nobody can give.
+            self.forget(&kind, taken, now).await?;
+            self.forget_identity(&kind, taken).await?;
+            self.name_it(&kind, taken, &format!("{to} (before {})", kind.name)).await?;
+        }
+        self.name_it(&kind, no, to).await?;
+        // They are kept by name.
+        for sql in ["DELETE FROM condition", "DELETE FROM contact_order"] {
+            sqlx::query(sql).execute(&mut self.conn).await?;
+        }
+        self.audit(by, &format!("renamed {} {} to {to}", kind.word, kind.name), now).await?;
+        self.kept(&kind, no).await
+    }
+
+    /// Forgets what ties it to accounts and groups, which stay as they are and may be adopted by others. A request that
+    /// can still arrive is in the way.
+    pub(super) async fn remove(&mut self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
+        let kind = Kind::of(named);
+        let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
+        let open: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT count(*) FROM intent WHERE pair IN (SELECT no FROM pair WHERE {} = ?1) AND arrives_until > ?2",
+            kind.column
+        )))
+        .bind(no)
+        .bind(millis(now))
+        .fetch_one(&mut self.conn)
+        .await?;
+        if open > 0 {
+            return Err(StoreError::Refused(format!(
+                "{} {}: {} no answer yet, and can still arrive. Try again in a minute",
+                kind.word,
+                kind.name,
+                count(open, "request has", "requests have")
+            )));
+        }
+        let kept = self.kept(&kind, no).await?;
+        self.forget(&kind, no, now).await?;
+        self.forget_identity(&kind, no).await?;
+        let links: u64 = kept.iter().map(|one| one.links).sum();
+        self.audit(
+            by,
+            &format!(
+                "removed {} {}: {}",
+                kind.word,
+                kind.name,
+                count(links, "linked account is free", "linked accounts are free")
+            ),
+            now,
+        )
+        .await?;
+        Ok(kept)
+    }
+
+    async fn number_of(&mut self, kind: &Kind, name: &str) -> StoreResult<Option<i64>> {
+        let sql = format!("SELECT no FROM {} WHERE name = ?1", kind.table);
+        Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(name).fetch_optional(&mut self.conn).await?)
+    }
+
+    async fn name_it(&mut self, kind: &Kind, no: i64, name: &str) -> StoreResult<()> {
+        let sql = format!("UPDATE {} SET name = ?2 WHERE no = ?1", kind.table);
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(no).bind(name).execute(&mut self.conn).await?;
+        self.names = super::names::Names::default();
+        Ok(())
+    }
+
+    async fn forget_identity(&mut self, kind: &Kind, no: i64) -> StoreResult<()> {
+        let identity = match kind.table {
+            "connector" => {
+                "UPDATE connector SET issuer = NULL, service_account = NULL, paused = 0, listens_since = NULL WHERE no = ?1"
+            }
+            _ => "UPDATE target SET identity = NULL, base_url = NULL WHERE no = ?1",
+        };
+        sqlx::query(identity).bind(no).execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    async fn forget(&mut self, kind: &Kind, no: i64, now: Timestamp) -> StoreResult<()> {
+        let pairs = format!("SELECT no FROM pair WHERE {} = ?1", kind.column);
+        let open = format!("SELECT id FROM intent WHERE pair IN ({pairs}) ORDER BY id");
+        let open: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(open)).bind(no).fetch_all(&mut self.conn).await?;
+        // Nobody will find out what became of them; their changes say so.
+        for id in open {
+            let intent = self.intent(IntentId(id)).await?;
+            self.settle(&intent, &ChangeOutcome::NotSeen, now).await?;
+        }
+        let fed = format!("SELECT DISTINCT managed FROM source_group WHERE managed IS NOT NULL AND pair IN ({pairs})");
+        let fed: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(fed)).bind(no).fetch_all(&mut self.conn).await?;
+        for sql in FORGET {
+            let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
+            if sql.contains("{pairs}") {
+                sqlx::query(query).bind(no).execute(&mut self.conn).await?;
+            } else {
+                sqlx::query(query).execute(&mut self.conn).await?;
+            }
+        }
+        // What others feed too stays theirs.
+        sqlx::query(
+            "DELETE FROM managed_group WHERE no IN (SELECT value FROM json_each(?1)) \
+             AND NOT EXISTS (SELECT 1 FROM source_group g WHERE g.managed = managed_group.no)",
+        )
+        .bind(codec::to_json(&fed)?)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// What its pairs hold.
+    async fn kept(&mut self, kind: &Kind, no: i64) -> StoreResult<Vec<Kept>> {
+        let sql = format!(
+            "SELECT c.name, t.name, p.state, p.links, p.memberships, \
+             (SELECT count(DISTINCT g.managed) FROM source_group g WHERE g.pair = p.no AND g.managed IS NOT NULL) \
+             FROM pair p JOIN connector c ON c.no = p.connector JOIN target t ON t.no = p.target \
+             WHERE p.{} = ?1 ORDER BY p.no",
+            kind.column
+        );
+        let rows: Vec<(String, String, String, i64, i64, i64)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(no).fetch_all(&mut self.conn).await?;
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        rows.into_iter()
+            .map(|(connector, target, state, links, memberships, groups)| {
+                let state: PairState = codec::from_word(state)?;
+                Ok(Kept {
+                    pair: Pair { connector: connector.into(), target: target.into() },
+                    state,
+                    links: number(links),
+                    memberships: number(memberships),
+                    managed_groups: number(groups),
+                })
+            })
+            .collect()
+    }
+}
+
+fn unknown(kind: &Kind) -> StoreError {
+    StoreError::NotFound(format!("{}: the store knows no {} of this name", kind.name, kind.word))
+}

@@ -1,0 +1,84 @@
+//! What deactivating an account does not end, by kind of target: for `usersync explain` of somebody who left.
+
+use serde::Serialize;
+
+/// Something that may still let somebody in whose account is deactivated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOpen {
+    /// What it is: `personal access tokens`.
+    pub what: &'static str,
+    /// What is known of it, and what an operator can do.
+    pub how: &'static str,
+}
+
+const fn left(what: &'static str, how: &'static str) -> LeftOpen {
+    LeftOpen { what, how }
+}
+
+/// What a vendor does not document may be open.
+const TOKENS: LeftOpen = left(
+    "personal access tokens",
+    "whether they work for an inactive account is not documented; revoke them in the administration's list of tokens",
+);
+
+/// The vendors' sources are in `docs/targets`.
+const JIRA: &[LeftOpen] = &[
+    left(
+        "sessions",
+        "ended by usersync since Jira 9.11; before, an open one may go on until it is idle for five hours",
+    ),
+    left("remember-me cookies", "whether they work for an inactive account is not documented"),
+    TOKENS,
+];
+const CONFLUENCE: &[LeftOpen] = &[
+    left(
+        "sessions",
+        "whether an open one goes on is not documented; it ends when it is idle for an hour, or by a restart",
+    ),
+    left("remember-me cookies", "whether they work for an inactive account is not documented"),
+    TOKENS,
+];
+const BITBUCKET: &[LeftOpen] = &[
+    left("sessions", "without a licence nobody signs in; whether an open one goes on is not documented"),
+    left("SSH keys and HTTP access tokens", "kept; no Git operation without a licence. Delete them on the user's page"),
+    left("public repositories", "readable for everybody, signed in or not"),
+];
+const CROWD: &[LeftOpen] = &[
+    left(
+        "single sign-on sessions",
+        "whether an open one goes on is not documented; expire it in Crowd's session browser",
+    ),
+    left(
+        "sessions and tokens in the products",
+        "each product's own, see its page; it follows with its next synchronisation",
+    ),
+];
+const SCIM: &[LeftOpen] = &[left(
+    "sessions, tokens and keys",
+    "SCIM does not say what deactivating ends; see the service's own administration",
+)];
+
+/// What may still be open for an account that this kind of target deactivated.
+pub fn left_open(kind: &str) -> &'static [LeftOpen] {
+    match kind {
+        "jira" => JIRA,
+        "confluence" => CONFLUENCE,
+        "bitbucket" => BITBUCKET,
+        "crowd" => CROWD,
+        "scim" => SCIM,
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::KINDS;
+
+    #[test]
+    fn every_kind_says_what_it_leaves_open() {
+        for kind in &KINDS {
+            assert!(!left_open(kind.name).is_empty(), "{}", kind.name);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Sign-in pages in the place of an answer: a proxy or single sign-on sends them, for a moment or for good.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use reqwest::header::LOCATION;
+use url::Url;
+
+use crate::target::http::Answer;
+
+/// So many sign-in pages in a row mean that the credentials do not get through.
+const IN_A_ROW: u32 = 3;
+/// How much of a page is searched for a form, in bytes.
+const SEARCHED: usize = 64 << 10;
+/// Segments of a path, without their extensions, that lead to a page where people sign in. Words in a host's name say
+/// nothing: `login.example.org` may be where the product itself is.
+const SEGMENTS: [&str; 15] = [
+    "login",
+    "logon",
+    "dologin",
+    "signin",
+    "sign-in",
+    "sign_in",
+    "sso",
+    "samlsso",
+    "saml",
+    "saml2",
+    "oauth",
+    "oauth2",
+    "openid-connect",
+    "authorize",
+    "auth",
+];
+
+/// Counts the sign-in pages that came in a row, each to a call that was sent after the page before had come.
+#[derive(Debug, Default)]
+pub struct SignInPages(AtomicU32);
+
+impl SignInPages {
+    /// How many came so far; to be asked before a call is sent.
+    pub fn so_far(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Another answer came.
+    pub fn over(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// A sign-in page came to a call before which `so_far` had come. Returns whether the credentials do not get through.
+    pub fn came(&self, so_far: u32) -> bool {
+        // Calls that were under way at once met one and the same page.
+        let _ = self.0.compare_exchange(so_far, so_far.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
+        self.so_far() >= IN_A_ROW
+    }
+}
+
+/// Whether an answer is a page where people sign in, or a redirect to one.
+pub fn is_sign_in(url: &Url, answer: &Answer) -> bool {
+    if answer.status.is_redirection() {
+        let to = answer.header(LOCATION.as_str()).unwrap_or_default();
+        return url.join(to).is_ok_and(|to| leads_to_sign_in(to.path()));
+    }
+    answer.status.is_success() && answer.is_html() && asks_for_password(&answer.body)
+}
+
+fn leads_to_sign_in(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let name = segment.split(['.', ';']).next().unwrap_or_default().to_ascii_lowercase();
+        SEGMENTS.contains(&name.as_str())
+    })
+}
+
+fn asks_for_password(page: &[u8]) -> bool {
+    let page = String::from_utf8_lossy(&page[..page.len().min(SEARCHED)]).to_ascii_lowercase();
+    let page: String = page.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect();
+    page.contains("<form") && page.contains("type=password")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_a_sign_in_page_by_its_segments_alone() {
+        for path in [
+            "/login.jsp",
+            "/jira/login",
+            "/login.action;jsessionid=1",
+            "/realms/acme/protocol/openid-connect/auth",
+            "/plugins/servlet/samlsso",
+            "/OAuth2/Authorize",
+        ] {
+            assert!(leads_to_sign_in(path), "{path}");
+        }
+        for path in ["/", "/maintenance", "/author/1", "/catalogin", "/authentication-works/rest/api/2/user"] {
+            assert!(!leads_to_sign_in(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_with_a_password_field_is_a_sign_in_page_and_others_are_not() {
+        assert!(asks_for_password(b"<html><FORM action=x><input name=p TYPE = 'password'></form></html>"));
+        assert!(!asks_for_password(b"<html><h1>Down for maintenance</h1><p>Your password is safe.</p></html>"));
+    }
+
+    #[test]
+    fn pages_count_only_in_a_row_and_once_for_calls_that_were_under_way_together() {
+        let pages = SignInPages::default();
+        for _ in 0..10 {
+            assert!(!pages.came(0), "ten at once are one");
+        }
+        assert!(!pages.came(pages.so_far()));
+        pages.over();
+        assert!(!pages.came(pages.so_far()));
+        assert!(!pages.came(pages.so_far()));
+        assert!(pages.came(pages.so_far()));
+    }
+}

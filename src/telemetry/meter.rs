@@ -1,0 +1,97 @@
+//! Counts the calls of one source or target, and reports when it limits them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Metrics, metrics::Peer};
+use crate::model::{About, ConditionCode, ConnectorName, ErrorClass, TargetName};
+
+/// A shorter wait is no condition.
+const REPORTED: SignedDuration = SignedDuration::from_secs(3);
+
+/// Where the client of one source or target counts its calls; by default nowhere. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct CallMeter(Option<Arc<Meter>>);
+
+#[derive(Debug)]
+struct Meter {
+    metrics: Arc<Metrics>,
+    side: Side,
+    /// Whether it is reported as limiting calls.
+    limits: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Side {
+    Source(ConnectorName),
+    Target(TargetName),
+}
+
+impl Meter {
+    fn peer(&self) -> Peer<'_> {
+        match &self.side {
+            Side::Source(name) => Peer::Source(name),
+            Side::Target(name) => Peer::Target(name),
+        }
+    }
+
+    fn about(&self) -> About {
+        match &self.side {
+            Side::Source(name) => About::source(name),
+            Side::Target(name) => About::target(name),
+        }
+    }
+}
+
+impl CallMeter {
+    /// For a connector's Keycloak.
+    pub fn source(metrics: &Arc<Metrics>, name: &ConnectorName) -> Self {
+        Self::of(metrics, Side::Source(name.clone()))
+    }
+
+    /// For a target.
+    pub fn target(metrics: &Arc<Metrics>, name: &TargetName) -> Self {
+        Self::of(metrics, Side::Target(name.clone()))
+    }
+
+    fn of(metrics: &Arc<Metrics>, side: Side) -> Self {
+        let meter = Meter { metrics: Arc::clone(metrics), side, limits: AtomicBool::new(false) };
+        Self(Some(Arc::new(meter)))
+    }
+
+    /// A call ended: well, or with an error of this class.
+    pub fn called(&self, error: Option<ErrorClass>, took: Duration) {
+        if let Some(meter) = &self.0 {
+            meter.metrics.called(meter.peer(), error, took);
+        }
+    }
+
+    /// Credentials were refused.
+    pub fn refused_sign_in(&self) {
+        if let Some(meter) = &self.0 {
+            meter.metrics.refused_sign_in(meter.peer());
+        }
+    }
+
+    /// The server refused a call because there were too many; none goes before `until`.
+    pub fn limited(&self, now: Timestamp, until: Timestamp) {
+        let Some(meter) = self.0.as_ref().filter(|_| until.duration_since(now) >= REPORTED) else { return };
+        meter.limits.store(true, Ordering::Relaxed);
+        let text = "too many calls (429); calls wait, and are sent again";
+        meter.metrics.conditions().raise(&meter.about(), ConditionCode::RateLimited, text, now, Some(until));
+    }
+
+    /// The server takes calls.
+    pub fn takes_calls(&self) {
+        if let Some(meter) = self.0.as_ref().filter(|meter| meter.limits.swap(false, Ordering::Relaxed)) {
+            meter.metrics.conditions().clear(&meter.about(), ConditionCode::RateLimited);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How many calls a run and a change cost at each product: the table in the documentation is made from this.
+
+use std::fmt::Write as _;
+
+use jiff::SignedDuration;
+use usersync::{
+    engine::RunOptions,
+    model::{Pair, RunTrigger},
+    sandbox::{
+        Journal,
+        house::{CONNECTOR, HouseOptions, TARGET},
+        keycloak::{NewUser, UserChange},
+        neighbours::{self, Product},
+    },
+};
+
+use crate::support::{World, grounds, id_of, options};
+
+const PAGE: &str = "docs/targets/README.md";
+const PEOPLE: usize = 120;
+/// Each has half of the people; one more group is that of the staff.
+const GROUPS: usize = 24;
+
+fn people() -> impl Iterator<Item = NewUser> {
+    (0..PEOPLE).map(|person| {
+        let own = (0..GROUPS).filter(|group| (person + group).is_multiple_of(2)).map(|group| format!("/g{group}"));
+        let own: Vec<String> = own.collect();
+        NewUser::named(format!("person{person}")).in_groups(&own.iter().map(String::as_str).collect::<Vec<_>>())
+    })
+}
+
+struct Counted {
+    name: &'static str,
+    pair: Pair,
+    journal: Journal,
+}
+
+/// The calls that each product got meanwhile.
+async fn counted<T>(products: &[Counted], work: impl Future<Output = T>) -> Vec<usize> {
+    for product in products {
+        product.journal.clear();
+    }
+    work.await;
+    products.iter().map(|product| product.journal.len()).collect()
+}
+
+async fn run(w: &World, products: &[Counted], trigger: RunTrigger) {
+    for product in products {
+        let options = RunOptions::apply(trigger.clone());
+        let (_, report) = Box::pin(w.house.engine.run(&product.pair, &options)).await.expect("a run");
+        assert!(report.planned.is_empty() && report.doubt.is_none(), "{}: {report:?}", product.name);
+    }
+    w.calm().await;
+}
+
+#[tokio::test]
+async fn the_table_of_calls_is_true() {
+    let mut others = neighbours::all().await.expect("they start");
+    others.retain(|other| other.product != Product::Scim);
+    let neighbours = others.iter().map(|other| other.neighbour().expect("an address")).collect();
+    let mut options = HouseOptions { neighbours, ..options() };
+    // Nobody looks in between whether a target is well.
+    options.times.contact = SignedDuration::from_hours(10);
+    let grounds = grounds(options).await;
+    grounds.realm.import_users(people()).expect("imported");
+    let house = grounds.build().await.expect("the house stands");
+    // Four first runs of thousands of memberships take a busy machine longer than one wait.
+    for _ in 0..10 {
+        if house.in_service().await.is_ok() {
+            break;
+        }
+    }
+    let w = World { grounds, house };
+    w.settled().await;
+    let mut products =
+        vec![Counted { name: "Jira", pair: Pair::new(CONNECTOR, TARGET), journal: w.jira().journal.clone() }];
+    products.extend(others.iter().map(|other| Counted {
+        name: other.product.name(),
+        pair: Pair { connector: CONNECTOR.into(), target: other.product.target_name() },
+        journal: other.journal.clone(),
+    }));
+    // What is read back the first time, and what is remembered, is behind us.
+    run(&w, &products, RunTrigger::Schedule).await;
+    let id = |login: &str| id_of(w.realm(), login);
+    let group = |name: &str| w.realm().snapshot().group(name).expect("there").id.clone();
+    for (login, change) in [("person0", UserChange::enabled(false)), ("person0", UserChange::email("zero@example.com"))]
+    {
+        w.realm().update_user(&id(login), change).await.unwrap();
+        w.calm().await;
+    }
+    w.realm().leave(&id("person2"), &group("/g0")).await.unwrap();
+    w.calm().await;
+    w.realm().join(&id("person2"), &group("/g0")).await.unwrap();
+    w.calm().await;
+    run(&w, &products, RunTrigger::Schedule).await;
+
+    let change = async |login: &str, change: UserChange| {
+        w.realm().update_user(&id(login), change).await.unwrap();
+        w.settled().await;
+    };
+    let mut rows = vec![
+        ("a scheduled run", counted(&products, run(&w, &products, RunTrigger::Schedule)).await),
+        ("a run that an operator starts", counted(&products, run(&w, &products, RunTrigger::Person)).await),
+        ("somebody is disabled", counted(&products, change("person4", UserChange::enabled(false))).await),
+        (
+            "an e-mail address changes",
+            counted(&products, change("person6", UserChange::email("six@example.com"))).await,
+        ),
+    ];
+    let leave = async {
+        w.realm().leave(&id("person8"), &group("/g0")).await.unwrap();
+        w.settled().await;
+    };
+    rows.push(("somebody leaves a group", counted(&products, leave).await));
+    let join = async {
+        w.realm().join(&id("person8"), &group("/g0")).await.unwrap();
+        w.settled().await;
+    };
+    rows.push(("somebody joins a group", counted(&products, join).await));
+
+    let names: Vec<&str> = products.iter().map(|product| product.name).collect();
+    let mut table = format!("| calls for | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
+    for (what, calls) in &rows {
+        let cells: Vec<String> = calls.iter().map(ToString::to_string).collect();
+        writeln!(table, "| {what} | {} |", cells.join(" | ")).expect("a text");
+    }
+    let page = std::fs::read_to_string(PAGE).expect("the page is there");
+    assert!(page.contains(&table), "{PAGE} should hold this table:\n\n{table}");
+    // One call a group, and the accounts.
+    let idle = rows[0].1[0];
+    assert!(idle <= GROUPS + 20, "Jira: {idle} calls for {GROUPS} groups");
+}

@@ -1,0 +1,42 @@
+//! Redirects: a maintenance, or a sign-in page for a moment, costs nobody anything.
+
+use std::time::Duration;
+
+use usersync::{
+    engine::ATTEMPTS,
+    sandbox::{Fault, keycloak::UserChange},
+};
+
+use crate::support::world;
+
+#[tokio::test]
+async fn a_leaver_outlives_more_redirects_than_a_task_has_attempts() {
+    let w = world().await;
+    // Only the write is redirected, so that the first contact succeeds and nothing keeps the work away.
+    let away = Fault::login_redirect("https://login.example.org/maintenance").method("PUT");
+    let fault = w.jira().faults.add(away);
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    let more = u64::from(ATTEMPTS) + 3;
+    for _ in 0..1_200 {
+        if w.jira().faults.hits(fault) >= more {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(w.jira().faults.hits(fault) >= more, "{:#?}", w.tasks().await);
+    assert_eq!(w.dead().await, Vec::<String>::new());
+    assert!(w.tasks().await.iter().all(|task| task.attempts == 0));
+    w.jira().faults.clear();
+    w.calm().await;
+    assert!(!w.account("staff1").active);
+}
+
+#[tokio::test]
+async fn two_sign_in_pages_stop_no_target() {
+    let w = world().await;
+    w.jira().faults.add(Fault::login_redirect("/login.jsp").times(2));
+    w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
+    w.calm().await;
+    assert!(!w.account("staff1").active);
+    assert_eq!(w.dead().await, Vec::<String>::new());
+}

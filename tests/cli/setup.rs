@@ -1,0 +1,233 @@
+//! Setting up for the first time: what an administrator meets before anything runs.
+
+use usersync::sandbox::{
+    KeycloakOptions, KeycloakSandbox,
+    house::{Grounds, HouseOptions},
+    keycloak::NewUser,
+};
+
+use crate::place::{Place, Ran};
+
+const ADMIN: &str = "a-very-secret-password";
+
+/// As an administrator whose password is in the environment.
+async fn administer(place: &Place, args: &[&str]) -> Ran {
+    let mut command = place.command(args);
+    command.env("KEYCLOAK_ADMIN_PASSWORD", ADMIN);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
+    place.read(args, &output)
+}
+
+async fn keycloak() -> KeycloakSandbox {
+    let options = KeycloakOptions { admin: ("admin".into(), ADMIN.into()), ..KeycloakOptions::default() };
+    KeycloakSandbox::start(options).await.expect("the simulator starts")
+}
+
+/// Adds a connector whose secrets are not there yet.
+fn add_connector(place: &Place, url: &str) {
+    place.configure(|text| {
+        format!(
+            "{text}\n[[connector]]\nname = \"fresh\"\nurl = \"{url}\"\nrealm = \"fresh\"\n\
+             client_secret_file = \"fresh-client.secret\"\nhook_secret_file = \"fresh-hook.secret\"\ntargets = [\"jira\"]\n"
+        )
+    });
+}
+
+#[tokio::test]
+async fn e1_setup_works_for_a_connector_whose_secrets_are_not_there_yet() {
+    let keycloak = keycloak().await;
+    keycloak.add_realm("fresh");
+    let mut place = Place::nowhere();
+    add_connector(&place, &keycloak.url());
+    place.run(&["config", "check"]).await.ended(2).complains("fresh-client.secret");
+
+    let setup = administer(&place, &["keycloak", "setup", "--connector", "fresh"]).await;
+    setup
+        .ended(0)
+        .says("create client usersync")
+        .says("fresh-client.secret (mode 0600, owner ")
+        .says("fresh-hook.secret (mode 0600, owner ")
+        .says("usersync check");
+    for name in ["fresh-client.secret", "fresh-hook.secret"] {
+        place.secrets.push(std::fs::read_to_string(place.file(name)).expect("written").trim().to_owned());
+    }
+    place.run(&["config", "check"]).await.ended(0).says("2 connectors");
+    administer(&place, &["keycloak", "setup", "--connector", "fresh"]).await.ended(0).says("Nothing to do");
+}
+
+#[tokio::test]
+async fn e1_only_the_connectors_own_part_has_to_be_right() {
+    let keycloak = keycloak().await;
+    keycloak.add_realm("fresh");
+    let place = Place::nowhere();
+    add_connector(&place, &keycloak.url());
+    place.configure(|text| text.replace("kind = \"jira\"", "kind = \"jirra\""));
+    let setup = ["keycloak", "setup", "--connector", "fresh"];
+    administer(&place, &setup)
+        .await
+        .ended(0)
+        .says("The configuration cannot be loaded as a whole yet. What is wrong: usersync config check");
+    administer(&place, &["keycloak", "setup", "--connector", "frehs"]).await.ended(2).complains("did you mean fresh?");
+    administer(&place, &["keycloak", "setup"]).await.ended(2).complains("--connector NAME");
+    place.configure(|text| text.replace("realm = \"fresh\"", "realm = 7"));
+    administer(&place, &setup).await.ended(2).complains("realm");
+}
+
+#[tokio::test]
+async fn e1_a_connector_that_names_no_files_is_told_what_to_add() {
+    let keycloak = keycloak().await;
+    keycloak.add_realm("fresh");
+    let place = Place::nowhere();
+    add_connector(&place, &keycloak.url());
+    place.configure(|text| text.replace("client_secret_file = \"fresh-client.secret\"\n", ""));
+    administer(&place, &["keycloak", "setup", "--connector", "fresh"])
+        .await
+        .ended(0)
+        .says("Add to connector fresh: client_secret_file = \"")
+        .says("fresh-client.secret\"");
+}
+
+#[tokio::test]
+async fn e2_files_are_given_to_an_owner_that_exists() {
+    let keycloak = keycloak().await;
+    keycloak.add_realm("fresh");
+    let place = Place::nowhere();
+    let of = ["--url", &keycloak.url(), "--realm", "fresh"];
+    let setup = [&["keycloak", "setup"][..], &of].concat();
+    administer(&place, &[&setup[..], &["--owner", "no-such-user"]].concat())
+        .await
+        .ended(2)
+        .complains("--owner no-such-user: this system has no user of that name");
+    administer(&place, &[&setup[..], &["--client-secret-file", "nowhere/x"]].concat())
+        .await
+        .ended(2)
+        .complains("there is no folder");
+    assert!(!place.file("fresh-client.secret").exists());
+}
+
+#[tokio::test]
+async fn e3_the_address_is_usersyncs_own_in_help_readme_and_error() {
+    let place = Place::nowhere();
+    let of = ["--url", "http://127.0.0.1:9", "--realm", "acme"];
+    let with = |address: &'static str| [&["keycloak", "setup"][..], &of, &["--address", address]].concat();
+    administer(&place, &with("https://usersync.example.org/hooks/acme"))
+        .await
+        .ended(2)
+        .complains("write it as https://usersync.example.org: /hooks/CONNECTOR is added");
+    administer(&place, &with("usersync.example.org")).await.ended(2).complains("https://usersync.example.org");
+    let help = place.run(&["keycloak", "setup", "--help"]).await;
+    help.says("--address https://usersync.example.org").says("without /hooks/");
+    for text in [include_str!("../../README.md"), include_str!("../../docs/operate.md"), help.out.as_str()] {
+        for (_, rest) in text.match_indices("--address ").map(|(at, found)| text.split_at(at + found.len())) {
+            let value = rest.split_whitespace().next().unwrap_or_default().trim_matches('`');
+            assert!(!value.contains("/hooks"), "{value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn e4_an_address_without_a_scheme_is_answered_with_one() {
+    let place = Place::nowhere();
+    for (given, wanted) in
+        [("sso.example.org", "https://sso.example.org"), ("sso.example.org:8443", "https://sso.example.org:8443")]
+    {
+        let args = ["keycloak", "setup", "--url", given, "--realm", "acme"];
+        place.run(&args).await.ended(2).complains(&format!("write it as {wanted}"));
+    }
+}
+
+#[tokio::test]
+async fn e5_a_first_run_without_operations_needs_no_approval() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    let place = Place::at(&grounds);
+    place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
+    place.run(&["sync"]).await.ended(0);
+    place.run(&["status"]).await.ended(0).says("In sync.");
+    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    place.run(&["sync"]).await.ended(0).says("create       1 user");
+}
+
+#[tokio::test]
+async fn e5_one_command_decides_all_of_a_connector() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve"]).await.ended(2).complains("--connector");
+    place.run(&["held", "approve", "1", "--connector", "acme"]).await.ended(2);
+    place.run(&["held", "approve", "--connector", "acmee"]).await.ended(2).complains("did you mean acme?");
+    let approved = place.run(&["held", "approve", "--connector", "acme", "--note", "read"]).await;
+    approved
+        .ended(0)
+        .says("set 1    acme → jira    first run")
+        .says("create")
+        .says("Approved: the first run of acme → jira, 1 operation.")
+        .says("usersync sync");
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0).says("Nothing of connector acme waits");
+    place.run(&["sync"]).await.ended(0).says("create       1 user");
+    let (code, document) = place.json(&["held", "reject", "--connector", "acme", "--target", "jira"]).await;
+    assert_eq!((code, &document["sets"]), (0, &serde_json::json!([])));
+}
+
+#[tokio::test]
+async fn e7_the_audit_names_the_operator() {
+    let place = Place::nowhere();
+    place.store().await.close().await;
+    place.run(&["connector", "pause", "acme"]).await.ended(0);
+    place.run(&["connector", "resume", "acme", "--by", "dora"]).await.ended(0);
+    let mut command = place.command(&["connector", "pause", "acme"]);
+    command.env_remove("SUDO_USER");
+    assert!(command.status().expect("runs").success());
+    let (_, document) = place.json(&["audit"]).await;
+    let by: Vec<&str> =
+        document["audit"].as_array().expect("a list").iter().filter_map(|one| one["by"].as_str()).collect();
+    let id = std::process::Command::new("id").arg("-un").output().expect("runs").stdout;
+    let us = String::from_utf8(id).expect("text");
+    assert_eq!(by, [us.trim(), "dora", "tester"], "never the USER of the environment");
+}
+
+#[tokio::test]
+async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+
+    let server = place.store().await;
+    place.run(&["connector", "rename", "acme", "corp"]).await.ended(1).complains("Stop it, give this command again");
+    server.close().await;
+    place.run(&["connector", "rename", "acme", "Not A Name"]).await.ended(2).complains("cannot be a name");
+    place
+        .run(&["connector", "rename", "acme", "corp"])
+        .await
+        .ended(0)
+        .says("connector acme is corp from now on: 1 link and 0 managed groups go with it.")
+        .says("Now write corp in place of acme in")
+        .says("usersync keycloak setup --connector corp");
+    place
+        .run(&["target", "rename", "jira", "jira-prod"])
+        .await
+        .ended(0)
+        .says("Now write jira-prod in place of jira in");
+    place.configure(|text| {
+        text.replace("name = \"acme\"", "name = \"corp\"")
+            .replace("name = \"jira\"", "name = \"jira-prod\"")
+            .replace("targets = [\"jira\"]", "targets = [\"jira-prod\"]")
+    });
+    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 1 user");
+    place.run(&["changes"]).await.ended(0).says("corp → jira-prod");
+    place.run(&["audit"]).await.ended(0).says("renamed connector acme to corp").says("tester");
+
+    place.run(&["connector", "remove", "corp"]).await.ended(2).complains("take it out of the file");
+    place.configure(|text| text.replace("name = \"corp\"", "name = \"other\""));
+    place
+        .run(&["connector", "remove", "corp"])
+        .await
+        .ended(0)
+        .says("corp → jira-prod: 1 account and 0 groups stay as they are");
+    assert!(grounds.jira.snapshot().account("alice").is_some_and(|account| account.active));
+    place.run(&["plan"]).await.says("adopt        1 account");
+}

@@ -1,0 +1,68 @@
+//! Connectors and targets under another name, and those that are removed.
+
+use usersync::{model::*, store::*};
+
+use crate::world::*;
+
+async fn linked_everywhere(store: &World) {
+    store.linked("ann", "a1", at(0)).await;
+    store.event("e1", &[user("bob")], at(1)).await;
+    store.set_pair_state(&pair(), PairState::InService, at(1)).await.unwrap();
+}
+
+pub async fn a_renamed_connector_keeps_what_it_has(store: World) {
+    linked_everywhere(&store).await;
+    let named = Declared::Connector(pair().connector);
+    let kept = store.rename(&named, "new", "dora", at(2)).await.unwrap();
+    let new = Pair { connector: "new".into(), ..pair() };
+    assert_eq!((kept.len(), &kept[0].pair, kept[0].links), (1, &new, 1));
+    assert_eq!(store.links(&new).await.unwrap().len(), 1);
+    assert_eq!(store.pair_state(&new).await.unwrap(), PairState::InService);
+    assert_eq!(store.links(&pair()).await.unwrap(), []);
+    let tasks = store.tasks(&TaskFilter { limit: 10, ..TaskFilter::default() }).await.unwrap();
+    assert!(tasks.iter().all(|task| task.pair == new) && !tasks.is_empty(), "{tasks:?}");
+    assert_eq!(store.event_counts(&"new".into()).await.unwrap().received, 1);
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("to new"));
+    let again = store.rename(&named, "newer", "dora", at(3)).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
+}
+
+pub async fn a_new_name_that_has_links_is_refused(store: World) {
+    linked_everywhere(&store).await;
+    let (corp, other) = (Declared::Connector(pair().connector), Pair { connector: "other".into(), ..pair() });
+    store.ensure_pairs(std::slice::from_ref(&other), at(1)).await.unwrap();
+    store.hold_first_run(&other, serde_json::json!({}), at(1)).await.unwrap();
+    let refused = store.rename(&Declared::Connector("other".into()), pair().connector.as_str(), "dora", at(2)).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    // The other one has begun under the new configuration, and has nothing yet.
+    store.rename(&corp, "other", "dora", at(2)).await.unwrap();
+    assert_eq!(store.links(&other).await.unwrap().len(), 1);
+    assert_eq!(store.pair_state(&other).await.unwrap(), PairState::InService);
+    assert!(store.held_sets(true).await.unwrap().is_empty());
+}
+
+pub async fn a_renamed_target_keeps_what_it_has(store: World) {
+    linked_everywhere(&store).await;
+    let identity = TargetIdentity::new("server-1", None);
+    store.pin_target(&pair().target, &identity).await.unwrap();
+    store.rename(&Declared::Target(pair().target), "new", "dora", at(2)).await.unwrap();
+    let new = Pair { target: "new".into(), ..pair() };
+    assert_eq!(store.links(&new).await.unwrap().len(), 1);
+    assert_eq!(store.target_identity(&"new".into(), &identity).await.unwrap(), (Some(identity), None));
+}
+
+pub async fn a_removed_connector_frees_its_accounts(store: World) {
+    linked_everywhere(&store).await;
+    let other = Pair { connector: "other".into(), ..pair() };
+    store.ensure_pairs(std::slice::from_ref(&other), at(1)).await.unwrap();
+    assert_eq!(store.linked_elsewhere(&other).await.unwrap().len(), 1);
+    let kept = store.remove(&Declared::Connector(pair().connector), "dora", at(2)).await.unwrap();
+    assert_eq!((kept[0].links, &kept[0].pair), (1, &pair()));
+    assert!(store.linked_elsewhere(&other).await.unwrap().is_empty());
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::New);
+    assert_eq!(store.counts(&pair(), at(2)).await.unwrap().links, 0);
+    assert!(store.tasks(&TaskFilter { limit: 10, ..TaskFilter::default() }).await.unwrap().is_empty());
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("1 linked account"));
+    let unknown = store.remove(&Declared::Target("nowhere".into()), "dora", at(3)).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+}
