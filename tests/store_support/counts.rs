@@ -207,7 +207,11 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
         undo.push(format!("ALTER TABLE pair DROP COLUMN {column}"));
     }
     undo.push("DROP INDEX task_oldest".into());
-    undo.push("DROP TABLE fan_out".into());
+    for table in ["fan_out", "write_probe", "members_read", "contact_order"] {
+        undo.push(format!("DROP TABLE {table}"));
+    }
+    undo.push("ALTER TABLE target DROP COLUMN base_url".into());
+    undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
     undo.push("DELETE FROM _sqlx_migrations WHERE version >= 13".into());
     sqlx::raw_sql(sqlx::AssertSqlSafe(undo.join(";"))).execute(&mut conn).await.unwrap();
     sqlx::Connection::close(conn).await.unwrap();
