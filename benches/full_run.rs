@@ -335,7 +335,7 @@ fn main() {
                 let [users, groups, groups_each] = numbers[..] else { panic!("serve USERS GROUPS GROUPS_EACH") };
                 serve(Size { users, groups, groups_each, rounds: 0 }).await;
             }
-            None => compare(Size::get()).await,
+            None => Box::pin(compare(Size::get())).await,
         }
     });
 }

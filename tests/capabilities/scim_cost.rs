@@ -105,9 +105,12 @@ async fn a_first_run_costs_a_call_a_user_and_one_a_batch_of_members() {
     assert!(calls <= 25, "{calls} calls: {:?}", scene.by_kind());
 }
 
+/// Makes a simulated server behave so.
+type Habit = fn(&mut ScimSwitches);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_run_is_as_cheap_whatever_the_server_does() {
-    let habits: [(&str, fn(&mut ScimSwitches)); 4] = [
+    let habits: [(&str, Habit); 4] = [
         ("shows groups of users", |switches| {
             plain(switches);
             switches.groups_told = Told::Always;

@@ -18,7 +18,7 @@ use usersync::sandbox::{
 use crate::served::Served;
 
 /// How long anything may take. A request whose answer was not written down is protected for 35 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Users whose tasks are under way when the disk is full; few enough to be deactivated without an approval.
 const JOINERS: usize = 4;
 
@@ -96,7 +96,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
         "apply",
         |_| {},
         |place| {
-            place.configure(|text| text.replace("path = \"usersync.db\"", &format!("path = \"{}\"", store.display())))
+            place.configure(|text| text.replace("path = \"usersync.db\"", &format!("path = \"{}\"", store.display())));
         },
     )
     .await;
