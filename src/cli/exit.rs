@@ -80,7 +80,7 @@ impl Exit {
     }
 }
 
-/// What a failure is called in JSON; stable, and listed in `docs/schemas/error.json`.
+/// What a failure is called in JSON; stable, and listed in `docs/schemas/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Code {

@@ -219,7 +219,7 @@ fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
     }
     if set.open {
         out.say(format!(
-            "Do it: usersync held approve {0}   Leave it: usersync held reject {0}   One of them: --item N",
+            "Approve: usersync held approve {0}   Reject: usersync held reject {0}   One item only: --item N",
             set.id
         ));
     }
@@ -421,7 +421,7 @@ fn say_out_of_service(out: &Out) {
 
 fn say_who_does_it(out: &Out, opened: &Opened) {
     match &opened.server {
-        Some(pid) => out.say(format!("The running server (pid {pid}) does it now, from a fresh look.")),
-        None => out.say("No server runs: it is done, from a fresh look, by: usersync sync"),
+        Some(pid) => out.say(format!("The running server (pid {pid}) re-reads both sides and applies it now.")),
+        None => out.say("No server runs. To re-read both sides and apply it: usersync sync"),
     }
 }

@@ -59,7 +59,7 @@ Make the client with its service account, give it the roles that it needs to rea
 
 What is there already stays, so doing it twice changes nothing. The client's secret, and the secret that events are signed \
 with, are written to files of mode 0600 where the connector looks for them; they are never shown. They belong to --owner, \
-else, if root runs this, to the owner of their folder. Of the configuration only the connector's own part is read, so that \
+else, if root runs this, to the owner of the file that is there, or of its folder. Of the configuration only the connector's own part is read, so that \
 its secrets need not be there yet; a running server goes on, and takes a new connector after a restart. The administrator's password is asked for, or taken \
 from KEYCLOAK_ADMIN_PASSWORD; a token, from KEYCLOAK_ADMIN_TOKEN.",
         after_help = "\

@@ -48,14 +48,14 @@ use out::Out;
 
 use crate::config::{Config, ConfigErrors, Drawing, Env};
 
-/// Keeps users and groups of Keycloak realms in step in Jira, driven by Keycloak's own events.
+/// Keeps users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 #[derive(Debug, Parser)]
 #[command(
     name = "usersync",
     version,
     about,
     long_about = "\
-Keeps users and groups of Keycloak realms in step in Jira, driven by Keycloak's own events.
+Keeps users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 
 A change in Keycloak reaches the targets within a second; a full reconcile on a schedule finds whatever the events \
 missed; whatever failed can be looked at, understood and replayed. Nothing is changed in a target before a person has \

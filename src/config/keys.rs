@@ -204,7 +204,7 @@ pub(super) const KEYS: &[Key] = &[
         "target.managed_access_groups",
         "list of texts",
         Value("[]"),
-        "Groups that give access to the product, from which members are removed whom usersync did not add.",
+        "Groups that give access to the product, from which linked users are removed even if usersync did not add them.",
     ),
     key(
         "target.protected_users",

@@ -90,7 +90,7 @@ impl Names {
             StatusCode::TOO_MANY_REQUESTS => error(
                 ErrorClass::Throttled,
                 format!(
-                    "realm {realm} at {base}: 429 when reading {asked}; it asks to slow down. Lower the connector's pace if this stays"
+                    "realm {realm} at {base}: rate limited (429) when reading {asked}. Lower the connector's per_second if this stays"
                 ),
             ),
             StatusCode::FORBIDDEN => error(ErrorClass::Forbidden, self.forbidden(asked, base)),

@@ -247,7 +247,7 @@ fn refusal(names: &Names, base: &Base, answer: &Answer) -> SourceError {
             ErrorClass::Credentials,
             format!(
                 "client {client_id} in realm {token_realm} at {base}: id or secret was refused ({}). Give the secret that \
-                 stands under Clients, {client_id}, Credentials; it is tried again once it changes, and now and then before",
+                 stands under Clients, {client_id}, Credentials; it is tried again once it changes, or after 1, 5 and 15 minutes and then every hour",
                 refused.error
             ),
         );

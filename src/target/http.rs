@@ -227,7 +227,7 @@ impl NoAnswer {
                 retry_after = Some(wait);
                 let seconds = wait.as_secs_f64().ceil();
                 let text = format!(
-                    "calls are limited (429, or the pace); none is sent before {seconds} s. It is tried again by itself."
+                    "rate limited (429, or the configured or learned pace); the next call is sent in {seconds} s. usersync tries again."
                 );
                 (TargetErrorKind::NotDone(class), text)
             }

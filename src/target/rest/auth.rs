@@ -267,7 +267,7 @@ fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> Target
     let next = if *locked {
         "They are not sent again until they change."
     } else {
-        "They are sent again once they change, and now and then before."
+        "They are sent again once they change, or after 1, 5 and 15 minutes and then every hour."
     };
     TargetError {
         kind: TargetErrorKind::NotDone(ErrorClass::Credentials),
