@@ -79,7 +79,7 @@ async fn every_bad_answer_has_its_class_and_its_words() {
         (Reply::Cut("3".into()), Transient, "the connection was cut"),
         (Reply::Nothing, Transient, "Check that Keycloak runs"),
         (Reply::Silence, Transient, "no whole answer within 0.5 s"),
-        (Reply::Whole("429 Too Many Requests", "retry-after: 7\r\n", String::new()), Throttled, "asks to slow down"),
+        (Reply::Whole("429 Too Many Requests", "retry-after: 7\r\n", String::new()), Throttled, "rate limited (429)"),
     ];
     for (reply, class, words) in table {
         let (answer, server) = count(reply.clone()).await;

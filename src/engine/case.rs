@@ -396,7 +396,7 @@ impl Engine {
         let mut dead = false;
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
-            ErrorClass::Credentials | ErrorClass::Throttled | ErrorClass::Maintenance => {
+            ErrorClass::Credentials | ErrorClass::Throttled => {
                 self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
@@ -404,7 +404,9 @@ impl Engine {
             }
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
-                let retry_at = (!ends && failed < retry::ATTEMPTS).then_some(now + wait);
+                // A maintenance ends some time: nobody's change is given up for it.
+                let again = failed < retry::ATTEMPTS || class == ErrorClass::Maintenance;
+                let retry_at = (!ends && again).then_some(now + wait);
                 dead = retry_at.is_none();
                 let failure = Failure { class, text: error.to_string(), retry_at };
                 self.store.fail(claim.token, failure, now).await

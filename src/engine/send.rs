@@ -23,6 +23,8 @@ const JOINS_AT_ONCE: usize = 100;
 /// So many are written down together where each is sent by itself. With a slow target more would be written down again
 /// and again, and after a crash each of them is looked after.
 const JOINS_ALONE: usize = 8;
+/// How often additions that the server refuses for now are written down anew by one task.
+const LIMITED_ROUNDS: u32 = 12;
 
 /// What came of one operation.
 #[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
@@ -178,10 +180,11 @@ impl Case<'_> {
         mut account: Option<&mut Account>,
     ) -> Result<Sent, WorkError> {
         part.come().await;
-        let (mut done, mut look_again) = (false, false);
+        let (mut done, mut look_again, mut limited) = (false, false, 0);
         let mut left = joins.to_vec();
         while !left.is_empty() {
             let now: Vec<&Operation> = left.drain(..left.len().min(JOINS_AT_ONCE)).collect();
+            self.port.target.until_open().await?;
             let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
@@ -204,10 +207,16 @@ impl Case<'_> {
                         left.push(now[number]);
                     }
                     Told::Alone => alone.push(number),
+                    // Nothing was done, and the server takes calls again later.
+                    Told::Failed(error) if error.class() == ErrorClass::Throttled && limited < LIMITED_ROUNDS => {
+                        self.step.unsent.push(written.intents[number]);
+                        left.push(now[number]);
+                    }
                     Told::Failed(error) => failed.push((number, error)),
                     Told::Ended => return Err(StoreError::ClaimEnded.into()),
                 }
             }
+            limited += 1;
             look_again |= self.note_failed(&now, &written, failed).await?;
             for (nth, number) in alone.iter().copied().enumerate() {
                 let answer = self.apply(now[number], written.deadline).await?;

@@ -46,7 +46,7 @@ pub enum ErrorClass {
     Transient,
     /// The other side asks to slow down: 429.
     Throttled,
-    /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Uses up no attempts.
+    /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Retried without end.
     Maintenance,
     /// The credentials were refused: sent again once they change, and now and then before.
     Credentials,

@@ -90,7 +90,7 @@ async fn a_first_day_from_plan_to_in_step() {
         .await
         .ended(3)
         .says("Waits for its first run's approval: 121 operations. usersync held approve 1");
-    place.run(&["held", "approve", "1"]).await.ended(0).says("by: usersync sync");
+    place.run(&["held", "approve", "1"]).await.ended(0).says("apply it: usersync sync");
     place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
     place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
     assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);

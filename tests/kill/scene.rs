@@ -238,7 +238,9 @@ impl Filled {
     pub fn writes(&self, since: usize) -> Vec<String> {
         let done = |entry: &Entry| {
             let succeeded = entry.status.is_some_and(|status| status < 300);
-            entry.is_write() && succeeded && !entry.path.contains("/rpc/")
+            // Ending sessions belongs to a deactivation.
+            let counts = !entry.path.contains("/rpc/") && !entry.path.contains("/user/session/");
+            entry.is_write() && succeeded && counts
         };
         let entries = self.journal.entries().split_off(since);
         entries.iter().filter(|entry| done(entry)).map(|entry| format!("{} {}", entry.method, entry.target())).collect()

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What is known of the pairs that begin to work: all but their history. `{pairs}` stands for a query of their numbers.
-const FORGET: [&str; 17] = [
+const FORGET: [&str; 15] = [
     "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE pair IN ({pairs}))",
     "DELETE FROM link WHERE pair IN ({pairs})",
     "DELETE FROM dropped_link WHERE pair IN ({pairs})",
@@ -24,8 +24,6 @@ const FORGET: [&str; 17] = [
     "DELETE FROM asked WHERE pair IN ({pairs})",
     "UPDATE held_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
     "UPDATE held_set SET open = 0 WHERE pair IN ({pairs})",
-    "DELETE FROM condition",
-    "DELETE FROM contact_order",
     "UPDATE pair SET state = 'new' WHERE no IN ({pairs})",
 ];
 
@@ -69,16 +67,15 @@ impl Tx {
                     kind.word, kind.name
                 )));
             }
+            self.refuse_if_under_way(&kind, taken, to, now).await?;
             // Its history stays, under a name that nobody can give.
             self.forget(&kind, taken, now).await?;
             self.forget_identity(&kind, taken).await?;
-            self.name_it(&kind, taken, &format!("{to} (before {})", kind.name)).await?;
+            self.forget_named(&kind, to).await?;
+            self.name_it(&kind, taken, &format!("{to} (before {}, {taken})", kind.name)).await?;
         }
         self.name_it(&kind, no, to).await?;
-        // They are kept by name.
-        for sql in ["DELETE FROM condition", "DELETE FROM contact_order"] {
-            sqlx::query(sql).execute(&mut self.conn).await?;
-        }
+        self.forget_named(&kind, &kind.name).await?;
         self.audit(by, &format!("renamed {} {} to {to}", kind.word, kind.name), now).await?;
         self.kept(&kind, no).await
     }
@@ -88,25 +85,11 @@ impl Tx {
     pub(super) async fn remove(&mut self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
         let kind = Kind::of(named);
         let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
-        let open: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-            "SELECT count(*) FROM intent WHERE pair IN (SELECT no FROM pair WHERE {} = ?1) AND arrives_until > ?2",
-            kind.column
-        )))
-        .bind(no)
-        .bind(millis(now))
-        .fetch_one(&mut self.conn)
-        .await?;
-        if open > 0 {
-            return Err(StoreError::Refused(format!(
-                "{} {}: {} no answer yet, and can still arrive. Try again in a minute",
-                kind.word,
-                kind.name,
-                count(open, "request has", "requests have")
-            )));
-        }
+        self.refuse_if_under_way(&kind, no, &kind.name, now).await?;
         let kept = self.kept(&kind, no).await?;
         self.forget(&kind, no, now).await?;
         self.forget_identity(&kind, no).await?;
+        self.forget_named(&kind, &kind.name).await?;
         let links: u64 = kept.iter().map(|one| one.links).sum();
         self.audit(
             by,
@@ -120,6 +103,35 @@ impl Tx {
         )
         .await?;
         Ok(kept)
+    }
+
+    /// Fails while a request of its pairs can still arrive.
+    async fn refuse_if_under_way(&mut self, kind: &Kind, no: i64, name: &str, now: Timestamp) -> StoreResult<()> {
+        let open: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "SELECT count(*) FROM intent WHERE pair IN (SELECT no FROM pair WHERE {} = ?1) AND arrives_until > ?2",
+            kind.column
+        )))
+        .bind(no)
+        .bind(millis(now))
+        .fetch_one(&mut self.conn)
+        .await?;
+        if open == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Refused(format!(
+            "{} {name}: {} no answer yet, and can still arrive. Try again in a minute",
+            kind.word,
+            count(open, "request has", "requests have")
+        )))
+    }
+
+    /// Forgets what is kept by its name: what is wrong with it at present, and orders to contact it.
+    async fn forget_named(&mut self, kind: &Kind, name: &str) -> StoreResult<()> {
+        for table in ["condition", "contact_order"] {
+            let sql = format!("DELETE FROM {table} WHERE {} = ?1", kind.column);
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name).execute(&mut self.conn).await?;
+        }
+        Ok(())
     }
 
     async fn number_of(&mut self, kind: &Kind, name: &str) -> StoreResult<Option<i64>> {
@@ -154,24 +166,18 @@ impl Tx {
             let intent = self.intent(IntentId(id)).await?;
             self.settle(&intent, &ChangeOutcome::NotSeen, now).await?;
         }
-        let fed = format!("SELECT DISTINCT managed FROM source_group WHERE managed IS NOT NULL AND pair IN ({pairs})");
-        let fed: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(fed)).bind(no).fetch_all(&mut self.conn).await?;
         for sql in FORGET {
             let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
-            if sql.contains("{pairs}") {
-                sqlx::query(query).bind(no).execute(&mut self.conn).await?;
-            } else {
-                sqlx::query(query).execute(&mut self.conn).await?;
-            }
+            sqlx::query(query).bind(no).execute(&mut self.conn).await?;
         }
-        // What others feed too stays theirs.
-        sqlx::query(
-            "DELETE FROM managed_group WHERE no IN (SELECT value FROM json_each(?1)) \
+        // What others feed too stays theirs. A group that nobody feeds is not remembered either: its members may be removed
+        // only after it was adopted anew.
+        let unfed = format!(
+            "DELETE FROM managed_group WHERE target IN (SELECT target FROM pair WHERE {} = ?1) \
              AND NOT EXISTS (SELECT 1 FROM source_group g WHERE g.managed = managed_group.no)",
-        )
-        .bind(codec::to_json(&fed)?)
-        .execute(&mut self.conn)
-        .await?;
+            kind.column
+        );
+        sqlx::query(sqlx::AssertSqlSafe(unfed)).bind(no).execute(&mut self.conn).await?;
         Ok(())
     }
 

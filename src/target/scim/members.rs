@@ -278,7 +278,8 @@ impl ScimTarget {
                 let Some(id) = group.id().map(TargetGroupId::from) else { continue };
                 let (members, unread) = accounts_among(&group.list("members").unwrap_or_default());
                 shows |= !members.is_empty();
-                if unread == 0 && groups.contains(&id) {
+                // A list may leave the members of some groups out: one that looks empty is read by itself.
+                if unread == 0 && !members.is_empty() && groups.contains(&id) {
                     told.ids.insert(id, members);
                 }
             }
