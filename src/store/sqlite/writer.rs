@@ -327,9 +327,10 @@ async fn raise_next_part(tx: &mut Tx) -> bool {
         Ok::<_, StoreError>(())
     };
     let Err(error) = raised.await else { return true };
-    match &error {
-        StoreError::Unavailable(_) => tracing::debug!("the next tasks of many cannot be raised yet: {error}"),
-        _ => tracing::error!("the next tasks of many cannot be raised: {error}. Run a full reconcile: usersync sync"),
+    if cannot_be_written(&error).is_some() {
+        tracing::debug!("the next tasks of many cannot be raised yet: {error}");
+    } else {
+        tracing::error!("the next tasks of many cannot be raised: {error}. Run a full reconcile: usersync sync");
     }
     // Fails where the transaction did not begin.
     let _ = tx.run("ROLLBACK").await;
