@@ -104,7 +104,7 @@ fn private(file: &Path, content: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("private");
 }
 
-/// As the README says: the realm is set up, then the configuration is written.
+/// As the README says: the configuration is written, then the realm is set up, which makes the client's secret.
 async fn prepare(server: &Server, port: u16) -> Place {
     let realm = Realm::fresh(server, "e2e-binary").await;
     hire(&realm).await;
@@ -137,13 +137,12 @@ targets = ["jira"]
         realm.name
     );
     let place = Place { realm, jira, folder, server: None };
-    let address = format!("http://127.0.0.1:{port}/hooks/acme");
-    let files = ["--client-secret-file", "client.secret", "--hook-secret-file", "hook.secret"];
-    let of = ["keycloak", "setup", "--url", &server.url, "--realm", &place.realm.name, "--address", &address];
-    let done = place.run(&[&of[..], &files].concat(), 0).await;
-    assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
     private(&place.folder.path().join("usersync.toml"), &text);
-    let again = place.run(&["keycloak", "setup", "--connector", "acme", "--address", &address], 0).await;
+    let address = format!("http://127.0.0.1:{port}");
+    let setup = ["keycloak", "setup", "--connector", "acme", "--address", &address];
+    let done = place.run(&setup, 0).await;
+    assert!(done.contains("create client usersync") && done.contains("listener usersync"), "{done}");
+    let again = place.run(&setup, 0).await;
     assert!(again.contains("Nothing to do: all is as it should be."), "{again}");
     place
 }
@@ -180,7 +179,7 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     let status = place.run(&["status"], 0).await;
     assert!(status.contains("In sync."), "{status}");
     place.run(&["explain", "newest"], 0).await;
-    let events = place.run(&["events"], 0).await;
+    let events = place.run(&["events", "--wide"], 0).await;
     assert!(events.contains("CREATE USER"), "{events}");
     let log = place.log();
     assert!(!log.contains("ERROR") && !log.contains(server.hook_secret.trim()), "{log}");
