@@ -32,6 +32,7 @@ use usersync::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },
+    telemetry::Metrics,
 };
 
 const REALM: &str = "acme";
@@ -58,8 +59,8 @@ impl Size {
         }
         Self {
             users: support::number("USERS", 10_000),
-            groups: support::number("GROUPS", 200),
-            groups_each: 5,
+            groups: support::number("GROUP_COUNT", 200),
+            groups_each: support::number("GROUPS_EACH", 5),
             rounds: support::number("ROUNDS", 9),
         }
     }
@@ -118,7 +119,7 @@ impl Servers {
         Self { child, keycloak: url(keycloak), jira: url(jira) }
     }
 
-    fn engine(&self, store: Arc<dyn Store>) -> Engine {
+    fn engine(&self, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Engine {
         let secret = Arc::new(|| Ok(SECRET.to_owned().into()));
         let source = KeycloakSource::new(KeycloakSettings::new(self.keycloak.clone(), REALM, "usersync", secret));
         let token = Credentials::Token(Arc::new(|| Ok(JiraOptions::default().token.into())));
@@ -126,7 +127,7 @@ impl Servers {
         let source = Arc::new(source.expect("a client"));
         let connector = Connector::new(REALM.into(), source, Policy::default(), vec!["jira".into()]);
         let port = TargetPort::new("jira".into(), Arc::new(target));
-        Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port])
+        Engine::new(store, Arc::new(SystemClock), Dice::random(), vec![connector], vec![port]).with_metrics(metrics)
     }
 }
 
@@ -284,27 +285,63 @@ impl Bare {
     }
 }
 
+/// The most memory that this process held since the last call, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or_default();
+    // See proc(5): resets the peak.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    kilobytes * 1024
+}
+
+/// Calls so far to the source or the target.
+fn calls(metrics: &Metrics, peer: &str) -> u64 {
+    let text = metrics.encode().expect("written to memory");
+    let of = format!("usersync_calls_total{{peer=\"{peer}\"");
+    let counts = text.lines().filter(|line| line.starts_with(&of)).filter_map(|line| line.rsplit(' ').next());
+    counts.filter_map(|count| count.parse::<u64>().ok()).sum()
+}
+
+/// Prints what a run took, and a user's share beyond the 60 MiB that all runs may take.
+fn print_memory(run: &str, size: Size) {
+    let (peak, base) = (peak(), 60 * 1024 * 1024);
+    let share = peak.saturating_sub(base) / size.users as u64;
+    println!("memory {run} {} users: {} MB in all, {share} B a user beyond 60 MiB", size.users, peak / 1_000_000);
+}
+
 async fn compare(size: Size) {
     let mut servers = Servers::start(size).await;
     let folder = support::folder();
     let store = SqliteStore::open(folder.path().join("run.db"), OpenOptions::new(Timestamp::now())).await;
     let store = Arc::new(store.expect("a store"));
-    let engine = servers.engine(Arc::clone(&store) as Arc<dyn Store>);
+    let metrics = Arc::new(Metrics::new());
+    let engine = servers.engine(Arc::clone(&store) as Arc<dyn Store>, Arc::clone(&metrics));
     let pair = Pair::new(REALM, "jira");
     store.ensure_pairs(std::slice::from_ref(&pair), Timestamp::now()).await.expect("written");
     let first = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let began = Instant::now();
+    peak();
     let (_, report) = engine.run(&pair, &first).await.expect("the first run ends well");
     let adopted = ["adopt", "adopt_group"].map(|verb| report.done.get(verb).copied().unwrap_or_default());
     assert!(!report.has_problems() && adopted == [size.users as u64, size.groups as u64], "{report:#?}");
+    print_memory("full_run_first", size);
     println!("full_run_idle: the first run adopted {} accounts in {:.1} s", size.users, began.elapsed().as_secs_f64());
 
     let mut sides = support::Sides::default();
     // One round more than is counted: connections, caches.
     for round in 0..=size.rounds {
         let began = Instant::now();
+        peak();
+        let before = ["source", "target"].map(|peer| calls(&metrics, peer));
         let (_, report) = engine.run(&pair, &RunOptions::apply(RunTrigger::Schedule)).await.expect("ends well");
         let ours = support::ms(began.elapsed());
+        print_memory("full_run_idle", size);
+        let made = [calls(&metrics, "source") - before[0], calls(&metrics, "target") - before[1]];
+        println!(
+            "calls full_run_idle {} users, {} groups: {} to Keycloak, {} to Jira",
+            size.users, size.groups, made[0], made[1]
+        );
         assert!(!report.has_problems() && report.done.is_empty() && report.raised == 0, "{report:#?}");
         assert_eq!(report.unchanged, size.users);
         let bare = Bare::new(&servers).await;

@@ -57,7 +57,7 @@ impl Size {
         }
         Self {
             users: support::number("USERS", 5_000),
-            groups: support::number("GROUPS", 100),
+            groups: support::number("GROUP_COUNT", 100),
             groups_each: 5,
             rounds: support::number("ROUNDS", 3),
         }

@@ -54,7 +54,7 @@ impl Size {
         if support::is_smoke() {
             return Self { users: 40, groups: 10 };
         }
-        Self { users: support::number("USERS", 10_000), groups: support::number("GROUPS", 200) }
+        Self { users: support::number("USERS", 10_000), groups: support::number("GROUP_COUNT", 200) }
     }
 
     fn groups_of(self, user: usize) -> impl Iterator<Item = usize> {

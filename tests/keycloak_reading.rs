@@ -13,7 +13,7 @@ use std::{
 use support::faulty::{Faulty, Reply};
 use usersync::{
     keycloak::{KeycloakSettings, KeycloakSource, Source as _, Walked},
-    model::{UserId, UserState},
+    model::{Packed, UserId, UserState},
     sandbox::{
         Fault, KeycloakSandbox,
         keycloak::{NewUser, RealmHandle},
@@ -44,12 +44,12 @@ async fn realm() -> (KeycloakSandbox, RealmHandle) {
     (keycloak, realm)
 }
 
-async fn read(source: &KeycloakSource) -> Walked<UserId, UserState> {
+async fn read(source: &KeycloakSource) -> Walked<UserId, Packed<UserState>> {
     source.users(&|_, _| {}).await.unwrap()
 }
 
-fn names(walked: &Walked<UserId, UserState>) -> BTreeSet<&str> {
-    let names: BTreeSet<&str> = walked.items.iter().map(|user| user.username.as_str()).collect();
+fn names(walked: &Walked<UserId, Packed<UserState>>) -> BTreeSet<String> {
+    let names: BTreeSet<String> = walked.items.iter().map(|user| user.username).collect();
     assert_eq!(names.len(), walked.items.len(), "each once");
     names
 }
@@ -228,7 +228,7 @@ async fn one_user_over_whom_keycloak_fails_does_not_keep_the_others_from_being_r
         let walked = read(&source(&keycloak.url(), page)).await;
         let names = names(&walked);
         assert_eq!(names.len(), USERS - bad.len(), "{page}: {:?}", walked.incomplete);
-        assert!(bad.iter().all(|login| !names.contains(login)));
+        assert!(bad.iter().all(|login| !names.contains(*login)));
         let why = walked.incomplete.unwrap();
         let users = if bad.len() == 1 { "1 user could not be read, at position" } else { "4 users could not be read" };
         assert!(why.contains(users) && why.contains("Its log names the cause"), "{page}: {why}");

@@ -14,9 +14,9 @@ use jiff::Timestamp;
 use crate::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
-        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
-        TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
+        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -67,7 +67,7 @@ looking! {
         fn holder(&self, token: Token, account: &AccountId, name: &str) -> Holder;
         fn still_held(&self, token: Token) -> bool;
         fn link(&self, pair: &Pair, user: &UserId) -> Option<Link>;
-        fn links(&self, pair: &Pair) -> Vec<Link>;
+        fn links(&self, pair: &Pair) -> Packed<Link>;
         fn dropped_links(&self, pair: &Pair) -> Vec<Link>;
         fn linked_elsewhere(&self, pair: &Pair) -> BTreeMap<AccountId, ConnectorName>;
         fn links_named(&self, name_or_id: &str) -> Vec<(Pair, Link)>;

@@ -408,7 +408,7 @@ impl Case<'_> {
     /// task goes by the user's own groups.
     async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
         let Some(walked) = self.connector.source.members(id).await? else { return Ok(HashSet::new()) };
-        Ok(walked.items.into_iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())
+        Ok(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())
     }
 
     async fn raise(&self, subjects: Vec<Subject>, priority: Priority) -> Result<(), WorkError> {

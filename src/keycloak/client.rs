@@ -13,13 +13,13 @@ use super::{
     address::{self, Base},
     fault::{self, Asked, Names},
     http::{Answer, Http},
-    pages::Listing,
+    pages::{Listing, Paged},
     source::OnProgress,
     token::{Token, Tokens},
-    wire::{self, Entry, Group, Listed, Member, User},
+    wire::{self, Entry, Group, Listed, User},
 };
 use crate::{
-    model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState},
+    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
     telemetry::CallMeter,
 };
 
@@ -331,7 +331,7 @@ impl Source for KeycloakSource {
         let query = [("enabled", "true"), ("briefRepresentation", "true")];
         let page = self.page::<User>(Asked::Users, &["users"], &query, (0, SOME), None).await?;
         let mut users = wire::readable(page.unwrap_or_default());
-        users.retain(|user| user.enabled && !user.is_service_account());
+        users.retain(|user| user.enabled && !wire::is_service_account(&user.username));
         // Those of Keycloak itself can be read while a federation is down.
         users.sort_by_key(|user| user.federation().is_some());
         Ok(users.into_iter().map(|user| user.id.into()).collect())
@@ -346,7 +346,7 @@ impl Source for KeycloakSource {
         self.search_groups(name).await
     }
 
-    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
         self.walk_users(progress).await
     }
 
@@ -359,11 +359,11 @@ impl Source for KeycloakSource {
         self.users_by_id(ids).await.map(Some)
     }
 
-    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
+    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
         self.walk_groups().await
     }
 
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError> {
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError> {
         let listing = Listing {
             asked: Asked::Groups,
             below: &["groups", group.as_str(), "members"],
@@ -372,9 +372,9 @@ impl Source for KeycloakSource {
             max: self.settings.page.max(1),
             gone: Some(GROUP_GONE),
         };
-        let paged = self.pages::<Member>(listing, &|_| {}).await?;
+        let paged: Option<Paged<Packed<UserId>>> = self.pages(listing, &|_| {}).await?;
         Ok(paged.map(|paged| Walked {
-            items: paged.items.into_iter().map(UserId::from).collect(),
+            items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,
         }))

@@ -13,18 +13,21 @@ use super::{
 };
 use crate::model::{GroupId, GroupState};
 
+/// Groups of one listing, by id.
+type Folder = Paged<BTreeMap<String, Group>>;
+
 /// What a reading of all groups brought.
 #[derive(Default)]
 struct Tree {
     groups: BTreeMap<GroupId, GroupState>,
-    odd: Paged<Group>,
+    odd: Folder,
 }
 
 impl Tree {
     /// Takes in a folder, whose parent has this path; gives the groups that may have some below them.
-    fn add(&mut self, folder: Paged<Group>, parent: &str) -> Vec<GroupState> {
+    fn add(&mut self, folder: Folder, parent: &str) -> Vec<GroupState> {
         let mut parents = Vec::new();
-        for group in folder.items {
+        for group in folder.items.into_values() {
             let state = group.state(parent);
             if self.groups.insert(state.id.clone(), state.clone()).is_none() && group.sub_group_count != Some(0) {
                 parents.push(state);
@@ -41,7 +44,7 @@ impl Tree {
 
 impl KeycloakSource {
     /// Every group: flat in pages, or folder by folder where the server does not list them so.
-    pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
+    pub(super) async fn walk_groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
         let before = self.group_count().await?;
         let tree = match self.flat_groups(before).await? {
             Some(flat) => flat,
@@ -68,8 +71,8 @@ impl KeycloakSource {
             max: self.settings.page.max(1),
             gone: None,
         };
-        let flat: Paged<Group> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
-        let nested = flat.items.iter().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
+        let flat: Folder = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+        let nested = flat.items.values().any(|group| group.sub_groups.as_ref().is_some_and(|below| !below.is_empty()));
         let short = count.is_some_and(|count| flat.len() < count) && self.group_count().await? != Some(flat.len());
         if nested || short || flat.incomplete.is_some() && flat.failed == 0 {
             return Ok(None);
@@ -85,7 +88,7 @@ impl KeycloakSource {
         let top = self.folder(None).await?;
         let mut parents = tree.add(top, "");
         while !parents.is_empty() {
-            let folders: Vec<(Paged<Group>, String)> = stream::iter(parents)
+            let folders: Vec<(Folder, String)> = stream::iter(parents)
                 .map(|parent| async move { Ok::<_, SourceError>((self.folder(Some(&parent)).await?, parent.path)) })
                 .buffer_unordered(self.settings.connection.parallel.max(1))
                 .try_collect()
@@ -96,7 +99,7 @@ impl KeycloakSource {
     }
 
     /// The groups right below one, or the top level. One that went meanwhile has none.
-    async fn folder(&self, parent: Option<&GroupState>) -> Result<Paged<Group>, SourceError> {
+    async fn folder(&self, parent: Option<&GroupState>) -> Result<Folder, SourceError> {
         let below = parent.map_or(vec!["groups"], |parent| vec!["groups", parent.id.as_str(), "children"]);
         let listing = Listing {
             asked: Asked::Groups,

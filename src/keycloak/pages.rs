@@ -1,14 +1,15 @@
 //! Listings in pages: read to their end, each entry once, and whether the pages fit together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     KeycloakSource, SourceError, Unreadable,
     client::Query,
     fault::Asked,
     parts::Parts,
-    wire::{Entry, Listed},
+    wire::{Entry, Group, Listed, Member, User},
 };
+use crate::model::{Packed, UserId, UserState};
 
 /// How often a listing whose pages do not fit together is read.
 const TRIES: usize = 3;
@@ -27,9 +28,23 @@ pub(super) struct Listing<'a> {
     pub gone: Option<&'a str>,
 }
 
+/// Where the entries of a listing go, each once.
+pub(super) trait Collect: Default + Send {
+    /// An entry as it is listed.
+    type Entry: Listed;
+
+    /// Whether an entry of this id came before.
+    fn contains(&self, id: &str) -> bool;
+
+    /// Takes in an entry whose id is new.
+    fn add(&mut self, entry: Self::Entry);
+
+    fn len(&self) -> usize;
+}
+
 /// What all pages of a listing brought.
-pub(super) struct Paged<T> {
-    pub items: Vec<T>,
+pub(super) struct Paged<C> {
+    pub items: C,
     pub unreadable: Vec<(String, Unreadable)>,
     /// Entries over which Keycloak itself fails: nothing is known of them.
     pub failed: usize,
@@ -37,19 +52,22 @@ pub(super) struct Paged<T> {
     pub incomplete: Option<String>,
 }
 
-impl<T> Default for Paged<T> {
+impl<C: Default> Default for Paged<C> {
     fn default() -> Self {
-        Self { items: Vec::new(), unreadable: Vec::new(), failed: 0, incomplete: None }
+        Self { items: C::default(), unreadable: Vec::new(), failed: 0, incomplete: None }
     }
 }
 
-impl<T: Listed> Paged<T> {
+impl Paged<Packed<UserState>> {
     /// Takes in what another reading of the same listing brought.
     pub fn merge(&mut self, other: Self) {
-        let known = self.items.iter().map(T::id).chain(self.unreadable.iter().map(|(id, _)| id.as_str()));
-        let known: HashSet<String> = known.map(str::to_owned).collect();
-        self.items.extend(other.items.into_iter().filter(|item| !known.contains(item.id())));
-        self.unreadable.extend(other.unreadable.into_iter().filter(|(id, _)| !known.contains(id)));
+        let known: HashSet<String> = self.unreadable.iter().map(|(id, _)| id.clone()).collect();
+        for user in other.items.iter().filter(|user| !known.contains(user.id.as_str())) {
+            self.items.push(&user);
+        }
+        let items = &self.items;
+        let is_new = |(id, _): &(String, _)| !known.contains(id) && !items.contains(id);
+        self.unreadable.extend(other.unreadable.into_iter().filter(is_new));
         self.failed += other.failed;
         if let Some(why) = other.incomplete {
             self.doubt(|| why);
@@ -57,7 +75,7 @@ impl<T: Listed> Paged<T> {
     }
 }
 
-impl<T> Paged<T> {
+impl<C: Collect> Paged<C> {
     /// How many entries there are, readable or not.
     pub fn len(&self) -> usize {
         self.items.len() + self.unreadable.len() + self.failed
@@ -66,26 +84,76 @@ impl<T> Paged<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
+impl<C> Paged<C> {
     /// Takes in why it may not be all; the first reason stays.
     pub fn doubt(&mut self, why: impl FnOnce() -> String) {
         self.incomplete.get_or_insert_with(why);
     }
 }
 
+impl Collect for Packed<UserState> {
+    type Entry = User;
+
+    fn contains(&self, id: &str) -> bool {
+        Packed::contains(self, id)
+    }
+
+    fn add(&mut self, entry: User) {
+        self.push(&entry.with_groups(Vec::new()));
+    }
+
+    fn len(&self) -> usize {
+        Packed::len(self)
+    }
+}
+
+impl Collect for Packed<UserId> {
+    type Entry = Member;
+
+    fn contains(&self, id: &str) -> bool {
+        Packed::contains(self, id)
+    }
+
+    fn add(&mut self, entry: Member) {
+        self.push(&entry.into());
+    }
+
+    fn len(&self) -> usize {
+        Packed::len(self)
+    }
+}
+
+impl Collect for BTreeMap<String, Group> {
+    type Entry = Group;
+
+    fn contains(&self, id: &str) -> bool {
+        self.contains_key(id)
+    }
+
+    fn add(&mut self, entry: Group) {
+        self.insert(entry.id.clone(), entry);
+    }
+
+    fn len(&self) -> usize {
+        BTreeMap::len(self)
+    }
+}
+
 impl KeycloakSource {
     /// Reads a listing until a page is empty; `None` only if Keycloak itself says that what it belongs to is gone.
-    pub(super) async fn pages<T: Listed>(
+    pub(super) async fn pages<C: Collect>(
         &self,
         listing: Listing<'_>,
         read: &(dyn Fn(usize) + Send + Sync),
-    ) -> Result<Option<Paged<T>>, SourceError> {
+    ) -> Result<Option<Paged<C>>, SourceError> {
         let mut left = TRIES;
         loop {
             left -= 1;
             let paged = self.pages_once(listing, read).await?;
             // What Keycloak itself fails over stays so.
-            let is_final = |paged: &Paged<T>| paged.incomplete.is_none() || paged.failed > 0;
+            let is_final = |paged: &Paged<C>| paged.incomplete.is_none() || paged.failed > 0;
             if left == 0 || paged.as_ref().is_none_or(is_final) {
                 return Ok(paged);
             }
@@ -94,36 +162,38 @@ impl KeycloakSource {
 
     /// A full page is followed by one that begins with its last entry: pages between which somebody came or went do not
     /// fit together. A page with nothing new ends the listing, so that a server that ignores offsets is not read forever.
-    async fn pages_once<T: Listed>(
+    async fn pages_once<C: Collect>(
         &self,
         listing: Listing<'_>,
         read: &(dyn Fn(usize) + Send + Sync),
-    ) -> Result<Option<Paged<T>>, SourceError> {
+    ) -> Result<Option<Paged<C>>, SourceError> {
         let Listing { asked, below, from, max, .. } = listing;
-        let mut paged = Paged::default();
+        let mut paged = Paged::<C>::default();
         let mut parts = Parts::default();
-        let mut seen = HashSet::new();
+        let mut odd = HashSet::new();
         let mut first = from;
         let mut joint: Option<String> = None;
         let mut without_id = 0;
         loop {
-            let Some(page) = self.page_in_parts::<T>(&listing, first, &mut parts).await? else { return Ok(None) };
+            let Some(page) = self.page_in_parts::<C::Entry>(&listing, first, &mut parts).await? else {
+                return Ok(None);
+            };
             if page.is_empty() {
                 break;
             }
-            let (came, known) = (page.len(), seen.len() + without_id);
+            let (came, known) = (page.len(), paged.items.len() + odd.len() + without_id);
             let is_joined = joint.is_none() || page[0].id() == joint.as_deref();
             let expected = came - usize::from(joint.is_some());
             joint = (came == max && max > 1).then(|| page.last().and_then(Entry::id).map(str::to_owned)).flatten();
             for entry in page {
                 match entry {
                     Entry::Read(item) => {
-                        if seen.insert(item.id().to_owned()) {
-                            paged.items.push(item);
+                        if !odd.contains(item.id()) && !paged.items.contains(item.id()) {
+                            paged.items.add(item);
                         }
                     }
                     Entry::Odd(Some(id), why) => {
-                        if seen.insert(id.clone()) {
+                        if !paged.items.contains(&id) && odd.insert(id.clone()) {
                             paged.unreadable.push((id, why));
                         }
                     }
@@ -131,7 +201,7 @@ impl KeycloakSource {
                 }
             }
             read(paged.len());
-            let fresh = seen.len() + without_id - known;
+            let fresh = paged.items.len() + odd.len() + without_id - known;
             if !is_joined || fresh != expected {
                 paged.doubt(|| {
                     format!(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 
 use crate::{
-    model::{ErrorClass, GroupId, GroupState, IdSet, SourceIdentity, UserId, UserState},
+    model::{ErrorClass, GroupId, GroupState, IdSet, Packed, SourceIdentity, UserId, UserState},
     telemetry::CallMeter,
 };
 
@@ -22,9 +22,9 @@ pub struct SourceError {
 
 /// What the listing of a whole kind read, and whether that is all there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walked<K, T> {
+pub struct Walked<K, I> {
     /// What was read, each once.
-    pub items: Vec<T>,
+    pub items: I,
     /// What was listed but could not be read: it is there, and nothing else is known of it.
     pub unreadable: Vec<(K, Unreadable)>,
     /// Why this may not be all, if so: who is missing may be there all the same.
@@ -94,7 +94,7 @@ pub trait Source: Send + Sync {
     async fn groups_named(&self, name: &str) -> Result<Vec<GroupState>, SourceError>;
 
     /// All users, without groups.
-    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError>;
+    async fn users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError>;
 
     /// Which of these users are there, by one request for at most a hundred of them; `None` where that cannot be asked.
     async fn users_among(&self, ids: &[UserId]) -> Result<Option<IdSet<UserId>>, SourceError> {
@@ -106,8 +106,8 @@ pub trait Source: Send + Sync {
     async fn user_count(&self) -> Result<usize, SourceError>;
 
     /// All groups, flat.
-    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError>;
+    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError>;
 
     /// The ids of all direct members of a group; `None` if the group is gone.
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError>;
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError>;
 }

@@ -9,9 +9,9 @@ use super::{
     fault::Asked,
     pages::{Listing, Paged},
     source::OnProgress,
-    wire::User,
+    wire::{User, is_service_account},
 };
-use crate::model::{IdSet, UserId, UserState};
+use crate::model::{IdSet, Packed, UserId, UserState};
 
 /// How often a listing that is shorter than Keycloak counts is read.
 const TRIES: usize = 2;
@@ -37,7 +37,10 @@ struct Window {
 
 impl KeycloakSource {
     /// Reads all users; again where Keycloak counts more than were read.
-    pub(super) async fn walk_users(&self, progress: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+    pub(super) async fn walk_users(
+        &self,
+        progress: OnProgress<'_>,
+    ) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
         let mut paged = self.read_users(progress).await?;
         for _ in 1..TRIES {
             if paged.incomplete.is_none() || paged.failed > 0 {
@@ -46,13 +49,13 @@ impl KeycloakSource {
             paged = self.read_users(progress).await?;
         }
         Ok(Walked {
-            items: paged.items.into_iter().map(|user| user.with_groups(Vec::new())).collect(),
+            items: paged.items,
             unreadable: paged.unreadable.into_iter().map(|(id, odd)| (id.into(), odd)).collect(),
             incomplete: paged.incomplete,
         })
     }
 
-    async fn read_users(&self, progress: OnProgress<'_>) -> Result<Paged<User>, SourceError> {
+    async fn read_users(&self, progress: OnProgress<'_>) -> Result<Paged<Packed<UserState>>, SourceError> {
         let before = self.counted_users(&[]).await?;
         let mut paged = match before {
             Some(count) if count > self.at_once() && self.narrows_by_creation().await => {
@@ -94,7 +97,7 @@ impl KeycloakSource {
         from: usize,
         count: Option<usize>,
         progress: OnProgress<'_>,
-    ) -> Result<Paged<User>, SourceError> {
+    ) -> Result<Paged<Packed<UserState>>, SourceError> {
         let total = count.unwrap_or_default();
         let listing = self.user_listing(&[("briefRepresentation", "false")], from);
         Ok(self.pages(listing, &|read| progress(read, total)).await?.unwrap_or_default())
@@ -110,14 +113,18 @@ impl KeycloakSource {
     }
 
     /// Reads users by windows of their creation, which do not shift when others come or go.
-    async fn users_by_creation(&self, count: usize, progress: OnProgress<'_>) -> Result<Paged<User>, SourceError> {
+    async fn users_by_creation(
+        &self,
+        count: usize,
+        progress: OnProgress<'_>,
+    ) -> Result<Paged<Packed<UserState>>, SourceError> {
         // Users that Keycloak does not store are in no window; they follow the others in the plain listing. Reading them
         // first has Keycloak store those that a federation imports.
         let mut all = self.listed_users(count.saturating_sub(self.settings.page), Some(count), progress).await?;
         let windows = self.windows().await?;
         let mut parts = stream::iter(windows).map(|window| self.users_in(window)).buffered(SIDE_BY_SIDE);
         while let Some(mut part) = parts.try_next().await? {
-            part.items.retain(|user| !user.is_service_account());
+            part.items = part.items.iter().filter(|user| !is_service_account(&user.username)).collect();
             all.merge(part);
             progress(all.len(), count);
         }
@@ -157,7 +164,7 @@ impl KeycloakSource {
     }
 
     /// The users of one window, once more where there are fewer than counted.
-    async fn users_in(&self, window: Window) -> Result<Paged<User>, SourceError> {
+    async fn users_in(&self, window: Window) -> Result<Paged<Packed<UserState>>, SourceError> {
         let (from, until) = window.bounds();
         let mut query = Window::query(&from, until.as_deref());
         query.push(("briefRepresentation", "false"));
@@ -165,7 +172,7 @@ impl KeycloakSource {
         loop {
             left -= 1;
             let listing = self.user_listing(&query, 0);
-            let mut paged: Paged<User> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
+            let mut paged: Paged<Packed<UserState>> = self.pages(listing, &|_| {}).await?.unwrap_or_default();
             let read = paged.len();
             let short =
                 if read < window.count { self.counted_in(window).await?.filter(|count| read < *count) } else { None };

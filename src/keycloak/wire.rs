@@ -121,12 +121,12 @@ impl Listed for User {
 /// The name that Keycloak gives to the user of a client's service account.
 const SERVICE_ACCOUNT: &str = "service-account-";
 
-impl User {
-    /// Whether this is no person, as far as a name can tell: Keycloak's listing by id says nothing else.
-    pub fn is_service_account(&self) -> bool {
-        self.username.starts_with(SERVICE_ACCOUNT)
-    }
+/// Whether this is no person, as far as a name can tell: Keycloak's listing by id says nothing else.
+pub(super) fn is_service_account(username: &str) -> bool {
+    username.starts_with(SERVICE_ACCOUNT)
+}
 
+impl User {
     /// The federation component that the user comes from, if any.
     pub fn federation(&self) -> Option<String> {
         let id = UserId::from(self.id.as_str());

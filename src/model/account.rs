@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{AccountId, Operation, TargetGroupId};
+use super::{
+    AccountId, Operation, TargetGroupId,
+    packed::{self, Names, Packable},
+};
 
 /// Which server a target is. A clone has the id of its original, so the base URL belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +82,43 @@ pub struct TargetGroup {
     pub name: String,
     /// Why its members and itself are never touched, if so.
     pub protected: Option<String>,
+}
+
+/// Without its groups: who holds many accounts keeps their memberships beside them.
+impl Packable for Account {
+    fn key(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
+        let attributes: Vec<(u32, &String)> =
+            self.attributes.iter().map(|(name, value)| (names.number(name), value)).collect();
+        let access: Vec<u32> = self.access.iter().map(|one| names.number(one)).collect();
+        let mut reason = |why: &Option<String>| why.as_deref().map(|why| names.number(why));
+        let refused = (reason(&self.protected), reason(&self.immutable));
+        let named = (&self.name, &self.display_name, &self.email);
+        packed::write(&(named, (attributes, self.active, access, refused)), out);
+    }
+
+    fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
+        type Named = (String, String, Option<String>);
+        type Rest = (Vec<(u32, String)>, bool, Vec<u32>, (Option<u32>, Option<u32>));
+        let (named, rest): (Named, Rest) = packed::read(bytes);
+        let ((name, display_name, email), (attributes, active, access, (protected, immutable))) = (named, rest);
+        let text = |number: u32| names.name(number).to_string();
+        Self {
+            id: key.into(),
+            name,
+            display_name,
+            email,
+            attributes: attributes.into_iter().map(|(number, value)| (text(number), value)).collect(),
+            active,
+            access: access.into_iter().map(text).collect(),
+            groups: None,
+            protected: protected.map(text),
+            immutable: immutable.map(text),
+        }
+    }
 }
 
 impl Account {

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserFields, UserId};
+use super::{
+    AccountId, ConnectorName, GroupId, Operation, Pair, TargetGroupId, UserFields, UserId,
+    packed::{self, Compact, Names, Packable},
+};
 
 /// What was last written to an account, so that drift and a change at the source are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +133,56 @@ impl Link {
             given: BTreeSet::new(),
             adopted: false,
             missing_since: None,
+        }
+    }
+}
+
+impl Packable for Link {
+    fn key(&self) -> &str {
+        self.user.as_str()
+    }
+
+    fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
+        let account = Compact::from(self.account.as_str());
+        let federation = self.federation_link.as_deref().map(|component| names.number(component));
+        // Most names were written as they are.
+        let written_name = self.written.name.as_ref().map(|name| Some(name).filter(|name| **name != self.name));
+        let attributes: Vec<(u32, &String)> =
+            self.written.attributes.iter().map(|(name, value)| (names.number(name), value)).collect();
+        let written = (written_name, &self.written.display_name, &self.written.email, attributes);
+        let taken: Vec<u32> = self.taken.iter().map(|one| names.number(one)).collect();
+        let given: Vec<u32> = self.given.iter().map(|group| names.number(group.as_str())).collect();
+        let times = [self.seen_alive, self.missing_since].map(|at| at.map(Timestamp::as_microsecond));
+        let flags = (self.deactivated_by_us, self.adopted);
+        packed::write(&(account, &self.name, federation, written, (taken, given), times, flags), out);
+    }
+
+    fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
+        type Packed<'a> =
+            (Compact<'a>, String, Option<u32>, PackedWritten, (Vec<u32>, Vec<u32>), [Option<i64>; 2], (bool, bool));
+        type PackedWritten = (Option<Option<String>>, Option<String>, Option<String>, Vec<(u32, String)>);
+        let (account, name, federation, written, (taken, given), times, (deactivated_by_us, adopted)): Packed<'_> =
+            packed::read(bytes);
+        let (written_name, display_name, email, attributes) = written;
+        let text = |number: u32| names.name(number).to_string();
+        let [seen_alive, missing_since] = times.map(|at| at.and_then(|at| Timestamp::from_microsecond(at).ok()));
+        Self {
+            user: key.into(),
+            account: account.to_string().into(),
+            federation_link: federation.map(text),
+            seen_alive,
+            written: Written {
+                name: written_name.map(|other| other.unwrap_or_else(|| name.clone())),
+                display_name,
+                email,
+                attributes: attributes.into_iter().map(|(number, value)| (text(number), value)).collect(),
+            },
+            name,
+            deactivated_by_us,
+            taken: taken.into_iter().map(text).collect(),
+            given: given.into_iter().map(|group| names.name(group).into()).collect(),
+            adopted,
+            missing_since,
         }
     }
 }

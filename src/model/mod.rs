@@ -12,6 +12,7 @@ mod hook_secret;
 mod ids;
 mod link;
 mod operation;
+mod packed;
 mod refusal;
 mod run;
 mod source;
@@ -41,6 +42,7 @@ pub use ids::{
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};
+pub use packed::{Compact, Names, Packable, Packed};
 pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

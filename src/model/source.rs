@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, UserId};
+use super::{
+    GroupId, UserId,
+    packed::{self, Names, Packable},
+};
 
 /// Who the source is: the token's issuer and the service account's own id. Another one behind the same settings is
 /// another realm.
@@ -43,6 +46,40 @@ impl UserState {
     /// The federation component that the user comes from, if any.
     pub fn federation(&self) -> Option<&str> {
         federation(&self.id, self.federation_link.as_deref(), None)
+    }
+}
+
+/// Without its groups: who holds many users keeps their memberships beside them.
+impl Packable for UserState {
+    fn key(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
+        let federation = self.federation_link.as_deref().map(|component| names.number(component));
+        let attributes: Vec<(u32, &Vec<String>)> =
+            self.attributes.iter().map(|(name, values)| (names.number(name), values)).collect();
+        let named = (&self.username, &self.first_name, &self.last_name, &self.email);
+        packed::write(&(named, self.enabled, federation, attributes), out);
+    }
+
+    fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
+        type Named = (String, Option<String>, Option<String>, Option<String>);
+        let (named, enabled, federation, attributes): (Named, bool, Option<u32>, Vec<(u32, Vec<String>)>) =
+            packed::read(bytes);
+        let (username, first_name, last_name, email) = named;
+        let name = |number| names.name(number).to_string();
+        Self {
+            id: key.into(),
+            username,
+            first_name,
+            last_name,
+            email,
+            enabled,
+            federation_link: federation.map(name),
+            attributes: attributes.into_iter().map(|(number, values)| (name(number), values)).collect(),
+            groups: Vec::new(),
+        }
     }
 }
 

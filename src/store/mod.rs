@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord,
     GroupId, GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent,
-    NewHeldItem, NotPossible, Operation, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-    SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+    NewHeldItem, NotPossible, Operation, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord,
+    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
 
 /// What went wrong in the store.
@@ -738,7 +738,7 @@ pub trait Store: Send + Sync {
     async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>>;
 
     /// All links of a pair.
-    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>>;
 
     /// Links of a pair that were dropped because their accounts were gone, the newest first.
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;

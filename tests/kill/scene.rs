@@ -222,7 +222,7 @@ impl Scene {
     pub async fn strangers(&self, target: &Filled) -> Vec<String> {
         let held = self.held(target);
         let links = self.store.links(&target.pair).await.expect("readable");
-        let linked: BTreeSet<String> = links.into_iter().map(|link| link.name.to_lowercase()).collect();
+        let linked: BTreeSet<String> = links.iter().map(|link| link.name.to_lowercase()).collect();
         let managed = self.store.managed_groups(&target.pair.target).await.expect("readable");
         let managed: BTreeSet<String> = managed.into_iter().map(|group| group.name.to_lowercase()).collect();
         let came = held.accounts.into_keys().filter(|login| !target.brought.accounts.contains_key(login));

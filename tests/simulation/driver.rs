@@ -625,7 +625,7 @@ impl<'s> Simulation<'s> {
         let Some(hit) = hit else { return };
         for pair in &self.pairs {
             let links = self.store.links(pair).await.expect("the store answers");
-            let Some(link) = links.into_iter().find(|link| link.account == hit) else { continue };
+            let Some(link) = links.iter().find(|link| link.account == hit) else { continue };
             let mut world = self.shared.world();
             if world.never_off.contains(&link.user) {
                 world.violated("S1t", format!("{} was enabled throughout and is deactivated", link.user));
@@ -774,7 +774,7 @@ impl<'s> Simulation<'s> {
         for (realm, pair) in self.pairs.iter().enumerate() {
             let links = self.store.links(pair).await.expect("the store answers");
             let mappings = self.store.group_mappings(pair).await.expect("the store answers");
-            known.push(Known { realm, links, mappings });
+            known.push(Known { realm, links: links.iter().collect(), mappings });
         }
         known
     }

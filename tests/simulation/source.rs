@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use usersync::{
     keycloak::{OnProgress, Source, SourceError, SourceInfo, Walked},
-    model::{ErrorClass, GroupId, GroupState, SourceIdentity, UserId, UserState},
+    model::{ErrorClass, GroupId, GroupState, Packed, SourceIdentity, UserId, UserState},
 };
 
 use crate::world::{Shared, World};
@@ -88,9 +88,9 @@ impl Source for SimulatedSource {
         .await
     }
 
-    async fn users(&self, _: OnProgress<'_>) -> Result<Walked<UserId, UserState>, SourceError> {
+    async fn users(&self, _: OnProgress<'_>) -> Result<Walked<UserId, Packed<UserState>>, SourceError> {
         let count = self.user_count().await?;
-        let mut read: Vec<UserState> = Vec::new();
+        let mut read: Packed<UserState> = Packed::default();
         let mut incomplete = None;
         // In pages, between which the world goes on.
         loop {
@@ -99,11 +99,10 @@ impl Source for SimulatedSource {
                 break;
             }
             for user in page {
-                if read.iter().any(|known| known.id == user.id) {
+                if !read.push(&user) {
                     incomplete = Some("a user was read twice".to_owned());
                     return Ok(Walked { items: read, unreadable: Vec::new(), incomplete });
                 }
-                read.push(user);
             }
         }
         let after = self.user_count().await?;
@@ -117,7 +116,7 @@ impl Source for SimulatedSource {
         self.read("how many users there are".into(), |world| world.realms[self.realm].users.len()).await
     }
 
-    async fn groups(&self) -> Result<Walked<GroupId, GroupState>, SourceError> {
+    async fn groups(&self) -> Result<Walked<GroupId, Vec<GroupState>>, SourceError> {
         self.read("all groups".into(), |world| {
             let realm = &world.realms[self.realm];
             whole(realm.groups.keys().filter_map(|id| realm.group(id)).collect())
@@ -125,7 +124,7 @@ impl Source for SimulatedSource {
         .await
     }
 
-    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, UserId>>, SourceError> {
+    async fn members(&self, group: &GroupId) -> Result<Option<Walked<UserId, Packed<UserId>>>, SourceError> {
         self.read(format!("members of {group}"), |world| {
             let realm = &world.realms[self.realm];
             realm.groups.contains_key(group).then(|| {
@@ -137,7 +136,7 @@ impl Source for SimulatedSource {
     }
 }
 
-fn whole<K, T>(items: Vec<T>) -> Walked<K, T> {
+fn whole<K, I>(items: I) -> Walked<K, I> {
     Walked { items, unreadable: Vec::new(), incomplete: None }
 }
 

@@ -13,9 +13,9 @@ use tokio::sync::Mutex;
 use usersync::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
-        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
-        TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
+        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -385,7 +385,7 @@ impl Store for WatchedStore {
         self.gated(format!("reads the link of {user}"), self.inner.link(pair, user)).await
     }
 
-    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
         self.gated("reads all links", self.inner.links(pair)).await
     }
 

@@ -216,7 +216,7 @@ async fn read(
 
 async fn holder(store: &dyn Store, pair: &Pair, found: Account) -> Result<NameHolder, Failure> {
     let links = store.links(pair).await?;
-    if let Some(link) = links.into_iter().find(|link| link.account == found.id) {
+    if let Some(link) = links.iter().find(|link| link.account == found.id) {
         return Ok(NameHolder::Ours { account: found, user: link.user, standing: None });
     }
     if let Some(connector) = store.linked_elsewhere(pair).await?.remove(&found.id) {

@@ -12,7 +12,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, stream};
 use jiff::SignedDuration;
 
 use super::{
-    Item, Report, Run,
+    InOrder, Item, Report, Run,
+    users::{Pending, planned},
     walk::{SourceWalk, TargetWalk},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         case::RunRules,
         error::WorkError,
     },
-    model::UserId,
+    model::{Link, UserId},
     store::StoreError,
 };
 
@@ -57,19 +58,32 @@ fn side_by_side(parallel: usize) -> usize {
 }
 
 impl Run<'_> {
+    /// Works users for whom something was planned. What the walk saw of each is made anew when its turn comes.
+    pub(super) async fn apply_users(
+        &mut self,
+        users: Vec<Pending>,
+        source: &SourceWalk,
+        target: &TargetWalk,
+        rules: &RunRules,
+    ) -> Result<(), WorkError> {
+        let (total, info) = (users.len(), Arc::clone(&self.info));
+        let items = users.into_iter().map(|user| user.item(source, target, &info.capabilities));
+        self.apply("applying", total, items, rules).await
+    }
+
     /// Works what was planned, so many side by side as the target takes; `phase` is told beside the progress.
     pub(super) async fn apply(
         &mut self,
         phase: &'static str,
-        items: Vec<Item>,
+        total: usize,
+        items: impl Iterator<Item = Item> + Send,
         rules: &RunRules,
     ) -> Result<(), WorkError> {
-        let total = items.len();
         let report = Mutex::new(std::mem::take(&mut self.report));
         let state = Applying { done: AtomicUsize::new(0), stopped: AtomicBool::new(false), report };
         let this = &*self;
         let broken = if this.port.target.members_at_once() > 1 {
-            this.apply_in_waves(phase, items, rules, &state).await
+            this.apply_in_waves(phase, total, items, rules, &state).await
         } else {
             let applied = stream::iter(items)
                 .map(|item| this.apply_one(phase, item, rules, &state, total))
@@ -84,13 +98,12 @@ impl Run<'_> {
     async fn apply_in_waves(
         &self,
         phase: &'static str,
-        items: Vec<Item>,
+        total: usize,
+        mut items: impl Iterator<Item = Item> + Send,
         rules: &RunRules,
         state: &Applying,
     ) -> Vec<WorkError> {
-        let total = items.len();
         let mut broken = Vec::new();
-        let mut items = items.into_iter();
         loop {
             let wave: Vec<Item> = items.by_ref().take(WAVE).collect();
             if wave.is_empty() {
@@ -198,32 +211,46 @@ impl Run<'_> {
     /// Verdicts on what was in order, and who was seen alive.
     pub(super) async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
         let engine = self.engine;
-        let in_order = std::mem::take(&mut self.in_order);
+        let InOrder { users, absent, others } = std::mem::take(&mut self.in_order);
         let store = &engine.store;
-        let mut batches = Vec::with_capacity(in_order.len().div_ceil(BATCH));
-        for batch in in_order.chunks(BATCH) {
-            batches.push(store.found_in_order(self.pair, self.id, batch.to_vec(), engine.clock.now()));
-        }
+        let look = source.look.min(target.look);
+        let read = users.into_iter().map(|place| {
+            let user = source.user(place as usize).id;
+            planned(&user, look, target.link(&user).as_ref())
+        });
+        let absent = absent.into_iter().map(|place| {
+            let link = target.link_at(place as usize);
+            planned(&link.user, target.look, Some(&link))
+        });
+        let (pair, run) = (self.pair, self.id);
         // The next ones are made ready while the store works on one.
-        let mut verdicts = stream::iter(batches).buffered(AHEAD);
+        let mut verdicts = stream::iter(others.into_iter().chain(read).chain(absent))
+            .chunks(BATCH)
+            .map(|batch| store.found_in_order(pair, run, batch, engine.clock.now()))
+            .buffered(AHEAD);
         while let Some(raised) = verdicts.try_next().await? {
             self.report.raised += raised;
         }
+        drop(verdicts);
         let now = engine.clock.now();
-        let seen: Vec<(UserId, Option<String>)> = source
-            .users
-            .iter()
-            .filter(|user| user.enabled)
-            .filter(|user| {
-                target.links.get(&user.id).is_some_and(|link| {
-                    link.federation() != user.federation()
-                        || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
-                })
-            })
-            .map(|user| (user.id.clone(), user.federation().map(str::to_owned)))
-            .collect();
-        for batch in seen.chunks(BATCH) {
-            store.saw_alive(self.pair, batch.to_vec(), now).await?;
+        let mut seen: Vec<(UserId, Option<String>)> = Vec::with_capacity(BATCH);
+        for place in 0..source.users() {
+            let user = source.user(place);
+            let is_due = |link: Link| {
+                link.federation() != user.federation()
+                    || link.seen_alive.is_none_or(|seen| now.duration_since(seen) > SEEN_ALIVE_RENEWED)
+            };
+            if !user.enabled || !target.link(&user.id).is_some_and(is_due) {
+                continue;
+            }
+            let federation = user.federation().map(str::to_owned);
+            seen.push((user.id, federation));
+            if seen.len() == BATCH {
+                store.saw_alive(pair, std::mem::take(&mut seen), now).await?;
+            }
+        }
+        if !seen.is_empty() {
+            store.saw_alive(pair, seen, now).await?;
         }
         Ok(())
     }

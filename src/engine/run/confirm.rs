@@ -16,8 +16,8 @@ impl Run<'_> {
         let store = &self.engine.store;
         let (mut stand, mut dropped): (Vec<UserId>, Vec<(UserId, String)>) = (Vec::new(), Vec::new());
         for user in store.unconfirmed_links(self.pair).await? {
-            let Some(link) = target.links.get(&user) else { continue };
-            let why = match target.accounts.get(&link.account) {
+            let Some(link) = target.link(&user) else { continue };
+            let why = match target.account(&link.account) {
                 Some(account) if target.case.same(&account.name, &link.name) => {
                     stand.push(user);
                     continue;
@@ -30,7 +30,7 @@ impl Run<'_> {
             dropped.push((user, why));
         }
         for (user, _) in &dropped {
-            target.links.remove(user);
+            target.unlink(user.clone());
         }
         if self.options.mode == RunMode::DryRun {
             return Ok(());

@@ -2,11 +2,17 @@
 //! again. A count alone never proves that somebody is no member: what removes is read again before it is sent, and every
 //! group is read whole once a day, which finds one who joined by hand in the place of another.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::RunOptions;
+use super::{
+    RunOptions,
+    members::Members,
+    walk::{TargetWalk, number},
+};
 use crate::{
-    model::{AccountId, IdMap, IdSet, Link, RunMode, RunTrigger, TargetGroupId, UserId},
+    model::{Account, AccountId, IdMap, IdSet, Packed, RunMode, RunTrigger, TargetGroupId},
     store::MembersRead,
     target::Page,
 };
@@ -25,51 +31,82 @@ pub(super) fn oldest(now: Timestamp) -> Timestamp {
     now - WHOLE_AGAIN
 }
 
-/// The recorded members of each group that was read whole within a day: whom the links were given it, and the others.
-pub(super) fn recorded(
-    read: Vec<MembersRead>,
-    links: &IdMap<UserId, Link>,
-    now: Timestamp,
-) -> IdMap<TargetGroupId, IdSet<AccountId>> {
-    let fresh = read.into_iter().filter(|one| one.at > oldest(now) && one.at <= now);
-    let mut groups: IdMap<TargetGroupId, IdSet<AccountId>> =
-        fresh.map(|one| (one.group, one.others.into_iter().collect())).collect();
-    for link in links.values() {
+/// The recorded members of a group.
+pub(super) struct Recorded {
+    /// The places of those that were listed, in order.
+    places: Vec<u32>,
+    /// Those that were not listed.
+    unlisted: IdSet<AccountId>,
+}
+
+/// The recorded members of each group that was read whole within a day: users to whom usersync gave it, and others.
+pub(super) fn recorded(read: Vec<MembersRead>, target: &TargetWalk) -> IdMap<TargetGroupId, Recorded> {
+    let accounts = target.accounts();
+    let fresh = read.into_iter().filter(|one| one.at > oldest(target.began) && one.at <= target.began);
+    let mut groups: IdMap<TargetGroupId, Members> = IdMap::default();
+    for one in fresh {
+        let members = groups.entry(one.group).or_default();
+        for account in one.others {
+            members.add(account, accounts);
+        }
+    }
+    if groups.is_empty() {
+        return IdMap::default();
+    }
+    for link in target.linked() {
         for group in &link.given {
             if let Some(members) = groups.get_mut(group) {
-                members.insert(link.account.clone());
+                members.add(link.account.clone(), accounts);
             }
         }
     }
-    groups
+    let recorded = |(group, mut members): (TargetGroupId, Members)| {
+        members.places.sort_unstable();
+        members.places.dedup();
+        (group, Recorded { places: members.places, unlisted: members.unlisted.into_iter().collect() })
+    };
+    groups.into_iter().map(recorded).collect()
 }
 
-/// Whether a group's first page and count are those of the recorded members.
-pub(super) fn is_as_recorded(recorded: &IdSet<AccountId>, first: &Page<AccountId>, count: Option<usize>) -> bool {
-    first.doubt.is_none()
-        && count == Some(recorded.len())
-        && first.items.iter().all(|account| recorded.contains(account))
+impl Recorded {
+    /// Whether a group's first page and count are those of the recorded members.
+    pub fn is_as(&self, first: &Page<AccountId>, count: Option<usize>, accounts: &Packed<Account>) -> bool {
+        let holds = |account: &AccountId| match accounts.place(account.as_str()) {
+            Some(place) => self.places.binary_search(&number(place)).is_ok(),
+            None => self.unlisted.contains(account),
+        };
+        first.doubt.is_none() && count == Some(self.places.len() + self.unlisted.len()) && first.items.iter().all(holds)
+    }
+
+    /// The recorded members.
+    pub fn members(self) -> Members {
+        Members { places: self.places, unlisted: self.unlisted.into_iter().collect() }
+    }
 }
 
 /// What is to be recorded of groups that were read whole.
-pub(super) fn records(
-    whole: Vec<(TargetGroupId, Vec<AccountId>)>,
-    links: &IdMap<UserId, Link>,
-    at: Timestamp,
-) -> Vec<MembersRead> {
-    let mut others: IdMap<TargetGroupId, IdSet<AccountId>> =
-        whole.into_iter().map(|(group, members)| (group, members.into_iter().collect())).collect();
-    for link in links.values() {
+pub(super) fn records(whole: Vec<(TargetGroupId, Members)>, target: &TargetWalk) -> Vec<MembersRead> {
+    let accounts = target.accounts();
+    let mut others: IdMap<TargetGroupId, (HashSet<u32>, IdSet<AccountId>)> = whole
+        .into_iter()
+        .map(|(group, members)| (group, (members.places.into_iter().collect(), members.unlisted.into_iter().collect())))
+        .collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    for link in target.linked() {
         for group in &link.given {
-            if let Some(others) = others.get_mut(group) {
-                others.remove(&link.account);
-            }
+            let Some((places, unlisted)) = others.get_mut(group) else { continue };
+            match accounts.place(link.account.as_str()) {
+                Some(place) => places.remove(&number(place)),
+                None => unlisted.remove(&link.account),
+            };
         }
     }
-    let record = |(group, others): (TargetGroupId, IdSet<AccountId>)| MembersRead {
+    let record = |(group, (places, unlisted)): (TargetGroupId, (HashSet<u32>, IdSet<AccountId>))| MembersRead {
         group,
-        others: others.into_iter().collect(),
-        at,
+        others: places.into_iter().map(|place| accounts.key(place as usize).into()).chain(unlisted).collect(),
+        at: target.began,
     };
     others.into_iter().map(record).collect()
 }

@@ -45,7 +45,7 @@ impl Run<'_> {
             match intended {
                 Intended::InOrder(_) => {
                     let subject = Subject::Group(group.id.clone());
-                    self.in_order.push(Planned { subject, look: source.look, account: None });
+                    self.in_order.others.push(Planned { subject, look: source.look, account: None });
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
@@ -215,7 +215,7 @@ impl Run<'_> {
             walked: Walked::default(),
             operations: 0,
         };
-        self.apply("groups", work.into_iter().map(item).collect(), rules).await
+        self.apply("groups", work.len(), work.into_iter().map(item), rules).await
     }
 
     /// Managed groups that somebody deleted behind our back are made again.

@@ -2,25 +2,55 @@
 //! group by group.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
-use super::{counted::is_as_recorded, pages::Pages, walk::TargetWalk};
+use super::{
+    counted::Recorded,
+    logins::Found,
+    pages::Pages,
+    walk::{TargetWalk, number},
+};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
-    model::{AccountId, ErrorClass, IdSet, TargetGroupId},
+    model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId},
 };
 
 /// From so many groups on, all memberships are asked for at once. That answer tells of every group and member that the
 /// target has, whoever fills them; with few groups, a call or two for each costs less.
 const AT_ONCE: usize = 20;
 
+/// Members of a group.
+#[derive(Clone, Default)]
+pub(super) struct Members {
+    /// The places of accounts that were listed.
+    pub places: Vec<u32>,
+    /// Accounts that were not listed.
+    pub unlisted: Vec<AccountId>,
+}
+
+impl Members {
+    fn each_once(mut self) -> Self {
+        self.places.sort_unstable();
+        self.places.dedup();
+        self
+    }
+
+    /// Adds an account, which may be there already.
+    pub fn add(&mut self, account: AccountId, accounts: &Packed<Account>) {
+        match accounts.place(account.as_str()) {
+            Some(place) => self.places.push(number(place)),
+            None => self.unlisted.push(account),
+        }
+    }
+}
+
 /// A group with its members.
 pub(super) struct GroupRead {
     pub group: TargetGroupId,
     /// `None`: there is no such group.
-    pub members: Option<Vec<AccountId>>,
+    pub members: Option<Members>,
     /// Why these may not be all, if so.
     pub doubt: Option<String>,
     pub reading: Reading,
@@ -42,7 +72,7 @@ pub(super) async fn told_at_once(
     port: &TargetPort,
     groups: &BTreeSet<TargetGroupId>,
     walk: &TargetWalk,
-) -> Result<BTreeMap<TargetGroupId, Vec<AccountId>>, WorkError> {
+) -> Result<BTreeMap<TargetGroupId, Members>, WorkError> {
     if groups.len() < AT_ONCE {
         return Ok(BTreeMap::new());
     }
@@ -56,15 +86,24 @@ pub(super) async fn told_at_once(
         }
         Err(error) => return Err(error.into()),
     };
-    let accounts = walk.by_login();
-    // A login that the walk does not know is somebody's who came, or was renamed, since the accounts were listed: such a
-    // group is asked for by itself, which tells ids. Two who swapped logins since then pass for each other until the next
-    // run; nobody loses by it, as what removes is read again before it is sent.
-    let members = |logins: &[Arc<str>]| -> Option<Vec<AccountId>> {
-        logins.iter().map(|login| accounts.get(&walk.case.fold(login)).copied().flatten().cloned()).collect()
+    let (accounts, known) = (walk.accounts(), walk.logins());
+    // A login that the walk does not know is an account's that was created, or renamed, since the accounts were listed: such
+    // a group is asked for by itself, which tells ids. Two accounts that swapped logins since then are taken for each other
+    // until the next run; nobody loses by it, as what removes is read again before it is sent.
+    let by_login = |logins: &[Arc<str>]| -> Option<Members> {
+        let place = |login: &Arc<str>| match known.find(login, accounts) {
+            Found::One(place) => Some(number(place)),
+            Found::Nobody | Found::Several => None,
+        };
+        Some(Members { places: logins.iter().map(place).collect::<Option<_>>()?, unlisted: Vec::new() })
     };
-    let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, members(&logins)?)));
-    Ok(told.ids.into_iter().chain(by_login).collect())
+    let by_id = told.ids.into_iter().map(|(group, ids)| {
+        let mut members = Members::default();
+        ids.into_iter().for_each(|account| members.add(account, accounts));
+        (group, members)
+    });
+    let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));
+    Ok(by_id.chain(by_login).map(|(group, members)| (group, members.each_once())).collect())
 }
 
 /// Whether an error may be about one object of a target only, so that the others can be read all the same.
@@ -76,47 +115,57 @@ pub(super) fn is_about_one(class: ErrorClass) -> bool {
 /// now.
 pub(super) async fn members(
     port: &TargetPort,
+    accounts: &Packed<Account>,
     group: TargetGroupId,
-    told: Option<Vec<AccountId>>,
-    recorded: Option<IdSet<AccountId>>,
+    told: Option<Members>,
+    mut recorded: Option<Recorded>,
 ) -> Result<GroupRead, WorkError> {
     if told.is_some() {
         return Ok(GroupRead { group, members: told, doubt: None, reading: Reading::Whole });
     }
-    let mut members = IdSet::default();
+    let (mut places, mut unlisted) = (HashSet::new(), IdSet::default());
     let mut pages = Pages::default();
     let (mut cursor, mut count): (Option<String>, Option<usize>) = (None, None);
     let mut several = false;
     let ended = |group, members, doubt, reading| Ok(GroupRead { group, members, doubt, reading });
+    let read = |places: HashSet<u32>, unlisted: IdSet<AccountId>| {
+        Some(Members { places: places.into_iter().collect(), unlisted: unlisted.into_iter().collect() })
+    };
     loop {
-        let read = match &cursor {
+        let answer = match &cursor {
             None => port.target.first_members(&group).await,
             Some(cursor) => port.target.members(&group, Some(cursor)).await.map(|page| page.map(|page| (page, count))),
         };
-        let (page, counted) = match read {
+        let (page, counted) = match answer {
             Ok(Some(read)) => read,
             Ok(None) => return ended(group, None, pages.incomplete, Reading::Whole),
             // One group that cannot be read ends no run.
             Err(error) if is_about_one(error.class()) => {
-                return ended(group, Some(members.into_iter().collect()), Some(error.text), Reading::Whole);
+                return ended(group, read(places, unlisted), Some(error.text), Reading::Whole);
             }
             Err(error) => return Err(error.into()),
         };
         count = counted;
-        if let (None, Some(recorded)) = (&cursor, &recorded)
+        if let Some(recorded) = recorded.take()
             && page.next.is_some()
-            && is_as_recorded(recorded, &page, count)
+            && recorded.is_as(&page, count, accounts)
         {
-            return ended(group, Some(recorded.iter().cloned().collect()), None, Reading::Recorded);
+            return ended(group, Some(recorded.members()), None, Reading::Recorded);
         }
-        let (came, known) = (page.items.len(), members.len());
-        members.extend(page.items);
-        cursor = pages.next((came, members.len() - known), page.next, page.doubt);
+        let (came, known) = (page.items.len(), places.len() + unlisted.len());
+        for account in page.items {
+            match accounts.place(account.as_str()) {
+                Some(place) => places.insert(number(place)),
+                None => unlisted.insert(account),
+            };
+        }
+        let all = places.len() + unlisted.len();
+        cursor = pages.next((came, all - known), page.next, page.doubt);
         if cursor.is_none() {
-            let whole = pages.incomplete.is_none() && several && count == Some(members.len());
+            let whole = pages.incomplete.is_none() && several && count == Some(all);
             let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));
             let reading = if whole { Reading::Countable } else { Reading::Whole };
-            return ended(group, Some(members.into_iter().collect()), incomplete, reading);
+            return ended(group, read(places, unlisted), incomplete, reading);
         }
         several = true;
     }

@@ -6,7 +6,9 @@ mod confirm;
 mod counted;
 mod groups;
 mod listed;
+mod logins;
 mod members;
+mod memberships;
 mod own_groups;
 mod pages;
 mod report;
@@ -27,17 +29,22 @@ use tokio_util::sync::CancellationToken;
 pub use listed::Listed;
 pub use report::{Counts, HeldLine, Line, Report};
 
-use self::walk::{SourceWalk, TargetWalk};
+use self::{
+    users::Pending,
+    walk::{SourceWalk, TargetWalk},
+};
 use super::{
     case::RunRules,
     error::WorkError,
     ports::{Connector, Engine, TargetPort},
-    user::Walked,
+    user::{Walked, fingerprint_of},
 };
 use crate::{
     gate::turn_within,
-    model::{Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId},
-    plan,
+    model::{
+        Action, Cause, IdSet, Limited, Pair, Priority, RunId, RunMode, RunOutcome, RunTrigger, Subject, TargetGroupId,
+    },
+    plan::{self, Presence},
     store::{Planned, StoreError},
     target::TargetInfo,
     telemetry::logs::Personal,
@@ -117,11 +124,21 @@ struct Run<'e> {
     options: &'e RunOptions,
     /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
     planned: IdSet<TargetGroupId>,
-    /// Found in order; stands unless somebody worked on it since.
-    in_order: Vec<Planned>,
+    /// Found in order; stands unless a worker has worked on it since.
+    in_order: InOrder,
     /// Planned operations that were approved, and so count towards no limit.
     approved: HashMap<Limited, u32>,
     report: Report,
+}
+
+/// What was found in order.
+#[derive(Default)]
+struct InOrder {
+    /// Users who were read, by place.
+    users: Vec<u32>,
+    /// Links of users who were not listed, by place.
+    absent: Vec<u32>,
+    others: Vec<Planned>,
 }
 
 /// A user or group for which there is something to do.
@@ -139,9 +156,11 @@ impl Item {
         Self { planned, walked: Walked::default(), operations }
     }
 
-    /// The same, with both sides read again first.
-    fn read_again(self) -> Self {
-        Self { walked: Walked { view: None, ..self.walked }, ..self }
+    /// One of which both sides are read again, and of which the walk planned this.
+    fn expecting(planned: Planned, expected: Vec<Action>, presence: &Presence) -> Self {
+        let operations = expected.len();
+        let fingerprint = fingerprint_of(presence);
+        Self { planned, walked: Walked { view: None, expected, fingerprint }, operations }
     }
 }
 
@@ -236,7 +255,7 @@ impl Engine {
             id,
             options,
             planned: IdSet::default(),
-            in_order: Vec::new(),
+            in_order: InOrder::default(),
             approved: HashMap::new(),
             report: std::mem::take(report),
         };
@@ -264,12 +283,12 @@ impl Run<'_> {
         };
         let (mut source, mut target) = read?;
         self.confirm_links(&mut target).await?;
-        self.report.users = source.users.len();
+        self.report.users = source.users();
         self.report.groups = source.groups.len();
-        self.report.accounts = target.accounts.len();
+        self.report.accounts = target.accounts().len();
         self.report.doubt = source.users_incomplete.clone().or_else(|| {
-            (source.users.is_empty() && !target.links.is_empty())
-                .then(|| format!("{}: no users were read where {} are linked", self.pair.connector, target.links.len()))
+            (source.users() == 0 && target.links() > 0)
+                .then(|| format!("{}: no users were read where {} are linked", self.pair.connector, target.links()))
         });
         source.users_incomplete.clone_from(&self.report.doubt);
         self.report.doubt = self.report.doubt.take().or_else(|| source.groups_incomplete.clone());
@@ -284,7 +303,7 @@ impl Run<'_> {
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         self.confirm_memberships(&mut source, &target, &groups).await?;
-        let items = self.plan_users(&mut source, &target, &groups);
+        let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
         let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
         let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
@@ -294,13 +313,13 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(());
         }
-        let applied = self.apply("applying", items, &rules).await;
+        let applied = self.apply_users(items, &source, &target, &rules).await;
         if applied.is_err() || self.options.cancel.is_cancelled() {
-            self.report.postpone(leavers.iter().map(|item| item.operations).sum());
+            self.report.postpone(leavers.iter().map(Pending::operations).sum());
         } else if !leavers.is_empty() {
             self.options.tell("reading those who are gone once more", 0, leavers.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
-            self.apply("applying", leavers, &rules).await?;
+            self.apply_users(leavers, &source, &target, &rules).await?;
         }
         applied?;
         self.close(&source, &target).await

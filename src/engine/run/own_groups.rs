@@ -28,12 +28,10 @@ impl Run<'_> {
         groups: &GroupTable,
     ) -> Result<(), WorkError> {
         let fed = self.fed_groups(groups);
-        let contradicted: Vec<(usize, UserId)> = source
-            .users
-            .iter()
-            .enumerate()
+        let contradicted: Vec<(usize, UserId)> = (0..source.users())
+            .map(|place| (place, source.user(place)))
             .filter(|(_, user)| is_contradicted(user, target, groups, &fed))
-            .map(|(place, user)| (place, user.id.clone()))
+            .map(|(place, user)| (place, user.id))
             .collect();
         let (engine, connector) = (self.engine, Arc::clone(&self.connector));
         let mut reads = stream::iter(contradicted)
@@ -49,18 +47,17 @@ impl Run<'_> {
         while let Some((place, read)) = reads.next().await {
             match read? {
                 Ok(Some(user)) => {
-                    let listed = &source.users[place].groups;
+                    let listed = source.user(place).groups;
                     for group in user.groups.iter().filter(|group| listed.iter().all(|known| known.id != group.id)) {
                         lacking.entry(group.path.clone()).or_default().push(user.username.clone());
                     }
-                    source.users[place] = user;
+                    source.replace(place, user);
                 }
                 // Gone since it was listed: what removes is read again before it is sent.
                 Ok(None) => {}
                 Err(error) => {
-                    let user = &source.users[place];
-                    let (id, why) = (user.id.clone(), format!("{}: {error}", user.username));
-                    source.fail_user(id, why);
+                    let user = source.user(place);
+                    source.fail_user(user.id, format!("{}: {error}", user.username));
                 }
             }
         }
@@ -93,13 +90,13 @@ fn is_contradicted(user: &UserState, target: &TargetWalk, groups: &GroupTable, f
     if !user.enabled || policy::out_of_scope(user).is_some() {
         return false;
     }
-    let Some(link) = target.links.get(&user.id) else { return false };
-    let held = target.accounts.get(&link.account).and_then(|account| account.groups.as_ref());
+    let Some(link) = target.link(&user.id) else { return false };
+    let held = target.account(&link.account).and_then(|account| account.groups);
     let resolved = groups.resolve(&user.groups);
     let lacks = |group: &TargetGroupId| {
         fed.contains(group) && !resolved.wanted.contains(group) && !resolved.keep.contains(group)
     };
-    link.given.iter().chain(held.into_iter().flatten()).any(lacks)
+    link.given.iter().chain(held.iter().flatten()).any(lacks)
 }
 
 fn some(names: &[String]) -> String {

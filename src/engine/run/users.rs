@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Item, Run,
-    walk::{SourceWalk, TargetWalk},
+    walk::{SourceWalk, TargetWalk, number},
 };
 use crate::{
     engine::{
@@ -17,87 +17,119 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, NewHeldItem, Operation, RunMode, Subject, UserId,
+        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, Look, NewHeldItem, Operation, RunMode, Subject,
+        UserId,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
     store::Planned,
+    target::Capabilities,
 };
 
 /// Users whom one search asks for by id, beside one who is there.
 const IDS_AT_ONCE: usize = 99;
 
+/// A user with something to do.
+pub(super) enum Pending {
+    /// To be worked from what the walk saw of the user at this place.
+    FromWalk { place: u32, operations: u32 },
+    /// To be read again first.
+    Item(Box<Item>),
+}
+
+impl Pending {
+    /// How many operations the walk planned.
+    pub fn operations(&self) -> usize {
+        match self {
+            Self::FromWalk { operations, .. } => *operations as usize,
+            Self::Item(item) => item.operations,
+        }
+    }
+
+    /// The user with all that the work on it needs; what the walk saw is only then made anew.
+    pub fn item(self, source: &SourceWalk, target: &TargetWalk, capabilities: &Capabilities) -> Item {
+        let (place, operations) = match self {
+            Self::FromWalk { place, operations } => (place as usize, operations as usize),
+            Self::Item(item) => return *item,
+        };
+        let user = source.user(place);
+        let link = target.link(&user.id);
+        let planned = planned(&user.id, source.look.min(target.look), link.as_ref());
+        let presence = Presence::Present(user);
+        let (_, holder) = holder(&presence, link.as_ref(), target, capabilities);
+        let account = link.and_then(|link| target.account(&link.account));
+        let view = View { presence, account, holder, walked: Some(target.began) };
+        Item { planned, walked: Walked { view: Some(view), ..Walked::default() }, operations }
+    }
+}
+
+/// A user's plan, which stands as long as nothing newer is known.
+pub(super) fn planned(user: &UserId, look: Look, link: Option<&Link>) -> Planned {
+    Planned { subject: Subject::User(user.clone()), look, account: link.map(|link| link.account.clone()) }
+}
+
+/// The login that a user is to have, where it is to be looked up, and who holds it.
+fn holder(
+    presence: &Presence,
+    link: Option<&Link>,
+    target: &TargetWalk,
+    capabilities: &Capabilities,
+) -> (Option<String>, NameHolder) {
+    let account = link.and_then(|link| target.account(&link.account));
+    let wanted = plan::wanted_name(presence, link, account.as_ref(), capabilities);
+    let holder = wanted.as_ref().map_or(NameHolder::NotAsked, |login| target.holder(login, link));
+    (wanted, holder)
+}
+
 /// What the walk makes of one user.
 enum Verdict {
     InOrder,
     Nothing,
-    FromWalk(Box<View>, usize),
+    /// To be worked from what the walk saw, with so many operations.
+    FromWalk(usize),
     /// What was planned, to be accounted for when both sides were read again.
     LookAgain(Vec<Action>),
 }
 
-impl Verdict {
-    /// The subject as it is to be worked, if it is.
-    fn item(self, planned: Planned, presence: &Presence) -> Option<Item> {
-        match self {
-            Self::InOrder | Self::Nothing => None,
-            Self::FromWalk(view, operations) => {
-                let walked = Walked { view: Some(*view), ..Walked::default() };
-                Some(Item { planned, walked, operations })
-            }
-            Self::LookAgain(expected) => {
-                let operations = expected.len();
-                let fingerprint = fingerprint_of(presence);
-                let walked = Walked { view: None, expected, fingerprint };
-                Some(Item { planned, walked, operations })
-            }
-        }
-    }
-}
-
 impl Run<'_> {
     /// Decides for each user who was read; returns those with something to do.
-    pub(super) fn plan_users(
-        &mut self,
-        source: &mut SourceWalk,
-        target: &TargetWalk,
-        groups: &GroupTable,
-    ) -> Vec<Item> {
+    pub(super) fn plan_users(&mut self, source: &SourceWalk, target: &TargetWalk, groups: &GroupTable) -> Vec<Pending> {
         let mut items = Vec::new();
-        let users = Vec::with_capacity(source.users.len());
-        for user in std::mem::replace(&mut source.users, users) {
+        for place in 0..source.users() {
+            let user = source.user(place);
             if policy::out_of_scope(&user).is_none() {
                 self.report.in_scope += 1;
             }
             if source.has_failed(&user.id) {
-                source.users.push(user);
                 continue;
             }
-            let linked = target.links.get(&user.id);
+            let linked = target.link(&user.id);
             let (has_dropped, returned) = (target.dropped.contains_key(&user.id), target.returned(&user.id));
-            if let (Some(link), Some(returned)) = (linked, returned) {
+            if let (Some(link), Some(returned)) = (&linked, returned) {
                 self.report_beside_replacement(link, returned);
             }
-            let planned = Planned {
-                subject: Subject::User(user.id.clone()),
-                look: source.look.min(target.look),
-                account: linked.map(|link| link.account.clone()),
-            };
+            let planned = planned(&user.id, source.look.min(target.look), linked.as_ref());
             let presence = Presence::Present(user);
-            let verdict = self.plan_user(&presence, linked.or(returned), target, groups, &planned.subject);
+            let link = linked.as_ref().or(returned);
+            let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
             // Whether an account is back is for the work on its user to say.
             let reads_again = linked.is_none() && has_dropped;
-            match verdict {
-                Verdict::InOrder if reads_again && returned.is_some() => items.push(Item::unread(planned, 0)),
-                Verdict::FromWalk(_, operations) if reads_again => items.push(Item::unread(planned, operations)),
-                Verdict::LookAgain(expected) if reads_again => items.push(Item::unread(planned, expected.len())),
-                Verdict::InOrder => self.in_order.push(planned),
-                verdict => items.extend(verdict.item(planned, &presence)),
-            }
-            // Put back, as it is read again later and a copy of each would cost as much as deciding.
-            if let Presence::Present(user) = presence {
-                source.users.push(user);
-            }
+            let item = match verdict {
+                Verdict::InOrder if reads_again && returned.is_some() => Item::unread(planned, 0),
+                Verdict::FromWalk(operations) if reads_again => Item::unread(planned, operations),
+                Verdict::LookAgain(expected) if reads_again => Item::unread(planned, expected.len()),
+                Verdict::InOrder => {
+                    self.in_order.users.push(number(place));
+                    continue;
+                }
+                Verdict::Nothing => continue,
+                Verdict::FromWalk(operations) => {
+                    items.push(Pending::FromWalk { place: number(place), operations: number(operations) });
+                    continue;
+                }
+                Verdict::LookAgain(expected) => Item::expecting(planned, expected, &presence),
+            };
+            items.push(Pending::Item(Box::new(item)));
         }
         items
     }
@@ -109,27 +141,30 @@ impl Run<'_> {
         source: &mut SourceWalk,
         target: &TargetWalk,
         groups: &GroupTable,
-    ) -> Result<Vec<Item>, WorkError> {
-        let returned = target.dropped.keys().filter(|user| !target.links.contains_key(*user));
-        let returned = returned.filter_map(|user| target.returned(user));
-        let mut absent: Vec<&Link> =
-            target.links.values().chain(returned).filter(|link| !source.holds(&link.user)).collect();
-        absent.sort_by(|one, other| one.user.cmp(&other.user));
+    ) -> Result<Vec<Pending>, WorkError> {
         let incomplete = source.users_incomplete.is_some();
-        let (active, inactive): (Vec<&Link>, Vec<&Link>) = absent
-            .into_iter()
-            .partition(|link| target.accounts.get(&link.account).is_none_or(|account| account.active));
-        let planned = |link: &Link| {
-            let subject = Subject::User(link.user.clone());
-            let account = target.links.get(&link.user).map(|link| link.account.clone());
-            Planned { subject, look: target.look, account }
-        };
-        if !incomplete {
-            self.in_order.extend(inactive.into_iter().map(planned));
+        let is_active = |link: &Link| target.account(&link.account).is_none_or(|account| account.active);
+        let mut active: Vec<Link> = Vec::new();
+        for place in target.links_absent_from(source) {
+            let link = target.link_at(place);
+            if is_active(&link) {
+                active.push(link);
+            } else if !incomplete {
+                self.in_order.absent.push(number(place));
+            }
         }
+        let returned = target.dropped.keys().filter(|user| !target.is_linked(user) && !source.holds(user));
+        for link in returned.filter_map(|user| target.returned(user)) {
+            if is_active(link) {
+                active.push(link.clone());
+            } else if !incomplete {
+                self.in_order.others.push(planned(&link.user, target.look, None));
+            }
+        }
+        active.sort_by(|one, other| one.user.cmp(&other.user));
         let gone = self.gone_by_search(&active, source).await?;
         let (engine, connector, pair) = (self.engine, Arc::clone(&self.connector), self.pair);
-        let mut reads = stream::iter(active.into_iter().cloned().collect::<Vec<Link>>())
+        let mut reads = stream::iter(active)
             .map(|link| {
                 let (connector, gone) = (&connector, gone.contains(&link.user));
                 async move {
@@ -154,12 +189,18 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let planned = planned(&link);
-            match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
-                Verdict::InOrder => self.in_order.push(planned),
-                // Who is gone is read once more before anything is sent.
-                verdict => items.extend(verdict.item(planned, &presence).map(Item::read_again)),
-            }
+            let planned = planned(&link.user, target.look, target.link(&link.user).as_ref());
+            // Who is gone is read once more before anything is sent.
+            let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
+                Verdict::InOrder => {
+                    self.in_order.others.push(planned);
+                    continue;
+                }
+                Verdict::Nothing => continue,
+                Verdict::FromWalk(operations) => Item::unread(planned, operations),
+                Verdict::LookAgain(expected) => Item::expecting(planned, expected, &presence),
+            };
+            items.push(Pending::Item(Box::new(item)));
         }
         self.tell_left(&left);
         Ok(items)
@@ -167,12 +208,15 @@ impl Run<'_> {
 
     /// Who of these is not found by two searches for a hundred ids each, which find a user who is there. What is planned
     /// for them is confirmed by Keycloak's own answer for each id before it is done.
-    async fn gone_by_search(&self, links: &[&Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
+    async fn gone_by_search(&self, links: &[Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
         let mut gone = IdSet::default();
         let is_plain = |id: &UserId| !id.as_str().contains(char::is_whitespace);
-        let present =
-            source.users.iter().find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
-        let Some(present) = present.filter(|_| links.len() > 1).map(|user| &user.id) else { return Ok(gone) };
+        if links.len() < 2 {
+            return Ok(gone);
+        }
+        let mut users = (0..source.users()).map(|place| source.user(place));
+        let present = users.find(|user| user.enabled && user.federation().is_none() && is_plain(&user.id));
+        let Some(present) = present.map(|user| user.id) else { return Ok(gone) };
         let ids: Vec<UserId> = links.iter().map(|link| link.user.clone()).filter(is_plain).collect();
         for some in ids.chunks(IDS_AT_ONCE) {
             let mut missing = some.to_vec();
@@ -180,7 +224,7 @@ impl Run<'_> {
                 missing.push(present.clone());
                 // Those of whom nothing is told this way are read by id.
                 let found = match self.connector.source.users_among(&missing).await {
-                    Ok(Some(found)) if found.contains(present) => found,
+                    Ok(Some(found)) if found.contains(&present) => found,
                     _ => missing.iter().cloned().collect(),
                 };
                 missing.retain(|id| !found.contains(id));
@@ -227,17 +271,18 @@ impl Run<'_> {
         let order = subject.as_user().and_then(|user| target.orders.get(user));
         if let Some(order) = order.filter(|order| order.ended.is_none()) {
             // Whoever claims the user carries it out.
-            let account = order.account.as_ref().and_then(|account| target.accounts.get(account));
+            let account = order.account.as_ref().and_then(|account| target.account(account));
             if let (RunMode::DryRun, Some(account), Presence::Present(user)) = (self.options.mode, account, presence) {
-                let adopt = Action::adopt(user, account);
+                let adopt = Action::adopt(user, &account);
                 self.report.plan(subject, adopt, None, || "an operator ordered this link".to_owned());
-                self.plan_adopted(presence, subject, account, target, groups);
+                self.plan_adopted(presence, subject, &account, target, groups);
             }
             return Verdict::LookAgain(Vec::new());
         }
-        let account = link.and_then(|link| target.accounts.get(&link.account));
+        let account = link.and_then(|link| target.account(&link.account));
+        let account = account.as_ref();
         let capabilities = &self.info.capabilities;
-        let wanted = plan::wanted_name(presence, link, account, capabilities);
+        let (wanted, holder) = holder(presence, link, target, capabilities);
         if let Some(login) = wanted.as_ref().filter(|login| target.is_ambiguous(login)) {
             self.report.conflicts.push(format!(
                 "{login}: the target has several accounts of this login, so none of them is taken. Delete or rename all but one \
@@ -246,7 +291,6 @@ impl Run<'_> {
             let dry = self.options.mode == RunMode::DryRun;
             return if dry { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) };
         }
-        let holder = wanted.map_or(NameHolder::NotAsked, |login| target.holder(&login, link));
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
         let situation = Situation {
@@ -265,12 +309,6 @@ impl Run<'_> {
             own_login: &self.info.signed_in_as,
         };
         let mut decision = plan::decide(&situation);
-        let view = || View {
-            presence: presence.clone(),
-            account: account.cloned(),
-            holder: holder.clone(),
-            walked: Some(target.began),
-        };
         let user = match presence {
             Presence::Present(user) => Some(user),
             Presence::Gone => None,
@@ -353,11 +391,11 @@ impl Run<'_> {
                 if removes || again || !planned.missing_groups.is_empty() {
                     Verdict::LookAgain(actions)
                 } else {
-                    Verdict::FromWalk(Box::new(view()), actions.len())
+                    Verdict::FromWalk(actions.len())
                 }
             }
             Decision::Adopt(account) => {
-                let verdict = Verdict::FromWalk(Box::new(view()), actions.len());
+                let verdict = Verdict::FromWalk(actions.len());
                 self.plan_adopted(presence, subject, &account, target, groups);
                 verdict
             }
@@ -392,12 +430,13 @@ impl Run<'_> {
     ) {
         let Some(user) = subject.as_user() else { return };
         let link = Link { adopted: true, ..Link::new(user.clone(), account.id.clone(), account.name.clone()) };
+        let listed = target.account(&account.id);
         let situation = Situation {
             pair: self.pair,
             capabilities: &self.info.capabilities,
             presence,
             link: Some(&link),
-            account: Some(target.accounts.get(&account.id).unwrap_or(account)),
+            account: Some(listed.as_ref().unwrap_or(account)),
             account_gone: false,
             holder: &NameHolder::Own,
             groups,

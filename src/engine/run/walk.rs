@@ -9,8 +9,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
-    RunOptions, counted,
+    RunOptions,
+    counted::{self, Recorded},
+    logins::{Found, Logins, Owners},
     members::{self, GroupRead, Reading},
+    memberships::Memberships,
     pages::Pages,
 };
 use crate::{
@@ -22,7 +25,7 @@ use crate::{
     keycloak::SourceError,
     model::{
         Account, AccountId, ConnectorName, ErrorClass, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet,
-        Link, Look, NewHeldItem, NotPossible, Operation, Pair, Subject, TargetGroupId, UserId, UserState,
+        Link, Look, NewHeldItem, NotPossible, Operation, Packed, Pair, Subject, TargetGroupId, UserId, UserState,
     },
     plan::{GroupTable, NameHolder},
     store::{LinkOrder, MembersRead},
@@ -33,8 +36,13 @@ use crate::{
 pub(super) struct SourceWalk {
     /// The number of this observation.
     pub look: Look,
-    pub users: Vec<UserState>,
-    places: IdMap<UserId, usize>,
+    /// Without their groups.
+    users: Packed<UserState>,
+    /// Users who were read again by themselves, by place.
+    read_again: HashMap<usize, UserState>,
+    /// Groups whose members were read, by number.
+    joined: Vec<Arc<GroupState>>,
+    memberships: Memberships,
     /// Users and groups that are there, but could not be read, each with its failure.
     pub failed: Vec<(Subject, String)>,
     failed_ids: IdSet<UserId>,
@@ -52,15 +60,21 @@ pub(super) struct TargetWalk {
     pub look: Look,
     /// Before the first account was read.
     pub began: Timestamp,
-    pub links: IdMap<UserId, Link>,
+    links: Packed<Link>,
+    /// Users whose link this run dropped.
+    unlinked: IdSet<UserId>,
     /// Links that were dropped because their accounts were gone, by user.
     pub dropped: IdMap<UserId, Vec<Link>>,
     elsewhere: BTreeMap<AccountId, ConnectorName>,
-    pub accounts: IdMap<AccountId, Account>,
+    /// Without their groups.
+    accounts: Packed<Account>,
+    /// Groups whose members were read, by number.
+    joined: Vec<TargetGroupId>,
+    memberships: Memberships,
     /// How logins are compared.
     pub case: CaseRule,
-    /// Made once somebody asks: most runs find nobody who wants another login.
-    names: OnceLock<Names>,
+    /// Made when they are first needed: most runs find no user who needs another login.
+    names: OnceLock<(Logins, Owners)>,
     /// What is known to be impossible, by subject and key.
     pub not_possible: HashMap<(Subject, String), NotPossible>,
     /// Users who are stored as protected.
@@ -73,7 +87,7 @@ pub(super) struct TargetWalk {
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
     /// The recorded members of groups that were read whole within a day; empty where records do not count.
-    recorded: IdMap<TargetGroupId, IdSet<AccountId>>,
+    recorded: IdMap<TargetGroupId, Recorded>,
     /// Groups whose members were not read, as the target counts as many as are recorded.
     pub counted: usize,
     /// What was read whole, to be recorded.
@@ -81,13 +95,6 @@ pub(super) struct TargetWalk {
     /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
     pub incomplete: BTreeMap<String, String>,
     pub doubt: Option<String>,
-}
-
-/// Who is found by a login, and whose an account is.
-struct Names {
-    /// `None`: several accounts have the login.
-    accounts: HashMap<String, Option<AccountId>>,
-    owners: IdMap<AccountId, UserId>,
 }
 
 impl Engine {
@@ -104,11 +111,12 @@ impl Engine {
         let progress = |read, total| options.tell("reading both sides", read, total, 0);
         let users = connector.source.users(&progress).await?;
         let groups = connector.source.groups().await?;
-        let places = users.items.iter().enumerate().map(|(place, user)| (user.id.clone(), place)).collect();
         let mut walk = SourceWalk {
             look,
             users: users.items,
-            places,
+            read_again: HashMap::new(),
+            joined: Vec::new(),
+            memberships: Memberships::default(),
             failed: Vec::new(),
             failed_ids: IdSet::default(),
             groups: groups.items,
@@ -135,13 +143,16 @@ impl Engine {
     }
 
     async fn walk_members(&self, connector: &Connector, walk: &mut SourceWalk) -> Result<(), WorkError> {
-        let groups: Vec<Arc<GroupState>> = walk.groups.iter().cloned().map(Arc::new).collect();
+        let mut groups: Vec<Arc<GroupState>> = walk.groups.iter().cloned().map(Arc::new).collect();
+        // A user's groups are ordered.
+        groups.sort();
         let mut walks = stream::iter(groups)
             .map(|group| async move {
                 let members = connector.source.members(&group.id).await.map_err(WorkError::from);
                 (self.apart(connector, members).await, group)
             })
             .buffered(connector.parallel.max(1));
+        let (mut joined, mut lists) = (Vec::new(), Vec::new());
         while let Some((members, group)) = walks.next().await {
             let members = match members? {
                 Ok(members) => members,
@@ -155,16 +166,17 @@ impl Engine {
             if let Some(why) = members.incomplete {
                 walk.members_incomplete.push((group.path.clone(), why));
             }
-            let ids = members.items.iter().chain(members.unreadable.iter().map(|(id, _)| id));
-            for place in ids.filter_map(|member| walk.places.get(member)) {
-                walk.users[*place].groups.push(Arc::clone(&group));
+            let listed = (0..members.items.len()).map(|member| members.items.key(member));
+            let ids = listed.chain(members.unreadable.iter().map(|(id, _)| id.to_string()));
+            let places: Vec<u32> = ids.filter_map(|id| walk.users.place(&id)).map(number).collect();
+            if !places.is_empty() {
+                lists.push((number(joined.len()), places));
+                joined.push(group);
             }
         }
         drop(walks);
-        for user in &mut walk.users {
-            user.groups.sort();
-            user.groups.dedup();
-        }
+        walk.joined = joined;
+        walk.memberships.add(walk.users.len(), lists);
         Ok(())
     }
 
@@ -196,8 +208,7 @@ impl Engine {
         trusts_records: bool,
     ) -> Result<TargetWalk, WorkError> {
         let (look, began) = (self.store.next_look().await?, self.clock.now());
-        let links: IdMap<UserId, Link> =
-            self.store.links(pair).await?.into_iter().map(|link| (link.user.clone(), link)).collect();
+        let links = self.store.links(pair).await?;
         let mut dropped: IdMap<UserId, Vec<Link>> = IdMap::default();
         for link in self.store.dropped_links(pair).await? {
             dropped.entry(link.user.clone()).or_default().push(link);
@@ -213,34 +224,33 @@ impl Engine {
         let (protected, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
         let protected = protected.into_iter().map(|one| one.subject).collect();
         let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
-        let mut accounts = IdMap::default();
+        let mut accounts = Packed::default();
         let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
         loop {
             let page = port.target.accounts(cursor.as_deref()).await?;
             let (came, known) = (page.items.len(), accounts.len());
-            for mut account in page.items {
-                account.groups = Some(Vec::new());
-                accounts.insert(account.id.clone(), account);
-            }
+            accounts.extend(page.items);
             match pages.next((came, accounts.len() - known), page.next, page.doubt) {
                 Some(next) => cursor = Some(next),
                 None => break,
             }
         }
-        let own = port.target.own_account().await?.filter(|own| !accounts.contains_key(own));
+        let own = port.target.own_account().await?.filter(|own| !accounts.contains(own.as_str()));
         let lacks_own =
             own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
         let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
         let read = if trusts_records { self.store.members_read(pair).await? } else { Vec::new() };
-        let recorded = counted::recorded(read, &links, began);
         let mut walk = TargetWalk {
             look,
             began,
             links,
+            unlinked: IdSet::default(),
             dropped,
             elsewhere,
             accounts,
+            joined: Vec::new(),
+            memberships: Memberships::default(),
             case,
             names: OnceLock::new(),
             not_possible,
@@ -249,12 +259,13 @@ impl Engine {
             orders,
             asked: IdSet::default(),
             absent: Vec::new(),
-            recorded,
+            recorded: IdMap::default(),
             counted: 0,
             members_read: Vec::new(),
             incomplete: BTreeMap::new(),
             doubt,
         };
+        walk.recorded = counted::recorded(read, &walk);
         let groups = self.group_table(pair).await?;
         self.walk_target_groups(pair, port, &mut walk, &groups).await?;
         Ok(walk)
@@ -269,7 +280,9 @@ impl Engine {
         groups: &GroupTable,
     ) -> Result<(), WorkError> {
         let mut matter: BTreeSet<TargetGroupId> = groups.fed_by(pair).map(|group| group.id.clone()).collect();
-        matter.extend(walk.links.values().flat_map(|link| link.given.iter().cloned()));
+        for link in walk.linked() {
+            matter.extend(link.given);
+        }
         matter.retain(|group| walk.asked.insert(group.clone()));
         let mut told = members::told_at_once(port, &matter, walk).await?;
         let known = matter.into_iter().map(|group| {
@@ -277,8 +290,11 @@ impl Engine {
             (group, told, recorded)
         });
         let known: Vec<_> = known.collect();
-        let asked = known.into_iter().map(|(group, told, recorded)| members::members(port, group, told, recorded));
+        let accounts = &walk.accounts;
+        let asked =
+            known.into_iter().map(|(group, told, recorded)| members::members(port, accounts, group, told, recorded));
         let mut walks = stream::iter(asked).buffered(port.parallel.max(1));
+        let (mut joined, mut lists) = (walk.joined.clone(), Vec::new());
         let mut partly = IdSet::default();
         let mut whole = Vec::new();
         while let Some(GroupRead { group, members, doubt, reading }) = walks.try_next().await? {
@@ -296,61 +312,142 @@ impl Engine {
                 Reading::Countable => whole.push((group.clone(), members.clone())),
                 Reading::Recorded => walk.counted += 1,
             }
-            for member in members {
-                if let Some(groups) = walk.accounts.get_mut(&member).and_then(|account| account.groups.as_mut()) {
-                    groups.push(group.clone());
-                }
-            }
+            lists.push((number(joined.len()), members.places));
+            joined.push(group);
         }
-        walk.members_read.extend(counted::records(whole, &walk.links, walk.began));
-        // Where not all members were read, what usersync gave counts.
-        for link in walk.links.values().filter(|_| !partly.is_empty()) {
-            let account = walk.accounts.get_mut(&link.account).and_then(|account| account.groups.as_mut());
-            let Some(groups) = account else { continue };
-            let given = link.given.iter().filter(|group| partly.contains(*group));
-            let missing: Vec<_> = given.filter(|group| !groups.contains(*group)).cloned().collect();
-            groups.extend(missing);
+        drop(walks);
+        if !partly.is_empty() {
+            given_count(walk, &partly, &joined, &mut lists);
         }
+        walk.joined = joined;
+        walk.memberships.add(walk.accounts.len(), lists);
+        let read = counted::records(whole, walk);
+        walk.members_read.extend(read);
         Ok(())
     }
 }
 
+/// Where not all members were read, what usersync gave counts.
+fn given_count(
+    walk: &TargetWalk,
+    partly: &IdSet<TargetGroupId>,
+    joined: &[TargetGroupId],
+    lists: &mut [(u32, Vec<u32>)],
+) {
+    let mut given: IdMap<TargetGroupId, Vec<u32>> = IdMap::default();
+    for link in walk.linked() {
+        let Some(account) = walk.accounts.place(link.account.as_str()) else { continue };
+        for group in link.given.into_iter().filter(|group| partly.contains(group)) {
+            given.entry(group).or_default().push(number(account));
+        }
+    }
+    for (group, members) in lists {
+        let Some(given) = given.remove(&joined[*group as usize]) else { continue };
+        members.extend(given);
+        members.sort_unstable();
+        members.dedup();
+    }
+}
+
+/// A place or a number, in four bytes.
+///
+/// # Panics
+/// From four billion on.
+pub(super) fn number(place: usize) -> u32 {
+    u32::try_from(place).expect("fewer than four billion of a kind")
+}
+
 impl TargetWalk {
+    /// How many users are linked.
+    pub fn links(&self) -> usize {
+        self.links.len() - self.unlinked.len()
+    }
+
+    /// The link of a user.
+    pub fn link(&self, user: &UserId) -> Option<Link> {
+        self.links.find(user.as_str()).filter(|_| !self.unlinked.contains(user))
+    }
+
+    /// The links of all users.
+    pub fn linked(&self) -> impl Iterator<Item = Link> + '_ {
+        self.links.iter().filter(|link| !self.unlinked.contains(&link.user))
+    }
+
+    /// Whether a user is linked.
+    pub fn is_linked(&self, user: &UserId) -> bool {
+        self.links.contains(user.as_str()) && !self.unlinked.contains(user)
+    }
+
+    /// The places of links whose users were not listed at the source.
+    pub fn links_absent_from<'a>(&'a self, source: &'a SourceWalk) -> impl Iterator<Item = usize> + 'a {
+        (0..self.links.len()).filter(|place| {
+            let user = UserId::from(self.links.key(*place));
+            !source.holds(&user) && !self.unlinked.contains(&user)
+        })
+    }
+
+    /// The link at a place.
+    pub fn link_at(&self, place: usize) -> Link {
+        self.links.get(place)
+    }
+
+    /// Notes that this run dropped a link.
+    pub fn unlink(&mut self, user: UserId) {
+        self.unlinked.insert(user);
+    }
+
+    /// All accounts that were read, without their groups.
+    pub fn accounts(&self) -> &Packed<Account> {
+        &self.accounts
+    }
+
+    /// An account, with the groups whose members were read.
+    pub fn account(&self, id: &AccountId) -> Option<Account> {
+        self.accounts.place(id.as_str()).map(|place| self.account_at(place))
+    }
+
+    fn account_at(&self, place: usize) -> Account {
+        let groups = self.memberships.of(place).iter().map(|group| self.joined[*group as usize].clone());
+        Account { groups: Some(groups.collect()), ..self.accounts.get(place) }
+    }
+
     /// The dropped link of a user whose account the target has again.
     pub fn returned(&self, user: &UserId) -> Option<&Link> {
-        self.dropped
-            .get(user)?
-            .iter()
-            .find(|link| self.accounts.contains_key(&link.account) && !self.elsewhere.contains_key(&link.account))
+        let is_there =
+            |link: &&Link| self.accounts.contains(link.account.as_str()) && !self.elsewhere.contains_key(&link.account);
+        self.dropped.get(user)?.iter().find(is_there)
     }
 
     /// Who holds a login, as far as the walk tells.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
-        let names = self.names();
-        let account = names.accounts.get(&self.case.fold(login)).and_then(|id| self.accounts.get(id.as_ref()?));
-        let Some(account) = account else { return NameHolder::Free };
+        let (logins, owners) = self.names();
+        let Found::One(place) = logins.find(login, &self.accounts) else { return NameHolder::Free };
+        let account = self.account_at(place);
         if link.is_some_and(|link| link.account == account.id) {
             return NameHolder::Own;
         }
-        if let Some(user) = names.owners.get(&account.id) {
-            return NameHolder::Ours { account: account.clone(), user: user.clone(), standing: None };
+        let owner = owners.find(&account.id, &self.links).filter(|link| !self.unlinked.contains(&link.user));
+        if let Some(owner) = owner {
+            return NameHolder::Ours { account, user: owner.user, standing: None };
         }
         if let Some(connector) = self.elsewhere.get(&account.id) {
             return NameHolder::Theirs(connector.clone());
         }
-        NameHolder::Unlinked(account.clone())
+        NameHolder::Unlinked(account)
     }
 
-    fn names(&self) -> &Names {
-        self.names.get_or_init(|| Names {
-            accounts: self.by_login().into_iter().map(|(login, id)| (login, id.cloned())).collect(),
-            owners: self.links.values().map(|link| (link.account.clone(), link.user.clone())).collect(),
-        })
+    fn names(&self) -> &(Logins, Owners) {
+        self.names.get_or_init(|| (self.logins(), Owners::new(&self.links)))
+    }
+
+    /// The accounts by login.
+    pub fn logins(&self) -> Logins {
+        Logins::new(&self.accounts, self.case)
     }
 
     /// Whether several accounts have this login.
     pub fn is_ambiguous(&self, login: &str) -> bool {
-        self.names().accounts.get(&self.case.fold(login)).is_some_and(Option::is_none)
+        self.names().0.find(login, &self.accounts) == Found::Several
     }
 
     /// Of which groups not all members were read, in one line.
@@ -361,16 +458,6 @@ impl TargetWalk {
             more => format!("{first} and {} other groups", more - 1),
         };
         Some(format!("not all members of {of} were read ({why}), so the memberships that usersync gave count"))
-    }
-
-    /// Accounts by folded login; `None` for a login that several have.
-    pub fn by_login(&self) -> HashMap<String, Option<&AccountId>> {
-        let mut accounts = HashMap::with_capacity(self.accounts.len());
-        for account in self.accounts.values() {
-            let login = self.case.fold(&account.name);
-            accounts.entry(login).and_modify(|known| *known = None).or_insert(Some(&account.id));
-        }
-        accounts
     }
 
     /// The subject's items that are open, approved or rejected.
@@ -400,9 +487,28 @@ impl TargetWalk {
 }
 
 impl SourceWalk {
+    /// How many users were read.
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The user at a place, with the groups whose members were read.
+    pub fn user(&self, place: usize) -> UserState {
+        if let Some(user) = self.read_again.get(&place) {
+            return user.clone();
+        }
+        let groups = self.memberships.of(place).iter().map(|group| Arc::clone(&self.joined[*group as usize]));
+        UserState { groups: groups.collect(), ..self.users.get(place) }
+    }
+
+    /// Puts a user who was read again in place of what the listing told.
+    pub fn replace(&mut self, place: usize, user: UserState) {
+        self.read_again.insert(place, user);
+    }
+
     /// Whether this user was listed.
     pub fn holds(&self, user: &UserId) -> bool {
-        self.places.contains_key(user) || self.has_failed(user)
+        self.users.contains(user.as_str()) || self.has_failed(user)
     }
 
     /// Whether reading this user failed, so that nothing is decided.

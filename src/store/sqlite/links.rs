@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use sqlx::{FromRow, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Connection as _, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{codec, codec::millis, error::damaged, names::PairNo, writer::Tx};
 use crate::{
-    model::{AccountId, ConnectorName, Link, Pair, TargetGroupId, UserId, Written},
+    model::{AccountId, ConnectorName, Link, Packed, Pair, TargetGroupId, UserId, Written},
     store::{StoreError, StoreResult},
 };
 
@@ -235,21 +235,26 @@ impl Tx {
     }
 }
 
+/// The ids of a target's groups by number, as far as they were asked for.
+type GroupIds = HashMap<i64, TargetGroupId>;
+
 /// Rows of one target with their memberships.
-async fn fill(conn: &mut SqliteConnection, rows: Vec<LinkRow>) -> StoreResult<Vec<Link>> {
+async fn fill(conn: &mut SqliteConnection, rows: Vec<LinkRow>, ids: &mut GroupIds) -> StoreResult<Vec<Link>> {
     let mut sets = Vec::with_capacity(rows.len());
-    let mut numbers = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
     for row in &rows {
         let set = codec::unpack(&row.given)?;
-        numbers.extend(set.iter().copied());
+        unknown.extend(set.iter().copied().filter(|number| !ids.contains_key(number)));
         sets.push(set);
     }
-    let found: Vec<(i64, String)> =
-        sqlx::query_as("SELECT no, id FROM target_group WHERE no IN (SELECT value FROM json_each(?1))")
-            .bind(codec::to_json(&numbers)?)
-            .fetch_all(conn)
-            .await?;
-    let ids: HashMap<i64, TargetGroupId> = found.into_iter().map(|(no, id)| (no, id.into())).collect();
+    if !unknown.is_empty() {
+        let found: Vec<(i64, String)> =
+            sqlx::query_as("SELECT no, id FROM target_group WHERE no IN (SELECT value FROM json_each(?1))")
+                .bind(codec::to_json(&unknown)?)
+                .fetch_all(conn)
+                .await?;
+        ids.extend(found.into_iter().map(|(no, id)| (no, id.into())));
+    }
     let given = |set: BTreeSet<i64>| set.iter().filter_map(|no| ids.get(no).cloned()).collect();
     Ok(rows.into_iter().zip(sets).map(|(row, set)| Link { given: given(set), ..row.link }).collect())
 }
@@ -261,26 +266,30 @@ pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -
         .bind(pair)
         .fetch_all(&mut *conn)
         .await?;
-    Ok(fill(conn, rows).await?.pop())
+    Ok(fill(conn, rows, &mut GroupIds::new()).await?.pop())
 }
 
 /// All links of a pair. Rows come one by one through another thread, which costs more than all else that a run reads
 /// of them, so some hundreds come as one.
-pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Link>> {
-    let lists: Vec<String> = sqlx::query_scalar(
-        "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), deactivated, \
-         json(coalesce(taken, '[]')), adopted, hex(given), missing_since)) FROM link WHERE pair = ?1 GROUP BY id / 500",
-    )
-    .bind(pair)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut rows = Vec::new();
-    for list in lists {
-        for listed in codec::from_json::<Vec<Listed>>(&list)? {
-            rows.push(listed.try_into()?);
-        }
+pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Packed<Link>> {
+    let mut tx = conn.begin().await?;
+    let (mut links, mut ids, mut last) = (Packed::default(), GroupIds::new(), 0);
+    loop {
+        let (list, end): (String, Option<i64>) = sqlx::query_as(
+            "SELECT json_group_array(json_array(user, account, name, federation, seen_alive, json(written), \
+             deactivated, json(coalesce(taken, '[]')), adopted, hex(given), missing_since)), max(id) \
+             FROM (SELECT * FROM link WHERE id > ?2 AND +pair = ?1 ORDER BY id LIMIT 500)",
+        )
+        .bind(pair)
+        .bind(last)
+        .fetch_one(&mut *tx)
+        .await?;
+        let Some(end) = end else { return Ok(links) };
+        let listed: Vec<Listed> = codec::from_json(&list)?;
+        let rows = listed.into_iter().map(TryInto::try_into).collect::<StoreResult<Vec<LinkRow>>>()?;
+        links.extend(fill(&mut tx, rows, &mut ids).await?);
+        last = end;
     }
-    fill(conn, rows).await
 }
 
 /// Accounts of the pair's target that other pairs link, and whose they are; the pair itself may not be known yet.
@@ -317,7 +326,7 @@ pub(super) async fn named(conn: &mut SqliteConnection, name_or_id: &str) -> Stor
         pairs.push(Pair::new(row.try_get::<String, _>("connector")?, row.try_get::<String, _>("target_name")?));
         links.push(LinkRow::from_row(row)?);
     }
-    Ok(pairs.into_iter().zip(fill(conn, links).await?).collect())
+    Ok(pairs.into_iter().zip(fill(conn, links, &mut GroupIds::new()).await?).collect())
 }
 
 /// Users lately seen alive, newest first.

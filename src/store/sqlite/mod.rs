@@ -59,9 +59,9 @@ use self::{
 use crate::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Pair,
-        Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject, TargetGroupId,
-        TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
+        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
+        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -414,8 +414,8 @@ impl Store for SqliteStore {
         of_pair!(self, pair, None, |conn, no| links::one(conn, no, &user))
     }
 
-    async fn links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| links::all(conn, no))
+    async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>> {
+        of_pair!(self, pair, Packed::default(), |conn, no| links::all(conn, no))
     }
 
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>> {

@@ -1,0 +1,340 @@
+//! Values of which a full reconcile holds a million: kept as bytes, and made into values one at a time.
+
+use std::{borrow::Cow, collections::HashMap, fmt, hash::BuildHasher as _, marker::PhantomData, sync::Arc};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::UserId;
+
+/// Rows in one block. More of them take less memory, and longer to find.
+const BLOCK: usize = 32;
+
+/// What can be kept as bytes.
+pub trait Packable: Sized {
+    /// What tells one value from another.
+    fn key(&self) -> &str;
+
+    /// The rest, as it is written. A text that many values share is taken into `names`.
+    fn pack(&self, names: &mut Names, out: &mut Vec<u8>);
+
+    /// The value that was packed.
+    fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self;
+}
+
+/// Texts that many values share, each kept once and known by its number.
+#[derive(Clone, Default)]
+pub struct Names {
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+    names: Vec<Arc<str>>,
+}
+
+impl Names {
+    /// The number of a text, which is taken in if it is new.
+    pub fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let (number, name) = (place(self.names.len()), Arc::<str>::from(name));
+        self.numbers.insert(Arc::clone(&name), number);
+        self.names.push(name);
+        number
+    }
+
+    /// The text of a number.
+    pub fn name(&self, number: u32) -> Arc<str> {
+        Arc::clone(&self.names[number as usize])
+    }
+}
+
+/// Writes a value behind what was written before.
+pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    let bytes = postcard::to_extend(value, std::mem::take(out));
+    *out = bytes.expect("values of these types can be written to memory");
+}
+
+/// Reads what [`write`] wrote.
+pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
+    postcard::from_bytes(bytes).expect("it was written as this type")
+}
+
+/// An id or another text; a UUID takes 17 bytes.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compact<'a> {
+    /// A UUID in the usual form.
+    Uuid([u8; 16]),
+    /// Any other text.
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+}
+
+impl<'a> From<&'a str> for Compact<'a> {
+    fn from(text: &'a str) -> Self {
+        let uuid = Uuid::try_parse(text).ok().filter(|uuid| {
+            let mut buffer = Uuid::encode_buffer();
+            *uuid.hyphenated().encode_lower(&mut buffer) == *text
+        });
+        uuid.map_or(Self::Text(Cow::Borrowed(text)), |uuid| Self::Uuid(uuid.into_bytes()))
+    }
+}
+
+impl fmt::Display for Compact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Values in the order in which they were added, each key once. A value is known by its place.
+#[derive(Clone)]
+pub struct Packed<T> {
+    /// Blocks of rows. A row is the length of its key and of the rest, then both.
+    blocks: Vec<Box<[u8]>>,
+    /// The block that is being filled.
+    open: Vec<u8>,
+    len: usize,
+    /// Places, by key.
+    places: HashTable<u32>,
+    hasher: RandomState,
+    names: Names,
+    kind: PhantomData<fn() -> T>,
+}
+
+/// Places are kept in four bytes.
+fn place(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than four billion values")
+}
+
+impl<T> Default for Packed<T> {
+    fn default() -> Self {
+        Self {
+            blocks: Vec::new(),
+            open: Vec::new(),
+            len: 0,
+            places: HashTable::new(),
+            hasher: RandomState::default(),
+            names: Names::default(),
+            kind: PhantomData,
+        }
+    }
+}
+
+/// A row's key and the rest, and what follows the row.
+fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let ((key, rest), after) =
+        postcard::take_from_bytes::<(u32, u32)>(bytes).expect("a row begins with its two lengths");
+    let (key, bytes) = after.split_at(key as usize);
+    let (rest, after) = bytes.split_at(rest as usize);
+    (key, rest, after)
+}
+
+impl<T> Packed<T> {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn row(&self, place: usize) -> (&[u8], &[u8]) {
+        let mut bytes = self.blocks.get(place / BLOCK).map_or(self.open.as_slice(), |block| block);
+        for _ in 0..place % BLOCK {
+            bytes = split(bytes).2;
+        }
+        let (key, rest, _) = split(bytes);
+        (key, rest)
+    }
+
+    fn place_of(&self, key: &[u8]) -> Option<usize> {
+        let is_it = |place: &u32| self.row(*place as usize).0 == key;
+        self.places.find(self.hasher.hash_one(key), is_it).map(|place| *place as usize)
+    }
+
+    /// The place of the value with this key.
+    pub fn place(&self, key: &str) -> Option<usize> {
+        let mut bytes = Vec::with_capacity(key.len() + 2);
+        write(&Compact::from(key), &mut bytes);
+        self.place_of(&bytes)
+    }
+
+    /// Whether there is a value with this key.
+    pub fn contains(&self, key: &str) -> bool {
+        self.place(key).is_some()
+    }
+
+    /// The key of the value at a place.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn key(&self, place: usize) -> String {
+        read_key(self.row(place).0)
+    }
+}
+
+fn read_key(bytes: &[u8]) -> String {
+    postcard::from_bytes::<Compact<'_>>(bytes).expect("it was written as a key").to_string()
+}
+
+impl<T: Packable> Packed<T> {
+    /// Adds a value; `false`, and nothing is added, if there is one with its key.
+    pub fn push(&mut self, value: &T) -> bool {
+        let mut key = Vec::with_capacity(value.key().len() + 2);
+        write(&Compact::from(value.key()), &mut key);
+        if self.place_of(&key).is_some() {
+            return false;
+        }
+        let mut rest = Vec::with_capacity(128);
+        value.pack(&mut self.names, &mut rest);
+        write(&(place(key.len()), place(rest.len())), &mut self.open);
+        self.open.extend_from_slice(&key);
+        self.open.extend_from_slice(&rest);
+        let at = place(self.len);
+        self.len += 1;
+        if self.len.is_multiple_of(BLOCK) {
+            self.blocks.push(self.open.as_slice().into());
+            self.open.clear();
+        }
+        let mut places = std::mem::take(&mut self.places);
+        let hash = |place: &u32| self.hasher.hash_one(self.row(*place as usize).0);
+        places.insert_unique(self.hasher.hash_one(key.as_slice()), at, hash);
+        self.places = places;
+        true
+    }
+
+    /// The value at a place.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn get(&self, place: usize) -> T {
+        let (key, rest) = self.row(place);
+        T::unpack(&read_key(key), rest, &self.names)
+    }
+
+    /// The value with this key.
+    pub fn find(&self, key: &str) -> Option<T> {
+        self.place(key).map(|place| self.get(place))
+    }
+
+    /// All values, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
+        (0..self.len).map(|place| self.get(place))
+    }
+}
+
+impl<T: Packable> Extend<T> for Packed<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
+        for value in values {
+            self.push(&value);
+        }
+    }
+}
+
+impl<T: Packable> FromIterator<T> for Packed<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut packed = Self::default();
+        packed.extend(values);
+        packed
+    }
+}
+
+impl<T: Packable + fmt::Debug> fmt::Debug for Packed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<T: Packable + PartialEq> PartialEq for Packed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Packable + Eq> Eq for Packed<T> {}
+
+impl Packable for UserId {
+    fn key(&self) -> &str {
+        self.as_str()
+    }
+
+    fn pack(&self, _: &mut Names, _: &mut Vec<u8>) {}
+
+    fn unpack(key: &str, _: &[u8], _: &Names) -> Self {
+        key.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Row {
+        id: String,
+        shared: String,
+        text: Option<String>,
+    }
+
+    impl Packable for Row {
+        fn key(&self) -> &str {
+            &self.id
+        }
+
+        fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
+            write(&(names.number(&self.shared), &self.text), out);
+        }
+
+        fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
+            let (shared, text): (u32, Option<String>) = read(bytes);
+            Self { id: key.to_owned(), shared: names.name(shared).to_string(), text }
+        }
+    }
+
+    fn id() -> impl Strategy<Value = String> {
+        let uuid = any::<u128>().prop_map(|bits| Uuid::from_u128(bits).to_string());
+        let odd = any::<u128>().prop_map(|bits| Uuid::from_u128(bits).simple().to_string());
+        let upper = any::<u128>().prop_map(|bits| Uuid::from_u128(bits).to_string().to_uppercase());
+        prop_oneof![uuid, odd, upper, "[a-c]{0,2}", ".{0,300}"]
+    }
+
+    fn row() -> impl Strategy<Value = Row> {
+        (id(), "[a-c]", proptest::option::of(".{0,200}")).prop_map(|(id, shared, text)| Row { id, shared, text })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_back_in_its_order_and_each_key_once(rows in proptest::collection::vec(row(), 0..200)) {
+            let mut packed = Packed::default();
+            let mut expected: Vec<Row> = Vec::new();
+            for row in &rows {
+                let is_new = expected.iter().all(|known| known.id != row.id);
+                prop_assert_eq!(packed.push(row), is_new);
+                if is_new {
+                    expected.push(row.clone());
+                }
+            }
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), expected.clone());
+            prop_assert_eq!((packed.len(), packed.is_empty()), (expected.len(), expected.is_empty()));
+            for (place, row) in expected.iter().enumerate() {
+                prop_assert_eq!((packed.place(&row.id), packed.key(place)), (Some(place), row.id.clone()));
+                prop_assert_eq!(packed.find(&row.id), Some(row.clone()));
+            }
+            prop_assert_eq!(packed.find("not there at all"), None);
+        }
+    }
+
+    #[test]
+    fn a_uuid_takes_seventeen_bytes() {
+        let mut bytes = Vec::new();
+        write(&Compact::from("1f0c7a52-5a3e-4c0e-9d37-0f1f4f1f2a11"), &mut bytes);
+        assert_eq!(bytes.len(), 17);
+    }
+}
