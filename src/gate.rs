@@ -18,9 +18,41 @@ use crate::{
 
 /// How long a call waits for its turn, where nothing else is said; see [`turn_within`].
 const TURN_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+/// How long every call is answered by a 503 that asks to wait before that is reported.
+const UNAVAILABLE: SignedDuration = SignedDuration::from_mins(1);
 
 tokio::task_local! {
     static LIMIT: SignedDuration;
+    static OPERATION: Operation;
+}
+
+/// An operation that is waited for and then sent.
+struct Operation {
+    kind: &'static str,
+    soon: SignedDuration,
+    promised: Mutex<Option<Promised>>,
+}
+
+/// The lanes in which an operation's calls are expected.
+struct Promised {
+    pace: Arc<Mutex<Pace>>,
+    lanes: Vec<String>,
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        let mut pace = locked(&self.pace);
+        self.lanes.iter().for_each(|lane| pace.keep(lane));
+    }
+}
+
+/// Has [`Gate::until_open`] within `work` wait for the lanes that operations of this kind were seen to take, until the
+/// operation's calls are expected to go within `soon`.
+pub async fn for_operation<F: Future>(kind: &'static str, soon: SignedDuration, work: F) -> F::Output {
+    if OPERATION.try_with(|_| ()).is_ok() {
+        return work.await;
+    }
+    OPERATION.scope(Operation { kind, soon, promised: Mutex::default() }, work).await
 }
 
 /// Has each call of `work` wait so long at most while its server limits calls, and no longer than to its deadline; one
@@ -38,7 +70,7 @@ pub fn sends_again() -> bool {
 pub struct Gate {
     clock: Arc<dyn Clock>,
     places: Semaphore,
-    pace: Mutex<Pace>,
+    pace: Arc<Mutex<Pace>>,
     meter: RwLock<CallMeter>,
 }
 
@@ -69,7 +101,7 @@ impl Gate {
         Self {
             clock,
             places: Semaphore::new(parallel.max(1)),
-            pace: Mutex::new(Pace::new(per_second)),
+            pace: Arc::new(Mutex::new(Pace::new(per_second))),
             meter: RwLock::default(),
         }
     }
@@ -100,12 +132,16 @@ impl Gate {
     /// # Errors
     /// Nothing was sent: the call has no turn before its time is up.
     pub async fn enter(&self, lane: &str, deadline: Option<Timestamp>, latest: Timestamp) -> Result<Turn<'_>, NoTurn> {
+        self.note_lane(lane);
         loop {
             let place = self.place(deadline).await?;
             let now = self.now();
             let admitted = self.pace().admit(lane, now);
             match admitted {
-                Ok(()) => return Ok(Turn { _place: place, sent: now }),
+                Ok(()) => {
+                    self.keep_promise(lane);
+                    return Ok(Turn { _place: place, sent: now });
+                }
                 Err(at) if at > latest => return Err(NoTurn::Limited(at)),
                 Err(at) => {
                     // Others may go meanwhile.
@@ -116,20 +152,48 @@ impl Gate {
         }
     }
 
-    /// Waits until the server takes calls again, if it refused one, until `latest` at the latest.
+    /// Waits until the server takes calls again, if it refused one, until `latest` at the latest. Within
+    /// [`for_operation`] it is waited for the calls of that operation.
     ///
     /// # Errors
     /// It does not take any before.
     pub async fn until_open(&self, latest: Timestamp) -> Result<(), NoTurn> {
         loop {
             let now = self.now();
-            let closed_until = self.pace().closed_until(now);
-            match closed_until {
-                None => return Ok(()),
-                Some(at) if at > latest => return Err(NoTurn::Limited(at)),
-                Some(at) => self.clock.sleep(at.duration_since(now)).await,
+            match self.opens(now) {
+                Ok(()) => return Ok(()),
+                Err(at) if at > latest => return Err(NoTurn::Limited(at)),
+                Err(at) => self.clock.sleep(at.duration_since(now)).await,
             }
         }
+    }
+
+    fn opens(&self, now: Timestamp) -> Result<(), Timestamp> {
+        let of_operation = OPERATION.try_with(|operation| -> Result<(), Timestamp> {
+            // What an earlier wait of the same operation was promised.
+            drop(locked(&operation.promised).take());
+            let lanes = self.pace().begin(operation.kind, operation.soon, now)?;
+            *locked(&operation.promised) = Some(Promised { pace: Arc::clone(&self.pace), lanes });
+            Ok(())
+        });
+        of_operation.unwrap_or_else(|_| self.pace().closed_until(now).map_or(Ok(()), Err))
+    }
+
+    /// Learns by which lanes operations go.
+    fn note_lane(&self, lane: &str) {
+        let _ = OPERATION.try_with(|operation| self.pace().takes(operation.kind, lane));
+    }
+
+    fn keep_promise(&self, lane: &str) {
+        let _ = OPERATION.try_with(|operation| {
+            let mut promised = locked(&operation.promised);
+            if let Some(promised) = promised.as_mut().filter(|promised| Arc::ptr_eq(&promised.pace, &self.pace))
+                && let Some(nth) = promised.lanes.iter().position(|known| known == lane)
+            {
+                promised.lanes.swap_remove(nth);
+                self.pace().keep(lane);
+            }
+        });
     }
 
     async fn place(&self, deadline: Option<Timestamp>) -> Result<SemaphorePermit<'_>, NoTurn> {
@@ -152,10 +216,10 @@ impl Gate {
     pub fn answered(&self, lane: &str, turn: Turn<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
         let now = self.now();
         let limits = Limits::read(status, headers, now);
-        let closed_until = {
+        let (closed_until, unavailable_since) = {
             let mut pace = self.pace();
             pace.answered(lane, turn.sent, &limits, now);
-            pace.closed_until(now)
+            (pace.closed_until(now), pace.unavailable_since())
         };
         // Its place is free for another call.
         drop(turn);
@@ -164,12 +228,24 @@ impl Gate {
             None => self.meter().takes_calls(),
             Some(_) => {}
         }
+        match (unavailable_since, closed_until) {
+            (None, _) => self.meter().available(),
+            // No call goes before, so that there is nothing else to see until then.
+            (Some(since), Some(until)) if until.duration_since(since) >= UNAVAILABLE => {
+                self.meter().unavailable(since, until);
+            }
+            (Some(_), _) => {}
+        }
         limits.is_refusal()
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.pace)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How an answer with this status is counted. 404 answers a question, so it is no error.
@@ -182,5 +258,133 @@ pub fn class_of(status: StatusCode) -> Option<ErrorClass> {
         200..300 | 404 => None,
         400..500 => Some(ErrorClass::Permanent),
         _ => Some(ErrorClass::Transient),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::{
+        model::{Condition, ConditionCode},
+        sandbox::clock::DrivenClock,
+        telemetry::Metrics,
+    };
+
+    fn seconds(count: i64) -> SignedDuration {
+        SignedDuration::from_secs(count)
+    }
+
+    struct Scene {
+        clock: DrivenClock,
+        metrics: Arc<Metrics>,
+        gate: Gate,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let clock = DrivenClock::default();
+            let gate = Gate::new(Arc::new(clock.clone()), 8, None);
+            let metrics = Arc::new(Metrics::new());
+            gate.attach(&CallMeter::target(&metrics, &"wiki".into()));
+            Self { clock, metrics, gate }
+        }
+
+        fn latest(&self) -> Timestamp {
+            self.gate.now() + seconds(3_600)
+        }
+
+        /// Sends a call that is answered so.
+        async fn call(&self, lane: &str, status: u16, headers: &[(&'static str, &str)]) {
+            let turn = self.gate.enter(lane, None, self.latest()).await.expect("a turn");
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (reqwest::header::HeaderName::from_static(name), value.parse().expect("a value")));
+            self.gate.answered(lane, turn, StatusCode::from_u16(status).expect("one"), &headers.collect());
+        }
+
+        fn conditions(&self) -> Vec<Condition> {
+            self.metrics.conditions().all()
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_refused_by_503_with_a_wait_are_reported_after_a_minute_until_one_is_answered() {
+        let scene = Scene::new();
+        let wait = [("retry-after", "10")];
+        let began = scene.gate.now();
+        for _ in 0..5 {
+            scene.call("GET Users", 503, &wait).await;
+            assert_eq!(scene.conditions(), []);
+            scene.clock.advance(seconds(10));
+        }
+        // It asks to wait until a minute is over.
+        scene.call("GET Users", 503, &wait).await;
+        scene.clock.advance(seconds(10));
+        scene.call("GET Users", 503, &wait).await;
+        let [condition] = scene.conditions().try_into().expect("one");
+        assert_eq!(condition.code, ConditionCode::Unavailable);
+        assert!(condition.text.contains("asks usersync to wait until 2"), "{condition:?}");
+        assert!(condition.since.duration_since(began) < seconds(10), "since the first of them: {condition:?}");
+        scene.clock.advance(seconds(10));
+        scene.call("GET Users", 404, &[]).await;
+        assert_eq!(scene.conditions(), []);
+        // A wait that is longer than a minute is known to be.
+        scene.call("GET Users", 503, &[("retry-after", "120")]).await;
+        assert_eq!(scene.conditions().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_operation_begins_when_the_lanes_of_its_kind_let_its_calls_go_soon() {
+        let scene = Scene::new();
+        let gate = &scene.gate;
+        let opens = async |kind| for_operation(kind, seconds(10), gate.until_open(gate.now())).await;
+        for_operation("create", seconds(10), scene.call("POST Users", 201, &[])).await;
+        for_operation("join", seconds(10), scene.call("PATCH Groups", 200, &[])).await;
+        scene.call("POST Users", 201, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]).await;
+        // The server takes calls, but not of this kind; of others it does.
+        gate.until_open(gate.now()).await.expect("it is open");
+        opens("join").await.expect("its lane is open");
+        opens("rename").await.expect("nothing is known of it");
+        let Err(NoTurn::Limited(at)) = opens("create").await else { panic!("its lane is closed") };
+        assert!((seconds(38)..seconds(41)).contains(&at.duration_since(gate.now())), "{at}");
+        scene.clock.advance(seconds(41));
+        opens("create").await.expect("it opens soon");
+    }
+
+    #[tokio::test]
+    async fn no_more_operations_begin_than_their_lane_lets_go() {
+        let scene = Scene::new();
+        let gate = &scene.gate;
+        for_operation("create", seconds(10), scene.call("POST Users", 201, &[])).await;
+        scene.call("POST Users", 201, &[("ratelimit-remaining", "2"), ("ratelimit-reset", "50")]).await;
+        let began = std::sync::Mutex::new(HashSet::new());
+        let create = |number: usize, calls: bool| {
+            let began = &began;
+            let work = async move {
+                gate.until_open(gate.now()).await?;
+                began.lock().expect("held by nobody").insert(number);
+                if calls {
+                    scene_call(gate).await;
+                }
+                // It is under way while the others ask.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                Ok::<_, NoTurn>(())
+            };
+            for_operation("create", seconds(10), work)
+        };
+        let (one, two, three) = tokio::join!(create(1, false), create(2, true), create(3, false));
+        assert!(one.is_ok() && two.is_ok() && three.is_err(), "{one:?} {two:?} {three:?}");
+        // The first of them sent nothing, and left its turn to another.
+        create(4, true).await.expect("one is left");
+        create(5, true).await.expect_err("none is left");
+        assert_eq!(*began.lock().expect("held by nobody"), HashSet::from([1, 2, 4]));
+    }
+
+    async fn scene_call(gate: &Gate) {
+        let turn = gate.enter("POST Users", None, gate.now()).await.expect("a turn");
+        gate.answered("POST Users", turn, StatusCode::CREATED, &HeaderMap::new());
     }
 }

@@ -5,7 +5,7 @@
 //! code for rate limiting". `RateLimit-*` and `RateLimit`: IETF draft-ietf-httpapi-ratelimit-headers.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     num::NonZeroU32,
     time::Duration,
 };
@@ -147,13 +147,13 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// When the next call may go, if not at once.
-    fn waits(&mut self, now: Timestamp) -> Option<Timestamp> {
+    /// When a call may go after so many others, if not at once.
+    fn waits(&mut self, ahead: f64, now: Timestamp) -> Option<Timestamp> {
         self.fill(now);
+        let missing = ahead + 1.0 - self.left;
         // Rounding leaves a little less than a whole token at the instant that was waited for.
-        (self.left < 0.999_9).then(|| {
-            now + SignedDuration::try_from_secs_f64((1.0 - self.left) / self.per_second).unwrap_or(LONGEST_WINDOW)
-        })
+        (missing > 0.000_1)
+            .then(|| now + SignedDuration::try_from_secs_f64(missing / self.per_second).unwrap_or(LONGEST_WINDOW))
     }
 }
 
@@ -167,10 +167,13 @@ struct Lane {
     /// When it was learned or raised last.
     since: Timestamp,
     window: Option<Window>,
+    /// Calls of operations that were let begin, and that did not ask for their turn yet.
+    promised: u32,
 }
 
 impl Lane {
-    fn waits(&mut self, now: Timestamp) -> Option<Timestamp> {
+    /// When a call may go after so many others, if not at once.
+    fn waits(&mut self, ahead: f64, now: Timestamp) -> Option<Timestamp> {
         if self.window.is_some_and(|window| window.resets_at <= now) {
             self.window = None;
         }
@@ -178,8 +181,8 @@ impl Lane {
             learned.per_second *= RAISED;
             self.since = now;
         }
-        let window = self.window.filter(|window| window.left < 1.0).map(|window| window.resets_at);
-        self.learned.as_mut().and_then(|learned| learned.waits(now)).max(window)
+        let window = self.window.filter(|window| window.left < ahead + 1.0).map(|window| window.resets_at);
+        self.learned.as_mut().and_then(|learned| learned.waits(ahead, now)).max(window)
     }
 
     fn take(&mut self, now: Timestamp) {
@@ -223,10 +226,14 @@ pub struct Pace {
     /// As the server tells it.
     told: Option<Bucket>,
     lanes: HashMap<String, Lane>,
+    /// The lanes that each kind of operation was seen to take.
+    kinds: HashMap<&'static str, BTreeSet<String>>,
     closed_until: Option<Timestamp>,
     refused_at: Option<Timestamp>,
     /// Refusals in a row.
     refusals: u32,
+    /// Since when every answer is a refusal, the first of them a 503; `None`: not so.
+    unavailable_since: Option<Timestamp>,
 }
 
 impl Pace {
@@ -237,10 +244,59 @@ impl Pace {
             own: None,
             told: None,
             lanes: HashMap::new(),
+            kinds: HashMap::new(),
             closed_until: None,
             refused_at: None,
             refusals: 0,
+            unavailable_since: None,
         }
+    }
+
+    /// Notes that operations of this kind take this lane.
+    pub fn takes(&mut self, kind: &'static str, lane: &str) {
+        let lanes = self.kinds.entry(kind).or_default();
+        if !lanes.contains(lane) {
+            lanes.insert(lane.to_owned());
+        }
+    }
+
+    /// Lets an operation of this kind begin whose calls will go soon, within `soon`; the lanes in which it is expected now.
+    /// Each is given back by [`keep`](Self::keep).
+    ///
+    /// # Errors
+    /// The instant before which it is not to begin.
+    pub fn begin(&mut self, kind: &str, soon: SignedDuration, now: Timestamp) -> Result<Vec<String>, Timestamp> {
+        let kinds: Vec<String> = self.kinds.get(kind).into_iter().flatten().cloned().collect();
+        let mut ahead = 0;
+        let mut waits = None;
+        for name in &kinds {
+            if let Some(lane) = self.lanes.get_mut(name) {
+                waits = lane.waits(f64::from(lane.promised), now).max(waits);
+                ahead = lane.promised.max(ahead);
+            }
+        }
+        let buckets = [&mut self.own, &mut self.told].into_iter().flatten();
+        waits = buckets.map(|bucket| bucket.waits(f64::from(ahead), now)).max().flatten().max(waits);
+        let begins = waits.map(|at| at - soon).max(self.closed_until(now)).filter(|at| *at > now);
+        if let Some(at) = begins {
+            return Err(at);
+        }
+        for name in &kinds {
+            self.lanes.entry(name.clone()).or_default().promised += 1;
+        }
+        Ok(kinds)
+    }
+
+    /// An operation's call in this lane asked for its turn, or will not come.
+    pub fn keep(&mut self, lane: &str) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.promised = lane.promised.saturating_sub(1);
+        }
+    }
+
+    /// Since when every answer is a refusal, the first of them a 503; `None`: not so.
+    pub fn unavailable_since(&self) -> Option<Timestamp> {
+        self.unavailable_since
     }
 
     /// Lets a call of a kind go, or says when to ask again.
@@ -252,8 +308,8 @@ impl Pace {
         let lane = self.lanes.entry(lane.to_owned()).or_default();
         let closed = self.closed_until.filter(|until| *until > now);
         let buckets = [&mut self.own, &mut self.told].into_iter().flatten();
-        let waits = buckets.map(|bucket| bucket.waits(now)).max().flatten();
-        if let Some(at) = closed.max(waits).max(lane.waits(now)) {
+        let waits = buckets.map(|bucket| bucket.waits(0.0, now)).max().flatten();
+        if let Some(at) = closed.max(waits).max(lane.waits(0.0, now)) {
             return Err(at);
         }
         lane.take(now);
@@ -281,6 +337,11 @@ impl Pace {
                 (before, told) => told.or(before),
             };
         }
+        self.unavailable_since = match limits.refused {
+            Some(Refused { too_many: false, .. }) => self.unavailable_since.or(Some(now)),
+            Some(_) => self.unavailable_since,
+            None => None,
+        };
         match limits.refused {
             Some(refused) => self.refused(lane, sent, refused, limits.bucket.is_some(), now),
             None if self.refused_at.is_none_or(|at| sent >= at) => self.refusals = 0,

@@ -107,6 +107,23 @@ const NONE: Budget = Budget {
     store: 0,
     hide: 0,
 };
+/// Three users and one who is born later, in two groups, of whom a call adds two at once.
+const WAVE: Scenario = Scenario {
+    people: &[("u0", "x", &["g0"]), ("u1", "y", &[]), ("u2", "z", &["g0"])],
+    logins: &["x", "y", "z", "w"],
+    groups: &[("g0", "staff"), ("g1", "crew")],
+    kinds: &[
+        Members(&["u0", "u1", "u2", "u3"], "g0"),
+        Members(&["u0", "u1", "u2", "u3"], "g1"),
+        Member("u1", "g1"),
+        Toggle("u0"),
+        Toggle("u1"),
+        Delete("u2"),
+        Born("u3"),
+    ],
+    members_at_once: 2,
+    ..THREE
+};
 /// The process dies once, one request is left unanswered, one reading fails.
 const FAULTS: Budget = Budget { crash: 1, timeout: 1, fault: 1, ..NONE };
 
@@ -254,6 +271,12 @@ scenarios! {
             groups_at_once: 3,
             budget: Budget { change: 4, ..FAULTS },
         };
+    waves: 60, "full runs add users to groups by calls for many, and events of the same users come; somebody changes the target",
+        WAVE { budget: Budget { change: 8, lose: 1, double: 1, run: 3, drift: 2, ..NONE } };
+    waves_fault: 80, "the same with faults",
+        WAVE { budget: Budget { change: 8, lose: 1, run: 3, drift: 2, timeout: 2, ..FAULTS } };
+    waves_store_fault: 80, "the same, and the store fails for a while",
+        WAVE { budget: Budget { change: 8, lose: 1, run: 3, drift: 2, store: 2, ..FAULTS } };
     namesakes: 80, "two groups come to have one name, and part again",
         TWO {
             groups: &[("g0", "staff"), ("g1", "crew")],
@@ -357,20 +380,32 @@ fn sabotage_a_claim_that_stays_when_its_ending_cannot_be_written_is_noticed() {
     is_noticed(Sabotage::ClaimsStay, &[all::store]);
 }
 
+/// How a simulation went.
+fn story(scenario: &Scenario, seed: u64) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
+        let mut simulation = Simulation::new(scenario, Sabotage::None, Arc::new(store), 1, seed);
+        simulation.run().await;
+        simulation.shared.world().trace.clone()
+    })
+}
+
 #[test]
 fn the_same_seed_tells_the_same_story() {
-    let story = |seed| {
-        let scenario = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(async {
-            let store = SqliteStore::open_temporary(OpenOptions::simulation(world::BEGIN)).await.expect("a store");
-            let mut simulation = Simulation::new(&scenario, Sabotage::None, Arc::new(store), 1, seed);
-            simulation.run().await;
-            simulation.shared.world().trace.clone()
-        })
-    };
-    for seed in 1..=20 {
-        assert_eq!(story(seed), story(seed));
+    let mix = Scenario { budget: Budget { change: 2, ..all::run_mix.budget }, ..all::run_mix };
+    for scenario in [mix, all::waves_fault] {
+        for seed in 1..=20 {
+            assert_eq!(story(&scenario, seed), story(&scenario, seed));
+        }
+        assert_ne!(story(&scenario, 1), story(&scenario, 2));
     }
-    assert_ne!(story(1), story(2));
+}
+
+#[test]
+fn the_simulated_waves_send_for_many_and_are_left_for_events() {
+    let stories: Vec<String> = (1..=40).flat_map(|seed| story(&all::waves, seed)).collect();
+    let many = stories.iter().filter(|line| line.contains("sends additions: ") && line.contains('+')).count();
+    let left = stories.iter().filter(|line| line.starts_with("run ") && line.ends_with("puts it off")).count();
+    assert!(many >= 5 && left >= 2, "{many} calls for many, {left} claims given back");
 }

@@ -219,9 +219,11 @@ impl From<WorkError> for Failure {
             WorkError::Unknown(_) => (Exit::Usage, Code::Usage),
             WorkError::Store(_) => (Exit::Problems, Code::Store),
             WorkError::Stopped(_) => (Exit::Problems, Code::Stopped),
-            WorkError::Doubt(_) | WorkError::Unsteady(_) | WorkError::Unaccounted { .. } | WorkError::Bug => {
-                (Exit::Problems, Code::Failed)
-            }
+            WorkError::Doubt(_)
+            | WorkError::Unsteady(_)
+            | WorkError::LeftToTask(_)
+            | WorkError::Unaccounted { .. }
+            | WorkError::Bug => (Exit::Problems, Code::Failed),
         };
         Self { code, ..Self::new(exit, error.to_string()) }
     }

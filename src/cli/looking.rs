@@ -10,13 +10,14 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
-        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -116,7 +117,7 @@ looking! {
         fn step(&self, token: Token, step: Step, now: Timestamp) -> Stepped;
         fn complete(&self, token: Token, last: Step, held: Vec<NewHeldItem>, settle_at: Timestamp, now: Timestamp) -> Stepped;
         fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> ();
-        fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> ();
+        fn defer(&self, token: Token, until: Timestamp, reason: Option<(ErrorClass, String)>, now: Timestamp) -> ();
         fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;
         fn claim_planned(&self, pair: &Pair, run: RunId, planned: Planned, now: Timestamp) -> Option<Claimed>;
         fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> usize;
@@ -144,6 +145,10 @@ looking! {
     }
 
     fn abandon(&self, _: Token, _: Timestamp) {}
+
+    fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
+        self.store.event_waits(token)
+    }
 
     fn outside_changes(&self) -> u64 {
         self.store.outside_changes()

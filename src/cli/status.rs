@@ -172,7 +172,8 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     let (protected, known): (Vec<_>, Vec<_>) =
         store.not_possible(pair).await?.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
     let mut retried = store.tasks(&tasks).await?;
-    retried.retain(|task| task.error.is_some());
+    // One that waits because calls are limited has not failed.
+    retried.retain(|task| task.error.as_ref().is_some_and(|(class, _)| *class != ErrorClass::Throttled));
     Ok(Facts {
         pair,
         state: store.pair_state(pair).await?,

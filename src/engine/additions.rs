@@ -3,43 +3,76 @@
 //! The users of a wave are claimed at once. Each does what comes first, as creating its account, then waits until all of
 //! the wave have come so far; then all write their additions down, and the calls begin, the fullest group first.
 //!
+//! That may take minutes where the server limits calls. A user of whom an event comes meanwhile leaves the wave: its
+//! additions that are not being sent are withdrawn and its claim is given back, so that its task is worked at once.
+//!
 //! # Guarantees
 //! An addition is written down before it is sent, and sent only while its user's claim is held. [6] [7] One that was not
 //! sent in time is given back, to be written down anew.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::ports::{Engine, TargetPort};
 use crate::{
-    model::{AccountId, TargetGroupId, Token},
+    clock::Clock,
+    gate::for_operation,
+    model::{AccountId, Pair, Priority, Subject, TargetGroupId, Token},
     store::StoreError,
     target::{AddedMembers as Came, TargetError, TargetErrorKind},
     telemetry::metrics::Peer,
 };
 
+/// The verb of an addition.
+const VERB: &str = "join";
+/// Of a wave, one user in so many may leave it for an event that takes nothing away, and so many in any case: their
+/// additions cost calls of their own.
+const LEAVING: usize = 10;
+const LEAVING_ALWAYS: usize = 20;
+
 /// The additions of one wave.
-#[derive(Debug)]
 pub(super) struct Additions {
+    clock: Arc<dyn Clock>,
+    pair: Pair,
+    /// Whether tasks are worked beside the wave.
+    beside_workers: bool,
+    /// Ends the run early.
+    cancel: CancellationToken,
     /// Accounts that one call takes.
     most: usize,
     state: Mutex<State>,
-    /// Whether all of the wave have come to their additions, or are done without any.
-    all_came: watch::Sender<bool>,
+    /// Tells that all of the wave have come to their additions, or are done without any.
+    all_came: Notify,
     /// Wakes the one who sends.
     changed: Notify,
     /// Users who work side by side, but for those that wait here.
     working: Arc<Semaphore>,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Additions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Additions").field("pair", &self.pair).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct State {
+    /// Users who are not done.
+    users: HashSet<Subject>,
+    /// How many may still leave for an event that takes nothing away.
+    may_leave: usize,
+    /// When a user came further, or a call ended.
+    got_on: Timestamp,
+    /// Users who wait until the server takes calls.
+    waiting_for_server: usize,
     /// Users who have not come to their additions yet.
     coming: usize,
     /// Users who came, and write their additions down.
@@ -100,6 +133,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Part {
     additions: Arc<Additions>,
+    subject: Subject,
     own: Mutex<Own>,
 }
 
@@ -114,21 +148,61 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Additions {
-    /// A wave of so many users, of whom so many work side by side; one call takes `most` accounts.
-    pub fn wave(users: usize, side_by_side: usize, most: usize) -> (Arc<Self>, Vec<Part>) {
+    /// A wave of these users, of whom so many work side by side; one call takes `most` accounts. In a `first` run no tasks
+    /// are worked beside it.
+    pub fn wave(
+        clock: Arc<dyn Clock>,
+        pair: &Pair,
+        subjects: &[Subject],
+        side_by_side: usize,
+        most: usize,
+        first: bool,
+        cancel: CancellationToken,
+    ) -> (Arc<Self>, Vec<Part>) {
+        let users = subjects.len();
+        let state = State {
+            users: subjects.iter().cloned().collect(),
+            may_leave: (users / LEAVING).max(LEAVING_ALWAYS),
+            got_on: clock.now(),
+            coming: users,
+            present: users,
+            ..State::default()
+        };
         let wave = Arc::new(Self {
+            clock,
+            pair: pair.clone(),
+            beside_workers: !first,
+            cancel,
             most: most.max(1),
-            state: Mutex::new(State { coming: users, present: users, ..State::default() }),
-            all_came: watch::Sender::new(users == 0),
+            state: Mutex::new(state),
+            all_came: Notify::new(),
             changed: Notify::new(),
             working: Arc::new(Semaphore::new(side_by_side.max(1))),
         });
-        let part = |_| {
+        let part = |subject: &Subject| {
             let own = Mutex::new(Own { stage: Stage::Coming, permit: None });
-            Part { additions: Arc::clone(&wave), own }
+            Part { additions: Arc::clone(&wave), subject: subject.clone(), own }
         };
-        let parts = (0..users).map(part).collect();
+        let parts = subjects.iter().map(part).collect();
         (wave, parts)
+    }
+
+    /// Whether the subject is one of the wave, and the wave has got on since then, or waits for the server.
+    pub fn works(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
+        let state = locked(&self.state);
+        let gets_on = state.got_on >= since || state.waiting_for_server > 0;
+        *pair == self.pair && gets_on && state.users.contains(subject)
+    }
+
+    /// Whether a user may leave for an event of this priority.
+    fn lets_go(&self, priority: Priority) -> bool {
+        if !self.beside_workers || priority == Priority::Removal {
+            return self.beside_workers;
+        }
+        let mut state = locked(&self.state);
+        let may = state.may_leave > 0;
+        state.may_leave = state.may_leave.saturating_sub(1);
+        may
     }
 
     /// Sends what is collected, until all users of the wave are done.
@@ -144,8 +218,11 @@ impl Additions {
                 return;
             }
             tokio::select! {
+                biased;
                 Some(group) = calls.next(), if !calls.is_empty() => {
-                    locked(&self.state).busy.remove(&group);
+                    let mut state = locked(&self.state);
+                    state.busy.remove(&group);
+                    state.got_on = self.clock.now();
                 }
                 () = self.changed.notified() => {}
             }
@@ -191,7 +268,8 @@ impl Additions {
             let Some(deadline) = some.iter().map(|one| one.deadline).min() else { continue };
             let accounts: Vec<AccountId> = some.iter().map(|one| one.account.clone()).collect();
             let sent_at = engine.clock.now();
-            let came = port.target.add_members(&group, &name, &accounts, deadline).await;
+            let call = port.target.add_members(&group, &name, &accounts, deadline);
+            let came = for_operation(VERB, engine.times.call / 3, call).await;
             let took = engine.clock.now().duration_since(sent_at).unsigned_abs();
             engine.metrics.called(Peer::Target(&port.name), came.as_ref().err().map(TargetError::class), took);
             let told = match came {
@@ -202,7 +280,11 @@ impl Additions {
                     continue;
                 }
                 Ok(Came::Refused) => Told::Alone,
-                Err(error) => Told::Failed(error),
+                Err(error) => {
+                    // One call is one failure, however many users it was for.
+                    engine.note_target_failure(port, &error);
+                    Told::Failed(error)
+                }
             };
             for one in some {
                 drop(one.tell.send(told.clone()));
@@ -231,8 +313,34 @@ impl Part {
         locked(&self.own).permit = permit;
     }
 
-    /// Waits until all users of the wave came so far. Meanwhile others work.
-    pub async fn come(&self) {
+    /// Waits until the server takes calls; that may be long, and ends at last.
+    pub async fn wait_for_server<F: Future>(&self, open: F) -> F::Output {
+        let _waiting = WaitingForServer::begin(&self.additions);
+        open.await
+    }
+
+    /// Waits until an event of the user is to be worked before the wave goes on, or its claim has ended.
+    pub async fn called_away(&self, events: &mut watch::Receiver<Option<Priority>>) {
+        loop {
+            let waits = *events.borrow_and_update();
+            if waits.is_some_and(|priority| self.additions.lets_go(priority)) || events.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the run is to end.
+    pub async fn stopped(&self) {
+        self.additions.cancel.cancelled().await;
+    }
+
+    /// Leaves the wave, which waits for the user no longer.
+    pub fn leave(&self) {
+        self.pass(Stage::Sending);
+    }
+
+    /// Waits until all users of the wave came so far. Meanwhile others work. `false`: the user is called away.
+    pub async fn come(&self, events: &mut watch::Receiver<Option<Priority>>) -> bool {
         {
             let mut own = locked(&self.own);
             own.permit = None;
@@ -241,12 +349,15 @@ impl Part {
                 let mut state = locked(&self.additions.state);
                 state.coming -= 1;
                 state.writing += 1;
+                state.got_on = self.additions.clock.now();
                 self.additions.tell_if_all_came(&state);
             }
         }
-        let mut all_came = self.additions.all_came.subscribe();
-        // The sender lives as long as this part.
-        let _ = all_came.wait_for(|all| *all).await;
+        tokio::select! {
+            biased;
+            () = self.called_away(events) => false,
+            () = self.additions.until_all_came() => true,
+        }
     }
 
     /// Hands over additions that are written down; what became of each. After `late` those that wait are given back.
@@ -283,6 +394,7 @@ impl Part {
         for (group, number, mut told) in waits {
             if !is_late {
                 tokio::select! {
+                    biased;
                     told = &mut told => {
                         all.push(told.unwrap_or_else(|_| unsent()));
                         continue;
@@ -309,16 +421,47 @@ impl Part {
             Stage::Sending => {}
         }
         own.stage = to;
+        state.got_on = self.additions.clock.now();
         self.additions.tell_if_all_came(&state);
         self.additions.changed.notify_one();
+    }
+}
+
+/// See [`Part::wait_for_server`].
+struct WaitingForServer<'a>(&'a Additions);
+
+impl<'a> WaitingForServer<'a> {
+    fn begin(additions: &'a Additions) -> Self {
+        locked(&additions.state).waiting_for_server += 1;
+        Self(additions)
+    }
+}
+
+impl Drop for WaitingForServer<'_> {
+    fn drop(&mut self) {
+        let mut state = locked(&self.0.state);
+        state.waiting_for_server -= 1;
+        state.got_on = self.0.clock.now();
     }
 }
 
 impl Additions {
     fn tell_if_all_came(&self, state: &State) {
         if state.coming == 0 {
-            self.all_came.send_replace(true);
+            self.all_came.notify_waiters();
             self.changed.notify_one();
+        }
+    }
+
+    async fn until_all_came(&self) {
+        loop {
+            let all_came = self.all_came.notified();
+            tokio::pin!(all_came);
+            all_came.as_mut().enable();
+            if locked(&self.state).coming == 0 {
+                return;
+            }
+            all_came.await;
         }
     }
 }
@@ -326,7 +469,11 @@ impl Additions {
 impl Drop for Part {
     fn drop(&mut self) {
         self.pass(Stage::Sending);
-        locked(&self.additions.state).present -= 1;
+        {
+            let mut state = locked(&self.additions.state);
+            state.present -= 1;
+            state.users.remove(&self.subject);
+        }
         self.additions.changed.notify_one();
     }
 }

@@ -68,12 +68,14 @@ pub(super) struct Unfinished {
     pub error: WorkError,
     /// What was done before.
     pub worked: Worked,
+    /// Whether it is the error of a call for many users, which was noted once for all of them.
+    pub shared: bool,
 }
 
 impl Unfinished {
     /// Ended before anything was planned.
     pub fn at_once(claim: Claimed, error: WorkError) -> Self {
-        Self { claim, error, worked: Worked::default() }
+        Self { claim, error, worked: Worked::default(), shared: false }
     }
 }
 
@@ -110,6 +112,8 @@ pub(super) struct Case<'e> {
     pub names_taken: HashSet<String>,
     /// What the target said when it refused something last.
     pub last_refusal: String,
+    /// Whether a call for many users failed, and that ends the work.
+    pub shared_failure: bool,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
     /// How the memberships are read where the target shows none with an account.
@@ -150,6 +154,7 @@ impl<'e> Case<'e> {
             refused: Vec::new(),
             names_taken: HashSet::new(),
             last_refusal: String::new(),
+            shared_failure: false,
             unread_groups: None,
             reading: Reading::All,
         })
@@ -316,7 +321,7 @@ impl<'e> Case<'e> {
         // Whoever holds the claim now goes on.
         let ended = matches!(error, WorkError::Store(StoreError::ClaimEnded));
         self.close(if ended { Fate::Postponed } else { Fate::Failed });
-        Unfinished { claim: self.claim, error, worked: self.worked }
+        Unfinished { claim: self.claim, error, worked: self.worked, shared: self.shared_failure }
     }
 
     /// Back to the queue for a while.
@@ -324,7 +329,7 @@ impl<'e> Case<'e> {
         self.flush().await?;
         let now = self.engine.clock.now();
         self.worked.later = true;
-        Ok(self.engine.store.defer(self.claim.token, now + wait, now).await?)
+        Ok(self.engine.store.defer(self.claim.token, now + wait, None, now).await?)
     }
 
     /// Waits for others; `false`: who waits for whom goes round, and the claim is still held.
@@ -377,11 +382,13 @@ impl Engine {
         })
     }
 
-    /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not.
-    /// Whether its ending is written.
-    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError) -> bool {
+    /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not. The
+    /// error of a call for many users is no attempt of any of them. Whether its ending is written.
+    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError, shared: bool) -> bool {
         let now = self.clock.now();
-        if let (Ok(connector), Ok(port)) = (self.connector(&claim.pair.connector), self.target(&claim.pair.target)) {
+        if let (Ok(connector), Ok(port), false) =
+            (self.connector(&claim.pair.connector), self.target(&claim.pair.target), shared)
+        {
             self.note_failure(connector, port, error);
         }
         let class = error.class();
@@ -394,14 +401,16 @@ impl Engine {
         };
         let wait = retry::wait(&self.times.retries, failed, asked, &self.dice);
         let mut dead = false;
+        let reason = || Some((class, error.to_string()));
         let written = match class {
             // Not the subject's fault: its attempts are not used up.
             ErrorClass::Credentials | ErrorClass::Throttled => {
-                self.store.defer(claim.token, now + wait.max(self.times.throttled), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.throttled), reason(), now).await
             }
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
-                self.store.defer(claim.token, now + wait.max(self.times.refused), now).await
+                self.store.defer(claim.token, now + wait.max(self.times.refused), reason(), now).await
             }
+            _ if shared => self.store.defer(claim.token, now + wait, reason(), now).await,
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
                 // A maintenance ends some time: nobody's change is given up for it.

@@ -96,7 +96,7 @@ impl Engine {
     /// Notes how a call of a task ended, for the breakers of both sides. A side that limits calls answers: its gate has them
     /// wait.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
-        let (source, target) = (Side::source(connector), Side::target(port));
+        let source = Side::source(connector);
         match error {
             WorkError::Source(SourceError { class, text, .. }) => match class {
                 ErrorClass::Credentials | ErrorClass::Forbidden => self.refused(&source, *class, text),
@@ -104,15 +104,19 @@ impl Engine {
                 _ => {}
             },
             WorkError::Target(error) | WorkError::Unanswered { error, .. } => {
-                let TargetError { kind, text, .. } = error;
-                match kind {
-                    TargetErrorKind::NotDone(class @ ErrorClass::Credentials) => self.refused(&target, *class, text),
-                    TargetErrorKind::Unanswered
-                    | TargetErrorKind::NotDone(ErrorClass::Transient | ErrorClass::Maintenance) => {
-                        self.failed(&target, text);
-                    }
-                    _ => {}
-                }
+                self.note_target_failure(port, error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes how a call at a target failed, for its breaker.
+    pub(super) fn note_target_failure(&self, port: &TargetPort, error: &TargetError) {
+        let (target, TargetError { kind, text, .. }) = (Side::target(port), error);
+        match kind {
+            TargetErrorKind::NotDone(class @ ErrorClass::Credentials) => self.refused(&target, *class, text),
+            TargetErrorKind::Unanswered | TargetErrorKind::NotDone(ErrorClass::Transient | ErrorClass::Maintenance) => {
+                self.failed(&target, text);
             }
             _ => {}
         }
@@ -219,10 +223,10 @@ impl Engine {
         let pairs = self.pairs();
         let now = self.clock.now();
         let kept = self.store.conditions().await?;
-        // Whether it limits calls, the next one tells.
-        let holds = |one: &Condition| {
-            one.code != ConditionCode::RateLimited && pairs.iter().any(|pair| one.about.concerns(pair))
-        };
+        // Whether it takes calls, the next one tells.
+        let of_calls = [ConditionCode::RateLimited, ConditionCode::Unavailable];
+        let holds =
+            |one: &Condition| !of_calls.contains(&one.code) && pairs.iter().any(|pair| one.about.concerns(pair));
         let kept: Vec<Condition> = kept.into_iter().filter(holds).collect();
         for Condition { about, text, since, .. } in &kept {
             match about {

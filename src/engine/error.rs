@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     keycloak::SourceError,
-    model::{ErrorClass, Pair},
+    model::{ErrorClass, Pair, Subject},
     store::StoreError,
     target::TargetError,
 };
@@ -43,6 +43,9 @@ pub enum WorkError {
     /// What is read changes faster than it can be worked.
     #[error("{0} keeps changing while it is worked; it is looked at again")]
     Unsteady(String),
+    /// The subject leaves a full reconcile, as an event of it waits or the run is to end: the claim is given back.
+    #[error("{0} is left to its task")]
+    LeftToTask(Subject),
     /// A person or a shutdown ended it before there was a result.
     #[error("{0}: stopped before the plan was made; nothing was written")]
     Stopped(Pair),
@@ -68,7 +71,7 @@ impl WorkError {
         match self {
             Self::Source(error) => error.class,
             Self::Target(error) | Self::Unanswered { error, .. } => error.class(),
-            Self::Store(_) | Self::Unsteady(_) | Self::Stopped(_) => ErrorClass::Transient,
+            Self::Store(_) | Self::Unsteady(_) | Self::LeftToTask(_) | Self::Stopped(_) => ErrorClass::Transient,
             Self::Doubt(_) => ErrorClass::Doubt,
             Self::Identity { .. } => ErrorClass::Conflict,
             Self::Unknown(_) | Self::Unaccounted { .. } | Self::Bug => ErrorClass::Bug,

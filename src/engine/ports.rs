@@ -3,16 +3,18 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use super::{breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
+use jiff::Timestamp;
+
+use super::{additions::Additions, breaker::Breaker, error::WorkError, run::EndedRun, times::EngineTimes};
 use crate::{
     clock::{Clock, Dice},
     keycloak::Source,
-    model::{ConnectorName, Pair, Policy, SourceIdentity, TargetName},
+    model::{ConnectorName, Pair, Policy, SourceIdentity, Subject, TargetName},
     plan::GroupTable,
     store::{PairState, Store},
     target::{Target, TargetInfo},
@@ -51,6 +53,8 @@ pub struct TargetPort {
     idle: AtomicBool,
     /// Kinds of removal, by verb, that were read back and had taken effect.
     verified: Mutex<HashSet<&'static str>>,
+    /// Waves of full reconciles that are under way.
+    waves: Mutex<Vec<Weak<Additions>>>,
 }
 
 impl Connector {
@@ -71,7 +75,21 @@ impl TargetPort {
             info: Mutex::new(None),
             idle: AtomicBool::new(false),
             verified: Mutex::default(),
+            waves: Mutex::default(),
         }
+    }
+
+    /// Keeps a wave for as long as it is under way.
+    pub(super) fn note_wave(&self, wave: &Arc<Additions>) {
+        let mut waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
+        waves.retain(|known| known.strong_count() > 0);
+        waves.push(Arc::downgrade(wave));
+    }
+
+    /// Whether the subject is one of a wave that has got on since then, or waits for the server.
+    pub(super) fn is_in_wave(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
+        let waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
+        waves.iter().filter_map(Weak::upgrade).any(|wave| wave.works(pair, subject, since))
     }
 
     /// Whether its workers found nothing to do when they asked last.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     ledger::Fate,
 };
 use crate::{
+    gate::{for_operation, turn_within},
     model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
@@ -113,24 +114,66 @@ impl Case<'_> {
         approved_by: Option<i64>,
     ) -> Result<Sent, WorkError> {
         self.note_repeated(operation).await?;
-        // Its time to be sent in begins when it is written down.
-        self.port.target.until_open().await?;
-        let taken = self.keep_what_is_taken(operation);
-        let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
-            self.nothing_was_taken(taken);
+        let (kind, soon) = (operation.verb(), self.soon());
+        let sent = self.write_down_and_apply(operation, account, limit, approved_by);
+        let Some((written, answer)) = for_operation(kind, soon, sent).await? else {
             if let Some(limited) = operation.limited() {
                 self.hold(held_item(HeldKind::Gate(limited), operation));
             }
             return Ok(Sent::Held);
         };
-        let answer = self.apply(operation, written.deadline).await?;
-        if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
-            self.nothing_was_taken(taken);
-        }
         if answer.is_ok() {
             self.end_sessions(operation).await;
         }
         self.note(operation, &written, 0, answer).await
+    }
+
+    /// Writes an operation down once the server takes its calls, and sends it; `None`: past the limit.
+    async fn write_down_and_apply(
+        &mut self,
+        operation: &Operation,
+        account: Option<&Account>,
+        limit: Option<u32>,
+        approved_by: Option<i64>,
+    ) -> Result<Option<(WrittenDown, Result<Applied, TargetError>)>, WorkError> {
+        // Its time to be sent in begins when it is written down.
+        self.until_open().await?;
+        let taken = self.keep_what_is_taken(operation);
+        let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
+            self.nothing_was_taken(taken);
+            return Ok(None);
+        };
+        let answer = self.apply(operation, written.deadline).await?;
+        if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::Unanswered) {
+            self.nothing_was_taken(taken);
+        }
+        Ok(Some((written, answer)))
+    }
+
+    /// How soon the call of an operation is to go once it is written down: in good time before its deadline.
+    fn soon(&self) -> SignedDuration {
+        self.engine.times.call / 3
+    }
+
+    /// Waits until the server takes the calls of the operation, unless a user of a wave is called away.
+    async fn until_open(&self) -> Result<(), WorkError> {
+        let open = self.port.target.until_open();
+        let part = self.rules.part.as_ref().filter(|_| self.claim.subject.as_user().is_some());
+        let Some(part) = part else { return Ok(open.await?) };
+        let mut events = self.engine.store.event_waits(self.claim.token);
+        tokio::select! {
+            biased;
+            // No event waits for it, so that it has the time of its run.
+            open = part.wait_for_server(turn_within(self.engine.times.run_turn, open)) => Ok(open?),
+            () = part.called_away(&mut events) => Err(self.leave(part)),
+            () = part.stopped() => Err(self.leave(part)),
+        }
+    }
+
+    /// Leaves the wave for an event of the user, or as the run is to end.
+    fn leave(&self, part: &Part) -> WorkError {
+        part.leave();
+        WorkError::LeftToTask(self.claim.subject.clone())
     }
 
     /// Writes joins of the account down together, and sends them: at once where the target takes several, else one after
@@ -157,11 +200,9 @@ impl Case<'_> {
         let mut left = wanted.as_slice();
         while !left.is_empty() {
             let joins = &left[..left.len().min(most)];
-            self.port.target.until_open().await?;
-            let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
-                return Err(WorkError::Unsteady(self.claim.subject.to_string()));
-            };
-            let (sent, ended) = self.send_written(joins, &written, account.as_deref_mut()).await?;
+            let (kind, soon) = (joins[0].verb(), self.soon());
+            let sent = self.write_down_and_join(joins, account.as_deref_mut());
+            let (sent, ended) = for_operation(kind, soon, sent).await?;
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::LookAgain => return Ok(sent),
@@ -172,6 +213,19 @@ impl Case<'_> {
         Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
     }
 
+    /// Writes joins down once the server takes their calls, and sends them; see [`send_written`](Self::send_written).
+    async fn write_down_and_join(
+        &mut self,
+        joins: &[&Operation],
+        account: Option<&mut Account>,
+    ) -> Result<(Sent, usize), WorkError> {
+        self.until_open().await?;
+        let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
+            return Err(WorkError::Unsteady(self.claim.subject.to_string()));
+        };
+        self.send_written(joins, &written, account).await
+    }
+
     /// Writes additions down and hands them over to be sent with those of other users.
     async fn send_collected(
         &mut self,
@@ -179,18 +233,31 @@ impl Case<'_> {
         joins: &[&Operation],
         mut account: Option<&mut Account>,
     ) -> Result<Sent, WorkError> {
-        part.come().await;
-        let (mut done, mut look_again, mut limited) = (false, false, 0);
+        let mut events = self.engine.store.event_waits(self.claim.token);
+        if !part.come(&mut events).await {
+            return Err(self.leave(part));
+        }
+        let (mut done, mut look_again, mut limited, mut called_away) = (false, false, 0, false);
         let mut left = joins.to_vec();
         while !left.is_empty() {
+            if called_away {
+                return Err(self.leave(part));
+            }
             let now: Vec<&Operation> = left.drain(..left.len().min(JOINS_AT_ONCE)).collect();
-            self.port.target.until_open().await?;
+            let (kind, soon) = (now[0].verb(), self.soon());
+            for_operation(kind, soon, self.until_open()).await?;
             let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
             let additions: Vec<Addition<'_>> = now.iter().filter_map(|join| addition(join)).collect();
             let wait = written.late.duration_since(self.engine.clock.now());
-            let late = self.engine.clock.sleep(wait);
+            let late = async {
+                tokio::select! {
+                    biased;
+                    () = part.called_away(&mut events) => called_away = true,
+                    () = self.engine.clock.sleep(wait) => {}
+                }
+            };
             let told = part.add(&additions, self.claim.token, late, written.deadline).await;
             let (mut alone, mut failed) = (Vec::new(), Vec::new());
             for (number, told) in told.into_iter().enumerate() {
@@ -273,6 +340,7 @@ impl Case<'_> {
             None => Ok(look_again),
             Some(error) => {
                 self.flush().await?;
+                self.shared_failure = true;
                 Err(error)
             }
         }
@@ -335,6 +403,11 @@ impl Case<'_> {
             }
             // Nothing was done, and one of them is why; by itself each tells.
             Err(error) if is_about_one(error.kind) => return Ok((0..joins.len()).collect()),
+            Err(error) if is_throttled(&error) => {
+                self.step.unsent.extend(&written.intents);
+                self.flush().await?;
+                return Err(error.into());
+            }
             Err(error) => {
                 let refused = refusal(&error);
                 let settled = written.intents.iter().map(|id| Settled { intent: *id, outcome: refused.clone() });
@@ -390,7 +463,7 @@ impl Case<'_> {
         deadline: Timestamp,
     ) -> Result<Result<Applied, TargetError>, WorkError> {
         self.check_claim().await?;
-        let answer = self.port.target.apply(operation, deadline).await;
+        let answer = for_operation(operation.verb(), self.soon(), self.port.target.apply(operation, deadline)).await;
         self.count_written(answer.is_ok());
         Ok(self.verified(operation, answer).await)
     }
@@ -410,7 +483,8 @@ impl Case<'_> {
         }
         let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
-        let answer = self.port.target.join_groups(account, name, &groups, deadline).await;
+        let call = self.port.target.join_groups(account, name, &groups, deadline);
+        let answer = for_operation(joins[0].verb(), self.soon(), call).await;
         self.count_written(answer.is_ok());
         Ok(answer)
     }
@@ -443,7 +517,12 @@ impl Case<'_> {
             pair = %self.claim.pair, subject = %self.claim.subject, operation = operation.verb(),
             detail = %Personal(&error), "refused"
         );
-        self.step.settled.push(Settled { intent, outcome: refusal(&error) });
+        if is_throttled(&error) {
+            // It is sent once more, and leaves one change.
+            self.step.unsent.push(intent);
+        } else {
+            self.step.settled.push(Settled { intent, outcome: refusal(&error) });
+        }
         if error.kind == TargetErrorKind::NotPossible {
             self.keep_not_possible(held_key(operation), error.text.clone());
         }
@@ -462,7 +541,7 @@ impl Case<'_> {
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
             // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
             TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
-                self.port.target.until_open().await?;
+                self.until_open().await?;
                 Ok(Sent::LookAgain)
             }
             TargetErrorKind::NotPossible => {
@@ -534,6 +613,11 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
             | TargetErrorKind::NotPossible
             | TargetErrorKind::NotDone(ErrorClass::Permanent)
     )
+}
+
+/// Whether nothing was done because calls are limited.
+fn is_throttled(error: &TargetError) -> bool {
+    error.kind == TargetErrorKind::NotDone(ErrorClass::Throttled)
 }
 
 /// How an operation ended that the target refused.

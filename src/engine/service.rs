@@ -504,6 +504,10 @@ impl Shared {
         let ready = self.around.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
         let idle = ready && self.engine.target(&pair.target).is_ok_and(|port| port.is_idle());
         let mut stuck = overdue.claimed;
+        if let Ok(port) = self.engine.target(&pair.target) {
+            // The users of a wave are claimed until all have come so far; their events go first.
+            stuck.retain(|subject| !port.is_in_wave(pair, subject, now - longest));
+        }
         stuck.extend(overdue.unclaimed.into_iter().filter(|_| idle));
         let (about, code) = (About::Pair(pair.clone()), ConditionCode::TasksOverdue);
         match stuck.first() {

@@ -72,6 +72,10 @@ impl Engine {
                 None => case.complete().await,
             },
             Ok(false) => Ok(case.released()),
+            Err(WorkError::LeftToTask(_)) => match case.defer(SignedDuration::ZERO).await {
+                Ok(()) => Ok(case.released()),
+                Err(error) => Err(case.unfinished(error)),
+            },
             Err(error) => {
                 // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
                 let _ = case.flush().await;

@@ -102,6 +102,8 @@ pub enum ConditionCode {
     Unreachable,
     /// It limits calls (429): they wait, and are sent again.
     RateLimited,
+    /// It answers every call by a 503 with `Retry-After`: calls wait, and are sent again.
+    Unavailable,
     /// The last full reconcile, or the plan of the first one, failed.
     RunFailed,
     /// Tasks are due for long, and nobody works them: a defect of usersync.
@@ -118,6 +120,7 @@ impl ConditionCode {
             Self::OtherIdentity => "other_identity",
             Self::Unreachable => "unreachable",
             Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
             Self::RunFailed => "run_failed",
             Self::TasksOverdue => "tasks_overdue",
         }
@@ -152,6 +155,7 @@ impl Condition {
             ConditionCode::OtherIdentity => format!("{about} is another server or realm than before"),
             ConditionCode::Unreachable => format!("{about} does not answer"),
             ConditionCode::RateLimited => format!("{about}: rate limited (429)"),
+            ConditionCode::Unavailable => format!("{about} is unavailable (503)"),
             ConditionCode::RunFailed => format!("{about}: the last full reconcile failed"),
             ConditionCode::TasksOverdue => format!("{about}: tasks are due, but nobody works them"),
         }
@@ -171,6 +175,7 @@ mod tests {
             ConditionCode::OtherIdentity,
             ConditionCode::Unreachable,
             ConditionCode::RateLimited,
+            ConditionCode::Unavailable,
             ConditionCode::RunFailed,
             ConditionCode::TasksOverdue,
         ] {

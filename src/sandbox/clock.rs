@@ -60,8 +60,13 @@ impl DrivenClock {
 
     /// Moves it, again and again, to where the next one who sleeps wakes; never returns.
     pub async fn rush(self) {
+        self.rush_every(RUSHED_EVERY).await;
+    }
+
+    /// The same, so often: what is done without sleeping has to be done between.
+    pub async fn rush_every(self, every: Duration) {
         loop {
-            tokio::time::sleep(RUSHED_EVERY).await;
+            tokio::time::sleep(every).await;
             let first = self.0.sleepers().first().copied();
             if let Some((until, _)) = first {
                 self.advance(until.duration_since(self.now()).max(SignedDuration::ZERO));

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::model::{
     About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord,
@@ -693,6 +694,10 @@ pub trait Store: Send + Sync {
     /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
+    /// The priority of the most urgent event that waits for the claimed subject: raised since the claim was taken, or,
+    /// for the claim of a full reconcile, due then. `None`: no event waits. Closed once the claim has ended.
+    fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>>;
+
     /// Ends a claim whose ending was not written: the store refused it, the work panicked, or its caller was dropped. Its
     /// subject's task is raised with the next write that succeeds. A claim that has ended stays as it is. [6]
     fn abandon(&self, token: Token, now: Timestamp);
@@ -716,8 +721,14 @@ pub trait Store: Send + Sync {
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()>;
 
     /// Back to the queue until then, or at once if it was raised meanwhile, without using up an attempt: releases the
-    /// claim.
-    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()>;
+    /// claim. The reason, if there is one, is kept as the task's last error.
+    async fn defer(
+        &self,
+        token: Token,
+        until: Timestamp,
+        reason: Option<(ErrorClass, String)>,
+        now: Timestamp,
+    ) -> StoreResult<()>;
 
     /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
     /// a hurry as we are), releases the claim. Becomes ready when the first is done or gave up its name, and at

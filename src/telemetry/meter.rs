@@ -26,6 +26,8 @@ struct Meter {
     side: Side,
     /// Whether it is reported as limiting calls.
     limits: AtomicBool,
+    /// Whether it is reported as unavailable.
+    unavailable: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,8 @@ impl CallMeter {
     }
 
     fn of(metrics: &Arc<Metrics>, side: Side) -> Self {
-        let meter = Meter { metrics: Arc::clone(metrics), side, limits: AtomicBool::new(false) };
+        let (limits, unavailable) = (AtomicBool::new(false), AtomicBool::new(false));
+        let meter = Meter { metrics: Arc::clone(metrics), side, limits, unavailable };
         Self(Some(Arc::new(meter)))
     }
 
@@ -86,6 +89,25 @@ impl CallMeter {
         meter.limits.store(true, Ordering::Relaxed);
         let text = "too many calls (429); calls wait, and are sent again";
         meter.metrics.conditions().raise(&meter.about(), ConditionCode::RateLimited, text, now, Some(until));
+    }
+
+    /// Every call since then was answered by a 503 that asks to wait; none goes before `until`.
+    pub fn unavailable(&self, since: Timestamp, until: Timestamp) {
+        let Some(meter) = &self.0 else { return };
+        meter.unavailable.store(true, Ordering::Relaxed);
+        let text = format!(
+            "every call is answered by a 503, and it asks usersync to wait until {}",
+            Timestamp::from_second(until.as_second()).unwrap_or(until)
+        );
+        let (about, conditions) = (meter.about(), meter.metrics.conditions());
+        conditions.raise(&about, ConditionCode::Unavailable, &text, since, Some(until));
+    }
+
+    /// A call was answered by something else.
+    pub fn available(&self) {
+        if let Some(meter) = self.0.as_ref().filter(|meter| meter.unavailable.swap(false, Ordering::Relaxed)) {
+            meter.metrics.conditions().clear(&meter.about(), ConditionCode::Unavailable);
+        }
     }
 
     /// The server takes calls.

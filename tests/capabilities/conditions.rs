@@ -12,7 +12,9 @@ use usersync::{
     },
     sandbox::{
         Fault,
+        clock::DrivenClock,
         house::{House, HouseOptions},
+        keycloak::UserChange,
         neighbours::Neighbour,
     },
     store::Store,
@@ -59,6 +61,31 @@ async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
     until(&w.house, "the client's secret is refused", refused).await;
     w.grounds.give_client_secret(usersync::sandbox::house::CLIENT_SECRET);
     until(&w.house, "the right secret is taken", <[Condition]>::is_empty).await;
+}
+
+#[tokio::test]
+async fn a_target_that_answers_every_call_by_503_and_asks_to_wait_is_reported_until_it_answers() {
+    let clock = DrivenClock::default();
+    let w = world_with(HouseOptions { clock: Arc::new(clock.clone()), ..options() }).await;
+    let jira = About::target(&"jira".into());
+    w.jira().faults.add(Fault::unavailable().header("retry-after", "300"));
+    w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
+    let unavailable = |all: &[Condition]| has(all, &jira, ConditionCode::Unavailable);
+    let found = until(&w.house, "it is unavailable", unavailable).await;
+    let condition = found.iter().find(|one| one.code == ConditionCode::Unavailable).expect("there");
+    let again = condition.again_at.expect("told").to_string();
+    let until_then = format!("asks usersync to wait until {}", again.split('.').next().expect("a part"));
+    assert!(condition.text.contains(&until_then), "{condition:?}");
+    assert_eq!(condition.summary(), "jira is unavailable (503)");
+
+    w.jira().faults.clear();
+    for _ in 0..400 {
+        clock.advance(SignedDuration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    until(&w.house, "it answers", <[Condition]>::is_empty).await;
+    w.settled().await;
+    w.agrees();
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use sqlx::Connection as _;
 use usersync::{
     engine::{Clock, Engine, EngineTimes, Report, RunOptions},
-    model::{Pair, RunTrigger},
+    model::{ErrorClass, Pair, RunTrigger},
     sandbox::{
         Fault, ScimOptions, ScimSandbox,
         clock::DrivenClock,
@@ -15,7 +16,7 @@ use usersync::{
         neighbours::Neighbour,
         scim::NewAccount,
     },
-    store::{Store, sqlite},
+    store::{ChangeFilter, Store, sqlite},
     target::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
@@ -29,6 +30,7 @@ struct Rushed {
     clock: DrivenClock,
     server: ScimSandbox,
     grounds: Grounds,
+    store: Arc<sqlite::SqliteStore>,
     engine: Engine,
     rush: tokio::task::JoinHandle<()>,
 }
@@ -39,6 +41,11 @@ fn pair() -> Pair {
 
 impl Rushed {
     async fn start() -> Self {
+        Self::start_every(Duration::from_millis(1)).await
+    }
+
+    /// The same; its time goes on so often.
+    async fn start_every(every: Duration) -> Self {
         let clock = DrivenClock::default();
         let mut options_of_server = ScimOptions::default();
         (options_of_server.switches.page_cap, options_of_server.switches.page_told) = (100, 100);
@@ -53,15 +60,25 @@ impl Rushed {
         let neighbours = vec![Neighbour { name: "scim".into(), target }];
         let (times, driven) = (EngineTimes::default(), Arc::new(clock.clone()));
         let grounds = grounds(HouseOptions { neighbours, clock: driven, times, ..options() }).await;
-        let store = sqlite::SqliteStore::open_temporary(sqlite::OpenOptions::new(clock.now())).await.expect("opens");
-        let engine = grounds.place().engine(Arc::new(store) as Arc<dyn Store>).expect("good settings");
+        let open = sqlite::OpenOptions { durable: false, ..sqlite::OpenOptions::new(clock.now()) };
+        let store = sqlite::SqliteStore::open_temporary(open).await.expect("opens");
+        let store = Arc::new(store);
+        let engine = grounds.place().engine(Arc::clone(&store) as Arc<dyn Store>).expect("good settings");
         engine.store().ensure_pairs(&[pair()], clock.now()).await.expect("written");
-        let rush = tokio::spawn(clock.clone().rush());
-        Self { clock, server, grounds, engine, rush }
+        let rush = tokio::spawn(clock.clone().rush_every(every));
+        Self { clock, server, grounds, store, engine, rush }
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.clock.clone())
+    }
+
+    /// How many intents were ever written down.
+    async fn intents(&self) -> i64 {
+        let file = sqlx::sqlite::SqliteConnectOptions::new().filename(self.store.folder().join("usersync.db"));
+        let mut reader = sqlx::SqliteConnection::connect_with(&file.read_only(true)).await.expect("opens");
+        let last = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'intent'");
+        last.fetch_one(&mut reader).await.expect("readable")
     }
 
     /// Runs, and gives how long that took by its clock.
@@ -109,6 +126,63 @@ async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
     // Those that were under way when the minute's were used up, and few after them.
     let refused = r.server.faults.hits(fault);
     assert!(refused <= 20, "{refused}");
+}
+
+#[tokio::test]
+async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
+    // A call is answered before time goes on.
+    let r = Rushed::start_every(Duration::from_millis(10)).await;
+    let staff = r.grounds.realm.snapshot().group("/staff").expect("there").id.clone();
+    r.grounds.realm.delete_group(&staff).await.expect("deleted");
+    r.grounds.realm.import_users((0..40).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
+    let limit = Limit::window(r.clock(), 16.0, 60);
+    let fault = r.server.faults.add(Fault::limited(limit).method("POST").path("/Users"));
+    let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
+    let (report, took) = r.run(&options).await;
+    assert_eq!(report.errors.total(), 0, "{:#?}", report.errors);
+    assert_eq!(r.server.snapshot().accounts.len(), 50);
+    // Three minutes at best; those that were under way when the limit was found out are written down once more.
+    assert!(took < SignedDuration::from_mins(5), "{took:#}");
+    let (intents, refused) = (r.intents().await, r.server.faults.hits(fault));
+    assert!(intents <= 50 + 10, "{intents} intents, {refused} calls refused");
+    let changes = r.store.changes(&ChangeFilter { limit: 1_000, ..ChangeFilter::default() }).await.expect("readable");
+    assert_eq!(changes.len(), 50, "each is recorded once");
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_calls_tells_why() {
+    let w = world().await;
+    let fault = w.jira().faults.add(Fault::too_many(3_600).method("PUT").once());
+    w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
+    let mut waiting = None;
+    for _ in 0..1_000 {
+        waiting = w.tasks().await.pop().and_then(|task| Some((task.error?, task.attempts)));
+        if waiting.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ((class, text), attempts) = waiting.expect("a reason");
+    assert_eq!((class, attempts, w.jira().faults.hits(fault)), (ErrorClass::Throttled, 0, 1), "{text}");
+    assert!(text.contains("rate limited (429"), "{text}");
+}
+
+#[tokio::test]
+async fn a_task_that_waits_for_credentials_tells_why() {
+    let w = world().await;
+    let token = w.jira().token().to_owned();
+    w.jira().revoke_token(&token);
+    w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
+    w.realm().webhook_idle().await;
+    for _ in 0..1_000 {
+        if let Some(error) = w.tasks().await.pop().and_then(|task| task.error) {
+            assert_eq!(error.0, ErrorClass::Credentials, "{error:?}");
+            assert!(error.1.contains("did not take the personal access token"), "{error:?}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no reason: {:#?}", w.tasks().await);
 }
 
 #[tokio::test]

@@ -35,4 +35,5 @@ mod sessions;
 mod short_lists;
 mod support;
 mod two_realms;
+mod waves;
 mod wiki_groups;

@@ -579,6 +579,7 @@ impl<'s> Simulation<'s> {
         }
         self.run_since.clear();
         self.running_since.clear();
+        self.lost |= hints.is_empty();
         let mut world = self.shared.world();
         if early {
             world.say(format!("source: it will be that {what}, an event tells it already"));
@@ -855,6 +856,7 @@ fn engine(
             shared: Arc::clone(shared),
             identity,
             groups_at_once: scenario.groups_at_once,
+            members_at_once: scenario.members_at_once,
             renames_groups: scenario.renames_groups,
         }),
     );

@@ -13,6 +13,8 @@ pub enum Kind {
     Toggle(&'static str),
     /// A user joins or leaves a group.
     Member(&'static str, &'static str),
+    /// All of these join a group, or leave it if all are in it; no event tells it, as after an import.
+    Members(&'static [&'static str], &'static str),
     /// A user is deleted; the id never comes back.
     Delete(&'static str),
     /// A user is born, with any login that is free.
@@ -79,6 +81,8 @@ pub struct Scenario {
     pub by_name: bool,
     /// How many joins one call takes.
     pub groups_at_once: usize,
+    /// How many accounts one call adds to a group; with more than one, full runs collect additions in waves.
+    pub members_at_once: usize,
     /// Whether the target can rename groups.
     pub renames_groups: bool,
     /// How many removals of a kind the safety gate lets through in an hour, if it is to matter.
@@ -98,6 +102,7 @@ pub const ONE: Scenario = Scenario {
     workers: 2,
     by_name: false,
     groups_at_once: 1,
+    members_at_once: 1,
     renames_groups: false,
     safety: None,
     budget: Budget {
@@ -189,6 +194,7 @@ impl Scenario {
                 })
             }
             Kind::Member(..) => Vec::new(),
+            Kind::Members(ids, group) => members_move(realms, ids, group).into_iter().collect(),
             Kind::Delete(id) => {
                 let mut after = realms.to_vec();
                 if after[realm_of(id)].users.remove(&id.into()).is_none() {
@@ -253,6 +259,25 @@ fn one_user(realms: &[Realm], id: &str, change: impl FnOnce(&mut Person) -> Stri
     let Some(person) = after[realm_of(id)].users.get_mut(&id.into()) else { return Vec::new() };
     let what = change(person);
     vec![Change { what, after, hints: hint_users(&[id]) }]
+}
+
+/// Those of them who are there join a group, or leave it if all are in it.
+fn members_move(realms: &[Realm], ids: &[&str], group: &str) -> Option<Change> {
+    let mut after = realms.to_vec();
+    let realm = &mut after[realm_of(group)];
+    realm.groups.get(&group.into())?;
+    let there: Vec<&str> = ids.iter().copied().filter(|id| realm.users.contains_key(&UserId::from(*id))).collect();
+    let all_in = there.iter().all(|id| realm.users[&UserId::from(*id)].groups.contains(&group.into()));
+    for id in &there {
+        let groups = &mut realm.users.get_mut(&UserId::from(*id))?.groups;
+        if all_in {
+            groups.remove(&group.into())
+        } else {
+            groups.insert(group.into())
+        };
+    }
+    let what = format!("{} {} {group}", there.join(", "), if all_in { "leave" } else { "join" });
+    Some(Change { what, after, hints: Vec::new() })
 }
 
 /// Each of them gets the next one's login.

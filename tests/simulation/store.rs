@@ -9,13 +9,13 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
-        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -325,6 +325,10 @@ impl Store for WatchedStore {
         self.quietly(self.inner.still_held(token)).await
     }
 
+    fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
+        self.inner.event_waits(token)
+    }
+
     async fn complete(
         &self,
         token: Token,
@@ -355,8 +359,14 @@ impl Store for WatchedStore {
         self.ending(what, token, self.inner.fail(token, failure, now)).await
     }
 
-    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
-        self.ending("puts it off", token, self.inner.defer(token, until, now)).await
+    async fn defer(
+        &self,
+        token: Token,
+        until: Timestamp,
+        reason: Option<(ErrorClass, String)>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.ending("puts it off", token, self.inner.defer(token, until, reason, now)).await
     }
 
     async fn wait_for(

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
-    target::{Applied, Capabilities, CaseRule, Deactivation, Page, Target, TargetError, TargetErrorKind, TargetInfo},
+    target::{
+        AddedMembers, Applied, Capabilities, CaseRule, Deactivation, Page, Target, TargetError, TargetErrorKind,
+        TargetInfo,
+    },
 };
 
 use crate::{
@@ -20,6 +23,8 @@ pub struct SimulatedTarget {
     pub identity: String,
     /// How many joins one call takes.
     pub groups_at_once: usize,
+    /// How many accounts one call adds to a group.
+    pub members_at_once: usize,
     /// Whether groups can be renamed.
     pub renames_groups: bool,
 }
@@ -205,5 +210,39 @@ impl Target for SimulatedTarget {
         drop(waiting);
         answer.expect("the gate opens once there is an answer")?;
         Ok(self.shared.world().refused.remove(&request).unwrap_or_default())
+    }
+
+    fn members_at_once(&self) -> usize {
+        self.members_at_once
+    }
+
+    async fn add_members(
+        &self,
+        group: &TargetGroupId,
+        group_name: &str,
+        accounts: &[AccountId],
+        deadline: Timestamp,
+    ) -> Result<AddedMembers, TargetError> {
+        let gates = &self.shared.gates;
+        let sender = gates.actor();
+        let names: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+        let what = format!("{} to {group_name}", names.join("+"));
+        gates.pass(format!("sends additions: {what}"), Opens::Chosen).await;
+        let late = {
+            let mut world = self.shared.world();
+            let late = world.now > deadline;
+            (!late).then(|| world.send_additions(group, accounts, deadline, sender))
+        };
+        let Some(request) = late else {
+            let kind = TargetErrorKind::NotDone(ErrorClass::Transient);
+            return Err(TargetError { kind, text: format!("{what}: it was too late to send it"), retry_after: None });
+        };
+        let waiting = Sender { shared: &self.shared, request };
+        gates.pass(format!("hears of additions: {what}"), Opens::Answered(request)).await;
+        let answer = self.shared.world().answers.remove(&request);
+        drop(waiting);
+        answer.expect("the gate opens once there is an answer")?;
+        let refused = self.shared.world().refused.remove(&request).is_some();
+        Ok(if refused { AddedMembers::Refused } else { AddedMembers::All })
     }
 }

@@ -64,6 +64,8 @@ pub struct Request {
     pub intent: Option<IntentId>,
     /// What else is asked for by the same call.
     pub also: Vec<(Operation, Option<IntentId>)>,
+    /// Whether the call adds accounts to one group: all of them, or none.
+    pub additions: bool,
     pub deadline: Timestamp,
     /// Who waits for the answer; nobody, once the sender has died or given up waiting.
     pub sender: Option<Actor>,
@@ -282,8 +284,59 @@ impl World {
             self.violated("S2", text);
         }
         let operation = operation.clone();
-        self.requests.insert(number, Request { operation, intent, also: Vec::new(), deadline, sender: Some(sender) });
+        let request = Request { operation, intent, also: Vec::new(), additions: false, deadline, sender: Some(sender) };
+        self.requests.insert(number, request);
         number
+    }
+
+    /// One request that adds accounts to a group. Of a user of the same run another one may be under way, to another group.
+    pub fn send_additions(
+        &mut self,
+        group: &TargetGroupId,
+        accounts: &[AccountId],
+        deadline: Timestamp,
+        sender: Actor,
+    ) -> u64 {
+        let number = self.number();
+        let mut all = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let (operation, intent) = self.set_out_addition(group, account, sender);
+            let same = |request: &&Request| {
+                let mut operations = std::iter::once(&request.operation).chain(request.also.iter().map(|(one, _)| one));
+                request.sender.is_some_and(|other| other != sender)
+                    && operations.any(|other| other.account() == Some(account))
+            };
+            if let Some(other) = self.requests.values().find(same) {
+                let text = format!("{operation} and {} are under way at once for one account", other.operation);
+                self.violated("S2", text);
+            }
+            all.push((operation, intent));
+        }
+        let (operation, intent) = all.remove(0);
+        let request = Request { operation, intent, also: all, additions: true, deadline, sender: Some(sender) };
+        self.requests.insert(number, request);
+        number
+    }
+
+    /// An addition that is sent by its account's id alone, and its intent.
+    fn set_out_addition(
+        &mut self,
+        group: &TargetGroupId,
+        account: &AccountId,
+        sender: Actor,
+    ) -> (Operation, Option<IntentId>) {
+        let written = self.intents.values().rev().map(|intent| &intent.operation).find(|operation| {
+            matches!(operation, Operation::AddMember { group: to, account: who, .. } if to == group && who == account)
+        });
+        let unknown = || Operation::AddMember {
+            group: group.clone(),
+            group_name: group.to_string(),
+            account: account.clone(),
+            name: account.to_string(),
+        };
+        let operation = written.cloned().unwrap_or_else(unknown);
+        let intent = self.set_out(&operation, sender);
+        (operation, intent)
     }
 
     /// One request for several.
@@ -313,6 +366,9 @@ impl World {
     /// A request arrives and takes effect, or is refused.
     pub fn arrive(&mut self, number: u64) {
         let Some(request) = self.requests.remove(&number) else { return };
+        if request.additions {
+            return self.arrive_additions(number, request);
+        }
         if !request.also.is_empty() {
             return self.arrive_together(number, request);
         }
@@ -325,6 +381,35 @@ impl World {
         }
         if request.sender.is_some() {
             self.answers.insert(number, answer);
+        }
+    }
+
+    /// A request that adds accounts to a group arrives: all become members, or the request is refused for one of them.
+    fn arrive_additions(&mut self, number: u64, request: Request) {
+        let Request { operation, intent, also, sender, .. } = request;
+        let all: Vec<_> = std::iter::once((operation, intent)).chain(also).collect();
+        let possible = all.iter().all(|(operation, _)| match operation {
+            Operation::AddMember { group, account, .. } => {
+                self.groups.contains_key(group) && self.addressed(account, operation).is_ok()
+            }
+            _ => false,
+        });
+        // Some servers refuse several at once although each is possible.
+        let refused = !possible || all.len() > 1 && number.is_multiple_of(5);
+        for (operation, intent) in all {
+            self.say(format!("target: additions: {operation}: {}", if refused { "refused" } else { "done" }));
+            if !refused && self.take_effect(&operation).is_ok() {
+                self.effect(&operation, intent);
+            } else if let Some(intent) = intent.and_then(|id| self.intents.get_mut(&id)) {
+                // It may be sent once more, with fewer others or by itself.
+                intent.sent = false;
+            }
+        }
+        if sender.is_some() {
+            if refused {
+                self.refused.insert(number, Vec::new());
+            }
+            self.answers.insert(number, Ok(Applied::Done));
         }
     }
 

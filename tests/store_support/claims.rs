@@ -69,7 +69,7 @@ pub async fn an_ended_claim_writes_nothing(store: World) {
     assert_eq!(store.step(token, settle, at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.complete(token, Step::default(), vec![], at(9), at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.fail(token, failure(None), at(3)).await, ended);
-    assert_eq!(store.defer(token, at(9), at(3)).await, ended);
+    assert_eq!(store.defer(token, at(9), None, at(3)).await, ended);
     assert_eq!(store.wait_for(token, &[user("bob")], true, at(9), at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.adopt(token, link("ann", "a2"), None, at(3)).await, Err(StoreError::ClaimEnded));
     assert_eq!(store.holder(token, &"a1".into(), "ann").await, Err(StoreError::ClaimEnded));
@@ -142,7 +142,7 @@ pub async fn an_open_intent_closes_its_account_for_everybody(store: World) {
     store.raise(&other, &[user("new")], Priority::Event, &because("x"), at(3)).await.unwrap();
     let new = store.claim(&target(), &["other".into()], at(3)).await.unwrap().unwrap();
     assert_eq!(store.adopt(new.token, link("new", "a1"), None, at(3)).await.unwrap(), Adopted::Busy { until: at(30) });
-    store.defer(new.token, at(30), at(3)).await.unwrap();
+    store.defer(new.token, at(30), None, at(3)).await.unwrap();
     // Once the old one's link is gone the new one may have it, and finds the intent of the other subject.
     let old = store.claims(&user("old"), at(30)).await;
     store.step(old.token, Step { link: Some(LinkWrite::Remove), ..Step::default() }, at(30)).await.unwrap();
@@ -166,7 +166,7 @@ pub async fn an_account_with_anothers_intent_under_way_is_waited_for(store: Worl
     let old = store.work(&user("old"), at(2)).await;
     store.intend(old.token, deactivate("a1", "old"), at(30), at(2)).await;
     store.step(old.token, Step { link: Some(LinkWrite::Remove), ..Step::default() }, at(2)).await.unwrap();
-    store.defer(old.token, at(900), at(3)).await.unwrap();
+    store.defer(old.token, at(900), None, at(3)).await.unwrap();
     let new = store.work(&user("new"), at(3)).await;
     let put = Step { link: Some(LinkWrite::Put(link("new", "a1"))), ..Step::default() };
     assert_eq!(store.step(new.token, put, at(3)).await.unwrap(), Stepped::Written);
@@ -185,7 +185,7 @@ pub async fn a_claim_that_ends_with_its_intent_open_raises_the_task(store: World
             0 => store.done(token, at(2)).await,
             // Not even a dead letter.
             1 => store.fail(token, failure(None), at(2)).await.unwrap(),
-            2 => store.defer(token, at(5), at(2)).await.unwrap(),
+            2 => store.defer(token, at(5), None, at(2)).await.unwrap(),
             _ => store.crash(at(2)).await,
         }
         assert!(store.claim_one(at(29)).await.is_none(), "{nth}");
@@ -352,6 +352,47 @@ pub async fn a_ring_is_found_by_following_who_waits(store: World) {
     assert_eq!(store.wait_for(e.token, &[names[0].clone()], true, at(60), at(2)).await.unwrap(), Waiting::Waits);
 }
 
+pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
+    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
+    let ask = async |name: &str, now| {
+        let look = store.next_look().await.unwrap();
+        store.claim_planned(&pair(), run, planned(&user(name), look, None), now).await.unwrap().expect("stands")
+    };
+    let ann = ask("ann", at(1)).await;
+    let waits = store.event_waits(ann.token);
+    let raise = async |priority, now| {
+        store.raise(&pair(), &[user("ann")], priority, &because("test"), now).await.unwrap();
+    };
+    // Others' events, and tasks of no event, are no concern of its.
+    store.event("1", &[user("bob")], at(2)).await;
+    for priority in [Priority::Run, Priority::FanOut, Priority::Bulk, Priority::Retry] {
+        raise(priority, at(2)).await;
+    }
+    assert_eq!(*waits.borrow(), None);
+    store.event("2", &[user("ann")], at(3)).await;
+    assert_eq!(*waits.borrow(), Some(Priority::Event));
+    raise(Priority::Removal, at(3)).await;
+    store.event("3", &[user("ann")], at(3)).await;
+    assert_eq!(*waits.borrow(), Some(Priority::Removal));
+    store.defer(ann.token, at(4), None, at(4)).await.unwrap();
+    assert!(waits.has_changed().is_err(), "the claim has ended");
+    assert!(store.event_waits(ann.token).has_changed().is_err());
+    let ann = store.claims(&user("ann"), at(4)).await;
+    store.done(ann.token, at(4)).await;
+
+    // One that was due when the run claimed; not one that waits for its time.
+    let bob = ask("bob", at(5)).await;
+    assert_eq!(*store.event_waits(bob.token).borrow(), Some(Priority::Event));
+    store.raise(&pair(), &[user("eve")], Priority::Event, &because("test"), at(30)).await.unwrap();
+    let eve = ask("eve", at(5)).await;
+    let waits = store.event_waits(eve.token);
+    assert_eq!(*waits.borrow(), None);
+    // Somebody whose event is urgent waits for it.
+    let dan = store.work(&user("dan"), at(6)).await;
+    store.wait_for(dan.token, &[user("eve")], true, at(60), at(6)).await.unwrap();
+    assert_eq!(*waits.borrow(), Some(Priority::Event));
+}
+
 pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, look, account, now| {
@@ -406,7 +447,7 @@ pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(
     }
     let open = store.work(&user("open"), at(1)).await;
     store.intend(open.token, deactivate("a5", "open"), at(9), at(1)).await;
-    store.defer(open.token, at(900), at(1)).await.unwrap();
+    store.defer(open.token, at(900), None, at(1)).await.unwrap();
     let look = store.next_look().await.unwrap();
     let worked = store.work(&user("worked"), at(2)).await;
     store.done(worked.token, at(2)).await;

@@ -110,7 +110,7 @@ async fn work(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
     match dice.roll(6) {
         0 => store.fail(claimed.token, failure(None), now).await.unwrap(),
         1 => store.fail(claimed.token, failure(Some(later(now, dice.roll(9)))), now).await.unwrap(),
-        2 => store.defer(claimed.token, later(now, dice.roll(9)), now).await.unwrap(),
+        2 => store.defer(claimed.token, later(now, dice.roll(9)), None, now).await.unwrap(),
         _ => {
             let kinds = [HeldKind::Adoption, HeldKind::Gate(Limited::Deactivate)];
             let held = (0..dice.roll(3)).map(|nth| hold(pick(dice, &kinds), &format!("k{nth}"), "f")).collect();

@@ -118,7 +118,7 @@ async fn what_an_ended_process_left_open_is_put_to_work() {
     assert_eq!(store.runs(None, 1).await.unwrap()[0].ended_at, Some(at(5)));
     assert_eq!(store.paused().await.unwrap(), [connector()].into());
     assert!(store.next_look().await.unwrap() > last, "looks are never given twice");
-    assert_eq!(store.defer(bob.token, at(9), at(5)).await, Err(StoreError::ClaimEnded));
+    assert_eq!(store.defer(bob.token, at(9), None, at(5)).await, Err(StoreError::ClaimEnded));
     let again = store.claims(&user("bob"), at(8)).await;
     assert!(again.token > bob.token);
     assert!(store.claim_one(at(8)).await.is_none());

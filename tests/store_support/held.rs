@@ -164,7 +164,7 @@ pub async fn an_approval_is_used_up_by_success_or_a_refusal_for_good(store: Worl
                 None => Step { unsent: ids, ..Step::default() },
             };
             store.step(ann.token, ended, at(3)).await.unwrap();
-            store.defer(ann.token, at(3), at(3)).await.unwrap();
+            store.defer(ann.token, at(3), None, at(3)).await.unwrap();
         }
         let ann = store.claims(&subject, at(3)).await;
         assert!(ann.decided.is_empty(), "{:?}", ann.decided);

@@ -226,7 +226,7 @@ pub async fn a_group_with_an_intent_under_way_waits(store: World) {
     };
     let first = mapped("g1").await;
     let second = mapped("g2").await;
-    store.defer(second, at(2), at(1)).await.unwrap();
+    store.defer(second, at(2), None, at(1)).await.unwrap();
     let delete = Operation::DeleteGroup { group: "t1".into(), name: "devs".into() };
     store.intend(first, delete, at(30), at(1)).await;
     // Another source of the same group: not before that cannot arrive.

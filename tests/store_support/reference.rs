@@ -176,7 +176,7 @@ async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, endi
         }
         (2, Some((task, raised))) => {
             let until = later(now, 7);
-            store.defer(token, until, now).await.unwrap();
+            store.defer(token, until, None, now).await.unwrap();
             task.not_before = if raised { now } else { until };
         }
         (_, Some((task, raised))) => {
@@ -196,7 +196,7 @@ async fn end_one(store: &World, reference: &mut Reference, dice: &mut Dice, endi
 
 async fn clear(store: &World, reference: &mut Reference, now: Timestamp) {
     for (token, _) in std::mem::take(&mut reference.claims).into_values() {
-        store.defer(token, now, now).await.unwrap();
+        store.defer(token, now, None, now).await.unwrap();
     }
     store.replay_dead(&TaskFilter::default(), "me", now).await.unwrap();
     while let Some(claimed) = store.claim_one(now).await {

@@ -120,14 +120,32 @@ pub async fn news_during_a_last_attempt_are_worked(store: World) {
 
 pub async fn deferring_uses_up_no_attempt(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
-    store.defer(ann.token, at(30), at(2)).await.unwrap();
+    store.defer(ann.token, at(30), None, at(2)).await.unwrap();
     assert!(store.claim_one(at(29)).await.is_none());
     let again = store.claims(&user("ann"), at(30)).await;
     assert_eq!(again.attempts, 0);
     // News meanwhile do not wait.
     store.event("1", &[user("ann")], at(31)).await;
-    store.defer(again.token, at(90), at(32)).await.unwrap();
+    store.defer(again.token, at(90), None, at(32)).await.unwrap();
     store.claims(&user("ann"), at(32)).await;
+}
+
+pub async fn a_deferred_task_tells_its_reason(store: World) {
+    let ann = store.work(&user("ann"), at(1)).await;
+    let reason = (ErrorClass::Throttled, "rate limited".to_owned());
+    store.defer(ann.token, at(30), Some(reason.clone()), at(2)).await.unwrap();
+    let task = store.task(&user("ann")).await.unwrap();
+    assert_eq!((task.error, task.attempts, task.not_before), (Some(reason), 0, at(30)));
+    // A run's claim, whose task is raised with it.
+    let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(2)).await.unwrap();
+    let planned = Planned { subject: user("bob"), look: store.next_look().await.unwrap(), account: None };
+    let bob = store.claim_planned(&pair(), run, planned, at(3)).await.unwrap().unwrap();
+    let reason = (ErrorClass::Credentials, "HTTP 401".to_owned());
+    store.defer(bob.token, at(40), Some(reason.clone()), at(3)).await.unwrap();
+    assert_eq!(store.task(&user("bob")).await.unwrap().error, Some(reason));
+    let ann = store.claims(&user("ann"), at(30)).await;
+    store.done(ann.token, at(31)).await;
+    assert!(store.task(&user("ann")).await.is_none());
 }
 
 pub async fn a_settle_event_has_its_subject_looked_at_once_more(store: World) {
@@ -186,7 +204,7 @@ pub async fn whoever_waits_is_woken(store: World) {
             1 => store.set_pair_state(&pair(), PairState::InService, at(3)).await.unwrap(),
             2 => {
                 let claimed = store.claims(&user("ann"), at(3)).await;
-                store.defer(claimed.token, at(9), at(3)).await.unwrap();
+                store.defer(claimed.token, at(9), None, at(3)).await.unwrap();
             }
             _ => {
                 let run = Request::Run { connector: connector(), target: None, trigger: RunTrigger::Person };

@@ -157,9 +157,10 @@ fn tells(verdict: &Verdict, condition: &Condition) -> bool {
 /// How a condition ends a command.
 pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
     match code {
-        ConditionCode::CredentialsRefused | ConditionCode::RightMissing | ConditionCode::Unreachable => {
-            Exit::Unreachable
-        }
+        ConditionCode::CredentialsRefused
+        | ConditionCode::RightMissing
+        | ConditionCode::Unreachable
+        | ConditionCode::Unavailable => Exit::Unreachable,
         ConditionCode::OtherIdentity => Exit::Held,
         ConditionCode::RateLimited => Exit::Done,
         ConditionCode::NotWritable | ConditionCode::RunFailed | ConditionCode::TasksOverdue => Exit::Problems,
@@ -189,7 +190,8 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
         ConditionCode::OtherIdentity
         | ConditionCode::NotWritable
         | ConditionCode::TasksOverdue
-        | ConditionCode::RateLimited => String::new(),
+        | ConditionCode::RateLimited
+        | ConditionCode::Unavailable => String::new(),
     };
     format!("{}, for {since}: {text}.{waits}{advice}", condition.summary())
 }

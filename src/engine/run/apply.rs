@@ -22,7 +22,7 @@ use crate::{
         case::RunRules,
         error::WorkError,
     },
-    model::{Link, UserId},
+    model::{Link, Subject, UserId},
     store::StoreError,
 };
 
@@ -110,13 +110,18 @@ impl Run<'_> {
                 return broken;
             }
             let (size, most) = (wave.len(), self.port.target.members_at_once());
-            let (additions, parts) = Additions::wave(size, side_by_side(self.port.parallel), most);
+            let subjects: Vec<Subject> = wave.iter().map(|item| item.planned.subject.clone()).collect();
+            let (clock, beside) = (Arc::clone(&self.engine.clock), side_by_side(self.port.parallel));
+            let cancel = self.options.cancel.clone();
+            let (additions, parts) = Additions::wave(clock, self.pair, &subjects, beside, most, rules.first, cancel);
+            self.port.note_wave(&additions);
             let applied = stream::iter(wave.into_iter().zip(parts))
                 .map(|(item, part)| self.apply_part(phase, item, part, rules, state, total))
                 .buffer_unordered(size)
                 .filter_map(|result| future::ready(result.err()))
                 .collect::<Vec<_>>();
-            let (more, ()) = tokio::join!(applied, additions.send(self.engine, &self.port));
+            // In this order always, as simulations repeat a run.
+            let (more, ()) = future::join(applied, additions.send(self.engine, &self.port)).await;
             broken.extend(more);
         }
     }
@@ -159,7 +164,11 @@ impl Run<'_> {
     ) -> Result<(), WorkError> {
         let Item { planned, walked, operations } = item;
         // No subject is claimed while its server takes no calls; if that is for too long, the call itself fails.
-        let _ = self.options.cancel.run_until_cancelled(self.port.target.until_open()).await;
+        let open = self.options.cancel.run_until_cancelled(self.port.target.until_open());
+        let _ = match &rules.part {
+            Some(part) => part.wait_for_server(open).await,
+            None => open.await,
+        };
         if self.options.cancel.is_cancelled() || state.stopped.load(Ordering::Relaxed) {
             state.report().postpone(operations);
             return Ok(());

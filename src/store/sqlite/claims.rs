@@ -1,15 +1,16 @@
 //! Claims: who may work what. [4, 6, 7]
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use super::{
     codec,
     codec::millis,
     memory::{Claim, Memory},
     names::PairNo,
-    tasks::rank,
+    tasks::{priority, rank},
     writer::Tx,
 };
 use crate::{
@@ -153,6 +154,7 @@ impl Tx {
             accounts: link.iter().map(|link| link.account.clone()).collect(),
             began: self.memory.newest_look(),
             since: now,
+            event: Arc::default(),
         });
         Ok(Some(Claimed {
             token,
@@ -226,11 +228,16 @@ impl Tx {
             self.raise(no, [subject], Priority::Run, &cause, now).await?;
             return Ok(None);
         }
-        let wanted = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2)")
-            .bind(no.pair)
-            .bind(subject.to_string())
-            .fetch_one(&mut self.conn)
-            .await?;
+        let (wanted, event): (bool, Option<i64>) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM task WHERE pair = ?1 AND blocked_by = ?2), (SELECT priority FROM task \
+             WHERE pair = ?1 AND subject = ?2 AND dead = 0 AND priority <= ?3 AND not_before <= ?4)",
+        )
+        .bind(no.pair)
+        .bind(subject.to_string())
+        .bind(rank(Priority::Event))
+        .bind(millis(now))
+        .fetch_one(&mut self.conn)
+        .await?;
         let decided = self.decided(no, subject).await?;
         let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
         let not_possible = self.not_possible(no, subject).await?;
@@ -247,6 +254,7 @@ impl Tx {
             accounts: account.cloned().into_iter().collect(),
             began: self.memory.newest_look(),
             since: now,
+            event: Arc::new(watch::Sender::new(event.map(priority))),
         });
         Ok(Some(Claimed {
             token,
@@ -303,6 +311,28 @@ impl Tx {
             }
         }
         self.raise(no, &again, Priority::Run, &Cause::Run { id: run }, now).await
+    }
+
+    /// Finds events that other processes raised for subjects that full reconciles have claimed. A task that waits for its
+    /// time was not raised since.
+    pub(super) async fn note_events_of_others(&mut self) -> StoreResult<()> {
+        let claimed = self.memory.claimed_by_runs();
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let raised: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT t.pair, t.subject, t.priority FROM json_each(?1) c CROSS JOIN task t \
+             ON t.pair = c.value ->> 0 AND t.subject = c.value ->> 1 \
+             WHERE t.dead = 0 AND t.priority <= ?2 AND t.not_before <= t.last_at",
+        )
+        .bind(codec::to_json(&claimed)?)
+        .bind(rank(Priority::Event))
+        .fetch_all(&mut self.conn)
+        .await?;
+        for (pair, subject, rank) in raised {
+            self.memory.note_event(pair, &codec::parse(&subject)?, priority(rank));
+        }
+        Ok(())
     }
 
     async fn has_intents(&mut self, no: PairNo) -> StoreResult<bool> {

@@ -2,9 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::{codec, codec::millis, memory::Claim, tasks::rank, writer::Tx};
+use super::{
+    codec,
+    codec::millis,
+    memory::Claim,
+    tasks::{self, rank},
+    writer::Tx,
+};
 use crate::{
-    model::{Cause, NewHeldItem, Priority, Subject, Token},
+    model::{Cause, ErrorClass, NewHeldItem, Priority, Subject, Token},
     store::{Failure, Step, Stepped, StoreError, StoreResult, Waiting},
 };
 
@@ -145,9 +151,24 @@ impl Tx {
         self.requeue(&claim, again).await
     }
 
-    pub(super) async fn defer(&mut self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
+    pub(super) async fn defer(
+        &mut self,
+        token: Token,
+        until: Timestamp,
+        reason: Option<(ErrorClass, String)>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         let claim = self.release(token)?;
         let raised = self.keep_task(&claim, now).await?;
+        if let Some((class, text)) = reason {
+            sqlx::query("UPDATE task SET class = ?3, error = ?4 WHERE pair = ?1 AND subject = ?2")
+                .bind(claim.no.pair)
+                .bind(claim.subject.to_string())
+                .bind(class.as_str())
+                .bind(text)
+                .execute(&mut self.conn)
+                .await?;
+        }
         let not_before = if raised { now } else { until };
         self.requeue(&claim, Again { not_before, dead: false, blocked_by: None }).await
     }
@@ -217,6 +238,7 @@ impl Tx {
             .bind(millis(claim.caused_at))
             .execute(&mut self.conn)
             .await?;
+            self.memory.note_event(claim.no.pair, other, tasks::priority(priority));
         }
         let not_before = if raised { now } else { at_latest };
         let blocked_by = others.first().map(ToString::to_string);

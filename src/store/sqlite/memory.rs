@@ -3,16 +3,16 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::names::PairNo;
-use crate::model::{AccountId, Cause, Look, Pair, Subject, Token};
+use crate::model::{AccountId, Cause, Look, Pair, Priority, Subject, Token};
 
 /// Bits of a look or token that count within one opening of the store; those above count the openings.
 const WITHIN: u32 = 40;
@@ -33,6 +33,8 @@ pub(super) struct Claim {
     pub began: Look,
     /// When it was taken.
     pub since: Timestamp,
+    /// See [`crate::store::Store::event_waits`].
+    pub event: Arc<watch::Sender<Option<Priority>>>,
 }
 
 /// What takes back one change of the claims.
@@ -156,6 +158,37 @@ impl Memory {
     pub(super) fn claimed(&self) -> Option<HashSet<(i64, String)>> {
         let claims = self.claims();
         self.engine.then(|| claims.subjects.keys().map(|(pair, subject)| (*pair, subject.to_string())).collect())
+    }
+
+    /// See [`crate::store::Store::event_waits`].
+    pub(super) fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
+        match self.claims().by_token.get(&token) {
+            Some(claim) => claim.event.subscribe(),
+            None => watch::channel(None).1,
+        }
+    }
+
+    /// A task of this priority is raised for a subject. If its transaction fails, its holder looks in vain.
+    pub(super) fn note_event(&self, pair: i64, subject: &Subject, priority: Priority) {
+        if priority > Priority::Event {
+            return;
+        }
+        let claims = self.claims();
+        let token = claims.subjects.get(&(pair, subject.clone()));
+        if let Some(claim) = token.and_then(|token| claims.by_token.get(token)) {
+            claim.event.send_if_modified(|waits| {
+                let more = waits.is_none_or(|known| priority < known);
+                *waits = if more { Some(priority) } else { *waits };
+                more
+            });
+        }
+    }
+
+    /// Subjects that are claimed without a task, each with its pair.
+    pub(super) fn claimed_by_runs(&self) -> Vec<(i64, String)> {
+        let claims = self.claims();
+        let runs = claims.by_token.values().filter(|claim| claim.generation == 0);
+        runs.map(|claim| (claim.no.pair, claim.subject.to_string())).collect()
     }
 
     /// Claimed subjects of a pair.

@@ -58,10 +58,10 @@ use self::{
 };
 use crate::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, EventRecord, GroupId, GroupMapping,
-        HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem, NotPossible, Packed,
-        Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger, SourceIdentity, Subject,
-        TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -375,6 +375,10 @@ impl Store for SqliteStore {
         Ok(self.memory.is_held(token))
     }
 
+    fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
+        self.memory.event_waits(token)
+    }
+
     fn abandon(&self, token: Token, now: Timestamp) {
         self.memory.abandon(token, now);
     }
@@ -394,8 +398,14 @@ impl Store for SqliteStore {
         job!(self, [], |tx| tx.fail(token, &failure, now))
     }
 
-    async fn defer(&self, token: Token, until: Timestamp, now: Timestamp) -> StoreResult<()> {
-        job!(self, [], |tx| tx.defer(token, until, now))
+    async fn defer(
+        &self,
+        token: Token,
+        until: Timestamp,
+        reason: Option<(ErrorClass, String)>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        job!(self, [], |tx| tx.defer(token, until, reason, now))
     }
 
     async fn wait_for(

@@ -87,6 +87,9 @@ impl Tx {
         let (worked, idle): (Vec<Raise>, Vec<Raise>) = raises.into_iter().partition(|raise| {
             claimed.as_ref().is_none_or(|claimed| claimed.contains(&(raise.pair, raise.subject.clone())))
         });
+        for raise in &worked {
+            self.memory.note_event(raise.pair, &codec::parse(&raise.subject)?, raise.priority);
+        }
         // Whatever was bumped is as urgent as asked, so that the second statement leaves it alone.
         if self.upsert_all(&worked, BUMP).await? < worked.len() as u64 {
             self.upsert_all(&worked, HASTEN).await?;

@@ -239,6 +239,9 @@ async fn work(
             let now = data_version(&mut tx).await;
             if now != seen {
                 tx.memory.note_outside_change();
+                if let Err(error) = tx.note_events_of_others().await {
+                    tracing::error!("events that another process raised cannot be read: {error}");
+                }
                 tx.wake = true;
                 tx.parts_wait = true;
             }

@@ -167,6 +167,17 @@ fn each_state_has_its_sentence_and_exit_code() {
              itself.",
             Exit::Unreachable,
         ),
+        (
+            |facts| {
+                let text = "every call is answered by a 503, and it asks usersync to wait until 2026-01-01T12:05:00Z";
+                let unavailable = condition(About::target(&"jira".into()), ConditionCode::Unavailable, text);
+                (facts.conditions, facts.counts.tasks) = (vec![unavailable], 2);
+            },
+            Standing::Degraded,
+            "Degraded: jira is unavailable (503), for 12 min: every call is answered by a 503, and it asks usersync to wait \
+             until 2026-01-01T12:05:00Z. 2 tasks wait.",
+            Exit::Unreachable,
+        ),
         (|facts| facts.state = PairState::New, Standing::New, "New: its first run is being planned.", Exit::Done),
         (
             |facts| (facts.state, facts.server) = (PairState::New, false),
