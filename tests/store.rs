@@ -43,6 +43,7 @@ macro_rules! every_expectation {
         conformance! { $name, $open,
             names: {
                 a_renamed_connector_keeps_what_it_has, a_new_name_that_has_links_is_refused,
+                a_run_makes_up_for_what_waited_under_the_new_name,
                 a_renamed_target_keeps_what_it_has, a_removed_connector_frees_its_accounts,
             }
             events: {
@@ -130,6 +131,9 @@ macro_rules! every_expectation {
                 identities_are_pinned_until_a_person_confirms,
                 a_target_is_pinned_by_its_id_and_the_base_url_that_it_reports,
                 another_server_leaves_links_unconfirmed_and_decisions_withdrawn,
+                the_same_server_under_another_address_keeps_all_but_compares_its_links,
+                only_a_server_of_the_same_id_is_the_same_server,
+                a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood,
                 a_pause_stays,
                 a_run_stays_asked_for_until_it_begins,
                 what_an_event_asked_for_is_asked_for_until_a_run_came_to_its_end,

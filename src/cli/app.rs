@@ -174,11 +174,22 @@ pub(super) fn known(what: &str, names: &[&str], name: &str) -> Result<(), Failur
 pub(super) fn state_word(state: PairState) -> &'static str {
     match state {
         PairState::New => "new",
+        PairState::NoUsers => "new, no users in scope yet",
         PairState::Held => "first run held",
         PairState::Approved => "first run approved",
         PairState::InService => "in service",
         PairState::Stopped => "stopped",
     }
+}
+
+/// Why a stopped pair is not worked, and which command confirms what.
+pub(super) fn stopped(pair: &Pair) -> String {
+    let Pair { connector, target } = pair;
+    format!(
+        "another server or realm was found behind the same settings, or another base URL of the same server; nothing is \
+         written. The same server under a new address: usersync target confirm {target} --same-server. Another server, such \
+         as a clone: usersync target confirm {target}. Another realm: usersync connector confirm {connector}"
+    )
 }
 
 /// What follows from a confirmed identity.

@@ -14,6 +14,7 @@ use super::{
     exit::{Exit, Outcome},
     out::{Out, State},
     refusals,
+    stop::{self, Stop},
     table::column,
     words::{ago, count},
 };
@@ -104,13 +105,21 @@ impl CheckArgs {
         };
         let targets = config.targets.iter().filter(filled);
         let targets = targets.filter_map(|target| Some((target, sides.targets.get(&target.name)?)));
+        // A write test goes on to its end, so that it takes its accounts and groups away again.
+        let stop = self.write_test.then(|| stop::on_signal(&context.out));
         let probes = targets.map(|(config, client)| probe(config, client.as_ref(), self.write_test));
         let probed = futures::future::join_all(probes).await;
         parts.extend(one_server_twice(probed));
         if self.target.is_none() {
             refused(&config, self.connector.as_ref(), &context.out, &mut parts).await;
         }
-        Ok(tell(&context.out, &parts, self.write_test))
+        let exit = tell(&context.out, &parts, self.write_test);
+        let Some(signal) = stop.as_ref().and_then(Stop::by) else { return Ok(exit) };
+        let name = stop::signal_name(signal);
+        context.out.error(format!(
+            "Stopped by {name}: the write test was done to its end, so that its accounts and groups are taken away."
+        ));
+        Ok(exit.and(signal))
     }
 }
 

@@ -66,17 +66,25 @@ pub(super) struct DemoArgs {
 impl DemoArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         context.refuse_json("demo", "the demo is a story")?;
-        let ended = stop::on_signal(&context.out);
+        let stop = stop::on_signal(&context.out);
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
         let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
         let pause = if self.fast { Duration::ZERO } else { READ };
         let demo = Demo::start(neighbours, pause).await.map_err(failed)?;
-        let told = ended.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
+        let told = stop.token.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
         if self.keep && matches!(told, Some(Ok(()))) {
-            ended.cancelled().await;
+            stop.token.cancelled().await;
         }
         demo.stop().await;
-        told.unwrap_or(Ok(())).map_err(failed)?;
+        let Some(told) = told else {
+            let signal = stop.by().unwrap_or(Exit::Interrupted);
+            let name = stop::signal_name(signal);
+            return Err(Failure::new(
+                signal,
+                format!("Stopped by {name} before the end of the demo. Nothing is left behind."),
+            ));
+        };
+        told.map_err(failed)?;
         Ok(Exit::Done)
     }
 }

@@ -154,16 +154,16 @@ impl Place<'_> {
                 format!("{}: written down. It is carried out by the first run, once that is approved", order.what);
             return Err(Failure::held(format!("{text}: usersync held list")));
         }
-        let cancel = stop::on_signal(out);
+        let stop = stop::on_signal(out);
         let subject = Subject::User(order.user.clone());
         if self.opened.server.is_none() {
             let engine = self.sides.engine(&self.config, store.clone());
-            engine.work_until(&order.pair, &subject, &cancel).await?;
+            engine.work_until(&order.pair, &subject, &stop.token).await?;
         }
         let began = std::time::Instant::now();
         let ended = loop {
             let ended = store.link_order(&order.pair, &order.user).await?.and_then(|order| order.ended);
-            let waits = self.opened.server.is_some() && began.elapsed() < WAIT && !cancel.is_cancelled();
+            let waits = self.opened.server.is_some() && began.elapsed() < WAIT && stop.by().is_none();
             if ended.is_some() || !waits {
                 break ended;
             }
@@ -181,7 +181,10 @@ impl Place<'_> {
                 Ok(Exit::Done)
             }
             Some(OrderEnd::Refused { why }) => Err(Failure::problem(format!("{}: refused: {why}.", order.what))),
-            None => Err(Failure::problem(self.not_yet(&order, subject).await?)),
+            None => {
+                let exit = stop.by().unwrap_or(Exit::Problems);
+                Err(Failure::new(exit, self.not_yet(&order, subject).await?))
+            }
         }
     }
 

@@ -126,6 +126,7 @@ looking! {
         fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> Vec<PairRecord>;
         fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> i64;
         fn confirm_identity(&self, connector: Option<&ConnectorName>, target: Option<&TargetName>, by: &str, now: Timestamp) -> ();
+        fn confirm_same_server(&self, target: &TargetName, found: &TargetIdentity, by: &str, now: Timestamp) -> Vec<PairRecord>;
         fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> Vec<Kept>;
         fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> Vec<Kept>;
         fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> ();
@@ -171,6 +172,10 @@ looking! {
     }
 
     async fn set_pair_state(&self, _: &Pair, _: PairState, _: Timestamp) -> StoreResult<()> {
+        Ok(())
+    }
+
+    async fn stop_for_target(&self, _: &Pair, _: Timestamp) -> StoreResult<()> {
         Ok(())
     }
 

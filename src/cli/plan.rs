@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     engine::{Report, RunOptions},
-    model::{ConnectorName, Pair, RunTrigger, TargetName},
+    model::{ConnectorName, HeldKind, Pair, RunTrigger, TargetName},
     store::{PairState, Store},
 };
 
@@ -73,8 +73,9 @@ impl PlanArgs {
         let mut exit = Exit::Done;
         let mut plans = Vec::new();
         for pair in pairs {
+            let state = store.pair_state(&pair).await?;
             let first_run =
-                matches!(store.pair_state(&pair).await?, PairState::New | PairState::Held | PairState::Approved);
+                matches!(state, PairState::New | PairState::NoUsers | PairState::Held | PairState::Approved);
             let shown = Shown::new(&context.out, pair.to_string());
             let options = RunOptions {
                 first: first_run,
@@ -90,6 +91,13 @@ impl PlanArgs {
                     exit = exit.and(exit_of(&report));
                     if !context.out.json {
                         self.show(context, &plan, &report);
+                        if first_run {
+                            context.out.say(about_first_run(store.as_ref(), &plan.pair, state, &report).await?);
+                        }
+                        if report.planned_total() > 0 {
+                            let show = if self.list { "" } else { "Show them: --list   " };
+                            context.out.say(format!("{show}As JSON: --json   Do it: usersync sync"));
+                        }
                     }
                     plan.report = Some(report);
                 }
@@ -131,16 +139,33 @@ impl PlanArgs {
                 report::gate(report)
             ),
         );
-        if plan.first_run && report.needs_no_approval() {
-            out.say("This would be the first run. It has no operations, so it needs no approval.");
-        } else if plan.first_run {
-            out.say("This would be the first run: sync plans it and holds it until it is approved.");
-        }
-        if report.planned_total() > 0 {
-            let show = if self.list { "" } else { "Show them: --list   " };
-            out.say(format!("{show}As JSON: --json   Do it: usersync sync"));
-        }
     }
+}
+
+/// What a first run waits for.
+async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, report: &Report) -> Result<String, Failure> {
+    let sets = if state == PairState::Held { store.held_sets(true).await? } else { Vec::new() };
+    let held = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
+    Ok(match held {
+        Some(set) => format!(
+            "This would be the first run. Nothing is written before it is approved: usersync held approve {}",
+            set.id
+        ),
+        None if state == PairState::Approved => "This would be the first run. It is approved.".to_owned(),
+        None if report.finds_no_users() => {
+            "This would be the first run. The realm has no users in scope yet, so nothing is \
+                                            in service: it is planned again once it has, and waits for approval."
+                .to_owned()
+        }
+        None if report.needs_no_approval() => {
+            "This would be the first run. It has no operations, so it needs no approval.".to_owned()
+        }
+        None => format!(
+            "This would be the first run: sync plans it and holds it until it is approved: usersync held approve \
+             --connector {}",
+            pair.connector
+        ),
+    })
 }
 
 fn exit_of(report: &Report) -> Exit {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Config,
     model::Declared,
-    store::{Kept, Store},
+    store::{Kept, Store, StoreError},
 };
 
 /// Gives a connector or a target another name; links, changes and managed groups stay with it.
@@ -21,17 +21,29 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
     if name == to {
         return Err(Failure::usage(format!("{word} {name} has this name already.")));
     }
-    let kept = {
+    let (kept, asked) = {
         let opened = alone(context, &config, &format!("{word} rename")).await?;
-        let kept = opened.store.rename(&named, to, &context.by(), context.out.now).await;
+        let renamed = async {
+            let kept = opened.store.rename(&named, to, &context.by(), context.out.now).await?;
+            let mut asked = Vec::new();
+            for one in &kept {
+                if opened.store.asked_run(&one.pair).await?.is_some() {
+                    asked.push(one.pair.clone());
+                }
+            }
+            Ok::<_, StoreError>((kept, asked))
+        };
+        let renamed = renamed.await;
         opened.store.close().await;
-        kept?
+        renamed?
     };
     let out = &context.out;
     let links: u64 = kept.iter().map(|one| one.links).sum();
     let groups: u64 = kept.iter().map(|one| one.managed_groups).sum();
     if out.json {
-        out.document(&json!({ "renamed": name, "to": to, "links": links, "managed_groups": groups }));
+        out.document(
+            &json!({ "renamed": name, "to": to, "links": links, "managed_groups": groups, "runs_asked_for": asked }),
+        );
         return Ok(Exit::Done);
     }
     out.say(format!(
@@ -39,6 +51,11 @@ pub(super) async fn rename(context: &Context, named: Declared, to: &str) -> Outc
         count(links, "link", "links"),
         count(groups, "managed group", "managed groups"),
     ));
+    for pair in &asked {
+        out.say(format!(
+            "{pair}: a full reconcile is asked for, for what waited under this name. It begins with the server."
+        ));
+    }
     if is_configured(&config, &named) {
         let places = match &named {
             Declared::Connector(_) => "in its [[connector]]",

@@ -29,7 +29,7 @@ pub(super) async fn contact(context: &Context, about: About) -> Outcome {
     let ended = carry_out(context, &config, &sides, &opened, &about).await;
     opened.store.close().await;
     let (out, server) = (&context.out, opened.server.as_deref());
-    let ended = ended?;
+    let (ended, stopped) = ended?;
     if out.json {
         out.document(&json!({
             "connector": about.connector_name(), "target": about.target_name(), "server": server, "end": ended,
@@ -47,19 +47,19 @@ pub(super) async fn contact(context: &Context, about: About) -> Outcome {
         Some(OrderEnd::Refused { why }) => Err(Failure::unreachable(why)),
         None => {
             let text = format!("{about}: the server has not answered yet. It stays ordered; see: usersync status");
-            Err(Failure::problem(text))
+            Err(Failure::new(stopped.unwrap_or(Exit::Problems), text))
         }
     }
 }
 
-/// Orders the contact and waits until it is carried out; `None`: not yet.
+/// Orders the contact and waits until it is carried out; `None`: not yet. Beside it the signal that ended the waiting.
 async fn carry_out(
     context: &Context,
     config: &Config,
     sides: &Sides,
     opened: &Opened,
     about: &About,
-) -> Result<Option<OrderEnd>, Failure> {
+) -> Result<(Option<OrderEnd>, Option<Exit>), Failure> {
     let store = &opened.store;
     store.order_contact(about, &context.by(), Timestamp::now()).await?;
     if opened.server.is_none() {
@@ -68,15 +68,18 @@ async fn carry_out(
         engine.carry_out_contacts().await?;
         engine.keep_conditions().await?;
     }
-    let cancel = stop::on_signal(&context.out);
+    let stop = stop::on_signal(&context.out);
     let began = Instant::now();
     loop {
         let ended = ended(store.as_ref(), about).await?;
-        let waits = opened.server.is_some() && began.elapsed() < WAIT && !cancel.is_cancelled();
+        let waits = opened.server.is_some() && began.elapsed() < WAIT && stop.by().is_none();
         if ended.is_some() || !waits {
-            return Ok(ended);
+            return Ok((ended, stop.by()));
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.token.cancelled() => {}
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,21 +39,46 @@ impl Signals {
     }
 }
 
-/// Ended with the first signal, for commands that end what is under way.
-pub(super) fn on_signal(out: &Out) -> CancellationToken {
-    let token = CancellationToken::new();
-    let Ok(mut signals) = Signals::listen() else { return token };
+/// Ended with the first signal, for commands that end what is under way themselves.
+#[derive(Clone)]
+pub(super) struct Stop {
+    /// Cancelled with the first signal.
+    pub token: CancellationToken,
+    by: Arc<OnceLock<Exit>>,
+}
+
+impl Stop {
+    /// The exit code of the signal that came, if one did.
+    pub fn by(&self) -> Option<Exit> {
+        self.by.get().copied()
+    }
+}
+
+/// Which signal an exit code stands for.
+pub(super) fn signal_name(exit: Exit) -> &'static str {
+    if exit == Exit::Interrupted { "SIGINT" } else { "SIGTERM" }
+}
+
+/// Has the command end what is under way itself from now on. To be called once.
+pub(super) fn on_signal(out: &Out) -> Stop {
+    let stop = Stop { token: CancellationToken::new(), by: Arc::default() };
+    let Ok(mut signals) = Signals::listen() else { return stop };
     ENDS_ITSELF.store(true, Ordering::Relaxed);
-    let (ended, out) = (token.clone(), out.clone());
+    let (ended, out) = (stop.clone(), out.clone());
     tokio::spawn(async move {
-        signals.next().await;
-        ended.cancel();
+        let _ = ended.by.set(signals.next().await);
+        ended.token.cancel();
         out.error(
             "Stopping after what is under way. Once more to stop at once; what is cut off then is settled by looking.",
         );
-        std::process::exit(signals.next().await as i32);
+        let exit = signals.next().await;
+        if out.json {
+            let text = format!("Stopped by {} at once. What was cut off is settled by looking.", signal_name(exit));
+            out.failure(&Failure::new(exit, text));
+        }
+        std::process::exit(exit as i32);
     });
-    token
+    stop
 }
 
 /// A command that is dropped at the first signal, wherever it waits, unless it has asked for [`on_signal`] by then. What it
@@ -65,7 +93,7 @@ pub(super) async fn unless_stopped(command: impl Future<Output = Outcome>) -> Ou
             exit = signals.next() => exit,
         };
         if !ENDS_ITSELF.load(Ordering::Relaxed) {
-            let name = if exit == Exit::Interrupted { "SIGINT" } else { "SIGTERM" };
+            let name = signal_name(exit);
             let text = format!("Stopped by {name} before the end. The same command can be given again.");
             return Err(Failure::new(exit, text));
         }

@@ -28,7 +28,8 @@ Beside a running server it asks the server, which begins at once, and follows it
 runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a \
 target is planned and held: look at it with `usersync held show`, then approve it, and call sync again.
 
-Ctrl-C stops cleanly, between two people.",
+Ctrl-C (exit code 130) and SIGTERM (143) stop it cleanly, between two users; it then says what was done, and the next run \
+does what is left. A run of the running server goes on.",
     after_help = "\
 Examples:
   usersync sync
@@ -90,12 +91,7 @@ pub(super) async fn kept_from(config: &Config, store: &dyn Store, pair: &Pair) -
         ))));
     }
     if store.pair_state(pair).await? == PairState::Stopped {
-        let text = format!(
-            "{pair}: stopped, because another server or realm was found behind the same settings. If that is intended: \
-             usersync target confirm {} or usersync connector confirm {}",
-            pair.target, pair.connector
-        );
-        return Ok(Some(Failure::held(text)));
+        return Ok(Some(Failure::held(format!("{pair}: stopped: {}", app::stopped(pair)))));
     }
     Ok(None)
 }

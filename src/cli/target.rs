@@ -4,14 +4,15 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Context, app,
-    exit::{Exit, Outcome},
+    Context,
+    app::{self, Sides},
+    exit::{Exit, Failure, Outcome},
     renames, retry,
     table::column,
 };
 use crate::{
     model::{About, Declared, TargetName},
-    store::Store,
+    store::{PairRecord, PairState, Store},
 };
 
 /// Show targets, confirm another server, contact one at once, rename and remove them
@@ -19,8 +20,9 @@ use crate::{
 #[command(after_help = "\
 Examples:
   usersync target list
-  usersync target confirm jira-prod    yes, this is another server now
-  usersync target retry jira-prod      contact it at once, with the same credentials
+  usersync target confirm jira-prod --same-server    the same server has a new address
+  usersync target confirm jira-prod                  another server, such as a clone, took its place
+  usersync target retry jira-prod                    contact it at once, with the same credentials
   usersync target rename jira jira-prod")]
 pub(super) struct TargetArgs {
     #[command(subcommand)]
@@ -32,16 +34,28 @@ enum Command {
     /// Show the targets of the configuration and where each stands
     #[command(after_help = "Example:\n  usersync target list --json")]
     List,
-    /// Confirm that another server than before is meant; its first runs are planned and held anew
+    /// Confirm that another server than before is meant, or that the same one has a new address
     ///
-    /// Another server is one with another id, or one that reports another base URL, as a clone does.
+    /// A target is stopped when its server has another id, or reports another base URL.
     ///
-    /// A link stands only if its account has the same login on that server; the plan lists the others, which are dropped.
-    /// Groups are found by name again, and nobody is removed from them without an approval. Decisions are over.
-    #[command(after_help = "Example:\n  usersync target confirm jira-prod")]
+    /// With --same-server: the server is the same, and only its address changed (http to https, a new host name). Links,
+    /// memberships that usersync gave, managed groups and approvals stay, and work goes on. usersync asks the server for
+    /// its id, and refuses if it is another one. The next full reconcile compares the links.
+    ///
+    /// Without it: the server is another one, such as a clone. Its first runs are planned and held anew. Groups are found by
+    /// name again, and nobody is removed from them without an approval. Decisions are over.
+    ///
+    /// In both cases a link stands only if its account has the same login there; the others are listed and dropped.
+    #[command(after_help = "\
+Examples:
+  usersync target confirm jira-prod --same-server
+  usersync target confirm jira-prod")]
     Confirm {
         /// Which
         name: TargetName,
+        /// It is the same server under a new address: everything known of it stays
+        #[arg(long)]
+        same_server: bool,
     },
     /// Contact a target at once, and send credentials again that it refused
     ///
@@ -76,7 +90,8 @@ impl TargetArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         match self.command {
             Command::List => list(context).await,
-            Command::Confirm { name } => confirm(context, name).await,
+            Command::Confirm { name, same_server: true } => confirm_same_server(context, name).await,
+            Command::Confirm { name, same_server: false } => confirm(context, name).await,
             Command::Rename { name, to } => renames::rename(context, Declared::Target(name), &to).await,
             Command::Remove { name } => renames::remove(context, Declared::Target(name)).await,
             Command::Retry { name } => {
@@ -146,5 +161,46 @@ async fn confirm(context: &Context, name: TargetName) -> Outcome {
     opened.store.confirm_identity(None, Some(&name), &context.by(), context.out.now).await?;
     opened.store.close().await;
     app::confirmed(&context.out, &format!("target {name}"), "server", &pairs);
+    Ok(Exit::Done)
+}
+
+/// Contacts the server, and confirms it if it is the one that is known.
+async fn confirm_same_server(context: &Context, name: TargetName) -> Outcome {
+    let config = context.config()?;
+    app::known_target(&config, &name)?;
+    let sides = Sides::new(&config)?;
+    let Some(client) = sides.targets.get(&name) else {
+        return Err(Failure::usage(format!("{name} is not configured")));
+    };
+    let found = client.probe().await?.identity;
+    let opened = app::intend(context, &config).await?;
+    let confirmed = opened.store.confirm_same_server(&name, &found, &context.by(), context.out.now).await;
+    opened.store.close().await;
+    let (pairs, out) = (confirmed?, &context.out);
+    if out.json {
+        let standing = pairs
+            .iter()
+            .map(|one| json!({ "connector": one.pair.connector, "target": one.pair.target, "state": one.state }));
+        let standing: Vec<_> = standing.collect();
+        out.document(&json!({ "confirmed": format!("target {name}"), "same_server": found, "pairs": standing }));
+        return Ok(Exit::Done);
+    }
+    out.say(format!("target {name}: {found} is the same server; everything known of it stays."));
+    for PairRecord { pair, state, .. } in &pairs {
+        out.say(match state {
+            PairState::InService => format!("{pair} is in service. Its next full reconcile compares the links."),
+            PairState::Stopped => format!(
+                "{pair} stays stopped, because its realm is another one. If that is intended: usersync connector confirm {}",
+                pair.connector
+            ),
+            state => format!("{pair} stands where it stood: {}. See: usersync status", app::state_word(*state)),
+        });
+    }
+    if pairs.iter().any(|one| one.state == PairState::InService) {
+        out.say(match opened.server.as_deref() {
+            Some(pid) => format!("The running server (pid {pid}) begins with it now."),
+            None => "No server runs: it is done when one starts, or by: usersync sync".to_owned(),
+        });
+    }
     Ok(Exit::Done)
 }

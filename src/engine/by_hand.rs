@@ -29,6 +29,17 @@ pub struct Drained {
     pub tally: Tally,
 }
 
+/// What became of a first plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPlan {
+    /// It waits for approval, in this held set.
+    Held(i64),
+    /// It has no operations, as both sides agree: the pair is in service.
+    InService,
+    /// No user is in scope yet: the pair stays out of service, and is planned again.
+    NoUsers,
+}
+
 impl Drained {
     fn add(&mut self, (worked, error): &(Worked, Option<WorkError>)) {
         *if error.is_some() { &mut self.failed } else { &mut self.done } += 1;
@@ -36,21 +47,34 @@ impl Drained {
     }
 }
 
+impl Report {
+    /// Whether a first plan has no operations because no user is in scope.
+    pub fn finds_no_users(&self) -> bool {
+        self.needs_no_approval() && self.in_scope == 0
+    }
+}
+
 impl Engine {
     /// Plans the first run of a pair and holds it for approval. A plan without operations needs none: the pair is in
-    /// service at once, by the rules that hold there. Returns the held set, if there is one, and the plan.
-    pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(Option<i64>, Report), WorkError> {
+    /// service at once, by the rules that hold there. Without users in scope nothing is known of what the pair will do, so
+    /// that it stays out of service.
+    pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(FirstPlan, Report), WorkError> {
         let (_, report) = self.run(pair, options).await?;
         if options.cancel.is_cancelled() {
             return Err(WorkError::Stopped(pair.clone()));
         }
+        if report.finds_no_users() {
+            self.store.set_pair_state(pair, PairState::NoUsers, self.clock.now()).await?;
+            tracing::info!(%pair, "the realm has no users in scope yet; the first plan is made again");
+            return Ok((FirstPlan::NoUsers, report));
+        }
         if report.needs_no_approval() {
             self.store.set_pair_state(pair, PairState::InService, self.clock.now()).await?;
             tracing::info!(%pair, "the first plan has no operations, so it needs no approval: in service");
-            return Ok((None, report));
+            return Ok((FirstPlan::InService, report));
         }
         let set = self.store.hold_first_run(pair, report.stored(), self.clock.now()).await?;
-        Ok((Some(set), report))
+        Ok((FirstPlan::Held(set), report))
     }
 
     /// Does the approved first run of a pair, after which the pair is in service, unless it was ended early.

@@ -31,7 +31,7 @@ mod verify;
 mod work;
 
 pub use crate::clock::{Clock, Dice, SystemClock};
-pub use by_hand::Drained;
+pub use by_hand::{Drained, FirstPlan};
 pub use case::Worked;
 pub use error::WorkError;
 pub use ledger::{Fate, Ledger, Tally};

@@ -258,15 +258,19 @@ impl Engine {
         let info = port.target.probe().await?;
         let (pinned, elsewhere) = self.store.pin_target(&port.name, &info.identity).await?;
         if !pinned.is_same(&info.identity) {
-            let what = if pinned.id == info.identity.id {
-                "reports another base URL than before, as a clone does"
+            let (name, found) = (&port.name, &info.identity);
+            let text = if pinned.id == found.id {
+                format!(
+                    "target {name} reports another base URL than before, as a clone does ({found}, was {pinned}); nothing is \
+                     written. If it is the same server under a new address: usersync target confirm {name} --same-server. \
+                     If it is another server, such as a clone: usersync target confirm {name}"
+                )
             } else {
-                "is another server than before"
+                format!(
+                    "target {name} is another server than before ({found}, was {pinned}); nothing is written. If that is \
+                     intended: usersync target confirm {name}"
+                )
             };
-            let text = format!(
-                "target {} {what} ({}, was {pinned}); nothing is written. If that is intended: usersync target confirm {}",
-                port.name, info.identity, port.name
-            );
             return Err(self.stop_target(port, text).await?);
         }
         if let Some(other) = elsewhere {
@@ -286,7 +290,7 @@ impl Engine {
         }
         let mut stopped = None;
         for pair in self.pairs().into_iter().filter(|pair| pair.target == port.name) {
-            self.store.set_pair_state(&pair, PairState::Stopped, self.clock.now()).await?;
+            self.store.stop_for_target(&pair, self.clock.now()).await?;
             stopped.get_or_insert(pair);
         }
         tracing::error!(target.name = %port.name, "{text}");

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     breaker::Breaker,
+    by_hand::FirstPlan,
     error::WorkError,
     journal::ApprovalLog,
     ports::{Connector, Engine, TargetPort},
@@ -365,6 +366,7 @@ impl Shared {
             let result = match state {
                 _ if paused => Ok(()),
                 Ok(PairState::New) => self.first_plan(&pair).await,
+                Ok(PairState::NoUsers) => self.plan_again_if_due(&pair, &mut next, now).await,
                 Ok(PairState::Approved) => self.first_run(&pair).await,
                 Ok(PairState::InService) => self.run_if_due(&pair, &mut next, now).await,
                 Ok(PairState::Held | PairState::Stopped) => Ok(()),
@@ -413,6 +415,24 @@ impl Shared {
         }
     }
 
+    /// Plans a first run again that found no user in scope, when a run is due.
+    async fn plan_again_if_due(
+        &self,
+        pair: &Pair,
+        next: &mut Option<(Timestamp, RunTrigger)>,
+        now: Timestamp,
+    ) -> Result<(), WorkError> {
+        let due = next.take_if(|(due, _)| *due <= now).is_some();
+        if due {
+            *next = self.next_after(pair, now);
+        }
+        // The configuration may have changed to one that needs no plan.
+        if due || self.engine.connector(&pair.connector)?.policy.first_run == FirstRun::Apply {
+            return self.first_plan(pair).await;
+        }
+        Ok(())
+    }
+
     fn next_after(&self, pair: &Pair, time: Timestamp) -> Option<(Timestamp, RunTrigger)> {
         let schedule = self.options.schedules.get(&pair.connector)?;
         schedule(time).map(|due| (due, RunTrigger::Schedule))
@@ -454,12 +474,17 @@ impl Shared {
         if options.cancel.is_cancelled() {
             return Ok(());
         }
-        let (Some(set), report) = planned? else { return self.run(pair, RunTrigger::First).await };
-        tracing::warn!(
-            %pair, operations = report.planned_total(),
-            "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"
-        );
-        Ok(())
+        match planned? {
+            (FirstPlan::InService, _) => self.run(pair, RunTrigger::First).await,
+            (FirstPlan::NoUsers, _) => Ok(()),
+            (FirstPlan::Held(set), report) => {
+                tracing::warn!(
+                    %pair, operations = report.planned_total(),
+                    "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"
+                );
+                Ok(())
+            }
+        }
     }
 
     async fn first_run(&self, pair: &Pair) -> Result<(), WorkError> {

@@ -180,8 +180,9 @@ impl Case<'_> {
             && !self.info.capabilities.login_case.same(&found.name, &link.name)
         {
             // The same id on another server is another account.
+            let why = format!("account {} is now {}", found.id, found.name);
             self.link = None;
-            self.step.link = Some(LinkWrite::Remove);
+            self.step.link = Some(LinkWrite::Unconfirmed { why });
             self.flush().await?;
             return Ok(None);
         }

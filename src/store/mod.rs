@@ -200,6 +200,11 @@ pub enum LinkWrite {
     Put(Link),
     /// Taken away (its account is gone).
     Remove,
+    /// Dropped, because the account of its id has another login on a confirmed server. It leaves a change.
+    Unconfirmed {
+        /// The reason.
+        why: String,
+    },
     /// Dropped, because its account is confirmed to be gone. It leaves a change, and is kept as it was for an account
     /// that comes back, see [`Claimed::dropped`].
     Drop {
@@ -375,6 +380,9 @@ pub struct Planned {
 pub enum PairState {
     /// Not planned yet: events are stored, tasks wait.
     New,
+    /// Its first plan found no user in scope, so that there was nothing to approve; it is planned again with each scheduled
+    /// run. Events are stored, tasks wait.
+    NoUsers,
     /// Planned and held: events are stored, tasks wait.
     Held,
     /// Approved, its first run is due or under way.
@@ -835,6 +843,10 @@ pub trait Store: Send + Sync {
     /// Moves a pair.
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()>;
 
+    /// Stops a pair because another server answers at its target. Where it stood is kept for
+    /// [`Store::confirm_same_server`], unless it was stopped before.
+    async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()>;
+
     /// Opens the held set of a pair's first run with the numbers of its plan, or renews them in the open one.
     async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64>;
 
@@ -879,9 +891,23 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
+    /// An operator confirmed that the pinned server is reached under another base URL: `found` is pinned, and everything
+    /// known of the server stays. Its links are unconfirmed, see [`Store::confirm_links`]. Pairs that were stopped for the
+    /// target stand again where they stood; a run is asked for of those in service. Returns the target's pairs.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where no server is pinned, `found` has another id, or another target is this server.
+    async fn confirm_same_server(
+        &self,
+        target: &TargetName,
+        found: &TargetIdentity,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<PairRecord>>;
+
     /// Gives a connector or a target another name: links, managed groups, tasks and history stay with it. What was begun
-    /// under the new name gives way if it has no links. Only while nobody else works with the store. Returns what its
-    /// pairs hold.
+    /// under the new name gives way if it has no links; a run of the pairs is asked for then, as its tasks are forgotten. Only
+    /// while nobody else works with the store. Returns what its pairs hold.
     async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
 
     /// Forgets what ties a connector or a target to accounts and groups, so that others can adopt them; its history stays.

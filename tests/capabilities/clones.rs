@@ -1,10 +1,10 @@
 //! A server is its id and its own base URL, as a clone has the id of its original.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
-    model::Pair,
+    model::{Link, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
     sandbox::{
         JiraOptions, JiraSandbox,
         house::{House, HouseOptions},
@@ -43,6 +43,61 @@ async fn a_clone_in_productions_place_stops_the_target_until_an_operator_confirm
     w.jira().set_base_url("");
     w.run().await;
     assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+}
+
+#[tokio::test]
+async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
+    let w = world().await;
+    let store = &w.house.store;
+    let (links, before) = (store.links(&House::pair()).await.unwrap(), w.writes().len());
+    let groups = store.managed_groups(&House::pair().target).await.unwrap();
+    assert!(links.iter().all(|link| !link.given.is_empty()) && !groups.is_empty());
+    w.jira().set_base_url("https://jira.example.org");
+    let error = w.try_run().await.expect_err("another address").to_string();
+    assert!(
+        error.contains("the same server under a new address: usersync target confirm jira --same-server."),
+        "{error}"
+    );
+    assert!(error.contains("another server, such as a clone: usersync target confirm jira"), "{error}");
+    // While it is stopped, one account gets another login, and a user leaves the group in Keycloak.
+    w.jira().rename_account("staff1", "somebody");
+    let group = w.realm().snapshot().group("/staff").expect("there").id.clone();
+    w.realm().leave(&w.id("staff2"), &group).await.unwrap();
+    w.realm().webhook_idle().await;
+    assert_eq!(w.writes().len(), before, "nothing is written to it");
+
+    let found = TargetIdentity::new(w.jira().server_id(), Some("https://jira.example.org"));
+    store.confirm_same_server(&House::pair().target, &found, "ann", Timestamp::now()).await.unwrap();
+    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::InService, "nothing is to be approved");
+    let is_run = async || {
+        let newest = store.runs(Some(&House::pair()), 1).await.unwrap().remove(0);
+        newest.trigger == RunTrigger::Person && newest.outcome != RunOutcome::Running
+    };
+    for _ in 0..1_000 {
+        if is_run().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_run().await, "a run compares the links at once");
+    w.calm().await;
+    assert_eq!(store.unconfirmed_links(&House::pair()).await.unwrap(), Vec::new());
+    let after = store.links(&House::pair()).await.unwrap();
+    let user = |login: &str| UserId::from(w.id(login));
+    let kept = |links: &[Link]| {
+        let others = links.iter().filter(|link| ![user("staff1"), user("staff2")].contains(&link.user));
+        others.map(|link| (link.account.clone(), link.given.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&after), kept(&links));
+    assert_eq!(store.managed_groups(&House::pair().target).await.unwrap(), groups);
+    assert!(!w.members("staff").contains(&"staff2".to_owned()), "what usersync gave can be taken without an approval");
+    // The link whose account has another login is listed and dropped, the account left alone.
+    assert!(w.account("somebody").groups.contains(&"staff".to_owned()));
+    let changes = w.changes().await;
+    let dropped: Vec<_> = changes.iter().filter(|change| change.verb == "drop_link").collect();
+    assert_eq!(dropped.len(), 1, "{dropped:#?}");
+    assert!(dropped[0].after["why"].as_str().is_some_and(|why| why.ends_with("is now somebody")), "{dropped:#?}");
+    assert!(w.has_account("staff1"), "it is created anew");
 }
 
 #[tokio::test]

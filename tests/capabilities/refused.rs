@@ -109,6 +109,28 @@ async fn one_anonymous_answer_of_jira_stops_it_for_a_minute() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_sends_every_write_to_a_sign_in_page_refuses_the_credentials() {
+    let (w, clock) = driven(None).await;
+    let fault = w.jira().faults.add(Fault::login_redirect("/login.jsp").method("PUT"));
+    change(&w, "proxy").await;
+    let jira = About::target(&"jira".into());
+    for _ in 0..100 {
+        // As long as a retry waits.
+        clock.advance(SignedDuration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if w.house.store.conditions().await.expect("readable").iter().any(|one| one.about == jira) {
+            break;
+        }
+    }
+    let condition = refused(&w, &jira).await;
+    assert!(condition.text.contains("sent a sign-in page instead of an answer"), "{condition:?}");
+    assert_eq!(w.jira().faults.hits(fault), 3, "reads were answered in between");
+    w.jira().faults.clear();
+    clock.advance(minutes(1));
+    well(&w).await;
+}
+
+#[tokio::test]
 async fn one_refused_client_secret_stops_keycloak_for_a_minute() {
     let (w, clock) = driven(None).await;
     let body = r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#;

@@ -8,7 +8,7 @@ use usersync::{
     model::{Change, FirstRun, HeldItemState, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
     sandbox::{
         Fault,
-        house::House,
+        house::{Grounds, House},
         jira::NewAccount,
         keycloak::{NewUser, UserChange},
     },
@@ -134,6 +134,31 @@ async fn waits_for_approval(w: &World) -> i64 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the first run was not planned");
+}
+
+#[tokio::test]
+async fn a_realm_without_users_is_planned_again_until_its_first_run_waits_for_approval() {
+    let mut options = policy(|policy| policy.first_run = FirstRun::Hold);
+    options.schedule = Some(std::sync::Arc::new(|after| Some(after + jiff::SignedDuration::from_millis(300))));
+    let grounds = Grounds::prepare(options).await.expect("the simulators start");
+    let house = grounds.build().await.unwrap();
+    let w = World { grounds, house };
+    let store = &w.house.store;
+    for _ in 0..600 {
+        if store.pair_state(&House::pair()).await.unwrap() == PairState::NoUsers {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::NoUsers);
+    assert!(w.held(HeldKind::FirstRun).await.is_none(), "there is nothing to approve");
+    w.grounds.realm.import_users((0..50).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
+    let set = waits_for_approval(&w).await;
+    assert_eq!(w.writes().len(), 0, "nobody was created without an approval");
+    w.decide_items(set, Vec::new(), true).await;
+    w.house.in_service().await.unwrap();
+    w.settled().await;
+    w.agrees();
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ async fn without_a_server_the_command_contacts_the_side_itself() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     house.stop().await;
-    place.run(&["status"]).await.ended(4).says("Try the same again: usersync target retry jira");
+    place.run(&["status"]).await.ended(4).says("No server runs that would try it: usersync target retry jira");
     place.run(&["target", "retry", "jira"]).await.ended(4).complains("did not take the personal access token");
     grounds.jira.faults.clear();
     let (code, document) = place.json(&["target", "retry", "jira"]).await;
@@ -258,5 +258,72 @@ async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
         status = place.run(&["status"]).await;
     }
     status.ended(0).says("jira: rate limited (429), goes on in ");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_waiting_for_the_servers_run_which_goes_on() {
+    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    house.in_service().await.expect("in service");
+    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let slow = grounds.jira.faults.add(Fault::delay(std::time::Duration::from_secs(2)).method("GET").once());
+    let mut command = place.command(&["sync", "--json"]);
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("runs");
+    for _ in 0..500 {
+        if grounds.jira.faults.hits(slow) > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("signals");
+    assert!(killed.success());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
+    let ran = place.read(&["sync", "--json"], &output);
+    ran.ended(143).complains("Stopped by SIGTERM: the run of acme → jira goes on in the server: usersync runs");
+    let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
+    crate::schemas::assert_valid(&["sync"], &document);
+    for _ in 0..1_000 {
+        if grounds.jira.snapshot().account("alice").is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(grounds.jira.snapshot().account("alice").is_some(), "the server has done it");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Some(folder.path().join("usersync.db"));
+    let grounds = Grounds::prepare(HouseOptions { policy: Policy::default(), store, ..HouseOptions::default() });
+    let grounds = grounds.await.expect("the simulators start");
+    let place = Place::within(folder, &grounds);
+    let house = grounds.build().await.expect("the server starts");
+    let mut status = place.run(&["status"]).await;
+    for _ in 0..200 {
+        if status.out.contains("no users in scope yet") {
+            break;
+        }
+        status = place.run(&["status"]).await;
+    }
+    status
+        .ended(0)
+        .says("New: the realm has no users in scope yet; the first plan is made again with each scheduled run, ");
+    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    grounds.realm.webhook_idle().await;
+    place.run(&["status"]).await.says("1 task waits: nothing is written before the first run is approved; plan it: ");
+    place.run(&["sync"]).await.ended(3).complains("the server plans the first run again: usersync status");
+    for _ in 0..200 {
+        if place.run(&["held", "list"]).await.code == 3 {
+            break;
+        }
+    }
+    assert!(grounds.jira.snapshot().account("alice").is_none(), "nothing is written before");
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    house.in_service().await.expect("in service");
+    assert!(grounds.jira.snapshot().account("alice").is_some());
     house.stop().await;
 }

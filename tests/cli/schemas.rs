@@ -25,7 +25,7 @@ fn definition(schemas: &Value, words: &[&str]) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_valid(words: &[&str], document: &Value) {
+pub fn assert_valid(words: &[&str], document: &Value) {
     let schemas = schemas();
     let name = if document.get("error").is_some_and(Value::is_object) {
         "error".to_owned()
@@ -74,6 +74,8 @@ async fn e11_every_command_with_servers_writes_what_its_schema_says() {
         &["status"],
         &["runs", "show", "1"],
         &["changes"],
+        &["target", "confirm", "jira", "--same-server"],
+        &["target", "confirm", "jira"],
     ] {
         let (code, document) = place.json(call).await;
         assert!(document.get("error").is_none(), "{call:?} ended with {code}: {document}");

@@ -1,9 +1,14 @@
 //! Setting up for the first time: what an administrator meets before anything runs.
 
-use usersync::sandbox::{
-    KeycloakOptions, KeycloakSandbox,
-    house::{Grounds, HouseOptions},
-    keycloak::NewUser,
+use jiff::Timestamp;
+use usersync::{
+    model::{Pair, RunTrigger},
+    sandbox::{
+        KeycloakOptions, KeycloakSandbox,
+        house::{Grounds, HouseOptions},
+        keycloak::NewUser,
+    },
+    store::Store,
 };
 
 use crate::place::{Place, Ran};
@@ -139,13 +144,127 @@ async fn e4_an_address_without_a_scheme_is_answered_with_one() {
 #[tokio::test]
 async fn e5_a_first_run_without_operations_needs_no_approval() {
     let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0).says("create       1 user");
+    // It begins anew, and both sides agree.
+    place.run(&["connector", "confirm", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
     place.run(&["sync"]).await.ended(0);
     place.run(&["status"]).await.ended(0).says("In sync.");
     place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+}
+
+#[tokio::test]
+async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    let place = Place::at(&grounds);
+    let none = "The realm has no users in scope yet";
+    place.run(&["plan"]).await.ended(0).says(none);
+    place.run(&["sync"]).await.ended(0).says(none).says("waits for approval");
+    let (code, document) = place.json(&["sync"]).await;
+    assert_eq!((code, &document["runs"][0]["no_users"]), (0, &serde_json::json!(true)));
+    place
+        .run(&["status"])
+        .await
+        .ended(0)
+        .says("New: the realm has no users in scope yet. Once it has, plan the first run: usersync sync");
+
+    // An event of one user is stored, and its task waits.
     grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let alice = grounds.realm.snapshot().user("alice").map(|user| user.id.clone()).expect("there");
+    let store = place.store().await;
+    let event = crate::alone::event("e-alice", &alice, false);
+    store.append_events(&"acme".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
+    store.close().await;
+    place.run(&["status"]).await.ended(0).says(
+        "1 task waits: nothing is written before the first run is approved; plan it: usersync sync; then approve it: \
+         usersync held approve --connector acme",
+    );
+    place
+        .run(&["plan"])
+        .await
+        .ended(0)
+        .says("sync plans it and holds it until it is approved: usersync held approve --connector acme");
+    place.run(&["sync"]).await.ended(3).says("the first run waits for approval");
+    assert!(grounds.jira.snapshot().account("alice").is_none(), "nothing is written before");
+    place.run(&["plan"]).await.says("Nothing is written before it is approved: usersync held approve 1");
+    place
+        .run(&["status"])
+        .await
+        .ended(3)
+        .says("1 task waits: nothing is written before the first run is approved; approve it: usersync held approve");
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["plan"]).await.ended(0).says("This would be the first run. It is approved.");
     place.run(&["sync"]).await.ended(0).says("create       1 user");
+    place.run(&["status"]).await.ended(0).says("In sync.");
+}
+
+#[tokio::test]
+async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place
+        .run(&["target", "confirm", "jira", "--same-server"])
+        .await
+        .ended(0)
+        .says("stands where it stood: first run held");
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+
+    grounds.jira.set_base_url("https://jira.example.org");
+    let (same, other) = ("usersync target confirm jira --same-server", "such as a clone: usersync target confirm jira");
+    place.run(&["sync"]).await.ended(3).complains(same).complains(other);
+    place.run(&["status"]).await.ended(3).says(same).says(other).says("https://jira.example.org");
+    place.run(&["sync"]).await.ended(3).complains(same).complains(other);
+    place
+        .run(&["target", "confirm", "jira", "--same-server"])
+        .await
+        .ended(0)
+        .says("at https://jira.example.org is the same server; everything known of it stays.")
+        .says("acme → jira is in service. Its next full reconcile compares the links.")
+        .says("or by: usersync sync");
+    place.run(&["sync"]).await.ended(0).says("Nothing to do: all 1 user");
+    place.run(&["status"]).await.ended(0).says("In sync.");
+    place.run(&["audit"]).await.ended(0).says("confirmed target jira: the same server, now").says("tester");
+
+    grounds.jira.set_identity("another-server", "Another");
+    place.run(&["sync"]).await.ended(3).complains("is another server than before");
+    place
+        .run(&["target", "confirm", "jira", "--same-server"])
+        .await
+        .ended(1)
+        .complains("is not the same server: its id is another-server, and was")
+        .complains("If another server is meant: usersync target confirm jira");
+    place.run(&["status"]).await.ended(3).says("Stopped: ");
+}
+
+#[tokio::test]
+async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["sync"]).await.ended(0);
+    // Keycloak sends to the new address already.
+    let store = place.store().await;
+    let event = crate::alone::event("e-alice", "u-alice", false);
+    store.append_events(&"corp".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
+    store.close().await;
+    place
+        .run(&["connector", "rename", "acme", "corp"])
+        .await
+        .ended(0)
+        .says("corp → jira: a full reconcile is asked for, for what waited under this name.");
+    let store = place.store().await;
+    let pair = Pair::new("corp", "jira");
+    assert_eq!(store.asked_run(&pair).await.expect("readable"), Some(RunTrigger::Event));
+    store.close().await;
 }
 
 #[tokio::test]

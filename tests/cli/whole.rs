@@ -14,7 +14,7 @@ use usersync::{
     store::Store,
 };
 
-use crate::place::Place;
+use crate::place::{Place, Ran};
 
 async fn grounds() -> (Grounds, Place) {
     let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the imitations start");
@@ -209,38 +209,55 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
     assert_eq!(inactive, 30);
 }
 
+/// Runs `sync` until Jira has some accounts, stops it by this signal, and gives what came of it.
 #[cfg(unix)]
-#[tokio::test]
-async fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
-    let (grounds, place) = grounds().await;
-    place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+async fn stopped_by(signal: &str, grounds: &Grounds, place: &Place, args: &[&str]) -> Ran {
     grounds.jira.faults.set_latency(Duration::from_millis(40));
+    let had = grounds.jira.snapshot().accounts.len();
     let child = place
-        .command(&["sync"])
+        .command(args)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("runs");
-    let jira = &grounds.jira;
     for _ in 0..500 {
-        if jira.snapshot().accounts.len() > 5 {
+        if grounds.jira.snapshot().accounts.len() > had + 3 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("signals");
+    let killed = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().expect("signals");
     assert!(killed.success());
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
-    let ran = place.read(&["sync"], &output);
-    ran.ended(1)
-        .complains("Stopping after what is under way")
-        .complains("Stopped. What is left is done by the next run");
-    let reached = grounds.jira.snapshot().accounts.len();
-    assert!(reached > 5 && reached < 61, "{reached}");
     grounds.jira.faults.set_latency(Duration::ZERO);
+    place.read(args, &output)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on() {
+    let (grounds, place) = grounds().await;
+    place.run(&["sync"]).await.ended(3);
+    place.run(&["held", "approve", "1"]).await.ended(0);
+    let ran = stopped_by("-INT", &grounds, &place, &["sync"]).await;
+    ran.ended(130)
+        .complains("Stopping after what is under way")
+        .complains("Stopped by SIGINT: ")
+        .complains(" of 121 operations done. What is left is done by the next run: usersync sync");
+    let reached = grounds.jira.snapshot().accounts.len();
+    assert!(reached > 4 && reached < 61, "{reached}");
+
+    let ran = stopped_by("-TERM", &grounds, &place, &["sync", "--json"]).await;
+    ran.ended(143).complains("Stopped by SIGTERM: ");
+    let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
+    crate::schemas::assert_valid(&["sync"], &document);
+    assert!(document["stopped"].as_str().is_some_and(|text| text.contains("operations done")), "{document}");
+    let further = grounds.jira.snapshot().accounts.len();
+    assert!(further > reached && further < 61, "{further}");
+
     place.run(&["sync"]).await.ended(0);
     assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+    place.run(&["status"]).await.ended(0).says("In sync.");
 }
 
 /// Whether the store's tables are as they were while this is done; any commit of another is seen.

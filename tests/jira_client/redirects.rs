@@ -6,13 +6,16 @@ use std::sync::{
 };
 
 use usersync::{
-    model::ErrorClass::{Credentials, Maintenance},
-    target::Target,
+    model::{
+        ErrorClass::{Credentials, Maintenance},
+        Operation,
+    },
+    target::{Target, TargetErrorKind},
 };
 
 use super::{
     server::{Reply, Seen, Server},
-    world::{client, healthy, not_done},
+    world::{client, healthy, not_done, soon},
 };
 
 /// What the calls about one account are answered with, by number from 0; `None`: as ever.
@@ -73,5 +76,30 @@ async fn only_several_sign_in_pages_in_a_row_say_that_the_credentials_do_not_get
             assert_eq!(error.kind, kind, "{nth}: {error}");
         }
         assert_eq!(server.count("GET", "/user"), 3, "then they are not sent any more");
+    }
+}
+
+#[tokio::test]
+async fn sign_in_pages_to_writes_are_counted_whatever_reads_are_answered() {
+    let form = "<html><form action='/j_security_check'><input type='password' name='p'></form></html>";
+    for (page, first) in [
+        (Reply::empty(302).header("Location", "/login.jsp"), not_done(Maintenance)),
+        // It may stand for the answer to a write that was done.
+        (Reply::html(200, form), TargetErrorKind::Unanswered),
+    ] {
+        let server =
+            Server::start(move |seen: &Seen| if seen.is("PUT", "/user") { page.clone() } else { healthy(seen) }).await;
+        let jira = client(&server.url);
+        let deactivate =
+            Operation::DeactivateUser { account: "JIRAUSER10".into(), name: "ada".into(), takes: Vec::new() };
+        for nth in 0..3 {
+            assert!(jira.account(&"JIRAUSER10".into()).await.expect("reads pass").is_some());
+            let error = jira.apply(&deactivate, soon()).await.expect_err("no answer");
+            let last = nth == 2 && first == not_done(Maintenance);
+            assert_eq!(error.kind, if last { not_done(Credentials) } else { first }, "{nth}: {error}");
+        }
+        let error = jira.account(&"JIRAUSER10".into()).await.expect_err("the credentials count as refused");
+        assert_eq!(error.kind, not_done(Credentials), "{error}");
+        assert_eq!(server.count("PUT", "/user"), 3, "then they are not sent any more");
     }
 }

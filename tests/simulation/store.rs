@@ -510,6 +510,10 @@ impl Store for WatchedStore {
         self.quietly(self.inner.set_pair_state(pair, state, now)).await
     }
 
+    async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()> {
+        self.quietly(self.inner.stop_for_target(pair, now)).await
+    }
+
     async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64> {
         self.quietly(self.inner.hold_first_run(pair, summary, now)).await
     }
@@ -555,6 +559,16 @@ impl Store for WatchedStore {
         now: Timestamp,
     ) -> StoreResult<()> {
         self.quietly(self.inner.confirm_identity(connector, target, by, now)).await
+    }
+
+    async fn confirm_same_server(
+        &self,
+        target: &TargetName,
+        found: &TargetIdentity,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<PairRecord>> {
+        self.quietly(self.inner.confirm_same_server(target, found, by, now)).await
     }
 
     async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {

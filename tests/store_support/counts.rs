@@ -212,6 +212,7 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
     }
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
     undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
+    undo.push("ALTER TABLE pair DROP COLUMN stopped_from".into());
     undo.push("DELETE FROM _sqlx_migrations WHERE version >= 13".into());
     sqlx::raw_sql(sqlx::AssertSqlSafe(undo.join(";"))).execute(&mut conn).await.unwrap();
     sqlx::Connection::close(conn).await.unwrap();

@@ -41,6 +41,32 @@ pub async fn a_new_name_that_has_links_is_refused(store: World) {
     assert!(store.held_sets(true).await.unwrap().is_empty());
 }
 
+pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {
+    linked_everywhere(&store).await;
+    let bob = NewEvent { id: "e9".into(), ..event("e9", &[user("bob")]) };
+    store.append_events(&"new".into(), &[target()], vec![bob], at(2)).await.unwrap();
+    let corp = Declared::Connector(connector());
+    store.rename(&corp, "new", "dora", at(3)).await.unwrap();
+    let new = Pair { connector: "new".into(), ..pair() };
+    assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
+    // It stays asked for until a run came to its end.
+    let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(4)).await.unwrap();
+    store.end_run(run, RunOutcome::Stopped, serde_json::Value::Null, at(5)).await.unwrap();
+    assert_eq!(store.asked_run(&new).await.unwrap(), Some(RunTrigger::Event));
+
+    // The same of a target; a name that is new loses nothing.
+    let wiki = Pair { target: "wiki".into(), ..new.clone() };
+    store.raise(&wiki, &[user("bob")], Priority::Event, &because("test"), at(6)).await.unwrap();
+    let run = store.begin_run(&new, RunTrigger::Event, RunMode::Apply, at(6)).await.unwrap();
+    store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(7)).await.unwrap();
+    store.rename(&Declared::Target(target()), "wiki", "dora", at(8)).await.unwrap();
+    assert_eq!(store.asked_run(&wiki).await.unwrap(), Some(RunTrigger::Event));
+    let run = store.begin_run(&wiki, RunTrigger::Event, RunMode::Apply, at(9)).await.unwrap();
+    store.end_run(run, RunOutcome::Done, serde_json::Value::Null, at(9)).await.unwrap();
+    store.rename(&Declared::Target("wiki".into()), "fresh", "dora", at(10)).await.unwrap();
+    assert_eq!(store.asked_run(&Pair { target: "fresh".into(), ..new }).await.unwrap(), None);
+}
+
 pub async fn a_renamed_target_keeps_what_it_has(store: World) {
     linked_everywhere(&store).await;
     let identity = TargetIdentity::new("server-1", None);

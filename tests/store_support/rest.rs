@@ -153,6 +153,100 @@ pub async fn another_server_leaves_links_unconfirmed_and_decisions_withdrawn(sto
     );
 }
 
+fn server(id: &str, url: &str) -> TargetIdentity {
+    TargetIdentity::new(id, Some(url))
+}
+
+pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_links(store: World) {
+    store.ensure_pairs(&[pair()], at(0)).await.unwrap();
+    let (before, after) = (server("A", "http://jira.example.org"), server("A", "https://jira.example.org"));
+    store.pin_target(&target(), &before).await.unwrap();
+    store.linked("ann", "ann-account", at(1)).await;
+    let ann = store.work(&user("ann"), at(2)).await;
+    let given = Link { given: ["g1".into()].into(), ..ann.link.clone().unwrap() };
+    let last = Step { link: Some(LinkWrite::Put(given.clone())), ..Step::default() };
+    let held = vec![hold(HeldKind::Adoption, "adopt:a9", "f")];
+    store.complete(ann.token, last, held, at(9), at(2)).await.unwrap();
+    store.set_pair_state(&pair(), PairState::InService, at(2)).await.unwrap();
+    store.stop_for_target(&pair(), at(3)).await.unwrap();
+    assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Stopped);
+
+    let pairs = store.confirm_same_server(&target(), &after, "eve", at(4)).await.unwrap();
+    assert_eq!(pairs, [PairRecord { pair: pair(), state: PairState::InService, since: at(4) }]);
+    assert_eq!(store.pin_target(&target(), &after).await.unwrap(), (after, None));
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(given));
+    assert_eq!(store.standing_items(&pair()).await.unwrap().len(), 1, "approvals stay");
+    assert_eq!(store.held_sets(true).await.unwrap().len(), 1);
+    assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["ann".into()]);
+    assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person), "which compares the links");
+    assert!(store.audit(None, 1).await.unwrap()[0].what.contains("the same server, now A at https://jira.example.org"));
+
+    // Who works the user before that run finds another login, and drops the link with its reason.
+    let ann = store.work(&user("ann"), at(5)).await;
+    assert!(ann.unconfirmed);
+    let why = "account ann-account is now eve".to_owned();
+    let drop = Step { link: Some(LinkWrite::Unconfirmed { why: why.clone() }), ..Step::default() };
+    store.step(ann.token, drop, at(5)).await.unwrap();
+    store.done(ann.token, at(5)).await;
+    assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), None);
+    assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), Vec::new());
+    assert!(store.dropped_links(&pair()).await.unwrap().is_empty(), "its account is somebody else's for good");
+    let change = store.changes(&ChangeFilter::default()).await.unwrap().remove(0);
+    assert_eq!((change.verb.as_str(), change.after["why"].as_str()), ("drop_link", Some(why.as_str())));
+}
+
+pub async fn only_a_server_of_the_same_id_is_the_same_server(store: World) {
+    let jira = server("A", "https://jira.example.org");
+    let refused = async |found: &TargetIdentity| {
+        let confirmed = store.confirm_same_server(&target(), found, "eve", at(2)).await;
+        let Err(StoreError::Refused(why)) = confirmed else { panic!("{confirmed:?}") };
+        why
+    };
+    store.ensure_pairs(&[pair(), Pair::new("corp", "staging")], at(0)).await.unwrap();
+    assert!(refused(&jira).await.contains("no server was recorded yet"));
+    store.pin_target(&target(), &jira).await.unwrap();
+    let why = refused(&server("B", "https://jira.example.org")).await;
+    assert!(why.contains("its id is B, and was A"), "{why}");
+    assert!(why.contains("usersync target confirm jira") && !why.contains("known by its address"), "{why}");
+    let why = refused(&TargetIdentity::new("https://scim.example.org", None)).await;
+    assert!(why.contains("known by its address alone"), "{why}");
+    let staging = server("A", "https://staging.example.org");
+    store.pin_target(&"staging".into(), &staging).await.unwrap();
+    assert!(refused(&staging).await.contains("the same server as target staging"));
+    assert_eq!(store.pin_target(&target(), &jira).await.unwrap(), (jira, None), "nothing is changed");
+    assert_eq!(store.audit(None, 9).await.unwrap(), []);
+}
+
+pub async fn a_pair_that_was_stopped_for_its_target_stands_again_where_it_stood(store: World) {
+    let jira = server("A", "https://jira.example.org");
+    store.pin_target(&target(), &jira).await.unwrap();
+    let confirm = async |at| store.confirm_same_server(&target(), &jira, "eve", at).await.unwrap().remove(0).state;
+    for state in [PairState::New, PairState::NoUsers, PairState::Held, PairState::Approved, PairState::InService] {
+        store.set_pair_state(&pair(), state, at(1)).await.unwrap();
+        store.stop_for_target(&pair(), at(2)).await.unwrap();
+        store.stop_for_target(&pair(), at(3)).await.unwrap();
+        store.crash(at(4)).await;
+        assert_eq!(confirm(at(5)).await, state);
+    }
+    // Another realm is not confirmed by it, whichever was found first.
+    store.set_pair_state(&pair(), PairState::Stopped, at(6)).await.unwrap();
+    store.stop_for_target(&pair(), at(7)).await.unwrap();
+    assert_eq!(confirm(at(8)).await, PairState::Stopped);
+    store.set_pair_state(&pair(), PairState::InService, at(9)).await.unwrap();
+    store.stop_for_target(&pair(), at(10)).await.unwrap();
+    store.set_pair_state(&pair(), PairState::Stopped, at(11)).await.unwrap();
+    assert_eq!(confirm(at(12)).await, PairState::Stopped);
+    store.confirm_identity(Some(&connector()), None, "eve", at(13)).await.unwrap();
+    assert_eq!(confirm(at(14)).await, PairState::New);
+
+    // A first run that is approved meanwhile goes on as approved.
+    let set = store.hold_first_run(&pair(), serde_json::json!({}), at(15)).await.unwrap();
+    store.stop_for_target(&pair(), at(16)).await.unwrap();
+    let decision = Decision { set, items: Vec::new(), approve: true, by: "ann".into(), note: None };
+    store.decide(&decision, at(17)).await.unwrap();
+    assert_eq!(confirm(at(18)).await, PairState::Approved);
+}
+
 pub async fn a_pause_stays(store: World) {
     assert!(store.paused().await.unwrap().is_empty());
     store.set_paused(&connector(), true, "eve", at(1)).await.unwrap();

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{
+        app,
         exit::Exit,
         held,
         words::{ago, count, span, thin},
@@ -119,6 +120,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         );
         verdict.add(Exit::Held, text);
     }
+    if let Some(text) = waits_for_first_run(facts, verdict.standing) {
+        verdict.add(Exit::Done, text);
+    }
     let Pair { connector, target } = facts.pair;
     if facts.failed() > 0 {
         let failed = count(facts.failed(), "failed task", "failed tasks");
@@ -142,16 +146,43 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
         let text = format!("{users} not changed, because the account is protected: usersync plan --list");
         verdict.add(Exit::Done, text);
     }
-    if let Some(text) = facts.last_run.as_ref().and_then(last_run_trouble) {
+    // Nothing runs while it is stopped, and the last run failed of what the sentence says.
+    let last_run = facts.last_run.as_ref().filter(|_| verdict.standing != Standing::Stopped);
+    if let Some(text) = last_run.and_then(last_run_trouble) {
         verdict.add(Exit::Problems, text);
     }
     verdict
 }
 
+/// What waits for the first run, and what an operator has to do for it.
+fn waits_for_first_run(facts: &Facts<'_>, standing: Standing) -> Option<String> {
+    if facts.counts.tasks == 0 || !matches!(standing, Standing::New | Standing::FirstRunHeld) {
+        return None;
+    }
+    let tasks = count(facts.counts.tasks, "task waits", "tasks wait");
+    let connector = &facts.pair.connector;
+    let first = facts.held.iter().any(|set| set.kind == HeldKind::FirstRun);
+    let plan =
+        if first || facts.state == PairState::New && facts.server { "" } else { "plan it: usersync sync; then " };
+    Some(format!(
+        "{tasks}: nothing is written before the first run is approved; {plan}approve it: usersync held approve --connector \
+         {connector}"
+    ))
+}
+
 /// Whether the sentence is about this condition already.
 fn tells(verdict: &Verdict, condition: &Condition) -> bool {
-    let stopped = verdict.standing == Standing::Stopped && condition.code == ConditionCode::OtherIdentity;
+    let identity = [ConditionCode::OtherIdentity, ConditionCode::RunFailed];
+    let stopped = verdict.standing == Standing::Stopped && identity.contains(&condition.code);
     stopped || verdict.sentence.contains(&condition.summary()) || verdict.sentence.contains(&condition.text)
+}
+
+/// What was found when the pair was stopped, by a contact or by a run, with the commands that confirm it.
+fn why_stopped(facts: &Facts<'_>) -> Option<String> {
+    let run = facts.condition(ConditionCode::RunFailed).filter(|one| one.text.contains(" confirm "));
+    let text = &facts.condition(ConditionCode::OtherIdentity).or(run)?.text;
+    let of_pair = format!("{}: ", facts.pair);
+    Some(text.strip_prefix(&of_pair).unwrap_or(text).to_owned())
 }
 
 /// How a condition ends a command.
@@ -170,8 +201,12 @@ pub(in crate::cli) fn exit_of(code: ConditionCode) -> Exit {
 /// A condition as a sentence: what, since when, what was said, what waits, what to do.
 fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     if condition.code == ConditionCode::RateLimited {
-        let goes_on = condition.again_at.unwrap_or(facts.now).max(facts.now);
-        return format!("{}, goes on {}.", condition.summary(), ago(goes_on, facts.now));
+        let goes_on = ago(condition.again_at.unwrap_or(facts.now).max(facts.now), facts.now);
+        return if facts.server {
+            format!("{}, goes on {goes_on}.", condition.summary())
+        } else {
+            format!("{}, takes calls again {goes_on}: usersync sync", condition.summary())
+        };
     }
     let since = span(facts.now.duration_since(condition.since));
     let text = condition.text.trim_end_matches('.');
@@ -181,7 +216,8 @@ fn wrong(facts: &Facts<'_>, condition: &Condition) -> String {
     };
     let advice = match condition.code {
         ConditionCode::CredentialsRefused => credentials(facts, condition),
-        ConditionCode::RightMissing => " Grant the right; usersync tries again by itself.".to_owned(),
+        ConditionCode::RightMissing if facts.server => " Grant the right; usersync tries again by itself.".to_owned(),
+        ConditionCode::RightMissing => " Grant the right, then: usersync sync".to_owned(),
         ConditionCode::Unreachable | ConditionCode::RunFailed if facts.server => {
             " The server tries again by itself.".to_owned()
         }
@@ -202,8 +238,10 @@ fn credentials(facts: &Facts<'_>, condition: &Condition) -> String {
         About::Source { connector } => format!("usersync connector retry {connector}"),
         about => format!("usersync target retry {}", about.target_name().unwrap_or(&facts.pair.target)),
     };
+    if !facts.server {
+        return format!(" Renew the token or password. No server runs that would try it: {command}");
+    }
     let again = match condition.again_at {
-        _ if !facts.server => format!("Try the same again: {command}"),
         Some(at) => format!("The same is tried again {}; at once: {command}", ago(at.max(facts.now), facts.now)),
         None => format!("The same is tried again only by: {command}"),
     };
@@ -233,7 +271,7 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
 
 /// The one sentence, without what stands beside it.
 fn main(facts: &Facts<'_>) -> Verdict {
-    let Pair { connector, target } = facts.pair;
+    let connector = &facts.pair.connector;
     if !facts.enabled {
         return Verdict::new(Standing::Off, Exit::Done, "Switched off by the configuration: enabled = false.");
     }
@@ -268,6 +306,21 @@ fn main(facts: &Facts<'_>) -> Verdict {
         (PairState::New, None) => {
             Verdict::new(Standing::New, Exit::Done, "New: nothing was planned yet. Plan it: usersync sync")
         }
+        (PairState::NoUsers, Some(failed)) => {
+            let text = format!("New, and its first plan fails: {}", wrong(facts, failed));
+            Verdict::new(Standing::New, Exit::Problems, text)
+        }
+        (PairState::NoUsers, None) => {
+            let none = "New: the realm has no users in scope yet";
+            let text = match facts.next_run.filter(|_| facts.server) {
+                Some(at) => format!(
+                    "{none}; the first plan is made again with each scheduled run, {}. At once: usersync sync",
+                    ago(at, facts.now)
+                ),
+                None => format!("{none}. Once it has, plan the first run: usersync sync"),
+            };
+            Verdict::new(Standing::New, Exit::Done, text)
+        }
         (PairState::Held, _) => {
             let set = facts.held.iter().find(|set| set.kind == HeldKind::FirstRun);
             let text = match set {
@@ -289,11 +342,8 @@ fn main(facts: &Facts<'_>) -> Verdict {
             Verdict::new(Standing::FirstRun, Exit::Done, "Its first run is approved. Do it: usersync sync")
         }
         (PairState::Stopped, _) => {
-            let text = format!(
-                "Stopped: another server or realm was found behind the same settings; nothing is written. If that is \
-                 intended: usersync target confirm {target} or usersync connector confirm {connector}"
-            );
-            Verdict::new(Standing::Stopped, Exit::Held, text)
+            let text = why_stopped(facts).unwrap_or_else(|| app::stopped(facts.pair));
+            Verdict::new(Standing::Stopped, Exit::Held, format!("Stopped: {text}"))
         }
         (PairState::InService, _) => in_service(facts),
     }
@@ -304,8 +354,9 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     if let Some((_, text)) = facts.retried.iter().rev().find_map(|task| task.error.as_ref()) {
         let number = u64::try_from(facts.retried.len()).unwrap_or(u64::MAX).min(counts.tasks.max(1));
         let tasks = count(number, "task waits", "tasks wait");
+        let work = if facts.server { "usersync tasks" } else { "No server works them: usersync sync" };
         let text = format!(
-            "Degraded: {tasks} for another attempt, nothing is lost. Last error: {}. usersync tasks",
+            "Degraded: {tasks} for another attempt, nothing is lost. Last error: {}. {work}",
             text.trim_end_matches('.')
         );
         return Verdict::new(Standing::Degraded, Exit::Problems, text);
@@ -337,7 +388,8 @@ fn in_service(facts: &Facts<'_>) -> Verdict {
     }
     if counts.tasks > 0 {
         let tasks = count(counts.tasks, "task is", "tasks are");
-        return Verdict::new(Standing::Working, Exit::Done, format!("Working: {tasks} due later. usersync tasks"));
+        let work = if facts.server { "usersync tasks" } else { "No server works them: usersync sync" };
+        return Verdict::new(Standing::Working, Exit::Done, format!("Working: {tasks} due later. {work}"));
     }
     let except = match facts.protected {
         0 => String::new(),

@@ -10,7 +10,7 @@ use crate::{
         progress::Shown,
         report,
         status::exit_of as exit_of_condition,
-        stop,
+        stop::{self, Stop},
         words::count,
     },
     engine::{Progress, Report},
@@ -53,9 +53,10 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], pid: &str, no_wait: bo
     if no_wait {
         out.say("See how it goes: usersync runs");
     } else {
+        let stop = stop::on_signal(out);
         for (pair, before) in &asked {
-            let Some(run) = follow(work, pair, *before).await? else {
-                exit = exit.and(Exit::Problems);
+            let Some(run) = follow(work, pair, *before, &stop).await? else {
+                exit = exit.and(stop.by().unwrap_or(Exit::Problems));
                 break;
             };
             exit = exit.and(exit_of(&run.outcome));
@@ -92,6 +93,11 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
             None => Failure::held("the server begins with its first run by itself: usersync status"),
         }));
     }
+    if state == PairState::NoUsers {
+        store.set_pair_state(pair, PairState::New, work.context.out.now).await?;
+        let text = "its realm had no users in scope; the server plans the first run again: usersync status";
+        return Ok(Some(Failure::held(text)));
+    }
     if state != PairState::Held {
         return Ok(None);
     }
@@ -105,9 +111,13 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
 }
 
 /// The run that came of asking, once it has ended.
-async fn follow(work: &Work<'_>, pair: &Pair, before: Option<RunId>) -> Result<Option<RunRecord>, Failure> {
+async fn follow(
+    work: &Work<'_>,
+    pair: &Pair,
+    before: Option<RunId>,
+    stop: &Stop,
+) -> Result<Option<RunRecord>, Failure> {
     let out = &work.context.out;
-    let cancel = stop::on_signal(out);
     let shown = Shown::new(out, pair.to_string());
     let began = std::time::Instant::now();
     loop {
@@ -127,8 +137,9 @@ async fn follow(work: &Work<'_>, pair: &Pair, before: Option<RunId>) -> Result<O
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = cancel.cancelled() => {
-                out.error(format!("{pair}: the run goes on in the server: usersync runs"));
+            () = stop.token.cancelled() => {
+                let signal = stop.by().map_or("a signal", stop::signal_name);
+                out.error(format!("Stopped by {signal}: the run of {pair} goes on in the server: usersync runs"));
                 return Ok(None);
             }
         }

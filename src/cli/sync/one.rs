@@ -13,6 +13,7 @@ use crate::{
         people,
         status::exit_of as exit_of_condition,
         stop,
+        words::count,
     },
     model::{
         Cause, Change, ChangeOutcome, ConnectorName, HeldItem, HeldItemState, Pair, Priority, Subject, TaskRecord,
@@ -49,10 +50,10 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
     if let Some(trouble) = people.iter().find_map(|person| person.trouble.clone()) {
         return Err(Failure::unreachable(trouble));
     }
-    let cancel = stop::on_signal(out);
+    let stop = stop::on_signal(out);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
-    for pair in pairs {
+    'pairs: for pair in pairs {
         for person in people.iter().filter(|person| person.connector == pair.connector) {
             if let Some(failure) = not_now(work, pair).await? {
                 out.error(&failure);
@@ -69,7 +70,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
                 let engine = work.sides.engine(work.config, store.clone());
                 engine.recall().await?;
                 engine.try_again().await;
-                engine.work_until(pair, &subject, &cancel).await?;
+                engine.work_until(pair, &subject, &stop.token).await?;
                 engine.keep_conditions().await?;
                 for condition in engine.conditions().all().iter().filter(|one| one.about.concerns(pair)) {
                     out.error(format!("{pair}: {}", condition.text));
@@ -79,7 +80,7 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
                 out.say(format!("{pair}: asked the running server to look at {name}. See: usersync explain {name}"));
                 continue;
             } else {
-                wait(work, pair, &subject, &cancel).await?;
+                wait(work, pair, &subject, &stop.token).await?;
             }
             let task = task(work, pair, &subject).await?;
             let held = held(work, pair, &subject).await?;
@@ -102,13 +103,32 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair], name: &str, no_wait: b
             if !out.json {
                 show(work, name, &worked);
             }
+            let changes = worked.changes.len();
             all.push(worked);
+            if let Some(signal) = stop.by() {
+                exit = exit.and(signal);
+                out.error(what_was_done(work, name, signal, changes));
+                break 'pairs;
+            }
         }
     }
     if out.json {
         out.document(&serde_json::json!({ "people": all }));
     }
     Ok(exit)
+}
+
+/// What a stopped command has done, and what is left.
+fn what_was_done(work: &Work<'_>, name: &str, signal: Exit, changes: usize) -> String {
+    let changes = match changes {
+        0 => "nothing was changed".to_owned(),
+        changes => format!("{} written", count(changes, "change was", "changes were")),
+    };
+    let left = match &work.opened.server {
+        Some(pid) => format!("The running server (pid {pid}) does what is left: usersync explain {name}"),
+        None => format!("What is left is done by: usersync sync {name}"),
+    };
+    format!("Stopped by {}: {changes}. {left}", stop::signal_name(signal))
 }
 
 /// Why nobody of this pair is worked now.
@@ -215,15 +235,22 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
     }
     match &worked.task {
         Some(TaskRecord { error: Some((class, text)), not_before, .. }) => {
-            let again = out.when(*not_before);
+            let again = match &work.opened.server {
+                Some(_) => format!("tried again {}", out.when(*not_before)),
+                None => format!("no server tries it again: usersync sync {name}"),
+            };
             let text = text.trim_end_matches('.');
-            out.error(format!("{pair}: {who}: {text} ({}); tried again {again}", class.as_str()));
+            out.error(format!("{pair}: {who}: {text} ({}); {again}", class.as_str()));
         }
         Some(TaskRecord { state: TaskState::Waiting { on }, .. }) => {
             out.error(format!("{pair}: {who} waits for {on}: usersync tasks"));
         }
         Some(task) => {
-            out.error(format!("{pair}: {who} is not done yet; looked at again {}", out.when(task.not_before)));
+            let again = match &work.opened.server {
+                Some(_) => format!("; looked at again {}", out.when(task.not_before)),
+                None => format!(": usersync sync {name}"),
+            };
+            out.error(format!("{pair}: {who} is not done yet{again}"));
         }
         None if worked.changes.is_empty() && worked.held.is_empty() && worked.undone.is_empty() => {
             out.say(format!("{pair}: {who} is in sync; nothing to do."));

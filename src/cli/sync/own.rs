@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::{Work, kept_from};
 use crate::{
     cli::{
-        exit::{Exit, Failure, Outcome},
+        exit::{Code, Exit, Failure, Outcome},
         out::Out,
         progress::Shown,
         report, stop,
         words::{count, thin},
     },
-    engine::{Drained, Engine, Report, RunOptions},
+    engine::{Drained, Engine, FirstPlan, Report, RunOptions},
     model::{FirstRun, Pair, RunId, RunMode, RunTrigger},
     store::PairState,
 };
@@ -26,6 +26,9 @@ struct Ended {
     /// The held set of a first run that waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_set: Option<i64>,
+    /// Whether the first plan found no user in scope, so that the pair is not in service yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    no_users: bool,
     /// Tasks that were worked beside the run.
     tasks_done: usize,
     tasks_failed: usize,
@@ -41,20 +44,29 @@ struct Synced<'a> {
     ended: Ended,
 }
 
+#[derive(Serialize)]
+struct Document<'a> {
+    runs: Vec<Synced<'a>>,
+    /// What was done before a signal stopped the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
 pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
     let out = &work.context.out;
     let engine = work.sides.engine(work.config, work.opened.store.clone());
     engine.store().ensure_pairs(&engine.pairs(), out.now).await?;
     engine.recall().await?;
     engine.try_again().await;
-    let cancel = stop::on_signal(out);
+    let stop = stop::on_signal(out);
     let mut exit = Exit::Done;
     let mut all = Vec::new();
+    let mut stopped = None;
     for pair in pairs {
         let shown = Shown::new(out, pair.to_string());
         let options = RunOptions {
             progress: Some(shown.sender.clone()),
-            cancel: cancel.clone(),
+            cancel: stop.token.clone(),
             ..RunOptions::apply(RunTrigger::Person)
         };
         let mut ended = Ended::default();
@@ -72,6 +84,8 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
         }
         match result {
             Ok(one) => exit = exit.and(one),
+            // The sentence at the end says it.
+            Err(failure) if stop.by().is_some() && failure.code == Code::Stopped => {}
             Err(failure) => {
                 exit = exit.and(failure.exit);
                 out.error(&failure);
@@ -79,17 +93,42 @@ pub(super) async fn sync(work: &Work<'_>, pairs: &[Pair]) -> Outcome {
             }
         }
         all.push(Synced { pair, ended });
-        if cancel.is_cancelled() {
-            out.error("Stopped. What is left is done by the next run: usersync sync");
-            exit = exit.and(Exit::Problems);
+        if let Some(signal) = stop.by() {
+            let text = what_was_done(signal, &all, pairs.len());
+            out.error(&text);
+            (stopped, exit) = (Some(text), exit.and(signal));
             break;
         }
     }
     engine.keep_conditions().await?;
     if out.json {
-        out.document(&serde_json::json!({ "runs": all }));
+        out.document(&Document { runs: all, stopped });
     }
     Ok(exit)
+}
+
+/// What a stopped command has done, and what is left.
+fn what_was_done(signal: Exit, all: &[Synced<'_>], pairs: usize) -> String {
+    let reports = || all.iter().filter_map(|one| one.ended.report.as_ref());
+    let (done, planned): (u64, u64) =
+        (reports().map(Report::done_total).sum(), reports().map(Report::planned_total).sum());
+    let tasks: usize = all.iter().map(|one| one.ended.tasks_done).sum();
+    let mut parts = Vec::new();
+    if done > 0 {
+        parts.push(format!("{} of {} done", thin(done), count(planned.max(done), "operation", "operations")));
+    }
+    if tasks > 0 {
+        parts.push(format!("{} done", count(tasks, "task", "tasks")));
+    }
+    if parts.is_empty() {
+        parts.push("nothing was changed".to_owned());
+    }
+    if pairs > all.len() {
+        let left = pairs - all.len();
+        parts.push(format!("{} not begun", count(left, "connector and target", "connectors and targets")));
+    }
+    let name = stop::signal_name(signal);
+    format!("Stopped by {name}: {}. What is left is done by the next run: usersync sync", parts.join(", "))
 }
 
 async fn one_pair(
@@ -104,7 +143,7 @@ async fn one_pair(
     }
     let store = engine.store();
     let mut state = store.pair_state(pair).await?;
-    if matches!(state, PairState::New | PairState::Held) {
+    if matches!(state, PairState::New | PairState::NoUsers | PairState::Held) {
         if engine.connector(&pair.connector)?.policy.first_run == FirstRun::Hold {
             let plan = RunOptions {
                 first: true,
@@ -114,10 +153,17 @@ async fn one_pair(
                 cancel: options.cancel.clone(),
                 ..options
             };
-            let (set, report) = engine.plan_first_run(pair, &plan).await?;
-            if set.is_some() {
-                (ended.held_set, ended.report) = (set, Some(report));
-                return Ok(Exit::Held);
+            let (planned, report) = engine.plan_first_run(pair, &plan).await?;
+            match planned {
+                FirstPlan::InService => {}
+                FirstPlan::Held(set) => {
+                    (ended.held_set, ended.report) = (Some(set), Some(report));
+                    return Ok(Exit::Held);
+                }
+                FirstPlan::NoUsers => {
+                    (ended.no_users, ended.report) = (true, Some(report));
+                    return Ok(Exit::Done);
+                }
             }
         } else {
             store.set_pair_state(pair, PairState::Approved, work.context.out.now).await?;
@@ -169,11 +215,21 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
         );
         return;
     }
+    if ended.no_users {
+        out.prose(
+            2,
+            "The realm has no users in scope yet, so nothing is in service. Once it has: usersync sync plans the first run, \
+             which waits for approval.",
+        );
+        return;
+    }
     report::done(out, report, false);
     if ended.tasks_done + ended.tasks_failed > 0 {
         let failed = match ended.tasks_failed {
             0 => String::new(),
-            failed => format!(", {} failed and are tried again (usersync tasks)", thin(failed)),
+            failed => {
+                format!(", {} failed and are tried again by the next usersync sync (usersync tasks)", thin(failed))
+            }
         };
         out.prose(2, format!("Worked besides: {}{failed}.", count(ended.tasks_done, "task", "tasks")));
     }

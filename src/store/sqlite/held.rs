@@ -229,11 +229,10 @@ impl Tx {
             .bind(codec::to_json(summary)?)
             .execute(&mut self.conn)
             .await?;
-        sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state = ?4")
+        sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state IN ('new', 'no_users')")
             .bind(no.pair)
             .bind(codec::to_word(&PairState::Held)?)
             .bind(millis(now))
-            .bind(codec::to_word(&PairState::New)?)
             .execute(&mut self.conn)
             .await?;
         Ok(id)
@@ -281,12 +280,23 @@ impl Tx {
     async fn decide_first_run(&mut self, set: &HeldSet, no: PairNo, approve: bool, now: Timestamp) -> StoreResult<()> {
         sqlx::query("UPDATE held_set SET open = 0 WHERE id = ?1").bind(set.id).execute(&mut self.conn).await?;
         if approve {
-            sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state IN ('new', 'held')")
-                .bind(no.pair)
-                .bind(codec::to_word(&PairState::Approved)?)
-                .bind(millis(now))
-                .execute(&mut self.conn)
-                .await?;
+            let approved = codec::to_word(&PairState::Approved)?;
+            sqlx::query(
+                "UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state IN ('new', 'no_users', 'held')",
+            )
+            .bind(no.pair)
+            .bind(&approved)
+            .bind(millis(now))
+            .execute(&mut self.conn)
+            .await?;
+            // One that is stopped meanwhile is approved once it goes on.
+            sqlx::query(
+                "UPDATE pair SET stopped_from = ?2 WHERE no = ?1 AND stopped_from IN ('new', 'no_users', 'held')",
+            )
+            .bind(no.pair)
+            .bind(&approved)
+            .execute(&mut self.conn)
+            .await?;
         }
         Ok(())
     }

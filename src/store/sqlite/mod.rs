@@ -536,6 +536,10 @@ impl Store for SqliteStore {
         job!(self, [pair], |tx| tx.set_pair_state(&pair, state, now))
     }
 
+    async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()> {
+        job!(self, [pair], |tx| tx.stop_for_target(&pair, now))
+    }
+
     async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64> {
         job!(self, [pair], |tx| tx.hold_first_run(&pair, &summary, now))
     }
@@ -584,6 +588,16 @@ impl Store for SqliteStore {
     ) -> StoreResult<()> {
         let (connector, target) = (connector.cloned(), target.cloned());
         job!(self, [by], |tx| tx.confirm_identity(connector.as_ref(), target.as_ref(), &by, now))
+    }
+
+    async fn confirm_same_server(
+        &self,
+        target: &TargetName,
+        found: &TargetIdentity,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<PairRecord>> {
+        job!(self, [target, found, by], |tx| tx.confirm_same_server(&target, &found, &by, now))
     }
 
     async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {

@@ -40,6 +40,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (16, "base URLs", include_str!("migrations/0016_base_url.sql")),
     (17, "members read", include_str!("migrations/0017_members_read.sql")),
     (18, "contact orders", include_str!("migrations/0018_contact_order.sql")),
+    (20, "stopped from", include_str!("migrations/0020_stopped_from.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

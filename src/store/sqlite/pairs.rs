@@ -7,8 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis, fan_out, writer::Tx};
 use crate::{
-    model::{ConnectorName, Pair, SourceIdentity, TargetIdentity, TargetName},
-    store::{PairCounts, PairRecord, PairState, StoreResult, Totals},
+    model::{ConnectorName, Pair, RunTrigger, SourceIdentity, TargetIdentity, TargetName},
+    store::{PairCounts, PairRecord, PairState, StoreError, StoreResult, Totals},
 };
 
 impl Tx {
@@ -63,9 +63,24 @@ impl Tx {
 
     pub(super) async fn set_pair_state(&mut self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()> {
         let no = self.pair(pair).await?;
-        sqlx::query("UPDATE pair SET state = ?2, since = ?3 WHERE no = ?1 AND state <> ?2")
+        sqlx::query(
+            "UPDATE pair SET state = ?2, since = iif(state = ?2, since, ?3), stopped_from = NULL \
+             WHERE no = ?1 AND (state <> ?2 OR stopped_from IS NOT NULL)",
+        )
+        .bind(no.pair)
+        .bind(codec::to_word(&state)?)
+        .bind(millis(now))
+        .execute(&mut self.conn)
+        .await?;
+        self.wake = true;
+        Ok(())
+    }
+
+    pub(super) async fn stop_for_target(&mut self, pair: &Pair, now: Timestamp) -> StoreResult<()> {
+        let no = self.pair(pair).await?;
+        sqlx::query("UPDATE pair SET stopped_from = state, state = ?2, since = ?3 WHERE no = ?1 AND state <> ?2")
             .bind(no.pair)
-            .bind(codec::to_word(&state)?)
+            .bind(codec::to_word(&PairState::Stopped)?)
             .bind(millis(now))
             .execute(&mut self.conn)
             .await?;
@@ -140,7 +155,12 @@ impl Tx {
                 .bind(no)
                 .execute(&mut self.conn)
                 .await?;
-            self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE connector = ?1", no, now).await?;
+            self.begin_anew(
+                "UPDATE pair SET state = 'new', since = ?2, stopped_from = NULL WHERE connector = ?1",
+                no,
+                now,
+            )
+            .await?;
             self.audit(by, &format!("confirmed another identity of connector {connector}"), now).await?;
         }
         if let Some(target) = target {
@@ -151,12 +171,79 @@ impl Tx {
                 .await?;
             // On another server their account ids mean nothing.
             sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
-            self.begin_anew("UPDATE pair SET state = 'new', since = ?2 WHERE target = ?1", no, now).await?;
+            self.begin_anew(
+                "UPDATE pair SET state = 'new', since = ?2, stopped_from = NULL WHERE target = ?1",
+                no,
+                now,
+            )
+            .await?;
             self.unconfirm(no).await?;
             self.audit(by, &format!("confirmed another identity of target {target}"), now).await?;
         }
         self.wake = true;
         Ok(())
+    }
+
+    pub(super) async fn confirm_same_server(
+        &mut self,
+        target: &TargetName,
+        found: &TargetIdentity,
+        by: &str,
+        now: Timestamp,
+    ) -> StoreResult<Vec<PairRecord>> {
+        let no = self.target(target).await?;
+        let (pinned, other) = target_identity(&mut self.conn, target, found).await?;
+        let Some(pinned) = pinned else {
+            return Err(StoreError::Refused(format!(
+                "target {target}: no server was recorded yet; the one found at the first contact is recorded by itself"
+            )));
+        };
+        if pinned.id != found.id {
+            return Err(StoreError::Refused(another_server(target, &pinned, found)));
+        }
+        if let Some(other) = other {
+            return Err(StoreError::Refused(format!(
+                "target {target} is the same server as target {other} ({found}); define it once and name it in both connectors"
+            )));
+        }
+        sqlx::query("UPDATE target SET base_url = coalesce(?2, base_url) WHERE no = ?1")
+            .bind(no)
+            .bind(found.base_url.as_deref())
+            .execute(&mut self.conn)
+            .await?;
+        self.compare_links(no).await?;
+        let stopped: Vec<i64> =
+            sqlx::query_scalar("SELECT no FROM pair WHERE target = ?1 AND state = ?2 AND stopped_from IS NOT NULL")
+                .bind(no)
+                .bind(codec::to_word(&PairState::Stopped)?)
+                .fetch_all(&mut self.conn)
+                .await?;
+        for pair in stopped {
+            sqlx::query("UPDATE pair SET state = stopped_from, since = ?2, stopped_from = NULL WHERE no = ?1")
+                .bind(pair)
+                .bind(millis(now))
+                .execute(&mut self.conn)
+                .await?;
+        }
+        let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
+            "SELECT p.no, c.name, p.state, p.since FROM pair p JOIN connector c ON c.no = p.connector \
+             WHERE p.target = ?1 ORDER BY c.name",
+        )
+        .bind(no)
+        .fetch_all(&mut self.conn)
+        .await?;
+        let mut pairs = Vec::with_capacity(rows.len());
+        for (no, connector, state, since) in rows {
+            let state: PairState = codec::from_word(state)?;
+            if state == PairState::InService {
+                self.ask(no, &RunTrigger::Person).await?;
+            }
+            let pair = Pair { connector: connector.into(), target: target.clone() };
+            pairs.push(PairRecord { pair, state, since: codec::time(since)? });
+        }
+        self.audit(by, &format!("confirmed target {target}: the same server, now {found}"), now).await?;
+        self.wake = true;
+        Ok(pairs)
     }
 
     async fn begin_anew(&mut self, sql: &'static str, no: i64, now: Timestamp) -> StoreResult<()> {
@@ -182,6 +269,20 @@ impl Tx {
         self.wake = true;
         Ok(())
     }
+}
+
+/// Why the server that answers is not the pinned one under another address.
+fn another_server(target: &TargetName, pinned: &TargetIdentity, found: &TargetIdentity) -> String {
+    let by_address = if found.id.contains("://") || pinned.id.contains("://") {
+        " A server that tells no id is known by its address alone."
+    } else {
+        ""
+    };
+    format!(
+        "target {target} is not the same server: its id is {}, and was {}.{by_address} If another server is meant: usersync \
+         target confirm {target}",
+        found.id, pinned.id
+    )
 }
 
 /// A pair's number; `None`: nothing is known of it.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
-    model::{ChangeOutcome, Declared, IntentId, Pair, count},
+    model::{ChangeOutcome, Declared, IntentId, Pair, RunTrigger, count},
     store::{Kept, PairState, StoreError, StoreResult},
 };
 
@@ -24,7 +24,7 @@ const FORGET: [&str; 15] = [
     "DELETE FROM asked WHERE pair IN ({pairs})",
     "UPDATE held_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
     "UPDATE held_set SET open = 0 WHERE pair IN ({pairs})",
-    "UPDATE pair SET state = 'new' WHERE no IN ({pairs})",
+    "UPDATE pair SET state = 'new', stopped_from = NULL WHERE no IN ({pairs})",
 ];
 
 /// Where a connector or a target is kept.
@@ -49,7 +49,7 @@ impl Kind {
 }
 
 impl Tx {
-    /// Gives it another name. What was begun under the new name without links gives way.
+    /// Gives it another name. What was begun under the new name without links gives way; a run makes up for its tasks.
     pub(super) async fn rename(
         &mut self,
         named: &Declared,
@@ -59,7 +59,8 @@ impl Tx {
     ) -> StoreResult<Vec<Kept>> {
         let kind = Kind::of(named);
         let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
-        if let Some(taken) = self.number_of(&kind, to).await? {
+        let taken = self.number_of(&kind, to).await?;
+        if let Some(taken) = taken {
             let kept = self.kept(&kind, taken).await?;
             if kept.iter().any(|one| one.links > 0 || one.managed_groups > 0) {
                 return Err(StoreError::Refused(format!(
@@ -76,6 +77,9 @@ impl Tx {
         }
         self.name_it(&kind, no, to).await?;
         self.forget_named(&kind, &kind.name).await?;
+        if taken.is_some() {
+            self.ask_for_runs(&kind, no).await?;
+        }
         self.audit(by, &format!("renamed {} {} to {to}", kind.word, kind.name), now).await?;
         self.kept(&kind, no).await
     }
@@ -103,6 +107,16 @@ impl Tx {
         )
         .await?;
         Ok(kept)
+    }
+
+    /// Asks for a run of each of its pairs, which stays asked for until one comes to its end.
+    async fn ask_for_runs(&mut self, kind: &Kind, no: i64) -> StoreResult<()> {
+        let sql = format!("SELECT no FROM pair WHERE {} = ?1 ORDER BY no", kind.column);
+        let pairs: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(no).fetch_all(&mut self.conn).await?;
+        for pair in pairs {
+            self.ask(pair, &RunTrigger::Event).await?;
+        }
+        Ok(())
     }
 
     /// Fails while a request of its pairs can still arrive.

@@ -135,6 +135,7 @@ impl Tx {
                     self.wake_waiting(claim.no, &claim.subject, now).await?;
                 }
             }
+            Some(LinkWrite::Unconfirmed { why }) => self.drop_own_unconfirmed(claim, &why, now).await?,
             Some(LinkWrite::Drop { why, limit, approved_by }) => {
                 let done = self.done_in_last_hour(claim.no, Limited::DropLink, now).await?;
                 if limit.is_some_and(|limit| done >= limit) {

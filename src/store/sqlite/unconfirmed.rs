@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
-use super::{codec, intents::NewChange, names::PairNo, writer::Tx};
+use super::{codec, intents::NewChange, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
-    model::{Cause, ChangeOutcome, Limited, Pair, RunId, Subject, UserId},
+    model::{Cause, ChangeOutcome, Limited, Link, Pair, RunId, Subject, UserId},
     store::StoreResult,
 };
 
@@ -26,7 +26,19 @@ const BEGIN: [&str; 10] = [
      AND state IN ('open', 'approved', 'rejected')",
 ];
 
+/// The same server under another address: what is known of it stays, but its links are compared, and the members of its
+/// groups are read again instead of counted.
+const COMPARE: [&str; 2] = [BEGIN[0], "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1)"];
+
 impl Tx {
+    /// Marks the links of a target whose server is the same under another address.
+    pub(super) async fn compare_links(&mut self, target: i64) -> StoreResult<()> {
+        for sql in COMPARE {
+            sqlx::query(sql).bind(target).execute(&mut self.conn).await?;
+        }
+        Ok(())
+    }
+
     /// Marks the links of a target whose server is another one, and forgets what cannot be compared.
     pub(super) async fn unconfirm(&mut self, target: i64) -> StoreResult<()> {
         for sql in BEGIN {
@@ -41,6 +53,46 @@ impl Tx {
         .await?;
         self.memory.note_outside_change();
         Ok(())
+    }
+
+    /// Drops a claimed user's link, whose account has another login on the confirmed server.
+    pub(super) async fn drop_own_unconfirmed(&mut self, claim: &Claim, why: &str, now: Timestamp) -> StoreResult<()> {
+        let Some(user) = claim.subject.as_user() else { return Ok(()) };
+        let Some(link) = self.link(claim.no, user).await? else { return Ok(()) };
+        self.drop_unconfirmed(claim.no, &claim.subject, &link, why, &claim.cause, now).await?;
+        sqlx::query("DELETE FROM unconfirmed_link WHERE pair = ?1 AND user = ?2")
+            .bind(claim.no.pair)
+            .bind(user.as_str())
+            .execute(&mut self.conn)
+            .await?;
+        self.wake_waiting(claim.no, &claim.subject, now).await
+    }
+
+    /// Drops a link that does not stand on the confirmed server, and writes a change with the reason.
+    async fn drop_unconfirmed(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        link: &Link,
+        why: &str,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let change = NewChange {
+            no,
+            subject,
+            verb: Limited::DropLink.as_str(),
+            name: &link.name,
+            before: &json!({ "account": link.account }),
+            after: &json!({ "why": why }),
+            limited: None,
+            approved: true,
+            cause,
+            caused_at: None,
+            outcome: &ChangeOutcome::Done,
+        };
+        self.write_change(change, now).await?;
+        self.remove_link(no, &link.user).await
     }
 
     /// Whether a user's link was not compared with the confirmed server yet.
@@ -68,21 +120,7 @@ impl Tx {
             if claimed {
                 continue;
             }
-            let change = NewChange {
-                no,
-                subject: &subject,
-                verb: Limited::DropLink.as_str(),
-                name: &link.name,
-                before: &json!({ "account": link.account }),
-                after: &json!({ "why": why }),
-                limited: None,
-                approved: true,
-                cause: &cause,
-                caused_at: None,
-                outcome: &ChangeOutcome::Done,
-            };
-            self.write_change(change, now).await?;
-            self.remove_link(no, user).await?;
+            self.drop_unconfirmed(no, &subject, &link, why, &cause, now).await?;
         }
         let users: Vec<&UserId> = stand.iter().chain(dropped.iter().map(|(user, _)| user)).collect();
         sqlx::query(

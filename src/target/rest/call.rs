@@ -18,7 +18,7 @@ use url::Url;
 
 use super::{
     Auth, Credentials, Dialect, Permit, Said, SignInRefusal, Verdict, errors,
-    sign_in::{SignInPages, is_sign_in},
+    sign_in::{CallKind, SignInPages, is_sign_in},
 };
 use crate::{
     model::ErrorClass,
@@ -153,6 +153,10 @@ impl<'a> Ask<'a> {
         self
     }
 
+    fn kind(&self) -> CallKind {
+        if self.writes() { CallKind::Write } else { CallKind::Read }
+    }
+
     /// Whether it may change something.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && !self.reads
@@ -280,7 +284,7 @@ impl Rest {
     /// 409 and other 4xx).
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
         let mut renewed = false;
-        let pages = self.sign_in_pages.so_far();
+        let pages = self.sign_in_pages.so_far(ask.kind());
         let (permit, url, answer, verdict) = loop {
             let permit =
                 if ask.anonymous { None } else { Some(self.auth.permit(ask.what, &self.http, ask.deadline).await?) };
@@ -304,7 +308,7 @@ impl Rest {
             return Err(self.sign_in_page(ask, permit.as_ref(), &answer, pages));
         }
         if let Some(permit) = &permit {
-            self.sign_in_pages.over();
+            self.sign_in_pages.over(ask.kind());
             match verdict {
                 Verdict::Accepted => {
                     self.auth.accept(permit);
@@ -414,13 +418,15 @@ impl Rest {
         let Some(permit) = permit else {
             return errors::not_done(ErrorClass::Credentials, format!("{what}: {refused}"));
         };
-        let in_a_row = self.sign_in_pages.came(pages);
+        let in_a_row = self.sign_in_pages.came(ask.kind(), pages);
+        let refusal = in_a_row.then(|| self.refuse(permit, what, SignInRefusal { text: refused, locked: false }));
+        // The page may stand for the answer to a write that was done; the next call meets the refusal.
         if ask.writes() && answer.status.is_success() {
             let text = format!("{what}: {came}. Whether it was done is found out by looking.");
             return errors::error(TargetErrorKind::Unanswered, text);
         }
-        if in_a_row {
-            return self.refuse(permit, what, SignInRefusal { text: refused, locked: false });
+        if let Some(refusal) = refusal {
+            return refusal;
         }
         let text = format!("{what}: {came}. usersync tries again before it takes the credentials for refused.");
         errors::not_done(ErrorClass::Maintenance, text)

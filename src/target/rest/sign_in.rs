@@ -31,26 +31,45 @@ const SEGMENTS: [&str; 15] = [
     "auth",
 ];
 
-/// Counts the sign-in pages that came in a row, each to a call that was sent after the page before had come.
+/// Which calls are counted together: a proxy may let reads pass and send every write to a sign-in page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    Read,
+    Write,
+}
+
+/// Counts, for each kind of call, the sign-in pages that came in a row, each to a call that was sent after the page before
+/// had come.
 #[derive(Debug, Default)]
-pub struct SignInPages(AtomicU32);
+pub struct SignInPages {
+    reads: AtomicU32,
+    writes: AtomicU32,
+}
 
 impl SignInPages {
+    fn of(&self, kind: CallKind) -> &AtomicU32 {
+        match kind {
+            CallKind::Read => &self.reads,
+            CallKind::Write => &self.writes,
+        }
+    }
+
     /// How many came so far; to be asked before a call is sent.
-    pub fn so_far(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    pub fn so_far(&self, kind: CallKind) -> u32 {
+        self.of(kind).load(Ordering::Relaxed)
     }
 
     /// Another answer came.
-    pub fn over(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    pub fn over(&self, kind: CallKind) {
+        self.of(kind).store(0, Ordering::Relaxed);
     }
 
     /// A sign-in page came to a call before which `so_far` had come. Returns whether the credentials do not get through.
-    pub fn came(&self, so_far: u32) -> bool {
+    pub fn came(&self, kind: CallKind, so_far: u32) -> bool {
         // Calls that were under way at once met one and the same page.
-        let _ = self.0.compare_exchange(so_far, so_far.saturating_add(1), Ordering::Relaxed, Ordering::Relaxed);
-        self.so_far() >= IN_A_ROW
+        let next = so_far.saturating_add(1);
+        let _ = self.of(kind).compare_exchange(so_far, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.so_far(kind) >= IN_A_ROW
     }
 }
 
@@ -106,13 +125,27 @@ mod tests {
     #[test]
     fn pages_count_only_in_a_row_and_once_for_calls_that_were_under_way_together() {
         let pages = SignInPages::default();
+        let next = |kind| pages.came(kind, pages.so_far(kind));
         for _ in 0..10 {
-            assert!(!pages.came(0), "ten at once are one");
+            assert!(!pages.came(CallKind::Read, 0), "ten at once are one");
         }
-        assert!(!pages.came(pages.so_far()));
-        pages.over();
-        assert!(!pages.came(pages.so_far()));
-        assert!(!pages.came(pages.so_far()));
-        assert!(pages.came(pages.so_far()));
+        assert!(!next(CallKind::Read));
+        pages.over(CallKind::Read);
+        assert!(!next(CallKind::Read));
+        assert!(!next(CallKind::Read));
+        assert!(next(CallKind::Read));
+    }
+
+    #[test]
+    fn answers_to_reads_do_not_end_a_row_of_pages_to_writes() {
+        let pages = SignInPages::default();
+        let write = || {
+            let came = pages.came(CallKind::Write, pages.so_far(CallKind::Write));
+            pages.over(CallKind::Read);
+            came
+        };
+        assert_eq!([write(), write(), write()], [false, false, true]);
+        pages.over(CallKind::Write);
+        assert!(!write());
     }
 }

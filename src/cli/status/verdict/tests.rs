@@ -214,9 +214,17 @@ fn each_state_has_its_sentence_and_exit_code() {
         (
             |facts| facts.state = PairState::Stopped,
             Standing::Stopped,
-            "Stopped: another server or realm was found behind the same settings; nothing is written. If that is intended: \
-             usersync target confirm jira or usersync connector confirm acme",
+            "Stopped: another server or realm was found behind the same settings, or another base URL of the same server; \
+             nothing is written. The same server under a new address: usersync target confirm jira --same-server. Another server, such \
+             as a clone: usersync target confirm jira. Another realm: usersync connector confirm acme",
             Exit::Held,
+        ),
+        (
+            |facts| facts.state = PairState::NoUsers,
+            Standing::New,
+            "New: the realm has no users in scope yet; the first plan is made again with each scheduled run, in 38 min. At \
+             once: usersync sync",
+            Exit::Done,
         ),
     ];
     for (change, standing, sentence, exit) in cases {
@@ -298,6 +306,15 @@ fn what_is_wrong_is_said_once_and_nothing_of_it_is_lost() {
     let facts = Facts { conditions: vec![other], state: PairState::Stopped, ..quiet() };
     assert_eq!(judge(&facts).more, Vec::<String>::new());
 
+    // The run that found it failed of it.
+    let why = "acme → jira: another server. If that is intended: usersync target confirm jira";
+    let failed = condition(About::Pair(pair().clone()), ConditionCode::RunFailed, why);
+    let last = run(RunOutcome::Failed { why: why.to_owned(), class: None }, &Report::default());
+    let facts = Facts { conditions: vec![failed], state: PairState::Stopped, last_run: Some(last), ..quiet() };
+    let verdict = judge(&facts);
+    assert_eq!(verdict.sentence, "Stopped: another server. If that is intended: usersync target confirm jira");
+    assert_eq!((verdict.exit, verdict.more), (Exit::Held, Vec::new()));
+
     let facts = Facts { paused: true, conditions: vec![refused()], ..quiet() };
     assert_eq!((judge(&facts).standing, judge(&facts).exit), (Standing::Paused, Exit::Unreachable));
     assert!(judge(&facts).more[0].contains("HTTP 401"));
@@ -315,4 +332,72 @@ fn unsupported_operations_are_named_up_to_a_few() {
 fn the_state_of_a_pair_is_a_word_in_json() {
     assert_eq!(json!(Standing::InSync), "in_sync");
     assert_eq!(json!(Standing::OutOfSync), "out_of_sync");
+}
+
+#[test]
+fn without_a_server_nothing_is_said_to_go_on_by_itself() {
+    type Change = fn(&mut Facts<'static>);
+    let right = || condition(About::target(&"jira".into()), ConditionCode::RightMissing, "HTTP 403");
+    assert!(
+        judge(&Facts { conditions: vec![right()], ..quiet() }).sentence.ends_with("; usersync tries again by itself.")
+    );
+    let cases: &[(Change, &str)] = &[
+        (
+            |facts| facts.conditions = vec![refused()],
+            "Degraded: jira refuses usersync's credentials, for 12 min: HTTP 401. Renew the token or password. No server runs \
+             that would try it: usersync target retry jira",
+        ),
+        (
+            |facts| {
+                let about = About::target(&"jira".into());
+                facts.conditions = vec![condition(about, ConditionCode::RightMissing, "HTTP 403")];
+            },
+            "Degraded: jira refuses usersync for want of a right, for 12 min: HTTP 403. Grant the right, then: usersync sync",
+        ),
+        (
+            |facts| {
+                let about = About::source(&"acme".into());
+                facts.conditions = vec![condition(about, ConditionCode::Unreachable, "connection refused")];
+            },
+            "Degraded: the Keycloak of acme does not answer, for 12 min: connection refused. Try again: usersync sync",
+        ),
+        (
+            |facts| (facts.retried, facts.counts.tasks) = (vec![retried()], 1),
+            "Degraded: 1 task waits for another attempt, nothing is lost. Last error: jira answers 503. No server works them: \
+             usersync sync",
+        ),
+        (|facts| facts.counts.tasks = 2, "Working: 2 tasks are due later. No server works them: usersync sync"),
+        (
+            |facts| facts.state = PairState::NoUsers,
+            "New: the realm has no users in scope yet. Once it has, plan the first run: usersync sync",
+        ),
+    ];
+    for (change, sentence) in cases {
+        let mut facts = Facts { server: false, ..quiet() };
+        change(&mut facts);
+        assert_eq!(judge(&facts).sentence, *sentence);
+        for text in std::iter::once(judge(&facts).sentence).chain(judge(&facts).more) {
+            assert!(!text.contains("by itself") && !text.contains("goes on"), "{text}");
+        }
+    }
+    let limited = Condition {
+        again_at: Some(at("12:00:40")),
+        ..condition(About::target(&"jira".into()), ConditionCode::RateLimited, "429")
+    };
+    let verdict = judge(&Facts { server: false, conditions: vec![limited], ..quiet() });
+    assert!(verdict.more[0].ends_with("takes calls again in 40 s: usersync sync"), "{:?}", verdict.more);
+}
+
+#[test]
+fn tasks_that_wait_for_the_first_run_say_what_an_operator_has_to_do() {
+    let waits =
+        |facts: Facts<'_>| judge(&Facts { counts: PairCounts { tasks: 3, ..PairCounts::default() }, ..facts }).more;
+    let approve = "approve it: usersync held approve --connector acme";
+    let before = "3 tasks wait: nothing is written before the first run is approved; ";
+    let first = set(41, HeldKind::FirstRun, 0);
+    let held = Facts { state: PairState::Held, held: vec![&first], ..quiet() };
+    assert_eq!(waits(held), [format!("{before}{approve}")]);
+    let empty = Facts { state: PairState::NoUsers, ..quiet() };
+    assert_eq!(waits(empty), [format!("{before}plan it: usersync sync; then {approve}")]);
+    assert_eq!(waits(Facts { state: PairState::New, ..quiet() }), [format!("{before}{approve}")]);
 }
