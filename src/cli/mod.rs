@@ -259,7 +259,7 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         if matches!(cli.command, Command::Serve(_)) {
-            cli.command.run(&context).await
+            Box::pin(cli.command.run(&context)).await
         } else {
             stop::unless_stopped(Box::pin(cli.command.run(&context))).await
         }

@@ -7,7 +7,7 @@ use usersync::{
         house::{Grounds, HOOK_SECRET, House, HouseOptions},
         keycloak::{NewUser, Webhook},
     },
-    store::{Store, sqlite::SqliteStore},
+    store::{PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
 
 use crate::place::Place;
@@ -326,4 +326,43 @@ async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
     house.in_service().await.expect("in service");
     assert!(grounds.jira.snapshot().account("alice").is_some());
     house.stop().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_every_command_that_waits_for_the_server_with_a_code_of_its_own() {
+    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
+    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&grounds);
+    // A server that does nothing.
+    let store = place.store().await;
+    let (pair, now) = (House::pair(), jiff::Timestamp::now());
+    store.set_pair_state(&pair, PairState::InService, now).await.expect("in service");
+    for (args, signal, code, text) in [
+        (["target", "retry", "jira", "--json"].as_slice(), "-INT", 130, "It stays ordered; see: usersync status"),
+        (&["sync", "alice", "--json"], "-TERM", 143, "Stopped by SIGTERM: nothing was changed. The running server"),
+    ] {
+        let mut command = place.command(args);
+        let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = child.spawn().expect("runs");
+        for _ in 0..1_000 {
+            let ordered = !store.contact_orders().await.expect("readable").is_empty();
+            let raised =
+                !store.tasks(&TaskFilter { limit: 1, ..TaskFilter::default() }).await.expect("read").is_empty();
+            if (args[0] == "target" && ordered) || raised {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // It waits now, for longer than this.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        let output =
+            tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
+        let ran = place.read(args, &output);
+        ran.ended(code).complains(text);
+        let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
+        crate::schemas::assert_valid(args, &document);
+    }
+    store.close().await;
 }

@@ -296,7 +296,7 @@ fn main(facts: &Facts<'_>) -> Verdict {
         return Verdict::new(Standing::Degraded, exit_of(condition.code), text);
     }
     match (facts.state, facts.condition(ConditionCode::RunFailed)) {
-        (PairState::New, Some(failed)) => {
+        (PairState::New | PairState::NoUsers, Some(failed)) => {
             let text = format!("New, and its first plan fails: {}", wrong(facts, failed));
             Verdict::new(Standing::New, Exit::Problems, text)
         }
@@ -305,10 +305,6 @@ fn main(facts: &Facts<'_>) -> Verdict {
         }
         (PairState::New, None) => {
             Verdict::new(Standing::New, Exit::Done, "New: nothing was planned yet. Plan it: usersync sync")
-        }
-        (PairState::NoUsers, Some(failed)) => {
-            let text = format!("New, and its first plan fails: {}", wrong(facts, failed));
-            Verdict::new(Standing::New, Exit::Problems, text)
         }
         (PairState::NoUsers, None) => {
             let none = "New: the realm has no users in scope yet";
