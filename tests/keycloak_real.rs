@@ -168,8 +168,8 @@ async fn users_and_groups_are_read_page_by_page() {
     let walked = source.users(&|_, _| {}).await.unwrap();
     assert_eq!((walked.incomplete, walked.unreadable.len()), (None, 0));
     let read = walked.items;
-    assert_eq!(read.iter().map(|user| user.id.as_str()).collect::<Vec<_>>(), users);
-    assert!(!read[3].enabled && read[4].enabled);
+    assert_eq!(read.iter().map(|user| user.id.to_string()).collect::<Vec<_>>(), users);
+    assert!(!read.get(3).enabled && read.get(4).enabled);
     let one = source.user(&users[0].as_str().into()).await.unwrap().unwrap();
     assert_eq!((one.username.as_str(), one.first_name.as_deref()), ("user0", Some("F")));
     let mut paths: Vec<_> = one.groups.iter().map(|group| group.path.as_str()).collect();

@@ -2,8 +2,6 @@
 //! again. A count alone never proves that somebody is no member: what removes is read again before it is sent, and every
 //! group is read whole once a day, which finds one who joined by hand in the place of another.
 
-use std::collections::HashSet;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -84,29 +82,45 @@ impl Recorded {
     }
 }
 
-/// What is to be recorded of groups that were read whole.
-pub(super) fn records(whole: Vec<(TargetGroupId, Members)>, target: &TargetWalk) -> Vec<MembersRead> {
-    let accounts = target.accounts();
-    let mut others: IdMap<TargetGroupId, (HashSet<u32>, IdSet<AccountId>)> = whole
-        .into_iter()
-        .map(|(group, members)| (group, (members.places.into_iter().collect(), members.unlisted.into_iter().collect())))
-        .collect();
-    if others.is_empty() {
+/// What is to be recorded of groups that were read whole: their members but for those to whom usersync gave them.
+pub(super) fn records(whole: Vec<Whole>, target: &TargetWalk) -> Vec<MembersRead> {
+    if whole.is_empty() {
         return Vec::new();
     }
+    let mut records: IdMap<TargetGroupId, MembersRead> = IdMap::default();
+    for Whole { group, unlisted } in whole {
+        let others = unlisted.into_iter().collect();
+        records.insert(group.clone(), MembersRead { group, others, at: target.began });
+    }
+    let mut is_linked = vec![false; target.accounts().len()];
     for link in target.linked() {
-        for group in &link.given {
-            let Some((places, unlisted)) = others.get_mut(group) else { continue };
-            match accounts.place(link.account.as_str()) {
-                Some(place) => places.remove(&number(place)),
-                None => unlisted.remove(&link.account),
-            };
+        let Some(place) = target.accounts().place(link.account.as_str()) else {
+            for group in &link.given {
+                if let Some(record) = records.get_mut(group) {
+                    record.others.retain(|other| *other != link.account);
+                }
+            }
+            continue;
+        };
+        is_linked[place] = true;
+        for group in target.groups_at(place).filter(|group| !link.given.contains(*group)) {
+            if let Some(record) = records.get_mut(group) {
+                record.others.push(link.account.clone());
+            }
         }
     }
-    let record = |(group, (places, unlisted)): (TargetGroupId, (HashSet<u32>, IdSet<AccountId>))| MembersRead {
-        group,
-        others: places.into_iter().map(|place| accounts.key(place as usize).into()).chain(unlisted).collect(),
-        at: target.began,
-    };
-    others.into_iter().map(record).collect()
+    for place in (0..is_linked.len()).filter(|place| !is_linked[*place]) {
+        for group in target.groups_at(place) {
+            if let Some(record) = records.get_mut(group) {
+                record.others.push(target.accounts().key(place).into());
+            }
+        }
+    }
+    records.into_values().collect()
+}
+
+/// A group that was read whole, with its members that were not listed as accounts.
+pub(super) struct Whole {
+    pub group: TargetGroupId,
+    pub unlisted: Vec<AccountId>,
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     RunOptions,
-    counted::{self, Recorded},
+    counted::{self, Recorded, Whole},
     logins::{Found, Logins, Owners},
     members::{self, GroupRead, Reading},
     memberships::Memberships,
@@ -309,7 +309,7 @@ impl Engine {
             };
             match reading {
                 Reading::Whole => {}
-                Reading::Countable => whole.push((group.clone(), members.clone())),
+                Reading::Countable => whole.push(Whole { group: group.clone(), unlisted: members.unlisted }),
                 Reading::Recorded => walk.counted += 1,
             }
             lists.push((number(joined.len()), members.places));
@@ -406,9 +406,13 @@ impl TargetWalk {
         self.accounts.place(id.as_str()).map(|place| self.account_at(place))
     }
 
+    /// The groups of the account at a place, as far as their members were read.
+    pub fn groups_at(&self, place: usize) -> impl Iterator<Item = &TargetGroupId> {
+        self.memberships.of(place).iter().map(|group| &self.joined[*group as usize])
+    }
+
     fn account_at(&self, place: usize) -> Account {
-        let groups = self.memberships.of(place).iter().map(|group| self.joined[*group as usize].clone());
-        Account { groups: Some(groups.collect()), ..self.accounts.get(place) }
+        Account { groups: Some(self.groups_at(place).cloned().collect()), ..self.accounts.get(place) }
     }
 
     /// The dropped link of a user whose account the target has again.
