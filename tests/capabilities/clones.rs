@@ -1,10 +1,10 @@
 //! A server is its id and its own base URL, as a clone has the id of its original.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
-    model::{Link, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
+    model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
     sandbox::{
         JiraOptions, JiraSandbox,
         house::{House, HouseOptions},
@@ -84,9 +84,9 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     assert_eq!(store.unconfirmed_links(&House::pair()).await.unwrap(), Vec::new());
     let after = store.links(&House::pair()).await.unwrap();
     let user = |login: &str| UserId::from(w.id(login));
-    let kept = |links: &[Link]| {
+    let kept = |links: &Packed<Link>| {
         let others = links.iter().filter(|link| ![user("staff1"), user("staff2")].contains(&link.user));
-        others.map(|link| (link.account.clone(), link.given.clone())).collect::<Vec<_>>()
+        others.map(|link| (link.account, link.given)).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(kept(&after), kept(&links));
     assert_eq!(store.managed_groups(&House::pair().target).await.unwrap(), groups);
