@@ -62,20 +62,29 @@ pub struct Worked {
     pub ledger: Ledger,
 }
 
+/// What an error is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// The work on this subject.
+    Subject,
+    /// A call for many users, which is noted once for all of them.
+    SharedCall,
+}
+
 /// Work that an error ended. The claim is still to be given back.
 pub(super) struct Unfinished {
     pub claim: Claimed,
     pub error: WorkError,
     /// What was done before.
     pub worked: Worked,
-    /// Whether it is the error of a call for many users, which was noted once for all of them.
-    pub shared: bool,
+    /// What failed.
+    pub failed: Failed,
 }
 
 impl Unfinished {
     /// Ended before anything was planned.
     pub fn at_once(claim: Claimed, error: WorkError) -> Self {
-        Self { claim, error, worked: Worked::default(), shared: false }
+        Self { claim, error, worked: Worked::default(), failed: Failed::Subject }
     }
 }
 
@@ -112,8 +121,8 @@ pub(super) struct Case<'e> {
     pub names_taken: HashSet<String>,
     /// What the target said when it refused something last.
     pub last_refusal: String,
-    /// Whether a call for many users failed, and that ends the work.
-    pub shared_failure: bool,
+    /// What fails, where an error ends the work.
+    pub failed: Failed,
     /// Why the account's groups could not be read; `None`: they were, or were not asked for.
     pub unread_groups: Option<TargetError>,
     /// How the memberships are read where the target shows none with an account.
@@ -154,7 +163,7 @@ impl<'e> Case<'e> {
             refused: Vec::new(),
             names_taken: HashSet::new(),
             last_refusal: String::new(),
-            shared_failure: false,
+            failed: Failed::Subject,
             unread_groups: None,
             reading: Reading::All,
         })
@@ -321,7 +330,7 @@ impl<'e> Case<'e> {
         // Whoever holds the claim now goes on.
         let ended = matches!(error, WorkError::Store(StoreError::ClaimEnded));
         self.close(if ended { Fate::Postponed } else { Fate::Failed });
-        Unfinished { claim: self.claim, error, worked: self.worked, shared: self.shared_failure }
+        Unfinished { claim: self.claim, error, worked: self.worked, failed: self.failed }
     }
 
     /// Back to the queue for a while.
@@ -384,10 +393,10 @@ impl Engine {
 
     /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not. The
     /// error of a call for many users is no attempt of any of them. Whether its ending is written.
-    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError, shared: bool) -> bool {
+    pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError, about: Failed) -> bool {
         let now = self.clock.now();
         if let (Ok(connector), Ok(port), false) =
-            (self.connector(&claim.pair.connector), self.target(&claim.pair.target), shared)
+            (self.connector(&claim.pair.connector), self.target(&claim.pair.target), about == Failed::SharedCall)
         {
             self.note_failure(connector, port, error);
         }
@@ -410,7 +419,7 @@ impl Engine {
             ErrorClass::Forbidden if matches!(error, WorkError::Source(_)) => {
                 self.store.defer(claim.token, now + wait.max(self.times.refused), reason(), now).await
             }
-            _ if shared => self.store.defer(claim.token, now + wait, reason(), now).await,
+            _ if about == Failed::SharedCall => self.store.defer(claim.token, now + wait, reason(), now).await,
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
                 // A maintenance ends some time: nobody's change is given up for it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     additions::{Addition, Part, Told},
-    case::Case,
+    case::{Case, Failed},
     error::WorkError,
     ledger::Fate,
 };
@@ -340,7 +340,7 @@ impl Case<'_> {
             None => Ok(look_again),
             Some(error) => {
                 self.flush().await?;
-                self.shared_failure = true;
+                self.failed = Failed::SharedCall;
                 Err(error)
             }
         }

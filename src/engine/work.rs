@@ -60,8 +60,8 @@ impl Engine {
             Err(Unfinished { error: error @ WorkError::Store(StoreError::ClaimEnded), worked, .. }) => {
                 (worked, Some(error))
             }
-            Err(Unfinished { claim, error, worked, shared }) => {
-                claimed.ended = self.give_back(&claim, &error, shared).await;
+            Err(Unfinished { claim, error, worked, failed }) => {
+                claimed.ended = self.give_back(&claim, &error, failed).await;
                 (worked, Some(error))
             }
         }

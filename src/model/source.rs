@@ -65,8 +65,8 @@ impl Packable for UserState {
 
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self {
         type Named = (String, Option<String>, Option<String>, Option<String>);
-        let (named, enabled, federation, attributes): (Named, bool, Option<u32>, Vec<(u32, Vec<String>)>) =
-            packed::read(bytes);
+        type Attributes = Vec<(u32, Vec<String>)>;
+        let (named, enabled, federation, attributes): (Named, bool, Option<u32>, Attributes) = packed::read(bytes);
         let (username, first_name, last_name, email) = named;
         let name = |number| names.name(number).to_string();
         Self {

@@ -339,7 +339,7 @@ impl House {
 
     /// Waits until all pairs are in service.
     pub async fn in_service(&self) -> Result<(), HouseError> {
-        for _ in 0..600 {
+        for _ in 0..2_400 {
             let mut waiting = false;
             for pair in &self.pairs {
                 waiting |= self.store.pair_state(pair).await.map_err(fault)? != PairState::InService;
@@ -349,7 +349,7 @@ impl House {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(HouseError("the first run did not end within 30 s".to_owned()))
+        Err(HouseError("the first run did not end within 2 minutes".to_owned()))
     }
 
     /// Waits until no task is under way or due within `horizon`.

@@ -34,7 +34,7 @@ const BATCH: usize = 500;
 const AHEAD: usize = 3;
 /// Subjects of one wave, where additions to groups are collected. A claim is held and a few kilobytes are kept for each;
 /// with more of them the calls are fewer.
-const WAVE: usize = 2000;
+const WAVE: usize = 4000;
 /// How often the progress is stored.
 const STORED_EVERY: usize = 500;
 

@@ -99,7 +99,9 @@ pub(super) async fn told_at_once(
     };
     let by_id = told.ids.into_iter().map(|(group, ids)| {
         let mut members = Members::default();
-        ids.into_iter().for_each(|account| members.add(account, accounts));
+        for account in ids {
+            members.add(account, accounts);
+        }
         (group, members)
     });
     let by_login = told.logins.into_iter().filter_map(|(group, logins)| Some((group, by_login(&logins)?)));

@@ -260,7 +260,7 @@ impl Engine {
             report: std::mem::take(report),
         };
         let observed = Arc::clone(&run.port);
-        let ended = run.go().await;
+        let ended = Box::pin(run.go()).await;
         *report = run.report;
         report.not_possible.extend_once(observed.target.observed().into_iter().map(|note| note.text));
         ended.map_err(noted)
