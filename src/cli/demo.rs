@@ -71,12 +71,12 @@ impl DemoArgs {
         let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
         let pause = if self.fast { Duration::ZERO } else { READ };
         let demo = Demo::start(neighbours, pause).await.map_err(failed)?;
-        let told = stop.token.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
-        if self.keep && matches!(told, Some(Ok(()))) {
+        let played = stop.token.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
+        if self.keep && matches!(played, Some(Ok(()))) {
             stop.token.cancelled().await;
         }
         demo.stop().await;
-        let Some(told) = told else {
+        let Some(played) = played else {
             let signal = stop.by().unwrap_or(Exit::Interrupted);
             let name = stop::signal_name(signal);
             return Err(Failure::new(
@@ -84,7 +84,7 @@ impl DemoArgs {
                 format!("Stopped by {name} before the end of the demo. Nothing is left behind."),
             ));
         };
-        told.map_err(failed)?;
+        played.map_err(failed)?;
         Ok(Exit::Done)
     }
 }

@@ -42,8 +42,8 @@ enum Command {
     /// memberships that usersync gave, managed groups and approvals stay, and work goes on. usersync asks the server for
     /// its id, and refuses if it is another one. The next full reconcile compares the links.
     ///
-    /// Without it: the server is another one, such as a clone. Its first runs are planned and held anew. Groups are found by
-    /// name again, and nobody is removed from them without an approval. Decisions are over.
+    /// Without it: the server is another one, such as a clone. Its first runs are planned again and wait for approval. Groups
+    /// are found by name again, and nobody is removed from them without an approval. Decisions are over.
     ///
     /// In both cases a link stands only if its account has the same login there; the others are listed and dropped.
     #[command(after_help = "\
