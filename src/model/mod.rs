@@ -42,7 +42,7 @@ pub use ids::{
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};
-pub use packed::{Compact, Names, Packable, Packed};
+pub use packed::{Compact, Names, Packable, Packed, number};
 pub use refusal::{RefusalReason, Refusals};
 pub use run::{RunMode, RunOutcome, RunRecord, RunTrigger};
 pub use source::{GroupState, SourceIdentity, UserState, federation};

@@ -37,10 +37,10 @@ impl Names {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }
-        let (number, name) = (place(self.names.len()), Arc::<str>::from(name));
-        self.numbers.insert(Arc::clone(&name), number);
+        let (new, name) = (number(self.names.len()), Arc::<str>::from(name));
+        self.numbers.insert(Arc::clone(&name), new);
         self.names.push(name);
-        number
+        new
     }
 
     /// The text of a number.
@@ -104,9 +104,12 @@ pub struct Packed<T> {
     kind: PhantomData<fn() -> T>,
 }
 
-/// Places are kept in four bytes.
-fn place(index: usize) -> u32 {
-    u32::try_from(index).expect("fewer than four billion values")
+/// A place or a length in four bytes.
+///
+/// # Panics
+/// From four billion on, which is more than a realm holds.
+pub fn number(place: usize) -> u32 {
+    u32::try_from(place).expect("fewer than four billion of a kind")
 }
 
 impl<T> Default for Packed<T> {
@@ -192,10 +195,10 @@ impl<T: Packable> Packed<T> {
         }
         let mut rest = Vec::with_capacity(128);
         value.pack(&mut self.names, &mut rest);
-        write(&(place(key.len()), place(rest.len())), &mut self.open);
+        write(&(number(key.len()), number(rest.len())), &mut self.open);
         self.open.extend_from_slice(&key);
         self.open.extend_from_slice(&rest);
-        let at = place(self.len);
+        let at = number(self.len);
         self.len += 1;
         if self.len.is_multiple_of(BLOCK) {
             self.blocks.push(self.open.as_slice().into());

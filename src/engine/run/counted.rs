@@ -4,13 +4,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    RunOptions,
-    members::Members,
-    walk::{TargetWalk, number},
-};
+use super::{RunOptions, members::Members, walk::TargetWalk};
 use crate::{
-    model::{Account, AccountId, IdMap, IdSet, Packed, RunMode, RunTrigger, TargetGroupId},
+    model::{Account, AccountId, IdMap, IdSet, Packed, RunMode, RunTrigger, TargetGroupId, number},
     store::MembersRead,
     target::Page,
 };

@@ -6,15 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    counted::Recorded,
-    logins::Found,
-    pages::Pages,
-    walk::{TargetWalk, number},
-};
+use super::{counted::Recorded, logins::Found, pages::Pages, walk::TargetWalk};
 use crate::{
     engine::{error::WorkError, ports::TargetPort},
-    model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId},
+    model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId, number},
 };
 
 /// From so many groups on, all memberships are asked for at once. That answer tells of every group and member that the

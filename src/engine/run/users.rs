@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     Item, Run,
-    walk::{SourceWalk, TargetWalk, number},
+    walk::{SourceWalk, TargetWalk},
 };
 use crate::{
     engine::{
@@ -18,7 +18,7 @@ use crate::{
     },
     model::{
         Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, Look, NewHeldItem, Operation, RunMode, Subject,
-        UserId,
+        UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,

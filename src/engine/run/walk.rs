@@ -26,6 +26,7 @@ use crate::{
     model::{
         Account, AccountId, ConnectorName, ErrorClass, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet,
         Link, Look, NewHeldItem, NotPossible, Operation, Packed, Pair, Subject, TargetGroupId, UserId, UserState,
+        number,
     },
     plan::{GroupTable, NameHolder},
     store::{LinkOrder, MembersRead},
@@ -347,14 +348,6 @@ fn given_count(
         members.sort_unstable();
         members.dedup();
     }
-}
-
-/// A place or a number, in four bytes.
-///
-/// # Panics
-/// From four billion on.
-pub(super) fn number(place: usize) -> u32 {
-    u32::try_from(place).expect("fewer than four billion of a kind")
 }
 
 impl TargetWalk {
