@@ -175,10 +175,13 @@ pub fn leave(group: &str, account: &AccountId, name: &str) -> Operation {
     }
 }
 
+/// How many writes there are.
+pub const WRITES: usize = 10;
+
 /// Every write there is, on the people of [`place`], with the method and a piece of the address that does it.
-pub fn writes(place: &Place) -> Vec<(Operation, &'static str, &'static str)> {
+pub fn writes(place: &Place) -> [(Operation, &'static str, &'static str); WRITES] {
     let (ada, joe) = (place.id("ada"), place.id("joe"));
-    vec![
+    [
         (create("bob"), "POST", "/admin/users?name=bob"),
         (update(&ada, "ada", fields("ada")), "PUT", "/admin/users"),
         (rename(&ada, "ada", "ada.l"), "POST", "/admin/users/rename"),
