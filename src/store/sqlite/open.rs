@@ -171,7 +171,7 @@ pub(super) async fn writer(file: &Path, options: &OpenOptions, create: bool) -> 
         .busy_timeout(options.busy)
         .statement_cache_capacity(512)
         .pragma("wal_autocheckpoint", "4000")
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", "-16384")
         .pragma("temp_store", "MEMORY");
     let mut conn = connect(file, connect_options).await?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut conn).await?;
