@@ -14,7 +14,10 @@ use super::{
     writer::Tx,
 };
 use crate::{
-    model::{AccountId, Cause, ConnectorName, Link, Look, Pair, Priority, RunId, Subject, TargetName, Token, UserId},
+    model::{
+        AccountId, Cause, ConnectorName, HeldItem, Link, Look, NotPossible, Pair, Priority, RunId, Subject, TargetName,
+        Token, UserId,
+    },
     store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
 };
 
@@ -24,8 +27,7 @@ const BUSY: SignedDuration = SignedDuration::from_millis(250);
 /// The most urgent task of a pair whose time has come, claimed ones aside; each branch is one step into the index.
 const HEAD: &str = "
 SELECT h.subject, h.generation, h.priority, h.not_before, h.attempts, h.cause, h.caused_at, h.blocked_by,
-    EXISTS (SELECT 1 FROM task w WHERE w.pair = ?1 AND w.blocked_by = h.subject),
-    EXISTS (SELECT 1 FROM held_item i WHERE i.pair = ?1 AND i.subject = h.subject AND i.state IN ('approved', 'rejected'))
+    EXISTS (SELECT 1 FROM task w WHERE w.pair = ?1 AND w.blocked_by = h.subject)
 FROM (
     SELECT * FROM (SELECT * FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = 0 AND not_before <= ?2
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
@@ -46,7 +48,7 @@ FROM (
         AND subject NOT IN (SELECT value FROM json_each(?3)) ORDER BY not_before LIMIT 1)
 ) h LIMIT 1";
 
-type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool, bool);
+type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool);
 
 /// Subjects that a run found in order, but that somebody worked on since, or works on.
 const WORKED_SINCE: &str = "
@@ -60,6 +62,42 @@ WHERE l.number > f.look
     OR (EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3) AND (
         EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
         OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
+
+/// What else is stored about a subject that is to be claimed. Most have nothing, which one statement tells.
+struct Stored {
+    /// The newest observation that was recorded.
+    observed: Option<Look>,
+    /// Whether any intent of any subject is open.
+    intents: bool,
+    decided: bool,
+    dropped: bool,
+    not_possible: bool,
+    ordered: bool,
+    unconfirmed: bool,
+}
+
+/// What is known of a claimed subject beside its link.
+#[derive(Default)]
+struct Known {
+    decided: Vec<HeldItem>,
+    /// Dropped links of a user who has no other link.
+    dropped: Vec<Link>,
+    not_possible: Vec<NotPossible>,
+    /// The open order about the subject's link.
+    order: Option<LinkOrder>,
+    /// The account whose link an order removed.
+    unlinked: Option<AccountId>,
+}
+
+const STORED: &str = "
+SELECT (SELECT number FROM look WHERE pair = ?1 AND subject = ?2),
+    EXISTS (SELECT 1 FROM intent),
+    EXISTS (SELECT 1 FROM held_item
+        WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') AND state <> 'open'),
+    EXISTS (SELECT 1 FROM dropped_link WHERE pair = ?1 AND user = ?3),
+    EXISTS (SELECT 1 FROM not_possible WHERE pair = ?1 AND subject = ?2),
+    EXISTS (SELECT 1 FROM link_order WHERE pair = ?1 AND user = ?3),
+    EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3)";
 
 impl Tx {
     /// The claim, if it is still held.
@@ -111,14 +149,16 @@ impl Tx {
         head: Head,
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>> {
-        let (name, generation, _, _, attempts, cause, caused_at, blocked_by, wanted, decided) = head;
+        let (name, generation, _, _, attempts, cause, caused_at, blocked_by, wanted) = head;
         let link = self.link_of(no, subject).await?;
         if let Some(link) = &link
             && self.memory.holds_account(no.target, &link.account).is_some()
         {
             return Ok(None);
         }
-        let intents = self.intents_closing(no, subject, link.as_ref().map(|link| &link.account)).await?;
+        let stored = self.stored(no, subject).await?;
+        let account = link.as_ref().map(|link| &link.account);
+        let intents = if stored.intents { self.intents_closing(no, subject, account).await? } else { Vec::new() };
         if let Some(until) = intents.iter().map(|intent| intent.arrives_until).filter(|until| *until > now).max() {
             sqlx::query("UPDATE task SET not_before = ?3 WHERE pair = ?1 AND subject = ?2")
                 .bind(no.pair)
@@ -136,11 +176,7 @@ impl Tx {
                 .execute(&mut self.conn)
                 .await?;
         }
-        let decided = if decided { self.decided(no, subject).await? } else { Vec::new() };
-        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
-        let not_possible = self.not_possible(no, subject).await?;
-        let (order, unlinked) = self.ordered(no, subject).await?;
-        let unconfirmed = self.is_unconfirmed(no, subject).await?;
+        let known = self.known(no, subject, link.as_ref(), &stored).await?;
         let cause: Cause = codec::from_json(&cause)?;
         let caused_at = codec::time(caused_at)?;
         let token = self.take(Claim {
@@ -165,13 +201,13 @@ impl Tx {
             cause,
             caused_at,
             link,
-            dropped,
+            dropped: known.dropped,
             intents,
-            decided,
-            not_possible,
-            order,
-            unlinked,
-            unconfirmed,
+            decided: known.decided,
+            not_possible: known.not_possible,
+            order: known.order,
+            unlinked: known.unlinked,
+            unconfirmed: stored.unconfirmed,
             wanted,
         }))
     }
@@ -183,11 +219,43 @@ impl Tx {
         token
     }
 
-    /// The open order about the subject's link, and the account whose link an order removed.
-    async fn ordered(&mut self, no: PairNo, subject: &Subject) -> StoreResult<(Option<LinkOrder>, Option<AccountId>)> {
-        let Some(order) = self.order(no, subject).await? else { return Ok((None, None)) };
-        let unlinked = order.unlinked.clone();
-        Ok((Some(order).filter(|order| order.ended.is_none()), unlinked))
+    async fn stored(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Stored> {
+        let (observed, intents, decided, dropped, not_possible, ordered, unconfirmed): (Option<i64>, _, _, _, _, _, _) =
+            sqlx::query_as(STORED)
+                .bind(no.pair)
+                .bind(subject.to_string())
+                .bind(subject.as_user().map(UserId::as_str))
+                .fetch_one(&mut self.conn)
+                .await?;
+        let observed = observed.map(Look);
+        Ok(Stored { observed, intents, decided, dropped, not_possible, ordered, unconfirmed })
+    }
+
+    /// Reads what a claimed subject has, as far as it has any.
+    async fn known(
+        &mut self,
+        no: PairNo,
+        subject: &Subject,
+        link: Option<&Link>,
+        stored: &Stored,
+    ) -> StoreResult<Known> {
+        let mut known = Known::default();
+        if stored.decided {
+            known.decided = self.decided(no, subject).await?;
+        }
+        if let (true, None, Some(user)) = (stored.dropped, link, subject.as_user()) {
+            known.dropped = self.dropped(no, user).await?;
+        }
+        if stored.not_possible {
+            known.not_possible = self.not_possible(no, subject).await?;
+        }
+        if stored.ordered
+            && let Some(order) = self.order(no, subject).await?
+        {
+            known.unlinked.clone_from(&order.unlinked);
+            known.order = Some(order).filter(|order| order.ended.is_none());
+        }
+        Ok(known)
     }
 
     /// The link of a subject that is a user.
@@ -195,14 +263,6 @@ impl Tx {
         match subject.as_user() {
             Some(user) => self.link(no, user).await,
             None => Ok(None),
-        }
-    }
-
-    /// Dropped links of a user who has no other link.
-    async fn dropped_of(&mut self, no: PairNo, subject: &Subject, link: Option<&Link>) -> StoreResult<Vec<Link>> {
-        match subject.as_user() {
-            Some(user) if link.is_none() => self.dropped(no, user).await,
-            _ => Ok(Vec::new()),
         }
     }
 
@@ -220,10 +280,11 @@ impl Tx {
         let account = link.as_ref().map(|link| &link.account);
         let busy = self.memory.holds_subject(no, subject).is_some()
             || account.is_some_and(|account| self.memory.holds_account(no.target, account).is_some());
+        let stored = self.stored(no, subject).await?;
         let stands = !busy
             && account == planned.account.as_ref()
-            && self.look(no, subject).await?.is_none_or(|newest| newest <= planned.look)
-            && self.intents_closing(no, subject, account).await?.is_empty();
+            && stored.observed.is_none_or(|newest| newest <= planned.look)
+            && (!stored.intents || self.intents_closing(no, subject, account).await?.is_empty());
         if !stands {
             self.raise(no, [subject], Priority::Run, &cause, now).await?;
             return Ok(None);
@@ -238,11 +299,7 @@ impl Tx {
         .bind(millis(now))
         .fetch_one(&mut self.conn)
         .await?;
-        let decided = self.decided(no, subject).await?;
-        let dropped = self.dropped_of(no, subject, link.as_ref()).await?;
-        let not_possible = self.not_possible(no, subject).await?;
-        let (order, unlinked) = self.ordered(no, subject).await?;
-        let unconfirmed = self.is_unconfirmed(no, subject).await?;
+        let known = self.known(no, subject, link.as_ref(), &stored).await?;
         let token = self.take(Claim {
             token: Token(0),
             pair: pair.clone(),
@@ -265,13 +322,13 @@ impl Tx {
             cause,
             caused_at: now,
             link,
-            dropped,
+            dropped: known.dropped,
             intents: Vec::new(),
-            decided,
-            not_possible,
-            order,
-            unlinked,
-            unconfirmed,
+            decided: known.decided,
+            not_possible: known.not_possible,
+            order: known.order,
+            unlinked: known.unlinked,
+            unconfirmed: stored.unconfirmed,
             wanted,
         }))
     }

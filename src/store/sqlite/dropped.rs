@@ -33,23 +33,20 @@ impl Tx {
         .bind(codec::to_json(&link)?)
         .execute(&mut self.conn)
         .await?;
-        self.write_change(
-            NewChange {
-                no: claim.no,
-                subject: &claim.subject,
-                verb: Limited::DropLink.as_str(),
-                name: &link.name,
-                before: &json!({ "account": link.account, "groups": link.given }),
-                after: &json!({ "why": why }),
-                limited: Some(Limited::DropLink),
-                approved,
-                cause: &claim.cause,
-                caused_at: Some(claim.caused_at),
-                outcome: &ChangeOutcome::Done,
-            },
-            now,
-        )
-        .await?;
+        let change = NewChange {
+            no: claim.no,
+            subject: &claim.subject,
+            verb: Limited::DropLink.as_str(),
+            name: &link.name,
+            before: &json!({ "account": link.account, "groups": link.given }),
+            after: &json!({ "why": why }),
+            limited: Some(Limited::DropLink),
+            approved,
+            cause: &claim.cause,
+            caused_at: Some(claim.caused_at),
+            outcome: &ChangeOutcome::Done,
+        };
+        self.write_changes(&[change], now).await?;
         self.remove_link(claim.no, user).await?;
         self.wake_waiting(claim.no, &claim.subject, now).await
     }

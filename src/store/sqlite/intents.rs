@@ -1,5 +1,7 @@
 //! Intents: what was written down before it was sent. [7]
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -10,11 +12,11 @@ use crate::{
     store::{NewIntent, OpenIntent, StoreError, StoreResult},
 };
 
-/// An open intent as it is read.
-type IntentRow = (i64, String, String, String, String, String, String, Option<i64>, bool, i64);
+/// An open intent as it is read; the approval that it makes use of is the last.
+type IntentRow = (i64, String, String, String, String, String, String, Option<i64>, bool, i64, Option<i64>);
 
 const INTENT: &str = "
-SELECT i.id, c.name, g.name, i.subject, i.operation, i.before, i.cause, i.caused_at, i.approved, i.arrives_until
+SELECT i.id, c.name, g.name, i.subject, i.operation, i.before, i.cause, i.caused_at, i.approved, i.arrives_until, i.approval
 FROM intent i JOIN pair p ON p.no = i.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
 fn intents_where(condition: &str) -> AssertSqlSafe<String> {
@@ -23,7 +25,7 @@ fn intents_where(condition: &str) -> AssertSqlSafe<String> {
 
 /// An open intent from its row.
 fn open_intent(row: IntentRow) -> StoreResult<OpenIntent> {
-    let (id, connector, target, subject, operation, before, cause, caused_at, approved, arrives_until) = row;
+    let (id, connector, target, subject, operation, before, cause, caused_at, approved, arrives_until, _) = row;
     Ok(OpenIntent {
         id: IntentId(id),
         pair: Pair::new(connector, target),
@@ -89,6 +91,48 @@ pub(super) struct NewChange<'c, A> {
     pub outcome: &'c ChangeOutcome,
 }
 
+/// The columns of a change from `pair` on, as they are stored.
+type ChangeRow = (
+    i64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    Option<&'static str>,
+    bool,
+    bool,
+    String,
+    Option<i64>,
+    Option<i64>,
+    String,
+);
+
+impl<A: Serialize> NewChange<'_, A> {
+    fn row(&self) -> StoreResult<ChangeRow> {
+        let done = matches!(self.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
+        let run = match self.cause {
+            Cause::Run { id } => Some(id.0),
+            _ => None,
+        };
+        Ok((
+            self.no.pair,
+            self.subject.to_string(),
+            self.verb.to_owned(),
+            self.name.to_owned(),
+            codec::to_json(self.before)?,
+            codec::to_json(self.after)?,
+            self.limited.map(Limited::as_str),
+            self.approved,
+            done && self.limited.is_some() && !self.approved,
+            codec::to_json(self.cause)?,
+            self.caused_at.map(millis),
+            run,
+            codec::to_json(self.outcome)?,
+        ))
+    }
+}
+
 impl Tx {
     /// Open intents of a subject, or of the account or group that it is linked to, whoever wrote them.
     pub(super) async fn intents_closing(
@@ -97,10 +141,6 @@ impl Tx {
         subject: &Subject,
         account: Option<&AccountId>,
     ) -> StoreResult<Vec<OpenIntent>> {
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM intent)").fetch_one(&mut self.conn).await?;
-        if !any {
-            return Ok(Vec::new());
-        }
         let objects = match subject {
             Subject::User(_) => account.map(account_object).into_iter().collect(),
             Subject::Group(group) => {
@@ -172,11 +212,23 @@ impl Tx {
         codec::some_time(until)
     }
 
-    /// An open intent by its id.
-    pub(super) async fn intent(&mut self, id: IntentId) -> StoreResult<OpenIntent> {
-        let row: Option<IntentRow> =
-            sqlx::query_as(intents_where("WHERE i.id = ?1")).bind(id.0).fetch_optional(&mut self.conn).await?;
-        open_intent(row.ok_or_else(|| StoreError::NotFound(format!("intent {id} is not open")))?)
+    /// Open intents by their ids, in this order, each with the approval that it makes use of.
+    pub(super) async fn intents(&mut self, ids: &[IntentId]) -> StoreResult<Vec<(OpenIntent, Option<i64>)>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let rows: Vec<IntentRow> = sqlx::query_as(intents_where("WHERE i.id IN (SELECT value FROM json_each(?1))"))
+            .bind(codec::to_json(&numbers)?)
+            .fetch_all(&mut self.conn)
+            .await?;
+        let mut open: HashMap<i64, IntentRow> = rows.into_iter().map(|row| (row.0, row)).collect();
+        let take = |id: &IntentId| {
+            let row = open.remove(&id.0).ok_or_else(|| StoreError::NotFound(format!("intent {id} is not open")))?;
+            let approval = row.10;
+            Ok((open_intent(row)?, approval))
+        };
+        ids.iter().map(take).collect()
     }
 
     /// Raises the tasks of all open intents, whose claims have ended.
@@ -196,37 +248,37 @@ impl Tx {
         self.raise_all(raises).await
     }
 
-    /// Writes an intent down.
-    pub(super) async fn write_intent(&mut self, claim: &Claim, next: &NewIntent) -> StoreResult<IntentId> {
-        let id = sqlx::query_scalar(
+    /// Writes intents down; their ids in the same order.
+    pub(super) async fn write_intents(&mut self, claim: &Claim, next: &[NewIntent]) -> StoreResult<Vec<IntentId>> {
+        let row = |next: &NewIntent| -> StoreResult<_> {
+            Ok((
+                object(&next.operation),
+                made(&next.operation),
+                codec::to_json(&next.operation)?,
+                codec::to_json(&next.before)?,
+                next.operation.limited().map(Limited::as_str),
+                next.approved_by,
+                millis(next.arrives_until),
+            ))
+        };
+        let rows: Vec<_> = next.iter().map(row).collect::<StoreResult<_>>()?;
+        let mut ids: Vec<i64> = sqlx::query_scalar(
             "INSERT INTO intent (pair, target, subject, object, made, operation, before, limited, approved, cause, \
-             caused_at, arrives_until, approval) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
+             caused_at, arrives_until, approval) \
+             SELECT ?1, ?2, ?3, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 IS NOT NULL, \
+             ?4, ?5, value ->> 6, value ->> 5 FROM json_each(?6) ORDER BY key RETURNING id",
         )
         .bind(claim.no.pair)
         .bind(claim.no.target)
         .bind(claim.subject.to_string())
-        .bind(object(&next.operation))
-        .bind(made(&next.operation))
-        .bind(codec::to_json(&next.operation)?)
-        .bind(codec::to_json(&next.before)?)
-        .bind(next.operation.limited().map(Limited::as_str))
-        .bind(next.approved_by.is_some())
         .bind(codec::to_json(&claim.cause)?)
         .bind(millis(claim.caused_at))
-        .bind(millis(next.arrives_until))
-        .bind(next.approved_by)
-        .fetch_one(&mut self.conn)
+        .bind(codec::to_json(&rows)?)
+        .fetch_all(&mut self.conn)
         .await?;
-        Ok(IntentId(id))
-    }
-
-    /// The approval that an open intent makes use of.
-    pub(super) async fn approval_of(&mut self, id: IntentId) -> StoreResult<Option<i64>> {
-        let approval: Option<Option<i64>> = sqlx::query_scalar("SELECT approval FROM intent WHERE id = ?1")
-            .bind(id.0)
-            .fetch_optional(&mut self.conn)
-            .await?;
-        Ok(approval.flatten())
+        // Numbers ascend as the rows are written; the order in which they are returned is not promised.
+        ids.sort_unstable();
+        Ok(ids.into_iter().map(IntentId).collect())
     }
 
     /// Whether an open intent makes use of this approval.
@@ -241,25 +293,32 @@ impl Tx {
     }
 
     /// Takes back what was written down and never sent.
-    pub(super) async fn forget_intent(&mut self, id: IntentId) -> StoreResult<()> {
-        sqlx::query("DELETE FROM intent WHERE id = ?1").bind(id.0).execute(&mut self.conn).await?;
+    pub(super) async fn forget_intents(&mut self, ids: impl Iterator<Item = IntentId>) -> StoreResult<()> {
+        let ids: Vec<i64> = ids.map(|id| id.0).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query("DELETE FROM intent WHERE id IN (SELECT value FROM json_each(?1))")
+            .bind(codec::to_json(&ids)?)
+            .execute(&mut self.conn)
+            .await?;
         Ok(())
     }
 
-    /// Turns an open intent into its change.
+    /// Turns open intents into their changes, in this order.
     pub(super) async fn settle(
         &mut self,
-        intent: &OpenIntent,
-        outcome: &ChangeOutcome,
+        settled: &[(&OpenIntent, &ChangeOutcome)],
         now: Timestamp,
     ) -> StoreResult<()> {
-        sqlx::query("DELETE FROM intent WHERE id = ?1").bind(intent.id.0).execute(&mut self.conn).await?;
-        let no = self.pair(&intent.pair).await?;
-        if !matches!(outcome, ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone) {
-            self.forget_members_read(no.target, &intent.operation).await?;
-        }
-        self.write_change(
-            NewChange {
+        self.forget_intents(settled.iter().map(|(intent, _)| intent.id)).await?;
+        let mut changes = Vec::with_capacity(settled.len());
+        for &(intent, outcome) in settled {
+            let no = self.pair(&intent.pair).await?;
+            if !matches!(outcome, ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone) {
+                self.forget_members_read(no.target, &intent.operation).await?;
+            }
+            changes.push(NewChange {
                 no,
                 subject: &intent.subject,
                 verb: intent.operation.verb(),
@@ -271,41 +330,29 @@ impl Tx {
                 cause: &intent.cause,
                 caused_at: intent.caused_at,
                 outcome,
-            },
-            now,
-        )
-        .await
+            });
+        }
+        self.write_changes(&changes, now).await
     }
 
-    /// Records a change.
-    pub(super) async fn write_change(
+    /// Records changes, in this order.
+    pub(super) async fn write_changes(
         &mut self,
-        change: NewChange<'_, impl Serialize>,
+        changes: &[NewChange<'_, impl Serialize>],
         now: Timestamp,
     ) -> StoreResult<()> {
-        let done = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
-        let run = match change.cause {
-            Cause::Run { id } => Some(id.0),
-            _ => None,
-        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<ChangeRow> = changes.iter().map(NewChange::row).collect::<StoreResult<_>>()?;
         sqlx::query(
             "INSERT INTO change (at, pair, subject, verb, name, before, after, limited, approved, counts, cause, \
-             caused_at, run, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             caused_at, run, outcome) SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+             value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12 \
+             FROM json_each(?2) ORDER BY key",
         )
         .bind(millis(now))
-        .bind(change.no.pair)
-        .bind(change.subject.to_string())
-        .bind(change.verb)
-        .bind(change.name)
-        .bind(codec::to_json(change.before)?)
-        .bind(codec::to_json(change.after)?)
-        .bind(change.limited.map(Limited::as_str))
-        .bind(change.approved)
-        .bind(done && change.limited.is_some() && !change.approved)
-        .bind(codec::to_json(change.cause)?)
-        .bind(change.caused_at.map(millis))
-        .bind(run)
-        .bind(codec::to_json(change.outcome)?)
+        .bind(codec::to_json(&rows)?)
         .execute(&mut self.conn)
         .await?;
         Ok(())

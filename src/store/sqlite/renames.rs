@@ -176,10 +176,10 @@ impl Tx {
         let open = format!("SELECT id FROM intent WHERE pair IN ({pairs}) ORDER BY id");
         let open: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(open)).bind(no).fetch_all(&mut self.conn).await?;
         // Nobody will find out what became of them; their changes say so.
-        for id in open {
-            let intent = self.intent(IntentId(id)).await?;
-            self.settle(&intent, &ChangeOutcome::NotSeen, now).await?;
-        }
+        let open: Vec<IntentId> = open.into_iter().map(IntentId).collect();
+        let open = self.intents(&open).await?;
+        let unseen: Vec<_> = open.iter().map(|(intent, _)| (intent, &ChangeOutcome::NotSeen)).collect();
+        self.settle(&unseen, now).await?;
         for sql in FORGET {
             let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
             sqlx::query(query).bind(no).execute(&mut self.conn).await?;

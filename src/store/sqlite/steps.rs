@@ -27,28 +27,27 @@ impl Tx {
                 return Ok(Stepped::AccountTaken);
             }
         }
-        let mut settled = Vec::with_capacity(step.settled.len());
-        for one in &step.settled {
-            settled.push((self.intent(one.intent).await?, &one.outcome));
-        }
-        for id in &step.unsent {
-            let open = self.intent(*id).await?;
+        let ids: Vec<_> = step.settled.iter().map(|one| one.intent).chain(step.unsent.iter().copied()).collect();
+        let mut settled = self.intents(&ids).await?;
+        for (open, _) in settled.drain(step.settled.len()..) {
             if open.pair != claim.pair || open.subject != claim.subject {
-                return Err(StoreError::Failed(format!("intent {id} is not the claimed {}'s", claim.subject)));
+                return Err(StoreError::Failed(format!("intent {} is not the claimed {}'s", open.id, claim.subject)));
             }
         }
+        let settled: Vec<_> = settled.into_iter().zip(step.settled.iter().map(|one| &one.outcome)).collect();
         for item in step.next.iter().filter_map(|next| next.approved_by) {
             self.check_approved(&claim, item).await?;
         }
 
-        for intent in step.unsent {
-            self.forget_intent(intent).await?;
-        }
-        for (intent, outcome) in &settled {
-            if let Some(approval) = self.approval_of(intent.id).await? {
-                self.use_up(approval, outcome).await?;
+        self.forget_intents(step.unsent.into_iter()).await?;
+        for ((_, approval), outcome) in &settled {
+            if let Some(approval) = approval {
+                self.use_up(*approval, outcome).await?;
             }
-            self.settle(intent, outcome, now).await?;
+        }
+        let ended: Vec<_> = settled.iter().map(|((intent, _), outcome)| (intent, *outcome)).collect();
+        self.settle(&ended, now).await?;
+        for (intent, outcome) in ended {
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
                 match &intent.operation {
@@ -108,11 +107,7 @@ impl Tx {
                 }
             }
         }
-        let mut written = Vec::with_capacity(step.next.len());
-        for next in &step.next {
-            written.push(self.write_intent(&claim, next).await?);
-        }
-        Ok(Stepped::Send(written))
+        Ok(Stepped::Send(self.write_intents(&claim, &step.next).await?))
     }
 
     /// Writes a link. A drop past its limit is not written; then this returns how many were dropped in the last hour.

@@ -91,15 +91,8 @@ impl Tx {
             caused_at: None,
             outcome: &ChangeOutcome::Done,
         };
-        self.write_change(change, now).await?;
+        self.write_changes(&[change], now).await?;
         self.remove_link(no, &link.user).await
-    }
-
-    /// Whether a user's link was not compared with the confirmed server yet.
-    pub(super) async fn is_unconfirmed(&mut self, no: PairNo, subject: &Subject) -> StoreResult<bool> {
-        let Some(user) = subject.as_user() else { return Ok(false) };
-        let any = "SELECT EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?2)";
-        Ok(sqlx::query_scalar(any).bind(no.pair).bind(user.as_str()).fetch_one(&mut self.conn).await?)
     }
 
     pub(super) async fn confirm_links(
