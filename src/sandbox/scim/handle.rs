@@ -165,10 +165,10 @@ impl ScimSandbox {
     /// Drift: sets an attribute of an account.
     pub fn set(&self, name: &str, attribute: &str, value: Value) {
         self.change(|world| {
-            let id = world.user_named(name).map(|user| user.id.clone());
-            if let Some(item) = id.and_then(|id| world.users.get_mut(&id)) {
+            if let Some(mut item) = world.user_named(name).map(|user| Item::clone(user)) {
                 item.version += 1;
                 item.fields.insert(attribute.to_owned(), value);
+                world.users.put(item);
             }
         });
     }

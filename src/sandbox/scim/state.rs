@@ -1,6 +1,6 @@
 //! What a SCIM server holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -49,6 +49,8 @@ pub(crate) fn fold(name: &str) -> String {
 pub(crate) struct Shelf {
     items: BTreeMap<u64, Arc<Item>>,
     numbers: HashMap<String, u64>,
+    /// Of users: by login, as logins are compared.
+    logins: HashMap<String, BTreeSet<u64>>,
 }
 
 impl Shelf {
@@ -56,6 +58,7 @@ impl Shelf {
         self.numbers.get(id).and_then(|number| self.items.get(number))
     }
 
+    /// To change anything but the login.
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Item> {
         let number = self.numbers.get(id)?;
         self.items.get_mut(number).map(Arc::make_mut)
@@ -69,13 +72,29 @@ impl Shelf {
         self.items.len()
     }
 
+    /// The first user with this login.
+    fn named(&self, login: &str) -> Option<&Arc<Item>> {
+        self.logins.get(&fold(login)).and_then(BTreeSet::first).and_then(|number| self.items.get(number))
+    }
+
     pub(crate) fn put(&mut self, item: Item) {
+        self.remove(&item.id);
+        if item.fields.contains_key("userName") {
+            self.logins.entry(fold(item.text("userName"))).or_default().insert(item.number);
+        }
         self.numbers.insert(item.id.clone(), item.number);
         self.items.insert(item.number, Arc::new(item));
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> bool {
-        self.numbers.remove(id).is_some_and(|number| self.items.remove(&number).is_some())
+        let Some(item) = self.numbers.remove(id).and_then(|number| self.items.remove(&number)) else { return false };
+        if let Entry::Occupied(mut numbers) = self.logins.entry(fold(item.text("userName"))) {
+            numbers.get_mut().remove(&item.number);
+            if numbers.get().is_empty() {
+                numbers.remove();
+            }
+        }
+        true
     }
 }
 
@@ -96,7 +115,7 @@ impl World {
     }
 
     pub(crate) fn user_named(&self, name: &str) -> Option<&Arc<Item>> {
-        self.users.all().find(|user| fold(user.text("userName")) == fold(name))
+        self.users.named(name)
     }
 
     pub(crate) fn group_named(&self, name: &str) -> Option<&Arc<Item>> {

@@ -142,10 +142,7 @@ fn write(world: &mut World, call: &Call<'_>, id: &str, fields: Map<String, Value
     let present = Arc::clone(find(world, id)?);
     demand_version(call, &present)?;
     let fields = check(world, call, fields, Some(&present))?;
-    if let Some(item) = world.users.get_mut(id) {
-        item.fields = fields;
-        item.version += 1;
-    }
+    world.users.put(Item { fields, version: present.version + 1, ..Item::clone(&present) });
     Ok(())
 }
 
