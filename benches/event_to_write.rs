@@ -6,9 +6,9 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
-use usersync::sandbox::{
+use usersync::demo::house::{CLIENT_SECRET, CONNECTOR, Grounds, House, HouseOptions};
+use usersync_simulators::{
     Entry,
-    house::{CLIENT_SECRET, CONNECTOR, Grounds, House, HouseOptions},
     keycloak::{NewUser, UserChange},
 };
 

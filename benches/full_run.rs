@@ -23,7 +23,6 @@ use usersync::{
     engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
-    sandbox::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser},
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -33,6 +32,9 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
     telemetry::Metrics,
+};
+use usersync_simulators::{
+    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser,
 };
 
 const REALM: &str = "acme";

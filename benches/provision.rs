@@ -24,7 +24,6 @@ use usersync::{
     engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
-    sandbox::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, keycloak::NewUser},
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -34,6 +33,7 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
 };
+use usersync_simulators::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, keycloak::NewUser};
 
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";

@@ -21,11 +21,6 @@ use usersync::{
     engine::{Connector, Dice, Engine, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{Pair, Policy, RunTrigger},
-    sandbox::{
-        KeycloakOptions, KeycloakSandbox, ScimOptions, ScimSandbox,
-        keycloak::NewUser,
-        scim::{Filters, Told},
-    },
     store::{
         Store,
         sqlite::{OpenOptions, SqliteStore},
@@ -34,6 +29,11 @@ use usersync::{
         Credentials,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    KeycloakOptions, KeycloakSandbox, ScimOptions, ScimSandbox,
+    keycloak::NewUser,
+    scim::{Filters, Told},
 };
 
 const REALM: &str = "acme";

@@ -30,6 +30,18 @@ impl Clock for SystemClock {
     }
 }
 
+#[cfg(feature = "demo")]
+#[async_trait]
+impl Clock for usersync_simulators::clock::DrivenClock {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    async fn sleep(&self, duration: SignedDuration) {
+        Self::sleep(self, duration).await;
+    }
+}
+
 /// A source of chance for jitter.
 #[derive(Debug)]
 pub struct Dice(Mutex<SmallRng>);

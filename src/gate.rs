@@ -268,9 +268,9 @@ mod tests {
     use super::*;
     use crate::{
         model::{Condition, ConditionCode},
-        sandbox::clock::DrivenClock,
         telemetry::Metrics,
     };
+    use usersync_simulators::clock::DrivenClock;
 
     fn seconds(count: i64) -> SignedDuration {
         SignedDuration::from_secs(count)

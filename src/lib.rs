@@ -6,6 +6,8 @@
 pub mod cli;
 mod clock;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod engine;
 mod gate;
 mod http;
@@ -15,7 +17,6 @@ mod pace;
 pub mod plan;
 pub mod policy;
 pub mod retry;
-pub mod sandbox;
 pub mod store;
 pub mod target;
 pub mod telemetry;

@@ -5,8 +5,8 @@ mod jira_contract;
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use usersync::sandbox::jira::{NewAccount, RateLimit};
-use usersync::sandbox::{JiraOptions, JiraSandbox};
+use usersync_simulators::jira::{NewAccount, RateLimit};
+use usersync_simulators::{JiraOptions, JiraSandbox};
 
 /// A sandbox with a client that is signed in by token.
 struct Jira {

@@ -9,13 +9,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
-    sandbox::{JiraOptions, JiraSandbox, jira::NewAccount, journal::Entry},
     target::{
         Applied, Credentials, Target, TargetError,
         TargetErrorKind::{NameTaken, NotDone, NotPossible},
         jira::{JiraSettings, JiraTarget},
     },
 };
+use usersync_simulators::{JiraOptions, JiraSandbox, jira::NewAccount, journal::Entry};
 
 const VERSIONS: [&str; 5] = ["8.20.30", "9.12.15", "10.0.1", "10.3.24", "11.3.10"];
 

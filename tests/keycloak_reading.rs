@@ -14,10 +14,10 @@ use support::faulty::{Faulty, Reply};
 use usersync::{
     keycloak::{KeycloakSettings, KeycloakSource, Source as _, Walked},
     model::{Packed, UserId, UserState},
-    sandbox::{
-        Fault, KeycloakSandbox,
-        keycloak::{NewUser, RealmHandle},
-    },
+};
+use usersync_simulators::{
+    Fault, KeycloakSandbox,
+    keycloak::{NewUser, RealmHandle},
 };
 
 /// Users that the realm begins with: more than are read with one request.

@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use usersync::sandbox::fault::{Fault, Gate, Kind, Stale};
-use usersync::sandbox::jira::NewAccount;
-use usersync::sandbox::{JiraOptions, JiraSandbox};
+use usersync_simulators::fault::{Fault, Gate, Kind, Stale};
+use usersync_simulators::jira::NewAccount;
+use usersync_simulators::{JiraOptions, JiraSandbox};
 
 const TOKEN: &str = "sandbox-token";
 

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use usersync::sandbox::keycloak::{NewUser, RealmHandle, Timing, UserChange, Webhook};
-use usersync::sandbox::{KeycloakOptions, KeycloakSandbox};
+use usersync_simulators::keycloak::{NewUser, RealmHandle, Timing, UserChange, Webhook};
+use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
 
 /// What a receiver was sent, and the statuses that it is going to answer.
 #[derive(Clone, Default)]

@@ -2,13 +2,10 @@
 
 use jiff::SignedDuration;
 use usersync::{
-    sandbox::{
-        agree::agree,
-        house::{Grounds, House, HouseOptions},
-        keycloak::{NewUser, UserChange},
-    },
+    demo::house::{Grounds, House, HouseOptions, agree},
     store::{Store, TaskFilter},
 };
+use usersync_simulators::keycloak::{NewUser, UserChange};
 
 async fn house(options: HouseOptions) -> (Grounds, House) {
     let grounds = Grounds::prepare(options).await.expect("the imitations start");

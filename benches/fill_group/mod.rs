@@ -12,13 +12,13 @@ use tokio::{
 };
 use usersync::{
     model::{Account, Operation, TargetGroup},
-    sandbox::{BitbucketOptions, BitbucketSandbox, Journal, ScimOptions, ScimSandbox, bitbucket, scim},
     target::{
         Credentials, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
         scim::{ScimSettings, ScimTarget},
     },
 };
+use usersync_simulators::{BitbucketOptions, BitbucketSandbox, Journal, ScimOptions, ScimSandbox, bitbucket, scim};
 
 use crate::{LATENCY, PARALLEL, login, support};
 

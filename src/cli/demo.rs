@@ -15,16 +15,18 @@ use super::{
     words::count,
 };
 use crate::{
-    model::{FirstRun, Policy, RunTrigger},
-    sandbox::{
-        Fault,
-        agree::{agree, compare},
-        house::{CONNECTOR, Grounds, House, HouseError, HouseOptions},
-        jira::JiraSnapshot,
-        keycloak::{NewUser, Refused, UserChange},
+    demo::{
+        house::{CONNECTOR, Grounds, House, HouseError, HouseOptions, agree},
         neighbours::{self, Imitation},
     },
+    model::{FirstRun, Policy, RunTrigger},
     store::{Request, Store, TaskFilter},
+};
+use usersync_simulators::{
+    Fault,
+    agree::compare,
+    jira::JiraSnapshot,
+    keycloak::{NewUser, Refused, UserChange},
 };
 
 /// The longest that one step may take before the demo gives up.

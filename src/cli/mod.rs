@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod connector;
 mod dead;
+#[cfg(feature = "demo")]
 mod demo;
 mod events;
 mod exit;
@@ -126,6 +127,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     Check(check::CheckArgs),
     Plan(plan::PlanArgs),
@@ -197,6 +199,7 @@ impl Command {
     async fn run(self, context: &Context) -> Outcome {
         match self {
             Self::Serve(args) => args.run(context).await,
+            #[cfg(feature = "demo")]
             Self::Demo(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
             Self::Plan(args) => args.run(context).await,

@@ -2,14 +2,14 @@
 
 use usersync::{
     model::ErrorClass::Permanent,
-    sandbox::{
-        Fault,
-        bitbucket::{NewAccount, Permission},
-    },
     target::{
         Target,
         TargetErrorKind::{NotFound, NotPossible, Unanswered},
     },
+};
+use usersync_simulators::{
+    Fault,
+    bitbucket::{NewAccount, Permission},
 };
 
 use super::world::{activate, client, deactivate, not_done, place, settings, soon};

@@ -2,14 +2,14 @@
 
 use usersync::{
     model::{ErrorClass::Permanent, UserFields},
-    sandbox::{
-        Fault,
-        bitbucket::{NewAccount, Permission},
-    },
     target::{
         Applied, Target,
         TargetErrorKind::{NameTaken, NotFound, NotPossible, Unanswered},
     },
+};
+use usersync_simulators::{
+    Fault,
+    bitbucket::{NewAccount, Permission},
 };
 
 use super::world::{

@@ -3,12 +3,12 @@
 use axum::{Json, Router, routing::post};
 use usersync::{
     model::ErrorClass::{Credentials, Doubt, Forbidden, Permanent},
-    sandbox::Fault,
     target::{
         ClientCredentials, Credentials as SignIn, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },
 };
+use usersync_simulators::Fault;
 
 use super::world::{client, create, not_done, password, place, settings, soon};
 

@@ -1,9 +1,7 @@
 //! Goes once through everything, so that every deviation from the description is met.
 
-use usersync::{
-    sandbox::bitbucket::{NewAccount, Permission},
-    target::Target,
-};
+use usersync::target::Target;
+use usersync_simulators::bitbucket::{NewAccount, Permission};
 
 use super::world::{client, create, create_group, join, leave, password, place, rename, settings, soon, writes};
 
@@ -31,7 +29,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     // Renamed between the user and its groups.
     place.server.freeze();
     place.server.rename_account("joe", "joseph");
-    let earlier = usersync::sandbox::Fault::stale(usersync::sandbox::fault::Stale::Frozen);
+    let earlier = usersync_simulators::Fault::stale(usersync_simulators::fault::Stale::Frozen);
     place.server.faults.add(earlier.path("filter=joe&").once());
     let _ = place.target.account_named("joe").await;
     place.server.faults.clear();

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
-    sandbox::Fault,
     target::{
         Applied, Target, TargetError,
         TargetErrorKind::{self, NameTaken, NotPossible, Unanswered},
     },
 };
+use usersync_simulators::Fault;
 
 use super::world::{Place, WRITES, client, not_done, place, settings, soon, writes};
 
@@ -262,7 +262,7 @@ async fn an_answer_that_is_too_large_or_cut_short_is_doubted() {
     place.server.faults.add(Fault::truncate(10).path("filter=ada").once());
     let error = target.account_named("ada").await.expect_err("cut short");
     assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
-    place.server.faults.add(Fault::new(usersync::sandbox::fault::Kind::Huge(70 << 10)).path("filter=ada"));
+    place.server.faults.add(Fault::new(usersync_simulators::fault::Kind::Huge(70 << 10)).path("filter=ada"));
     let error = target.account_named("ada").await.expect_err("too large");
     assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
     assert!(error.text.contains("which is not read"), "{}", error.text);

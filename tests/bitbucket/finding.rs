@@ -1,9 +1,7 @@
 //! Finding an account by its id, which Bitbucket cannot be asked for.
 
-use usersync::{
-    sandbox::{Fault, bitbucket::NewAccount},
-    target::Target,
-};
+use usersync::target::Target;
+use usersync_simulators::{Fault, bitbucket::NewAccount};
 
 use super::world::{client, not_done, place, settings};
 
@@ -135,7 +133,7 @@ async fn who_is_renamed_while_he_is_read_has_not_lost_his_groups() {
     // Between the user and its groups it is renamed: the answer is an empty page, then nobody has the login.
     place.server.freeze();
     place.server.rename_account("ada", "ada.l");
-    let earlier = usersync::sandbox::fault::Stale::Frozen;
+    let earlier = usersync_simulators::fault::Stale::Frozen;
     place.server.faults.add(Fault::stale(earlier).path("filter=ada&").once());
     let error = fresh.account_named("ada").await.expect_err("unsteady");
     assert_eq!(error.kind, not_done(Transient), "{}", error.text);

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{Account, AccountId, ErrorClass::Forbidden},
-    sandbox::{
-        Fault,
-        bitbucket::{NewAccount, Permission},
-    },
     target::Target,
+};
+use usersync_simulators::{
+    Fault,
+    bitbucket::{NewAccount, Permission},
 };
 
 use super::world::{Place, client, not_done, password, place, settings};

@@ -2,11 +2,11 @@
 
 use usersync::{
     model::ErrorClass::{Doubt, Permanent},
-    sandbox::{
-        BitbucketOptions, BitbucketSandbox, Fault,
-        bitbucket::{NewAccount, Permission},
-    },
     target::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
+};
+use usersync_simulators::{
+    BitbucketOptions, BitbucketSandbox, Fault,
+    bitbucket::{NewAccount, Permission},
 };
 
 use super::world::{client, not_done, options, password, place, settings};

@@ -7,15 +7,15 @@ use usersync::{
         ErrorClass::{Permanent, Throttled},
         Operation,
     },
-    sandbox::{
-        Fault,
-        bitbucket::{NewAccount, Permission},
-        fault::Gate,
-    },
     target::{
         Applied, Target, TargetError,
         TargetErrorKind::{NotFound, Unanswered},
     },
+};
+use usersync_simulators::{
+    Fault,
+    bitbucket::{NewAccount, Permission},
+    fault::Gate,
 };
 
 use super::world::{Place, join, not_done, place, rename};
@@ -69,7 +69,7 @@ impl Place {
     /// Whom each call named, in the order of the calls.
     fn named(&self) -> Vec<Vec<String>> {
         let calls = self.server.journal.matching(|entry| entry.path.ends_with(CALL));
-        let users = |entry: &usersync::sandbox::Entry| entry.json()["users"].as_array().cloned().unwrap_or_default();
+        let users = |entry: &usersync_simulators::Entry| entry.json()["users"].as_array().cloned().unwrap_or_default();
         let text = |user: &serde_json::Value| user.as_str().unwrap_or_default().to_owned();
         calls.iter().map(|entry| users(entry).iter().map(text).collect()).collect()
     }

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, UserFields},
-    sandbox::{
-        BitbucketOptions, BitbucketSandbox,
-        bitbucket::{NewAccount, Permission},
-    },
     target::{
         Applied, Credentials, Target, TargetError, TargetErrorKind,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },
+};
+use usersync_simulators::{
+    BitbucketOptions, BitbucketSandbox,
+    bitbucket::{NewAccount, Permission},
 };
 
 use super::contract::Contract;

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Neighbour},
     model::Pair,
-    sandbox::{
-        BitbucketOptions, BitbucketSandbox, Fault,
-        bitbucket::{AccountState, Permission},
-        house::HouseOptions,
-        keycloak::{NewUser, UserChange},
-        neighbours::Neighbour,
-    },
     store::Store,
     target::{
         Credentials,
         bitbucket::{BitbucketSettings, BitbucketTarget},
     },
+};
+use usersync_simulators::{
+    BitbucketOptions, BitbucketSandbox, Fault,
+    bitbucket::{AccountState, Permission},
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{World, options, world_with};

@@ -16,16 +16,16 @@ use usersync::{
         Action, Cause, Change, ChangeOutcome, FirstRun, HeldKind, Limited, Linking, Pair, Policy, Priority, RunId,
         RunOutcome, RunTrigger, Subject,
     },
-    sandbox::{
-        Fault, JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
-        jira::NewAccount,
-        keycloak::{NewUser, RealmHandle, UserChange},
-    },
     store::{ChangeFilter, Store, sqlite},
     target::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },
+};
+use usersync_simulators::{
+    Fault, JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    jira::NewAccount,
+    keycloak::{NewUser, RealmHandle, UserChange},
 };
 
 /// An engine that works only when it is told to, between a realm and a Jira.

@@ -5,17 +5,19 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use usersync::{
-    engine::{RunOptions, WorkError},
-    model::{Pair, RunTrigger},
-    sandbox::{
-        Fault,
-        agree::{Held, Holds},
-        fault::{Faults, Kind, Mangle},
+    demo::{
         house::{House, HouseOptions},
-        journal::Journal,
-        keycloak::NewUser,
         neighbours::Product,
     },
+    engine::{RunOptions, WorkError},
+    model::{Pair, RunTrigger},
+};
+use usersync_simulators::{
+    Fault,
+    agree::{Held, Holds},
+    fault::{Faults, Kind, Mangle},
+    journal::Journal,
+    keycloak::NewUser,
 };
 
 use crate::support::{World, grounds, on, options};

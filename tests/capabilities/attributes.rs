@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 use usersync::{
+    demo::neighbours::Neighbour,
     engine::RunOptions,
     model::{Pair, RunTrigger},
-    sandbox::{CrowdOptions, CrowdSandbox, Fault, keycloak::NewUser, neighbours::Neighbour},
     target::crowd::{CrowdSettings, CrowdTarget},
 };
+use usersync_simulators::{CrowdOptions, CrowdSandbox, Fault, keycloak::NewUser};
 
 use crate::support::{World, policy, world_with};
 

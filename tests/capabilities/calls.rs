@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use usersync::{
-    engine::RunOptions,
-    model::{Pair, RunTrigger},
-    sandbox::{
-        Journal,
+    demo::{
         house::{CONNECTOR, HouseOptions, TARGET},
-        keycloak::{NewUser, UserChange},
         neighbours::{self, Product},
     },
+    engine::RunOptions,
+    model::{Pair, RunTrigger},
+};
+use usersync_simulators::{
+    Journal,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{World, grounds, id_of, options};

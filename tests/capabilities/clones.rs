@@ -4,19 +4,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
-    model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
-    sandbox::{
-        JiraOptions, JiraSandbox,
+    demo::{
         house::{House, HouseOptions},
-        keycloak::NewUser,
         neighbours::Neighbour,
     },
+    model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
     store::{PairState, Store},
     target::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },
 };
+use usersync_simulators::{JiraOptions, JiraSandbox, keycloak::NewUser};
 
 use crate::support::{grounds, on, options, world};
 

@@ -5,21 +5,19 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::{
+        house::{House, HouseOptions},
+        neighbours::Neighbour,
+    },
     engine::EngineTimes,
     model::{
         About, Account, AccountId, Cause, Condition, ConditionCode, FirstRun, Operation, Priority, Subject,
         TargetGroup, TargetGroupId, TargetName,
     },
-    sandbox::{
-        Fault,
-        clock::DrivenClock,
-        house::{House, HouseOptions},
-        keycloak::UserChange,
-        neighbours::Neighbour,
-    },
     store::Store,
     target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
+use usersync_simulators::{Fault, clock::DrivenClock, keycloak::UserChange};
 
 use crate::support::{grounds, options, policy, world_with};
 
@@ -59,7 +57,7 @@ async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
     let acme = About::source(&"acme".into());
     let refused = |all: &[Condition]| has(all, &acme, ConditionCode::CredentialsRefused);
     until(&w.house, "the client's secret is refused", refused).await;
-    w.grounds.give_client_secret(usersync::sandbox::house::CLIENT_SECRET);
+    w.grounds.give_client_secret(usersync::demo::house::CLIENT_SECRET);
     until(&w.house, "the right secret is taken", <[Condition]>::is_empty).await;
 }
 

@@ -2,10 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::house::House,
     engine::Report,
-    sandbox::{house::House, jira::NewAccount, keycloak::NewUser},
     store::{MembersRead, Store},
 };
+use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
 use crate::support::{World, grounds, on, options};
 

@@ -3,16 +3,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Product},
     engine::{Report, RunOptions, WorkError},
     model::{AdoptRule, Pair, RunMode, RunTrigger},
-    sandbox::{
-        CrowdOptions, CrowdSandbox, Fault,
-        crowd::NewCrowdUser,
-        fault::{Kind, Stale},
-        house::HouseOptions,
-        keycloak::NewUser,
-        neighbours::Product,
-    },
+};
+use usersync_simulators::{
+    CrowdOptions, CrowdSandbox, Fault,
+    crowd::NewCrowdUser,
+    fault::{Kind, Stale},
+    keycloak::NewUser,
 };
 
 use crate::support::{World, grounds, on, options, policy};

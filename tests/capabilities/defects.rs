@@ -5,16 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
-    engine::RunOptions,
-    model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
-    sandbox::{
+    demo::{
         house::HouseOptions,
-        keycloak::NewUser,
         neighbours::{Imitation, Neighbour, Product},
     },
+    engine::RunOptions,
+    model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
     store::{Store, TaskFilter},
     target::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
+use usersync_simulators::keycloak::NewUser;
 
 use crate::support::{World, options, world_with};
 
@@ -104,7 +104,7 @@ async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
     assert_eq!(classes, [ErrorClass::Bug], "{tasks:?}");
     // It holds nothing that others need.
     w.realm()
-        .update_user(&w.id("robust"), usersync::sandbox::keycloak::UserChange::enabled(false))
+        .update_user(&w.id("robust"), usersync_simulators::keycloak::UserChange::enabled(false))
         .await
         .expect("done");
     w.house.engine.run(&pair(), &options).await.expect("the next run ends");

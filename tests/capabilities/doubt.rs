@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 use usersync::{
+    demo::house::{CLIENT_SECRET, CONNECTOR, House},
     engine::EngineTimes,
     model::{GroupId, GroupMapping, HeldKind},
-    sandbox::{
-        Fault,
-        fault::Stale,
-        house::{CLIENT_SECRET, CONNECTOR, House},
-        jira::NewAccount,
-        keycloak::{NewUser, UserChange},
-    },
     store::{PairState, Store},
+};
+use usersync_simulators::{
+    Fault,
+    fault::Stale,
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{STAFF, World, grounds, on, options, world, world_with};

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use usersync::{
-    model::ChangeOutcome,
-    sandbox::{
-        Fault,
-        fault::Kind,
-        jira::RateLimit,
-        keycloak::{NewUser, UserChange},
-    },
-    store::Store,
+use usersync::{model::ChangeOutcome, store::Store};
+use usersync_simulators::{
+    Fault,
+    fault::Kind,
+    jira::RateLimit,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::{
@@ -46,7 +43,7 @@ type NamedFault = (&'static str, fn() -> Fault);
 
 /// That many requests asked Jira to make this account.
 fn makings(w: &World, login: &str) -> usize {
-    let makes = |one: &usersync::sandbox::journal::Entry| {
+    let makes = |one: &usersync_simulators::journal::Entry| {
         one.method == "POST" && one.path.ends_with("/api/2/user") && one.json()["name"] == login && !one.faulted
     };
     w.jira().journal.matching(makes).len()
@@ -318,10 +315,8 @@ async fn events_lost_doubled_and_out_of_order_end_in_the_same_state() {
 
 #[tokio::test]
 async fn a_sender_that_posts_before_the_commit_is_looked_after_a_second_time() {
-    use usersync::sandbox::{
-        house::CONNECTOR,
-        keycloak::{Timing, Webhook},
-    };
+    use usersync::demo::house::CONNECTOR;
+    use usersync_simulators::keycloak::{Timing, Webhook};
     const SECRET: &str = "a-p2-secret-that-is-long-enough";
     let mut options = crate::support::options();
     options.p2_secret = Some(SECRET.to_owned());

@@ -1,9 +1,7 @@
 //! The lives of groups: made, renamed, moved, adopted, let go.
 
-use usersync::{
-    model::HeldKind,
-    sandbox::{jira::NewAccount, keycloak::NewUser},
-};
+use usersync::model::HeldKind;
+use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
 use crate::support::{grounds, on, options, world};
 
@@ -249,7 +247,7 @@ async fn a_protected_group_is_never_touched() {
 
 #[tokio::test]
 async fn a_realm_without_groups_is_kept_in_step() {
-    let grounds = usersync::sandbox::house::Grounds::prepare(options()).await.unwrap();
+    let grounds = usersync::demo::house::Grounds::prepare(options()).await.unwrap();
     grounds.realm.import_users((0..5).map(|number| NewUser::named(format!("lone{number}")))).unwrap();
     let w = on(grounds).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
@@ -318,13 +316,13 @@ async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day(
     let w = world().await;
     let id = w.id("staff1");
     let group = w.realm().create_group(None, "new").await.unwrap();
-    w.realm().update_user(&id, usersync::sandbox::keycloak::UserChange::enabled(false)).await.unwrap();
+    w.realm().update_user(&id, usersync_simulators::keycloak::UserChange::enabled(false)).await.unwrap();
     w.settled().await;
     assert!(w.account("staff1").groups.contains("staff"));
     w.realm().join(&id, &group).await.unwrap();
     w.realm().leave(&id, &w.realm().snapshot().group("/staff").unwrap().id).await.unwrap();
     w.settled().await;
-    w.realm().update_user(&id, usersync::sandbox::keycloak::UserChange::enabled(true)).await.unwrap();
+    w.realm().update_user(&id, usersync_simulators::keycloak::UserChange::enabled(true)).await.unwrap();
     w.settled().await;
     w.agrees();
 }

@@ -14,10 +14,10 @@ use tokio::{
     net::TcpStream,
 };
 use usersync::{
+    demo::house::HOOK_SECRET,
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
     model::{EventOutcome, RefusalReason},
-    sandbox::house::HOOK_SECRET,
     store::{EventFilter, Inbox, Store, TaskFilter, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},

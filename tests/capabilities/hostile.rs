@@ -15,9 +15,9 @@ use tokio::{
     net::TcpStream,
 };
 use usersync::{
+    demo::house::HOOK_SECRET,
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
-    sandbox::house::HOOK_SECRET,
     store::{EventFilter, Inbox, Store as _, sqlite},
     telemetry::{Health, Metrics},
     web::{HookConnector, HookSecrets, Hooks, Server, ServerSettings},

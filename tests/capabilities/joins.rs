@@ -4,13 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Product},
     engine::{EngineTimes, RunOptions},
     model::{Change, ChangeOutcome, Operation, Pair, RunTrigger},
-    sandbox::{
-        Fault, bitbucket::BitbucketSnapshot, fault::Gate, house::HouseOptions, keycloak::NewUser, neighbours::Product,
-    },
     store::Store,
 };
+use usersync_simulators::{Fault, bitbucket::BitbucketSnapshot, fault::Gate, keycloak::NewUser};
 
 use crate::{
     access::Git,

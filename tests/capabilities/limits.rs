@@ -5,22 +5,24 @@ use std::{sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use sqlx::Connection as _;
 use usersync::{
-    engine::{Clock, Engine, EngineTimes, Report, RunOptions},
-    model::{ErrorClass, Pair, RunTrigger},
-    sandbox::{
-        Fault, ScimOptions, ScimSandbox,
-        clock::DrivenClock,
-        fault::Limit,
+    demo::{
         house::{Grounds, HouseOptions},
-        keycloak::{NewUser, UserChange},
         neighbours::Neighbour,
-        scim::NewAccount,
     },
+    engine::{Engine, EngineTimes, Report, RunOptions},
+    model::{ErrorClass, Pair, RunTrigger},
     store::{ChangeFilter, Store, sqlite},
     target::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    Fault, ScimOptions, ScimSandbox,
+    clock::DrivenClock,
+    fault::Limit,
+    keycloak::{NewUser, UserChange},
+    scim::NewAccount,
 };
 
 use crate::support::{grounds, options, world};
@@ -69,8 +71,8 @@ impl Rushed {
         Self { clock, server, grounds, store, engine, rush }
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(self.clock.clone())
+    fn clock(&self) -> DrivenClock {
+        self.clock.clone()
     }
 
     /// How many intents were ever written down.

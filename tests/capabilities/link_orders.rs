@@ -2,13 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::house::House,
     model::{AccountId, AdoptRule, HeldKind, UserId},
-    sandbox::{
-        house::House,
-        jira::NewAccount,
-        keycloak::{NewUser, UserChange},
-    },
     store::{OrderEnd, Store},
+};
+use usersync_simulators::{
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{World, grounds, on, options, policy, world, world_with};

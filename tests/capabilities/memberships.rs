@@ -1,10 +1,7 @@
 //! Memberships where a target shows less of them than there are.
 
-use usersync::{
-    model::HeldKind,
-    sandbox::{Fault, jira::ShownGroups, keycloak::NewUser},
-    store::Store,
-};
+use usersync::{model::HeldKind, store::Store};
+use usersync_simulators::{Fault, jira::ShownGroups, keycloak::NewUser};
 
 use crate::support::{World, world};
 

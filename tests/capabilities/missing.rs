@@ -8,19 +8,19 @@ use std::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::{
+        house::HouseOptions,
+        neighbours::{Imitation, Neighbour, Product},
+    },
     engine::{EngineTimes, Report, RunOptions},
     model::{
         Account, AccountId, HeldItemState, HeldKind, Limited, Link, Operation, Pair, RunTrigger, TargetGroup,
         TargetGroupId,
     },
-    sandbox::{
-        house::HouseOptions,
-        keycloak::UserChange,
-        neighbours::{Imitation, Neighbour, Product},
-    },
     store::{Decision, Store},
     target::{Applied, Page, Target, TargetError, TargetErrorKind, TargetInfo},
 };
+use usersync_simulators::keycloak::UserChange;
 
 use crate::support::{STAFF, World, options, world_with};
 

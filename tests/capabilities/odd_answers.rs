@@ -3,12 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
-use usersync::{
-    model::{Limited, Subject},
-    sandbox::{
-        Fault,
-        keycloak::{NewUser, UserChange},
-    },
+use usersync::model::{Limited, Subject};
+use usersync_simulators::{
+    Fault,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{STAFF, World, grounds, on, options, world};

@@ -1,13 +1,11 @@
 //! The lives of users: they come, change, swap names, leave and come back.
 
 use jiff::SignedDuration;
-use usersync::{
-    model::HeldKind,
-    sandbox::{
-        Fault,
-        jira::NewAccount,
-        keycloak::{NewUser, UserChange},
-    },
+use usersync::model::HeldKind;
+use usersync_simulators::{
+    Fault,
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{grounds, on, options, policy, world, world_with};

@@ -3,9 +3,9 @@
 use usersync::{
     engine::{Report, RunOptions},
     model::{NotPossible, Pair, RunTrigger, Subject},
-    sandbox::keycloak::UserChange,
     store::Store,
 };
+use usersync_simulators::keycloak::UserChange;
 
 use crate::{access::Git, support::options};
 

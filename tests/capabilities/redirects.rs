@@ -5,8 +5,8 @@ use std::time::Duration;
 use usersync::{
     engine::ATTEMPTS,
     model::{ErrorClass, TaskRecord},
-    sandbox::{Fault, keycloak::UserChange},
 };
+use usersync_simulators::{Fault, keycloak::UserChange};
 
 use crate::support::world;
 

@@ -5,17 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    model::{About, Condition, ConditionCode},
-    sandbox::{
-        Fault,
-        clock::DrivenClock,
-        fault::FaultId,
+    demo::{
         house::HouseOptions,
-        keycloak::UserChange,
         neighbours::{Imitation, Product},
     },
+    model::{About, Condition, ConditionCode},
     store::{OrderEnd, Store},
 };
+use usersync_simulators::{Fault, clock::DrivenClock, fault::FaultId, keycloak::UserChange};
 
 use crate::support::{World, options, world_with};
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use usersync::{
+    demo::house::House,
     engine::EngineTimes,
     model::{ChangeOutcome, RunMode, RunOutcome, RunRecord, RunTrigger},
-    sandbox::{
-        Fault,
-        fault::Kind,
-        house::House,
-        keycloak::{NewUser, UserChange},
-    },
     store::{Request, Store},
+};
+use usersync_simulators::{
+    Fault,
+    fault::Kind,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{World, on, options, world_with};
@@ -101,13 +101,13 @@ async fn a_run_that_was_broken_off_and_what_was_asked_for_meanwhile_are_made_up_
 
 /// Each write that Jira took has its change, and no intent is left open. Ending sessions belongs to a deactivation.
 pub async fn every_write_has_its_change(w: &World) {
-    let took = |one: &&usersync::sandbox::journal::Entry| {
+    let took = |one: &&usersync_simulators::journal::Entry| {
         (!one.faulted || one.status.is_none()) && !one.path.contains("/user/session/")
     };
     let writes = w.writes().iter().filter(took).count();
     let changes = w.changes().await;
     assert!(writes <= changes.len(), "{writes} writes, {} changes: {changes:#?}", changes.len());
-    let stale = w.house.store.stale_intents(&usersync::sandbox::house::House::pair(), jiff::Timestamp::now()).await;
+    let stale = w.house.store.stale_intents(&usersync::demo::house::House::pair(), jiff::Timestamp::now()).await;
     assert_eq!(stale.unwrap(), []);
 }
 

@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
+    demo::house::{Grounds, House},
     engine::RunOptions,
     model::{Change, FirstRun, HeldItemState, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
-    sandbox::{
-        Fault,
-        house::{Grounds, House},
-        jira::NewAccount,
-        keycloak::{NewUser, UserChange},
-    },
     store::{PairState, Request, Store},
+};
+use usersync_simulators::{
+    Fault,
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{World, grounds, on, options, policy, world, world_with};
@@ -409,7 +409,7 @@ async fn a_removal_is_read_again_right_before_it_is_sent() {
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(true)).await.unwrap();
     w.realm().join(&w.id("staff2"), &staff).await.unwrap();
     // The walk's pages come from an hour ago; what is read by id is of now.
-    let stale = || Fault::stale(usersync::sandbox::fault::Stale::Frozen);
+    let stale = || Fault::stale(usersync_simulators::fault::Stale::Frozen);
     w.grounds.keycloak.faults.add(stale().path("users?"));
     w.grounds.keycloak.faults.add(stale().path("/members"));
     let written = w.written_by(async {

@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Neighbour},
     engine::{Report, RunOptions},
     model::{HeldKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
-    sandbox::{
-        ScimOptions, ScimSandbox, ScimSwitches,
-        house::HouseOptions,
-        keycloak::{NewUser, UserChange},
-        neighbours::Neighbour,
-        scim::{NewAccount, Odd, Told},
-    },
     store::Store,
     target::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    ScimOptions, ScimSandbox, ScimSwitches,
+    keycloak::{NewUser, UserChange},
+    scim::{NewAccount, Odd, Told},
 };
 
 use crate::support::{World, grounds, on, policy};

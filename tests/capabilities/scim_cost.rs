@@ -4,19 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Neighbour},
     engine::{EngineTimes, Report, RunOptions},
     model::{Pair, RunTrigger},
-    sandbox::{
-        ScimOptions, ScimSandbox, ScimSwitches,
-        house::HouseOptions,
-        keycloak::{NewUser, UserChange},
-        neighbours::Neighbour,
-        scim::{Filters, Told},
-    },
     target::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    ScimOptions, ScimSandbox, ScimSwitches,
+    keycloak::{NewUser, UserChange},
+    scim::{Filters, Told},
 };
 
 use crate::support::{STAFF, World, grounds, on, options};

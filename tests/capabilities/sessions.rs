@@ -1,14 +1,11 @@
 //! Somebody who leaves loses open sessions, where the product can end them.
 
 use usersync::{
+    demo::house::{House, HouseOptions},
     model::ChangeOutcome,
-    sandbox::{
-        Fault, JiraOptions,
-        house::{House, HouseOptions},
-        keycloak::UserChange,
-    },
     store::Store,
 };
+use usersync_simulators::{Fault, JiraOptions, keycloak::UserChange};
 
 use crate::support::{World, options, world, world_with};
 

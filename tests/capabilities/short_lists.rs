@@ -1,13 +1,13 @@
 //! Lists that are shorter than what they list: nobody is believed to be absent by them.
 
 use usersync::{
+    demo::house::House,
     model::{GroupMapping, Subject},
-    sandbox::{
-        Fault,
-        house::House,
-        keycloak::{NewUser, UserChange},
-    },
     store::Store,
+};
+use usersync_simulators::{
+    Fault,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{STAFF, World, world};

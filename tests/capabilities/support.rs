@@ -2,15 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::house::{Grounds, House, HouseOptions, agree_but_for},
     engine::{EngineTimes, Report, RunOptions},
     model::{Change, HeldItem, HeldKind, HeldSet, Policy, RunTrigger, Subject, TaskRecord},
-    sandbox::{
-        agree::{Agreement, agree_but_for},
-        house::{Grounds, House, HouseOptions},
-        journal::Entry,
-        keycloak::{NewUser, RealmHandle},
-    },
     store::{ChangeFilter, Decision, Store, TaskFilter},
+};
+use usersync_simulators::{
+    agree::Agreement,
+    journal::Entry,
+    keycloak::{NewUser, RealmHandle},
 };
 
 /// How many people a realm has from the start, all of them in the group `staff`: so many that one more or less is
@@ -68,7 +68,7 @@ impl World {
         &self.grounds.realm
     }
 
-    pub fn jira(&self) -> &usersync::sandbox::JiraSandbox {
+    pub fn jira(&self) -> &usersync_simulators::JiraSandbox {
         &self.grounds.jira
     }
 
@@ -76,7 +76,7 @@ impl World {
         id_of(self.realm(), login)
     }
 
-    pub fn account(&self, login: &str) -> usersync::sandbox::jira::AccountState {
+    pub fn account(&self, login: &str) -> usersync_simulators::jira::AccountState {
         let jira = self.jira().snapshot();
         jira.account(login).unwrap_or_else(|| panic!("{login} has an account")).clone()
     }

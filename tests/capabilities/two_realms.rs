@@ -9,16 +9,16 @@ use usersync::{
     engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{FirstRun, Pair, Policy, RunTrigger, TargetGroupId},
-    sandbox::{
-        JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
-        jira::JiraSnapshot,
-        keycloak::{NewUser, RealmHandle, UserChange},
-    },
     store::{Store, sqlite},
     target::{
         Credentials,
         jira::{JiraSettings, JiraTarget},
     },
+};
+use usersync_simulators::{
+    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    jira::JiraSnapshot,
+    keycloak::{NewUser, RealmHandle, UserChange},
 };
 
 /// So many more in each realm, so that one who leaves is no mass.

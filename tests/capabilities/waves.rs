@@ -5,17 +5,20 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use usersync::{
+    demo::{house::HouseOptions, neighbours::Neighbour},
     engine::{EngineTimes, Report, RunOptions},
     model::{ChangeOutcome, Condition, ConditionCode, ErrorClass, Pair, RunTrigger},
-    sandbox::{
-        Fault, ScimOptions, ScimSandbox, clock::DrivenClock, fault::Gate, house::HouseOptions, keycloak::NewUser,
-        keycloak::UserChange, neighbours::Neighbour,
-    },
     store::{Store, TaskFilter},
     target::{
         Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    Fault, ScimOptions, ScimSandbox,
+    clock::DrivenClock,
+    fault::Gate,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::support::{STAFF, World, grounds, on, options};

@@ -3,15 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use usersync::{
-    engine::{Report, RunOptions},
-    model::{Pair, RunTrigger},
-    sandbox::{
-        ConfluenceOptions, ConfluenceSandbox,
+    demo::{
         house::{CONNECTOR, HouseOptions},
-        keycloak::NewUser,
         neighbours::Product,
     },
+    engine::{Report, RunOptions},
+    model::{Pair, RunTrigger},
 };
+use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, keycloak::NewUser};
 
 use crate::support::{World, grounds, on, options};
 

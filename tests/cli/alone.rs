@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
+    demo::house::House,
     model::{
         Cause, ConnectorName, ErrorClass, EventOutcome, HeldItemState, HeldKind, Limited, Link, NewEvent, NewHeldItem,
         Operation, Priority, RunMode, RunOutcome, RunTrigger, Subject, TargetName, UserFields,
     },
-    sandbox::house::House,
     store::{Claimed, Failure, LinkWrite, NewIntent, PairState, Settled, Step, Stepped, Store, sqlite::SqliteStore},
 };
 

@@ -1,13 +1,13 @@
 //! Beside a running server: commands write intentions, which it finds at once.
 
 use usersync::{
+    demo::house::{Grounds, HOOK_SECRET, House, HouseOptions},
     model::{FirstRun, Policy},
-    sandbox::{
-        Fault,
-        house::{Grounds, HOOK_SECRET, House, HouseOptions},
-        keycloak::{NewUser, Webhook},
-    },
     store::{PairState, Store, TaskFilter, sqlite::SqliteStore},
+};
+use usersync_simulators::{
+    Fault,
+    keycloak::{NewUser, Webhook},
 };
 
 use crate::place::Place;
@@ -61,7 +61,7 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     let ran = place.run(&["sync"]).await;
     ran.ended(0).says("Asked the running server").says("create").says("1 user");
     assert!(grounds.jira.snapshot().account("bob").is_some());
-    let down = grounds.jira.faults.add(usersync::sandbox::Fault::unavailable());
+    let down = grounds.jira.faults.add(usersync_simulators::Fault::unavailable());
     place.run(&["sync"]).await.ended(4).complains("was given up");
     grounds.jira.faults.remove(down);
     place.run(&["sync"]).await.ended(0).says("Nothing to do");

@@ -9,11 +9,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use usersync::sandbox::{
-    agree::agree_but_for,
-    house::{CONNECTOR, HOOK_SECRET},
-    keycloak::{NewUser, UserChange, Webhook},
-};
+use usersync::demo::house::{CONNECTOR, HOOK_SECRET, agree_but_for};
+use usersync_simulators::keycloak::{NewUser, UserChange, Webhook};
 
 use crate::served::Served;
 

@@ -2,13 +2,11 @@
 
 use serde_json::json;
 use usersync::{
+    demo::house::{Grounds, House, HouseOptions},
     model::{Cause, HeldKind, Limited, NewHeldItem, Priority, Subject},
-    sandbox::{
-        house::{Grounds, House, HouseOptions},
-        keycloak::NewUser,
-    },
     store::{Step, Store},
 };
+use usersync_simulators::keycloak::NewUser;
 
 use crate::{alone, place::Place};
 

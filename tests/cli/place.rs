@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 use usersync::{
-    sandbox::house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, TARGET},
+    demo::house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, TARGET},
     store::sqlite::{OpenOptions, SqliteStore},
 };
 

@@ -1,12 +1,10 @@
 //! Setting a realm up, seeing an event arrive, taking it down again.
 
 use usersync::{
+    demo::house::{Grounds, HouseOptions},
     model::{FirstRun, Policy},
-    sandbox::{
-        KeycloakOptions, KeycloakSandbox,
-        house::{Grounds, HouseOptions},
-    },
 };
+use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
 
 use crate::place::{Place, Ran};
 

@@ -3,11 +3,8 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use usersync::sandbox::{
-    KeycloakOptions,
-    house::{Grounds, HouseOptions},
-    keycloak::NewUser,
-};
+use usersync::demo::house::{Grounds, HouseOptions};
+use usersync_simulators::{KeycloakOptions, keycloak::NewUser};
 
 use crate::{
     alone::full,

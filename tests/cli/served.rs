@@ -7,9 +7,9 @@ use std::{
 };
 
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
-use usersync::sandbox::{
+use usersync::demo::house::{CONNECTOR, Grounds, HOOK_SECRET, HouseOptions};
+use usersync_simulators::{
     Fault,
-    house::{CONNECTOR, Grounds, HOOK_SECRET, HouseOptions},
     keycloak::{NewUser, Webhook},
 };
 

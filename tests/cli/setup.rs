@@ -2,14 +2,11 @@
 
 use jiff::Timestamp;
 use usersync::{
+    demo::house::{Grounds, HouseOptions},
     model::{Pair, RunTrigger},
-    sandbox::{
-        KeycloakOptions, KeycloakSandbox,
-        house::{Grounds, HouseOptions},
-        keycloak::NewUser,
-    },
     store::Store,
 };
+use usersync_simulators::{KeycloakOptions, KeycloakSandbox, keycloak::NewUser};
 
 use crate::place::{Place, Ran};
 

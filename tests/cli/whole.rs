@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use usersync::{
+    demo::house::{Grounds, House, HouseOptions},
     model::{RunMode, RunOutcome, RunTrigger},
-    sandbox::{
-        Fault,
-        house::{Grounds, House, HouseOptions},
-        jira::NewAccount,
-        keycloak::{NewUser, UserChange},
-    },
     store::Store,
+};
+use usersync_simulators::{
+    Fault,
+    jira::NewAccount,
+    keycloak::{NewUser, UserChange},
 };
 
 use crate::place::{Place, Ran};
@@ -345,7 +345,7 @@ async fn one_user_who_waits_or_is_unsupported_is_told_why() {
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
-    grounds.jira.add_account(usersync::sandbox::jira::NewAccount::named("late"));
+    grounds.jira.add_account(usersync_simulators::jira::NewAccount::named("late"));
     let bare = NewUser { email: None, ..NewUser::named("bare") };
     grounds.realm.import_users([NewUser::named("late"), bare]).expect("imported");
     place

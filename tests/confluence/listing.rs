@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use usersync::{
-    model::ErrorClass,
-    sandbox::{Fault, confluence::NewAccount},
-    target::Target,
-};
+use usersync::{model::ErrorClass, target::Target};
+use usersync_simulators::{Fault, confluence::NewAccount};
 
 use crate::world::{Wiki, not_done};
 

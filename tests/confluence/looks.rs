@@ -3,9 +3,9 @@
 use serde_json::json;
 use usersync::{
     model::{AccountId, ErrorClass, TargetGroupId},
-    sandbox::{ConfluenceOptions, Fault, confluence::NewAccount},
     target::{Target, TargetErrorKind},
 };
+use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 
 use crate::world::{Wiki, deactivate, delete, not_done, token};
 

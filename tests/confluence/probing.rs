@@ -5,9 +5,12 @@ use std::sync::Arc;
 use usersync::{
     model::ErrorClass,
     policy,
-    sandbox::{ConfluenceOptions, Fault, JiraOptions, JiraSandbox, confluence::NewAccount},
-    target::{CaseRule, Credentials, NoteState, Target, confluence::ConfluenceSettings, confluence::ConfluenceTarget},
+    target::{
+        CaseRule, Credentials, NoteState, Target,
+        confluence::{ConfluenceSettings, ConfluenceTarget},
+    },
 };
+use usersync_simulators::{ConfluenceOptions, Fault, JiraOptions, JiraSandbox, confluence::NewAccount};
 
 use crate::world::{Wiki, not_done, token, told};
 

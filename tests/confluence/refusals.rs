@@ -2,9 +2,9 @@
 
 use usersync::{
     model::{ErrorClass, Operation},
-    sandbox::{ConfluenceOptions, Fault, confluence::NewAccount},
     target::{Applied, Target, TargetErrorKind},
 };
+use usersync_simulators::{ConfluenceOptions, Fault, confluence::NewAccount};
 
 use crate::world::{
     Wiki, activate, create, deactivate, delete, delete_group, fields, join, leave, not_done, token, update,
@@ -117,7 +117,7 @@ async fn an_answer_to_a_creation_that_names_nobody_is_followed_by_a_look() {
     let wiki = Wiki::new().await;
     for body in ["", "{}", "[]"] {
         let name = format!("ada{}", body.len());
-        let kind = usersync::sandbox::fault::Kind::AnswerAfter { status: 201, body: body.to_owned() };
+        let kind = usersync_simulators::fault::Kind::AnswerAfter { status: 201, body: body.to_owned() };
         wiki.sandbox.faults.add(Fault::new(kind).method("POST").once());
         assert_eq!(wiki.create(&name).await.name, name);
     }

@@ -1,7 +1,7 @@
 //! Every answer of the sandbox Confluence is held against the vendor's description, and its ways against the facts.
 
 use serde_json::{Value, json};
-use usersync::sandbox::{ConfluenceOptions, ConfluenceSandbox, confluence::NewAccount};
+use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, confluence::NewAccount};
 
 use crate::world::contract;
 

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
-    sandbox::{ConfluenceOptions, ConfluenceSandbox, Entry},
     target::{
         Applied, Credentials, NoteState, Target, TargetError, TargetErrorKind, TargetInfo,
         confluence::{ConfluenceSettings, ConfluenceTarget},
     },
 };
+use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, Entry};
 
 use crate::contract::Contract;
 

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usersync::{
     model::{ErrorClass::Doubt, Operation, UserFields},
-    sandbox::{CrowdOptions, Fault, crowd::NewCrowdUser},
     target::{
         Applied, Target,
         TargetErrorKind::{NotFound, NotPossible, Unanswered},
     },
 };
+use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser};
 
 use crate::place::{
     Place, activate, create, create_group, deactivate, delete, join, leave, not_done, rename, soon, update,

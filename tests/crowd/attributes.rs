@@ -9,15 +9,15 @@ use usersync::{
         ErrorClass::{Forbidden, Permanent},
         Operation,
     },
-    sandbox::{
-        CrowdOptions, Fault,
-        crowd::{NewCrowdUser, Permission},
-    },
     target::{
         Applied, NoteState, Target,
         TargetErrorKind::{NotFound, NotPossible, Unanswered},
         crowd::{CrowdSettings, CrowdTarget},
     },
+};
+use usersync_simulators::{
+    CrowdOptions, Fault,
+    crowd::{NewCrowdUser, Permission},
 };
 
 use crate::place::{Place, create, deactivate, give, not_done, rename, settings, update, values};
@@ -291,7 +291,7 @@ async fn nothing_is_asked_for_where_the_policy_speaks_of_none() {
     assert!(accounts.iter().all(|account| account.attributes.is_empty()));
     let asked = place.sandbox.journal.entries();
     let about: Vec<_> =
-        asked.iter().map(usersync::sandbox::Entry::target).filter(|one| one.contains("attribute")).collect();
+        asked.iter().map(usersync_simulators::Entry::target).filter(|one| one.contains("attribute")).collect();
     assert_eq!(about, Vec::<String>::new());
     assert_eq!(kept(&place, "ada"), BTreeMap::new());
     let keeping = self::place().await;

@@ -1,17 +1,15 @@
 //! All that the client sends and the sandbox answers is held against the vendor's description.
 
 use serde_json::json;
-use usersync::{
-    sandbox::{CrowdOptions, Entry, crowd::NewCrowdUser},
-    target::Target,
-};
+use usersync::target::Target;
+use usersync_simulators::{CrowdOptions, Entry, crowd::NewCrowdUser};
 
+use crate::sandbox::{Raw, person};
 use crate::{
     contract::Contract,
     place::{
         Place, activate, create, create_group, deactivate, delete, delete_group, give, join, leave, rename, update,
     },
-    sandbox::{Raw, person},
 };
 
 fn contract() -> Contract {

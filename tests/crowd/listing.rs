@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use usersync::{
-    sandbox::{Fault, crowd::NewCrowdUser},
-    target::Target,
-};
+use usersync::target::Target;
+use usersync_simulators::{Fault, crowd::NewCrowdUser};
 
 use crate::place::Place;
 

@@ -10,14 +10,12 @@ use usersync::{
         ErrorClass::{Credentials, Maintenance, Throttled, Transient},
         TargetGroupId,
     },
-    sandbox::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind},
     target::{Target, TargetError, crowd::CrowdTarget},
 };
+use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind};
 
-use crate::{
-    place::{Place, not_done, settings},
-    sandbox::Raw,
-};
+use crate::place::{Place, not_done, settings};
+use crate::sandbox::Raw;
 
 /// Names with all that has a meaning in XML, in addresses or to those who trim.
 const ODD: &[&str] = &[

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, UserFields},
-    sandbox::{CrowdOptions, CrowdSandbox},
     target::{
         Applied, Target, TargetError, TargetErrorKind,
         crowd::{CrowdSettings, CrowdTarget},
     },
 };
+use usersync_simulators::{CrowdOptions, CrowdSandbox};
 
 pub struct Place {
     pub sandbox: CrowdSandbox,

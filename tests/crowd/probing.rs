@@ -2,12 +2,12 @@
 
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Permanent},
-    sandbox::{CrowdOptions, Fault, crowd::NewCrowdUser},
     target::{
         CaseRule, Deactivation, NoteState, Target, TargetInfo,
         crowd::{CrowdSettings, CrowdTarget},
     },
 };
+use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser};
 
 use crate::place::{Place, not_done, settings};
 

@@ -1,9 +1,7 @@
 //! Administrators, protected accounts, and the application that is no account.
 
-use usersync::{
-    sandbox::crowd::NewCrowdUser,
-    target::{Target, TargetErrorKind::NotPossible, crowd::CrowdTarget},
-};
+use usersync::target::{Target, TargetErrorKind::NotPossible, crowd::CrowdTarget};
+use usersync_simulators::crowd::NewCrowdUser;
 
 use crate::place::{Place, deactivate, delete, settings};
 

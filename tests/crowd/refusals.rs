@@ -6,11 +6,14 @@ use usersync::{
         ErrorClass::{Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
         Operation, UserFields,
     },
-    sandbox::{
-        Fault,
-        crowd::{NewCrowdUser, Permission},
+    target::{
+        Target,
+        TargetErrorKind::{self, NotPossible},
     },
-    target::{Target, TargetErrorKind, TargetErrorKind::NotPossible},
+};
+use usersync_simulators::{
+    Fault,
+    crowd::{NewCrowdUser, Permission},
 };
 
 use crate::place::{
@@ -187,7 +190,7 @@ async fn other_answers_mean_the_right_thing_for_reads() {
         ("429, 7 s", Fault::too_many(7), not_done(Throttled), Some(7)),
         ("a page", Fault::html(200, "<html>Welcome</html>"), not_done(Doubt), None),
         ("nonsense", Fault::status(200, "done"), not_done(Doubt), None),
-        ("too much", Fault::new(usersync::sandbox::fault::Kind::Huge(5 << 20)), not_done(Doubt), None),
+        ("too much", Fault::new(usersync_simulators::fault::Kind::Huge(5 << 20)), not_done(Doubt), None),
         ("cut short", Fault::truncate(4), not_done(Doubt), None),
         ("cut", Fault::cut(), not_done(Transient), None),
         ("sign-in page", Fault::login_redirect("https://sso.example.org/login"), not_done(Maintenance), None),

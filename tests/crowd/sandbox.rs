@@ -2,7 +2,7 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use usersync::sandbox::{
+use usersync_simulators::{
     CrowdOptions, CrowdSandbox, Fault,
     crowd::{NewCrowdUser, Permission},
     fault::Stale,

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use usersync::sandbox::{JiraOptions, JiraSandbox};
+use usersync_simulators::{JiraOptions, JiraSandbox};
 
 use super::{
     changes::user,

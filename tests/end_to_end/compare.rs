@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use usersync::sandbox::jira::JiraSnapshot;
+use usersync_simulators::jira::JiraSnapshot;
 
 use super::keycloak::{Person, Realm};
 

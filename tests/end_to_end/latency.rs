@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use usersync::sandbox::Entry;
+use usersync_simulators::Entry;
 
 /// What was measured in one place.
 pub struct Latencies {

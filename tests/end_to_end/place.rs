@@ -11,18 +11,16 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use usersync::{
+    demo::house::{CONNECTOR, House, HouseOptions, Site},
     keycloak::{
         Connection, KeycloakSettings,
         setup::{Setup, SetupOptions, SignIn},
     },
     model::{FirstRun, Policy, RunTrigger, Safety},
-    sandbox::{
-        JiraOptions, JiraSandbox,
-        house::{CONNECTOR, House, HouseOptions, Site},
-    },
     store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
     target::{Credentials, jira::JiraSettings},
 };
+use usersync_simulators::{JiraOptions, JiraSandbox};
 
 use super::{
     compare::differences,

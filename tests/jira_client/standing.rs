@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     model::{AccountId, Operation, TargetGroupId, UserFields},
-    sandbox::{JiraOptions, JiraSandbox, jira::NewAccount},
     target::{
         Credentials, NoteState, Target, TargetErrorKind,
         jira::{JiraSettings, JiraTarget},
     },
 };
+use usersync_simulators::{JiraOptions, JiraSandbox, jira::NewAccount};
 
 /// A Jira with more groups than its picker shows. `owners` makes administrators, comes after the first thousand, and has
 /// no word in its name that tells; `boss` is in it, and `ada` in a plain group behind it.

@@ -11,13 +11,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
+    demo::neighbours::Product,
     model::{Operation, Subject},
-    sandbox::{
-        Fault,
-        fault::{FaultId, Gate},
-        neighbours::Product,
-    },
     target::TargetErrorKind,
+};
+use usersync_simulators::{
+    Fault,
+    fault::{FaultId, Gate},
 };
 
 use crate::{

@@ -8,15 +8,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
+    demo::house::{Grounds, House, agree},
     engine::EngineTimes,
     model::ChangeOutcome,
-    sandbox::{
-        agree::agree,
-        house::{Grounds, House},
-        keycloak::{NewUser, UserChange},
-    },
     store::{ChangeFilter, Decision, EventFilter, Store, sqlite},
 };
+use usersync_simulators::keycloak::{NewUser, UserChange};
 
 use crate::child::Orders;
 

@@ -9,13 +9,13 @@ use tokio::{
     process::{Child, Command},
 };
 use usersync::{
-    engine::EngineTimes,
-    sandbox::{
+    demo::{
         house::{CONNECTOR, Grounds, HOOK_SECRET, HouseError, HouseOptions, Place},
-        keycloak::Webhook,
         neighbours::{Neighbour, Product},
     },
+    engine::EngineTimes,
 };
+use usersync_simulators::keycloak::Webhook;
 
 /// What the process finds its orders in.
 pub const ORDERS: &str = "USERSYNC_KILL_CHILD";

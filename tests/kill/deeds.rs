@@ -5,12 +5,10 @@
 
 use jiff::SignedDuration;
 use usersync::{
+    demo::neighbours::Product,
     model::{ChangeOutcome, Subject},
-    sandbox::{
-        keycloak::{NewUser, RealmHandle, UserChange},
-        neighbours::Product,
-    },
 };
+use usersync_simulators::keycloak::{NewUser, RealmHandle, UserChange};
 
 /// A kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,15 +11,17 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{process::Child, sync::Mutex};
 use usersync::{
-    model::{Change, Pair, Subject, TargetName},
-    sandbox::{
-        Entry, Faults, Journal,
-        agree::{Held, Holds as _, compare},
+    demo::{
         house::{CONNECTOR, Grounds, TARGET},
         neighbours::{self, Imitation, Product},
     },
+    model::{Change, Pair, Subject, TargetName},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite},
     target::Target,
+};
+use usersync_simulators::{
+    Entry, Faults, Journal,
+    agree::{Held, Holds as _, compare},
 };
 
 use crate::{

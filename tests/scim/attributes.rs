@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use usersync::{
     model::{Account, Operation, UserFields},
-    sandbox::{ScimOptions, ScimSwitches, scim::NewAccount},
     target::{
         NoteState, Target,
         TargetErrorKind::NotPossible,
         scim::{ScimSettings, ScimTarget},
     },
 };
+use usersync_simulators::{ScimOptions, ScimSwitches, scim::NewAccount};
 
 use super::world::{World, create, settings, update};
 
@@ -57,7 +57,7 @@ async fn each_path_is_made_read_changed_and_cleared_and_nothing_else_is_touched(
         let world = world(&ALL, |switches| {
             switches.patch = patch;
             if ask {
-                switches.groups_told = usersync::sandbox::scim::Told::OnRequest;
+                switches.groups_told = usersync_simulators::scim::Told::OnRequest;
             }
         })
         .await;

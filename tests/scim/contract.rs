@@ -3,14 +3,14 @@
 use serde_json::json;
 use usersync::{
     model::Operation,
-    sandbox::{
-        ScimOptions, ScimSwitches,
-        scim::{Filters, MemberRemoval, NewAccount},
-    },
     target::{
         Target,
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    ScimOptions, ScimSwitches,
+    scim::{Filters, MemberRemoval, NewAccount},
 };
 
 use super::{

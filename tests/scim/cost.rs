@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use usersync::{
     model::{AccountId, Operation, TargetGroupId},
-    sandbox::{
-        ScimSwitches,
-        scim::{Filters, NewAccount, Told},
-    },
     target::{AddedMembers, Target},
+};
+use usersync_simulators::{
+    ScimSwitches,
+    scim::{Filters, NewAccount, Told},
 };
 
 use super::world::{World, create, set_active, soon, update};

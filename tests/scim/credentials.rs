@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use secrecy::SecretString;
 use usersync::{
     model::ErrorClass::{Credentials as Refused, Doubt, Permanent, Transient},
-    sandbox::{Fault, ScimOptions, ScimSandbox},
     target::{
         ClientCredentials, Credentials, Target,
         scim::{ScimSettings, ScimTarget},
     },
 };
+use usersync_simulators::{Fault, ScimOptions, ScimSandbox};
 
 use super::world::{World, create, not_done, settings, soon, token};
 

@@ -3,14 +3,14 @@
 use futures::future::join_all;
 use usersync::{
     model::Operation,
-    sandbox::{
-        ScimSwitches,
-        scim::{MemberAddition, MemberRemoval, NewAccount, Told},
-    },
     target::{
         Target,
         TargetErrorKind::{NotPossible, Unanswered},
     },
+};
+use usersync_simulators::{
+    ScimSwitches,
+    scim::{MemberAddition, MemberRemoval, NewAccount, Told},
 };
 
 use super::world::{World, names, soon};

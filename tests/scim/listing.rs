@@ -2,16 +2,16 @@
 
 use usersync::{
     model::ErrorClass::{Doubt, Transient},
-    sandbox::{
-        Fault,
-        scim::{Counted, NewAccount},
-    },
     target::Target,
+};
+use usersync_simulators::{
+    Fault,
+    scim::{Counted, NewAccount},
 };
 
 use super::world::{World, not_done};
 
-async fn people(count: usize, work: impl FnOnce(&mut usersync::sandbox::ScimSwitches)) -> World {
+async fn people(count: usize, work: impl FnOnce(&mut usersync_simulators::ScimSwitches)) -> World {
     let world = World::switched(work).await;
     for nth in 0..count {
         let account = NewAccount::named(format!("user{nth:03}"));

@@ -2,20 +2,20 @@
 
 use usersync::{
     model::{Operation, TargetGroupId},
-    sandbox::{
-        Fault,
-        scim::{Filters, MemberRemoval, NewAccount, Told},
-    },
     target::{
         Target,
         TargetErrorKind::{NotPossible, Unanswered},
     },
 };
+use usersync_simulators::{
+    Fault,
+    scim::{Filters, MemberRemoval, NewAccount, Told},
+};
 
 use super::world::{World, delete_group, names, soon};
 
 /// A server with three people in a group.
-async fn three(profile: &str, work: impl FnOnce(&mut usersync::sandbox::ScimSwitches)) -> World {
+async fn three(profile: &str, work: impl FnOnce(&mut usersync_simulators::ScimSwitches)) -> World {
     let world = World::as_profile(profile, work).await;
     for name in ["ada", "bob", "eve"] {
         world.server.add_account(NewAccount::named(name).in_groups(&["dev"]));

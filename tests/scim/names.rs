@@ -3,12 +3,12 @@
 use serde_json::json;
 use usersync::{
     model::Operation,
-    sandbox::{ScimOptions, scim::NewAccount},
     target::{
         Target,
         scim::{Habits, Names, ScimTarget},
     },
 };
+use usersync_simulators::{ScimOptions, scim::NewAccount};
 
 use super::world::{World, settings, update};
 

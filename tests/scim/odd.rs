@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use usersync::{
-    sandbox::scim::{NewAccount, Odd},
-    target::{Target, TargetError, scim::ScimTarget},
-};
+use usersync::target::{Target, TargetError, scim::ScimTarget};
+use usersync_simulators::scim::{NewAccount, Odd};
 
 use super::world::{World, names, settings};
 

@@ -2,12 +2,12 @@
 
 use usersync::{
     model::ErrorClass::Doubt,
-    sandbox::{Fault, ScimOptions},
     target::{
         CaseRule, Deactivation, NoteState, Target,
         scim::{Habits, ScimSettings, ScimTarget},
     },
 };
+use usersync_simulators::{Fault, ScimOptions};
 
 use super::world::{World, lines, not_done, settings};
 

@@ -2,11 +2,11 @@
 
 use usersync::{
     model::Operation,
-    sandbox::{
-        ScimSwitches,
-        scim::{Filters, NewAccount, Told},
-    },
     target::{NoteState, Target},
+};
+use usersync_simulators::{
+    ScimSwitches,
+    scim::{Filters, NewAccount, Told},
 };
 
 use super::world::{World, lines};

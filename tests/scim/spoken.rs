@@ -2,11 +2,11 @@
 
 use usersync::{
     model::{ErrorClass, TargetGroupId},
-    sandbox::{
-        Fault,
-        scim::{Filters, NewAccount, Told},
-    },
     target::{Applied, NoteState, Target},
+};
+use usersync_simulators::{
+    Fault,
+    scim::{Filters, NewAccount, Told},
 };
 
 use super::world::{World, delete, lines, names, not_done, set_active, soon, update};

@@ -2,12 +2,12 @@
 
 use usersync::{
     model::Operation,
-    sandbox::scim::NewAccount,
     target::{
         Target,
         TargetErrorKind::{NameTaken, NotPossible},
     },
 };
+use usersync_simulators::scim::NewAccount;
 
 use super::world::{World, rename};
 

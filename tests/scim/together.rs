@@ -4,9 +4,9 @@ use futures::future::join_all;
 use jiff::SignedDuration;
 use usersync::{
     model::Operation,
-    sandbox::{Fault, ScimSwitches, fault::Gate, scim::NewAccount},
     target::{Applied, TargetError, TargetErrorKind},
 };
+use usersync_simulators::{Fault, ScimSwitches, fault::Gate, scim::NewAccount};
 
 use super::world::World;
 
@@ -60,7 +60,7 @@ async fn two_hundred_people_join_by_five_writes() {
     assert_eq!(world.inside("crowd").len(), 200);
     assert!(world.writes() <= 5, "{} writes", world.writes());
     let named =
-        |entry: &usersync::sandbox::Entry| entry.json()["Operations"][0]["value"].as_array().map_or(0, Vec::len);
+        |entry: &usersync_simulators::Entry| entry.json()["Operations"][0]["value"].as_array().map_or(0, Vec::len);
     let named: usize = world.server.journal.writes().iter().map(named).sum();
     assert_eq!(named, 200, "each is named once");
 }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 use usersync::{
     model::ErrorClass::{Doubt, Permanent},
-    sandbox::{
-        Fault,
-        scim::{Filters, NewAccount},
-    },
     target::{
         Target,
         TargetErrorKind::{NameTaken, NotFound, NotPossible, Unanswered},
     },
+};
+use usersync_simulators::{
+    Fault,
+    scim::{Filters, NewAccount},
 };
 
 use super::world::{World, delete, not_done, rename, set_active, update};
@@ -132,7 +132,8 @@ async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
 
 #[tokio::test]
 async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
-    let world = World::as_profile("keycloak", |switches| *switches = usersync::sandbox::ScimSwitches::keycloak()).await;
+    let world =
+        World::as_profile("keycloak", |switches| *switches = usersync_simulators::ScimSwitches::keycloak()).await;
     let ada = world.create("ada").await.expect("made");
     let mut fields = update(&ada, Some("Bob B"), Some("ADA@example.org"));
     if let usersync::model::Operation::UpdateUser { fields, .. } = &mut fields {
@@ -237,7 +238,7 @@ async fn what_is_gone_is_gone_in_scims_words_only() {
 #[tokio::test]
 async fn protected_accounts_are_told_with_every_reading() {
     let server =
-        usersync::sandbox::ScimSandbox::start(usersync::sandbox::ScimOptions::default()).await.expect("a port");
+        usersync_simulators::ScimSandbox::start(usersync_simulators::ScimOptions::default()).await.expect("a port");
     server.add_account(NewAccount::named("root").in_groups(&["Admins"]));
     server.add_account(NewAccount::named("Boss"));
     server.add_account(NewAccount::named("ada"));

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, UserFields},
-    sandbox::{ScimOptions, ScimSandbox, ScimSwitches},
     target::{
         Applied, Credentials, NoteState, Target, TargetError, TargetErrorKind, TargetInfo,
         scim::{ScimSettings, ScimTarget},
     },
 };
+use usersync_simulators::{ScimOptions, ScimSandbox, ScimSwitches};
 
 pub struct World {
     pub server: ScimSandbox,

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use usersync::sandbox::journal::Entry;
+use usersync_simulators::journal::Entry;
 
 /// A vendor's description, with what is known to be wrong in it.
 pub struct Contract {

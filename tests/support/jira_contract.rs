@@ -3,7 +3,7 @@
 #[path = "contract.rs"]
 mod contract;
 
-use usersync::sandbox::journal::Entry;
+use usersync_simulators::journal::Entry;
 
 use contract::Contract;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usersync::sandbox::{KeycloakOptions, KeycloakSandbox};
+use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
 
 /// A running Keycloak with its administrator.
 pub struct Keycloak {

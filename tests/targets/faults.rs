@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::{StreamExt, future::BoxFuture, stream};
 use usersync::{
     model::{Account, ErrorClass, Operation, TargetGroup},
-    sandbox::Fault,
     target::{Applied, TargetError, TargetErrorKind},
 };
+use usersync_simulators::Fault;
 
 use crate::places::{
     self, PATIENCE, Place, activate, deactivate, delete, fields, give, join, leave, rename, rename_group,
@@ -52,7 +52,7 @@ const FAULTS: &[Struck] = &[
         Expected::Class(ErrorClass::Maintenance),
     ),
     ("200 in HTML", || Fault::html(200, "<html>Welcome</html>"), Expected::Unanswered),
-    ("100 MiB", || Fault::new(usersync::sandbox::fault::Kind::Huge(2 << 20)), Expected::Truth),
+    ("100 MiB", || Fault::new(usersync_simulators::fault::Kind::Huge(2 << 20)), Expected::Truth),
     ("truncated", || Fault::truncate(3), Expected::Truth),
 ];
 

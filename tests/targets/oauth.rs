@@ -172,7 +172,7 @@ async fn bitbucket() {
 #[tokio::test]
 async fn crowd() {
     let place = places::crowd().await;
-    let product = basic(&usersync::sandbox::CrowdOptions::default().application.0, &place.secret);
+    let product = basic(&usersync_simulators::CrowdOptions::default().application.0, &place.secret);
     client_credentials(place, product, |url, credentials| {
         let mut settings = CrowdSettings::new(url, "", Arc::new(|| Err("not asked for".to_owned())));
         settings.credentials = credentials;

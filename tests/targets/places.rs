@@ -7,10 +7,6 @@ use secrecy::SecretString;
 use url::Url;
 use usersync::{
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId, UserFields},
-    sandbox::{
-        BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, Faults,
-        JiraOptions, JiraSandbox, Journal, ScimOptions, ScimSandbox, crowd::NewCrowdUser,
-    },
     target::{
         Applied, Credentials, Target, TargetError, TargetInfo,
         bitbucket::{BitbucketSettings, BitbucketTarget},
@@ -20,6 +16,10 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
         scim::{ScimSettings, ScimTarget},
     },
+};
+use usersync_simulators::{
+    BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, Faults,
+    JiraOptions, JiraSandbox, Journal, ScimOptions, ScimSandbox, crowd::NewCrowdUser,
 };
 
 /// A server with its client.

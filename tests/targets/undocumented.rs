@@ -1,6 +1,7 @@
 //! A success that is not the vendor's is not taken for done.
 
-use usersync::{sandbox::Fault, target::Applied};
+use usersync::target::Applied;
+use usersync_simulators::Fault;
 
 use crate::places::{self, Place, delete, join, leave};
 

@@ -313,17 +313,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        sandbox::{
-            Fault, JiraOptions, JiraSandbox, ScimOptions, ScimSandbox, ScimSwitches,
-            jira::ShownGroups,
-            scim::{MemberAddition, MemberRemoval, Told},
-        },
-        target::{
-            Credentials,
-            jira::{JiraSettings, JiraTarget},
-            scim::{ScimSettings, ScimTarget},
-        },
+    use crate::target::{
+        Credentials,
+        jira::{JiraSettings, JiraTarget},
+        scim::{ScimSettings, ScimTarget},
+    };
+    use usersync_simulators::{
+        Fault, JiraOptions, JiraSandbox, ScimOptions, ScimSandbox, ScimSwitches,
+        jira::ShownGroups,
+        scim::{MemberAddition, MemberRemoval, Told},
     };
 
     #[tokio::test]

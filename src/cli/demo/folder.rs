@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::sandbox::{
+use crate::demo::{
     house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, House, TARGET},
     neighbours::Imitation,
 };

@@ -7,12 +7,12 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::{
-    engine::EngineTimes,
-    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
-    sandbox::{
+    demo::{
         house::{Grounds, HouseOptions},
         neighbours::Neighbour,
     },
+    engine::EngineTimes,
+    model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
     target::{Applied, Memberships, Page, Target, TargetError, TargetInfo},
 };
 

@@ -1,0 +1,97 @@
+//! A clock that goes on by itself and that tests move ahead.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+/// How often a rushed clock looks for who sleeps.
+const RUSHED_EVERY: Duration = Duration::from_millis(1);
+
+/// The machine's clock, and how far tests have moved it ahead; clones are one clock.
+#[derive(Clone, Debug)]
+pub struct DrivenClock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ahead: watch::Sender<SignedDuration>,
+    /// Until when each sleeper sleeps.
+    sleepers: Mutex<BTreeSet<(Timestamp, u64)>>,
+    next: AtomicU64,
+}
+
+impl Default for DrivenClock {
+    fn default() -> Self {
+        let ahead = watch::Sender::new(SignedDuration::ZERO);
+        Self(Arc::new(Inner { ahead, sleepers: Mutex::default(), next: AtomicU64::new(0) }))
+    }
+}
+
+/// Somebody who sleeps.
+struct Sleeper<'a>(&'a Inner, (Timestamp, u64));
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.sleepers().remove(&self.1);
+    }
+}
+
+impl Inner {
+    fn sleepers(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, u64)>> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DrivenClock {
+    /// Moves it ahead; who sleeps less than that wakes.
+    pub fn advance(&self, by: SignedDuration) {
+        self.0.ahead.send_modify(|ahead| *ahead += by);
+    }
+
+    /// Moves it, again and again, to where the next one who sleeps wakes; never returns.
+    pub async fn rush(self) {
+        self.rush_every(RUSHED_EVERY).await;
+    }
+
+    /// The same, so often: what is done without sleeping has to be done between.
+    pub async fn rush_every(self, every: Duration) {
+        loop {
+            tokio::time::sleep(every).await;
+            let first = self.0.sleepers().first().copied();
+            if let Some((until, _)) = first {
+                self.advance(until.duration_since(self.now()).max(SignedDuration::ZERO));
+            }
+        }
+    }
+}
+
+impl DrivenClock {
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.0.ahead.borrow()
+    }
+
+    /// Returns after that time.
+    pub async fn sleep(&self, duration: SignedDuration) {
+        let (until, mut moved) = (self.now() + duration, self.0.ahead.subscribe());
+        let sleeper = Sleeper(&self.0, (until, self.0.next.fetch_add(1, Ordering::Relaxed)));
+        self.0.sleepers().insert(sleeper.1);
+        while let Ok(left) = Duration::try_from(until.duration_since(self.now())) {
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                // The sender lives as long as this clock.
+                _ = moved.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The Rust side of a Confluence: seeds, changes behind everybody's back, switches and a look at the bare state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError};
+
+use super::ConfluenceSandbox;
+use super::state::{Account, World, fold};
+use super::switches::Switches;
+use crate::agree::{Held, HeldAccount, Holds};
+
+/// An account to be seeded.
+#[derive(Clone, Debug, Default)]
+pub struct NewAccount {
+    /// The login; stored in lower case.
+    pub name: String,
+    /// The full name.
+    pub full_name: String,
+    /// The e-mail address.
+    pub email: String,
+    /// Deactivated.
+    pub inactive: bool,
+    /// Groups to be in; made if they are missing.
+    pub groups: Vec<String>,
+}
+
+impl NewAccount {
+    /// An active account `name` with a full name and an address made from it.
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { full_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
+    }
+
+    /// The same in these groups.
+    #[must_use]
+    pub fn in_groups(mut self, groups: &[&str]) -> Self {
+        self.groups = groups.iter().map(|&group| group.to_owned()).collect();
+        self
+    }
+
+    /// The same, deactivated.
+    #[must_use]
+    pub fn inactive(mut self) -> Self {
+        self.inactive = true;
+        self
+    }
+}
+
+/// An account as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The stable key.
+    pub key: String,
+    /// The login.
+    pub name: String,
+    /// The full name.
+    pub full_name: String,
+    /// The e-mail address.
+    pub email: String,
+    /// Active.
+    pub active: bool,
+    /// The groups that it is in.
+    pub groups: BTreeSet<String>,
+}
+
+/// A Confluence's users and groups as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfluenceSnapshot {
+    /// Accounts by key.
+    pub accounts: BTreeMap<String, AccountState>,
+    /// Names of members by name of group.
+    pub groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl ConfluenceSnapshot {
+    /// The account with this login.
+    pub fn account(&self, name: &str) -> Option<&AccountState> {
+        let name = fold(name);
+        self.accounts.values().find(|account| account.name == name)
+    }
+}
+
+impl Holds for ConfluenceSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            (
+                account.name,
+                HeldAccount { display_name: account.full_name, email: account.email, active: account.active },
+            )
+        });
+        Held::of("Confluence", accounts, &snapshot.groups).brings(&["confluence-administrators", "confluence-users"])
+    }
+}
+
+impl ConfluenceSandbox {
+    fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
+        let Ok(result) = self.confluence.versions.write(|world| Ok::<R, Infallible>(work(world)));
+        result
+    }
+
+    fn set(&self, work: impl FnOnce(&mut Switches)) {
+        work(&mut self.confluence.switches.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn account(&self, name: &str, work: impl FnOnce(&mut Account)) {
+        self.change(|world| world.account_mut(name).map(work));
+    }
+
+    /// Seeds an account; gives its key. One that is there already only gets the groups.
+    pub fn add_account(&self, account: NewAccount) -> String {
+        self.add_accounts([account]).pop().unwrap_or_default()
+    }
+
+    /// Seeds many accounts at once; gives their keys.
+    pub fn add_accounts(&self, accounts: impl IntoIterator<Item = NewAccount>) -> Vec<String> {
+        self.change(|world| accounts.into_iter().map(|account| seed(world, &account)).collect())
+    }
+
+    /// Seeds a group; false where there was one.
+    pub fn add_group(&self, name: &str) -> bool {
+        self.change(|world| world.add_group(name))
+    }
+
+    /// Drift: takes a group away.
+    pub fn remove_group(&self, name: &str) {
+        self.change(|world| world.remove_group(name));
+    }
+
+    /// Makes a group's members administrators, or no longer.
+    pub fn set_admin_group(&self, name: &str, on: bool) {
+        self.change(|world| {
+            world.add_group(name);
+            if let Some(group) = world.groups.get_mut(&fold(name)) {
+                Arc::make_mut(group).administers = on;
+            }
+        });
+    }
+
+    /// Drift: puts an account into a group; false where it was in it, or one of them is missing.
+    pub fn add_member(&self, group: &str, name: &str) -> bool {
+        self.change(|world| world.join(name, group))
+    }
+
+    /// Drift: takes an account out of a group; false where it was not in it.
+    pub fn remove_member(&self, group: &str, name: &str) -> bool {
+        self.change(|world| world.leave(name, group))
+    }
+
+    /// Drift: takes an account away.
+    pub fn remove_account(&self, name: &str) {
+        self.change(|world| {
+            if let Some(key) = world.named(name).map(|account| Arc::clone(&account.key)) {
+                world.remove(&key);
+            }
+        });
+    }
+
+    /// Drift: gives an account another name, as an administrator can on Confluence's pages.
+    pub fn rename_account(&self, from: &str, to: &str) {
+        self.change(|world| world.rename(from, to));
+    }
+
+    /// Drift: activates or deactivates an account.
+    pub fn set_active(&self, name: &str, active: bool) {
+        self.account(name, |account| account.active = active);
+    }
+
+    /// Drift: changes an account's full name.
+    pub fn set_full_name(&self, name: &str, full_name: &str) {
+        self.account(name, |account| full_name.clone_into(&mut account.full_name));
+    }
+
+    /// Limits the seats; `None` for unlimited.
+    pub fn set_seats(&self, seats: Option<usize>) {
+        self.change(|world| world.seats = seats);
+    }
+
+    /// Gives an account a password and a personal access token.
+    pub fn set_credentials(&self, name: &str, password: &str, token: &str) {
+        let mut credentials = self.confluence.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        credentials.passwords.insert(fold(name), password.to_owned());
+        credentials.tokens.insert(token.to_owned(), fold(name));
+    }
+
+    /// Refuses all credentials with 401, or accepts the right ones again.
+    pub fn refuse_credentials(&self, refuse: bool) {
+        self.set(|switches| switches.bad_credentials = refuse);
+    }
+
+    /// Refuses all credentials and answers as if there were none.
+    pub fn refuse_credentials_silently(&self, refuse: bool) {
+        self.set(|switches| {
+            switches.bad_credentials = refuse;
+            switches.refused_as_anonymous = refuse;
+        });
+    }
+
+    /// Meets Basic logins with a CAPTCHA.
+    pub fn set_captcha(&self, captcha: bool) {
+        self.set(|switches| switches.captcha = captcha);
+    }
+
+    /// Turns the remote API (JSON-RPC) on or off; `refusals` is the HTTP status that its refusals have.
+    pub fn set_remote_api(&self, on: bool, refusals: u16) {
+        self.set(|switches| (switches.remote_api, switches.rpc_refusal) = (on, refusals));
+    }
+
+    /// Turns secure administrator sessions on or off: what an administrator changes over RPC is refused then.
+    pub fn set_secure_sessions(&self, on: bool) {
+        self.set(|switches| switches.websudo = on);
+    }
+
+    /// Makes the user directory read-only, or writable.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.set(|switches| switches.read_only = read_only);
+    }
+
+    /// No page holds more than this.
+    pub fn set_page_cap(&self, cap: usize) {
+        self.set(|switches| switches.page_cap = cap.max(1));
+    }
+
+    /// Pages tell how many there are altogether, or not.
+    pub fn set_total_count(&self, told: bool) {
+        self.set(|switches| switches.total_count = told);
+    }
+
+    /// How many requests, of any kind, a deletion outlives before it is done; and the words with which it ends without
+    /// success, if it does.
+    pub fn set_deletion(&self, requests: u32, fails: Option<&str>) {
+        self.set(|switches| {
+            switches.deletion_requests = requests.max(1);
+            switches.deletion_fails = fails.map(str::to_owned);
+        });
+    }
+
+    /// An update must bring full name and e-mail address, or may bring one of them.
+    pub fn set_update_wants_both(&self, both: bool) {
+        self.set(|switches| switches.update_wants_both = both);
+    }
+
+    /// `expand=status` is obeyed, or not.
+    pub fn set_tells_status(&self, told: bool) {
+        self.set(|switches| switches.tells_status = told);
+    }
+
+    /// How groups are made: upper-case letters become lower-case ones or are refused, and the status of the answer.
+    pub fn set_new_groups(&self, lower: bool, status: u16) {
+        self.set(|switches| (switches.fold_groups, switches.group_created) = (lower, status));
+    }
+
+    /// What is said of a group that is not there: the status, and whether its members are none with 200.
+    pub fn set_absent_groups(&self, status: u16, members_empty: bool) {
+        self.set(|switches| (switches.no_group, switches.no_group_is_empty) = (status, members_empty));
+    }
+
+    /// `disable` and `enable` answer that they did it, and do nothing.
+    pub fn set_idle_activity(&self, idle: bool) {
+        self.set(|switches| switches.idle_activity = idle);
+    }
+
+    /// Resources tell by OPTIONS what can be done with them, or not.
+    pub fn set_tells_options(&self, told: bool) {
+        self.set(|switches| switches.tells_options = told);
+    }
+
+    /// The manifest for application links is open to everybody, or to nobody.
+    pub fn set_manifest_open(&self, open: bool) {
+        self.set(|switches| switches.manifest_open = open);
+    }
+
+    /// Another server at the same address.
+    pub fn set_server_id(&self, id: &str) {
+        id.clone_into(&mut self.confluence.server_id.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The server id.
+    pub fn server_id(&self) -> String {
+        self.confluence.server_id.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the present state for reads from [`Stale::Frozen`](crate::fault::Stale::Frozen).
+    pub fn freeze(&self) {
+        self.confluence.versions.freeze();
+    }
+
+    /// Users and groups as they are now.
+    pub fn snapshot(&self) -> ConfluenceSnapshot {
+        self.confluence.versions.read(None, |world| {
+            let name_of =
+                |group: &String| world.groups.get(group).map_or_else(|| group.clone(), |one| one.name.clone());
+            let accounts = world.accounts.values().map(|account| {
+                let state = AccountState {
+                    key: account.key.to_string(),
+                    name: account.name.clone(),
+                    full_name: account.full_name.clone(),
+                    email: account.email.clone(),
+                    active: account.active,
+                    groups: account.groups.iter().map(name_of).collect(),
+                };
+                (state.key.clone(), state)
+            });
+            let groups = world.groups.values().map(|group| {
+                let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
+                (group.name.clone(), members.map(|account| account.name.clone()).collect())
+            });
+            ConfluenceSnapshot { accounts: accounts.collect(), groups: groups.collect() }
+        })
+    }
+}
+
+fn seed(world: &mut World, account: &NewAccount) -> String {
+    let key = match world.named(&account.name) {
+        Some(known) => Arc::clone(&known.key),
+        None => world.add(&account.name, &account.full_name, &account.email, !account.inactive),
+    };
+    for group in &account.groups {
+        world.add_group(group);
+        world.join(&account.name, group);
+    }
+    key.to_string()
+}

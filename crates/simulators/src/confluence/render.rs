@@ -1,0 +1,69 @@
+//! How accounts, groups and pages look in answers.
+
+use serde_json::{Value, json};
+
+use super::Call;
+use super::refused::Refused;
+use super::state::{Account, Group};
+use crate::front::Reply;
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// An account; with its status where that is asked for and told.
+pub(crate) fn user(call: &Call<'_>, account: &Account) -> Value {
+    let mut shown = json!({
+        "type": "known", "username": account.name, "userKey": *account.key, "displayName": account.full_name,
+        "profilePicture": { "path": "/images/icons/profilepics/default.svg", "width": 48, "height": 48, "isDefault": true },
+        "_links": { "self": format!("{}/rest/api/user?key={}", call.site, account.key) },
+        "_expandable": { "status": "" },
+    });
+    let asked = call.request.params("expand").iter().any(|all| all.split(',').any(|one| one.trim() == "status"));
+    if asked && call.switches.tells_status {
+        shown["status"] = json!(if account.active { "current" } else { "deactivated" });
+        shown["_expandable"] = json!({});
+    }
+    shown
+}
+
+/// A group.
+pub(crate) fn group(call: &Call<'_>, group: &Group) -> Value {
+    let link = format!("{}/rest/api/group/{}", call.site, encoded(&group.name).replace('+', "%20"));
+    json!({ "type": "group", "name": group.name, "_links": { "self": link }, "_expandable": {} })
+}
+
+/// One page of what there is; `limit` is what a caller gets who does not say.
+pub(crate) fn page<T>(
+    call: &Call<'_>,
+    all: &[T],
+    limit: usize,
+    show: impl Fn(&T) -> Option<Value>,
+) -> Result<Reply, Refused> {
+    let start = call.number("start")?.unwrap_or(0);
+    let limit = call.number("limit")?.unwrap_or(limit).clamp(1, call.switches.page_cap);
+    let results: Vec<Value> = all.iter().skip(start).take(limit).filter_map(show).collect();
+    let path = call.request.path.strip_prefix(call.base_path).unwrap_or(&call.request.path);
+    let mut kept = String::new();
+    for (name, value) in url::form_urlencoded::parse(call.request.query.as_bytes()) {
+        if name != "start" && name != "limit" {
+            kept.extend(["&", &*name, "=", &encoded(&value)]);
+        }
+    }
+    let link = |start: usize| format!("{path}?limit={limit}&start={start}{kept}");
+    let mut links = json!({
+        "base": call.site, "context": call.base_path, "self": format!("{}{}", call.site, link(start)),
+    });
+    if start.saturating_add(limit) < all.len() {
+        links["next"] = json!(link(start + limit));
+    }
+    if start > 0 {
+        links["prev"] = json!(link(start.saturating_sub(limit)));
+    }
+    let mut shown =
+        json!({ "results": results, "start": start, "limit": limit, "size": results.len(), "_links": links });
+    if call.switches.total_count {
+        shown["totalCount"] = json!(all.len());
+    }
+    Ok(Reply::json(200, &shown))
+}

@@ -1,0 +1,211 @@
+//! Groups and their members.
+
+use serde_json::{Value, json};
+
+use super::refused::Refused;
+use super::render::{self, answer};
+use super::state::{World, fold};
+use super::{Call, Jira};
+use crate::front::Reply;
+use crate::roster::Id;
+
+/// No page of members is larger.
+const PAGE: usize = 50;
+
+fn group_name(call: &Call<'_>) -> Result<String, Refused> {
+    let name = call.request.param("groupname").filter(|name| !name.trim().is_empty());
+    name.ok_or_else(|| Refused::message(400, "Group name was empty"))
+}
+
+/// Administrators' groups are the system administrators' to change.
+fn demand_over(world: &World, call: &Call<'_>, group: &str) -> Result<(), Refused> {
+    let caller = call.name.and_then(|name| world.named(name));
+    if world.sysadmin_groups.contains(&fold(group)) && !caller.is_some_and(|caller| world.is_sysadmin(caller)) {
+        return Err(Refused::forbidden());
+    }
+    Ok(())
+}
+
+/// `POST /group`
+pub(crate) fn create(jira: &Jira, world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+    call.demand_admin(world)?;
+    if jira.switches().external_management || world.writable().is_none() {
+        return Err(Refused::read_only());
+    }
+    let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
+    let name = sent["name"].as_str().unwrap_or_default().trim();
+    if name.is_empty() {
+        return Err(Refused::message(400, "You must specify valid group name."));
+    }
+    let name = if jira.switches().fold_groups { fold(name) } else { name.to_owned() };
+    if !world.add_group(&name) {
+        return Err(Refused::message(400, "A group or user with this name already exists."));
+    }
+    let group = world.group(&name).ok_or_else(|| Refused::bare(500))?;
+    Ok(answer(201, &render::group(&call.api, group)))
+}
+
+/// `GET /group`, up to 9.x.
+pub(crate) fn get(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+    if jira.version >= (10, 0) {
+        return Err(Refused::no_path(&call.request.path));
+    }
+    let name = group_name(call)?;
+    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let mut shown = render::group(&call.api, group);
+    if call.request.params("expand").join(",").contains("users") {
+        let members = group.members.ids().iter().filter_map(|key| world.accounts.get(key));
+        let items: Vec<_> = members
+            .filter(|account| account.active())
+            .take(PAGE)
+            .map(|account| render::listed(&call.api, account))
+            .collect();
+        shown["users"]["items"] = json!(items);
+    }
+    Ok(answer(200, &shown))
+}
+
+/// `DELETE /group`
+pub(crate) fn delete(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+    call.demand_admin(world)?;
+    let name = group_name(call)?;
+    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    demand_over(world, call, &name)?;
+    if group.read_only {
+        return Err(Refused::read_only());
+    }
+    let folded = fold(&name);
+    let admins = world.admin_groups.union(&world.sysadmin_groups).filter(|one| world.groups.contains_key(*one));
+    if (world.admin_groups.contains(&folded) || world.sysadmin_groups.contains(&folded)) && admins.count() == 1 {
+        return Err(Refused::message(400, "Cannot delete the last group of administrators."));
+    }
+    match call.request.param("swapGroup").filter(|swap| !swap.is_empty()) {
+        Some(swap) if world.group(&swap).is_none() => return Err(Refused::no_group(&swap)),
+        None if group.in_use => {
+            let text = format!("The group '{name}' is used in restrictions: say which group takes its place.");
+            return Err(Refused::message(400, text));
+        }
+        _ => {}
+    }
+    world.remove_group(&name);
+    Ok(Reply::empty(200))
+}
+
+/// `GET /group/member`
+pub(crate) fn members(world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+    call.demand_admin(world)?;
+    let name = group_name(call)?;
+    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let start = call.number("startAt")?.unwrap_or(0);
+    let max = call.number("maxResults")?.unwrap_or(PAGE).clamp(1, PAGE);
+    let inactive = call.request.flag("includeInactiveUsers");
+    let ids = group.members.ids();
+    let active = |key: &&Id| world.accounts.get(*key).is_some_and(|account| account.active());
+    // With the inactive ones a page is a slice; without, everybody must be looked at for the total.
+    let (total, page): (usize, Vec<&Id>) = if inactive {
+        (ids.len(), ids.iter().skip(start).take(max).collect())
+    } else {
+        (ids.iter().filter(active).count(), ids.iter().filter(active).skip(start).take(max).collect())
+    };
+    let values: Vec<_> = page
+        .into_iter()
+        .filter_map(|key| world.accounts.get(key))
+        .map(|account| render::listed(&call.api, account))
+        .collect();
+    let last = start.saturating_add(values.len()) >= total;
+    let link = |start: usize| {
+        let name: String = url::form_urlencoded::byte_serialize(group.name.as_bytes()).collect();
+        format!(
+            "{}/group/member?groupname={name}&includeInactiveUsers={inactive}&maxResults={max}&startAt={start}",
+            call.api
+        )
+    };
+    let mut shown = json!({
+        "self": link(start), "maxResults": max, "startAt": start, "total": total, "isLast": last, "values": values,
+    });
+    if !last {
+        shown["nextPage"] = json!(link(start + max));
+    }
+    Ok(answer(200, &shown))
+}
+
+/// `POST /group/user`
+pub(crate) fn join(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+    call.demand_admin(world)?;
+    let name = group_name(call)?;
+    let sent: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refused::unreadable())?;
+    let user = sent["name"].as_str().unwrap_or_default();
+    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let account = world.named(user).ok_or_else(|| Refused::no_user(user))?;
+    demand_over(world, call, &name)?;
+    if group.read_only {
+        return Err(Refused::read_only());
+    }
+    let key = account.key.clone();
+    if !world.join(&key, &name) {
+        let text = format!("Cannot add user '{user}', user is already a member of '{name}'");
+        return Err(Refused::message(400, text));
+    }
+    let group = world.group(&name).ok_or_else(|| Refused::bare(500))?;
+    Ok(answer(201, &render::group(&call.api, group)))
+}
+
+/// `DELETE /group/user`
+pub(crate) fn leave(world: &mut World, call: &Call<'_>) -> Result<Reply, Refused> {
+    call.demand_admin(world)?;
+    let name = group_name(call)?;
+    let user = call.request.param("username").unwrap_or_default();
+    let group = world.group(&name).ok_or_else(|| Refused::no_group(&name))?;
+    let account = world.named(&user).ok_or_else(|| Refused::no_user(&user))?;
+    demand_over(world, call, &name)?;
+    if group.read_only {
+        return Err(Refused::read_only());
+    }
+    let folded = fold(&name);
+    if !account.groups.contains(&folded) {
+        let text = format!("Cannot remove user '{user}' from group '{name}' since user is not a member of '{name}'");
+        return Err(Refused::message(400, text));
+    }
+    let administers = |one: &&String| world.admin_groups.contains(*one) || world.sysadmin_groups.contains(*one);
+    let own = call.name == Some(account.name.as_str());
+    if own && administers(&&folded) && account.groups.iter().filter(administers).count() == 1 {
+        return Err(Refused::message(400, "You cannot leave the last group that makes you an administrator."));
+    }
+    let key = account.key.clone();
+    world.leave(&key, &name);
+    Ok(Reply::empty(200))
+}
+
+/// `GET /groups/picker`
+pub(crate) fn picker(jira: &Jira, world: &World, call: &Call<'_>) -> Result<Reply, Refused> {
+    let query = fold(&call.request.param("query").unwrap_or_default());
+    let max = call.number("maxResults")?.unwrap_or(20).min(jira.switches().picker_cap);
+    let excluded: Vec<String> = call.request.params("exclude").iter().map(|name| fold(name)).collect();
+    let found: Vec<_> =
+        world.groups.iter().filter(|(folded, _)| folded.contains(&query) && !excluded.contains(folded)).collect();
+    let shown: Vec<Value> = found
+        .iter()
+        .take(max)
+        .map(|(folded, group)| {
+            let mut labels = Vec::new();
+            if world.admin_groups.contains(*folded) || world.sysadmin_groups.contains(*folded) {
+                labels.push(json!({ "text": "Admin", "title": "Members administer Jira", "type": "ADMIN" }));
+            }
+            json!({ "name": group.name, "html": marked(&group.name, &query), "labels": labels })
+        })
+        .collect();
+    let header = format!("Showing {} of {} matching groups", shown.len(), found.len());
+    Ok(answer(200, &json!({ "header": header, "total": found.len(), "groups": shown })))
+}
+
+/// The name with what was asked for in bold.
+fn marked(name: &str, query: &str) -> String {
+    let at = if query.is_empty() || !name.is_ascii() { None } else { fold(name).find(query) };
+    match at {
+        Some(at) => {
+            let end = at + query.len();
+            format!("{}<b>{}</b>{}", &name[..at], &name[at..end], &name[end..])
+        }
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,134 @@
+//! Which reading answers which path.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::refused::Refused;
+use super::rights::{Rights, demand};
+use super::state::Realm;
+use super::{Keycloak, events_read, groups_read, realm_read, users_read};
+use crate::front::{Reply, Request};
+
+/// A page of a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub(crate) first: usize,
+    pub(crate) max: usize,
+}
+
+impl Page {
+    /// Reads `first` and `max`; negative ones mean none, and what is no number is a wrong path to Keycloak.
+    pub(crate) fn of(request: &Request, default_max: usize) -> Result<Self, Refused> {
+        let number = |name: &str| -> Result<Option<i64>, Refused> {
+            match request.param(name) {
+                Some(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| Refused::no_path()),
+                _ => Ok(None),
+            }
+        };
+        let first = number("first")?.map_or(0, |n| usize::try_from(n).unwrap_or(0));
+        let max = number("max")?.map_or(default_max, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(Self { first, max })
+    }
+
+    /// This page of a slice.
+    pub(crate) fn cut<T>(self, all: &[T]) -> &[T] {
+        let start = self.first.min(all.len());
+        let end = start.saturating_add(self.max).min(all.len());
+        &all[start..end]
+    }
+}
+
+/// 200 as the admin API gives it.
+pub(crate) fn ok(body: &impl Serialize) -> Reply {
+    let mut reply = Reply::json(200, body);
+    reply.headers = vec![
+        ("content-type".into(), "application/json;charset=UTF-8".into()),
+        ("cache-control".into(), "no-cache".into()),
+    ];
+    reply
+}
+
+/// Answers a GET below `/admin/realms/{realm}`.
+pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
+    match rest {
+        [] => {
+            demand(!rights.is_none())?;
+            Ok(ok(&listed_realm(realm, rights)))
+        }
+        ["users", rest @ ..] => users_read::answer(realm, rights, request, rest),
+        ["groups", rest @ ..] => groups_read::answer(realm, rights, request, rest),
+        ["group-by-path", path @ ..] => groups_read::by_path(realm, rights, &path.join("/")),
+        ["default-groups"] => groups_read::defaults(realm, rights),
+        ["roles", rest @ ..] => realm_read::roles(realm, rights, request, rest),
+        ["clients", rest @ ..] => realm_read::clients(realm, rights, request, rest),
+        ["components"] => {
+            demand(rights.view_realm())?;
+            Ok(ok(&realm_read::components(realm)))
+        }
+        ["admin-events"] => events_read::admin_events(realm, rights, request),
+        ["events"] => events_read::user_events(realm, rights, request),
+        ["events", "config"] => events_read::config(realm, rights),
+        ["partialImport"] => Err(Refused::no_method()),
+        _ => Err(Refused::no_path()),
+    }
+}
+
+/// A realm as those with few rights and those with many see it.
+pub(crate) fn listed_realm(realm: &Realm, rights: &Rights) -> Value {
+    let mut shown = json!({
+        "realm": realm.name, "bruteForceProtected": false, "supportedLocales": [], "organizationsEnabled": false,
+    });
+    if rights.view_users() {
+        shown["registrationEmailAsUsername"] = json!(false);
+    }
+    if rights.view_realm() {
+        shown["id"] = json!(*realm.id);
+        shown["enabled"] = json!(true);
+        shown["accessTokenLifespan"] = json!(300);
+        shown["editUsernameAllowed"] = json!(realm.settings.edit_username);
+        shown["eventsEnabled"] = json!(realm.settings.user_events);
+        shown["eventsListeners"] = json!(realm.settings.listeners);
+        shown["enabledEventTypes"] = json!(realm.settings.event_types);
+        shown["adminEventsEnabled"] = json!(realm.settings.admin_events);
+        shown["adminEventsDetailsEnabled"] = json!(realm.settings.admin_event_details);
+        if let Some(fields) = shown.as_object_mut() {
+            fields.extend(realm.settings.extra.clone());
+        }
+    }
+    shown
+}
+
+/// The page at the root.
+pub(crate) fn welcome() -> Reply {
+    let page = "<!doctype html><html><head><title>Keycloak Administration Console</title></head></html>";
+    let mut reply = Reply::empty(200).with("content-type", "text/html; charset=utf-8");
+    reply.body = page.into();
+    reply
+}
+
+/// What anybody may read of a realm.
+pub(crate) fn public_realm(keycloak: &Keycloak, request: &Request, name: &str) -> Reply {
+    let base = format!("{}{}/realms/{name}", request.origin(), keycloak.prefix);
+    ok(&json!({
+        "realm": name, "public_key": "", "tokens-not-before": 0,
+        "token-service": format!("{base}/protocol/openid-connect"), "account-service": format!("{base}/account"),
+    }))
+}
+
+/// The `OpenID` Connect discovery document.
+pub(crate) fn discovery(keycloak: &Keycloak, request: &Request, name: &str) -> Reply {
+    let base = format!("{}{}/realms/{name}", request.origin(), keycloak.prefix);
+    let connect = format!("{base}/protocol/openid-connect");
+    Reply::json(
+        200,
+        &json!({
+            "issuer": base, "token_endpoint": format!("{connect}/token"),
+            "authorization_endpoint": format!("{connect}/auth"), "jwks_uri": format!("{connect}/certs"),
+            "introspection_endpoint": format!("{connect}/token/introspect"),
+            "userinfo_endpoint": format!("{connect}/userinfo"), "end_session_endpoint": format!("{connect}/logout"),
+            "grant_types_supported": ["authorization_code", "client_credentials", "password", "refresh_token"],
+            "subject_types_supported": ["public", "pairwise"], "response_types_supported": ["code"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }),
+    )
+}

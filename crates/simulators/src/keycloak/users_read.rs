@@ -1,0 +1,282 @@
+//! Reading users.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::read::{Page, ok};
+use super::realm_read;
+use super::refused::Refused;
+use super::render::{self, Depth};
+use super::rights::{Rights, demand};
+use super::state::{Id, Realm, User};
+use crate::front::{Reply, Request};
+
+/// Answers a GET below `/users`.
+pub(crate) fn answer(realm: &Realm, rights: &Rights, request: &Request, rest: &[&str]) -> Result<Reply, Refused> {
+    match rest {
+        [] => list(realm, rights, request),
+        ["count"] => {
+            demand(rights.query_users())?;
+            let stored = |id: &&Id| realm.users.get(*id).is_some_and(|user| !user.is_outside());
+            Ok(ok(&match Filter::of(request)? {
+                None => realm.people.len(),
+                Some(filter) => filter.pick(realm)?.iter().filter(stored).count(),
+            }))
+        }
+        ["profile"] => {
+            demand(rights.query_users() || rights.view_realm())?;
+            Ok(ok(&profile(realm)))
+        }
+        [id, rest @ ..] => {
+            let user = one(realm, rights, id)?;
+            of_user(realm, rights, request, user, rest)
+        }
+    }
+}
+
+/// A user by id. Whoever may search is told that one is not there; who may not is only refused.
+fn one<'a>(realm: &'a Realm, rights: &Rights, id: &str) -> Result<&'a Arc<User>, Refused> {
+    demand(rights.query_users())?;
+    let user = realm.users.get(id).ok_or_else(Refused::no_user)?;
+    demand(rights.view_users())?;
+    let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
+    match realm.is_hidden(user) {
+        false => Ok(user),
+        true if off => Err(Refused::no_user()),
+        true => Err(Refused::broke()),
+    }
+}
+
+fn list(realm: &Realm, rights: &Rights, request: &Request) -> Result<Reply, Refused> {
+    demand(rights.query_users())?;
+    let page = Page::of(request, 100)?;
+    let filter = Filter::of(request)?;
+    // Too few rights look like an empty realm.
+    if !rights.view_users() {
+        return Ok(ok(&json!([])));
+    }
+    let depth = if request.flag("briefRepresentation") { Depth::Brief } else { Depth::Full };
+    let access = json!({ "manage": rights.manage_users() });
+    let picked;
+    let ids = match filter {
+        None if realm.outside.len() == 0 => realm.people.ids(),
+        None => {
+            picked = realm.listed();
+            &picked
+        }
+        Some(filter) => {
+            picked = filter.pick(realm)?;
+            &picked
+        }
+    };
+    Ok(ok(&shown(realm, page.cut(ids), depth, Some(&access))))
+}
+
+/// These users as a list.
+pub(crate) fn shown<'a>(
+    realm: &'a Realm,
+    ids: &[Id],
+    depth: Depth,
+    access: Option<&'a Value>,
+) -> Vec<impl serde::Serialize + 'a> {
+    ids.iter().filter_map(|id| realm.users.get(id)).map(|user| render::user(realm, user, depth, access)).collect()
+}
+
+fn of_user(realm: &Realm, rights: &Rights, request: &Request, user: &User, rest: &[&str]) -> Result<Reply, Refused> {
+    // An unreachable federation provider takes the groups that it maps with it.
+    let no_groups = BTreeSet::default();
+    let groups = if realm.is_cut_off(user) { &no_groups } else { &user.groups };
+    match rest {
+        [] => {
+            let access = render::user_access(rights.manage_users());
+            Ok(ok(&render::user(realm, user, Depth::Full, Some(&access))))
+        }
+        ["groups"] => {
+            let page = Page::of(request, usize::MAX)?;
+            let search = request.param("search").unwrap_or_default().to_lowercase();
+            let brief = request.param("briefRepresentation").is_none_or(|value| value == "true");
+            let depth = render::GroupDepth { brief, count: false, access: None };
+            let mut found: Vec<_> = groups
+                .iter()
+                .filter_map(|id| realm.groups.get(id))
+                .filter(|group| group.name.to_lowercase().contains(&search))
+                .collect();
+            found.sort_by(|a, b| a.name.cmp(&b.name));
+            let found: Vec<Value> =
+                page.cut(&found).iter().map(|group| render::group(realm, group, depth, Vec::new())).collect();
+            Ok(ok(&found))
+        }
+        ["groups", "count"] => Ok(ok(&json!({ "count": groups.len() }))),
+        ["role-mappings", rest @ ..] => realm_read::user_mappings(realm, user, rest),
+        ["federated-identity" | "credentials" | "sessions" | "consents"] => Ok(ok(&json!([]))),
+        _ => Err(Refused::no_path()),
+    }
+}
+
+/// What a listing is narrowed by.
+#[derive(Debug, Default)]
+struct Filter {
+    search: Option<String>,
+    exact: bool,
+    username: Option<String>,
+    email: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    enabled: Option<bool>,
+    email_verified: Option<bool>,
+    /// Milliseconds, both inclusive.
+    created_after: Option<i64>,
+    created_before: Option<i64>,
+    attributes: Vec<(String, String)>,
+}
+
+/// A moment as Keycloak takes it: milliseconds, or a day.
+fn moment(request: &Request, name: &str) -> Result<Option<i64>, Refused> {
+    let Some(text) = request.param(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let millis = text.parse().ok().or_else(|| day().map(|day| day.timestamp().as_millisecond()));
+    millis.map(Some).ok_or_else(|| Refused::error(400, "Invalid date"))
+}
+
+impl Filter {
+    /// `None` where nothing narrows: only then service accounts are left out by their own list.
+    fn of(request: &Request) -> Result<Option<Self>, Refused> {
+        let text = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(|value| value.to_lowercase());
+        let flag = |name: &str| request.param(name).and_then(|value| value.parse().ok());
+        let attributes = request.param("q").unwrap_or_default();
+        let attributes = attributes.split_whitespace().filter_map(|pair| pair.split_once(':'));
+        let filter = Self {
+            search: text("search").map(|search| search.trim().to_owned()).filter(|search| !search.is_empty()),
+            exact: request.flag("exact"),
+            username: text("username"),
+            email: text("email"),
+            first_name: text("firstName"),
+            last_name: text("lastName"),
+            enabled: flag("enabled"),
+            email_verified: flag("emailVerified"),
+            created_after: moment(request, "createdAfter")?,
+            created_before: moment(request, "createdBefore")?,
+            attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        };
+        let fields = [&filter.search, &filter.username, &filter.email, &filter.first_name, &filter.last_name];
+        let narrows = fields.iter().any(|field| field.is_some())
+            || filter.enabled.is_some()
+            || filter.email_verified.is_some()
+            || filter.created_after.is_some()
+            || filter.created_before.is_some()
+            || !filter.attributes.is_empty();
+        Ok(narrows.then_some(filter))
+    }
+
+    /// The users that pass, in the order of their names.
+    fn pick(&self, realm: &Realm) -> Result<Vec<Id>, Refused> {
+        // The everyday look-up by an exact login must not walk everybody.
+        if let (Some(username), true, None) = (&self.username, self.exact, &self.search) {
+            let found = realm.names.get(username).and_then(|id| realm.users.get(id));
+            return Ok(found
+                .filter(|user| self.passes(realm, user))
+                .map(|user| Arc::clone(&user.id))
+                .into_iter()
+                .collect());
+        }
+        if let Some(ids) = self.search.as_deref().and_then(|search| search.strip_prefix("id:")) {
+            let users = ids.split_whitespace().filter_map(|id| realm.users.get(id));
+            let mut found = Vec::new();
+            for user in users {
+                let off = user.component().is_some_and(|component| realm.switched_off.contains(component));
+                match realm.is_hidden(user) {
+                    false => found.push(Arc::clone(&user.id)),
+                    true if off => {}
+                    // One that cannot be asked spoils the request.
+                    true => return Err(Refused::error(400, "unknown_error")),
+                }
+            }
+            return Ok(found);
+        }
+        let pass = |id: &&Id| realm.users.get(*id).is_some_and(|user| self.passes(realm, user));
+        let mut found: Vec<Id> = realm.people.ids().iter().filter(pass).cloned().collect();
+        // A free search leaves service accounts out, any other filter does not.
+        if self.search.is_none() {
+            found.extend(realm.services.ids().iter().filter(pass).cloned());
+            found.sort_by(|a, b| name_of(realm, a).cmp(name_of(realm, b)));
+        }
+        found.extend(realm.outside.ids().iter().filter(pass).cloned());
+        Ok(found)
+    }
+
+    fn passes(&self, realm: &Realm, user: &User) -> bool {
+        let field = |wanted: &Option<String>, value: Option<&str>| {
+            wanted.as_ref().is_none_or(|wanted| {
+                let value = value.unwrap_or_default().to_lowercase();
+                if self.exact { value == *wanted } else { value.contains(wanted.as_str()) }
+            })
+        };
+        let enabled = user.enabled && !realm.is_cut_off(user);
+        let created = |at: i64| {
+            self.created_after.is_none_or(|after| at >= after) && self.created_before.is_none_or(|before| at <= before)
+        };
+        let by_time = self.created_after.is_some() || self.created_before.is_some();
+        !realm.is_hidden(user)
+            && (!by_time || !user.is_outside())
+            && created(user.created)
+            && self.found_by_search(user)
+            && field(&self.username, Some(&user.username))
+            && field(&self.email, user.email.as_deref())
+            && field(&self.first_name, user.first_name.as_deref())
+            && field(&self.last_name, user.last_name.as_deref())
+            && self.enabled.is_none_or(|wanted| wanted == enabled)
+            && self.email_verified.is_none_or(|wanted| wanted == user.email_verified)
+            && self
+                .attributes
+                .iter()
+                .all(|(key, value)| user.attributes.get(key).is_some_and(|values| values.contains(value)))
+    }
+
+    /// Every word must begin one of the four fields; `*word*` may stand anywhere in it, `"word"` must be all of it.
+    fn found_by_search(&self, user: &User) -> bool {
+        let Some(search) = &self.search else {
+            return true;
+        };
+        let fields = [
+            Some(user.username.as_str()),
+            user.email.as_deref(),
+            user.first_name.as_deref(),
+            user.last_name.as_deref(),
+        ];
+        let fields: Vec<String> = fields.into_iter().flatten().map(str::to_lowercase).collect();
+        search.split_whitespace().all(|word| {
+            fields.iter().any(|field| {
+                if let Some(whole) = word.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+                    field == whole
+                } else if let Some(part) = word.strip_prefix('*') {
+                    field.contains(part.trim_end_matches('*'))
+                } else if self.exact {
+                    field == word
+                } else {
+                    field.starts_with(word.trim_end_matches('*'))
+                }
+            })
+        })
+    }
+}
+
+fn name_of<'a>(realm: &'a Realm, id: &Id) -> &'a str {
+    realm.users.get(id).map_or("", |user| &user.username)
+}
+
+fn profile(realm: &Realm) -> Value {
+    let plain = |name: &str| {
+        json!({
+            "name": name, "displayName": format!("${{{name}}}"), "multivalued": false, "validations": {},
+            "permissions": { "view": ["admin", "user"], "edit": ["admin", "user"] },
+        })
+    };
+    let attributes = ["username", "email", "firstName", "lastName"].map(plain);
+    let mut shown = json!({ "attributes": attributes, "groups": [] });
+    if realm.settings.unmanaged_attributes {
+        shown["unmanagedAttributePolicy"] = json!("ENABLED");
+    }
+    shown
+}

@@ -1,0 +1,30 @@
+//! Simulated Keycloak, Jira, Confluence, Bitbucket, Crowd and SCIM servers: in memory, over real HTTP on loopback ports, for
+//! `usersync demo`, tests and benchmarks.
+//!
+//! One folder each; [`fault`] makes any of them misbehave, [`journal`] records what was asked of them. The crate knows
+//! nothing of usersync's clients, so that a simulator follows what a server does, not what a client expects.
+
+pub mod agree;
+pub mod bitbucket;
+pub mod clock;
+pub mod confluence;
+pub mod crowd;
+pub mod fault;
+mod front;
+pub mod jira;
+pub mod journal;
+pub mod keycloak;
+mod line;
+mod roster;
+pub mod scim;
+mod server;
+mod versions;
+
+pub use bitbucket::{BitbucketOptions, BitbucketSandbox};
+pub use confluence::{ConfluenceOptions, ConfluenceSandbox};
+pub use crowd::{CrowdOptions, CrowdSandbox};
+pub use fault::{Fault, Faults};
+pub use jira::{JiraOptions, JiraSandbox};
+pub use journal::{Entry, Journal};
+pub use keycloak::{KeycloakOptions, KeycloakSandbox};
+pub use scim::{ScimOptions, ScimSandbox, ScimSwitches};

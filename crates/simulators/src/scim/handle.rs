@@ -1,0 +1,253 @@
+//! The Rust side of a SCIM server: seeds, changes behind everybody's back, switches and a look at the bare state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::PoisonError;
+
+use serde_json::{Map, Value, json};
+
+use super::state::{Item, World};
+use super::{ScimSandbox, ScimSwitches};
+use crate::agree::{Held, HeldAccount, Holds};
+
+/// An account to be seeded.
+#[derive(Clone, Debug, Default)]
+pub struct NewAccount {
+    /// The login.
+    pub name: String,
+    /// The display name.
+    pub display_name: String,
+    /// The e-mail address; none if empty.
+    pub email: String,
+    /// Not active.
+    pub inactive: bool,
+    /// Groups to be in; made if they are missing.
+    pub groups: Vec<String>,
+    /// Further attributes.
+    pub others: Map<String, Value>,
+}
+
+impl NewAccount {
+    /// An active account `name` with a display name and an address made from it.
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { display_name: format!("{name} Example"), email: format!("{name}@example.org"), name, ..Self::default() }
+    }
+
+    /// The same in these groups.
+    #[must_use]
+    pub fn in_groups(mut self, groups: &[&str]) -> Self {
+        self.groups = groups.iter().map(|&group| group.to_owned()).collect();
+        self
+    }
+
+    /// The same, not active.
+    #[must_use]
+    pub fn inactive(mut self) -> Self {
+        self.inactive = true;
+        self
+    }
+
+    /// The same with one more attribute.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.others.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// An account as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    /// The login.
+    pub name: String,
+    /// Active.
+    pub active: bool,
+    /// All its attributes.
+    pub fields: Map<String, Value>,
+    /// The names of the groups that it is in.
+    pub groups: BTreeSet<String>,
+}
+
+/// A server's users and groups as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScimSnapshot {
+    /// Accounts by id.
+    pub accounts: BTreeMap<String, AccountState>,
+    /// Logins of members by name of group.
+    pub groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl ScimSnapshot {
+    /// The account with this login.
+    pub fn account(&self, name: &str) -> Option<&AccountState> {
+        self.accounts.values().find(|account| account.name == name)
+    }
+}
+
+impl Holds for ScimSandbox {
+    fn held(&self) -> Held {
+        let snapshot = self.snapshot();
+        let accounts = snapshot.accounts.into_values().map(|account| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (shown, emails) = (account.fields.get("displayName"), account.fields.get("emails"));
+            let held = HeldAccount {
+                display_name: shown.map(text).unwrap_or_default(),
+                email: emails.map(|emails| text(&emails[0]["value"])).unwrap_or_default(),
+                active: account.active,
+            };
+            (account.name, held)
+        });
+        Held::of("SCIM", accounts, &snapshot.groups)
+    }
+}
+
+impl ScimSandbox {
+    fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
+        let Ok(result) = self.scim.versions.write(|world| Ok::<R, Infallible>(work(world)));
+        result
+    }
+
+    /// Turns switches.
+    pub fn switch(&self, work: impl FnOnce(&mut ScimSwitches)) {
+        work(&mut self.scim.switches.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes another token for the one that is good for ever.
+    pub fn set_token(&self, token: &str) {
+        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_token(token);
+    }
+
+    /// Gives the client another secret.
+    pub fn set_client_secret(&self, secret: &str) {
+        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).set_secret(secret);
+    }
+
+    /// Forgets all access tokens that were given.
+    pub fn revoke_tokens(&self) {
+        self.scim.access.lock().unwrap_or_else(PoisonError::into_inner).revoke();
+    }
+
+    /// Seeds an account; gives its id.
+    pub fn add_account(&self, account: NewAccount) -> String {
+        let apart = self.scim.switches().names_apart;
+        self.change(|world| seed(world, account, apart))
+    }
+
+    /// Seeds a group; gives its id.
+    pub fn add_group(&self, name: &str) -> String {
+        self.change(|world| group(world, name))
+    }
+
+    /// Drift: puts an account into a group.
+    pub fn add_member(&self, group: &str, name: &str) {
+        self.membership(group, name, |item, id| item.members.insert(id));
+    }
+
+    /// Drift: takes an account out of a group.
+    pub fn remove_member(&self, group: &str, name: &str) {
+        self.membership(group, name, |item, id| item.members.remove(&id));
+    }
+
+    fn membership(&self, group: &str, name: &str, work: impl FnOnce(&mut Item, String) -> bool) {
+        self.change(|world| {
+            let user = world.user_named(name).map(|user| user.id.clone());
+            let group = world.group_named(group).map(|group| group.id.clone());
+            if let (Some(user), Some(group)) = (user, group)
+                && let Some(item) = world.groups.get_mut(&group)
+            {
+                item.version += 1;
+                work(item, user);
+            }
+        });
+    }
+
+    /// Drift: sets an attribute of an account.
+    pub fn set(&self, name: &str, attribute: &str, value: Value) {
+        self.change(|world| {
+            if let Some(mut item) = world.user_named(name).map(|user| Item::clone(user)) {
+                item.version += 1;
+                item.fields.insert(attribute.to_owned(), value);
+                world.users.put(item);
+            }
+        });
+    }
+
+    /// Drift: takes an account away.
+    pub fn remove_account(&self, name: &str) {
+        self.change(|world| {
+            if let Some(id) = world.user_named(name).map(|user| user.id.clone()) {
+                world.remove_user(&id);
+            }
+        });
+    }
+
+    /// How many accounts there are.
+    pub fn len(&self) -> usize {
+        self.scim.versions.read(None, |world| world.users.len())
+    }
+
+    /// Whether there is no account.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Users and groups as they are.
+    pub fn snapshot(&self) -> ScimSnapshot {
+        self.scim.versions.read(None, |world| {
+            let login = |id: &String| world.users.get(id).map(|user| user.text("userName").to_owned());
+            let groups = world
+                .groups
+                .all()
+                .map(|group| (group.text("displayName").to_owned(), group.members.iter().filter_map(login).collect()));
+            let accounts = world.users.all().map(|user| {
+                let inside = world.groups.all().filter(|group| group.members.contains(&user.id));
+                let state = AccountState {
+                    name: user.text("userName").to_owned(),
+                    active: user.active(),
+                    fields: user.fields.clone(),
+                    groups: inside.map(|group| group.text("displayName").to_owned()).collect(),
+                };
+                (user.id.clone(), state)
+            });
+            ScimSnapshot { accounts: accounts.collect(), groups: groups.collect() }
+        })
+    }
+}
+
+fn group(world: &mut World, name: &str) -> String {
+    if let Some(group) = world.group_named(name) {
+        return group.id.clone();
+    }
+    let item = world.item(Map::from_iter([("displayName".to_owned(), json!(name))]));
+    let id = item.id.clone();
+    world.groups.put(item);
+    id
+}
+
+fn seed(world: &mut World, account: NewAccount, apart: bool) -> String {
+    let mut fields = account.others;
+    fields.insert("userName".into(), json!(account.name));
+    fields.insert("active".into(), json!(!account.inactive));
+    if apart {
+        let (given, family) = account.display_name.rsplit_once(' ').unwrap_or((&account.display_name, "-"));
+        let formatted = format!(" {given}  {family} ");
+        fields.insert("name".into(), json!({ "formatted": formatted, "givenName": given, "familyName": family }));
+    } else {
+        fields.insert("displayName".into(), json!(account.display_name));
+        fields.insert("name".into(), json!({ "formatted": account.display_name }));
+    }
+    if !account.email.is_empty() {
+        fields.entry("emails").or_insert(json!([{ "value": account.email, "type": "work", "primary": true }]));
+    }
+    let item = world.item(fields);
+    let id = item.id.clone();
+    world.users.put(item);
+    for name in &account.groups {
+        let group = group(world, name);
+        if let Some(item) = world.groups.get_mut(&group) {
+            item.members.insert(id.clone());
+        }
+    }
+    id
+}

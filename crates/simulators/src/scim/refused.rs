@@ -1,0 +1,68 @@
+//! Refusals (RFC 7644, section 3.12).
+
+use serde_json::json;
+
+use super::render::answer;
+use crate::front::Reply;
+
+/// The schema of a refusal.
+const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// Why something was not done.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    status: u16,
+    kind: Option<&'static str>,
+    detail: String,
+    own: bool,
+}
+
+impl Refused {
+    pub(crate) fn new(status: u16, kind: Option<&'static str>, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), own: true }
+    }
+
+    /// In a shape that is not the standard's.
+    pub(crate) fn otherwise(status: u16, detail: impl Into<String>) -> Self {
+        Self { own: false, ..Self::new(status, None, detail) }
+    }
+
+    pub(crate) fn absent(id: &str) -> Self {
+        Self::new(404, None, format!("Resource {id} not found"))
+    }
+
+    pub(crate) fn value(detail: impl Into<String>) -> Self {
+        Self::new(400, Some("invalidValue"), detail)
+    }
+
+    pub(crate) fn path(path: &str) -> Self {
+        Self::new(400, Some("invalidPath"), format!("The path {path} is not supported."))
+    }
+
+    pub(crate) fn syntax() -> Self {
+        Self::new(400, Some("invalidSyntax"), "The request body is not as it should be.")
+    }
+
+    pub(crate) fn filter(filter: &str) -> Self {
+        Self::new(400, Some("invalidFilter"), format!("The filter {filter} is not supported."))
+    }
+
+    /// A name that is taken.
+    pub(crate) fn taken(told: bool) -> Self {
+        let detail = "A resource with the same unique attribute already exists";
+        if told { Self::new(409, Some("uniqueness"), detail) } else { Self::otherwise(409, detail) }
+    }
+}
+
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        if !refused.own {
+            return Self::json(refused.status, &json!({ "error": "conflict", "error_description": refused.detail }));
+        }
+        let mut body = json!({ "schemas": [ERROR], "status": refused.status.to_string(), "detail": refused.detail });
+        if let Some(kind) = refused.kind {
+            body["scimType"] = json!(kind);
+        }
+        answer(refused.status, &body)
+    }
+}

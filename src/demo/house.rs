@@ -1,0 +1,389 @@
+//! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
+//! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::task::AbortOnDropHandle;
+use url::Url;
+
+use usersync_simulators::{
+    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    agree::{Agreement, Holds, compare},
+    keycloak::{RealmHandle, Webhook},
+};
+
+use super::neighbours::Neighbour;
+use crate::{
+    engine::{Clock, Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
+    keycloak::{KeycloakSettings, KeycloakSource},
+    model::{FirstRun, Pair, Policy, TargetName},
+    store::{Inbox, PairState, Store, TaskFilter, sqlite},
+    target::{
+        Credentials,
+        http::SecretProvider,
+        jira::{JiraSettings, JiraTarget},
+    },
+    telemetry::{Health, Metrics},
+    web::{HookConnector, HookSecrets, Hooks, ReadSecret, Server, ServerSettings},
+};
+
+/// The connector's name, and its realm's.
+pub const CONNECTOR: &str = "acme";
+/// The target's name.
+pub const TARGET: &str = "jira";
+/// What the listener signs with.
+pub const HOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+/// The client's secret.
+pub const CLIENT_SECRET: &str = "house-client-secret";
+
+/// How a house is built.
+#[derive(Clone)]
+pub struct HouseOptions {
+    /// The Keycloak.
+    pub keycloak: KeycloakOptions,
+    /// The Jira.
+    pub jira: JiraOptions,
+    /// What the connector wants; the first run is applied at once by default.
+    pub policy: Policy,
+    /// The store's file; a temporary one by default.
+    pub store: Option<PathBuf>,
+    /// When runs are due; never by default.
+    pub schedule: Option<Schedule>,
+    /// The largest body that the hook takes.
+    pub body_limit: usize,
+    /// What the p2 form is signed with, where it is accepted.
+    pub p2_secret: Option<String>,
+    /// How long the engine waits for what.
+    pub times: EngineTimes,
+    /// The clock; the machine's own by default.
+    pub clock: Arc<dyn Clock>,
+    /// How long a read may take, on both sides.
+    pub patience: Duration,
+    /// Targets that are filled beside the Jira.
+    pub neighbours: Vec<Neighbour>,
+}
+
+impl Default for HouseOptions {
+    fn default() -> Self {
+        Self {
+            keycloak: KeycloakOptions::default(),
+            jira: JiraOptions::default(),
+            policy: Policy { first_run: FirstRun::Apply, ..Policy::default() },
+            store: None,
+            schedule: None,
+            body_limit: 1 << 20,
+            p2_secret: None,
+            times: EngineTimes::default(),
+            clock: Arc::new(SystemClock),
+            patience: Duration::from_secs(30),
+            neighbours: Vec::new(),
+        }
+    }
+}
+
+/// Why a house does not stand.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HouseError(String);
+
+/// The two imitations; they outlive a usersync that is stopped between them.
+pub struct Grounds {
+    /// The Keycloak.
+    pub keycloak: KeycloakSandbox,
+    /// Its realm.
+    pub realm: RealmHandle,
+    /// The Jira.
+    pub jira: JiraSandbox,
+    place: Place,
+}
+
+/// Where the two imitations are, as much as a usersync needs to know; they may be another process's.
+pub struct Place {
+    keycloak: String,
+    jira: String,
+    options: HouseOptions,
+    client_secret: Kept,
+    jira_token: Kept,
+}
+
+/// A secret as it is kept for usersync; read anew for each use.
+type Kept = Arc<RwLock<String>>;
+
+fn keep(secret: &str) -> Kept {
+    Arc::new(RwLock::new(secret.to_owned()))
+}
+
+fn set(kept: &Kept, secret: &str) {
+    secret.clone_into(&mut kept.write().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn read(kept: &Kept) -> SecretProvider {
+    let kept = Arc::clone(kept);
+    Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
+}
+
+/// Where a house stands: what it reads, what it writes, and what it is told.
+pub struct Site {
+    /// The realm that it reads.
+    pub source: KeycloakSettings,
+    /// The Jira that it writes.
+    pub target: JiraSettings,
+    /// What the realm's listener signs with.
+    pub hook_secret: ReadSecret,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it is built; the imitations' parts say nothing here.
+    pub options: HouseOptions,
+}
+
+/// A usersync at work on its grounds.
+pub struct House {
+    /// The store.
+    pub store: Arc<sqlite::SqliteStore>,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is well.
+    pub health: Health,
+    pairs: Vec<Pair>,
+    clock: Arc<dyn Clock>,
+    server: Server,
+    service: Option<Service>,
+    _following: AbortOnDropHandle<()>,
+}
+
+/// Anything that goes wrong while building, in words.
+pub(super) fn fault(error: impl std::fmt::Display) -> HouseError {
+    HouseError(error.to_string())
+}
+
+impl Grounds {
+    /// Starts the two imitations.
+    pub async fn prepare(options: HouseOptions) -> Result<Self, HouseError> {
+        let keycloak = KeycloakSandbox::start(options.keycloak.clone()).await.map_err(fault)?;
+        let realm = keycloak.add_realm(CONNECTOR);
+        realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
+        let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
+        let place = Place::new(keycloak.url(), jira.url(), options);
+        Ok(Self { keycloak, realm, jira, place })
+    }
+
+    /// Gives usersync another client secret for Keycloak.
+    pub fn give_client_secret(&self, secret: &str) {
+        set(&self.place.client_secret, secret);
+    }
+
+    /// Gives usersync another token for Jira.
+    pub fn give_jira_token(&self, token: &str) {
+        set(&self.place.jira_token, token);
+    }
+
+    /// Where they are.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sets a usersync to work here, and tells the imitated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let house = self.place.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+        self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
+        Ok(house)
+    }
+}
+
+impl Place {
+    /// Imitations at these addresses.
+    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: HouseOptions) -> Self {
+        let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
+        Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
+    }
+
+    /// Where a house between them stands.
+    pub fn site(&self) -> Result<Site, HouseError> {
+        let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
+        let jira = Url::parse(&self.jira).map_err(fault)?;
+        let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
+        source.connection.time_outs.call = self.options.patience;
+        source.connection.time_outs.long = self.options.patience;
+        source.connection.clock = Arc::clone(&self.options.clock);
+        let mut target = JiraSettings::new(jira, Credentials::Token(read(&self.jira_token)));
+        target.http.call_timeout = self.options.patience;
+        target.http.clock = Arc::clone(&self.options.clock);
+        Ok(Site {
+            source,
+            target,
+            hook_secret: Arc::new(|| Ok(HOOK_SECRET.to_owned().into())),
+            listen: ([127, 0, 0, 1], 0).into(),
+            options: self.options.clone(),
+        })
+    }
+
+    /// The source that reads the realm.
+    pub fn source(&self) -> Result<KeycloakSource, HouseError> {
+        KeycloakSource::new(self.site()?.source).map_err(fault)
+    }
+
+    /// The target that writes the Jira.
+    pub fn target(&self) -> Result<JiraTarget, HouseError> {
+        JiraTarget::new(self.site()?.target).map_err(fault)
+    }
+
+    /// An engine between them, over this store.
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+        self.site()?.engine(store)
+    }
+
+    /// Sets a usersync to work here.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        self.site()?.build().await
+    }
+}
+
+impl Site {
+    /// An engine between source and target, over this store.
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+        let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
+        let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), self.targets());
+        let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
+        let neighbours = self.options.neighbours.iter();
+        let mut ports = vec![TargetPort::new(TARGET.into(), Arc::new(target))];
+        ports.extend(neighbours.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
+        let engine = Engine::new(store, Arc::clone(&self.options.clock), Dice::random(), vec![connector], ports);
+        Ok(engine.with_times(self.options.times.clone()))
+    }
+
+    /// All targets that are filled, the Jira first.
+    fn targets(&self) -> Vec<TargetName> {
+        let neighbours = self.options.neighbours.iter().map(|other| other.name.clone());
+        std::iter::once(TARGET.into()).chain(neighbours).collect()
+    }
+
+    /// Opens the store, listens, and sets the engine to work.
+    pub async fn build(&self) -> Result<House, HouseError> {
+        let clock = Arc::clone(&self.options.clock);
+        let metrics = Arc::new(Metrics::new());
+        let health = Health::of(&["store"]).with_conditions(metrics.conditions().clone());
+        let hooks =
+            Arc::new(Hooks::new(self.options.body_limit, Arc::clone(&clock), Arc::clone(&metrics), health.clone()));
+        let settings = ServerSettings { listen: self.listen, tls: None };
+        let server =
+            Server::start(&settings, Arc::clone(&hooks), Arc::clone(&metrics), health.clone()).await.map_err(fault)?;
+        let open = sqlite::OpenOptions::new(clock.now());
+        let store = match &self.options.store {
+            Some(file) => sqlite::SqliteStore::open(file, open).await,
+            None => sqlite::SqliteStore::open_temporary(open).await,
+        };
+        let store = Arc::new(store.map_err(fault)?);
+        let engine = self.engine(Arc::clone(&store) as Arc<dyn Store>)?.with_metrics(Arc::clone(&metrics));
+        let engine = Arc::new(engine);
+        let schedules = self.options.schedule.iter().map(|schedule| (CONNECTOR.into(), Arc::clone(schedule)));
+        let options = ServiceOptions {
+            schedules: schedules.collect::<HashMap<_, _>>(),
+            disabled: std::collections::BTreeSet::new(),
+            retention: SignedDuration::from_hours(24 * 30),
+        };
+        let service = Service::start(Arc::clone(&engine), options).await.map_err(fault)?;
+        let p2 = self.options.p2_secret.as_deref().map(keep).as_ref().map(read);
+        let connector = HookConnector {
+            name: CONNECTOR.into(),
+            realm: self.source.realm.clone(),
+            targets: self.targets(),
+            secrets: Arc::new(HookSecrets::new(vec![Arc::clone(&self.hook_secret)], p2)),
+            removed: false,
+        };
+        hooks.open(Arc::clone(&store) as Arc<dyn Inbox>, vec![connector]);
+        let following = AbortOnDropHandle::new(tokio::spawn({
+            let (health, failing) = (health.clone(), store.failing());
+            async move { health.follow_store(failing, Timestamp::now).await }
+        }));
+        let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
+        Ok(House {
+            store,
+            engine,
+            metrics,
+            health,
+            pairs,
+            clock,
+            server,
+            service: Some(service),
+            _following: following,
+        })
+    }
+}
+
+impl House {
+    /// The pair of the realm and the Jira.
+    pub fn pair() -> Pair {
+        Pair::new(CONNECTOR, TARGET)
+    }
+
+    /// Where it listens, as a URL without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// Waits until a part of it has ended by a defect.
+    pub async fn died(&self) -> String {
+        match &self.service {
+            Some(service) => service.died().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all pairs are in service.
+    pub async fn in_service(&self) -> Result<(), HouseError> {
+        for _ in 0..2_400 {
+            let mut waiting = false;
+            for pair in &self.pairs {
+                waiting |= self.store.pair_state(pair).await.map_err(fault)? != PairState::InService;
+            }
+            if !waiting {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(HouseError("the first run did not end within 2 minutes".to_owned()))
+    }
+
+    /// Waits until no task is under way or due within `horizon`.
+    pub async fn quiet(&self, horizon: SignedDuration) -> Result<(), HouseError> {
+        let alive = TaskFilter { dead: Some(false), limit: 10_000, ..TaskFilter::default() };
+        for _ in 0..3_000 {
+            let tasks = self.store.tasks(&alive).await.map_err(fault)?;
+            if tasks.iter().all(|task| task.not_before > self.clock.now() + horizon) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(HouseError("work was still left after 30 s".to_owned()))
+    }
+
+    /// Stops it in order; the imitations stay.
+    pub async fn stop(mut self) {
+        self.health.drain();
+        if let Some(service) = self.service.take() {
+            service.shutdown(Duration::from_secs(10)).await;
+        }
+        self.server.shutdown(Duration::from_secs(1)).await;
+        self.store.close().await;
+    }
+}
+
+/// Compares the two sides as they are now.
+pub fn agree(grounds: &Grounds) -> Agreement {
+    agree_but_for(grounds, &[])
+}
+
+/// The same, where accounts with these logins are nobody's in Keycloak.
+pub fn agree_but_for(grounds: &Grounds, strangers: &[&str]) -> Agreement {
+    compare(&grounds.realm.snapshot(), &grounds.jira.held(), strangers)
+}
