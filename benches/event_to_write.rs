@@ -1,12 +1,12 @@
 //! From a change in Keycloak to the last write that it causes in Jira, against the same HTTP calls made one after another
-//! by a bare client. Both imitations take 5 ms a call.
+//! by a bare client. Both simulators take 5 ms a call.
 
 mod support;
 
 use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
-use usersync::demo::house::{CLIENT_SECRET, CONNECTOR, Grounds, House, HouseOptions};
+use usersync::demo::stack::{CLIENT_SECRET, CONNECTOR, SimulatedServers, Stack, StackOptions};
 use usersync_simulators::{
     Entry,
     keycloak::{NewUser, UserChange},
@@ -56,49 +56,49 @@ struct Call {
 }
 
 struct Bench {
-    grounds: Grounds,
-    house: House,
+    servers: SimulatedServers,
+    stack: Stack,
     bare: reqwest::Client,
 }
 
 impl Bench {
     async fn build(rounds: usize) -> Self {
-        let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the imitations start");
-        let realm = &grounds.realm;
+        let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+        let realm = &servers.realm;
         let staff = (0..STAFF).map(|number| NewUser::named(format!("staff-{number:03}")));
         realm.import_users(staff).expect("imported");
         for change in [Change::Update, Change::Disable] {
             let users = (0..rounds).map(|round| NewUser::named(change.login(round)).in_groups(&["/engineering"]));
             realm.import_users(users).expect("imported");
         }
-        let house = grounds.build().await.expect("the house stands");
-        house.in_service().await.expect("the first run ends");
-        grounds.keycloak.faults.set_latency(LATENCY);
-        grounds.jira.faults.set_latency(LATENCY);
-        Self { grounds, house, bare: reqwest::Client::new() }
+        let stack = servers.build().await.expect("the stack stands");
+        stack.in_service().await.expect("the first run ends");
+        servers.keycloak.faults.set_latency(LATENCY);
+        servers.jira.faults.set_latency(LATENCY);
+        Self { servers, stack, bare: reqwest::Client::new() }
     }
 
     fn forget_calls(&self) {
-        self.grounds.keycloak.journal.clear();
-        self.grounds.jira.journal.clear();
+        self.servers.keycloak.journal.clear();
+        self.servers.jira.journal.clear();
     }
 
     /// When the last write of a change took effect, once it has.
     async fn written(&self, change: Change) -> SystemTime {
         for _ in 0..20_000 {
-            let writes = self.grounds.jira.journal.matching(|entry| change.is_last_write(entry));
+            let writes = self.servers.jira.journal.matching(|entry| change.is_last_write(entry));
             if let Some(last) = writes.last() {
                 // A request is noted when it was read, and takes effect after the latency.
                 return last.at + LATENCY;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        panic!("the {} did not reach Jira: {:#?}", change.name(), self.house.metrics.encode())
+        panic!("the {} did not reach Jira: {:#?}", change.name(), self.stack.metrics.encode())
     }
 
     /// Makes the change in Keycloak; how long it takes to its last write, and which calls were made up to that.
     async fn by_event(&self, change: Change, round: usize) -> (f64, Vec<Call>) {
-        let (realm, login) = (&self.grounds.realm, change.login(round));
+        let (realm, login) = (&self.servers.realm, change.login(round));
         let known = realm.snapshot().user(&login).map(|user| user.id.clone());
         self.forget_calls();
         let began = SystemTime::now();
@@ -119,7 +119,7 @@ impl Bench {
         let written = self.written(change).await;
         let took = support::ms(written.duration_since(began).expect("later"));
         let mut calls = Vec::new();
-        for (at_jira, journal) in [(false, &self.grounds.keycloak.journal), (true, &self.grounds.jira.journal)] {
+        for (at_jira, journal) in [(false, &self.servers.keycloak.journal), (true, &self.servers.jira.journal)] {
             let until = written - LATENCY;
             let needed = journal.matching(|entry| entry.at <= until);
             calls.extend(needed.into_iter().map(|entry| Call { at_jira, entry }));
@@ -131,8 +131,8 @@ impl Bench {
 
     /// All is done, whatever else the events of the change asked for.
     async fn settle(&self) {
-        self.grounds.realm.webhook_idle().await;
-        self.house.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");
+        self.servers.realm.webhook_idle().await;
+        self.stack.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");
     }
 
     /// The same calls, one after another; a new user's for another login, so that they do the same once more.
@@ -142,11 +142,11 @@ impl Bench {
             Change::Create => text.replace(&login, &other),
             Change::Update | Change::Disable => text.to_owned(),
         };
-        let (keycloak, jira) = (self.grounds.keycloak.url(), self.grounds.jira.url());
+        let (keycloak, jira) = (self.servers.keycloak.url(), self.servers.jira.url());
         let requests: Vec<_> = calls
             .iter()
             .map(|Call { at_jira, entry }| {
-                let (base, token) = if *at_jira { (&jira, "sandbox-token") } else { (&keycloak, token) };
+                let (base, token) = if *at_jira { (&jira, "simulator-token") } else { (&keycloak, token) };
                 let method = entry.method.parse().expect("a method");
                 let request = self.bare.request(method, format!("{base}{}", again(&entry.target()))).bearer_auth(token);
                 let body = again(&String::from_utf8_lossy(&entry.body));
@@ -167,7 +167,7 @@ impl Bench {
 
     async fn token(&self) -> String {
         let form = [("grant_type", "client_credentials"), ("client_id", "usersync"), ("client_secret", CLIENT_SECRET)];
-        let url = format!("{}/realms/{CONNECTOR}/protocol/openid-connect/token", self.grounds.keycloak.url());
+        let url = format!("{}/realms/{CONNECTOR}/protocol/openid-connect/token", self.servers.keycloak.url());
         let answer = self.bare.post(url).form(&form).send().await.expect("answered");
         let answer: serde_json::Value = answer.json().await.expect("JSON");
         answer["access_token"].as_str().expect("a token").to_owned()
@@ -198,7 +198,7 @@ async fn compare(rounds: usize) {
         worst = worst.max(sides.ratio());
     }
     println!("ratio event_to_write {worst:.3}");
-    bench.house.stop().await;
+    bench.stack.stop().await;
 }
 
 fn main() {

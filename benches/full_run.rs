@@ -1,5 +1,5 @@
 //! A full run that finds nothing to do, against a bare walk of the same pages: decoded, with the same parallelism, and
-//! thrown away. The imitations are served by another process.
+//! thrown away. The simulators are served by another process.
 
 mod support;
 
@@ -34,7 +34,7 @@ use usersync::{
     telemetry::Metrics,
 };
 use usersync_simulators::{
-    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, jira::NewAccount, keycloak::NewUser,
+    JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak, jira::NewAccount, keycloak::NewUser,
 };
 
 const REALM: &str = "acme";
@@ -72,12 +72,12 @@ fn groups_of(user: usize, size: Size) -> Vec<String> {
     (0..size.groups_each).map(|nth| format!("group-{:04}", (user * 7 + nth * 41) % size.groups)).collect()
 }
 
-/// Serves both imitations, in step with each other, until its input ends.
+/// Serves both simulators, in step with each other, until its input ends.
 async fn serve(size: Size) {
-    let keycloak = KeycloakSandbox::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
-    let keycloak = keycloak.expect("an imitated Keycloak");
-    let jira = JiraSandbox::start(JiraOptions { journal: false, ..JiraOptions::default() }).await;
-    let jira = jira.expect("an imitated Jira");
+    let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
+    let keycloak = keycloak.expect("a simulated Keycloak");
+    let jira = SimulatedJira::start(JiraOptions { journal: false, ..JiraOptions::default() }).await;
+    let jira = jira.expect("a simulated Jira");
     let realm = keycloak.add_realm(REALM);
     realm.add_service_client("usersync", SECRET, &["view-users", "view-events"]);
     let login = |user: usize| format!("user-{user:06}");

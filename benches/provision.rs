@@ -1,5 +1,5 @@
 //! Provisioning an empty target that takes 20 ms a call, against a bare client that makes the same calls, as many side by
-//! side. The imitations are served by another process, which counts what it is asked. And whether a slow target slows
+//! side. The simulators are served by another process, which counts what it is asked. And whether a slow target slows
 //! another one, and how many people come into one group.
 
 mod fill_group;
@@ -33,11 +33,11 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
 };
-use usersync_simulators::{JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox, keycloak::NewUser};
+use usersync_simulators::{JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak, keycloak::NewUser};
 
 const REALM: &str = "acme";
 const SECRET: &str = "bench-client-secret";
-/// What a call takes in the imitated Jira.
+/// What a call takes in the simulated Jira.
 const LATENCY: Duration = Duration::from_millis(20);
 /// Calls side by side.
 const PARALLEL: usize = 16;
@@ -75,9 +75,9 @@ fn login(user: usize) -> String {
 
 /// Serves a full realm and an empty Jira; tells at each line of its input what was asked of the Jira so far.
 async fn serve(size: Size, slow: bool) {
-    let keycloak = KeycloakSandbox::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
-    let keycloak = keycloak.expect("an imitated Keycloak");
-    let jira = JiraSandbox::start(JiraOptions::default()).await.expect("an imitated Jira");
+    let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
+    let keycloak = keycloak.expect("a simulated Keycloak");
+    let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a simulated Jira");
     jira.faults.set_latency(if slow { LATENCY * 50 } else { LATENCY });
     let realm = keycloak.add_realm(REALM);
     realm.add_service_client("usersync", SECRET, &["view-users", "view-events"]);
@@ -107,7 +107,7 @@ struct Servers {
     jira: Url,
 }
 
-/// What was asked of the imitated Jira.
+/// What was asked of the simulated Jira.
 #[derive(Debug)]
 struct Asked {
     calls: BTreeMap<String, usize>,

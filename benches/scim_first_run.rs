@@ -31,7 +31,7 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    KeycloakOptions, KeycloakSandbox, ScimOptions, ScimSandbox,
+    KeycloakOptions, ScimOptions, SimulatedKeycloak, SimulatedScim,
     keycloak::NewUser,
     scim::{Filters, Told},
 };
@@ -69,13 +69,13 @@ fn login(user: usize) -> String {
 /// Serves a full realm and an empty SCIM server with a latency of so many milliseconds; tells the calls at each line of
 /// its input.
 async fn serve(size: Size, latency: u64) {
-    let keycloak = KeycloakSandbox::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
+    let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
     let keycloak = keycloak.expect("a simulated Keycloak");
     let mut options = ScimOptions::default();
     options.switches.groups_told = Told::Never;
     options.switches.member_filters = Filters::Broken;
     options.switches.bulk = 0;
-    let scim = ScimSandbox::start(options).await.expect("a simulated SCIM server");
+    let scim = SimulatedScim::start(options).await.expect("a simulated SCIM server");
     scim.faults.set_latency(Duration::from_millis(latency));
     let realm = keycloak.add_realm(REALM);
     realm.add_service_client("usersync", SECRET, &["view-users", "view-events"]);

@@ -1,5 +1,5 @@
 //! The command line, as a person or a script meets it: the built binary against a store file, beside a running server,
-//! and against imitated servers.
+//! and against simulated servers.
 
 #[path = "cli/alone.rs"]
 mod alone;

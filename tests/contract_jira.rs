@@ -1,4 +1,4 @@
-//! Every answer of the sandbox Jira is held against the vendor's description, and its ways against the facts.
+//! Every answer of the simulated Jira is held against the vendor's description, and its ways against the facts.
 
 #[path = "support/jira_contract.rs"]
 mod jira_contract;
@@ -6,11 +6,11 @@ mod jira_contract;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use usersync_simulators::jira::{NewAccount, RateLimit};
-use usersync_simulators::{JiraOptions, JiraSandbox};
+use usersync_simulators::{JiraOptions, SimulatedJira};
 
-/// A sandbox with a client that is signed in by token.
+/// A simulator with a client that is signed in by token.
 struct Jira {
-    sandbox: JiraSandbox,
+    simulator: SimulatedJira,
     http: reqwest::Client,
     token: String,
 }
@@ -34,9 +34,9 @@ impl Answer {
 impl Jira {
     async fn start(options: JiraOptions) -> Self {
         let token = options.token.clone();
-        let sandbox = JiraSandbox::start(options).await.expect("a free port");
+        let simulator = SimulatedJira::start(options).await.expect("a free port");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { sandbox, http, token }
+        Self { simulator, http, token }
     }
 
     async fn version(version: &str) -> Self {
@@ -53,7 +53,7 @@ impl Jira {
     }
 
     fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().expect("a method"), format!("{}{path}", self.sandbox.url()))
+        self.http.request(method.parse().expect("a method"), format!("{}{path}", self.simulator.url()))
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -81,7 +81,7 @@ impl Jira {
 
     /// All that was asked so far keeps to the description.
     fn assert_contract(&self) -> Vec<String> {
-        let (problems, unused) = jira_contract::check(&self.sandbox.journal.entries(), "");
+        let (problems, unused) = jira_contract::check(&self.simulator.journal.entries(), "");
         assert_eq!(problems, Vec::<String>::new());
         unused
     }
@@ -163,21 +163,21 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     assert_eq!((me.json()["name"].as_str(), me.header("x-ausername")), (Some("admin"), "admin"));
     assert_eq!(me.header("x-seraph-loginreason"), "OK");
     assert_eq!(jira.get("/mypermissions").await["permissions"]["ADMINISTER"]["havePermission"], true);
-    let directory = jira.sandbox.add_directory("LDAP", true);
-    jira.sandbox.add_account_in(directory, NewAccount::named("ada.l"));
+    let directory = jira.simulator.add_directory("LDAP", true);
+    jira.simulator.add_account_in(directory, NewAccount::named("ada.l"));
     assert_eq!(jira.get("/user/duplicated/count").await, 1);
     assert_eq!(jira.get("/user/duplicated/list").await[0]["userName"], "ada.l");
     let session = send(jira.request("GET", "/rest/auth/1/session").basic_auth("admin", Some("admin"))).await;
     assert_eq!((session.status, session.json()["name"].as_str()), (200, Some("admin")));
     let manifest = send(jira.request("GET", "/rest/applinks/1.0/manifest")).await.json();
-    assert_eq!(manifest["id"], jira.sandbox.server_id());
+    assert_eq!(manifest["id"], jira.simulator.server_id());
 
     // The shadowed account comes to light when the one before it goes.
     jira.expect("DELETE", "/user?username=ada.l", None, 204, "").await;
     jira.expect("DELETE", "/user?username=ada.l", None, 403, "read-only").await;
 
-    jira.sandbox.add_account(NewAccount::named("eve"));
-    jira.sandbox.set_credentials("eve", "secret", "eve-token");
+    jira.simulator.add_account(NewAccount::named("eve"));
+    jira.simulator.set_credentials("eve", "secret", "eve-token");
     let eve = |path: &'static str| send(jira.request("GET", path).bearer_auth("eve-token"));
     assert_eq!(eve("/rest/api/2/user/duplicated/count").await.status, 403);
     assert_eq!(eve("/rest/api/2/user/list").await.status, 403);
@@ -190,11 +190,11 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     assert_eq!((refused.status, refused.header("x-seraph-loginreason")), (401, "AUTHENTICATED_FAILED"));
     assert!(refused.body.starts_with("<html>"), "{}", refused.body);
     assert_eq!(wrong("/rest/api/2/groups/picker").await.status, 401);
-    jira.sandbox.set_captcha(true);
+    jira.simulator.set_captcha(true);
     let captcha = send(jira.request("GET", "/rest/api/2/serverInfo").basic_auth("admin", Some("admin"))).await;
     assert_eq!((captcha.status, captcha.header("x-seraph-loginreason")), (403, "AUTHENTICATION_DENIED"));
     assert!(captcha.header("x-authentication-denied-reason").starts_with("CAPTCHA_CHALLENGE"));
-    jira.sandbox.set_rate_limit(Some(RateLimit { limit: 1, interval_seconds: 3600, fill_rate: 1 }));
+    jira.simulator.set_rate_limit(Some(RateLimit { limit: 1, interval_seconds: 3600, fill_rate: 1 }));
     assert_eq!(jira.ask("GET", "/myself", None).await.header("x-ratelimit-remaining"), "0");
     let limited = jira.ask("GET", "/myself", None).await;
     assert_eq!((limited.status, limited.header("x-ratelimit-limit")), (429, "1"));
@@ -210,7 +210,7 @@ async fn the_contract_sees_what_is_wrong() {
     jira.ask("GET", "/user/list?maxResults=many", None).await;
     jira.ask("POST", "/group", Some(json!({ "nom": "x" }))).await;
     jira.ask("GET", "/nowhere", None).await;
-    let (problems, _) = jira_contract::check(&jira.sandbox.journal.entries(), "");
+    let (problems, _) = jira_contract::check(&jira.simulator.journal.entries(), "");
     for text in ["nonsense is not described", "maxResults is no", "nom", "/nowhere: is not described"] {
         assert!(problems.iter().any(|problem| problem.contains(text)), "{text} in {problems:#?}");
     }
@@ -248,7 +248,7 @@ async fn versions_differ_in_what_is_there() {
 async fn searches_are_capped_and_lists_are_walked() {
     let accounts = |count: usize| (0..count).map(|n| NewAccount::named(format!("u{n:04}")));
     let jira = Jira::version("10.3").await;
-    jira.sandbox.add_accounts(accounts(120).map(|account| account.in_groups(&["everybody"])));
+    jira.simulator.add_accounts(accounts(120).map(|account| account.in_groups(&["everybody"])));
     let search =
         async |query: &str| jira.get(&format!("/user/search?username=u0&{query}")).await.as_array().map_or(0, Vec::len);
     assert_eq!(search("").await, 50);
@@ -276,7 +276,7 @@ async fn searches_are_capped_and_lists_are_walked() {
     jira.assert_contract();
 
     let old = Jira::version("9.12").await;
-    old.sandbox.add_accounts(accounts(120));
+    old.simulator.add_accounts(accounts(120));
     let found = old.get("/user/search?username=u0&maxResults=1000").await;
     assert_eq!(found.as_array().map(Vec::len), Some(120));
 }
@@ -284,7 +284,7 @@ async fn searches_are_capped_and_lists_are_walked() {
 #[tokio::test]
 async fn licences_are_counted() {
     let jira = Jira::version("10.3").await;
-    jira.sandbox.set_seats("jira-software", Some(2));
+    jira.simulator.set_seats("jira-software", Some(2));
     jira.create("ada").await;
     let bob = json!({ "name": "bob", "emailAddress": "bob@example.org", "displayName": "Bob" });
     jira.expect("POST", "/user", Some(bob.clone()), 400, "licence").await;
@@ -304,11 +304,11 @@ async fn licences_are_counted() {
 #[tokio::test]
 async fn what_is_protected_stays() {
     let jira = Jira::version("10.3").await;
-    jira.sandbox.add_account(NewAccount::named("ada"));
-    jira.sandbox.set_content("ada", true);
+    jira.simulator.add_account(NewAccount::named("ada"));
+    jira.simulator.set_content("ada", true);
     jira.expect("DELETE", "/user?username=ada", None, 400, "issues").await;
-    jira.sandbox.set_content("ada", false);
-    jira.sandbox.set_lead("ada", true);
+    jira.simulator.set_content("ada", false);
+    jira.simulator.set_lead("ada", true);
     jira.expect("PUT", "/user?username=ada", Some(json!({ "active": false })), 400, "lead").await;
     jira.expect("DELETE", "/user?username=admin", None, 400, "yourself").await;
     jira.expect("DELETE", "/group?groupname=jira-administrators", None, 400, "last").await;
@@ -316,9 +316,9 @@ async fn what_is_protected_stays() {
     jira.expect("DELETE", path, None, 400, "last group").await;
 
     // An administrator who is no system administrator may not touch those.
-    jira.sandbox.set_admin_group("helpers", true, false);
-    jira.sandbox.add_account(NewAccount::named("sync").in_groups(&["helpers"]));
-    jira.sandbox.set_credentials("sync", "p", "sync-token");
+    jira.simulator.set_admin_group("helpers", true, false);
+    jira.simulator.add_account(NewAccount::named("sync").in_groups(&["helpers"]));
+    jira.simulator.set_credentials("sync", "p", "sync-token");
     let as_sync = |method: &str, path: &str, body: Value| {
         let request = jira.request(method, &format!("/rest/api/2{path}")).bearer_auth("sync-token");
         send(request.json(&body))
@@ -328,16 +328,16 @@ async fn what_is_protected_stays() {
     assert_eq!(as_sync("POST", "/group/user?groupname=jira-administrators", body.clone()).await.status, 403);
     assert_eq!(as_sync("POST", "/group/user?groupname=helpers", body).await.status, 201);
 
-    jira.sandbox.set_group_in_use("helpers", true);
+    jira.simulator.set_group_in_use("helpers", true);
     jira.expect("DELETE", "/group?groupname=helpers", None, 400, "restrictions").await;
     jira.expect("DELETE", "/group?groupname=helpers&swapGroup=jira-software-users", None, 200, "").await;
 
-    jira.sandbox.set_read_only(true);
+    jira.simulator.set_read_only(true);
     let new = json!({ "name": "new", "emailAddress": "n@example.org", "displayName": "N" });
     jira.expect("POST", "/user", Some(new), 403, "read-only").await;
     jira.expect("PUT", "/user?username=ada", Some(json!({ "displayName": "A" })), 403, "read-only").await;
     jira.expect("POST", "/group", Some(json!({ "name": "x" })), 403, "read-only").await;
-    let snapshot = jira.sandbox.snapshot();
+    let snapshot = jira.simulator.snapshot();
     assert!(snapshot.account("ada").is_some_and(|ada| ada.active) && snapshot.account("new").is_none());
     jira.assert_contract();
 
@@ -349,8 +349,8 @@ async fn what_is_protected_stays() {
 #[tokio::test]
 async fn refused_credentials_can_look_like_an_empty_jira() {
     let jira = Jira::version("10.3").await;
-    jira.sandbox.add_account(NewAccount::named("ada").in_groups(&["dev"]));
-    jira.sandbox.refuse_credentials_silently(true);
+    jira.simulator.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    jira.simulator.refuse_credentials_silently(true);
     for path in ["/user/search?username=.", "/group/member?groupname=dev", "/user/list", "/groups/picker?query=d"] {
         let answer = jira.ask("GET", path, None).await;
         assert_eq!((answer.status, answer.header("x-seraph-loginreason")), (200, "AUTHENTICATED_FAILED"), "{path}");
@@ -361,7 +361,7 @@ async fn refused_credentials_can_look_like_an_empty_jira() {
     }
     assert_eq!(jira.ask("GET", "/myself", None).await.status, 401);
     jira.expect("DELETE", "/user?username=ada", None, 401, "").await;
-    jira.sandbox.refuse_credentials_silently(false);
+    jira.simulator.refuse_credentials_silently(false);
     assert_eq!(jira.get("/group/member?groupname=dev").await["total"], 1);
     jira.assert_contract();
 }
@@ -371,25 +371,25 @@ async fn a_snapshot_shows_what_drifted_and_a_base_path_is_kept() {
     let options = JiraOptions { base_path: "/jira".into(), ..JiraOptions::default() };
     let jira = Jira::start(options).await;
     jira.create("ada").await;
-    jira.sandbox.set_display_name("ada", "Somebody");
-    jira.sandbox.set_email("ada", "else@example.org");
-    jira.sandbox.set_active("ada", false);
-    jira.sandbox.add_group("extra");
-    assert!(jira.sandbox.add_member("extra", "ada") && !jira.sandbox.add_member("extra", "ada"));
-    jira.sandbox.rename_account("ada", "Ada.L");
-    let snapshot = jira.sandbox.snapshot();
+    jira.simulator.set_display_name("ada", "Somebody");
+    jira.simulator.set_email("ada", "else@example.org");
+    jira.simulator.set_active("ada", false);
+    jira.simulator.add_group("extra");
+    assert!(jira.simulator.add_member("extra", "ada") && !jira.simulator.add_member("extra", "ada"));
+    jira.simulator.rename_account("ada", "Ada.L");
+    let snapshot = jira.simulator.snapshot();
     let ada = snapshot.account("ada.l").expect("the account");
     let shown = jira.get(&format!("/user?key={}", ada.key)).await;
     assert_eq!((&shown["name"], &shown["displayName"]), (&json!("ada.l"), &json!("Somebody")));
     assert_eq!((ada.email.as_str(), ada.active), ("else@example.org", false));
     assert_eq!(snapshot.groups["extra"].iter().collect::<Vec<_>>(), ["ada.l"]);
     assert!(ada.groups.contains("extra") && ada.groups.contains("jira-software-users"));
-    jira.sandbox.remove_account("ada.l");
-    assert!(jira.sandbox.snapshot().groups["extra"].is_empty());
+    jira.simulator.remove_account("ada.l");
+    assert!(jira.simulator.snapshot().groups["extra"].is_empty());
     let gone = jira.get(&format!("/user?key={}&includeDeleted=true", ada.key)).await;
     assert_eq!((&gone["deleted"], &gone["active"]), (&json!(true), &json!(false)));
     let outside = send(jira.request("GET", "/../rest/api/2/serverInfo")).await;
     assert_eq!(outside.status, 404, "nothing outside the base path");
-    let entries = jira.sandbox.journal.matching(|entry| entry.path.starts_with("/jira"));
+    let entries = jira.simulator.journal.matching(|entry| entry.path.starts_with("/jira"));
     assert_eq!(jira_contract::check(&entries, "/jira").0, Vec::<String>::new());
 }

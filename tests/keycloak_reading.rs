@@ -16,7 +16,7 @@ use usersync::{
     model::{Packed, UserId, UserState},
 };
 use usersync_simulators::{
-    Fault, KeycloakSandbox,
+    Fault, SimulatedKeycloak,
     keycloak::{NewUser, RealmHandle},
 };
 
@@ -33,8 +33,8 @@ fn source(url: &str, page: usize) -> KeycloakSource {
 }
 
 /// A realm whose users were created over the years, thirty of them in one moment.
-async fn realm() -> (KeycloakSandbox, RealmHandle) {
-    let (keycloak, realm) = KeycloakSandbox::start_with_realm().await.unwrap();
+async fn realm() -> (SimulatedKeycloak, RealmHandle) {
+    let (keycloak, realm) = SimulatedKeycloak::start_with_realm().await.unwrap();
     let created = |number: usize| {
         let years = i64::try_from(number).unwrap();
         if number < 30 { 1_500_000_000_000 } else { 1_400_000_000_000 + years * 7_654_321_000 }
@@ -214,7 +214,7 @@ async fn a_short_page_in_the_middle_does_not_end_a_listing_and_pages_must_fit_to
 }
 
 /// Keycloak fails over lists that hold one of these users.
-fn fail_over(keycloak: &KeycloakSandbox, realm: &RealmHandle, logins: &[&str]) {
+fn fail_over(keycloak: &SimulatedKeycloak, realm: &RealmHandle, logins: &[&str]) {
     for login in logins {
         keycloak.faults.add(Fault::fails_over(realm.snapshot().user(login).unwrap().id.as_str()));
     }

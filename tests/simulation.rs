@@ -1,4 +1,4 @@
-//! Simulations: the real engine and the real store between imitations of a source and a target, under thousands of
+//! Simulations: the real engine and the real store between simulators of a source and a target, under thousands of
 //! interleavings of workers, runs, changes, events, crashes, late requests and time. A seed decides all of one
 //! interleaving; a failure tells its seed and every step in words.
 //!

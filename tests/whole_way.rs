@@ -1,67 +1,67 @@
-//! A change in Keycloak is in Jira, all the way: imitated Keycloak, signed webhook, store, engine, imitated Jira.
+//! A change in Keycloak is in Jira, all the way: simulated Keycloak, signed webhook, store, engine, simulated Jira.
 
 use jiff::SignedDuration;
 use usersync::{
-    demo::house::{Grounds, House, HouseOptions, agree},
+    demo::stack::{SimulatedServers, Stack, StackOptions, agree},
     store::{Store, TaskFilter},
 };
 use usersync_simulators::keycloak::{NewUser, UserChange};
 
-async fn house(options: HouseOptions) -> (Grounds, House) {
-    let grounds = Grounds::prepare(options).await.expect("the imitations start");
+async fn stack(options: StackOptions) -> (SimulatedServers, Stack) {
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     // A realm of a size at which one person more or less is nothing that the safety gate would hold; and "gone" is only
     // believed while somebody else reads well.
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")));
-    grounds.realm.import_users(staff).expect("imported");
-    let house = grounds.build().await.expect("the house stands");
-    house.in_service().await.expect("the first run ends");
-    (grounds, house)
+    servers.realm.import_users(staff).expect("imported");
+    let stack = servers.build().await.expect("the stack stands");
+    stack.in_service().await.expect("the first run ends");
+    (servers, stack)
 }
 
 /// All events delivered, all tasks done.
-async fn settled(grounds: &Grounds, house: &House) {
-    grounds.realm.webhook_idle().await;
-    house.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");
-    let tasks = house.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
+async fn settled(servers: &SimulatedServers, stack: &Stack) {
+    servers.realm.webhook_idle().await;
+    stack.quiet(SignedDuration::from_secs(1)).await.expect("all work is done");
+    let tasks = stack.store.tasks(&TaskFilter { limit: 100, ..TaskFilter::default() }).await.expect("readable");
     let troubled: Vec<_> = tasks.iter().filter(|task| task.error.is_some()).collect();
     assert!(troubled.is_empty(), "{troubled:#?}");
-    let agreement = agree(grounds);
+    let agreement = agree(servers);
     assert!(agreement.holds(), "{agreement}");
 }
 
 #[tokio::test]
 async fn joiners_movers_and_leavers_reach_jira_by_their_events() {
-    let (grounds, house) = house(HouseOptions::default()).await;
-    let realm = &grounds.realm;
+    let (servers, stack) = stack(StackOptions::default()).await;
+    let realm = &servers.realm;
     let group = realm.create_group(None, "engineering").await.expect("made");
     let alice = realm.create_user(NewUser::named("alice")).await.expect("made");
     realm.join(&alice, &group).await.expect("joined");
-    settled(&grounds, &house).await;
-    let jira = grounds.jira.snapshot();
+    settled(&servers, &stack).await;
+    let jira = servers.jira.snapshot();
     let account = jira.account("alice").expect("alice has an account");
     assert!(account.active);
     assert_eq!(account.display_name, "alice Example");
     assert!(jira.groups["engineering"].contains("alice"), "{:?}", jira.groups);
 
     realm.update_user(&alice, UserChange::username("alicia")).await.expect("renamed");
-    settled(&grounds, &house).await;
-    let jira = grounds.jira.snapshot();
+    settled(&servers, &stack).await;
+    let jira = servers.jira.snapshot();
     assert_eq!(jira.account("alicia").map(|renamed| &renamed.key), Some(&account.key));
 
     realm.leave(&alice, &group).await.expect("left");
-    settled(&grounds, &house).await;
-    assert!(grounds.jira.snapshot().groups["engineering"].is_empty());
+    settled(&servers, &stack).await;
+    assert!(servers.jira.snapshot().groups["engineering"].is_empty());
 
     realm.update_user(&alice, UserChange::enabled(false)).await.expect("disabled");
-    settled(&grounds, &house).await;
-    assert!(!grounds.jira.snapshot().account("alicia").expect("still there").active);
+    settled(&servers, &stack).await;
+    assert!(!servers.jira.snapshot().account("alicia").expect("still there").active);
 
     realm.update_user(&alice, UserChange::enabled(true)).await.expect("enabled");
-    settled(&grounds, &house).await;
-    assert!(grounds.jira.snapshot().account("alicia").expect("still there").active);
+    settled(&servers, &stack).await;
+    assert!(servers.jira.snapshot().account("alicia").expect("still there").active);
 
     realm.delete_user(&alice).await.expect("deleted");
-    settled(&grounds, &house).await;
-    assert!(!grounds.jira.snapshot().account("alicia").expect("never deleted").active);
-    house.stop().await;
+    settled(&servers, &stack).await;
+    assert!(!servers.jira.snapshot().account("alicia").expect("never deleted").active);
+    stack.stop().await;
 }

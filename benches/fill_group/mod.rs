@@ -18,13 +18,13 @@ use usersync::{
         scim::{ScimSettings, ScimTarget},
     },
 };
-use usersync_simulators::{BitbucketOptions, BitbucketSandbox, Journal, ScimOptions, ScimSandbox, bitbucket, scim};
+use usersync_simulators::{BitbucketOptions, Journal, ScimOptions, SimulatedBitbucket, SimulatedScim, bitbucket, scim};
 
 use crate::{LATENCY, PARALLEL, login, support};
 
 const GROUP: &str = "everybody";
 
-/// Which imitation.
+/// Which simulator.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Bitbucket,
@@ -76,7 +76,7 @@ pub async fn serve(kind: &str, users: usize) {
     let asked = || tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
     let tell = |journal: &Journal, members: usize| println!("{} {members}", journal.writes().len());
     if kind == Kind::Bitbucket.word() {
-        let server = BitbucketSandbox::start(BitbucketOptions::default()).await.expect("an imitated Bitbucket");
+        let server = SimulatedBitbucket::start(BitbucketOptions::default()).await.expect("a simulated Bitbucket");
         server.add_accounts(everybody.map(bitbucket::NewAccount::named));
         server.add_group(GROUP);
         server.faults.set_latency(LATENCY);
@@ -88,7 +88,7 @@ pub async fn serve(kind: &str, users: usize) {
         let mut options = ScimOptions::default();
         // A whole group in each answer is a measure of something else.
         options.switches.patch_tells = false;
-        let server = ScimSandbox::start(options).await.expect("an imitated SCIM server");
+        let server = SimulatedScim::start(options).await.expect("a simulated SCIM server");
         for name in everybody {
             server.add_account(scim::NewAccount::named(name));
         }

@@ -1,4 +1,4 @@
-//! `usersync demo`: the whole product on built-in imitations of Keycloak and Jira, and a short story.
+//! `usersync demo`: the whole product on built-in simulators of Keycloak and Jira, and a short story.
 
 mod folder;
 
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     demo::{
-        house::{CONNECTOR, Grounds, House, HouseError, HouseOptions, agree},
-        neighbours::{self, Imitation},
+        stack::{CONNECTOR, SimulatedServers, Stack, StackError, StackOptions, agree},
+        targets::{self, SimulatedTarget},
     },
     model::{FirstRun, Policy, RunTrigger},
     store::{Request, Store, TaskFilter},
@@ -34,11 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a line is given to be read.
 const READ: Duration = Duration::from_millis(1_200);
 
-/// Play the whole product on built-in imitations of Keycloak and Jira
+/// Play the whole product on built-in simulators of Keycloak and Jira
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Play the whole product on built-in imitations of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and \
+Play the whole product on built-in simulators of Keycloak and Jira, over real HTTP on loopback ports. Needs nothing and \
 leaves nothing behind.
 
 The first run is planned and approved. People join, change name and login, change groups, leave; one change is made while the \
@@ -70,9 +70,9 @@ impl DemoArgs {
         context.refuse_json("demo", "the demo is a story")?;
         let stop = stop::on_signal(&context.out);
         let failed = |error: DemoError| Failure::problem(format!("demo: {error}"));
-        let neighbours = if self.all { neighbours::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
+        let other_targets = if self.all { targets::all().await.map_err(|why| failed(why.into()))? } else { Vec::new() };
         let pause = if self.fast { Duration::ZERO } else { READ };
-        let demo = Demo::start(neighbours, pause).await.map_err(failed)?;
+        let demo = Demo::start(other_targets, pause).await.map_err(failed)?;
         let played = stop.token.run_until_cancelled(Box::pin(demo.tell_all(context, self.keep))).await;
         if self.keep && matches!(played, Some(Ok(()))) {
             stop.token.cancelled().await;
@@ -94,11 +94,11 @@ impl DemoArgs {
 /// Why the story could not be told to its end.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    /// The imitations or usersync between them did not start.
+    /// The simulators or usersync between them did not start.
     #[error(transparent)]
-    House(#[from] HouseError),
-    /// The imitated Keycloak refused a change.
-    #[error("the imitated Keycloak refused: {0}")]
+    Stack(#[from] StackError),
+    /// The simulated Keycloak refused a change.
+    #[error("the simulated Keycloak refused: {0}")]
     Refused(Refused),
     /// The store could not be read.
     #[error(transparent)]
@@ -128,32 +128,32 @@ impl From<Refused> for DemoError {
     }
 }
 
-/// The stage: imitations, usersync at work between them, and a configuration of all of it.
+/// The stage: simulators, usersync at work between them, and a configuration of all of it.
 struct Demo {
-    grounds: Grounds,
-    house: House,
-    neighbours: Vec<Imitation>,
+    servers: SimulatedServers,
+    stack: Stack,
+    other_targets: Vec<SimulatedTarget>,
     folder: Folder,
     pause: Duration,
 }
 
 impl Demo {
     /// Starts everything; the first run is not approved yet.
-    async fn start(neighbours: Vec<Imitation>, pause: Duration) -> Result<Self, DemoError> {
+    async fn start(other_targets: Vec<SimulatedTarget>, pause: Duration) -> Result<Self, DemoError> {
         let folder = Folder::make()?;
-        let filled = neighbours.iter().map(Imitation::neighbour).collect::<Result<_, _>>()?;
-        let options = HouseOptions {
-            neighbours: filled,
+        let filled = other_targets.iter().map(SimulatedTarget::other_target).collect::<Result<_, _>>()?;
+        let options = StackOptions {
+            other_targets: filled,
             policy: Policy { first_run: FirstRun::Hold, ..Policy::default() },
             store: Some(folder.store()),
-            ..HouseOptions::default()
+            ..StackOptions::default()
         };
-        let grounds = Grounds::prepare(options).await?;
+        let servers = SimulatedServers::prepare(options).await?;
         let staff = (1..=40).map(|number| NewUser::named(format!("staff{number:02}")));
-        grounds.realm.import_users(staff)?;
-        let house = grounds.build().await?;
-        folder.configure(&grounds, &house, &neighbours)?;
-        Ok(Self { grounds, house, neighbours, folder, pause })
+        servers.realm.import_users(staff)?;
+        let stack = servers.build().await?;
+        folder.configure(&servers, &stack, &other_targets)?;
+        Ok(Self { servers, stack, other_targets, folder, pause })
     }
 
     /// The story, and where everything is if it goes on.
@@ -178,16 +178,16 @@ impl Demo {
 
     /// Where the servers listen, and how one signs in.
     fn addresses(&self) -> Vec<(&'static str, String, String)> {
-        let (keycloak, jira) = (&self.grounds.keycloak, &self.grounds.jira);
+        let (keycloak, jira) = (&self.servers.keycloak, &self.servers.jira);
         let mut all = vec![
             ("Keycloak", keycloak.url(), "user admin, password admin".to_owned()),
             ("Jira", jira.url(), format!("token {}", jira.token())),
         ];
-        all.extend(self.neighbours.iter().map(|other| {
+        all.extend(self.other_targets.iter().map(|other| {
             let credentials = other.product.credentials().into_iter().map(|(key, value)| format!("{key} {value}"));
             (other.product.name(), other.url.clone(), credentials.collect::<Vec<_>>().join(", "))
         }));
-        all.push(("usersync", self.house.url(), String::new()));
+        all.push(("usersync", self.stack.url(), String::new()));
         all
     }
 
@@ -216,28 +216,28 @@ impl Demo {
 
     /// Plans the first run, shows the plan, and approves it.
     async fn first_run(&self, context: &Context) -> Result<(), DemoError> {
-        let waiting = 1 + self.neighbours.len();
+        let waiting = 1 + self.other_targets.len();
         let began = Instant::now();
-        while self.house.store.held_sets(true).await?.len() < waiting {
+        while self.stack.store.held_sets(true).await?.len() < waiting {
             if began.elapsed() > PATIENCE {
                 return Err(DemoError::Late("the first plan"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        context.out.line("An imitated Keycloak with 40 users, an imitated Jira, and usersync between them.");
+        context.out.line("A simulated Keycloak with 40 users, a simulated Jira, and usersync between them.");
         self.show(context, "usersync plan --target jira").await?;
         self.show(context, "usersync held list").await?;
         self.show(context, "usersync held approve --connector acme --note read").await?;
-        self.house.in_service().await?;
+        self.stack.in_service().await?;
         Ok(())
     }
 
     /// Plays the story; each line is told as it happens.
     async fn play(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
-        let realm = &self.grounds.realm;
+        let realm = &self.servers.realm;
         tell(format!(
-            "The first run made {} accounts in the imitated Jira. From now on each change in Keycloak is there at once:",
-            self.grounds.jira.snapshot().accounts.len().saturating_sub(1)
+            "The first run made {} accounts in the simulated Jira. From now on each change in Keycloak is there at once:",
+            self.servers.jira.snapshot().accounts.len().saturating_sub(1)
         ));
         let engineering = realm.create_group(None, "engineering").await?;
         let admins = realm.create_group(Some(&engineering), "release-managers").await?;
@@ -285,7 +285,7 @@ impl Demo {
 
     /// A change that no event told of is found by the full run.
     async fn lose_an_event(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
-        let realm = &self.grounds.realm;
+        let realm = &self.servers.realm;
         realm.switch_webhook(false);
         realm.create_user(NewUser::named("bob").in_groups(&["/engineering"])).await?;
         tell("The listener is switched off, and bob joins: no event arrives.".to_owned());
@@ -293,7 +293,7 @@ impl Demo {
         realm.switch_webhook(true);
         let began = Instant::now();
         let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
-        self.house.store.request(&request, "demo", jiff::Timestamp::now()).await?;
+        self.stack.store.request(&request, "demo", jiff::Timestamp::now()).await?;
         self.when(tell, began, "the full run finds bob", |jira| member(jira, "engineering", "bob")).await
     }
 
@@ -301,12 +301,12 @@ impl Demo {
     async fn fail_and_replay(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let refusal = r#"{"errorMessages":["The licence does not allow it."],"errors":{}}"#;
         let fault = Fault::status(400, refusal).method("POST").path("/rest/api/2/user");
-        let fault = self.grounds.jira.faults.add(fault);
-        self.grounds.realm.create_user(NewUser::named("carol")).await?;
+        let fault = self.servers.jira.faults.add(fault);
+        self.servers.realm.create_user(NewUser::named("carol")).await?;
         let dead = TaskFilter { dead: Some(true), limit: 10, ..TaskFilter::default() };
         let began = Instant::now();
         let letter = loop {
-            if let Some(task) = self.house.store.tasks(&dead).await?.into_iter().next() {
+            if let Some(task) = self.stack.store.tasks(&dead).await?.into_iter().next() {
                 break task;
             }
             if began.elapsed() > PATIENCE {
@@ -317,20 +317,20 @@ impl Demo {
         let why = letter.error.map(|(_, text)| text).unwrap_or_default();
         tell(format!("Jira refuses to make carol's account, and it is kept as a dead letter: {why}"));
         tokio::time::sleep(self.pause).await;
-        self.grounds.jira.faults.remove(fault);
+        self.servers.jira.faults.remove(fault);
         let began = Instant::now();
-        self.house.store.replay_dead(&dead, "demo", jiff::Timestamp::now()).await?;
+        self.stack.store.replay_dead(&dead, "demo", jiff::Timestamp::now()).await?;
         self.when(tell, began, "the dead letter is replayed", |jira| jira.account("carol").is_some()).await
     }
 
     async fn compare(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
-        self.grounds.realm.webhook_idle().await;
-        self.house.quiet(jiff::SignedDuration::from_secs(1)).await?;
-        let agreement = agree(&self.grounds);
+        self.servers.realm.webhook_idle().await;
+        self.stack.quiet(jiff::SignedDuration::from_secs(1)).await?;
+        let agreement = agree(&self.servers);
         if !agreement.holds() {
             return Err(DemoError::Differ(agreement.differences.join("; ")));
         }
-        self.compare_neighbours(tell).await?;
+        self.compare_other_targets(tell).await?;
         tell(format!(
             "source and target agree: {}, {}, {}",
             count(agreement.users, "user", "users"),
@@ -341,12 +341,12 @@ impl Demo {
     }
 
     /// Each of the other targets agrees with the realm for itself.
-    async fn compare_neighbours(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
+    async fn compare_other_targets(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let began = Instant::now();
-        for other in &self.neighbours {
+        for other in &self.other_targets {
             // A run may still be under way there.
             let agreement = loop {
-                let agreement = compare(&self.grounds.realm.snapshot(), &other.server.held(), &[]);
+                let agreement = compare(&self.servers.realm.snapshot(), &other.server.held(), &[]);
                 if agreement.holds() {
                     break agreement;
                 }
@@ -370,7 +370,7 @@ impl Demo {
         what: &'static str,
         shows: impl Fn(&JiraSnapshot) -> bool,
     ) -> Result<(), DemoError> {
-        while !shows(&self.grounds.jira.snapshot()) {
+        while !shows(&self.servers.jira.snapshot()) {
             if began.elapsed() > PATIENCE {
                 return Err(DemoError::Late(what));
             }
@@ -383,7 +383,7 @@ impl Demo {
 
     /// Stops everything. What is left to write is in the store, and that goes with the demo's folder.
     async fn stop(self) {
-        self.house.stop().await;
+        self.stack.stop().await;
         drop(self.folder);
     }
 }

@@ -83,7 +83,7 @@ impl Default for EngineTimes {
 }
 
 impl EngineTimes {
-    /// A few milliseconds each, for imitations on the same machine.
+    /// A few milliseconds each, for simulators on the same machine.
     pub fn hasty() -> Self {
         let short = SignedDuration::from_millis(50);
         Self {

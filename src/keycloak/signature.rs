@@ -74,13 +74,13 @@ impl WebhookSecret {
         format!("{HOOK_SECRET_PREFIX}{}", STANDARD.encode(rand::random::<[u8; 32]>())).into()
     }
 
-    /// The headers' values that a sender of Standard Webhooks adds: for tests, the sandbox and the demo.
+    /// The headers' values that a sender of Standard Webhooks adds: for tests, the simulator and the demo.
     pub fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> Option<String> {
         let mac = self.standard_mac(id, &at.as_second().to_string(), body)?;
         Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
     }
 
-    /// The value of `X-Keycloak-Signature` that the p2 listener adds: for tests, the sandbox and the demo.
+    /// The value of `X-Keycloak-Signature` that the p2 listener adds: for tests, the simulator and the demo.
     pub fn sign_p2(&self, body: &[u8]) -> Option<String> {
         Some(hex::encode(self.p2_mac(body)?.finalize().into_bytes()))
     }

@@ -5,7 +5,7 @@ use usersync::{
     target::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
 };
 use usersync_simulators::{
-    BitbucketOptions, BitbucketSandbox, Fault,
+    BitbucketOptions, Fault, SimulatedBitbucket,
     bitbucket::{NewAccount, Permission},
 };
 
@@ -94,7 +94,7 @@ async fn a_missing_right_is_a_line_and_not_an_error() {
 #[tokio::test]
 async fn versions_and_addresses_are_told_apart() {
     for (version, noted) in [("8.19.2", false), ("9.4.12", false), ("10.2.0", false), ("7.21.4", true)] {
-        let server = BitbucketSandbox::start(BitbucketOptions { version: version.into(), ..options() }).await;
+        let server = SimulatedBitbucket::start(BitbucketOptions { version: version.into(), ..options() }).await;
         let server = server.expect("a free port");
         let info = client(settings(&server)).probe().await.expect("an answer");
         assert_eq!(info.product, format!("Bitbucket Data Center {version}"));
@@ -116,7 +116,7 @@ async fn versions_and_addresses_are_told_apart() {
 #[tokio::test]
 async fn a_path_prefix_is_kept() {
     let prefixed = BitbucketOptions { base_path: "/bitbucket".into(), ..options() };
-    let server = BitbucketSandbox::start(prefixed).await.expect("a free port");
+    let server = SimulatedBitbucket::start(prefixed).await.expect("a free port");
     let info = client(settings(&server)).probe().await.expect("an answer");
     assert_eq!(info.signed_in_as, "bsync");
     assert!(server.journal.entries().iter().all(|entry| entry.path.starts_with("/bitbucket/rest/")));

@@ -11,7 +11,7 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    BitbucketOptions, BitbucketSandbox,
+    BitbucketOptions, SimulatedBitbucket,
     bitbucket::{NewAccount, Permission},
 };
 
@@ -22,7 +22,7 @@ const DEVIATIONS: &str = include_str!("../contracts/bitbucket-deviations.json");
 
 /// The server, and the client that is signed in to it as `bsync`, a system administrator.
 pub struct Place {
-    pub server: BitbucketSandbox,
+    pub server: SimulatedBitbucket,
     pub target: BitbucketTarget,
 }
 
@@ -38,7 +38,7 @@ pub fn password(user: &str, text: &'static str) -> Credentials {
     Credentials::Basic { user: user.to_owned(), password: Arc::new(move || Ok(text.to_owned().into())) }
 }
 
-pub fn settings(server: &BitbucketSandbox) -> BitbucketSettings {
+pub fn settings(server: &SimulatedBitbucket) -> BitbucketSettings {
     let credentials = password("bsync", "s3cr3t-pass");
     let mut settings = BitbucketSettings::new(server.url().parse().expect("a URL"), credentials);
     settings.http.call_timeout = Duration::from_secs(20);
@@ -51,7 +51,7 @@ pub fn client(settings: BitbucketSettings) -> BitbucketTarget {
 
 /// `bsync` and `root` administer; `ada` may sign in by two groups, `eve` by her own permission, `joe` may not.
 pub async fn place() -> Place {
-    let server = BitbucketSandbox::start(options()).await.expect("a free port");
+    let server = SimulatedBitbucket::start(options()).await.expect("a free port");
     server.set_group_permission("Developers", Some(Permission::ProjectCreate));
     server.add_account(NewAccount::named("root").in_groups(&["stash-admins"]));
     server.add_account(NewAccount::named("ada").in_groups(&["stash-users", "Developers", "readers"]));

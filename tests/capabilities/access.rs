@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Neighbour},
+    demo::{stack::StackOptions, targets::OtherTarget},
     model::Pair,
     store::Store,
     target::{
@@ -12,7 +12,7 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    BitbucketOptions, BitbucketSandbox, Fault,
+    BitbucketOptions, Fault, SimulatedBitbucket,
     bitbucket::{AccountState, Permission},
     keycloak::{NewUser, UserChange},
 };
@@ -21,31 +21,31 @@ use crate::support::{World, options, world_with};
 
 pub struct Git {
     pub w: World,
-    pub server: Arc<BitbucketSandbox>,
+    pub server: Arc<SimulatedBitbucket>,
 }
 
 impl Git {
-    /// A house that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
+    /// A stack that fills a Bitbucket too, where alice has a permission of her own beside the licensed group.
     pub async fn start() -> Self {
         Self::with(options()).await
     }
 
     /// The same, set up so.
-    pub async fn with(options: HouseOptions) -> Self {
+    pub async fn with(options: StackOptions) -> Self {
         Self::set(options, |_| {}).await
     }
 
     /// The same, with these settings of the target.
-    pub async fn set(options: HouseOptions, set: impl FnOnce(&mut BitbucketSettings)) -> Self {
-        let server = Arc::new(BitbucketSandbox::start(BitbucketOptions::default()).await.expect("a free port"));
+    pub async fn set(options: StackOptions, set: impl FnOnce(&mut BitbucketSettings)) -> Self {
+        let server = Arc::new(SimulatedBitbucket::start(BitbucketOptions::default()).await.expect("a free port"));
         let (user, password) = BitbucketOptions::default().admin;
         let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone().into())) };
         let mut settings = BitbucketSettings::new(server.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = std::time::Duration::from_secs(2);
         set(&mut settings);
         let target = Arc::new(BitbucketTarget::new(settings).expect("good settings"));
-        let git = Neighbour { name: "git".into(), target };
-        let w = world_with(HouseOptions { neighbours: vec![git], ..options }).await;
+        let git = OtherTarget { name: "git".into(), target };
+        let w = world_with(StackOptions { other_targets: vec![git], ..options }).await;
         w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.expect("made");
         let git = Self { w, server };
         git.w.calm().await;
@@ -64,7 +64,7 @@ impl Git {
 
     async fn taken(&self) -> Vec<String> {
         let id = self.w.id("alice").into();
-        let link = self.w.house.store.link(&Pair::new("acme", "git"), &id).await.expect("read").expect("linked");
+        let link = self.w.stack.store.link(&Pair::new("acme", "git"), &id).await.expect("read").expect("linked");
         link.taken.into_iter().collect()
     }
 }

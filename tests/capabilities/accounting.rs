@@ -23,7 +23,7 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    Fault, JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    Fault, JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak,
     jira::NewAccount,
     keycloak::{NewUser, RealmHandle, UserChange},
 };
@@ -31,10 +31,10 @@ use usersync_simulators::{
 /// An engine that works only when it is told to, between a realm and a Jira.
 struct Desk {
     realm: RealmHandle,
-    jira: JiraSandbox,
+    jira: SimulatedJira,
     store: Arc<sqlite::SqliteStore>,
     engine: Engine,
-    _keycloak: KeycloakSandbox,
+    _keycloak: SimulatedKeycloak,
 }
 
 const STAFF: usize = 12;
@@ -57,8 +57,8 @@ impl Desk {
     }
 
     async fn empty() -> Self {
-        let keycloak = KeycloakSandbox::start(KeycloakOptions::default()).await.expect("a free port");
-        let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let keycloak = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
+        let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
         let realm = keycloak.add_realm("acme");
         realm.add_service_client("usersync", "secret", &["view-users", "view-events"]);
         let url = keycloak.url().parse().expect("an address");

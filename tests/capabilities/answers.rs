@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use usersync::{
     demo::{
-        house::{House, HouseOptions},
-        neighbours::Product,
+        stack::{Stack, StackOptions},
+        targets::Product,
     },
     engine::{RunOptions, WorkError},
     model::{Pair, RunTrigger},
@@ -20,7 +20,7 @@ use usersync_simulators::{
     keycloak::NewUser,
 };
 
-use crate::support::{World, grounds, on, options};
+use crate::support::{World, on, options, servers};
 
 /// Where a server tells which one it is, who usersync is there, and who has which global permission. Without these nothing
 /// may be written, so a run ends with an error.
@@ -103,7 +103,7 @@ struct Side<'a> {
 impl Side<'_> {
     async fn run(&self) -> Result<usersync::engine::Report, WorkError> {
         let options = RunOptions::apply(RunTrigger::Schedule);
-        Box::pin(self.w.house.engine.run(&self.pair, &options)).await.map(|(_, report)| report)
+        Box::pin(self.w.stack.engine.run(&self.pair, &options)).await.map(|(_, report)| report)
     }
 
     /// A run, and an event of one user beside it.
@@ -167,21 +167,21 @@ impl Side<'_> {
     }
 }
 
-async fn people(options: HouseOptions) -> World {
-    let grounds = grounds(options).await;
+async fn people(options: StackOptions) -> World {
+    let servers = servers(options).await;
     let alice = NewUser::named("alice").in_groups(&["/staff", "/team"]);
-    grounds.realm.import_users([alice, NewUser::named("bob").in_groups(&["/team"])]).expect("imported");
-    let w = on(grounds).await;
+    servers.realm.import_users([alice, NewUser::named("bob").in_groups(&["/team"])]).expect("imported");
+    let w = on(servers).await;
     w.calm().await;
     w
 }
 
 async fn beside(product: Product) {
-    let imitation = product.imitate().await.expect("it starts");
-    let neighbours = vec![imitation.neighbour().expect("a client")];
-    let w = people(HouseOptions { neighbours, ..options() }).await;
-    let pair = Pair { target: product.target_name(), ..House::pair() };
-    let (faults, journal, server) = (&imitation.faults, &imitation.journal, &*imitation.server);
+    let simulator = product.simulate().await.expect("it starts");
+    let other_targets = vec![simulator.other_target().expect("a client")];
+    let w = people(StackOptions { other_targets, ..options() }).await;
+    let pair = Pair { target: product.target_name(), ..Stack::pair() };
+    let (faults, journal, server) = (&simulator.faults, &simulator.journal, &*simulator.server);
     Side { w: &w, pair, faults, journal, server }.every_field_of_every_answer().await;
 }
 
@@ -189,7 +189,7 @@ async fn beside(product: Product) {
 async fn odd_answers_of_jira_harm_nobody() {
     let w = people(options()).await;
     let jira = w.jira();
-    let side = Side { w: &w, pair: House::pair(), faults: &jira.faults, journal: &jira.journal, server: jira };
+    let side = Side { w: &w, pair: Stack::pair(), faults: &jira.faults, journal: &jira.journal, server: jira };
     side.every_field_of_every_answer().await;
 }
 

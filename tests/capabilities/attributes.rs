@@ -4,18 +4,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 use usersync::{
-    demo::neighbours::Neighbour,
+    demo::targets::OtherTarget,
     engine::RunOptions,
     model::{Pair, RunTrigger},
     target::crowd::{CrowdSettings, CrowdTarget},
 };
-use usersync_simulators::{CrowdOptions, CrowdSandbox, Fault, keycloak::NewUser};
+use usersync_simulators::{CrowdOptions, Fault, SimulatedCrowd, keycloak::NewUser};
 
 use crate::support::{World, policy, world_with};
 
-/// A house that fills a Crowd, titles with it, which are cleared where there are none.
-async fn titled() -> (World, CrowdSandbox) {
-    let crowd = CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port");
+/// A stack that fills a Crowd, titles with it, which are cleared where there are none.
+async fn titled() -> (World, SimulatedCrowd) {
+    let crowd = SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port");
     let (application, password) = crowd.application();
     let password = password.to_owned();
     let url = crowd.url().parse().expect("a URL");
@@ -26,11 +26,11 @@ async fn titled() -> (World, CrowdSandbox) {
         let rules = json!({ "attributes": { "title": { "template": "{{ attributes.title }}", "empty": "clear" } } });
         policy.targets = [("crowd".into(), serde_json::from_value(rules).expect("rules"))].into();
     });
-    options.neighbours = vec![Neighbour { name: "crowd".into(), target }];
+    options.other_targets = vec![OtherTarget { name: "crowd".into(), target }];
     (world_with(options).await, crowd)
 }
 
-fn kept(crowd: &CrowdSandbox, login: &str) -> BTreeMap<String, Vec<String>> {
+fn kept(crowd: &SimulatedCrowd, login: &str) -> BTreeMap<String, Vec<String>> {
     crowd.snapshot().user(login).unwrap_or_else(|| panic!("{login} has an account")).attributes.clone()
 }
 
@@ -51,7 +51,7 @@ async fn a_title_comes_changes_goes_and_is_mended() {
     crowd.set_attribute("ada", "title", &["Countess"]);
     let options = RunOptions::apply(RunTrigger::Schedule);
     let run =
-        async || Box::pin(w.house.engine.run(&Pair::new("acme", "crowd"), &options)).await.expect("it ends well").1;
+        async || Box::pin(w.stack.engine.run(&Pair::new("acme", "crowd"), &options)).await.expect("it ends well").1;
     let report = run().await;
     assert_eq!(report.done.get("update"), Some(&1), "{report:?}");
     assert_eq!(kept(&crowd, "ada"), title("Prof"));

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use usersync::{
     demo::{
-        house::{CONNECTOR, HouseOptions, TARGET},
-        neighbours::{self, Product},
+        stack::{CONNECTOR, StackOptions, TARGET},
+        targets::{self, Product},
     },
     engine::RunOptions,
     model::{Pair, RunTrigger},
@@ -16,7 +16,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, grounds, id_of, options};
+use crate::support::{World, id_of, options, servers};
 
 const PAGE: &str = "docs/targets/README.md";
 const PEOPLE: usize = 120;
@@ -49,7 +49,7 @@ async fn counted<T>(products: &[Counted], work: impl Future<Output = T>) -> Vec<
 async fn run(w: &World, products: &[Counted], trigger: RunTrigger) {
     for product in products {
         let options = RunOptions::apply(trigger.clone());
-        let (_, report) = Box::pin(w.house.engine.run(&product.pair, &options)).await.expect("a run");
+        let (_, report) = Box::pin(w.stack.engine.run(&product.pair, &options)).await.expect("a run");
         assert!(report.planned.is_empty() && report.doubt.is_none(), "{}: {report:?}", product.name);
     }
     w.calm().await;
@@ -57,22 +57,22 @@ async fn run(w: &World, products: &[Counted], trigger: RunTrigger) {
 
 #[tokio::test]
 async fn the_table_of_calls_is_true() {
-    let mut others = neighbours::all().await.expect("they start");
+    let mut others = targets::all().await.expect("they start");
     others.retain(|other| other.product != Product::Scim);
-    let neighbours = others.iter().map(|other| other.neighbour().expect("an address")).collect();
-    let mut options = HouseOptions { neighbours, ..options() };
+    let other_targets = others.iter().map(|other| other.other_target().expect("an address")).collect();
+    let mut options = StackOptions { other_targets, ..options() };
     // Nobody looks in between whether a target is well.
     options.times.contact = SignedDuration::from_hours(10);
-    let grounds = grounds(options).await;
-    grounds.realm.import_users(people()).expect("imported");
-    let house = grounds.build().await.expect("the house stands");
+    let servers = servers(options).await;
+    servers.realm.import_users(people()).expect("imported");
+    let stack = servers.build().await.expect("the stack stands");
     // Four first runs of thousands of memberships take a busy machine longer than one wait.
     for _ in 0..10 {
-        if house.in_service().await.is_ok() {
+        if stack.in_service().await.is_ok() {
             break;
         }
     }
-    let w = World { grounds, house };
+    let w = World { servers, stack };
     w.settled().await;
     let mut products =
         vec![Counted { name: "Jira", pair: Pair::new(CONNECTOR, TARGET), journal: w.jira().journal.clone() }];

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use usersync::{
     demo::{
-        house::{House, HouseOptions},
-        neighbours::Neighbour,
+        stack::{Stack, StackOptions},
+        targets::OtherTarget,
     },
     model::{Link, Packed, Pair, RunOutcome, RunTrigger, TargetIdentity, UserId},
     store::{PairState, Store},
@@ -15,9 +15,9 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
 };
-use usersync_simulators::{JiraOptions, JiraSandbox, keycloak::NewUser};
+use usersync_simulators::{JiraOptions, SimulatedJira, keycloak::NewUser};
 
-use crate::support::{grounds, on, options, world};
+use crate::support::{on, options, servers, world};
 
 #[tokio::test]
 async fn a_clone_in_productions_place_stops_the_target_until_an_operator_confirms() {
@@ -29,27 +29,27 @@ async fn a_clone_in_productions_place_stops_the_target_until_an_operator_confirm
     let error = w.try_run().await.expect_err("another server").to_string();
     assert!(error.contains("reports another base URL than before, as a clone does"), "{error}");
     assert!(error.contains("https://staging.example.org"), "{error}");
-    assert!(error.contains(&format!("usersync target confirm {}", House::pair().target)), "{error}");
-    let store = &w.house.store;
-    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    assert!(error.contains(&format!("usersync target confirm {}", Stack::pair().target)), "{error}");
+    let store = &w.stack.store;
+    assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::Stopped);
     assert_eq!(w.writes().len(), before, "nothing is written to it");
 
-    store.confirm_identity(None, Some(&House::pair().target), "ann", Timestamp::now()).await.unwrap();
-    w.house.in_service().await.unwrap();
+    store.confirm_identity(None, Some(&Stack::pair().target), "ann", Timestamp::now()).await.unwrap();
+    w.stack.in_service().await.unwrap();
     w.settled().await;
     assert!(w.account("alice").active);
     // Where the server does not report it for once, it is still the same.
     w.jira().set_base_url("");
     w.run().await;
-    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+    assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::InService);
 }
 
 #[tokio::test]
 async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     let w = world().await;
-    let store = &w.house.store;
-    let (links, before) = (store.links(&House::pair()).await.unwrap(), w.writes().len());
-    let groups = store.managed_groups(&House::pair().target).await.unwrap();
+    let store = &w.stack.store;
+    let (links, before) = (store.links(&Stack::pair()).await.unwrap(), w.writes().len());
+    let groups = store.managed_groups(&Stack::pair().target).await.unwrap();
     assert!(links.iter().all(|link| !link.given.is_empty()) && !groups.is_empty());
     w.jira().set_base_url("https://jira.example.org");
     let error = w.try_run().await.expect_err("another address").to_string();
@@ -66,10 +66,10 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     assert_eq!(w.writes().len(), before, "nothing is written to it");
 
     let found = TargetIdentity::new(w.jira().server_id(), Some("https://jira.example.org"));
-    store.confirm_same_server(&House::pair().target, &found, "ann", Timestamp::now()).await.unwrap();
-    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::InService, "nothing is to be approved");
+    store.confirm_same_server(&Stack::pair().target, &found, "ann", Timestamp::now()).await.unwrap();
+    assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::InService, "nothing is to be approved");
     let is_run = async || {
-        let newest = store.runs(Some(&House::pair()), 1).await.unwrap().remove(0);
+        let newest = store.runs(Some(&Stack::pair()), 1).await.unwrap().remove(0);
         newest.trigger == RunTrigger::Person && newest.outcome != RunOutcome::Running
     };
     for _ in 0..1_000 {
@@ -80,15 +80,15 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
     }
     assert!(is_run().await, "a run compares the links at once");
     w.calm().await;
-    assert_eq!(store.unconfirmed_links(&House::pair()).await.unwrap(), Vec::new());
-    let after = store.links(&House::pair()).await.unwrap();
+    assert_eq!(store.unconfirmed_links(&Stack::pair()).await.unwrap(), Vec::new());
+    let after = store.links(&Stack::pair()).await.unwrap();
     let user = |login: &str| UserId::from(w.id(login));
     let kept = |links: &Packed<Link>| {
         let others = links.iter().filter(|link| ![user("staff1"), user("staff2")].contains(&link.user));
         others.map(|link| (link.account, link.given)).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(kept(&after), kept(&links));
-    assert_eq!(store.managed_groups(&House::pair().target).await.unwrap(), groups);
+    assert_eq!(store.managed_groups(&Stack::pair().target).await.unwrap(), groups);
     assert!(!w.members("staff").contains(&"staff2".to_owned()), "what usersync gave can be taken without an approval");
     // The link whose account has another login is listed and dropped, the account left alone.
     assert!(w.account("somebody").groups.contains("staff"));
@@ -101,20 +101,20 @@ async fn the_same_server_under_a_new_address_keeps_what_usersync_knows_of_it() {
 
 #[tokio::test]
 async fn a_staging_clone_beside_production_is_a_server_of_its_own() {
-    let staging = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let staging = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let token = staging.token().to_owned();
     let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
     let settings = JiraSettings::new(staging.url().parse().expect("an address"), credentials);
     let target = Arc::new(JiraTarget::new(settings).expect("good settings"));
-    let clone = Neighbour { name: "staging".into(), target };
-    let grounds = grounds(HouseOptions { neighbours: vec![clone], ..options() }).await;
-    staging.set_identity(&grounds.jira.server_id(), "Jira");
-    let w = on(grounds).await;
+    let clone = OtherTarget { name: "staging".into(), target };
+    let servers = servers(StackOptions { other_targets: vec![clone], ..options() }).await;
+    staging.set_identity(&servers.jira.server_id(), "Jira");
+    let w = on(servers).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.calm().await;
-    let pairs = [House::pair(), Pair { target: "staging".into(), ..House::pair() }];
+    let pairs = [Stack::pair(), Pair { target: "staging".into(), ..Stack::pair() }];
     for pair in pairs {
-        assert_eq!(w.house.store.pair_state(&pair).await.unwrap(), PairState::InService, "{pair}");
+        assert_eq!(w.stack.store.pair_state(&pair).await.unwrap(), PairState::InService, "{pair}");
     }
     assert!(w.account("alice").active);
     assert!(staging.snapshot().account("alice").is_some_and(|account| account.active));

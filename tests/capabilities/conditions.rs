@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::{
-        house::{House, HouseOptions},
-        neighbours::Neighbour,
+        stack::{Stack, StackOptions},
+        targets::OtherTarget,
     },
     engine::EngineTimes,
     model::{
@@ -19,18 +19,18 @@ use usersync::{
 };
 use usersync_simulators::{Fault, clock::DrivenClock, keycloak::UserChange};
 
-use crate::support::{grounds, options, policy, world_with};
+use crate::support::{options, policy, servers, world_with};
 
 /// Waits until the store's conditions are so.
-async fn until(house: &House, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
+async fn until(stack: &Stack, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
     for _ in 0..1_000 {
-        let conditions = house.store.conditions().await.expect("readable");
+        let conditions = stack.store.conditions().await.expect("readable");
         if is_so(&conditions) {
             return conditions;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what}: {:#?}", house.store.conditions().await);
+    panic!("{what}: {:#?}", stack.store.conditions().await);
 }
 
 fn has(conditions: &[Condition], about: &About, code: ConditionCode) -> bool {
@@ -40,36 +40,36 @@ fn has(conditions: &[Condition], about: &About, code: ConditionCode) -> bool {
 #[tokio::test]
 async fn a_token_that_is_revoked_while_nothing_happens_is_noticed() {
     let times = EngineTimes { contact: SignedDuration::from_millis(200), ..EngineTimes::hasty() };
-    let w = world_with(HouseOptions { times, ..options() }).await;
+    let w = world_with(StackOptions { times, ..options() }).await;
     let jira = About::target(&"jira".into());
     let token = w.jira().token().to_owned();
     w.jira().revoke_token(&token);
     let refused = |all: &[Condition]| has(all, &jira, ConditionCode::CredentialsRefused);
-    until(&w.house, "the token is refused", refused).await;
-    assert!(w.house.health.readiness().ready, "events are taken all the same");
-    assert!(w.house.metrics.encode().expect("text").contains("condition=\"credentials_refused\""));
+    until(&w.stack, "the token is refused", refused).await;
+    assert!(w.stack.health.readiness().ready, "events are taken all the same");
+    assert!(w.stack.metrics.encode().expect("text").contains("condition=\"credentials_refused\""));
     w.jira().set_credentials("admin", "admin", "another-token");
-    w.grounds.give_jira_token("another-token");
-    until(&w.house, "the new token is taken", <[Condition]>::is_empty).await;
+    w.servers.give_jira_token("another-token");
+    until(&w.stack, "the new token is taken", <[Condition]>::is_empty).await;
 
-    w.grounds.give_client_secret("wrong");
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.give_client_secret("wrong");
+    w.servers.keycloak.revoke_tokens();
     let acme = About::source(&"acme".into());
     let refused = |all: &[Condition]| has(all, &acme, ConditionCode::CredentialsRefused);
-    until(&w.house, "the client's secret is refused", refused).await;
-    w.grounds.give_client_secret(usersync::demo::house::CLIENT_SECRET);
-    until(&w.house, "the right secret is taken", <[Condition]>::is_empty).await;
+    until(&w.stack, "the client's secret is refused", refused).await;
+    w.servers.give_client_secret(usersync::demo::stack::CLIENT_SECRET);
+    until(&w.stack, "the right secret is taken", <[Condition]>::is_empty).await;
 }
 
 #[tokio::test]
 async fn a_target_that_answers_every_call_by_503_and_asks_to_wait_is_reported_until_it_answers() {
     let clock = DrivenClock::default();
-    let w = world_with(HouseOptions { clock: Arc::new(clock.clone()), ..options() }).await;
+    let w = world_with(StackOptions { clock: Arc::new(clock.clone()), ..options() }).await;
     let jira = About::target(&"jira".into());
     w.jira().faults.add(Fault::unavailable().header("retry-after", "300"));
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
     let unavailable = |all: &[Condition]| has(all, &jira, ConditionCode::Unavailable);
-    let found = until(&w.house, "it is unavailable", unavailable).await;
+    let found = until(&w.stack, "it is unavailable", unavailable).await;
     let condition = found.iter().find(|one| one.code == ConditionCode::Unavailable).expect("there");
     let again = condition.again_at.expect("told").to_string();
     let until_then = format!("asks usersync to wait until {}", again.split('.').next().expect("a part"));
@@ -81,25 +81,25 @@ async fn a_target_that_answers_every_call_by_503_and_asks_to_wait_is_reported_un
         clock.advance(SignedDuration::from_secs(1));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    until(&w.house, "it answers", <[Condition]>::is_empty).await;
+    until(&w.stack, "it answers", <[Condition]>::is_empty).await;
     w.settled().await;
     w.agrees();
 }
 
 #[tokio::test]
 async fn a_first_plan_that_fails_is_reported_until_it_is_made() {
-    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
-    grounds.jira.faults.add(Fault::unavailable());
-    let house = grounds.build().await.expect("the house stands");
-    let (pair, jira) = (About::Pair(House::pair()), About::target(&"jira".into()));
+    let servers = servers(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    servers.jira.faults.add(Fault::unavailable());
+    let stack = servers.build().await.expect("the stack stands");
+    let (pair, jira) = (About::Pair(Stack::pair()), About::target(&"jira".into()));
     let failed =
         |all: &[Condition]| has(all, &pair, ConditionCode::RunFailed) && has(all, &jira, ConditionCode::Unreachable);
-    let conditions = until(&house, "the plan failed", failed).await;
+    let conditions = until(&stack, "the plan failed", failed).await;
     assert!(conditions.iter().all(|condition| condition.text.contains("503")), "{conditions:#?}");
-    grounds.jira.faults.clear();
-    until(&house, "the plan is made", <[Condition]>::is_empty).await;
+    servers.jira.faults.clear();
+    until(&stack, "the plan is made", <[Condition]>::is_empty).await;
     for _ in 0..500 {
-        if !house.store.held_sets(true).await.expect("readable").is_empty() {
+        if !stack.store.held_sets(true).await.expect("readable").is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -152,18 +152,18 @@ impl Target for Broken {
 #[tokio::test]
 async fn a_part_of_the_service_that_panics_is_reported() {
     let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
-    let broken = Neighbour { name: TargetName::from("broken"), target: Arc::new(Broken) };
-    let house = grounds(HouseOptions { times, neighbours: vec![broken], ..options() }).await;
-    let house = house.build().await.expect("the house stands");
-    let why = tokio::time::timeout(Duration::from_secs(20), house.died()).await.expect("it is noticed");
+    let broken = OtherTarget { name: TargetName::from("broken"), target: Arc::new(Broken) };
+    let stack = servers(StackOptions { times, other_targets: vec![broken], ..options() }).await;
+    let stack = stack.build().await.expect("the stack stands");
+    let why = tokio::time::timeout(Duration::from_secs(20), stack.died()).await.expect("it is noticed");
     assert!(why.starts_with("the contact to target broken panicked"), "{why}");
 }
 
 #[tokio::test]
 async fn a_due_task_that_nobody_works_is_reported_until_it_is_worked() {
     let times = EngineTimes { overdue: SignedDuration::from_millis(300), ..EngineTimes::hasty() };
-    let w = world_with(HouseOptions { times, ..options() }).await;
-    let (store, pair) = (&w.house.store, House::pair());
+    let w = world_with(StackOptions { times, ..options() }).await;
+    let (store, pair) = (&w.stack.store, Stack::pair());
     let about = About::Pair(pair.clone());
     // Nobody else claims while the connector is paused; so the claim stays without an owner, as a defect would leave it.
     store.set_paused(&pair.connector, true, "ann", Timestamp::now()).await.expect("paused");
@@ -175,10 +175,10 @@ async fn a_due_task_that_nobody_works_is_reported_until_it_is_worked() {
     let claim = claim.expect("the store answers").expect("the task is due");
     store.set_paused(&pair.connector, false, "ann", Timestamp::now()).await.expect("resumed");
     let overdue = |all: &[Condition]| has(all, &about, ConditionCode::TasksOverdue);
-    let found = until(&w.house, "a task is overdue", overdue).await;
+    let found = until(&w.stack, "a task is overdue", overdue).await;
     assert!(found[0].text.contains("nobody works on"), "{found:?}");
 
     store.abandon(claim.token, Timestamp::now());
-    until(&w.house, "the task is worked", <[Condition]>::is_empty).await;
+    until(&w.stack, "the task is worked", <[Condition]>::is_empty).await;
     w.settled().await;
 }

@@ -2,13 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::house::House,
+    demo::stack::Stack,
     engine::Report,
     store::{MembersRead, Store},
 };
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
-use crate::support::{World, grounds, on, options};
+use crate::support::{World, on, options, servers};
 
 /// Members of the group: four pages of them.
 const MEMBERS: usize = 160;
@@ -28,21 +28,21 @@ impl World {
 
     /// A day goes by for what is recorded.
     async fn a_day_later(&self) {
-        let pair = House::pair();
+        let pair = Stack::pair();
         let old = |one: MembersRead| MembersRead { at: one.at - SignedDuration::from_hours(25), ..one };
-        let read: Vec<_> = self.house.store.members_read(&pair).await.unwrap().into_iter().map(old).collect();
+        let read: Vec<_> = self.stack.store.members_read(&pair).await.unwrap().into_iter().map(old).collect();
         assert!(!read.is_empty());
         let ever = Timestamp::now() - SignedDuration::from_hours(1_000);
-        self.house.store.keep_members_read(&pair, &read, ever).await.unwrap();
+        self.stack.store.keep_members_read(&pair, &read, ever).await.unwrap();
     }
 }
 
-/// A house that has read the group whole once.
+/// A stack that has read the group whole once.
 async fn settled() -> World {
-    let grounds = grounds(options()).await;
+    let servers = servers(options()).await;
     let members = (0..MEMBERS).map(|number| NewUser::named(format!("p{number:03}")).in_groups(&["/big"]));
-    grounds.realm.import_users(members).expect("imported");
-    let w = on(grounds).await;
+    servers.realm.import_users(members).expect("imported");
+    let w = on(servers).await;
     w.realm().switch_webhook(false);
     let (report, pages) = w.counted_run().await;
     assert_eq!((report.counted, pages), (0, 4), "read whole once: {report:?}");

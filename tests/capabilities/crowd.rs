@@ -3,18 +3,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Product},
+    demo::{stack::StackOptions, targets::Product},
     engine::{Report, RunOptions, WorkError},
     model::{AdoptRule, Pair, RunMode, RunTrigger},
 };
 use usersync_simulators::{
-    CrowdOptions, CrowdSandbox, Fault,
+    CrowdOptions, Fault, SimulatedCrowd,
     crowd::NewCrowdUser,
     fault::{Kind, Stale},
     keycloak::NewUser,
 };
 
-use crate::support::{World, grounds, on, options, policy};
+use crate::support::{World, on, options, policy, servers};
 
 /// So many that all memberships are asked for at once.
 const MANY: usize = 30;
@@ -22,7 +22,7 @@ const PEOPLE: usize = 9;
 
 struct Crowded {
     w: World,
-    crowd: Arc<CrowdSandbox>,
+    crowd: Arc<SimulatedCrowd>,
 }
 
 /// A run's report, and how often it asked for all memberships, and for those of one group.
@@ -50,16 +50,16 @@ fn people(groups: usize) -> impl Iterator<Item = NewUser> {
 }
 
 impl Crowded {
-    /// A house that fills an empty Crowd with people and so many groups, and has done so.
+    /// A stack that fills an empty Crowd with people and so many groups, and has done so.
     async fn start(groups: usize) -> Self {
-        Self::on(groups, options(), CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port")).await
+        Self::on(groups, options(), SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port")).await
     }
 
-    async fn on(groups: usize, options: HouseOptions, crowd: CrowdSandbox) -> Self {
-        let neighbours = vec![Product::Crowd.at(&crowd.url()).expect("an address")];
-        let grounds = grounds(HouseOptions { neighbours, ..options }).await;
-        grounds.realm.import_users(people(groups)).expect("imported");
-        let crowded = Self { w: on(grounds).await, crowd: Arc::new(crowd) };
+    async fn on(groups: usize, options: StackOptions, crowd: SimulatedCrowd) -> Self {
+        let other_targets = vec![Product::Crowd.at(&crowd.url()).expect("an address")];
+        let servers = servers(StackOptions { other_targets, ..options }).await;
+        servers.realm.import_users(people(groups)).expect("imported");
+        let crowded = Self { w: on(servers).await, crowd: Arc::new(crowd) };
         crowded.w.calm().await;
         crowded
     }
@@ -68,7 +68,7 @@ impl Crowded {
         let journal = &self.crowd.journal;
         journal.clear();
         let options = RunOptions { mode, ..RunOptions::apply(RunTrigger::Schedule) };
-        let (_, report) = Box::pin(self.w.house.engine.run(&Pair::new("acme", "crowd"), &options)).await?;
+        let (_, report) = Box::pin(self.w.stack.engine.run(&Pair::new("acme", "crowd"), &options)).await?;
         let mut report = report;
         report.took_ms = 0;
         let (at_once, one_by_one) =
@@ -163,7 +163,7 @@ async fn who_came_or_was_renamed_during_the_walk_costs_only_the_groups_that_he_i
 
 #[tokio::test]
 async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
-    let crowd = CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port");
+    let crowd = SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port");
     crowd.add_group(&group(0));
     crowd.set_group_active(&group(0), false);
     let c = Crowded::on(2, policy(|policy| policy.adopt = AdoptRule::Always), crowd).await;

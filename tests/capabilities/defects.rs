@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use usersync::{
     demo::{
-        house::HouseOptions,
-        neighbours::{Imitation, Neighbour, Product},
+        stack::StackOptions,
+        targets::{OtherTarget, Product, SimulatedTarget},
     },
     engine::RunOptions,
     model::{Account, AccountId, ErrorClass, Operation, Pair, RunOutcome, RunTrigger, TargetGroup, TargetGroupId},
@@ -77,12 +77,12 @@ fn pair() -> Pair {
     Pair::new("acme", "crowd")
 }
 
-async fn fragile() -> (World, Imitation, Arc<Fragile>) {
-    let server = Product::Crowd.imitate().await.expect("a free port");
-    let inner = server.neighbour().expect("a client").target;
+async fn fragile() -> (World, SimulatedTarget, Arc<Fragile>) {
+    let server = Product::Crowd.simulate().await.expect("a free port");
+    let inner = server.other_target().expect("a client").target;
     let target = Arc::new(Fragile { inner, breaks_listing: false.into(), taken: 0.into() });
-    let neighbour = Neighbour { name: "crowd".into(), target: Arc::clone(&target) as _ };
-    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
+    let other_target = OtherTarget { name: "crowd".into(), target: Arc::clone(&target) as _ };
+    let w = world_with(StackOptions { other_targets: vec![other_target], ..options() }).await;
     (w, server, target)
 }
 
@@ -94,12 +94,12 @@ async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
         w.realm().create_user(NewUser::named(login)).await.expect("made");
     }
     let options = RunOptions::apply(RunTrigger::Schedule);
-    let (_, report) = Box::pin(w.house.engine.run(&pair(), &options)).await.expect("the run ends");
+    let (_, report) = Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("the run ends");
     assert_eq!(report.done.get("create"), Some(&1), "{report:?}");
     assert!(report.errors.iter().any(|text| text.contains("usersync itself failed")), "{report:?}");
     // The request may have gone out before it broke, so it is looked at again; the error is kept with the task.
     let all = TaskFilter { limit: 10, ..TaskFilter::default() };
-    let tasks = w.house.store.tasks(&all).await.expect("read");
+    let tasks = w.stack.store.tasks(&all).await.expect("read");
     let classes: Vec<_> = tasks.iter().filter_map(|task| task.error.as_ref().map(|(class, _)| *class)).collect();
     assert_eq!(classes, [ErrorClass::Bug], "{tasks:?}");
     // It holds nothing that others need.
@@ -107,7 +107,7 @@ async fn a_subject_over_which_it_breaks_keeps_the_error_and_the_run_goes_on() {
         .update_user(&w.id("robust"), usersync_simulators::keycloak::UserChange::enabled(false))
         .await
         .expect("done");
-    w.house.engine.run(&pair(), &options).await.expect("the next run ends");
+    w.stack.engine.run(&pair(), &options).await.expect("the next run ends");
 }
 
 #[tokio::test]
@@ -115,12 +115,12 @@ async fn a_run_that_breaks_ends_as_failed_and_the_next_one_begins() {
     let (w, _server, target) = fragile().await;
     let options = RunOptions::apply(RunTrigger::Schedule);
     target.breaks_listing.store(true, std::sync::atomic::Ordering::Relaxed);
-    let error = Box::pin(w.house.engine.run(&pair(), &options)).await.expect_err("it breaks");
+    let error = Box::pin(w.stack.engine.run(&pair(), &options)).await.expect_err("it breaks");
     assert!(error.to_string().contains("please report it"), "{error}");
-    let runs = w.house.store.runs(Some(&pair()), 1).await.expect("read");
+    let runs = w.stack.store.runs(Some(&pair()), 1).await.expect("read");
     assert!(matches!(&runs[0].outcome, RunOutcome::Failed { why, .. } if why.contains("usersync itself")), "{runs:?}");
     target.breaks_listing.store(false, std::sync::atomic::Ordering::Relaxed);
-    Box::pin(w.house.engine.run(&pair(), &options)).await.expect("it runs again");
+    Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("it runs again");
 }
 
 #[tokio::test]
@@ -129,12 +129,12 @@ async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("ghost")).await.expect("made");
     let options = RunOptions::apply(RunTrigger::Schedule);
-    let run = async || Box::pin(w.house.engine.run(&pair(), &options)).await.expect("the run ends").1;
+    let run = async || Box::pin(w.stack.engine.run(&pair(), &options)).await.expect("the run ends").1;
     let report = run().await;
     assert!(report.errors.iter().any(|text| text.contains("does not find who has the name")), "{report:?}");
     assert_eq!(target.taken.swap(0, std::sync::atomic::Ordering::Relaxed), 2, "asked twice, not for ever");
     let all = TaskFilter { limit: 10, ..TaskFilter::default() };
-    let tasks = w.house.store.tasks(&all).await.expect("read");
+    let tasks = w.stack.store.tasks(&all).await.expect("read");
     let classes: Vec<_> = tasks.iter().filter_map(|task| task.error.as_ref().map(|(class, _)| *class)).collect();
     assert_eq!(classes, [ErrorClass::Permanent], "{tasks:?}");
 

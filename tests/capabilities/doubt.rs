@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use usersync::{
-    demo::house::{CLIENT_SECRET, CONNECTOR, House},
+    demo::stack::{CLIENT_SECRET, CONNECTOR, Stack},
     engine::EngineTimes,
     model::{GroupId, GroupMapping, HeldKind},
     store::{PairState, Store},
@@ -14,16 +14,16 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, grounds, on, options, world, world_with};
+use crate::support::{STAFF, World, on, options, servers, world, world_with};
 
 /// Runs while Keycloak answers like this; nothing may be taken from anybody, and all is well again afterwards.
 async fn nothing_is_taken(w: &World, fault: Fault) {
     let before = w.jira().snapshot();
-    let fault = w.grounds.keycloak.faults.add(fault);
+    let fault = w.servers.keycloak.faults.add(fault);
     let outcome = w.try_run().await;
     w.calm().await;
-    assert!(w.grounds.keycloak.faults.hits(fault) > 0, "the fault was met");
-    w.grounds.keycloak.faults.remove(fault);
+    assert!(w.servers.keycloak.faults.hits(fault) > 0, "the fault was met");
+    w.servers.keycloak.faults.remove(fault);
     assert_eq!(w.jira().snapshot(), before, "{outcome:?}");
     if let Ok(report) = outcome {
         assert!(report.has_problems(), "{report:?}");
@@ -50,7 +50,7 @@ async fn listings_that_are_empty_short_cut_or_pages_for_people_take_nothing_from
 #[tokio::test]
 async fn a_page_that_lacks_people_takes_nothing_from_them() {
     let w = world().await;
-    w.grounds.keycloak.freeze();
+    w.servers.keycloak.freeze();
     w.realm().switch_webhook(false);
     let late: Vec<NewUser> =
         (0..3).map(|number| NewUser::named(format!("late{number}")).in_groups(&["/staff"])).collect();
@@ -59,11 +59,11 @@ async fn a_page_that_lacks_people_takes_nothing_from_them() {
     w.agrees();
     let before = w.jira().snapshot();
     // The pages come from before, the count is of now.
-    let stale = w.grounds.keycloak.faults.add(Fault::stale(Stale::Frozen).path("/users?"));
+    let stale = w.servers.keycloak.faults.add(Fault::stale(Stale::Frozen).path("/users?"));
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
-    w.grounds.keycloak.faults.remove(stale);
+    w.servers.keycloak.faults.remove(stale);
     w.run().await;
     w.agrees();
 }
@@ -74,14 +74,14 @@ async fn a_404_that_is_not_keycloaks_own_means_nothing() {
     let before = w.jira().snapshot();
     let id = w.id("staff1");
     for body in ["{\"error\":\"HTTP 404 Not Found\"}", "{\"error\":\"Realm not found.\"}", "<html>404</html>"] {
-        let fault = w.grounds.keycloak.faults.add(Fault::status(404, body).path(id.clone()));
+        let fault = w.servers.keycloak.faults.add(Fault::status(404, body).path(id.clone()));
         w.realm().user_action(&id, "logout").await.unwrap();
         let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
         w.realm().update_user(&id, update).await.unwrap();
         w.realm().webhook_idle().await;
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         assert_eq!(w.jira().snapshot(), before, "{body}");
-        w.grounds.keycloak.faults.remove(fault);
+        w.servers.keycloak.faults.remove(fault);
         w.realm()
             .update_user(&id, UserChange { first_name: Some("staff1".into()), ..UserChange::default() })
             .await
@@ -95,7 +95,7 @@ async fn a_404_that_is_not_keycloaks_own_means_nothing() {
 async fn when_everybody_is_gone_nobody_is_believed_to_be() {
     let w = world().await;
     let before = w.jira().snapshot();
-    w.grounds.keycloak.faults.add(
+    w.servers.keycloak.faults.add(
         Fault::status(404, "{\"error\":\"User not found\"}").header("content-type", "application/json").path("/users/"),
     );
     let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
@@ -103,7 +103,7 @@ async fn when_everybody_is_gone_nobody_is_believed_to_be() {
     w.realm().webhook_idle().await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(w.jira().snapshot(), before);
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.calm().await;
     w.agrees();
 }
@@ -113,11 +113,11 @@ async fn rights_that_show_an_empty_realm_stop_the_run() {
     let w = world().await;
     let before = w.jira().snapshot();
     w.realm().set_client_roles("usersync", &["query-users", "query-groups"]);
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.keycloak.revoke_tokens();
     assert!(w.try_run().await.is_err());
     assert_eq!(w.jira().snapshot(), before);
     w.realm().set_client_roles("usersync", &["view-users"]);
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.keycloak.revoke_tokens();
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.calm().await;
     w.run().await;
@@ -126,11 +126,11 @@ async fn rights_that_show_an_empty_realm_stop_the_run() {
 
 #[tokio::test]
 async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
-    let grounds = grounds(options()).await;
+    let servers = servers(options()).await;
     let federated =
         (0..4).map(|number| NewUser::named(format!("ldap{number}")).in_groups(&["/staff"]).federated("ldap"));
-    grounds.realm.import_users(federated).unwrap();
-    let w = on(grounds).await;
+    servers.realm.import_users(federated).unwrap();
+    let w = on(servers).await;
     let before = w.jira().snapshot();
     w.realm().set_ldap_down("ldap", true);
     let report = w.run().await;
@@ -156,10 +156,10 @@ async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
 
 /// Users of a federation that stores nothing in Keycloak: not imported LDAP users, or those of another provider.
 async fn outside(make: impl Fn(NewUser) -> NewUser) -> World {
-    let grounds = grounds(options()).await;
+    let servers = servers(options()).await;
     let outside = (0..3).map(|number| make(NewUser::named(format!("out{number}")).in_groups(&["/staff"])));
-    grounds.realm.import_users(outside).unwrap();
-    let w = on(grounds).await;
+    servers.realm.import_users(outside).unwrap();
+    let w = on(servers).await;
     assert_eq!(w.agrees().users, STAFF + 3);
     w
 }
@@ -204,7 +204,7 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_
 async fn another_realm_behind_the_same_address_stops_the_connector() {
     let w = world().await;
     let before = w.jira().snapshot();
-    let keycloak = &w.grounds.keycloak;
+    let keycloak = &w.servers.keycloak;
     // The realm is made anew under its old name, client and secret included, with other people in it.
     let client = reqwest::Client::new();
     let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin"), ("password", "admin")];
@@ -217,7 +217,7 @@ async fn another_realm_behind_the_same_address_stops_the_connector() {
     anew.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
     anew.import_users([NewUser::named("somebody")]).unwrap();
     assert!(w.try_run().await.is_err());
-    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    assert_eq!(w.stack.store.pair_state(&Stack::pair()).await.unwrap(), PairState::Stopped);
     assert_eq!(w.jira().snapshot(), before, "nothing is written");
 }
 
@@ -229,9 +229,9 @@ async fn a_recreated_service_account_of_the_same_client_is_the_same_realm() {
     w.realm().add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.run().await;
-    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::InService);
+    assert_eq!(w.stack.store.pair_state(&Stack::pair()).await.unwrap(), PairState::InService);
     assert!(w.account("alice").active);
-    let audit = w.house.store.audit(None, 10).await.unwrap();
+    let audit = w.stack.store.audit(None, 10).await.unwrap();
     assert_eq!(audit.iter().filter(|one| one.what.contains("service account was recreated")).count(), 1, "{audit:?}");
 }
 
@@ -243,7 +243,7 @@ async fn another_jira_behind_the_same_address_stops_the_target() {
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     assert!(w.try_run().await.is_err());
-    assert_eq!(w.house.store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    assert_eq!(w.stack.store.pair_state(&Stack::pair()).await.unwrap(), PairState::Stopped);
     w.realm().switch_webhook(true);
     w.realm().create_user(NewUser::named("bob")).await.unwrap();
     w.realm().webhook_idle().await;
@@ -263,17 +263,17 @@ async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has
     w.jira().remove_account("staff2");
     w.jira().add_account(NewAccount::named("staff2"));
     assert!(w.try_run().await.is_err());
-    let store = &w.house.store;
-    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::Stopped);
+    let store = &w.stack.store;
+    assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::Stopped);
     let before = w.account("somebody");
-    store.confirm_identity(None, Some(&House::pair().target), "ann", Timestamp::now()).await.unwrap();
-    w.house.in_service().await.unwrap();
+    store.confirm_identity(None, Some(&Stack::pair().target), "ann", Timestamp::now()).await.unwrap();
+    w.stack.in_service().await.unwrap();
     w.settled().await;
     assert_eq!(w.account("somebody"), before, "another person's account is not touched");
     assert_ne!(w.account("staff1").key, other);
     let kept: Vec<String> = (3..STAFF).map(|number| w.account(&format!("staff{number}")).key).collect();
     assert_eq!(kept, keys);
-    let runs = store.runs(Some(&House::pair()), 9).await.unwrap();
+    let runs = store.runs(Some(&Stack::pair()), 9).await.unwrap();
     let listed = |report: &serde_json::Value| report["dropped_links"]["first"].as_array().cloned();
     let dropped = runs.iter().find_map(|run| listed(&run.report).filter(|list| !list.is_empty()));
     let dropped = dropped.expect("listed");
@@ -286,7 +286,7 @@ async fn after_another_server_is_confirmed_a_link_stands_only_if_its_account_has
     assert!(dropped.iter().any(|line| line.starts_with("staff2: the server has no account")), "{dropped:?}");
     let changes = w.changes().await;
     assert_eq!(changes.iter().filter(|change| change.verb == "drop_link").count(), 2, "{changes:?}");
-    assert_eq!(store.unconfirmed_links(&House::pair()).await.unwrap(), Vec::new());
+    assert_eq!(store.unconfirmed_links(&Stack::pair()).await.unwrap(), Vec::new());
     w.agrees_but_for(&["somebody"]);
 }
 
@@ -309,14 +309,14 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     let update = UserChange { first_name: Some("Again".into()), ..UserChange::default() };
     w.realm().update_user(&w.id("staff1"), update).await.unwrap();
     let empty = Fault::status(200, "[]").header("content-type", "application/json").path("/members");
-    let fault = w.grounds.keycloak.faults.add(empty);
-    let count = w.grounds.keycloak.faults.add(miscounted());
+    let fault = w.servers.keycloak.faults.add(empty);
+    let count = w.servers.keycloak.faults.add(miscounted());
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
-    assert!(w.grounds.keycloak.faults.hits(fault) > 0 && w.grounds.keycloak.faults.hits(count) > 0);
+    assert!(w.servers.keycloak.faults.hits(fault) > 0 && w.servers.keycloak.faults.hits(count) > 0);
     assert_eq!(w.account("staff1").display_name, "Again Example");
     assert_eq!(w.account("staff1").groups, groups);
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.run().await;
     w.agrees();
 }
@@ -338,14 +338,14 @@ async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
         w.realm().vanish_user(id).unwrap();
     }
     let before = w.jira().snapshot();
-    let fault = w.grounds.keycloak.faults.add(miscounted());
+    let fault = w.servers.keycloak.faults.add(miscounted());
     let report = w.try_run().await.unwrap();
     assert!(report.doubt.is_some(), "{report:?}");
     let left: Vec<&String> = report.doubts.iter().filter(|doubt| doubt.contains("not listed by Keycloak")).collect();
     assert!(left.len() == 1 && left[0].starts_with("staff1: "), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
     assert_eq!(report.unchanged, STAFF - 2, "no verdict on them: {report:?}");
-    w.grounds.keycloak.faults.remove(fault);
+    w.servers.keycloak.faults.remove(fault);
     w.run().await;
     assert!(!w.account("staff1").active);
     w.agrees();
@@ -363,7 +363,7 @@ async fn with_extra(w: &World) -> String {
 
 /// Whether this group of Keycloak feeds one of Jira.
 async fn feeds(w: &World, group: &str) -> bool {
-    let mappings = w.house.store.group_mappings(&House::pair()).await.unwrap();
+    let mappings = w.stack.store.group_mappings(&Stack::pair()).await.unwrap();
     mappings.iter().any(|(id, mapping)| *id == GroupId::from(group) && matches!(mapping, GroupMapping::Managed { .. }))
 }
 
@@ -373,13 +373,13 @@ async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
     let extra = with_extra(&w).await;
     w.realm().delete_group(&extra).await.unwrap();
     let short = Fault::status(200, r#"{"count":30}"#).header("content-type", "application/json").path("/groups/count");
-    let fault = w.grounds.keycloak.faults.add(short);
+    let fault = w.servers.keycloak.faults.add(short);
     let report = w.run().await;
     assert!(report.doubt.is_some(), "{report:?}");
     assert!(report.doubts.iter().any(|doubt| doubt.starts_with("group extra: not listed by Keycloak")), "{report:?}");
     assert!(feeds(&w, &extra).await);
     assert_eq!(w.members("extra"), Vec::<String>::new(), "the user's own groups lack it");
-    w.grounds.keycloak.faults.remove(fault);
+    w.servers.keycloak.faults.remove(fault);
     w.run().await;
     assert!(!feeds(&w, &extra).await);
     w.agrees();
@@ -390,9 +390,9 @@ async fn a_group_that_is_gone_by_a_run_is_read_again_after_a_while() {
     let mut options = options();
     options.times = EngineTimes { gone_twice: jiff::SignedDuration::from_millis(700), ..EngineTimes::hasty() };
     let w = world_with(options).await;
-    w.grounds.keycloak.freeze();
+    w.servers.keycloak.freeze();
     let extra = with_extra(&w).await;
-    let faults = &w.grounds.keycloak.faults;
+    let faults = &w.servers.keycloak.faults;
     faults.add(Fault::stale(Stale::Frozen).path(format!("/{CONNECTOR}/groups?")));
     faults.add(Fault::stale(Stale::Frozen).path("/groups/count"));
     // Keycloak calls it gone for a moment, in its own words.

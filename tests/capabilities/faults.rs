@@ -142,7 +142,7 @@ async fn a_wish_for_a_pause_is_obeyed() {
     let asked = w.jira().journal.len();
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
     w.realm().webhook_idle().await;
-    w.house.quiet(jiff::SignedDuration::from_secs(10)).await.unwrap();
+    w.stack.quiet(jiff::SignedDuration::from_secs(10)).await.unwrap();
     let entries = w.jira().journal.entries().split_off(asked);
     let refused = entries.iter().position(|one| one.status == Some(429)).expect("it was refused");
     let next = entries.get(refused + 1).expect("it was asked again");
@@ -179,7 +179,7 @@ async fn refused_credentials_are_sent_once_until_they_change() {
         w.jira().journal.entries().split_off(before).into_iter().filter(|one| one.status == Some(401)).count();
     assert_eq!(signed_in, 0);
     w.jira().set_credentials("admin", "admin", "another-token");
-    w.grounds.give_jira_token("another-token");
+    w.servers.give_jira_token("another-token");
     w.calm().await;
     w.agrees();
     assert_eq!(w.dead().await, Vec::<String>::new());
@@ -219,11 +219,11 @@ async fn whatever_keycloak_answers_all_is_in_step_when_it_is_well() {
     ];
     let w = world().await;
     for (number, (name, fault)) in kinds.into_iter().enumerate() {
-        w.grounds.keycloak.faults.add(fault().path("/admin/").times(8));
+        w.servers.keycloak.faults.add(fault().path("/admin/").times(8));
         let mark = format!("k{number}");
         change_a_little(&w, &mark).await;
         w.calm().await;
-        w.grounds.keycloak.faults.clear();
+        w.servers.keycloak.faults.clear();
         w.run().await;
         w.agrees();
         assert_eq!(makings(&w, &format!("new-{mark}")), 1, "{name}");
@@ -234,16 +234,16 @@ async fn whatever_keycloak_answers_all_is_in_step_when_it_is_well() {
 #[tokio::test]
 async fn a_keycloak_that_is_slow_or_down_is_waited_for() {
     let w = world().await;
-    w.grounds.keycloak.faults.add(Fault::delay(Duration::from_millis(2500)).path("/admin/").times(2));
+    w.servers.keycloak.faults.add(Fault::delay(Duration::from_millis(2500)).path("/admin/").times(2));
     change_a_little(&w, "slow").await;
     w.calm().await;
     w.agrees();
     change_back(&w).await;
-    w.grounds.keycloak.faults.add(Fault::unavailable());
+    w.servers.keycloak.faults.add(Fault::unavailable());
     assert!(w.try_run().await.is_err());
     change_a_little(&w, "down").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.calm().await;
     w.agrees();
 }
@@ -253,13 +253,13 @@ async fn a_client_secret_that_is_refused_is_sent_once_until_it_changes() {
     let w = world().await;
     let before = w.jira().snapshot();
     w.realm().add_service_client("usersync", "another-secret-of-the-client", &["view-users", "view-events"]);
-    w.grounds.keycloak.revoke_tokens();
-    let asked = w.grounds.keycloak.journal.count("POST", "/token");
+    w.servers.keycloak.revoke_tokens();
+    let asked = w.servers.keycloak.journal.count("POST", "/token");
     change_a_little(&w, "secret").await;
     tokio::time::sleep(Duration::from_millis(900)).await;
-    assert_eq!(w.grounds.keycloak.journal.count("POST", "/token") - asked, 1);
+    assert_eq!(w.servers.keycloak.journal.count("POST", "/token") - asked, 1);
     assert_eq!(w.jira().snapshot(), before);
-    w.grounds.give_client_secret("another-secret-of-the-client");
+    w.servers.give_client_secret("another-secret-of-the-client");
     w.calm().await;
     w.agrees();
     assert_eq!(w.dead().await, Vec::<String>::new());
@@ -270,13 +270,13 @@ async fn a_missing_role_and_a_missing_realm_stop_the_work_and_not_the_events() {
     let w = world().await;
     let before = w.jira().snapshot();
     w.realm().set_client_roles("usersync", &[]);
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.keycloak.revoke_tokens();
     change_a_little(&w, "role").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(w.jira().snapshot(), before);
     assert!(w.try_run().await.is_err());
     w.realm().set_client_roles("usersync", &["view-users", "view-events"]);
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.keycloak.revoke_tokens();
     w.calm().await;
     w.agrees();
     change_back(&w).await;
@@ -309,19 +309,19 @@ async fn events_lost_doubled_and_out_of_order_end_in_the_same_state() {
     w.calm().await;
     w.run().await;
     w.agrees();
-    let duplicates = w.house.store.event_counts(&"acme".into()).await.unwrap().duplicates;
+    let duplicates = w.stack.store.event_counts(&"acme".into()).await.unwrap().duplicates;
     assert!(duplicates > 0);
 }
 
 #[tokio::test]
 async fn a_sender_that_posts_before_the_commit_is_looked_after_a_second_time() {
-    use usersync::demo::house::CONNECTOR;
+    use usersync::demo::stack::CONNECTOR;
     use usersync_simulators::keycloak::{Timing, Webhook};
     const SECRET: &str = "a-p2-secret-that-is-long-enough";
     let mut options = crate::support::options();
     options.p2_secret = Some(SECRET.to_owned());
     let w = crate::support::world_with(options).await;
-    let url = format!("{}/hooks/{CONNECTOR}", w.house.url());
+    let url = format!("{}/hooks/{CONNECTOR}", w.stack.url());
     let early = Timing::PreCommit(Duration::from_millis(100));
     w.realm().set_webhook(Some(Webhook::p2(url, SECRET).timing(early)));
     let alice = w.realm().create_user(NewUser::named("alice")).await.unwrap();

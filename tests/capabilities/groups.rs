@@ -3,7 +3,7 @@
 use usersync::model::HeldKind;
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
-use crate::support::{grounds, on, options, world};
+use crate::support::{on, options, servers, world};
 
 #[tokio::test]
 async fn a_group_is_made_when_it_appears_with_its_members() {
@@ -148,14 +148,14 @@ async fn of_two_paths_with_one_name_the_second_has_it_once_the_first_is_gone() {
 
 #[tokio::test]
 async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
-    let grounds = grounds(options()).await;
-    grounds.jira.add_accounts(["staff1", "stranger"].map(NewAccount::named));
-    grounds.jira.add_group("old");
+    let servers = servers(options()).await;
+    servers.jira.add_accounts(["staff1", "stranger"].map(NewAccount::named));
+    servers.jira.add_group("old");
     for name in ["staff1", "stranger"] {
-        grounds.jira.add_member("old", name);
+        servers.jira.add_member("old", name);
     }
-    grounds.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
-    let w = on(grounds).await;
+    servers.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
+    let w = on(servers).await;
     w.settled().await;
     assert_eq!(w.members("old"), ["newcomer", "staff1", "stranger"]);
     w.run().await;
@@ -170,14 +170,14 @@ async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
 
 #[tokio::test]
 async fn of_an_adopted_group_one_may_be_taken_out_and_another_kept() {
-    let grounds = grounds(options()).await;
-    grounds.jira.add_accounts(["staff1", "staff2", "staff3"].map(NewAccount::named));
-    grounds.jira.add_group("old");
+    let servers = servers(options()).await;
+    servers.jira.add_accounts(["staff1", "staff2", "staff3"].map(NewAccount::named));
+    servers.jira.add_group("old");
     for name in ["staff1", "staff2", "staff3"] {
-        grounds.jira.add_member("old", name);
+        servers.jira.add_member("old", name);
     }
-    grounds.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
-    let w = on(grounds).await;
+    servers.realm.import_users([NewUser::named("newcomer").in_groups(&["/old"])]).unwrap();
+    let w = on(servers).await;
     w.settled().await;
     w.run().await;
     let (set, items) = w.held(HeldKind::AdoptedGroup).await.expect("three wait");
@@ -229,10 +229,10 @@ async fn a_group_deleted_in_jira_is_restored_with_its_members() {
 
 #[tokio::test]
 async fn a_protected_group_is_never_touched() {
-    let grounds = grounds(options()).await;
+    let servers = servers(options()).await;
     let people = [NewUser::named("eve").in_groups(&["/jira-administrators"])];
-    grounds.realm.import_users(people).unwrap();
-    let w = on(grounds).await;
+    servers.realm.import_users(people).unwrap();
+    let w = on(servers).await;
     assert_eq!(w.members("jira-administrators"), ["admin"]);
     let report = w.run().await;
     assert!(report.not_possible.iter().any(|why| why.contains("jira-administrators")), "{report:?}");
@@ -247,9 +247,9 @@ async fn a_protected_group_is_never_touched() {
 
 #[tokio::test]
 async fn a_realm_without_groups_is_kept_in_step() {
-    let grounds = usersync::demo::house::Grounds::prepare(options()).await.unwrap();
-    grounds.realm.import_users((0..5).map(|number| NewUser::named(format!("lone{number}")))).unwrap();
-    let w = on(grounds).await;
+    let servers = usersync::demo::stack::SimulatedServers::prepare(options()).await.unwrap();
+    servers.realm.import_users((0..5).map(|number| NewUser::named(format!("lone{number}")))).unwrap();
+    let w = on(servers).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.settled().await;
     w.run().await;
@@ -329,9 +329,9 @@ async fn who_is_disabled_keeps_the_groups_and_comes_back_with_those_of_that_day(
 
 #[tokio::test]
 async fn a_group_that_jira_spells_otherwise_is_filled_and_comes_to_rest() {
-    let grounds = grounds(options()).await;
-    grounds.jira.set_fold_groups(true);
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    servers.jira.set_fold_groups(true);
+    let w = on(servers).await;
     let group = w.realm().create_group(None, "Engineering").await.unwrap();
     w.realm().join(&w.id("staff1"), &group).await.unwrap();
     w.settled().await;

@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 use usersync::{
-    demo::house::HOOK_SECRET,
+    demo::stack::HOOK_SECRET,
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
     model::{EventOutcome, RefusalReason},

@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 use usersync::{
-    demo::house::HOOK_SECRET,
+    demo::stack::HOOK_SECRET,
     engine::SystemClock,
     keycloak::signature::WebhookSecret,
     store::{EventFilter, Inbox, Store as _, sqlite},

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Product},
+    demo::{stack::StackOptions, targets::Product},
     engine::{EngineTimes, RunOptions},
     model::{Change, ChangeOutcome, Operation, Pair, RunTrigger},
     store::Store,
@@ -94,10 +94,10 @@ async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
 
 #[tokio::test]
 async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() {
-    let server = Product::Scim.imitate().await.expect("a free port");
-    let neighbour = server.neighbour().expect("a client");
-    let scim = Arc::clone(&neighbour.target);
-    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options() }).await;
+    let server = Product::Scim.simulate().await.expect("a free port");
+    let other_target = server.other_target().expect("a client");
+    let scim = Arc::clone(&other_target.target);
+    let w = world_with(StackOptions { other_targets: vec![other_target], ..options() }).await;
     for group in BLUE {
         w.realm().create_group(None, &group[1..]).await.expect("made");
     }
@@ -115,12 +115,12 @@ async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() 
     assert_eq!(of("blue-two"), [&ChangeOutcome::Done], "{ended:?}");
     assert_eq!(of("blue-three"), [&ChangeOutcome::Done], "{ended:?}");
     assert!(of("blue-one").iter().all(|how| matches!(how, ChangeOutcome::Refused { .. })), "{ended:?}");
-    let given = async || w.house.store.link(&pair, &w.id("bob").into()).await.expect("read").expect("linked").given;
+    let given = async || w.stack.store.link(&pair, &w.id("bob").into()).await.expect("read").expect("linked").given;
     assert_eq!(given().await.len(), 2, "what was given is known, so that it can be taken");
 
     // A run makes the group anew.
     let run = RunOptions::apply(RunTrigger::Schedule);
-    Box::pin(w.house.engine.run(&pair, &run)).await.expect("the run ends");
+    Box::pin(w.stack.engine.run(&pair, &run)).await.expect("the run ends");
     w.calm().await;
     let groups = server.server.held().groups;
     assert!(BLUE.iter().all(|group| groups[&group[1..]].contains("bob")), "{groups:?}");
@@ -168,7 +168,7 @@ async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
     for fault in [None, Some(Fault::cut()), Some(Fault::cut_after())] {
         // Time enough for everybody, on a busy machine too.
         let times = EngineTimes { call: SignedDuration::from_secs(4), ..EngineTimes::hasty() };
-        let git = Git::with(HouseOptions { times, ..options() }).await;
+        let git = Git::with(StackOptions { times, ..options() }).await;
         let group = git.w.realm().create_group(None, "crew").await.expect("made");
         for login in &people {
             git.w.realm().create_user(NewUser::named(login)).await.expect("made");

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use sqlx::Connection as _;
 use usersync::{
     demo::{
-        house::{Grounds, HouseOptions},
-        neighbours::Neighbour,
+        stack::{SimulatedServers, StackOptions},
+        targets::OtherTarget,
     },
     engine::{Engine, EngineTimes, Report, RunOptions},
     model::{ErrorClass, Pair, RunTrigger},
@@ -18,20 +18,20 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    Fault, ScimOptions, ScimSandbox,
+    Fault, ScimOptions, SimulatedScim,
     clock::DrivenClock,
     fault::Limit,
     keycloak::{NewUser, UserChange},
     scim::NewAccount,
 };
 
-use crate::support::{grounds, options, world};
+use crate::support::{options, servers, world};
 
 /// A realm and a SCIM server, and an engine between them whose time is rushed.
 struct Rushed {
     clock: DrivenClock,
-    server: ScimSandbox,
-    grounds: Grounds,
+    server: SimulatedScim,
+    servers: SimulatedServers,
     store: Arc<sqlite::SqliteStore>,
     engine: Engine,
     rush: tokio::task::JoinHandle<()>,
@@ -51,7 +51,7 @@ impl Rushed {
         let clock = DrivenClock::default();
         let mut options_of_server = ScimOptions::default();
         (options_of_server.switches.page_cap, options_of_server.switches.page_told) = (100, 100);
-        let server = ScimSandbox::start(options_of_server).await.expect("a free port");
+        let server = SimulatedScim::start(options_of_server).await.expect("a free port");
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
@@ -59,16 +59,16 @@ impl Rushed {
         settings.http.clock = Arc::new(clock.clone());
         settings.http.parallel = 32;
         let target = Arc::new(ScimTarget::new(settings).expect("good settings")) as Arc<dyn Target>;
-        let neighbours = vec![Neighbour { name: "scim".into(), target }];
+        let other_targets = vec![OtherTarget { name: "scim".into(), target }];
         let (times, driven) = (EngineTimes::default(), Arc::new(clock.clone()));
-        let grounds = grounds(HouseOptions { neighbours, clock: driven, times, ..options() }).await;
+        let servers = servers(StackOptions { other_targets, clock: driven, times, ..options() }).await;
         let open = sqlite::OpenOptions { durable: false, ..sqlite::OpenOptions::new(clock.now()) };
         let store = sqlite::SqliteStore::open_temporary(open).await.expect("opens");
         let store = Arc::new(store);
-        let engine = grounds.place().engine(Arc::clone(&store) as Arc<dyn Store>).expect("good settings");
+        let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn Store>).expect("good settings");
         engine.store().ensure_pairs(&[pair()], clock.now()).await.expect("written");
         let rush = tokio::spawn(clock.clone().rush_every(every));
-        Self { clock, server, grounds, store, engine, rush }
+        Self { clock, server, servers, store, engine, rush }
     }
 
     fn clock(&self) -> DrivenClock {
@@ -117,7 +117,7 @@ async fn a_run_of_20_000_accounts_ends_against_a_bucket_of_60_with_5_a_second() 
 #[tokio::test]
 async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
     let r = Rushed::start().await;
-    r.grounds.realm.import_users((0..490).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
+    r.servers.realm.import_users((0..490).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
     let limit = Limit::window(r.clock(), 180.0, 60);
     let fault = r.server.faults.add(Fault::limited(limit).method("POST").path("/Users"));
     let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
@@ -134,9 +134,9 @@ async fn a_first_run_against_slacks_180_creates_a_minute_fails_for_nobody() {
 async fn an_operation_whose_kind_of_call_is_limited_is_written_down_once() {
     // A call is answered before time goes on.
     let r = Rushed::start_every(Duration::from_millis(10)).await;
-    let staff = r.grounds.realm.snapshot().group("/staff").expect("there").id.clone();
-    r.grounds.realm.delete_group(&staff).await.expect("deleted");
-    r.grounds.realm.import_users((0..40).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
+    let staff = r.servers.realm.snapshot().group("/staff").expect("there").id.clone();
+    r.servers.realm.delete_group(&staff).await.expect("deleted");
+    r.servers.realm.import_users((0..40).map(|number| NewUser::named(format!("user{number}")))).expect("imported");
     let limit = Limit::window(r.clock(), 16.0, 60);
     let fault = r.server.faults.add(Fault::limited(limit).method("POST").path("/Users"));
     let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
@@ -205,13 +205,13 @@ async fn every_call_is_counted_reads_and_sources_too() {
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.expect("changed");
     w.settled().await;
     let counted = |peer: &str| -> usize {
-        let text = w.house.metrics.encode().expect("text");
+        let text = w.stack.metrics.encode().expect("text");
         let mark = format!("usersync_calls_total{{peer=\"{peer}\"");
         let lines = text.lines().filter(|line| line.starts_with(&mark));
         lines.map(|line| line.rsplit(' ').next().expect("a number").parse::<usize>().expect("a number")).sum()
     };
     assert_eq!(counted("target"), w.jira().journal.len());
-    assert_eq!(counted("source"), w.grounds.keycloak.journal.len());
+    assert_eq!(counted("source"), w.servers.keycloak.journal.len());
 
     let token = w.jira().token().to_owned();
     w.jira().revoke_token(&token);
@@ -219,11 +219,11 @@ async fn every_call_is_counted_reads_and_sources_too() {
     w.realm().webhook_idle().await;
     let refused = "usersync_refused_sign_ins_total{peer=\"target\",name=\"jira\"} 1";
     for _ in 0..500 {
-        let text = w.house.metrics.encode().expect("text");
+        let text = w.stack.metrics.encode().expect("text");
         if text.lines().any(|line| line == refused) && text.contains("result=\"credentials\"") {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{}", w.house.metrics.encode().expect("text"));
+    panic!("{}", w.stack.metrics.encode().expect("text"));
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::house::House,
+    demo::stack::Stack,
     model::{AccountId, AdoptRule, HeldKind, UserId},
     store::{OrderEnd, Store},
 };
@@ -11,15 +11,15 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, grounds, on, options, policy, world, world_with};
+use crate::support::{World, on, options, policy, servers, world, world_with};
 
 /// Orders this of the server and waits; how it ended.
 async fn order(w: &World, user: &str, account: Option<&str>) -> OrderEnd {
     let (user, account) = (UserId::from(user), account.map(AccountId::from));
-    let store = &w.house.store;
-    store.order_link(&House::pair(), &user, account.as_ref(), "ann", Timestamp::now()).await.unwrap();
+    let store = &w.stack.store;
+    store.order_link(&Stack::pair(), &user, account.as_ref(), "ann", Timestamp::now()).await.unwrap();
     w.calm().await;
-    store.link_order(&House::pair(), &user).await.unwrap().and_then(|order| order.ended).expect("carried out")
+    store.link_order(&Stack::pair(), &user).await.unwrap().and_then(|order| order.ended).expect("carried out")
 }
 
 fn refused(end: &OrderEnd, why: &str) {
@@ -46,7 +46,7 @@ async fn a_user_created_again_after_long_gets_the_account_by_an_order() {
     w.settled().await;
     assert!(w.account("staff1").active);
     assert_eq!(w.account("staff1").key, key);
-    let audit = w.house.store.audit(None, 2).await.unwrap();
+    let audit = w.stack.store.audit(None, 2).await.unwrap();
     assert!(audit[0].what.contains("done: link user") && audit[1].what.contains("ordered: link user"), "{audit:?}");
     w.agrees();
 }
@@ -54,14 +54,14 @@ async fn a_user_created_again_after_long_gets_the_account_by_an_order() {
 #[tokio::test]
 async fn an_account_of_another_name_and_another_address_is_a_conflict_until_it_is_linked() {
     for adopt in [AdoptRule::FirstRun, AdoptRule::Always] {
-        let grounds = grounds(policy(|policy| policy.adopt = adopt)).await;
-        let key = grounds.jira.add_account(somebody_else("staff1"));
+        let servers = servers(policy(|policy| policy.adopt = adopt)).await;
+        let key = servers.jira.add_account(somebody_else("staff1"));
         let address = NewAccount { display_name: "Otto Other".into(), ..NewAccount::named("staff2") };
-        grounds.jira.add_account(address);
+        servers.jira.add_account(address);
         let name = NewAccount { email: "other@elsewhere.example".into(), ..NewAccount::named("staff3") };
         let name = NewAccount { display_name: "EXAMPLE, staff3".into(), ..name };
-        grounds.jira.add_account(name);
-        let w = on(grounds).await;
+        servers.jira.add_account(name);
+        let w = on(servers).await;
         let dead = w.dead().await;
         let id = w.id("staff1");
         assert_eq!(dead.len(), 1, "{dead:?}");
@@ -117,10 +117,10 @@ async fn a_login_that_an_unmanaged_account_holds_is_solved_by_linking_that_accou
 
 #[tokio::test]
 async fn what_an_order_may_not_touch_stays_as_it_is() {
-    let grounds = grounds(options()).await;
-    grounds.realm.import_users([NewUser::named("root")]).unwrap();
-    let root = grounds.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    servers.realm.import_users([NewUser::named("root")]).unwrap();
+    let root = servers.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
+    let w = on(servers).await;
     let (staff, other) = (w.id("staff1"), w.account("staff2").key);
     refused(&order(&w, &staff, Some(&root)).await, "protected");
     refused(&order(&w, &w.id("root"), None).await, "protected");

@@ -1,4 +1,4 @@
-//! The whole product between its imitations: one module a capability.
+//! The whole product between its simulators: one module a capability.
 #![allow(missing_docs)]
 
 mod access;

@@ -74,7 +74,7 @@ async fn memberships_that_cannot_be_read_are_an_error_that_names_the_user() {
     w.calm().await;
     assert_eq!(w.members("a-team"), ["bob"]);
     w.agrees();
-    assert!(w.house.store.check().await.is_ok());
+    assert!(w.stack.store.check().await.is_ok());
 }
 
 /// A reverse proxy that answers DELETE itself.

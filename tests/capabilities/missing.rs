@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::{
-        house::HouseOptions,
-        neighbours::{Imitation, Neighbour, Product},
+        stack::StackOptions,
+        targets::{OtherTarget, Product, SimulatedTarget},
     },
     engine::{EngineTimes, Report, RunOptions},
     model::{
@@ -106,7 +106,7 @@ impl Target for Forgetful {
 struct Place {
     w: World,
     target: Arc<Forgetful>,
-    _server: Imitation,
+    _server: SimulatedTarget,
 }
 
 fn pair() -> Pair {
@@ -117,24 +117,24 @@ async fn place() -> Place {
     place_with(options()).await
 }
 
-async fn place_with(options: HouseOptions) -> Place {
-    let server = Product::Crowd.imitate().await.expect("a free port");
-    let inner = server.neighbour().expect("a client").target;
+async fn place_with(options: StackOptions) -> Place {
+    let server = Product::Crowd.simulate().await.expect("a free port");
+    let inner = server.other_target().expect("a client").target;
     let target = Arc::new(Forgetful { inner, hidden: Mutex::default() });
-    let neighbour = Neighbour { name: "crowd".into(), target: Arc::clone(&target) as _ };
-    let w = world_with(HouseOptions { neighbours: vec![neighbour], ..options }).await;
+    let other_target = OtherTarget { name: "crowd".into(), target: Arc::clone(&target) as _ };
+    let w = world_with(StackOptions { other_targets: vec![other_target], ..options }).await;
     Place { w, target, _server: server }
 }
 
 impl Place {
     async fn run(&self) -> Report {
         let options = RunOptions::apply(RunTrigger::Schedule);
-        let (_, report) = Box::pin(self.w.house.engine.run(&pair(), &options)).await.expect("the run ends");
+        let (_, report) = Box::pin(self.w.stack.engine.run(&pair(), &options)).await.expect("the run ends");
         report
     }
 
     async fn link(&self, login: &str) -> Option<Link> {
-        self.w.house.store.link(&pair(), &self.w.id(login).as_str().into()).await.unwrap()
+        self.w.stack.store.link(&pair(), &self.w.id(login).as_str().into()).await.unwrap()
     }
 
     /// Waits until the link of this user is so.
@@ -173,7 +173,7 @@ async fn a_leaver_whose_account_is_not_found_for_a_while_is_deactivated_when_it_
 async fn a_leaver_whose_account_was_called_gone_is_deactivated_without_a_full_reconcile_when_it_is_back() {
     let times = EngineTimes { dropped_recheck: SignedDuration::from_millis(100), ..EngineTimes::hasty() };
     for deleted in [false, true] {
-        let place = place_with(HouseOptions { times: times.clone(), ..options() }).await;
+        let place = place_with(StackOptions { times: times.clone(), ..options() }).await;
         let id = place.w.id("staff1");
         place.target.hide(&["staff1"]);
         if deleted {
@@ -181,7 +181,7 @@ async fn a_leaver_whose_account_was_called_gone_is_deactivated_without_a_full_re
         } else {
             place.w.realm().update_user(&id, UserChange::enabled(false)).await.unwrap();
         }
-        let link = async || place.w.house.store.link(&pair(), &id.as_str().into()).await.unwrap();
+        let link = async || place.w.stack.store.link(&pair(), &id.as_str().into()).await.unwrap();
         until(async || link().await.is_none()).await;
         place.target.show_all();
         until(async || link().await.is_some_and(|link| link.deactivated_by_us)).await;
@@ -195,7 +195,7 @@ async fn an_account_that_stays_away_is_not_read_again_after_a_day() {
     let day = SignedDuration::from_millis(400);
     let recheck = SignedDuration::from_millis(100);
     let times = EngineTimes { dropped_recheck: recheck, dropped_believed: day, ..EngineTimes::hasty() };
-    let place = place_with(HouseOptions { times, ..options() }).await;
+    let place = place_with(StackOptions { times, ..options() }).await;
     place.target.hide(&["staff1"]);
     place.w.realm().update_user(&place.w.id("staff1"), UserChange::enabled(false)).await.unwrap();
     place.until("staff1", |link| link.is_none()).await;
@@ -287,15 +287,15 @@ async fn many_accounts_that_are_gone_at_once_are_replaced_after_an_approval_only
     place.w.calm().await;
     let limit = place.dropped().await.len();
     assert!((1..=STAFF / 2).contains(&limit), "{:?}", place.dropped().await);
-    let sets = place.w.house.store.held_sets(true).await.unwrap();
+    let sets = place.w.stack.store.held_sets(true).await.unwrap();
     let set = sets.into_iter().find(|set| set.kind == HeldKind::Gate(Limited::DropLink)).expect("the others wait");
-    let (_, items) = place.w.house.store.held_set(set.id).await.unwrap();
+    let (_, items) = place.w.stack.store.held_set(set.id).await.unwrap();
     let open: Vec<_> = items.iter().filter(|item| item.state == HeldItemState::Open).collect();
     assert_eq!(open.len(), gone.len() - limit);
     assert!(open[0].item.what.contains("whose account is gone"), "{:?}", open[0]);
 
     let approve = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };
-    place.w.house.store.decide(&approve, Timestamp::now()).await.unwrap();
+    place.w.stack.store.decide(&approve, Timestamp::now()).await.unwrap();
     place.w.settled().await;
     for login in gone {
         assert!(place.target.account_there(&login).await.is_some_and(|account| account.active), "{login}");

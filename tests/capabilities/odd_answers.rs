@@ -9,7 +9,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, grounds, on, options, world};
+use crate::support::{STAFF, World, on, options, servers, world};
 
 /// The answers that a full reconcile reads: part of the path, and where in the answer the edited object is.
 const ANSWERS: [(&str, &str); 7] = [
@@ -51,17 +51,17 @@ fn set(value: &mut Value, at: &str, field: &str, to: Option<&Value>) {
 
 #[tokio::test]
 async fn any_field_that_is_null_missing_empty_or_of_another_type_ends_no_run_and_removes_nothing() {
-    let grounds = grounds(options()).await;
+    let servers = servers(options()).await;
     let federated = NewUser::named("ldap").attribute("dept", "x").in_groups(&["/staff"]).federated("ldap");
-    grounds
+    servers
         .realm
         .import_users([federated, NewUser::named("aaa").attribute("dept", "x").in_groups(&["/staff"])])
         .unwrap();
-    let w = on(grounds).await;
+    let w = on(servers).await;
     w.realm().switch_webhook(false);
     let before = granted(&w);
     let id = w.id("staff1");
-    let source = Arc::clone(&w.house.engine.connector(&"acme".into()).unwrap().source);
+    let source = Arc::clone(&w.stack.engine.connector(&"acme".into()).unwrap().source);
     let user = ["id", "username", "firstName", "lastName", "email", "emailVerified", "attributes", "enabled"];
     let more = ["createdTimestamp", "federationLink", "origin", "totp", "requiredActions", "access"];
     let group = ["id", "name", "path", "parentId", "subGroupCount", "subGroups", "attributes", "access"];
@@ -77,22 +77,22 @@ async fn any_field_that_is_null_missing_empty_or_of_another_type_ends_no_run_and
         for (field, to) in fields.into_iter().flat_map(|field| replacements().map(|to| (field, to))) {
             let told = format!("{path} {at}/{field}: {to:?}");
             let fault = Fault::edit(move |value| set(value, at, field, to.as_ref())).method("GET").path(path.clone());
-            let fault = w.grounds.keycloak.faults.add(fault);
+            let fault = w.servers.keycloak.faults.add(fault);
             if path.contains(&id) {
                 match source.user(&id.as_str().into()).await {
                     Ok(Some(user)) => assert!(user.enabled && user.groups.len() == 1, "{told}: {user:?}"),
                     Ok(None) => panic!("{told}: called gone"),
                     Err(_) => {}
                 }
-                assert!(w.grounds.keycloak.faults.hits(fault) > 0, "{told} was read");
-                w.grounds.keycloak.faults.remove(fault);
+                assert!(w.servers.keycloak.faults.hits(fault) > 0, "{told} was read");
+                w.servers.keycloak.faults.remove(fault);
                 continue;
             }
             let report = w.try_run().await.unwrap_or_else(|error| panic!("{told}: {error}"));
             let lost: Vec<String> = before.difference(&granted(&w)).cloned().collect();
             assert_eq!(lost, Vec::<String>::new(), "{told}: {report:?}");
-            assert!(w.grounds.keycloak.faults.hits(fault) > 0, "{told} was read");
-            w.grounds.keycloak.faults.remove(fault);
+            assert!(w.servers.keycloak.faults.hits(fault) > 0, "{told} was read");
+            w.servers.keycloak.faults.remove(fault);
         }
     }
     w.calm().await;
@@ -115,9 +115,9 @@ async fn a_user_and_a_group_that_cannot_be_read_are_their_own_failures_by_name()
             entries.filter(|one| one["id"] == of.as_str()).for_each(|one| one[field] = json!({ "odd": 1 }));
         })
     };
-    w.grounds.keycloak.faults.add(edit(user, "email").path("/users?"));
-    w.grounds.keycloak.faults.add(edit(group, "name").path("/groups?"));
-    w.grounds.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
+    w.servers.keycloak.faults.add(edit(user, "email").path("/users?"));
+    w.servers.keycloak.faults.add(edit(group, "name").path("/groups?"));
+    w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
     let report = w.try_run().await.unwrap();
     let told = |subject: Subject, words: &str| {
         let found = report.errors.iter().any(|error| error.starts_with(&subject.to_string()) && error.contains(words));
@@ -131,7 +131,7 @@ async fn a_user_and_a_group_that_cannot_be_read_are_their_own_failures_by_name()
     assert!(w.account("staff5").active);
     let tasks = w.tasks().await;
     assert!(tasks.iter().any(|task| task.subject == Subject::user(odd.as_str())), "{tasks:?}");
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.calm().await;
     w.run().await;
     w.agrees();
@@ -152,12 +152,12 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
                 list.retain(|one| !hidden.iter().any(|id| one["id"] == id.as_str()));
             }
         });
-        w.grounds.keycloak.faults.add(hide.path(lists));
+        w.servers.keycloak.faults.add(hide.path(lists));
         let count = Fault::status(200, "2").header("content-type", "application/json").path("/users/count");
-        w.grounds.keycloak.faults.add(count);
+        w.servers.keycloak.faults.add(count);
         for id in &ids {
             let broken = Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{id}"));
-            w.grounds.keycloak.faults.add(broken);
+            w.servers.keycloak.faults.add(broken);
         }
         let report = w.try_run().await.unwrap();
         for (number, id) in ids.iter().enumerate() {
@@ -173,7 +173,7 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
             continue;
         }
         assert!(!w.account("staff9").active, "who is gone is deactivated all the same: {report:?}");
-        w.grounds.keycloak.faults.clear();
+        w.servers.keycloak.faults.clear();
         w.replay_dead().await;
         w.run().await;
         w.agrees();
@@ -190,7 +190,7 @@ async fn values_that_are_null_are_absent() {
             one["attributes"] = json!({ "a": null, "b": [null], "c": ["x", null] });
         }
     };
-    w.grounds.keycloak.faults.add(Fault::edit(edit).path("/users?"));
+    w.servers.keycloak.faults.add(Fault::edit(edit).path("/users?"));
     let report = w.run().await;
     assert_eq!((report.errors.len(), report.doubt), (0, None));
     assert_eq!(w.account("staff1").email, "one@example.com");
@@ -205,8 +205,8 @@ async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent
     w.realm().vanish_user(&w.id("staff3")).unwrap();
     let odd = w.id("staff5");
     // Every list that holds the user fails as a whole, and so does the user.
-    w.grounds.keycloak.faults.add(Fault::fails_over(odd.as_str()));
-    w.grounds.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
+    w.servers.keycloak.faults.add(Fault::fails_over(odd.as_str()));
+    w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
     let report = w.try_run().await.unwrap();
     let doubt = report.doubt.clone().unwrap_or_default();
     assert!(doubt.contains("1 user could not be read, at position") && doubt.contains("max=1"), "{report:?}");
@@ -215,7 +215,7 @@ async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent
     assert!(w.account("staff3").active, "absence from an incomplete listing proves nothing");
     assert!(w.account("staff5").active);
     assert_eq!(w.members("staff").len(), STAFF);
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.calm().await;
     w.run().await;
     w.agrees();

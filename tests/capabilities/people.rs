@@ -8,7 +8,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{grounds, on, options, policy, world, world_with};
+use crate::support::{on, options, policy, servers, world, world_with};
 
 #[tokio::test]
 async fn a_user_is_made_with_name_and_address_and_a_case_change_is_no_change() {
@@ -219,10 +219,10 @@ async fn who_is_disabled_and_has_no_account_gets_none() {
 
 #[tokio::test]
 async fn a_service_account_is_matched_to_nobody() {
-    let grounds = grounds(options()).await;
-    grounds.jira.add_account(NewAccount::named("service-account-usersync"));
-    let before = grounds.jira.snapshot().account("service-account-usersync").cloned();
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    servers.jira.add_account(NewAccount::named("service-account-usersync"));
+    let before = servers.jira.snapshot().account("service-account-usersync").cloned();
+    let w = on(servers).await;
     let service = w.id("service-account-usersync");
     w.realm().update_user(&service, UserChange::enabled(false)).await.unwrap();
     w.settled().await;
@@ -306,10 +306,10 @@ async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody
 
 #[tokio::test]
 async fn the_first_run_adopts_and_later_a_person_decides() {
-    let grounds = grounds(options()).await;
-    let key = grounds.jira.add_account(NewAccount::named("staff1"));
-    grounds.jira.add_account(NewAccount::named("staff2").inactive());
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    let key = servers.jira.add_account(NewAccount::named("staff1"));
+    servers.jira.add_account(NewAccount::named("staff2").inactive());
+    let w = on(servers).await;
     assert_eq!(w.account("staff1").key, key);
     assert_eq!(w.account("staff1").display_name, "staff1 Example");
     assert!(!w.account("staff2").active, "an inactive account is adopted by a person only");
@@ -330,13 +330,13 @@ async fn the_first_run_adopts_and_later_a_person_decides() {
 
 #[tokio::test]
 async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
-    let grounds = grounds(options()).await;
-    grounds.realm.import_users([NewUser::named("root").in_groups(&["/staff"]), NewUser::named("toor")]).unwrap();
+    let servers = servers(options()).await;
+    servers.realm.import_users([NewUser::named("root").in_groups(&["/staff"]), NewUser::named("toor")]).unwrap();
     for name in ["root", "toor"] {
         let account = NewAccount { display_name: "The Boss".into(), ..NewAccount::named(name) };
-        grounds.jira.add_account(account.in_groups(&["jira-administrators"]));
+        servers.jira.add_account(account.in_groups(&["jira-administrators"]));
     }
-    let w = on(grounds).await;
+    let w = on(servers).await;
     let before = w.account("root");
     w.realm().update_user(&w.id("root"), UserChange::email("root@example.com")).await.unwrap();
     w.settled().await;
@@ -356,10 +356,10 @@ async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
 
 #[tokio::test]
 async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
-    let grounds = grounds(options()).await;
-    grounds.realm.import_users([NewUser::named("root")]).unwrap();
-    grounds.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    servers.realm.import_users([NewUser::named("root")]).unwrap();
+    servers.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
+    let w = on(servers).await;
     // An administrator is not renamed, so the login stays taken.
     w.realm().update_user(&w.id("root"), UserChange::username("boss")).await.unwrap();
     let newcomer = NewUser { email: Some("newcomer@example.org".into()), ..NewUser::named("root") };
@@ -378,11 +378,11 @@ async fn who_waits_for_a_login_that_is_not_given_up_does_not_keep_asking() {
 
 #[tokio::test]
 async fn the_last_active_administrator_beside_us_is_never_deactivated() {
-    let grounds = grounds(options()).await;
-    grounds.realm.import_users([NewUser::named("root")]).unwrap();
-    grounds.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
-    grounds.jira.add_account(NewAccount::named("former").inactive().in_groups(&["jira-administrators"]));
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    servers.realm.import_users([NewUser::named("root")]).unwrap();
+    servers.jira.add_account(NewAccount::named("root").in_groups(&["jira-administrators"]));
+    servers.jira.add_account(NewAccount::named("former").inactive().in_groups(&["jira-administrators"]));
+    let w = on(servers).await;
     w.realm().delete_user(&w.id("root")).await.unwrap();
     w.settled().await;
     w.decide(HeldKind::ProtectedLeaver, true).await;
@@ -394,10 +394,10 @@ async fn the_last_active_administrator_beside_us_is_never_deactivated() {
 
 #[tokio::test]
 async fn usersyncs_own_account_is_never_touched() {
-    let grounds = grounds(options()).await;
-    let before = grounds.jira.snapshot().account("admin").cloned();
-    grounds.realm.import_users([NewUser::named("admin").in_groups(&["/staff"])]).unwrap();
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    let before = servers.jira.snapshot().account("admin").cloned();
+    servers.realm.import_users([NewUser::named("admin").in_groups(&["/staff"])]).unwrap();
+    let w = on(servers).await;
     w.realm().update_user(&w.id("admin"), UserChange::enabled(false)).await.unwrap();
     w.settled().await;
     w.realm().delete_user(&w.id("admin")).await.unwrap();
@@ -447,11 +447,11 @@ async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() 
 
 #[tokio::test]
 async fn a_shadowed_account_is_not_possible_and_left_alone() {
-    let grounds = grounds(options()).await;
-    let later = grounds.jira.add_directory("LDAP", true);
-    grounds.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
-    grounds.jira.add_account_in(later, NewAccount::named("staff1"));
-    let w = on(grounds).await;
+    let servers = servers(options()).await;
+    let later = servers.jira.add_directory("LDAP", true);
+    servers.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
+    servers.jira.add_account_in(later, NewAccount::named("staff1"));
+    let w = on(servers).await;
     let before = w.account("staff1");
     let written = w.written_by(async {
         w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.org")).await.unwrap();

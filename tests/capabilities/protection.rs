@@ -15,14 +15,14 @@ fn pair() -> Pair {
 
 async fn run(git: &Git) -> Report {
     let options = RunOptions::apply(RunTrigger::Schedule);
-    let (_, report) = Box::pin(git.w.house.engine.run(&pair(), &options)).await.expect("the run ends");
+    let (_, report) = Box::pin(git.w.stack.engine.run(&pair(), &options)).await.expect("the run ends");
     git.w.calm().await;
     report
 }
 
 /// The users who are stored as protected.
 async fn noted(git: &Git) -> Vec<Subject> {
-    let all = git.w.house.store.not_possible(&pair()).await.expect("read");
+    let all = git.w.stack.store.not_possible(&pair()).await.expect("read");
     all.into_iter().filter(|one| one.key == NotPossible::PROTECTED).map(|one| one.subject).collect()
 }
 
@@ -69,7 +69,7 @@ async fn a_leaver_whom_a_protected_group_lets_sign_in_is_reported_and_stays_in_i
     git.w.realm().update_user(&git.w.id("staff1"), UserChange::enabled(false)).await.expect("changed");
     git.w.calm().await;
     assert!(is_in(&git, "staff1", "stash-users"));
-    let all = git.w.house.store.not_possible(&pair()).await.expect("read");
+    let all = git.w.stack.store.not_possible(&pair()).await.expect("read");
     assert!(all.iter().any(|one| one.why.contains("Take the account out of stash-users in Bitbucket")), "{all:?}");
 }
 

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::{
-        house::HouseOptions,
-        neighbours::{Imitation, Product},
+        stack::StackOptions,
+        targets::{Product, SimulatedTarget},
     },
     model::{About, Condition, ConditionCode},
     store::{OrderEnd, Store},
@@ -16,11 +16,11 @@ use usersync_simulators::{Fault, clock::DrivenClock, fault::FaultId, keycloak::U
 
 use crate::support::{World, options, world_with};
 
-/// A house whose time the test moves.
-async fn driven(neighbour: Option<&Imitation>) -> (World, DrivenClock) {
+/// A stack whose time the test moves.
+async fn driven(other_target: Option<&SimulatedTarget>) -> (World, DrivenClock) {
     let clock = DrivenClock::default();
-    let neighbours = neighbour.map(|server| server.neighbour().expect("a client")).into_iter().collect();
-    let options = HouseOptions { clock: Arc::new(clock.clone()), neighbours, ..options() };
+    let other_targets = other_target.map(|server| server.other_target().expect("a client")).into_iter().collect();
+    let options = StackOptions { clock: Arc::new(clock.clone()), other_targets, ..options() };
     (world_with(options).await, clock)
 }
 
@@ -31,13 +31,13 @@ fn minutes(minutes: i64) -> SignedDuration {
 /// Waits until the stored conditions are so.
 async fn until(w: &World, what: &str, is_so: impl Fn(&[Condition]) -> bool) -> Vec<Condition> {
     for _ in 0..1_000 {
-        let conditions = w.house.store.conditions().await.expect("readable");
+        let conditions = w.stack.store.conditions().await.expect("readable");
         if is_so(&conditions) {
             return conditions;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what}: {:#?}", w.house.store.conditions().await);
+    panic!("{what}: {:#?}", w.stack.store.conditions().await);
 }
 
 /// Waits until the side is known to refuse usersync's credentials.
@@ -77,14 +77,14 @@ async fn well(w: &World) {
 
 #[tokio::test]
 async fn one_401_of_a_scim_server_stops_it_for_a_minute() {
-    let server = Product::Scim.imitate().await.expect("a free port");
+    let server = Product::Scim.simulate().await.expect("a free port");
     let (w, clock) = driven(Some(&server)).await;
     server.faults.add(Fault::status(401, "").once());
     change(&w, "one").await;
     let condition = refused(&w, &About::target(&"scim".into())).await;
     let again = condition.again_at.expect("a time").duration_since(condition.since);
     assert_eq!(again, minutes(1));
-    let health = w.house.health.readiness();
+    let health = w.stack.health.readiness();
     assert!(health.conditions.iter().any(|one| one.again_at.is_some()), "{health:?}");
     let asked = server.journal.len();
     a_while().await;
@@ -115,7 +115,7 @@ async fn a_proxy_that_sends_every_write_to_a_sign_in_page_refuses_the_credential
         // As long as a retry waits.
         clock.advance(SignedDuration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(50)).await;
-        if w.house.store.conditions().await.expect("readable").iter().any(|one| one.about == jira) {
+        if w.stack.store.conditions().await.expect("readable").iter().any(|one| one.about == jira) {
             break;
         }
     }
@@ -132,14 +132,14 @@ async fn one_refused_client_secret_stops_keycloak_for_a_minute() {
     let (w, clock) = driven(None).await;
     let body = r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#;
     let fault = Fault::status(401, body).header("content-type", "application/json").path("/token").once();
-    w.grounds.keycloak.faults.add(fault);
-    w.grounds.keycloak.revoke_tokens();
+    w.servers.keycloak.faults.add(fault);
+    w.servers.keycloak.revoke_tokens();
     change(&w, "secret").await;
     let condition = refused(&w, &About::source(&"acme".into())).await;
     assert!(condition.again_at.is_some());
-    let asked = w.grounds.keycloak.journal.count("POST", "/token");
+    let asked = w.servers.keycloak.journal.count("POST", "/token");
     a_while().await;
-    assert_eq!(w.grounds.keycloak.journal.count("POST", "/token"), asked);
+    assert_eq!(w.servers.keycloak.journal.count("POST", "/token"), asked);
     clock.advance(minutes(1));
     well(&w).await;
 }
@@ -186,16 +186,16 @@ async fn a_captcha_is_probed_only_when_an_operator_says_so() {
     assert_eq!(order(&w, &jira).await, OrderEnd::Done);
     well(&w).await;
     let audit: Vec<String> =
-        w.house.store.audit(None, 4).await.expect("readable").into_iter().map(|one| one.what).collect();
+        w.stack.store.audit(None, 4).await.expect("readable").into_iter().map(|one| one.what).collect();
     assert_eq!(audit[0], "done: contact jira: it answers");
     assert_eq!(audit[1], "ordered: contact jira at once");
 }
 
 /// Orders a contact of the running service, and waits for its end.
 async fn order(w: &World, about: &About) -> OrderEnd {
-    w.house.store.order_contact(about, "ann", Timestamp::now()).await.expect("ordered");
+    w.stack.store.order_contact(about, "ann", Timestamp::now()).await.expect("ordered");
     for _ in 0..1_000 {
-        let orders = w.house.store.contact_orders().await.expect("readable");
+        let orders = w.stack.store.contact_orders().await.expect("readable");
         if let Some(end) = orders.into_iter().find(|order| order.about == *about).and_then(|order| order.ended) {
             return end;
         }

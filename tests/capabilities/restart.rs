@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use usersync::{
-    demo::house::House,
+    demo::stack::Stack,
     engine::EngineTimes,
     model::{ChangeOutcome, RunMode, RunOutcome, RunRecord, RunTrigger},
     store::{Request, Store},
@@ -19,7 +19,7 @@ use crate::support::{World, on, options, world_with};
 
 /// Runs that write, newest first.
 async fn runs(w: &World) -> Vec<RunRecord> {
-    let mut runs = w.house.store.runs(Some(&House::pair()), 20).await.unwrap();
+    let mut runs = w.stack.store.runs(Some(&Stack::pair()), 20).await.unwrap();
     runs.retain(|run| run.mode == RunMode::Apply);
     runs
 }
@@ -40,9 +40,9 @@ async fn stays<F: Future<Output = bool>>(holds: impl Fn() -> F) -> bool {
 }
 
 async fn restarted(w: World) -> World {
-    let World { grounds, house } = w;
-    house.stop().await;
-    on(grounds).await
+    let World { servers, stack } = w;
+    stack.stop().await;
+    on(servers).await
 }
 
 #[tokio::test]
@@ -54,13 +54,13 @@ async fn what_was_asked_for_before_a_restart_is_run_after_it_and_once() {
     let before = runs(&w).await.len();
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
-    let store = &w.house.store;
+    let store = &w.stack.store;
     store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
     store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
     assert!(stays(async || runs(&w).await.len() == before).await, "nothing is run in a pause");
 
     let w = restarted(w).await;
-    w.house.store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
+    w.stack.store.set_paused(&"acme".into(), false, "ann", Timestamp::now()).await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), async {
         while runs(&w).await.iter().filter(|run| run.outcome == RunOutcome::Done).count() == before {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -82,16 +82,16 @@ async fn a_run_that_was_broken_off_and_what_was_asked_for_meanwhile_are_made_up_
     let w = world_with(options).await;
     let before = runs(&w).await.len();
     let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(400)).method("GET"));
-    let store = &w.house.store;
+    let store = &w.stack.store;
     store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
     while runs(&w).await.len() == before {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     store.request(&a_run(), "ann", Timestamp::now()).await.unwrap();
-    let World { grounds, house } = w;
-    house.stop().await;
-    grounds.jira.faults.remove(slow);
-    let w = on(grounds).await;
+    let World { servers, stack } = w;
+    stack.stop().await;
+    servers.jira.faults.remove(slow);
+    let w = on(servers).await;
     while runs(&w).await[0].outcome != RunOutcome::Done {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -107,7 +107,7 @@ pub async fn every_write_has_its_change(w: &World) {
     let writes = w.writes().iter().filter(took).count();
     let changes = w.changes().await;
     assert!(writes <= changes.len(), "{writes} writes, {} changes: {changes:#?}", changes.len());
-    let stale = w.house.store.stale_intents(&usersync::demo::house::House::pair(), jiff::Timestamp::now()).await;
+    let stale = w.stack.store.stale_intents(&usersync::demo::stack::Stack::pair(), jiff::Timestamp::now()).await;
     assert_eq!(stale.unwrap(), []);
 }
 
@@ -124,9 +124,9 @@ async fn stopped_in_the_middle_of_work_it_goes_on_where_it_was() {
             w.realm().create_user(user).await.unwrap();
         }
         w.realm().webhook_idle().await;
-        let World { grounds, house } = w;
-        house.stop().await;
-        w = on(grounds).await;
+        let World { servers, stack } = w;
+        stack.stop().await;
+        w = on(servers).await;
     }
     w.settled().await;
     every_write_has_its_change(&w).await;
@@ -149,9 +149,9 @@ async fn a_write_whose_answer_was_lost_before_the_stop_is_settled_by_looking() {
     while w.jira().faults.hits(cut) == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let World { grounds, house } = w;
-    house.stop().await;
-    let w = on(grounds).await;
+    let World { servers, stack } = w;
+    stack.stop().await;
+    let w = on(servers).await;
     w.calm().await;
     let outcomes: Vec<_> = w.changes_of(&w.id("alice")).await.into_iter().map(|change| change.outcome).collect();
     assert!(outcomes.contains(&ChangeOutcome::FoundDone), "{outcomes:?}");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use usersync::{
-    demo::house::{Grounds, House},
+    demo::stack::{SimulatedServers, Stack},
     engine::RunOptions,
     model::{Change, FirstRun, HeldItemState, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
     store::{PairState, Request, Store},
@@ -15,7 +15,7 @@ use usersync_simulators::{
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{World, grounds, on, options, policy, world, world_with};
+use crate::support::{World, on, options, policy, servers, world, world_with};
 
 /// All kinds of changes at once, none of which is told by an event.
 async fn change_much(w: &World) {
@@ -103,17 +103,17 @@ async fn a_plan_shows_groups_that_somebody_deleted_in_jira() {
 
 #[tokio::test]
 async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
-    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
-    grounds.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
-    grounds.jira.add_group("staff");
-    let house = grounds.build().await.unwrap();
-    let w = World { grounds, house };
+    let servers = servers(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    servers.jira.add_account(NewAccount { display_name: "Old".into(), ..NewAccount::named("staff1") });
+    servers.jira.add_group("staff");
+    let stack = servers.build().await.unwrap();
+    let w = World { servers, stack };
     let set = waits_for_approval(&w).await;
-    let (summary, _) = w.house.store.held_set(set).await.unwrap();
+    let (summary, _) = w.stack.store.held_set(set).await.unwrap();
     assert_eq!(w.writes().len(), 0, "nothing is written before approval");
     let planned: BTreeMap<String, u64> = serde_json::from_value(summary.summary["planned"].clone()).unwrap();
     w.decide_items(set, Vec::new(), true).await;
-    w.house.in_service().await.unwrap();
+    w.stack.in_service().await.unwrap();
     w.settled().await;
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     for change in w.changes().await {
@@ -128,7 +128,7 @@ async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
 /// Waits until the first run is planned; gives the held set.
 async fn waits_for_approval(w: &World) -> i64 {
     for _ in 0..600 {
-        if w.house.store.pair_state(&House::pair()).await.unwrap() == PairState::Held {
+        if w.stack.store.pair_state(&Stack::pair()).await.unwrap() == PairState::Held {
             return w.held(HeldKind::FirstRun).await.expect("a set").0.id;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -140,42 +140,42 @@ async fn waits_for_approval(w: &World) -> i64 {
 async fn a_realm_without_users_is_planned_again_until_its_first_run_waits_for_approval() {
     let mut options = policy(|policy| policy.first_run = FirstRun::Hold);
     options.schedule = Some(std::sync::Arc::new(|after| Some(after + jiff::SignedDuration::from_millis(300))));
-    let grounds = Grounds::prepare(options).await.expect("the simulators start");
-    let house = grounds.build().await.unwrap();
-    let w = World { grounds, house };
-    let store = &w.house.store;
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
+    let stack = servers.build().await.unwrap();
+    let w = World { servers, stack };
+    let store = &w.stack.store;
     for _ in 0..600 {
-        if store.pair_state(&House::pair()).await.unwrap() == PairState::NoUsers {
+        if store.pair_state(&Stack::pair()).await.unwrap() == PairState::NoUsers {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(store.pair_state(&House::pair()).await.unwrap(), PairState::NoUsers);
+    assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::NoUsers);
     assert!(w.held(HeldKind::FirstRun).await.is_none(), "there is nothing to approve");
-    w.grounds.realm.import_users((0..50).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
+    w.servers.realm.import_users((0..50).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
     let set = waits_for_approval(&w).await;
     assert_eq!(w.writes().len(), 0, "nobody was created without an approval");
     w.decide_items(set, Vec::new(), true).await;
-    w.house.in_service().await.unwrap();
+    w.stack.in_service().await.unwrap();
     w.settled().await;
     w.agrees();
 }
 
 #[tokio::test]
 async fn until_the_first_run_is_approved_events_are_stored_and_tasks_wait() {
-    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
-    let house = grounds.build().await.unwrap();
-    let w = World { grounds, house };
+    let servers = servers(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    let stack = servers.build().await.unwrap();
+    let w = World { servers, stack };
     let set = waits_for_approval(&w).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.realm().webhook_idle().await;
-    let stored = w.house.store.event_counts(&"acme".into()).await.unwrap().received;
+    let stored = w.stack.store.event_counts(&"acme".into()).await.unwrap().received;
     assert!(stored > 0);
     assert_eq!(w.tasks().await.len(), 1);
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!((w.writes().len(), w.tasks().await.len()), (0, 1));
     w.decide_items(set, Vec::new(), true).await;
-    w.house.in_service().await.unwrap();
+    w.stack.in_service().await.unwrap();
     w.settled().await;
     assert_eq!(w.agrees().users, crate::support::STAFF + 1);
 }
@@ -183,7 +183,7 @@ async fn until_the_first_run_is_approved_events_are_stored_and_tasks_wait() {
 #[tokio::test]
 async fn a_paused_connector_stores_events_and_goes_on_when_it_is_resumed() {
     let w = world().await;
-    let store = &w.house.store;
+    let store = &w.stack.store;
     store.set_paused(&"acme".into(), true, "ann", Timestamp::now()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
@@ -284,7 +284,7 @@ async fn a_run_withdraws_a_rejection_that_is_about_nothing_any_more() {
     w.decide(HeldKind::Gate(Limited::Deactivate), false).await;
     w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
     w.run().await;
-    let standing = w.house.store.standing_items(&House::pair()).await.unwrap();
+    let standing = w.stack.store.standing_items(&Stack::pair()).await.unwrap();
     assert_eq!(standing.len(), 5, "{standing:?}");
 }
 
@@ -319,7 +319,7 @@ async fn a_rejection_that_is_withdrawn_is_planned_again() {
     let (set, items) = w.held(kind).await.unwrap();
     w.decide(kind, false).await;
     let staff2 = items.iter().find(|item| item.item.what.contains("staff2")).unwrap().id;
-    assert_eq!(w.house.store.withdraw_rejections(set.id, &[staff2], "ann", Timestamp::now()).await.unwrap(), 1);
+    assert_eq!(w.stack.store.withdraw_rejections(set.id, &[staff2], "ann", Timestamp::now()).await.unwrap(), 1);
     w.calm().await;
     assert!(!w.account("staff2").active, "alone it is within the limit");
     assert!(w.account("staff1").active);
@@ -360,7 +360,7 @@ async fn an_approval_is_used_up_by_a_refusal_for_good() {
     let kind = HeldKind::Gate(Limited::Deactivate);
     let (set, _) = w.held(kind).await.unwrap();
     w.decide(kind, true).await;
-    let (_, items) = w.house.store.held_set(set.id).await.unwrap();
+    let (_, items) = w.stack.store.held_set(set.id).await.unwrap();
     let refused: Vec<_> =
         items.iter().filter(|one| one.state == HeldItemState::Refused).map(|one| one.item.what.as_str()).collect();
     assert_eq!(refused, ["deactivate staff3"]);
@@ -405,13 +405,13 @@ async fn a_removal_is_read_again_right_before_it_is_sent() {
     w.realm().switch_webhook(false);
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(false)).await.unwrap();
     w.realm().leave(&w.id("staff2"), &staff).await.unwrap();
-    w.grounds.keycloak.freeze();
+    w.servers.keycloak.freeze();
     w.realm().update_user(&w.id("staff1"), UserChange::enabled(true)).await.unwrap();
     w.realm().join(&w.id("staff2"), &staff).await.unwrap();
     // The walk's pages come from an hour ago; what is read by id is of now.
     let stale = || Fault::stale(usersync_simulators::fault::Stale::Frozen);
-    w.grounds.keycloak.faults.add(stale().path("users?"));
-    w.grounds.keycloak.faults.add(stale().path("/members"));
+    w.servers.keycloak.faults.add(stale().path("users?"));
+    w.servers.keycloak.faults.add(stale().path("/members"));
     let written = w.written_by(async {
         w.run().await;
     });
@@ -428,7 +428,7 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
     change_much(&w).await;
     w.jira().faults.set_latency(Duration::from_millis(30));
     let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
-    w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    w.stack.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     let before = w.writes().len();
     for _ in 0..500 {
         if w.writes().len() > before {
@@ -436,20 +436,20 @@ async fn a_run_that_is_broken_off_goes_on_at_the_next_start() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let World { grounds, house } = w;
-    house.stop().await;
-    grounds.jira.faults.set_latency(Duration::ZERO);
-    let w = on(grounds).await;
+    let World { servers, stack } = w;
+    stack.stop().await;
+    servers.jira.faults.set_latency(Duration::ZERO);
+    let w = on(servers).await;
     w.realm().switch_webhook(false);
     for _ in 0..300 {
-        let runs = w.house.store.runs(Some(&House::pair()), 5).await.unwrap();
+        let runs = w.stack.store.runs(Some(&Stack::pair()), 5).await.unwrap();
         if runs[0].trigger == RunTrigger::Missed && runs[0].outcome != RunOutcome::Running {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     w.settled().await;
-    let runs = w.house.store.runs(Some(&House::pair()), 5).await.unwrap();
+    let runs = w.stack.store.runs(Some(&Stack::pair()), 5).await.unwrap();
     assert_eq!(runs[1].outcome, RunOutcome::Stopped, "{runs:?}");
     assert_eq!(runs[0].trigger, RunTrigger::Missed);
     w.agrees();
@@ -461,7 +461,7 @@ async fn what_a_person_asks_for_is_run_at_once() {
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
-    w.house.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
+    w.stack.store.request(&ask, "ann", Timestamp::now()).await.unwrap();
     for _ in 0..300 {
         if w.has_account("alice") {
             break;
@@ -493,7 +493,7 @@ async fn a_first_plan_that_was_stopped_is_no_plan() {
     let w = world().await;
     let options = RunOptions { first: true, ..RunOptions::dry(RunTrigger::First) };
     options.cancel.cancel();
-    let outcome = Box::pin(w.house.engine.plan_first_run(&House::pair(), &options)).await;
+    let outcome = Box::pin(w.stack.engine.plan_first_run(&Stack::pair(), &options)).await;
     assert!(outcome.is_err_and(|error| error.to_string().contains("stopped")));
     assert!(w.held(HeldKind::FirstRun).await.is_none(), "nothing that could be approved");
 }
@@ -501,13 +501,13 @@ async fn a_first_plan_that_was_stopped_is_no_plan() {
 #[tokio::test]
 async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
     let w = world().await;
-    let store = &w.house.store;
+    let store = &w.stack.store;
     w.realm().switch_webhook(false);
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     let slow = w.jira().faults.add(Fault::delay(Duration::from_millis(400)).method("GET"));
     let ask = Request::Run { connector: "acme".into(), target: None, trigger: RunTrigger::Person };
     store.request(&ask, "ann", Timestamp::now()).await.unwrap();
-    let newest = async || store.runs(Some(&House::pair()), 1).await.unwrap().pop().expect("a run");
+    let newest = async || store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().expect("a run");
     while newest().await.outcome != RunOutcome::Running {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -534,11 +534,11 @@ async fn a_pause_ends_the_run_under_way_and_it_is_made_up_for_afterwards() {
 async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_once() {
     for trigger in [RunTrigger::Event, RunTrigger::Person] {
         let w = world().await;
-        let store = &w.house.store;
+        let store = &w.stack.store;
         w.realm().switch_webhook(false);
         w.realm().create_user(NewUser::named("alice")).await.unwrap();
-        let down = w.grounds.keycloak.faults.add(Fault::unavailable().path("/users/count"));
-        let newest = async || store.runs(Some(&House::pair()), 1).await.unwrap().pop().expect("a run");
+        let down = w.servers.keycloak.faults.add(Fault::unavailable().path("/users/count"));
+        let newest = async || store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().expect("a run");
         let before = newest().await.id;
         let ask = Request::Run { connector: "acme".into(), target: Some("jira".into()), trigger: trigger.clone() };
         store.request(&ask, "ann", Timestamp::now()).await.unwrap();
@@ -548,7 +548,7 @@ async fn what_an_event_asked_for_is_run_until_it_succeeds_and_a_persons_wish_onc
         let failed = newest().await;
         assert!(matches!(failed.outcome, RunOutcome::Failed { .. }), "{failed:?}");
         assert_eq!(failed.trigger, trigger);
-        w.grounds.keycloak.faults.remove(down);
+        w.servers.keycloak.faults.remove(down);
         let mut again = false;
         for _ in 0..if trigger == RunTrigger::Event { 1_000 } else { 100 } {
             again = newest().await.outcome == RunOutcome::Done;
@@ -590,21 +590,21 @@ async fn a_login_that_was_given_away_during_a_run_makes_nobody_else_a_member() {
 
 #[tokio::test]
 async fn the_limit_that_a_first_plan_shows_is_the_one_that_applies() {
-    let grounds = grounds(policy(|policy| policy.first_run = FirstRun::Hold)).await;
+    let servers = servers(policy(|policy| policy.first_run = FirstRun::Hold)).await;
     for number in 0..9 {
         let name = format!("staff{number}");
-        grounds.jira.add_account(NewAccount { email: format!("{name}@old.example"), ..NewAccount::named(&name) });
+        servers.jira.add_account(NewAccount { email: format!("{name}@old.example"), ..NewAccount::named(&name) });
     }
-    let house = grounds.build().await.unwrap();
-    let w = World { grounds, house };
+    let stack = servers.build().await.unwrap();
+    let w = World { servers, stack };
     let set = waits_for_approval(&w).await;
-    let (summary, _) = w.house.store.held_set(set).await.unwrap();
+    let (summary, _) = w.stack.store.held_set(set).await.unwrap();
     // Nine are adopted and one is created: half of ten.
     assert_eq!(summary.summary["gate"]["change_email"], serde_json::json!([9, 5]));
     assert_eq!(summary.summary["held"], 9);
     w.decide_items(set, Vec::new(), true).await;
-    w.house.in_service().await.unwrap();
-    let run = w.house.store.runs(Some(&House::pair()), 1).await.unwrap().pop().unwrap();
+    w.stack.in_service().await.unwrap();
+    let run = w.stack.store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().unwrap();
     assert_eq!(run.report["gate"]["change_email"], serde_json::json!([9, 5]));
     w.calm().await;
     assert_eq!(w.waiting(HeldKind::Gate(Limited::ChangeEmail)).await.len(), 9);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Neighbour},
+    demo::{stack::StackOptions, targets::OtherTarget},
     engine::{Report, RunOptions},
     model::{HeldKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
     store::Store,
@@ -14,18 +14,18 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    ScimOptions, ScimSandbox, ScimSwitches,
+    ScimOptions, ScimSwitches, SimulatedScim,
     keycloak::{NewUser, UserChange},
     scim::{NewAccount, Odd, Told},
 };
 
-use crate::support::{World, grounds, on, policy};
+use crate::support::{World, on, policy, servers};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 struct Wiki {
     w: World,
-    server: Arc<ScimSandbox>,
+    server: Arc<SimulatedScim>,
     target: Arc<ScimTarget>,
 }
 
@@ -34,7 +34,7 @@ fn pair() -> Pair {
 }
 
 impl Wiki {
-    /// A house that fills a SCIM service too, with title and department, where alice of the group `dev` has both.
+    /// A stack that fills a SCIM service too, with title and department, where alice of the group `dev` has both.
     async fn start() -> Self {
         Self::switched(|_| {}).await
     }
@@ -43,7 +43,7 @@ impl Wiki {
     async fn switched(work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut options = ScimOptions::default();
         work(&mut options.switches);
-        let server = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
+        let server = Arc::new(SimulatedScim::start(options).await.expect("a free port"));
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let mut settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
@@ -55,13 +55,13 @@ impl Wiki {
         });
         settings.attributes = ["title", "locale", &department].map(str::to_owned).into();
         let target = Arc::new(ScimTarget::new(settings).expect("good settings"));
-        let neighbours = vec![Neighbour { name: "wiki".into(), target: Arc::clone(&target) as Arc<dyn Target> }];
+        let other_targets = vec![OtherTarget { name: "wiki".into(), target: Arc::clone(&target) as Arc<dyn Target> }];
         let attributes = serde_json::from_value(attributes).expect("rules");
         let options = policy(|policy| drop(policy.targets.insert("wiki".into(), TargetPolicy { attributes })));
-        let grounds = grounds(HouseOptions { neighbours, ..options }).await;
+        let servers = servers(StackOptions { other_targets, ..options }).await;
         let alice = NewUser::named("alice").in_groups(&["/dev"]).attribute("title", "Dr. Med").attribute("dept", "r&d");
-        grounds.realm.import_users([alice]).expect("imported");
-        Self { w: on(grounds).await, server, target }
+        servers.realm.import_users([alice]).expect("imported");
+        Self { w: on(servers).await, server, target }
     }
 
     /// What the service keeps of alice: title, department, locale.
@@ -82,7 +82,7 @@ impl Wiki {
     }
 
     async fn run(&self, options: RunOptions) -> Report {
-        Box::pin(self.w.house.engine.run(&pair(), &options)).await.expect("the run ends well").1
+        Box::pin(self.w.stack.engine.run(&pair(), &options)).await.expect("the run ends well").1
     }
 
     /// What a run would do, in words.
@@ -147,7 +147,7 @@ async fn a_group_that_is_renamed_in_keycloak_is_renamed_and_its_members_stay() {
     assert_eq!((run.done.get("rename_group"), run.done.len()), (Some(&1), 1), "{run:?}");
     assert_eq!(wiki.id_of("R&D").await, Some(id.clone()));
     assert_eq!(wiki.plan().await, [""; 0]);
-    let managed = wiki.w.house.store.managed_groups(&"wiki".into()).await.expect("read");
+    let managed = wiki.w.stack.store.managed_groups(&"wiki".into()).await.expect("read");
     assert!(managed.iter().any(|one| one.id == id && one.name == "R&D"), "{managed:?}");
 }
 

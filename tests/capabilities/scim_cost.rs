@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Neighbour},
+    demo::{stack::StackOptions, targets::OtherTarget},
     engine::{EngineTimes, Report, RunOptions},
     model::{Pair, RunTrigger},
     target::{
@@ -13,19 +13,19 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    ScimOptions, ScimSandbox, ScimSwitches,
+    ScimOptions, ScimSwitches, SimulatedScim,
     keycloak::{NewUser, UserChange},
     scim::{Filters, Told},
 };
 
-use crate::support::{STAFF, World, grounds, on, options};
+use crate::support::{STAFF, World, on, options, servers};
 
 /// Groups of each user.
 const EACH: usize = 5;
 
 struct Scene {
     w: World,
-    server: Arc<ScimSandbox>,
+    server: Arc<SimulatedScim>,
     users: usize,
     groups: usize,
     /// Calls of the first full reconcile.
@@ -51,21 +51,21 @@ impl Scene {
     async fn start(users: usize, groups: usize, work: impl FnOnce(&mut ScimSwitches)) -> Self {
         let mut scim = ScimOptions::default();
         work(&mut scim.switches);
-        let server = Arc::new(ScimSandbox::start(scim).await.expect("a free port"));
+        let server = Arc::new(SimulatedScim::start(scim).await.expect("a free port"));
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
         let target: Arc<dyn Target> = Arc::new(ScimTarget::new(settings).expect("good settings"));
         // Nothing is late on a busy machine.
         let times = EngineTimes { call: SignedDuration::from_secs(30), ..EngineTimes::hasty() };
-        let neighbours = vec![Neighbour { name: "wiki".into(), target }];
-        let grounds = grounds(HouseOptions { neighbours, times, ..options() }).await;
+        let other_targets = vec![OtherTarget { name: "wiki".into(), target }];
+        let servers = servers(StackOptions { other_targets, times, ..options() }).await;
         let people = (0..users).map(|number| {
             let paths: Vec<String> = (0..EACH).map(|nth| format!("/g{:03}", (number + nth * 7) % groups)).collect();
             NewUser::named(login(number)).in_groups(&paths.iter().map(String::as_str).collect::<Vec<_>>())
         });
-        grounds.realm.import_users(people).expect("imported");
-        let w = on(grounds).await;
+        servers.realm.import_users(people).expect("imported");
+        let w = on(servers).await;
         let first = server.journal.len();
         let scene = Self { w, server, users, groups, first };
         let members: usize = scene.server.snapshot().groups.values().map(std::collections::BTreeSet::len).sum();
@@ -83,7 +83,7 @@ impl Scene {
     }
 
     async fn run(&self) -> Report {
-        Box::pin(self.w.house.engine.run(&pair(), &RunOptions::apply(RunTrigger::Schedule))).await.expect("it ends").1
+        Box::pin(self.w.stack.engine.run(&pair(), &RunOptions::apply(RunTrigger::Schedule))).await.expect("it ends").1
     }
 }
 

@@ -1,7 +1,7 @@
 //! Somebody who leaves loses open sessions, where the product can end them.
 
 use usersync::{
-    demo::house::{House, HouseOptions},
+    demo::stack::{Stack, StackOptions},
     model::ChangeOutcome,
     store::Store,
 };
@@ -62,7 +62,7 @@ async fn a_refusal_is_reported_and_the_deactivation_stands() {
     let last = changes.last().expect("a change");
     assert_eq!((last.verb.as_str(), &last.outcome), ("deactivate", &ChangeOutcome::Done));
     assert_eq!(w.dead().await, Vec::<String>::new());
-    let known = w.house.store.not_possible(&House::pair()).await.unwrap();
+    let known = w.stack.store.not_possible(&Stack::pair()).await.unwrap();
     let [told] = known.as_slice() else { panic!("{known:?}") };
     assert!(told.why.contains("staff1 is deactivated at jira, but its sessions were not ended"), "{told:?}");
     assert!(told.why.contains("You may not end sessions"), "{told:?}");
@@ -72,9 +72,9 @@ async fn a_refusal_is_reported_and_the_deactivation_stands() {
 async fn a_version_without_the_call_deactivates_as_ever() {
     for version in ["8.20.30", "9.4.0"] {
         let jira = JiraOptions::version(version);
-        let w = world_with(HouseOptions { jira, ..options() }).await;
+        let w = world_with(StackOptions { jira, ..options() }).await;
         w.staff1_leaves().await;
         assert_eq!((w.jira().sessions("staff1"), w.asked()), (1, 1), "{version}");
-        assert_eq!(w.house.store.not_possible(&House::pair()).await.unwrap(), []);
+        assert_eq!(w.stack.store.not_possible(&Stack::pair()).await.unwrap(), []);
     }
 }

@@ -1,7 +1,7 @@
 //! Lists that are shorter than what they list: nobody is believed to be absent by them.
 
 use usersync::{
-    demo::house::House,
+    demo::stack::Stack,
     model::{GroupMapping, Subject},
     store::Store,
 };
@@ -30,7 +30,7 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     // Somebody left in truth, somebody was taken out at the target only.
     w.realm().leave(&w.id("staff3"), &staff).await.unwrap();
     w.jira().remove_member("staff", "staff4");
-    w.grounds.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
+    w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
     let plan = w.dry_run().await;
     assert_eq!(plan.planned.get("leave"), Some(&1), "{plan:?}");
     assert_eq!(plan.planned.get("join"), Some(&1), "{plan:?}");
@@ -39,10 +39,10 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     assert!(told.contains("staff1") && told.contains("members by their own groups"), "{told}");
     assert_eq!(w.members("staff").len(), STAFF - 1);
     assert!(!w.members("staff").contains(&"staff3".to_owned()));
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.agrees();
     // What a run plans is what is explained: by the user's own groups.
-    let connector = w.house.engine.connector(&"acme".into()).unwrap();
+    let connector = w.stack.engine.connector(&"acme".into()).unwrap();
     let user = connector.source.user(&w.id("staff1").as_str().into()).await.unwrap().unwrap();
     assert_eq!(user.groups.len(), 1);
 }
@@ -74,7 +74,7 @@ async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read()
     w.realm().vanish_user(&w.id("staff3")).unwrap();
     w.realm().update_user(&w.id("staff4"), UserChange::email("four@example.com")).await.unwrap();
     let hidden = vec![w.id("staff4")];
-    w.grounds.keycloak.faults.add(without("briefRepresentation=false", hidden));
+    w.servers.keycloak.faults.add(without("briefRepresentation=false", hidden));
     let report = w.run().await;
     assert!(report.doubt.as_ref().is_some_and(|doubt| doubt.contains("8 users were read, but Keycloak counts 9")));
     assert!(!w.account("staff1").active, "read as disabled: {report:?}");
@@ -82,7 +82,7 @@ async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read()
     assert!(w.account("staff3").active, "not listed, and the listing is incomplete");
     assert!(report.doubts.iter().any(|doubt| doubt.starts_with("staff3: not listed by Keycloak")), "{report:?}");
     assert_eq!(w.account("staff4").email, "four@example.com", "not listed, but there by id");
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.run().await;
     assert!(!w.account("staff3").active);
     w.agrees();
@@ -96,21 +96,21 @@ async fn many_who_are_gone_are_asked_for_by_one_request_before_each_is_confirmed
     for id in &gone {
         w.realm().vanish_user(id).unwrap();
     }
-    w.grounds.keycloak.journal.clear();
+    w.servers.keycloak.journal.clear();
     let plan = w.dry_run().await;
     assert_eq!(plan.planned.get("deactivate"), Some(&4), "{plan:?}");
     for id in &gone {
-        assert_eq!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")), 0);
+        assert_eq!(w.servers.keycloak.journal.count("GET", &format!("/users/{id}")), 0);
     }
     // A server that finds nobody by several ids is not believed.
     let nobody = Fault::edit(|list| *list = serde_json::json!([])).path("search=id");
-    w.grounds.keycloak.faults.add(nobody);
+    w.servers.keycloak.faults.add(nobody);
     w.run().await;
     assert!((0..4).all(|number| !w.account(&format!("staff{number}")).active));
     for id in &gone {
-        assert!(w.grounds.keycloak.journal.count("GET", &format!("/users/{id}")) > 1, "confirmed by id");
+        assert!(w.servers.keycloak.journal.count("GET", &format!("/users/{id}")) > 1, "confirmed by id");
     }
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.agrees();
 }
 
@@ -124,15 +124,15 @@ async fn members_of_a_group_whose_list_cannot_be_read_lose_nothing_and_others_go
     assert_eq!(w.members("extra"), ["staff1"]);
     w.realm().create_user(NewUser::named("alice").in_groups(&["/staff"])).await.unwrap();
     let path = format!("/groups/{extra}/members");
-    w.grounds.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(path));
+    w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(path));
     let report = w.try_run().await.unwrap();
     let subject = Subject::group(extra.as_str()).to_string();
     assert!(report.errors.iter().any(|error| error.starts_with(&subject)), "{report:?}");
     assert_eq!(w.members("extra"), ["staff1"]);
     assert!(w.members("staff").contains(&"alice".to_owned()));
-    let mappings = w.house.store.group_mappings(&House::pair()).await.unwrap();
+    let mappings = w.stack.store.group_mappings(&Stack::pair()).await.unwrap();
     assert!(mappings.iter().all(|(_, mapping)| matches!(mapping, GroupMapping::Managed { .. })));
-    w.grounds.keycloak.faults.clear();
+    w.servers.keycloak.faults.clear();
     w.calm().await;
     w.run().await;
     w.agrees();

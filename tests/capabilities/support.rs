@@ -1,8 +1,8 @@
-//! A usersync between its imitations, and words for what tests do with it.
+//! A usersync between its simulators, and words for what tests do with it.
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::house::{Grounds, House, HouseOptions, agree_but_for},
+    demo::stack::{SimulatedServers, Stack, StackOptions, agree_but_for},
     engine::{EngineTimes, Report, RunOptions},
     model::{Change, HeldItem, HeldKind, HeldSet, Policy, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, Store, TaskFilter},
@@ -18,16 +18,16 @@ use usersync_simulators::{
 pub const STAFF: usize = 10;
 
 pub struct World {
-    pub grounds: Grounds,
-    pub house: House,
+    pub servers: SimulatedServers,
+    pub stack: Stack,
 }
 
-/// A house that waits for nothing longer than it must.
-pub fn options() -> HouseOptions {
-    HouseOptions { times: EngineTimes::hasty(), patience: std::time::Duration::from_secs(2), ..HouseOptions::default() }
+/// A stack that waits for nothing longer than it must.
+pub fn options() -> StackOptions {
+    StackOptions { times: EngineTimes::hasty(), patience: std::time::Duration::from_secs(2), ..StackOptions::default() }
 }
 
-pub fn policy(change: impl FnOnce(&mut Policy)) -> HouseOptions {
+pub fn policy(change: impl FnOnce(&mut Policy)) -> StackOptions {
     let mut options = options();
     change(&mut options.policy);
     options
@@ -37,26 +37,26 @@ pub fn staff() -> impl Iterator<Item = NewUser> {
     (0..STAFF).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]))
 }
 
-/// Grounds with staff, nothing in Jira yet.
-pub async fn grounds(options: HouseOptions) -> Grounds {
-    let grounds = Grounds::prepare(options).await.expect("the imitations start");
-    grounds.realm.import_users(staff()).expect("imported");
-    grounds
+/// SimulatedServers with staff, nothing in Jira yet.
+pub async fn servers(options: StackOptions) -> SimulatedServers {
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
+    servers.realm.import_users(staff()).expect("imported");
+    servers
 }
 
-/// A house in service on these grounds.
-pub async fn on(grounds: Grounds) -> World {
-    let house = grounds.build().await.expect("the house stands");
-    house.in_service().await.expect("the first run ends");
-    World { grounds, house }
+/// A stack in service on these servers.
+pub async fn on(servers: SimulatedServers) -> World {
+    let stack = servers.build().await.expect("the stack stands");
+    stack.in_service().await.expect("the first run ends");
+    World { servers, stack }
 }
 
 pub async fn world() -> World {
-    on(grounds(options()).await).await
+    on(servers(options()).await).await
 }
 
-pub async fn world_with(options: HouseOptions) -> World {
-    on(grounds(options).await).await
+pub async fn world_with(options: StackOptions) -> World {
+    on(servers(options).await).await
 }
 
 pub fn id_of(realm: &RealmHandle, login: &str) -> String {
@@ -65,11 +65,11 @@ pub fn id_of(realm: &RealmHandle, login: &str) -> String {
 
 impl World {
     pub fn realm(&self) -> &RealmHandle {
-        &self.grounds.realm
+        &self.servers.realm
     }
 
-    pub fn jira(&self) -> &usersync_simulators::JiraSandbox {
-        &self.grounds.jira
+    pub fn jira(&self) -> &usersync_simulators::SimulatedJira {
+        &self.servers.jira
     }
 
     pub fn id(&self, login: &str) -> String {
@@ -93,7 +93,7 @@ impl World {
     /// All events delivered, all that is due done; whatever came of it.
     pub async fn calm(&self) {
         self.realm().webhook_idle().await;
-        if let Err(error) = self.house.quiet(SignedDuration::from_secs(3)).await {
+        if let Err(error) = self.stack.quiet(SignedDuration::from_secs(3)).await {
             panic!("{error}: {:#?}", self.tasks().await.into_iter().take(5).collect::<Vec<_>>());
         }
     }
@@ -107,13 +107,13 @@ impl World {
 
     pub async fn tasks(&self) -> Vec<TaskRecord> {
         let all = TaskFilter { limit: 10_000, ..TaskFilter::default() };
-        self.house.store.tasks(&all).await.expect("readable")
+        self.stack.store.tasks(&all).await.expect("readable")
     }
 
     /// The texts of dead letters.
     pub async fn dead(&self) -> Vec<String> {
         let dead = TaskFilter { dead: Some(true), limit: 1_000, ..TaskFilter::default() };
-        let tasks = self.house.store.tasks(&dead).await.expect("readable");
+        let tasks = self.stack.store.tasks(&dead).await.expect("readable");
         tasks.into_iter().map(|task| task.error.map(|(_, text)| text).unwrap_or_default()).collect()
     }
 
@@ -126,12 +126,12 @@ impl World {
 
     pub async fn try_run(&self) -> Result<Report, usersync::engine::WorkError> {
         let options = RunOptions::apply(RunTrigger::Schedule);
-        Box::pin(self.house.engine.run(&House::pair(), &options)).await.map(|(_, report)| report)
+        Box::pin(self.stack.engine.run(&Stack::pair(), &options)).await.map(|(_, report)| report)
     }
 
     pub async fn dry_run(&self) -> Report {
         let options = RunOptions::dry(RunTrigger::Person);
-        Box::pin(self.house.engine.run(&House::pair(), &options)).await.expect("the plan is made").1
+        Box::pin(self.stack.engine.run(&Stack::pair(), &options)).await.expect("the plan is made").1
     }
 
     /// What Keycloak has, Jira has.
@@ -140,7 +140,7 @@ impl World {
     }
 
     pub fn agrees_but_for(&self, strangers: &[&str]) -> Agreement {
-        let agreement = agree_but_for(&self.grounds, strangers);
+        let agreement = agree_but_for(&self.servers, strangers);
         assert!(agreement.holds(), "{agreement}");
         agreement
     }
@@ -159,7 +159,7 @@ impl World {
 
     pub async fn changes(&self) -> Vec<Change> {
         let all = ChangeFilter { limit: 100_000, ..ChangeFilter::default() };
-        let mut changes = self.house.store.changes(&all).await.expect("readable");
+        let mut changes = self.stack.store.changes(&all).await.expect("readable");
         changes.reverse();
         changes
     }
@@ -171,9 +171,9 @@ impl World {
 
     /// The open held set of this kind, and what waits in it.
     pub async fn held(&self, kind: HeldKind) -> Option<(HeldSet, Vec<HeldItem>)> {
-        let sets = self.house.store.held_sets(true).await.expect("readable");
+        let sets = self.stack.store.held_sets(true).await.expect("readable");
         let set = sets.into_iter().find(|set| set.kind == kind)?;
-        let (set, items) = self.house.store.held_set(set.id).await.expect("readable");
+        let (set, items) = self.stack.store.held_set(set.id).await.expect("readable");
         Some((set, items))
     }
 
@@ -199,14 +199,14 @@ impl World {
 
     pub async fn decide_items(&self, set: i64, items: Vec<i64>, approve: bool) {
         let decision = Decision { set, items, approve, by: "ann".to_owned(), note: None };
-        self.house.store.decide(&decision, Timestamp::now()).await.expect("decided");
+        self.stack.store.decide(&decision, Timestamp::now()).await.expect("decided");
         self.calm().await;
     }
 
     /// A person puts back to work what was given up or not possible.
     pub async fn replay_dead(&self) {
         let all = TaskFilter { limit: 10_000, ..TaskFilter::default() };
-        self.house.store.replay_dead(&all, "ann", Timestamp::now()).await.expect("replayed");
+        self.stack.store.replay_dead(&all, "ann", Timestamp::now()).await.expect("replayed");
         self.calm().await;
     }
 }

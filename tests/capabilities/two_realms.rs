@@ -16,7 +16,7 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak,
     jira::JiraSnapshot,
     keycloak::{NewUser, RealmHandle, UserChange},
 };
@@ -27,10 +27,10 @@ const OTHERS: usize = 8;
 struct Two {
     north: RealmHandle,
     south: RealmHandle,
-    jira: JiraSandbox,
+    jira: SimulatedJira,
     store: Arc<sqlite::SqliteStore>,
     engine: Engine,
-    _keycloak: KeycloakSandbox,
+    _keycloak: SimulatedKeycloak,
 }
 
 fn pair(realm: &str) -> Pair {
@@ -40,8 +40,8 @@ fn pair(realm: &str) -> Pair {
 impl Two {
     /// Both have a group `staff`; ann and the others are in the north's, sue and others in the south's.
     async fn start() -> Self {
-        let keycloak = KeycloakSandbox::start(KeycloakOptions::default()).await.expect("a free port");
-        let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let keycloak = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
+        let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
         let mut connectors = Vec::new();
         let mut realms = Vec::new();
         for (name, person) in [("north", "ann"), ("south", "sue")] {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use usersync::{
-    demo::{house::HouseOptions, neighbours::Neighbour},
+    demo::{stack::StackOptions, targets::OtherTarget},
     engine::{EngineTimes, Report, RunOptions},
     model::{ChangeOutcome, Condition, ConditionCode, ErrorClass, Pair, RunTrigger},
     store::{Store, TaskFilter},
@@ -15,17 +15,17 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    Fault, ScimOptions, ScimSandbox,
+    Fault, ScimOptions, SimulatedScim,
     clock::DrivenClock,
     fault::Gate,
     keycloak::{NewUser, UserChange},
 };
 
-use crate::support::{STAFF, World, grounds, on, options};
+use crate::support::{STAFF, World, on, options, servers};
 
 struct Scene {
     w: World,
-    server: Arc<ScimSandbox>,
+    server: Arc<SimulatedScim>,
     clock: DrivenClock,
 }
 
@@ -51,15 +51,15 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 impl Scene {
     /// A realm whose staff is in an SCIM server.
     async fn start(times: EngineTimes) -> Self {
-        let server = Arc::new(ScimSandbox::start(ScimOptions::default()).await.expect("a free port"));
+        let server = Arc::new(SimulatedScim::start(ScimOptions::default()).await.expect("a free port"));
         let token = server.token().to_owned();
         let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
         let settings = ScimSettings::new(server.url().parse().expect("an address"), credentials);
         let target: Arc<dyn Target> = Arc::new(ScimTarget::new(settings).expect("good settings"));
         let clock = DrivenClock::default();
-        let neighbours = vec![Neighbour { name: "wiki".into(), target }];
-        let options = HouseOptions { neighbours, times, clock: Arc::new(clock.clone()), ..options() };
-        let w = on(grounds(options).await).await;
+        let other_targets = vec![OtherTarget { name: "wiki".into(), target }];
+        let options = StackOptions { other_targets, times, clock: Arc::new(clock.clone()), ..options() };
+        let w = on(servers(options).await).await;
         w.calm().await;
         assert_eq!(server.snapshot().accounts.len(), STAFF);
         Self { w, server, clock }
@@ -67,7 +67,7 @@ impl Scene {
 
     /// A full reconcile beside the test.
     fn run(&self) -> tokio::task::JoinHandle<Report> {
-        let engine = Arc::clone(&self.w.house.engine);
+        let engine = Arc::clone(&self.w.stack.engine);
         let options = RunOptions::apply(RunTrigger::Schedule);
         tokio::spawn(async move { Box::pin(engine.run(&pair(), &options)).await.expect("it ends well").1 })
     }
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     fn conditions(&self) -> Vec<Condition> {
-        self.w.house.engine.conditions().all()
+        self.w.stack.engine.conditions().all()
     }
 
     fn overdue(&self) -> bool {
@@ -114,7 +114,7 @@ async fn a_lost_call_for_many_users_is_one_failure_and_no_attempt_of_any_of_them
     assert_eq!(report.errors.total(), 30, "{:?}", report.errors);
     assert_eq!(scene.conditions(), []);
     let all = TaskFilter { target: Some("wiki".into()), ..TaskFilter::default() };
-    let tasks = scene.w.house.store.tasks(&all).await.expect("readable");
+    let tasks = scene.w.stack.store.tasks(&all).await.expect("readable");
     for task in &tasks {
         assert_eq!(task.attempts, 0, "{task:?}");
         let (class, text) = task.error.as_ref().expect("its reason");

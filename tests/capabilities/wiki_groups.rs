@@ -4,28 +4,28 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use usersync::{
     demo::{
-        house::{CONNECTOR, HouseOptions},
-        neighbours::Product,
+        stack::{CONNECTOR, StackOptions},
+        targets::Product,
     },
     engine::{Report, RunOptions},
     model::{Pair, RunTrigger},
 };
-use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, keycloak::NewUser};
+use usersync_simulators::{ConfluenceOptions, SimulatedConfluence, keycloak::NewUser};
 
-use crate::support::{World, grounds, on, options};
+use crate::support::{World, on, options, servers};
 
 struct Place {
     w: World,
-    wiki: Arc<ConfluenceSandbox>,
+    wiki: Arc<SimulatedConfluence>,
 }
 
 impl Place {
     async fn start(users: impl IntoIterator<Item = NewUser>) -> Self {
-        let wiki = Arc::new(ConfluenceSandbox::start(ConfluenceOptions::default()).await.expect("a free port"));
-        let neighbours = vec![Product::Confluence.at(&wiki.url()).expect("an address")];
-        let grounds = grounds(HouseOptions { neighbours, ..options() }).await;
-        grounds.realm.import_users(users).expect("imported");
-        let w = on(grounds).await;
+        let wiki = Arc::new(SimulatedConfluence::start(ConfluenceOptions::default()).await.expect("a free port"));
+        let other_targets = vec![Product::Confluence.at(&wiki.url()).expect("an address")];
+        let servers = servers(StackOptions { other_targets, ..options() }).await;
+        servers.realm.import_users(users).expect("imported");
+        let w = on(servers).await;
         w.calm().await;
         Self { w, wiki }
     }
@@ -33,7 +33,7 @@ impl Place {
     async fn run(&self) -> Report {
         let pair = Pair { connector: CONNECTOR.into(), target: Product::Confluence.target_name() };
         let options = RunOptions::apply(RunTrigger::Person);
-        let (_, report) = Box::pin(self.w.house.engine.run(&pair, &options)).await.expect("a run");
+        let (_, report) = Box::pin(self.w.stack.engine.run(&pair, &options)).await.expect("a run");
         self.w.calm().await;
         report
     }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
-    demo::house::House,
+    demo::stack::Stack,
     model::{
         Cause, ConnectorName, ErrorClass, EventOutcome, HeldItemState, HeldKind, Limited, Link, NewEvent, NewHeldItem,
         Operation, Priority, RunMode, RunOutcome, RunTrigger, Subject, TargetName, UserFields,
@@ -43,7 +43,7 @@ pub async fn claim(store: &SqliteStore) -> Claimed {
 /// A store with one of everything: events, a change, a link, a task, a dead letter, a run, held sets.
 pub async fn full(place: &Place) {
     let store = place.store().await;
-    let pair = House::pair();
+    let pair = Stack::pair();
     let now = Timestamp::now();
     store.ensure_pairs(std::slice::from_ref(&pair), now).await.expect("pairs");
     store.set_pair_state(&pair, PairState::InService, now).await.expect("in service");
@@ -334,12 +334,12 @@ async fn what_is_replayed_is_back_in_the_queue() {
 async fn a_confirmed_identity_begins_anew() {
     let place = Place::nowhere();
     let store = place.store().await;
-    store.set_pair_state(&House::pair(), PairState::InService, Timestamp::now()).await.expect("in service");
+    store.set_pair_state(&Stack::pair(), PairState::InService, Timestamp::now()).await.expect("in service");
     store.close().await;
     place.run(&["target", "confirm", "jira"]).await.ended(0).says("acme → jira begins anew");
     let store = place.store().await;
-    assert_eq!(store.pair_state(&House::pair()).await.expect("readable"), PairState::New);
-    store.set_pair_state(&House::pair(), PairState::Stopped, Timestamp::now()).await.expect("stopped");
+    assert_eq!(store.pair_state(&Stack::pair()).await.expect("readable"), PairState::New);
+    store.set_pair_state(&Stack::pair(), PairState::Stopped, Timestamp::now()).await.expect("stopped");
     store.close().await;
     place
         .run(&["status"])

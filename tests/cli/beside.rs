@@ -1,7 +1,7 @@
 //! Beside a running server: commands write intentions, which it finds at once.
 
 use usersync::{
-    demo::house::{Grounds, HOOK_SECRET, House, HouseOptions},
+    demo::stack::{HOOK_SECRET, SimulatedServers, Stack, StackOptions},
     model::{FirstRun, Policy},
     store::{PairState, Store, TaskFilter, sqlite::SqliteStore},
 };
@@ -12,18 +12,18 @@ use usersync_simulators::{
 
 use crate::place::Place;
 
-/// Imitations, a place, and a server that works with its store in this process.
-async fn running(policy: Policy) -> (Grounds, Place, House) {
+/// Simulators, a place, and a server that works with its store in this process.
+async fn running(policy: Policy) -> (SimulatedServers, Place, Stack) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Some(folder.path().join("usersync.db"));
-    let options = HouseOptions { policy, store, ..HouseOptions::default() };
-    let grounds = Grounds::prepare(options).await.expect("the imitations start");
-    let place = Place::within(folder, &grounds);
-    grounds.realm.import_group("/engineering").expect("made");
+    let options = StackOptions { policy, store, ..StackOptions::default() };
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
+    let place = Place::within(folder, &servers);
+    servers.realm.import_group("/engineering").expect("made");
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
-    grounds.realm.import_users(staff).expect("imported");
-    let house = grounds.build().await.expect("the server starts");
-    (grounds, place, house)
+    servers.realm.import_users(staff).expect("imported");
+    let stack = servers.build().await.expect("the server starts");
+    (servers, place, stack)
 }
 
 #[tokio::test]
@@ -42,50 +42,50 @@ async fn a_lock_that_is_held_is_seen_and_respected() {
 
 #[tokio::test]
 async fn commands_ask_the_running_server_and_see_what_it_did() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
     place.run(&["status"]).await.ended(0).says("In sync.").says("The server runs");
 
     // A change that no event tells of.
-    grounds.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
+    servers.realm.import_users([NewUser::named("alice").in_groups(&["/engineering"])]).expect("imported");
     let planned = place.run(&["plan", "--list"]).await;
     planned.ended(0).says("create").says("  create alice").says("(complete)");
-    assert!(grounds.jira.snapshot().account("alice").is_none(), "a plan writes nothing");
+    assert!(servers.jira.snapshot().account("alice").is_none(), "a plan writes nothing");
 
     let alice = place.run(&["sync", "alice"]).await;
     alice.ended(0).says("create alice").says("join alice to engineering");
-    assert!(grounds.jira.snapshot().groups["engineering"].contains("alice"));
+    assert!(servers.jira.snapshot().groups["engineering"].contains("alice"));
     place.run(&["sync", "alice"]).await.ended(0).says("alice is in sync; nothing to do.");
 
-    grounds.realm.import_users([NewUser::named("bob")]).expect("imported");
+    servers.realm.import_users([NewUser::named("bob")]).expect("imported");
     let ran = place.run(&["sync"]).await;
     ran.ended(0).says("Asked the running server").says("create").says("1 user");
-    assert!(grounds.jira.snapshot().account("bob").is_some());
-    let down = grounds.jira.faults.add(usersync_simulators::Fault::unavailable());
+    assert!(servers.jira.snapshot().account("bob").is_some());
+    let down = servers.jira.faults.add(usersync_simulators::Fault::unavailable());
     place.run(&["sync"]).await.ended(4).complains("was given up");
-    grounds.jira.faults.remove(down);
+    servers.jira.faults.remove(down);
     place.run(&["sync"]).await.ended(0).says("Nothing to do");
     place.run(&["sync", "--no-wait"]).await.ended(0).says("usersync runs");
     let (code, explained) = place.json(&["explain", "bob"]).await;
     assert_eq!((code, &explained["people"][0]["in_scope"]), (0, &serde_json::json!(true)));
     let status = place.run(&["status"]).await;
     status.says("last change").says("next run     ");
-    house.stop().await;
+    stack.stop().await;
     place.run(&["status"]).await.ended(0).says("No server runs");
 }
 
 #[tokio::test]
 async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
-    let jira = &grounds.jira;
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
+    let jira = &servers.jira;
     let ran = place.run(&["unlink", "staff7"]).await;
     ran.ended(0).says("unlink").says("done");
     let key = jira.snapshot().account("staff7").expect("it stays").key.clone();
     place.run(&["unlink", "staff7"]).await.ended(2).complains("has no link there");
     place.run(&["link", "staff7", "nobody"]).await.ended(2).complains("account nobody");
     place.run(&["link", "staff7", "staff8"]).await.ended(1).complains("refused").complains("usersync unlink");
-    house.stop().await;
+    stack.stop().await;
     place.run(&["link", "staff7", "staff7"]).await.ended(0).says("done");
     place.run(&["audit"]).await.ended(0).says("done: link user").says("tester");
     let (code, document) = place.json(&["link", "staff7", &key]).await;
@@ -94,7 +94,7 @@ async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
 
 #[tokio::test]
 async fn a_first_run_waits_and_is_approved_beside_the_server() {
-    let (grounds, place, house) = running(Policy::default()).await;
+    let (servers, place, stack) = running(Policy::default()).await;
     for _ in 0..200 {
         if place.run(&["held", "list"]).await.code == 3 {
             break;
@@ -106,17 +106,17 @@ async fn a_first_run_waits_and_is_approved_beside_the_server() {
     place.run(&["held", "show", "1"]).await.ended(3).says("60 users");
     place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 1");
     place.run(&["sync", "staff1"]).await.ended(3).complains("has to be approved");
-    assert!(grounds.jira.snapshot().account("staff1").is_none());
+    assert!(servers.jira.snapshot().account("staff1").is_none());
     let approved = place.run(&["held", "approve", "1", "--note", "looks right"]).await;
     approved.ended(0).says("the first run of acme → jira").says("The running server");
-    house.in_service().await.expect("in service");
-    assert!(grounds.jira.snapshot().account("staff1").is_some());
-    house.stop().await;
+    stack.in_service().await.expect("in service");
+    assert!(servers.jira.snapshot().account("staff1").is_some());
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
-    let (grounds, place, house) = running(Policy::default()).await;
+    let (servers, place, stack) = running(Policy::default()).await;
     let waits = async |set: &str| {
         for _ in 0..200 {
             if place.run(&["held", "show", set]).await.code == 3 {
@@ -128,30 +128,30 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     waits("1").await;
     place.run(&["held", "reject", "1", "--note", "not yet"]).await.ended(0);
     place.run(&["held", "list"]).await.ended(0);
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let asked = place.run(&["sync"]).await;
     asked.ended(3).complains("its first run was rejected; the server plans it again: usersync held list");
     waits("2").await;
     place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
-    assert!(grounds.jira.snapshot().account("alice").is_none());
+    assert!(servers.jira.snapshot().account("alice").is_none());
     place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 2");
     place.run(&["held", "approve", "2"]).await.ended(0);
-    house.in_service().await.expect("in service");
-    assert!(grounds.jira.snapshot().account("alice").is_some());
-    house.stop().await;
+    stack.in_service().await.expect("in service");
+    assert!(servers.jira.snapshot().account("alice").is_some());
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
     place.run(&["status"]).await.ended(0);
-    grounds.realm.set_webhook(Some(Webhook::listener(
-        format!("{}/hooks/acme", house.url()),
+    servers.realm.set_webhook(Some(Webhook::listener(
+        format!("{}/hooks/acme", stack.url()),
         "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     )));
-    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
-    grounds.realm.webhook_idle().await;
+    servers.realm.create_user(NewUser::named("alice")).await.expect("made");
+    servers.realm.webhook_idle().await;
     let mut status = place.run(&["status"]).await;
     for _ in 0..100 {
         if status.code != 0 {
@@ -166,23 +166,23 @@ async fn requests_that_the_hook_refuses_are_shown_with_their_reason() {
     place.run(&["check"]).await.ended(1).says("Refused: wrong secret");
 
     // As it is once the secret is right again.
-    grounds.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", house.url()), HOOK_SECRET)));
-    grounds.realm.create_user(NewUser::named("bob")).await.expect("made");
-    grounds.realm.webhook_idle().await;
-    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    servers.realm.set_webhook(Some(Webhook::listener(format!("{}/hooks/acme", stack.url()), HOOK_SECRET)));
+    servers.realm.create_user(NewUser::named("bob")).await.expect("made");
+    servers.realm.webhook_idle().await;
+    stack.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
     place.run(&["status"]).await.ended(0).says("Refused: wrong secret").says("An event was accepted after that");
-    house.stop().await;
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn names_from_elsewhere_do_not_act_on_the_terminal() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
     let mut evil = NewUser::named("mallory");
     evil.last_name = Some("x\u{1b}[2J\u{9b}31m\nok  everything\u{202e}gpj".to_owned());
-    grounds.realm.create_user(evil).await.expect("made");
-    grounds.realm.webhook_idle().await;
-    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    servers.realm.create_user(evil).await.expect("made");
+    servers.realm.webhook_idle().await;
+    stack.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
     let explained = place.run(&["explain", "mallory"]).await;
     explained.says("x\\u{1b}[2J\\u{9b}31m\\nok  everything\\u{202e}gpj");
     let changes = place.run(&["changes"]).await;
@@ -191,16 +191,16 @@ async fn names_from_elsewhere_do_not_act_on_the_terminal() {
         assert!(!ran.out.lines().any(|line| line.starts_with("ok  everything")), "{ran}");
         assert!(!ran.out.contains(['\u{9b}', '\u{202e}']), "{ran}");
     }
-    house.stop().await;
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn a_side_that_refused_is_contacted_at_once_by_command() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
     let captcha = Fault::status(403, "").header("X-Authentication-Denied-Reason", "CAPTCHA_CHALLENGE; login-url=x");
-    grounds.jira.faults.add(captcha);
-    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    servers.jira.faults.add(captcha);
+    servers.realm.create_user(NewUser::named("alice")).await.expect("made");
     let refused = "jira refuses usersync's credentials";
     let mut status = place.run(&["status"]).await;
     for _ in 0..100 {
@@ -211,33 +211,33 @@ async fn a_side_that_refused_is_contacted_at_once_by_command() {
     }
     status.ended(4).says("The same is tried again only by: usersync target retry jira");
     place.run(&["target", "retry", "jira"]).await.ended(4).complains("until a CAPTCHA is solved");
-    grounds.jira.faults.clear();
+    servers.jira.faults.clear();
     let retried = place.run(&["target", "retry", "jira"]).await;
     retried.ended(0).says("jira answers, and takes usersync's credentials.").says("goes on with what has waited");
-    house.quiet(jiff::SignedDuration::from_secs(10)).await.expect("quiet");
-    assert!(grounds.jira.snapshot().account("alice").is_some());
+    stack.quiet(jiff::SignedDuration::from_secs(10)).await.expect("quiet");
+    assert!(servers.jira.snapshot().account("alice").is_some());
     place.run(&["connector", "retry", "acme"]).await.ended(0).says("the Keycloak of acme answers");
     place.run(&["target", "retry", "jura"]).await.ended(2).complains("did you mean jira?");
     place.run(&["audit"]).await.ended(0).says("ordered: contact jira at once").says("tester");
-    house.stop().await;
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn without_a_server_the_command_contacts_the_side_itself() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
-    let fault = grounds.jira.faults.add(Fault::status(401, "").header("X-AUSERNAME", "anonymous"));
-    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
+    let fault = servers.jira.faults.add(Fault::status(401, "").header("X-AUSERNAME", "anonymous"));
+    servers.realm.create_user(NewUser::named("alice")).await.expect("made");
     for _ in 0..500 {
-        if grounds.jira.faults.hits(fault) > 0 && !house.store.conditions().await.expect("readable").is_empty() {
+        if servers.jira.faults.hits(fault) > 0 && !stack.store.conditions().await.expect("readable").is_empty() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    house.stop().await;
+    stack.stop().await;
     place.run(&["status"]).await.ended(4).says("No server runs that would try it: usersync target retry jira");
     place.run(&["target", "retry", "jira"]).await.ended(4).complains("did not take the personal access token");
-    grounds.jira.faults.clear();
+    servers.jira.faults.clear();
     let (code, document) = place.json(&["target", "retry", "jira"]).await;
     assert_eq!((code, &document["end"]["end"]), (0, &serde_json::json!("done")));
     let status = place.run(&["status"]).await;
@@ -246,10 +246,10 @@ async fn without_a_server_the_command_contacts_the_side_itself() {
 
 #[tokio::test]
 async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
-    grounds.jira.faults.add(Fault::too_many(40).once());
-    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
+    servers.jira.faults.add(Fault::too_many(40).once());
+    servers.realm.create_user(NewUser::named("alice")).await.expect("made");
     let mut status = place.run(&["status"]).await;
     for _ in 0..100 {
         if status.out.contains("rate limited") {
@@ -258,21 +258,21 @@ async fn a_target_that_limits_calls_is_shown_with_the_time_when_it_goes_on() {
         status = place.run(&["status"]).await;
     }
     status.ended(0).says("jira: rate limited (429), goes on in ");
-    house.stop().await;
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn a_signal_ends_the_waiting_for_the_servers_run_which_goes_on() {
-    let (grounds, place, house) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
-    house.in_service().await.expect("in service");
-    house.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let slow = grounds.jira.faults.add(Fault::delay(std::time::Duration::from_secs(2)).method("GET").once());
+    let (servers, place, stack) = running(Policy { first_run: FirstRun::Apply, ..Policy::default() }).await;
+    stack.in_service().await.expect("in service");
+    stack.quiet(jiff::SignedDuration::from_secs(1)).await.expect("quiet");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let slow = servers.jira.faults.add(Fault::delay(std::time::Duration::from_secs(2)).method("GET").once());
     let mut command = place.command(&["sync", "--json"]);
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("runs");
     for _ in 0..500 {
-        if grounds.jira.faults.hits(slow) > 0 {
+        if servers.jira.faults.hits(slow) > 0 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -285,23 +285,24 @@ async fn a_signal_ends_the_waiting_for_the_servers_run_which_goes_on() {
     let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
     crate::schemas::assert_valid(&["sync"], &document);
     for _ in 0..1_000 {
-        if grounds.jira.snapshot().account("alice").is_some() {
+        if servers.jira.snapshot().account("alice").is_some() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert!(grounds.jira.snapshot().account("alice").is_some(), "the server has done it");
-    house.stop().await;
+    assert!(servers.jira.snapshot().account("alice").is_some(), "the server has done it");
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Some(folder.path().join("usersync.db"));
-    let grounds = Grounds::prepare(HouseOptions { policy: Policy::default(), store, ..HouseOptions::default() });
-    let grounds = grounds.await.expect("the simulators start");
-    let place = Place::within(folder, &grounds);
-    let house = grounds.build().await.expect("the server starts");
+    let servers =
+        SimulatedServers::prepare(StackOptions { policy: Policy::default(), store, ..StackOptions::default() });
+    let servers = servers.await.expect("the simulators start");
+    let place = Place::within(folder, &servers);
+    let stack = servers.build().await.expect("the server starts");
     let mut status = place.run(&["status"]).await;
     for _ in 0..200 {
         if status.out.contains("no users in scope yet") {
@@ -312,8 +313,8 @@ async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
     status
         .ended(0)
         .says("New: the realm has no users in scope yet; the first plan is made again with each scheduled run, ");
-    grounds.realm.create_user(NewUser::named("alice")).await.expect("made");
-    grounds.realm.webhook_idle().await;
+    servers.realm.create_user(NewUser::named("alice")).await.expect("made");
+    servers.realm.webhook_idle().await;
     place.run(&["status"]).await.says("1 task waits: nothing is written before the first run is approved; plan it: ");
     place.run(&["sync"]).await.ended(3).complains("the server plans the first run again: usersync status");
     for _ in 0..200 {
@@ -321,21 +322,21 @@ async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
             break;
         }
     }
-    assert!(grounds.jira.snapshot().account("alice").is_none(), "nothing is written before");
+    assert!(servers.jira.snapshot().account("alice").is_none(), "nothing is written before");
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
-    house.in_service().await.expect("in service");
-    assert!(grounds.jira.snapshot().account("alice").is_some());
-    house.stop().await;
+    stack.in_service().await.expect("in service");
+    assert!(servers.jira.snapshot().account("alice").is_some());
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn a_signal_ends_every_command_that_waits_for_the_server_with_a_code_of_its_own() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     // A server that does nothing.
     let store = place.store().await;
-    let (pair, now) = (House::pair(), jiff::Timestamp::now());
+    let (pair, now) = (Stack::pair(), jiff::Timestamp::now());
     store.set_pair_state(&pair, PairState::InService, now).await.expect("in service");
     for (args, signal, code, text) in [
         (["target", "retry", "jira", "--json"].as_slice(), "-INT", 130, "It stays ordered; see: usersync status"),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use usersync::demo::house::{CONNECTOR, HOOK_SECRET, agree_but_for};
+use usersync::demo::stack::{CONNECTOR, HOOK_SECRET, agree_but_for};
 use usersync_simulators::keycloak::{NewUser, UserChange, Webhook};
 
 use crate::served::Served;
@@ -98,7 +98,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
     )
     .await;
     served.until(&["status"], 0, "In sync.").await;
-    let (realm, jira) = (&served.grounds.realm, &served.grounds.jira);
+    let (realm, jira) = (&served.servers.realm, &served.servers.jira);
     // A listener that retries for as long as it takes.
     let url = format!("http://{}/hooks/{CONNECTOR}", served.address);
     realm.set_webhook(Some(Webhook::listener(url, HOOK_SECRET).retries(vec![Duration::from_millis(200); 300])));
@@ -135,7 +135,7 @@ async fn a_full_disk_is_reported_and_all_converges_without_a_restart_once_there_
     jira.faults.set_latency(Duration::ZERO);
     disk.make_room();
     realm.webhook_idle().await;
-    let agrees = || agree_but_for(&served.grounds, &[]);
+    let agrees = || agree_but_for(&served.servers, &[]);
     until(&served, "everybody is in sync", async || agrees().holds()).await;
     assert!(jira.snapshot().account("late0").is_some());
     served.until(&["status"], 0, "In sync.").await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use usersync::{
-    demo::house::{Grounds, House, HouseOptions},
+    demo::stack::{SimulatedServers, Stack, StackOptions},
     model::{Cause, HeldKind, Limited, NewHeldItem, Priority, Subject},
     store::{Step, Store},
 };
@@ -30,9 +30,9 @@ async fn long_names(place: &Place) {
     store.complete(claimed.token, Step::default(), vec![held], now, now).await.expect("completes");
     let cause = Cause::Other { what: format!("replayed by {LONG} and {LONG}") };
     let long = Subject::user(format!("{LONG}-{LONG}").as_str());
-    store.raise(&House::pair(), &[long], Priority::Event, &cause, now).await.expect("raised");
+    store.raise(&Stack::pair(), &[long], Priority::Event, &cause, now).await.expect("raised");
     let short = Cause::Other { what: "asked for".into() };
-    store.raise(&House::pair(), &[Subject::user("short")], Priority::Event, &short, now).await.expect("raised");
+    store.raise(&Stack::pair(), &[Subject::user("short")], Priority::Event, &short, now).await.expect("raised");
     store.close().await;
 }
 
@@ -75,11 +75,11 @@ async fn at(place: &Place, args: &[&str], columns: Option<usize>) -> String {
 async fn e8_every_command_fits_its_width() {
     let offline = Place::nowhere();
     long_names(&offline).await;
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_group(&format!("/{LONG}")).expect("made");
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_group(&format!("/{LONG}")).expect("made");
     let users = [LONG, "alice"].map(|name| NewUser::named(name).in_groups(&[&format!("/{LONG}")]));
-    grounds.realm.import_users(users).expect("imported");
-    let online = Place::at(&grounds);
+    servers.realm.import_users(users).expect("imported");
+    let online = Place::at(&servers);
     online.run(&["sync"]).await.ended(3);
     for place in [&offline, &online] {
         for call in CALLS {

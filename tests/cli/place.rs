@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 use usersync::{
-    demo::house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, TARGET},
+    demo::stack::{CLIENT_SECRET, CONNECTOR, HOOK_SECRET, SimulatedServers, TARGET},
     store::sqlite::{OpenOptions, SqliteStore},
 };
 
@@ -37,14 +37,14 @@ impl Place {
         Self::of(folder, "http://127.0.0.1:9", "http://127.0.0.1:9", TOKEN)
     }
 
-    /// With a configuration of these imitations.
-    pub fn at(grounds: &Grounds) -> Self {
-        Self::within(tempfile::tempdir().expect("a folder"), grounds)
+    /// With a configuration of these simulators.
+    pub fn at(servers: &SimulatedServers) -> Self {
+        Self::within(tempfile::tempdir().expect("a folder"), servers)
     }
 
     /// The same in this folder.
-    pub fn within(folder: TempDir, grounds: &Grounds) -> Self {
-        Self::of(folder, &grounds.keycloak.url(), &grounds.jira.url(), grounds.jira.token())
+    pub fn within(folder: TempDir, servers: &SimulatedServers) -> Self {
+        Self::of(folder, &servers.keycloak.url(), &servers.jira.url(), servers.jira.token())
     }
 
     fn of(folder: TempDir, keycloak: &str, jira: &str, token: &str) -> Self {

@@ -1,10 +1,10 @@
 //! Setting a realm up, seeing an event arrive, taking it down again.
 
 use usersync::{
-    demo::house::{Grounds, HouseOptions},
+    demo::stack::{SimulatedServers, StackOptions},
     model::{FirstRun, Policy},
 };
-use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
+use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
 use crate::place::{Place, Ran};
 
@@ -24,7 +24,7 @@ fn keycloak() -> KeycloakOptions {
 
 #[tokio::test]
 async fn a_realm_is_set_up_and_taken_down_and_secrets_stay_in_files() {
-    let keycloak = KeycloakSandbox::start(keycloak()).await.expect("the imitation starts");
+    let keycloak = SimulatedKeycloak::start(keycloak()).await.expect("the simulator starts");
     let realm = keycloak.add_realm("fresh");
     realm.set_events(false, false, false);
     let mut place = Place::nowhere();
@@ -86,16 +86,16 @@ async fn an_administrator_is_never_an_argument() {
 #[tokio::test]
 async fn a_test_event_arrives_at_the_running_server() {
     let folder = tempfile::tempdir().expect("a folder");
-    let options = HouseOptions {
+    let options = StackOptions {
         keycloak: keycloak(),
         policy: Policy { first_run: FirstRun::Apply, ..Policy::default() },
         store: Some(folder.path().join("usersync.db")),
-        ..HouseOptions::default()
+        ..StackOptions::default()
     };
-    let grounds = Grounds::prepare(options).await.expect("the imitations start");
-    let mut place = Place::within(folder, &grounds);
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
+    let mut place = Place::within(folder, &servers);
     place.secrets.push(ADMIN.to_owned());
-    let house = grounds.build().await.expect("the server starts");
+    let stack = servers.build().await.expect("the server starts");
     administer(&place, &["keycloak", "test-event"]).await.ended(0).says("It arrived after");
-    house.stop().await;
+    stack.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use usersync::demo::house::{Grounds, HouseOptions};
+use usersync::demo::stack::{SimulatedServers, StackOptions};
 use usersync_simulators::{KeycloakOptions, keycloak::NewUser};
 
 use crate::{
@@ -50,13 +50,13 @@ async fn e11_every_command_without_servers_writes_what_its_schema_says() {
 
 #[tokio::test]
 async fn e11_every_command_with_servers_writes_what_its_schema_says() {
-    let options = HouseOptions {
+    let options = StackOptions {
         keycloak: KeycloakOptions { admin: ("admin".into(), "admin".into()), ..KeycloakOptions::default() },
-        ..HouseOptions::default()
+        ..StackOptions::default()
     };
-    let grounds = Grounds::prepare(options).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice"), NewUser::named("bob")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice"), NewUser::named("bob")]).expect("imported");
+    let place = Place::at(&servers);
     for call in [
         &["check"][..],
         &["plan"],

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
-use usersync::demo::house::{CONNECTOR, Grounds, HOOK_SECRET, HouseOptions};
+use usersync::demo::stack::{CONNECTOR, HOOK_SECRET, SimulatedServers, StackOptions};
 use usersync_simulators::{
     Fault,
     keycloak::{NewUser, Webhook},
@@ -19,7 +19,7 @@ use crate::place::{Place, Ran};
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Served {
-    pub grounds: Grounds,
+    pub servers: SimulatedServers,
     pub place: Place,
     pub child: Child,
     pub address: SocketAddr,
@@ -56,30 +56,34 @@ async fn address(place: &Place) -> SocketAddr {
 
 impl Served {
     /// With a realm of a few users, served by the binary.
-    async fn prepare(first_run: &str, prepare: impl FnOnce(&Grounds)) -> Self {
+    async fn prepare(first_run: &str, prepare: impl FnOnce(&SimulatedServers)) -> Self {
         Self::configured(first_run, prepare, |_| {}).await
     }
 
     /// The same with another configuration.
-    pub async fn configured(first_run: &str, prepare: impl FnOnce(&Grounds), configure: impl FnOnce(&Place)) -> Self {
-        let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-        grounds.realm.import_group("/engineering").expect("made");
+    pub async fn configured(
+        first_run: &str,
+        prepare: impl FnOnce(&SimulatedServers),
+        configure: impl FnOnce(&Place),
+    ) -> Self {
+        let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+        servers.realm.import_group("/engineering").expect("made");
         let staff = (0..10).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
-        grounds.realm.import_users(staff).expect("imported");
-        prepare(&grounds);
-        let place = Place::at(&grounds);
+        servers.realm.import_users(staff).expect("imported");
+        prepare(&servers);
+        let place = Place::at(&servers);
         place.configure(|text| format!("{text}\n[connector.policy]\nfirst_run = \"{first_run}\"\n"));
         configure(&place);
         let child = start(&place);
         let address = address(&place).await;
-        let served = Self { grounds, place, child, address };
+        let served = Self { servers, place, child, address };
         served.connect();
         served
     }
 
     fn connect(&self) {
         let url = format!("http://{}/hooks/{CONNECTOR}", self.address);
-        self.grounds.realm.set_webhook(Some(Webhook::listener(url, HOOK_SECRET)));
+        self.servers.realm.set_webhook(Some(Webhook::listener(url, HOOK_SECRET)));
     }
 
     async fn restart(&mut self) {
@@ -131,9 +135,9 @@ impl Served {
 async fn a_revoked_token_is_reported_until_a_reload_brings_a_new_one() {
     let mut served = Served::prepare("apply", |_| {}).await;
     served.until(&["status"], 0, "In sync.").await;
-    let token = served.grounds.jira.token().to_owned();
-    served.grounds.jira.revoke_token(&token);
-    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+    let token = served.servers.jira.token().to_owned();
+    served.servers.jira.revoke_token(&token);
+    served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
 
     let refused = "jira refuses usersync's credentials";
     let status = served.until(&["status"], 4, &format!("Degraded: {refused}, for ")).await;
@@ -157,14 +161,14 @@ async fn a_revoked_token_is_reported_until_a_reload_brings_a_new_one() {
     served.restart().await;
     served.until(&["status"], 4, &format!("Degraded: {refused}, for ")).await;
 
-    served.grounds.jira.set_credentials("admin", "admin", "another-token");
+    served.servers.jira.set_credentials("admin", "admin", "another-token");
     served.place.configure(|text| {
         let text = text.replace(&token, "another-token");
         text.replace("path = \"usersync.db\"", "path = \"usersync.db\"\nretention = \"40d\"")
     });
     served.signal("-HUP");
     served.until(&["status"], 0, "In sync.").await;
-    assert!(served.grounds.jira.snapshot().account("alice").is_some());
+    assert!(served.servers.jira.snapshot().account("alice").is_some());
     let log = served.log();
     assert!(log.contains("the configuration is reloaded") && log.contains("target jira.token"), "{log}");
     assert!(log.contains("in use only after a restart: store.retention"), "{log}");
@@ -209,8 +213,8 @@ async fn a_store_that_cannot_be_written_is_reported_until_it_can() {
 
 #[tokio::test]
 async fn a_first_plan_that_fails_is_shown_at_once() {
-    let served = Served::prepare("hold", |grounds| {
-        grounds.jira.faults.add(Fault::unavailable());
+    let served = Served::prepare("hold", |servers| {
+        servers.jira.faults.add(Fault::unavailable());
     })
     .await;
     let status = served.until(&["status"], 4, "Degraded: jira does not answer").await;
@@ -227,10 +231,10 @@ async fn a_first_plan_that_fails_is_shown_at_once() {
 
 #[tokio::test]
 async fn a_refused_create_is_listed_as_a_failed_task() {
-    let served = Served::prepare("apply", |grounds| {
+    let served = Served::prepare("apply", |servers| {
         let body = r#"{"errorMessages":[],"errors":{"username":"This name is not allowed."}}"#;
         let refused = Fault::status(400, body).header("content-type", "application/json");
-        grounds.jira.faults.add(refused.method("POST").path("/api/2/user").once());
+        servers.jira.faults.add(refused.method("POST").path("/api/2/user").once());
     })
     .await;
     let status = served.until(&["status"], 1, "Out of sync: 1 failed task.").await;
@@ -246,18 +250,18 @@ async fn check_tells_what_the_listener_has_brought() {
     let served = Served::prepare("apply", |_| {}).await;
     served.until(&["status"], 0, "In sync.").await;
     served.place.run(&["check"]).await.says("no event has come since");
-    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+    served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
     served.until(&["check"], 0, "last event").await.says("pushed (");
 }
 
 #[tokio::test]
 async fn e1_a_running_server_goes_on_while_a_connector_is_added() {
-    let served = Served::prepare("apply", |grounds| {
-        grounds.keycloak.add_realm("fresh");
+    let served = Served::prepare("apply", |servers| {
+        servers.keycloak.add_realm("fresh");
     })
     .await;
     served.until(&["status"], 0, "In sync.").await;
-    let url = served.grounds.keycloak.url();
+    let url = served.servers.keycloak.url();
     served.place.configure(|text| {
         format!(
             "{text}\n[[connector]]\nname = \"fresh\"\nurl = \"{url}\"\nrealm = \"fresh\"\n\
@@ -277,9 +281,9 @@ async fn e1_a_running_server_goes_on_while_a_connector_is_added() {
         .says("goes on. A connector that it was not started with needs a restart.");
     served.signal("-HUP");
     served.logs("in use only after a restart: connector fresh.").await;
-    served.grounds.realm.create_user(NewUser::named("alice")).await.expect("created");
+    served.servers.realm.create_user(NewUser::named("alice")).await.expect("created");
     let began = Instant::now();
-    while served.grounds.jira.snapshot().account("alice").is_none() {
+    while served.servers.jira.snapshot().account("alice").is_none() {
         assert!(began.elapsed() < PATIENCE, "{}", served.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use usersync::{
-    demo::house::{Grounds, HouseOptions},
+    demo::stack::{SimulatedServers, StackOptions},
     model::{Pair, RunTrigger},
     store::Store,
 };
-use usersync_simulators::{KeycloakOptions, KeycloakSandbox, keycloak::NewUser};
+use usersync_simulators::{KeycloakOptions, SimulatedKeycloak, keycloak::NewUser};
 
 use crate::place::{Place, Ran};
 
@@ -20,9 +20,9 @@ async fn administer(place: &Place, args: &[&str]) -> Ran {
     place.read(args, &output)
 }
 
-async fn keycloak() -> KeycloakSandbox {
+async fn keycloak() -> SimulatedKeycloak {
     let options = KeycloakOptions { admin: ("admin".into(), ADMIN.into()), ..KeycloakOptions::default() };
-    KeycloakSandbox::start(options).await.expect("the simulator starts")
+    SimulatedKeycloak::start(options).await.expect("the simulator starts")
 }
 
 /// Adds a connector whose secrets are not there yet.
@@ -140,9 +140,9 @@ async fn e4_an_address_without_a_scheme_is_answered_with_one() {
 
 #[tokio::test]
 async fn e5_a_first_run_without_operations_needs_no_approval() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0).says("create       1 user");
@@ -156,8 +156,8 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
 
 #[tokio::test]
 async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    let place = Place::at(&servers);
     let none = "The realm has no users in scope yet";
     place.run(&["plan"]).await.ended(0).says(none);
     place.run(&["sync"]).await.ended(0).says(none).says("waits for approval");
@@ -170,8 +170,8 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
         .says("New: the realm has no users in scope yet. Once it has, plan the first run: usersync sync");
 
     // An event of one user is stored, and its task waits.
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let alice = grounds.realm.snapshot().user("alice").map(|user| user.id.clone()).expect("there");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let alice = servers.realm.snapshot().user("alice").map(|user| user.id.clone()).expect("there");
     let store = place.store().await;
     let event = crate::alone::event("e-alice", &alice, false);
     store.append_events(&"acme".into(), &["jira".into()], vec![event], Timestamp::now()).await.expect("stored");
@@ -186,7 +186,7 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
         .ended(0)
         .says("sync plans it and holds it until it is approved: usersync held approve --connector acme");
     place.run(&["sync"]).await.ended(3).says("the first run waits for approval");
-    assert!(grounds.jira.snapshot().account("alice").is_none(), "nothing is written before");
+    assert!(servers.jira.snapshot().account("alice").is_none(), "nothing is written before");
     place.run(&["plan"]).await.says("Nothing is written before it is approved: usersync held approve 1");
     place
         .run(&["status"])
@@ -201,9 +201,9 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
 
 #[tokio::test]
 async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place
         .run(&["target", "confirm", "jira", "--same-server"])
@@ -213,7 +213,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
 
-    grounds.jira.set_base_url("https://jira.example.org");
+    servers.jira.set_base_url("https://jira.example.org");
     let (same, other) = ("usersync target confirm jira --same-server", "such as a clone: usersync target confirm jira");
     place.run(&["sync"]).await.ended(3).complains(same).complains(other);
     place.run(&["status"]).await.ended(3).says(same).says(other).says("https://jira.example.org");
@@ -229,7 +229,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
     place.run(&["status"]).await.ended(0).says("In sync.");
     place.run(&["audit"]).await.ended(0).says("confirmed target jira: the same server, now").says("tester");
 
-    grounds.jira.set_identity("another-server", "Another");
+    servers.jira.set_identity("another-server", "Another");
     place.run(&["sync"]).await.ended(3).complains("is another server than before");
     place
         .run(&["target", "confirm", "jira", "--same-server"])
@@ -242,9 +242,9 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
 
 #[tokio::test]
 async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
@@ -266,9 +266,9 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
 
 #[tokio::test]
 async fn e5_one_command_decides_all_of_a_connector() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve"]).await.ended(2).complains("--connector");
     place.run(&["held", "approve", "1", "--connector", "acme"]).await.ended(2);
@@ -305,9 +305,9 @@ async fn e7_the_audit_names_the_operator() {
 
 #[tokio::test]
 async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the simulators start");
-    grounds.realm.import_users([NewUser::named("alice")]).expect("imported");
-    let place = Place::at(&grounds);
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_users([NewUser::named("alice")]).expect("imported");
+    let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
@@ -344,6 +344,6 @@ async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
         .await
         .ended(0)
         .says("corp → jira-prod: 1 account and 0 groups stay as they are");
-    assert!(grounds.jira.snapshot().account("alice").is_some_and(|account| account.active));
+    assert!(servers.jira.snapshot().account("alice").is_some_and(|account| account.active));
     place.run(&["plan"]).await.says("adopt        1 account");
 }

@@ -1,10 +1,10 @@
-//! A first day without a server, against imitated Keycloak and Jira.
+//! A first day without a server, against simulated Keycloak and Jira.
 
 use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use usersync::{
-    demo::house::{Grounds, House, HouseOptions},
+    demo::stack::{SimulatedServers, Stack, StackOptions},
     model::{RunMode, RunOutcome, RunTrigger},
     store::Store,
 };
@@ -16,20 +16,20 @@ use usersync_simulators::{
 
 use crate::place::{Place, Ran};
 
-async fn grounds() -> (Grounds, Place) {
-    let grounds = Grounds::prepare(HouseOptions::default()).await.expect("the imitations start");
-    grounds.realm.import_group("/engineering").expect("made");
+async fn servers() -> (SimulatedServers, Place) {
+    let servers = SimulatedServers::prepare(StackOptions::default()).await.expect("the simulators start");
+    servers.realm.import_group("/engineering").expect("made");
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/engineering"]));
-    grounds.realm.import_users(staff).expect("imported");
-    grounds.jira.add_account(NewAccount::named("staff7"));
-    let place = Place::at(&grounds);
-    (grounds, place)
+    servers.realm.import_users(staff).expect("imported");
+    servers.jira.add_account(NewAccount::named("staff7"));
+    let place = Place::at(&servers);
+    (servers, place)
 }
 
 #[tokio::test]
 async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
-    let (grounds, place) = grounds().await;
-    let before = grounds.jira.snapshot().accounts.len();
+    let (servers, place) = servers().await;
+    let before = servers.jira.snapshot().accounts.len();
     let check = place.run(&["check"]).await;
     check
         .says("acme    http://127.0.0.1")
@@ -49,11 +49,11 @@ async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
         document["parts"].as_array().expect("parts").iter().filter_map(|p| p["part"].as_str()).collect();
     assert_eq!(parts, ["configuration", "store", "source", "target"]);
     assert_eq!(document["parts"][3]["capabilities"]["rename"], true);
-    assert_eq!(grounds.jira.snapshot().accounts.len(), before);
+    assert_eq!(servers.jira.snapshot().accounts.len(), before);
     assert!(!place.store_file().exists());
 
-    grounds.realm.set_client_roles("usersync", &["view-users"]);
-    grounds.keycloak.revoke_tokens();
+    servers.realm.set_client_roles("usersync", &["view-users"]);
+    servers.keycloak.revoke_tokens();
     place
         .run(&["check", "--connector", "acme"])
         .await
@@ -61,13 +61,13 @@ async fn check_tells_each_thing_with_its_state_and_changes_nothing() {
         .says("  no    read events      role view-events is missing");
     let quiet = place.run(&["check", "--quiet"]).await;
     assert!(!quiet.ended(1).out.contains("  ok  "), "{quiet}");
-    grounds.jira.revoke_token(grounds.jira.token());
+    servers.jira.revoke_token(servers.jira.token());
     place.run(&["check", "--target", "jira"]).await.ended(4).says("  no    sign-in");
 }
 
 #[tokio::test]
 async fn a_first_day_from_plan_to_in_step() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     let plan = place.run(&["plan"]).await;
     plan.ended(0)
         .says("acme → jira    source: 60 users, 1 group (complete)")
@@ -84,7 +84,7 @@ async fn a_first_day_from_plan_to_in_step() {
     assert_eq!(document["plans"][0]["first_run"], true);
 
     place.run(&["sync"]).await.ended(3).says("the first run waits for approval").says("usersync held approve 1");
-    assert_eq!(grounds.jira.snapshot().accounts.len(), 2, "nothing was written");
+    assert_eq!(servers.jira.snapshot().accounts.len(), 2, "nothing was written");
     place
         .run(&["status"])
         .await
@@ -93,19 +93,19 @@ async fn a_first_day_from_plan_to_in_step() {
     place.run(&["held", "approve", "1"]).await.ended(0).says("apply it: usersync sync");
     place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
     place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
-    assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+    assert_eq!(servers.jira.snapshot().groups["engineering"].len(), 60);
     place.run(&["status"]).await.ended(0).says("In sync. Last change").says("60 accounts (60 active)");
     place.run(&["sync"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
     place.run(&["plan"]).await.ended(0).says("Nothing to do: all 60 users are as they should be.");
 
     // One leaver, found by a run; one mover, brought in step alone.
-    let staff = |name: &str| grounds.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
-    grounds.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
+    let staff = |name: &str| servers.realm.snapshot().user(name).map(|user| user.id.clone()).expect("there");
+    servers.realm.change_quietly(&staff("staff1"), &UserChange::enabled(false)).expect("disabled");
     let change = UserChange { first_name: Some("Second".into()), ..UserChange::default() };
-    grounds.realm.change_quietly(&staff("staff2"), &change).expect("changed");
+    servers.realm.change_quietly(&staff("staff2"), &change).expect("changed");
     place.run(&["explain", "staff2"]).await.ended(0).says("there: staff2 Example").says("update staff2: display name");
     place.run(&["sync", "staff2@example.org"]).await.ended(0).says("update staff2: display name");
-    assert!(grounds.jira.snapshot().account("staff1").is_some_and(|account| account.active));
+    assert!(servers.jira.snapshot().account("staff1").is_some_and(|account| account.active));
     place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety gate (1 of 20 deactivations).");
     place.run(&["sync"]).await.ended(0).says("deactivate   1 user");
     place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("full reconcile ");
@@ -123,16 +123,16 @@ async fn a_first_day_from_plan_to_in_step() {
 
 #[tokio::test]
 async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     place.run(&["status"]).await.ended(0).says("In sync. Last change");
     let kind = "kind = \"jira\"\n";
     place.configure(|text| text.replace(kind, &format!("{kind}protected_users = [\"staff3\"]\n")));
-    let staff3 = grounds.realm.snapshot().user("staff3").map(|user| user.id.clone()).expect("there");
+    let staff3 = servers.realm.snapshot().user("staff3").map(|user| user.id.clone()).expect("there");
     let change = UserChange { first_name: Some("Third".into()), ..UserChange::default() };
-    grounds.realm.change_quietly(&staff3, &change).expect("changed");
+    servers.realm.change_quietly(&staff3, &change).expect("changed");
     place.run(&["sync", "staff3"]).await.ended(0);
     place
         .run(&["status"])
@@ -151,7 +151,7 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
 
 #[tokio::test]
 async fn explain_tells_both_sides_and_why() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
@@ -173,21 +173,21 @@ async fn explain_tells_both_sides_and_why() {
         .await
         .ended(0)
         .says("in scope      no: it is the service account");
-    grounds.jira.faults.add(Fault::unavailable());
+    servers.jira.faults.add(Fault::unavailable());
     place.run(&["explain", "staff3"]).await.ended(4).says("could not be read").says("staff3 Example");
 }
 
 #[tokio::test]
 async fn what_hurts_is_held_and_nothing_else_stops() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     for number in 0..30 {
-        let id = grounds.realm.snapshot().user(&format!("staff{number}")).map(|user| user.id.clone()).expect("there");
-        grounds.realm.change_quietly(&id, &UserChange::enabled(false)).expect("disabled");
+        let id = servers.realm.snapshot().user(&format!("staff{number}")).map(|user| user.id.clone()).expect("there");
+        servers.realm.change_quietly(&id, &UserChange::enabled(false)).expect("disabled");
     }
-    grounds.realm.import_users([NewUser::named("newcomer")]).expect("imported");
+    servers.realm.import_users([NewUser::named("newcomer")]).expect("imported");
     place
         .run(&["plan"])
         .await
@@ -205,15 +205,15 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
     place.run(&["status"]).await.ended(3).says("Held: 30 operations");
     place.run(&["held", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
     place.run(&["sync"]).await.ended(0);
-    let inactive = grounds.jira.snapshot().accounts.values().filter(|account| !account.active).count();
+    let inactive = servers.jira.snapshot().accounts.values().filter(|account| !account.active).count();
     assert_eq!(inactive, 30);
 }
 
 /// Runs `sync` until Jira has some accounts, stops it by this signal, and gives what came of it.
 #[cfg(unix)]
-async fn stopped_by(signal: &str, grounds: &Grounds, place: &Place, args: &[&str]) -> Ran {
-    grounds.jira.faults.set_latency(Duration::from_millis(40));
-    let had = grounds.jira.snapshot().accounts.len();
+async fn stopped_by(signal: &str, servers: &SimulatedServers, place: &Place, args: &[&str]) -> Ran {
+    servers.jira.faults.set_latency(Duration::from_millis(40));
+    let had = servers.jira.snapshot().accounts.len();
     let child = place
         .command(args)
         .stdout(std::process::Stdio::piped())
@@ -221,7 +221,7 @@ async fn stopped_by(signal: &str, grounds: &Grounds, place: &Place, args: &[&str
         .spawn()
         .expect("runs");
     for _ in 0..500 {
-        if grounds.jira.snapshot().accounts.len() > had + 3 {
+        if servers.jira.snapshot().accounts.len() > had + 3 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -229,34 +229,34 @@ async fn stopped_by(signal: &str, grounds: &Grounds, place: &Place, args: &[&str
     let killed = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().expect("signals");
     assert!(killed.success());
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("joined").expect("ends");
-    grounds.jira.faults.set_latency(Duration::ZERO);
+    servers.jira.faults.set_latency(Duration::ZERO);
     place.read(args, &output)
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
-    let ran = stopped_by("-INT", &grounds, &place, &["sync"]).await;
+    let ran = stopped_by("-INT", &servers, &place, &["sync"]).await;
     ran.ended(130)
         .complains("Stopping after what is under way")
         .complains("Stopped by SIGINT: ")
         .complains(" of 121 operations done. What is left is done by the next run: usersync sync");
-    let reached = grounds.jira.snapshot().accounts.len();
+    let reached = servers.jira.snapshot().accounts.len();
     assert!(reached > 4 && reached < 61, "{reached}");
 
-    let ran = stopped_by("-TERM", &grounds, &place, &["sync", "--json"]).await;
+    let ran = stopped_by("-TERM", &servers, &place, &["sync", "--json"]).await;
     ran.ended(143).complains("Stopped by SIGTERM: ");
     let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
     crate::schemas::assert_valid(&["sync"], &document);
     assert!(document["stopped"].as_str().is_some_and(|text| text.contains("operations done")), "{document}");
-    let further = grounds.jira.snapshot().accounts.len();
+    let further = servers.jira.snapshot().accounts.len();
     assert!(further > reached && further < 61, "{further}");
 
     place.run(&["sync"]).await.ended(0);
-    assert_eq!(grounds.jira.snapshot().groups["engineering"].len(), 60);
+    assert_eq!(servers.jira.snapshot().groups["engineering"].len(), 60);
     place.run(&["status"]).await.ended(0).says("In sync.");
 }
 
@@ -274,14 +274,14 @@ async fn leaves_the_store_alone(place: &Place, args: &[&str]) {
 
 #[tokio::test]
 async fn a_plan_leaves_the_store_as_it_was() {
-    let (_grounds, place) = grounds().await;
+    let (_servers, place) = servers().await;
     // Nothing is known of the pair.
     place.store().await.close().await;
     leaves_the_store_alone(&place, &["plan"]).await;
     // A run was tried that never reached either side, so that nothing is pinned.
     let store = place.store().await;
     let now = jiff::Timestamp::now();
-    let run = store.begin_run(&House::pair(), RunTrigger::First, RunMode::DryRun, now).await.expect("begins");
+    let run = store.begin_run(&Stack::pair(), RunTrigger::First, RunMode::DryRun, now).await.expect("begins");
     let failed = RunOutcome::Failed { why: "a test".into(), class: None };
     store.end_run(run, failed, serde_json::Value::Null, now).await.expect("ends");
     store.close().await;
@@ -293,7 +293,7 @@ async fn a_plan_leaves_the_store_as_it_was() {
 
 #[tokio::test]
 async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     let listed = place.run(&["plan", "--list"]).await;
     listed
         .ended(0)
@@ -310,30 +310,30 @@ async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
     let adopted = lines.iter().find(|line| line["operation"]["do"] == "adopt_user").expect("listed");
     assert_eq!(adopted["operation"]["user"]["email"], "staff7@example.org");
     assert_eq!(adopted["operation"]["account"]["login"], "staff7");
-    assert!(grounds.jira.snapshot().account("staff1").is_none());
+    assert!(servers.jira.snapshot().account("staff1").is_none());
 }
 
 #[tokio::test]
 async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
-    grounds.realm.import_users((0..40).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
+    servers.realm.import_users((0..40).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
     let fault = Fault::unavailable().method("POST").path("/rest/api/2/user").after(5);
-    let fault = grounds.jira.faults.add(fault);
+    let fault = servers.jira.faults.add(fault);
     let ran = place.run(&["sync"]).await;
     ran.ended(4).says("  create       ").says("done").says("failed").says("postponed").complains("503");
-    let made = grounds.jira.snapshot().accounts.values().filter(|account| account.name.starts_with("new")).count();
+    let made = servers.jira.snapshot().accounts.values().filter(|account| account.name.starts_with("new")).count();
     assert!(made >= 5, "{made}");
     place.run(&["runs"]).await.ended(0).says("given up").says("create ");
-    grounds.jira.faults.remove(fault);
-    grounds.jira.faults.add(Fault::unavailable());
+    servers.jira.faults.remove(fault);
+    servers.jira.faults.add(Fault::unavailable());
     for args in [&["sync"][..], &["plan"], &["sync", "staff1"], &["explain", "staff1"], &["check"]] {
         place.run(args).await.ended(4);
     }
-    grounds.jira.faults.clear();
-    grounds.keycloak.faults.add(Fault::unavailable());
+    servers.jira.faults.clear();
+    servers.keycloak.faults.add(Fault::unavailable());
     for args in [&["sync"][..], &["plan"], &["sync", "staff1"], &["explain", "staff1"], &["check"]] {
         place.run(args).await.ended(4);
     }
@@ -341,13 +341,13 @@ async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
 
 #[tokio::test]
 async fn one_user_who_waits_or_is_unsupported_is_told_why() {
-    let (grounds, place) = grounds().await;
+    let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
-    grounds.jira.add_account(usersync_simulators::jira::NewAccount::named("late"));
+    servers.jira.add_account(usersync_simulators::jira::NewAccount::named("late"));
     let bare = NewUser { email: None, ..NewUser::named("bare") };
-    grounds.realm.import_users([NewUser::named("late"), bare]).expect("imported");
+    servers.realm.import_users([NewUser::named("late"), bare]).expect("imported");
     place
         .run(&["sync", "late"])
         .await

@@ -17,7 +17,7 @@ const VERSIONS: [&str; 6] = ["8.5.16", "8.8.1", "9.2.13", "9.4.0", "10.0.3", "10
 async fn an_account_lives_its_life_on_every_version() {
     for version in VERSIONS {
         let wiki = Wiki::version(version).await;
-        wiki.sandbox.set_remote_api(true, 500);
+        wiki.simulator.set_remote_api(true, 500);
         let info = wiki.probe().await;
         assert!(info.capabilities.update, "{version}: over REST or RPC");
         let ada = wiki.create("ada").await;
@@ -34,7 +34,7 @@ async fn an_account_lives_its_life_on_every_version() {
             wiki.done(join(&ada.id, "ada", "Dev & Ops EMEA")).await;
             wiki.done(deactivate(&ada.id, "ada")).await;
         }
-        let seen = wiki.sandbox.snapshot();
+        let seen = wiki.simulator.snapshot();
         let state = seen.account("ada").expect("there");
         assert_eq!((state.full_name.as_str(), state.email.as_str()), ("Ada Ünal", "a.u@example.org"), "{version}");
         assert!(!state.active && state.groups.contains("dev & ops emea"), "groups stay");
@@ -54,7 +54,7 @@ async fn an_account_lives_its_life_on_every_version() {
         assert_eq!(wiki.target.account_named("ada").await, Ok(None));
         assert_eq!(wiki.target.group_named("Dev & Ops EMEA").await, Ok(None));
         assert_eq!(wiki.members(&group).await, None);
-        assert_eq!(wiki.sandbox.snapshot().accounts.len(), 1);
+        assert_eq!(wiki.simulator.snapshot().accounts.len(), 1);
         wiki.assert_contract();
     }
 }
@@ -65,7 +65,7 @@ async fn a_new_account_has_a_password_that_nobody_knows() {
     let mut passwords = BTreeSet::new();
     for name in ["ada", "bob"] {
         wiki.create(name).await;
-        let sent = wiki.sandbox.journal.matching(|entry| entry.path.ends_with("/admin/user"));
+        let sent = wiki.simulator.journal.matching(|entry| entry.path.ends_with("/admin/user"));
         let sent = sent.last().expect("sent").json();
         assert_eq!((&sent["userName"], &sent["notifyViaEmail"]), (&name.into(), &false.into()));
         passwords.insert(sent["password"].as_str().expect("a password").to_owned());
@@ -81,20 +81,20 @@ async fn what_older_versions_cannot_over_rest_is_done_over_rpc_or_told() {
         let error = wiki.refused(update(&ada.id, "ada", fields(Some("Ada"), None))).await;
         assert_eq!(error.kind, TargetErrorKind::NotPossible, "{version}: {error}");
         assert!(error.text.contains("Remote API") && error.text.contains("9.4"), "{error}");
-        assert_eq!(wiki.sandbox.journal.count("PUT", "/admin/user/ada"), 1);
+        assert_eq!(wiki.simulator.journal.count("PUT", "/admin/user/ada"), 1);
 
-        wiki.sandbox.set_remote_api(true, refusals);
+        wiki.simulator.set_remote_api(true, refusals);
         wiki.done(update(&ada.id, "ada", fields(Some("Ada"), None))).await;
-        let edit = wiki.sandbox.journal.matching(|entry| entry.json()["method"] == "editUser");
+        let edit = wiki.simulator.journal.matching(|entry| entry.json()["method"] == "editUser");
         let expected = serde_json::json!([{ "name": "ada", "fullname": "Ada", "email": "ada@example.org" }]);
         assert_eq!(edit.last().expect("sent").json()["params"], expected, "the address goes along as it is");
 
-        wiki.sandbox.set_secure_sessions(true);
+        wiki.simulator.set_secure_sessions(true);
         let error = wiki.refused(update(&ada.id, "ada", fields(Some("Else"), None))).await;
         assert!(error.text.contains("secure administrator session"), "{version}: {error}");
-        assert_eq!(wiki.sandbox.snapshot().account("ada").expect("there").full_name, "Ada");
-        wiki.sandbox.set_secure_sessions(false);
-        wiki.sandbox.set_read_only(true);
+        assert_eq!(wiki.simulator.snapshot().account("ada").expect("there").full_name, "Ada");
+        wiki.simulator.set_secure_sessions(false);
+        wiki.simulator.set_read_only(true);
         let error = wiki.refused(update(&ada.id, "ada", fields(Some("Else"), None))).await;
         assert!(error.text.contains("did not do it"), "{error}");
         wiki.assert_contract();
@@ -104,14 +104,14 @@ async fn what_older_versions_cannot_over_rest_is_done_over_rpc_or_told() {
 #[tokio::test]
 async fn an_update_that_must_bring_both_brings_both() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.set_update_wants_both(true);
+    wiki.simulator.set_update_wants_both(true);
     let ada = wiki.create("ada").await;
     wiki.done(update(&ada.id, "ada", fields(None, Some("new@example.org")))).await;
     let error = wiki.refused(update(&ada.id, "ada", fields(Some("Ada"), None))).await;
     assert!(error.text.contains("must be given"), "the address cannot be known: {error}");
-    wiki.sandbox.set_remote_api(true, 200);
+    wiki.simulator.set_remote_api(true, 200);
     wiki.done(update(&ada.id, "ada", fields(Some("Ada"), None))).await;
-    let seen = wiki.sandbox.snapshot();
+    let seen = wiki.simulator.snapshot();
     let seen = seen.account("ada").expect("there");
     assert_eq!((seen.full_name.as_str(), seen.email.as_str()), ("Ada", "new@example.org"));
 }
@@ -120,11 +120,11 @@ async fn an_update_that_must_bring_both_brings_both() {
 async fn a_login_is_not_renamed_and_the_way_out_is_told() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
-    let before = wiki.sandbox.journal.writes().len();
+    let before = wiki.simulator.journal.writes().len();
     let error = wiki.refused(rename(&ada.id, "ada", "lovelace")).await;
     assert_eq!(error.kind, TargetErrorKind::NotPossible);
     assert!(error.text.contains("Crowd") && error.text.contains("by hand"), "{error}");
-    assert_eq!(wiki.sandbox.journal.writes().len(), before, "nothing was sent");
+    assert_eq!(wiki.simulator.journal.writes().len(), before, "nothing was sent");
 }
 
 #[tokio::test]
@@ -135,10 +135,10 @@ async fn nothing_is_done_to_whoever_has_the_login_now() {
         wiki.done(join(&account.id, &account.name, "confluence-users")).await;
     }
     // By hand: ada becomes ada.l, and bob takes her login.
-    wiki.sandbox.rename_account("ada", "ada.l");
-    wiki.sandbox.rename_account("bob", "ada");
-    let before = wiki.sandbox.snapshot();
-    wiki.sandbox.journal.clear();
+    wiki.simulator.rename_account("ada", "ada.l");
+    wiki.simulator.rename_account("bob", "ada");
+    let before = wiki.simulator.snapshot();
+    wiki.simulator.journal.clear();
     for operation in [
         deactivate(&ada.id, "ada"),
         delete(&ada.id, "ada"),
@@ -149,29 +149,29 @@ async fn nothing_is_done_to_whoever_has_the_login_now() {
         assert_eq!(error.kind, TargetErrorKind::NotFound, "{error}");
         assert!(error.text.contains("ada.l"), "{error}");
     }
-    assert_eq!(wiki.sandbox.snapshot(), before);
-    assert_eq!(wiki.sandbox.journal.writes().len(), 0, "nothing was sent");
+    assert_eq!(wiki.simulator.snapshot(), before);
+    assert_eq!(wiki.simulator.journal.writes().len(), 0, "nothing was sent");
     wiki.done(deactivate(&ada.id, "ada.l")).await;
-    assert!(wiki.sandbox.snapshot().account("ada").expect("bob").active);
+    assert!(wiki.simulator.snapshot().account("ada").expect("bob").active);
 }
 
 #[tokio::test]
 async fn a_deletion_is_waited_for() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
-    wiki.sandbox.set_deletion(5, None);
+    wiki.simulator.set_deletion(5, None);
     assert_eq!(wiki.apply(delete(&ada.id, "ada")).await, Ok(Applied::Done));
-    assert!(wiki.sandbox.journal.count("GET", "/longtask/") > 1);
-    assert!(wiki.sandbox.snapshot().account("ada").is_none());
+    assert!(wiki.simulator.journal.count("GET", "/longtask/") > 1);
+    assert!(wiki.simulator.snapshot().account("ada").is_none());
 
     let bob = wiki.create("bob").await;
-    wiki.sandbox.set_deletion(100_000, None);
+    wiki.simulator.set_deletion(100_000, None);
     let deadline = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(400);
     let error = wiki.target.apply(&delete(&bob.id, "bob"), deadline).await.expect_err("still at it");
     assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
 
     let eve = wiki.create("eve").await;
-    wiki.sandbox.set_deletion(1, Some("The user owns a space."));
+    wiki.simulator.set_deletion(1, Some("The user owns a space."));
     let error = wiki.refused(delete(&eve.id, "eve")).await;
     assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
     assert!(error.text.contains("owns a space") && error.text.contains("Deactivate it instead"), "{error}");
@@ -182,7 +182,7 @@ async fn a_deletion_is_waited_for() {
 async fn groups_are_made_however_it_is_answered() {
     for (lower, status) in [(false, 200), (false, 201), (true, 201)] {
         let wiki = Wiki::new().await;
-        wiki.sandbox.set_new_groups(lower, status);
+        wiki.simulator.set_new_groups(lower, status);
         let Ok(Applied::Group(made)) = wiki.apply(Operation::CreateGroup { name: "Dev".to_owned() }).await else {
             panic!("a group");
         };
@@ -197,7 +197,7 @@ async fn groups_are_made_however_it_is_answered() {
 async fn a_group_that_is_not_there_is_known_however_it_is_said() {
     for (status, empty) in [(404, false), (404, true), (403, false), (403, true)] {
         let wiki = Wiki::new().await;
-        wiki.sandbox.set_absent_groups(status, empty);
+        wiki.simulator.set_absent_groups(status, empty);
         wiki.group("dev").await;
         assert_eq!(wiki.target.group_named("nowhere").await, Ok(None), "{status} {empty}");
         assert!(wiki.target.group_named("Dev").await.expect("an answer").is_some());
@@ -218,10 +218,10 @@ async fn names_in_paths_arrive_as_they_are() {
         wiki.done(join(&made.id, login, &name)).await;
         assert_eq!(wiki.members(&group).await, Some(BTreeSet::from([made.id.clone()])), "{login}");
         wiki.done(deactivate(&made.id, login)).await;
-        assert!(!wiki.sandbox.snapshot().account(login).expect("there").active, "{login}");
+        assert!(!wiki.simulator.snapshot().account(login).expect("there").active, "{login}");
     }
     wiki.assert_contract();
-    wiki.sandbox.journal.clear();
+    wiki.simulator.journal.clear();
     let id = AccountId::from("1");
     for operation in [
         Operation::CreateGroup { name: "a/b".to_owned() },
@@ -235,14 +235,14 @@ async fn names_in_paths_arrive_as_they_are() {
         assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
         assert!(error.text.contains("Keycloak"), "{error}");
     }
-    assert_eq!(wiki.sandbox.journal.writes().len(), 0, "nothing was sent");
+    assert_eq!(wiki.simulator.journal.writes().len(), 0, "nothing was sent");
 }
 
 #[tokio::test]
 async fn what_confluence_takes_for_no_name_is_told_before_it_is_sent() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
-    wiki.sandbox.journal.clear();
+    wiki.simulator.journal.clear();
     let nameless = |fields| Operation::CreateUser { name: "bob".to_owned(), fields, external_id: None };
     for (operation, word) in [
         (nameless(fields(Some("Bob"), None)), "e-mail"),
@@ -256,7 +256,7 @@ async fn what_confluence_takes_for_no_name_is_told_before_it_is_sent() {
         assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
         assert!(error.text.contains(word), "{error}");
     }
-    assert_eq!(wiki.sandbox.journal.writes().len(), 0, "nothing was sent");
+    assert_eq!(wiki.simulator.journal.writes().len(), 0, "nothing was sent");
     let nothing = wiki.apply(update(&ada.id, "ada", fields(None, None))).await;
     assert_eq!(nothing, Ok(Applied::Done));
 }

@@ -20,9 +20,9 @@ fn many(count: usize) -> impl Iterator<Item = NewAccount> {
 async fn everybody_is_listed_however_small_the_pages_are() {
     for (cap, total) in [(1000, false), (100, true), (33, false)] {
         let wiki = Wiki::new().await;
-        wiki.sandbox.add_accounts(many(230));
-        wiki.sandbox.set_page_cap(cap);
-        wiki.sandbox.set_total_count(total);
+        wiki.simulator.add_accounts(many(230));
+        wiki.simulator.set_page_cap(cap);
+        wiki.simulator.set_total_count(total);
         let (names, doubt) = wiki.logins().await;
         assert_eq!((names.len(), doubt), (231, None), "{cap}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 231);
@@ -34,16 +34,16 @@ async fn everybody_is_listed_however_small_the_pages_are() {
 #[tokio::test]
 async fn without_a_listing_the_members_of_the_users_group_are_listed_and_doubted() {
     let wiki = Wiki::version("8.5.16").await;
-    wiki.sandbox.add_accounts(many(230));
-    wiki.sandbox.add_account(NewAccount::named("outsider"));
-    wiki.sandbox.set_page_cap(50);
+    wiki.simulator.add_accounts(many(230));
+    wiki.simulator.add_account(NewAccount::named("outsider"));
+    wiki.simulator.set_page_cap(50);
     let (names, doubt) = wiki.logins().await;
     assert_eq!(names.len(), 231, "three pages and more, and the administrator");
     assert!(doubt.is_some_and(|why| why.contains("confluence-users") && why.contains("8.8")));
     assert!(!names.contains(&"outsider".to_owned()));
     assert!(wiki.target.account_named("outsider").await.expect("an answer").is_some(), "found by login");
     assert!(!wiki.probe().await.capabilities.list_all);
-    wiki.sandbox.remove_group("confluence-users");
+    wiki.simulator.remove_group("confluence-users");
     let (names, doubt) = wiki.logins().await;
     assert!(names.is_empty() && doubt.is_some());
 }
@@ -67,7 +67,7 @@ async fn a_listing_that_does_not_add_up_is_doubted() {
         (json!({ "results": [{ "type": "unknown", "userKey": "gone" }] }), 0, None),
     ] {
         let wiki = Wiki::new().await;
-        wiki.sandbox.faults.add(page(more.clone()));
+        wiki.simulator.faults.add(page(more.clone()));
         let page = wiki.target.accounts(None).await.expect("a page");
         assert_eq!((page.items.len(), page.next), (count, None), "{more}");
         match (word, page.doubt) {
@@ -78,12 +78,12 @@ async fn a_listing_that_does_not_add_up_is_doubted() {
     }
     let wiki = Wiki::new().await;
     for body in ["{}", "[]"] {
-        wiki.sandbox.faults.add(Fault::status(200, body).path("/user/list").once());
+        wiki.simulator.faults.add(Fault::status(200, body).path("/user/list").once());
         let page = wiki.target.accounts(None).await.expect("a page");
         assert!(page.doubt.is_some_and(|doubt| doubt.contains("without its list")), "{body}");
     }
     for body in ["null", "{\"results\": [", "<html>sign in</html>"] {
-        wiki.sandbox.faults.add(Fault::status(200, body).path("/user/list").once());
+        wiki.simulator.faults.add(Fault::status(200, body).path("/user/list").once());
         let error = wiki.target.accounts(None).await.expect_err("no list");
         assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{body}: {error}");
     }
@@ -92,11 +92,11 @@ async fn a_listing_that_does_not_add_up_is_doubted() {
 #[tokio::test]
 async fn what_a_listing_leaves_out_is_read_one_by_one() {
     let wiki = Wiki::version("9.2.13").await;
-    wiki.sandbox.add_account(NewAccount::named("ada").inactive());
-    wiki.sandbox.set_tells_status(false);
+    wiki.simulator.add_account(NewAccount::named("ada").inactive());
+    wiki.simulator.set_tells_status(false);
     let page = wiki.target.accounts(None).await.expect("a page");
     assert!(page.doubt.is_some_and(|doubt| doubt.contains("could be read")), "nobody tells who is active");
-    wiki.sandbox.set_remote_api(true, 200);
+    wiki.simulator.set_remote_api(true, 200);
     let page = wiki.target.accounts(None).await.expect("a page");
     let active: Vec<_> = page.items.iter().map(|account| (account.name.as_str(), account.active)).collect();
     assert_eq!((active, page.doubt), (vec![("ada", false), ("admin", true)], None));

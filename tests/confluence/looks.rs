@@ -14,8 +14,8 @@ async fn an_account_is_found_by_key_and_by_login_in_any_case() {
     let wiki = Wiki::new().await;
     let names: Vec<String> = (0..450).map(|nth| format!("Group {nth:03}")).collect();
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();
-    let key = wiki.sandbox.add_account(NewAccount::named("Ada").in_groups(&groups));
-    wiki.sandbox.set_page_cap(100);
+    let key = wiki.simulator.add_account(NewAccount::named("Ada").in_groups(&groups));
+    wiki.simulator.set_page_cap(100);
     let ada = wiki.target.account(&AccountId::from(key.clone())).await.expect("an answer").expect("there");
     assert_eq!(
         (ada.name.as_str(), ada.groups.as_ref().map(Vec::len)),
@@ -37,7 +37,7 @@ async fn an_account_is_found_by_key_and_by_login_in_any_case() {
 #[tokio::test]
 async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.add_account(NewAccount::named("ada"));
+    wiki.simulator.add_account(NewAccount::named("ada"));
     let answer = |body: serde_json::Value| Fault::status(200, body.to_string()).path("/user?").once();
     for body in [
         json!({}),
@@ -45,15 +45,15 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
         json!({ "type": "known", "userKey": "k", "displayName": "A", "status": "current" }),
         json!({ "type": "known", "username": "ada", "userKey": "k", "status": "perhaps" }),
     ] {
-        wiki.sandbox.faults.add(answer(body.clone()));
+        wiki.simulator.faults.add(answer(body.clone()));
         let error = wiki.target.account_named("ada").await.expect_err("it lacks something");
         assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{body}: {error}");
     }
-    wiki.sandbox.faults.add(answer(json!({ "type": "unknown", "userKey": "k", "username": "k" })));
+    wiki.simulator.faults.add(answer(json!({ "type": "unknown", "userKey": "k", "username": "k" })));
     assert_eq!(wiki.target.account_named("ada").await, Ok(None), "what is left of a deleted one");
     let full = json!({ "type": "known", "username": "ada", "userKey": "k", "status": "CURRENT", "new": [{}] });
-    wiki.sandbox.faults.add(answer(full));
-    wiki.sandbox.faults.add(Fault::status(200, json!({ "results": [] }).to_string()).path("/memberof?key=k"));
+    wiki.simulator.faults.add(answer(full));
+    wiki.simulator.faults.add(Fault::status(200, json!({ "results": [] }).to_string()).path("/memberof?key=k"));
     let ada = wiki.target.account_named("ada").await.expect("an answer").expect("there");
     assert_eq!((ada.display_name.as_str(), ada.active, ada.groups), ("ada", true, Some(Vec::new())));
     for (fault, class) in [
@@ -64,8 +64,8 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
         (Fault::unavailable(), ErrorClass::Transient),
         (Fault::cut().times(2), ErrorClass::Transient),
     ] {
-        wiki.sandbox.faults.clear();
-        wiki.sandbox.faults.add(fault.path("/user?"));
+        wiki.simulator.faults.clear();
+        wiki.simulator.faults.add(fault.path("/user?"));
         let error = wiki.target.account_named("ada").await.expect_err("no answer");
         assert_eq!(error.kind, not_done(class), "{error}");
     }
@@ -74,9 +74,9 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
 #[tokio::test]
 async fn a_list_of_groups_that_does_not_add_up_is_no_list_of_groups() {
     let wiki = Wiki::new().await;
-    let key = wiki.sandbox.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    let key = wiki.simulator.add_account(NewAccount::named("ada").in_groups(&["dev"]));
     let page = json!({ "results": [{ "type": "group", "name": "dev" }], "totalCount": 3, "_links": {} });
-    wiki.sandbox.faults.add(Fault::status(200, page.to_string()).path(format!("/memberof?key={key}")));
+    wiki.simulator.faults.add(Fault::status(200, page.to_string()).path(format!("/memberof?key={key}")));
     let ada = wiki.target.account(&AccountId::from(key)).await.expect("an answer").expect("there");
     assert_eq!(ada.groups, None);
 }
@@ -85,13 +85,13 @@ async fn a_list_of_groups_that_does_not_add_up_is_no_list_of_groups() {
 async fn administrators_and_who_is_named_are_protected() {
     let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
     let wiki = Wiki::start(options, token("sync-token")).await;
-    let sandbox = &wiki.sandbox;
-    sandbox.set_admin_group("Wiki Masters", true);
-    sandbox.add_account(NewAccount::named("usersync").in_groups(&["wiki masters", "confluence-users"]));
-    sandbox.set_credentials("usersync", "p", "sync-token");
-    sandbox.add_account(NewAccount::named("master").in_groups(&["wiki masters"]));
-    sandbox.add_account(NewAccount::named("ada").in_groups(&["dev"]));
-    sandbox.set_admin_group("Others", true);
+    let simulator = &wiki.simulator;
+    simulator.set_admin_group("Wiki Masters", true);
+    simulator.add_account(NewAccount::named("usersync").in_groups(&["wiki masters", "confluence-users"]));
+    simulator.set_credentials("usersync", "p", "sync-token");
+    simulator.add_account(NewAccount::named("master").in_groups(&["wiki masters"]));
+    simulator.add_account(NewAccount::named("ada").in_groups(&["dev"]));
+    simulator.set_admin_group("Others", true);
 
     let find = async |name: &str| wiki.target.account_named(name).await.expect("an answer").expect("there");
     assert!(find("usersync").await.protected.is_some_and(|why| why.contains("itself")));

@@ -1,4 +1,4 @@
-//! The Confluence client against the sandbox Confluence, version by version; all that it sends, and all that the sandbox
+//! The Confluence client against the simulated Confluence, version by version; all that it sends, and all that the simulator
 //! answers, is held against the vendor's description.
 
 #[path = "../support/contract.rs"]
@@ -8,5 +8,5 @@ mod listing;
 mod looks;
 mod probing;
 mod refusals;
-mod sandbox;
+mod simulator;
 mod world;

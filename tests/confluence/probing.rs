@@ -10,7 +10,7 @@ use usersync::{
         confluence::{ConfluenceSettings, ConfluenceTarget},
     },
 };
-use usersync_simulators::{ConfluenceOptions, Fault, JiraOptions, JiraSandbox, confluence::NewAccount};
+use usersync_simulators::{ConfluenceOptions, Fault, JiraOptions, SimulatedJira, confluence::NewAccount};
 
 use crate::world::{Wiki, not_done, token, told};
 
@@ -25,10 +25,10 @@ async fn versions_differ_in_what_they_can() {
     ] {
         for options in [true, false] {
             let wiki = Wiki::version(version).await;
-            wiki.sandbox.set_tells_options(options);
+            wiki.simulator.set_tells_options(options);
             let info = wiki.probe().await;
             assert_eq!(info.product, format!("Confluence Data Center {version}"));
-            assert_eq!(info.identity.id, wiki.sandbox.server_id());
+            assert_eq!(info.identity.id, wiki.simulator.server_id());
             assert_eq!(info.signed_in_as, "admin");
             let can = &info.capabilities;
             assert_eq!((can.list_all, can.update), (lists, rest), "{version}, OPTIONS {options}");
@@ -44,7 +44,7 @@ async fn versions_differ_in_what_they_can() {
             ] {
                 assert_eq!(cannot.contains(word), expected, "{version}: {word} in {cannot}");
             }
-            wiki.sandbox.set_remote_api(true, 500);
+            wiki.simulator.set_remote_api(true, 500);
             let info = wiki.probe().await;
             assert_eq!(info.capabilities.update, rpc, "{version}");
             let over_rpc = told(&info, NoteState::Note, "cannot").join("\n").contains("JSON-RPC is on");
@@ -82,8 +82,8 @@ async fn rights_and_seats_are_told() {
     for version in ["8.5.16", "9.4.0", "10.0.3"] {
         let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::version(version) };
         let wiki = Wiki::start(options, token("sync-token")).await;
-        wiki.sandbox.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
-        wiki.sandbox.set_credentials("usersync", "p", "sync-token");
+        wiki.simulator.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
+        wiki.simulator.set_credentials("usersync", "p", "sync-token");
         let info = wiki.probe().await;
         let missing = told(&info, NoteState::No, "rights").join(" ");
         // Before 8.8 nothing that is read here is for administrators alone.
@@ -95,12 +95,12 @@ async fn rights_and_seats_are_told() {
     }
     let wiki = Wiki::new().await;
     assert_eq!(wiki.target.free_seats().await, Ok(None), "unlimited");
-    wiki.sandbox.set_seats(Some(1234));
+    wiki.simulator.set_seats(Some(1234));
     assert_eq!(wiki.target.free_seats().await, Ok(Some(1233)));
     assert_eq!(told(&wiki.probe().await, NoteState::Note, "seats"), ["1\u{2009}233 free"]);
-    wiki.sandbox.set_seats(Some(1));
+    wiki.simulator.set_seats(Some(1));
     assert!(told(&wiki.probe().await, NoteState::No, "seats")[0].contains("Free some"));
-    wiki.sandbox.faults.add(Fault::status(404, "{}").path("remainingSeats"));
+    wiki.simulator.faults.add(Fault::status(404, "{}").path("remainingSeats"));
     assert_eq!(wiki.target.free_seats().await, Ok(None), "not told");
 }
 
@@ -111,7 +111,7 @@ async fn what_is_no_confluence_or_too_old_is_told() {
         assert_eq!(error.kind, not_done(ErrorClass::Permanent), "{version}");
         assert!(error.text.contains(word), "{error}");
     }
-    let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let settings = ConfluenceSettings::new(jira.url().parse().expect("an address"), token(jira.token()));
     let target = ConfluenceTarget::new(settings).expect("good settings");
     let error = target.probe().await.expect_err("a Jira");
@@ -126,30 +126,30 @@ async fn what_is_no_confluence_or_too_old_is_told() {
 #[tokio::test]
 async fn without_a_manifest_the_server_is_known_by_its_address() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.set_manifest_open(false);
+    wiki.simulator.set_manifest_open(false);
     let info = wiki.probe().await;
-    assert_eq!(info.identity.id, wiki.sandbox.url());
+    assert_eq!(info.identity.id, wiki.simulator.url());
     assert_eq!(info.product, "Confluence Data Center 10.0.3", "told by server-information");
     let old = Wiki::version("9.2.13").await;
-    old.sandbox.set_manifest_open(false);
-    assert_eq!(old.probe().await.identity.id, old.sandbox.url());
+    old.simulator.set_manifest_open(false);
+    assert_eq!(old.probe().await.identity.id, old.simulator.url());
     // Another id would be taken for another server, so a fault is no reason to go by the address.
-    wiki.sandbox.set_manifest_open(true);
-    wiki.sandbox.faults.add(Fault::unavailable().path("manifest"));
+    wiki.simulator.set_manifest_open(true);
+    wiki.simulator.faults.add(Fault::unavailable().path("manifest"));
     assert_eq!(wiki.target.probe().await.expect_err("not now").kind, not_done(ErrorClass::Transient));
 }
 
 #[tokio::test]
 async fn refused_credentials_are_sent_once() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.refuse_credentials(true);
+    wiki.simulator.refuse_credentials(true);
     for _ in 0..3 {
         let error = wiki.target.account_named("admin").await.expect_err("refused");
         assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
         assert!(error.text.contains("sent again once they change"), "{error}");
     }
-    assert_eq!(wiki.sandbox.journal.len(), 1);
-    wiki.sandbox.refuse_credentials(false);
+    assert_eq!(wiki.simulator.journal.len(), 1);
+    wiki.simulator.refuse_credentials(false);
     wiki.target.forget_refusal();
     assert!(wiki.target.account_named("admin").await.is_ok());
 }
@@ -157,13 +157,13 @@ async fn refused_credentials_are_sent_once() {
 #[tokio::test]
 async fn a_refusal_that_looks_like_an_answer_is_known_for_one() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.refuse_credentials_silently(true);
+    wiki.simulator.refuse_credentials_silently(true);
     let error = wiki.target.accounts(None).await.expect_err("refused");
     assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
     // The same through a proxy that keeps the headers to itself: only the body tells.
     let wiki = Wiki::new().await;
     let nobody = "{\"type\": \"anonymous\", \"displayName\": \"Anonymous\"}";
-    wiki.sandbox.faults.add(Fault::status(200, nobody).path("/user/current"));
+    wiki.simulator.faults.add(Fault::status(200, nobody).path("/user/current"));
     let error = wiki.target.probe().await.expect_err("refused");
     assert_eq!(error.kind, not_done(ErrorClass::Credentials), "{error}");
 }
@@ -174,7 +174,7 @@ async fn a_password_works_until_a_captcha_stands_before_it() {
     let password = Credentials::Basic { user: "admin".to_owned(), password: Arc::new(|| Ok("admin".into())) };
     let wiki = Wiki::start(options, password).await;
     assert_eq!(told(&wiki.probe().await, NoteState::Note, "sign-in").len(), 1);
-    wiki.sandbox.set_captcha(true);
+    wiki.simulator.set_captcha(true);
     let error = wiki.target.account_named("admin").await.expect_err("refused");
     assert_eq!(error.kind, not_done(ErrorClass::Credentials));
     assert!(error.text.contains("CAPTCHA"), "{error}");

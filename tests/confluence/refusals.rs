@@ -15,7 +15,7 @@ async fn a_full_licence_is_told_with_what_to_do() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
     wiki.done(deactivate(&ada.id, "ada")).await;
-    wiki.sandbox.set_seats(Some(1));
+    wiki.simulator.set_seats(Some(1));
     for operation in [create("bob"), activate(&ada.id, "ada")] {
         let error = wiki.refused(operation).await;
         assert_eq!(error.kind, not_done(ErrorClass::Permanent), "{error}");
@@ -30,7 +30,7 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
     let (ada, bob) = (wiki.create("ada").await, wiki.create("bob").await);
     wiki.done(deactivate(&bob.id, "bob")).await;
     wiki.group("dev").await;
-    wiki.sandbox.set_read_only(true);
+    wiki.simulator.set_read_only(true);
     for operation in [
         create("eve"),
         update(&ada.id, "ada", fields(Some("A"), None)),
@@ -48,8 +48,8 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
     }
     wiki.assert_contract();
     // In another language than ours the status alone tells, and our rights decide.
-    wiki.sandbox.set_read_only(false);
-    wiki.sandbox.faults.add(Fault::status(403, "{\"statusCode\": 403, \"message\": \"Nein.\"}").method("PUT"));
+    wiki.simulator.set_read_only(false);
+    wiki.simulator.faults.add(Fault::status(403, "{\"statusCode\": 403, \"message\": \"Nein.\"}").method("PUT"));
     let error = wiki.refused(join(&ada.id, "ada", "dev")).await;
     assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
     assert!(error.text.contains("Nein") && error.text.contains("although usersync is an administrator"), "{error}");
@@ -59,10 +59,10 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
 async fn a_missing_right_is_named_as_confluence_names_it() {
     let options = ConfluenceOptions { base_path: "/confluence".into(), ..ConfluenceOptions::default() };
     let wiki = Wiki::start(options, token("sync-token")).await;
-    wiki.sandbox.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
-    wiki.sandbox.set_credentials("usersync", "p", "sync-token");
+    wiki.simulator.add_account(NewAccount::named("usersync").in_groups(&["confluence-users"]));
+    wiki.simulator.set_credentials("usersync", "p", "sync-token");
     // Protected are only groups whose members may be read.
-    wiki.sandbox.remove_group("confluence-administrators");
+    wiki.simulator.remove_group("confluence-administrators");
     let error = wiki.refused(create("ada")).await;
     assert_eq!(error.kind, not_done(ErrorClass::Forbidden), "{error}");
     assert!(error.text.contains("usersync lacks the right"), "{error}");
@@ -72,7 +72,7 @@ async fn a_missing_right_is_named_as_confluence_names_it() {
 #[tokio::test]
 async fn an_xsrf_refusal_points_to_the_proxy() {
     let wiki = Wiki::new().await;
-    wiki.sandbox.faults.add(Fault::status(403, "XSRF check failed").method("POST"));
+    wiki.simulator.faults.add(Fault::status(403, "XSRF check failed").method("POST"));
     let error = wiki.refused(create("ada")).await;
     assert_eq!(error.kind, not_done(ErrorClass::Forbidden));
     assert!(error.text.contains("X-Atlassian-Token"), "{error}");
@@ -84,7 +84,7 @@ async fn what_cannot_go_is_told() {
     let error = wiki.refused(delete_group("confluence-administrators")).await;
     assert_eq!(error.kind, TargetErrorKind::NotPossible);
     assert!(error.text.contains("last group"), "{error}");
-    wiki.sandbox.faults.add(Fault::status(400, "{\"statusCode\": 400, \"message\": \"No.\"}").method("DELETE"));
+    wiki.simulator.faults.add(Fault::status(400, "{\"statusCode\": 400, \"message\": \"No.\"}").method("DELETE"));
     assert_eq!(wiki.apply(delete_group("nowhere")).await, Ok(Applied::Done), "what is not there is gone");
 }
 
@@ -92,22 +92,22 @@ async fn what_cannot_go_is_told() {
 async fn a_write_that_was_said_to_be_done_is_looked_at() {
     let wiki = Wiki::new().await;
     let ada = wiki.create("ada").await;
-    wiki.sandbox.set_idle_activity(true);
+    wiki.simulator.set_idle_activity(true);
     let error = wiki.refused(deactivate(&ada.id, "ada")).await;
     assert_eq!(error.kind, TargetErrorKind::NotPossible);
     assert!(error.text.contains("stayed active"), "{error}");
-    wiki.sandbox.set_idle_activity(false);
+    wiki.simulator.set_idle_activity(false);
     // The look after the write fails: whether it was done is open.
     for fault in [Fault::unavailable(), Fault::html(200, "<html>Welcome</html>"), Fault::cut()] {
-        wiki.sandbox.set_active("ada", true);
-        wiki.sandbox.faults.clear();
-        wiki.sandbox.faults.add(fault.method("GET").path("/user?").after(2));
+        wiki.simulator.set_active("ada", true);
+        wiki.simulator.faults.clear();
+        wiki.simulator.faults.add(fault.method("GET").path("/user?").after(2));
         let error = wiki.refused(deactivate(&ada.id, "ada")).await;
         assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
-        assert!(!wiki.sandbox.snapshot().account("ada").expect("there").active);
+        assert!(!wiki.simulator.snapshot().account("ada").expect("there").active);
     }
-    wiki.sandbox.faults.clear();
-    wiki.sandbox.faults.add(Fault::unavailable().path("/longtask/"));
+    wiki.simulator.faults.clear();
+    wiki.simulator.faults.add(Fault::unavailable().path("/longtask/"));
     let error = wiki.refused(delete(&ada.id, "ada")).await;
     assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
 }
@@ -118,10 +118,10 @@ async fn an_answer_to_a_creation_that_names_nobody_is_followed_by_a_look() {
     for body in ["", "{}", "[]"] {
         let name = format!("ada{}", body.len());
         let kind = usersync_simulators::fault::Kind::AnswerAfter { status: 201, body: body.to_owned() };
-        wiki.sandbox.faults.add(Fault::new(kind).method("POST").once());
+        wiki.simulator.faults.add(Fault::new(kind).method("POST").once());
         assert_eq!(wiki.create(&name).await.name, name);
     }
-    wiki.sandbox.faults.add(Fault::status(201, "{}").method("POST").once());
+    wiki.simulator.faults.add(Fault::status(201, "{}").method("POST").once());
     let error = wiki.refused(create("bob")).await;
     assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
 }
@@ -139,7 +139,7 @@ async fn what_is_between_us_and_confluence_may_cut_a_write_before_or_after() {
     .enumerate()
     {
         let name = format!("user{nth}");
-        wiki.sandbox.faults.add(fault.method("POST").once());
+        wiki.simulator.faults.add(fault.method("POST").once());
         let error = wiki.refused(create(&name)).await;
         assert_eq!(error.kind, TargetErrorKind::Unanswered, "{error}");
         let found = wiki.target.account_named(&name).await.expect("a look");

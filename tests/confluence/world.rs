@@ -1,4 +1,4 @@
-//! A sandbox Confluence with a client that works it.
+//! A simulated Confluence with a client that works it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use usersync::{
         confluence::{ConfluenceSettings, ConfluenceTarget},
     },
 };
-use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, Entry};
+use usersync_simulators::{ConfluenceOptions, Entry, SimulatedConfluence};
 
 use crate::contract::Contract;
 
 pub struct Wiki {
-    pub sandbox: ConfluenceSandbox,
+    pub simulator: SimulatedConfluence,
     pub target: ConfluenceTarget,
 }
 
@@ -45,13 +45,13 @@ impl Wiki {
     }
 
     pub async fn start(options: ConfluenceOptions, credentials: Credentials) -> Self {
-        let sandbox = ConfluenceSandbox::start(options).await.expect("a free port");
-        let target = Self::client(&sandbox, credentials);
-        Self { sandbox, target }
+        let simulator = SimulatedConfluence::start(options).await.expect("a free port");
+        let target = Self::client(&simulator, credentials);
+        Self { simulator, target }
     }
 
-    pub fn client(sandbox: &ConfluenceSandbox, credentials: Credentials) -> ConfluenceTarget {
-        let mut settings = ConfluenceSettings::new(sandbox.url().parse().expect("an address"), credentials);
+    pub fn client(simulator: &SimulatedConfluence, credentials: Credentials) -> ConfluenceTarget {
+        let mut settings = ConfluenceSettings::new(simulator.url().parse().expect("an address"), credentials);
         settings.http.call_timeout = Duration::from_secs(2);
         ConfluenceTarget::new(settings).expect("good settings")
     }
@@ -128,7 +128,7 @@ impl Wiki {
             let lacking = entry.status == Some(405) || entry.answer_json()["status-code"] == 404;
             !lacking && !entry.path.to_lowercase().contains("%2f")
         };
-        assert_eq!(contract().check(&self.sandbox.journal.matching(described), "/confluence"), Vec::<String>::new());
+        assert_eq!(contract().check(&self.simulator.journal.matching(described), "/confluence"), Vec::<String>::new());
     }
 }
 

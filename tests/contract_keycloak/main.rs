@@ -1,6 +1,6 @@
-//! One list of expectations for the sandbox Keycloak and for a real one.
+//! One list of expectations for the simulated Keycloak and for a real one.
 //!
-//! The sandbox is always tested. A real Keycloak is tested where `USERSYNC_TEST_KEYCLOAK_URL` names one (with
+//! The simulator is always tested. A real Keycloak is tested where `USERSYNC_TEST_KEYCLOAK_URL` names one (with
 //! `USERSYNC_TEST_KEYCLOAK_USER` and `USERSYNC_TEST_KEYCLOAK_PASSWORD`, both `admin` if not set); every case makes
 //! and deletes a realm of its own there.
 
@@ -147,7 +147,7 @@ const CASES: &[(&str, Run)] = cases![
     access::rights,
 ];
 
-/// What is otherwise in Keycloak 26.0 than in 26.7, which the sandbox imitates: the case, and what its failure says.
+/// What is otherwise in Keycloak 26.0 than in 26.7, which the simulator simulates: the case, and what its failure says.
 const OTHERWISE_IN_26_0: &[(&str, &str)] = &[
     // `view-users` opens roles too.
     ("access::rights", "2222n22222n222ffff22ffnfffnnffff"),
@@ -195,8 +195,8 @@ async fn run(keycloak: Keycloak, known: &[(&str, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sandbox_keeps_the_contract() {
-    run(Keycloak::sandbox().await, &[]).await;
+async fn the_simulator_keeps_the_contract() {
+    run(Keycloak::simulator().await, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

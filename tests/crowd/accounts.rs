@@ -25,11 +25,11 @@ async fn an_account_lives_its_life_on_every_version() {
         CrowdOptions::jira("10.3.5"),
     ] {
         let place = Place::start(options).await;
-        place.sandbox.add_group("Dev");
+        place.simulator.add_group("Dev");
         let ada = place.create("Ada").await;
         assert_eq!((ada.name.as_str(), ada.active), ("Ada", true), "the case is kept");
         place.done(&join(&ada.id, "Ada", "Dev")).await;
-        let seen = place.sandbox.snapshot();
+        let seen = place.simulator.snapshot();
         let user = seen.user("ada").expect("there");
         assert_eq!(ada.id.as_str(), user.key);
         assert_eq!((user.first_name.as_str(), user.last_name.as_str()), ("The great", "Ada"));
@@ -41,7 +41,7 @@ async fn an_account_lives_its_life_on_every_version() {
             place.done(&rename(&ada, "ada.l")).await;
             place.done(&activate(&ada)).await;
         }
-        let seen = place.sandbox.snapshot();
+        let seen = place.simulator.snapshot();
         let user = seen.user("ada.l").expect("there");
         assert_eq!((user.key.as_str(), user.active), (ada.id.as_str(), true));
         assert!(user.groups.contains("Dev"));
@@ -49,7 +49,7 @@ async fn an_account_lives_its_life_on_every_version() {
         for _ in 0..2 {
             place.done(&delete(&ada)).await;
         }
-        assert!(place.sandbox.snapshot().users.is_empty());
+        assert!(place.simulator.snapshot().users.is_empty());
     }
 }
 
@@ -57,18 +57,18 @@ async fn an_account_lives_its_life_on_every_version() {
 async fn a_change_keeps_what_is_not_ours() {
     let place = Place::new().await;
     let attributes = BTreeMap::from([("room".to_owned(), vec!["12".to_owned()])]);
-    place.sandbox.add_user(NewCrowdUser { attributes: attributes.clone(), ..NewCrowdUser::named("ada") });
+    place.simulator.add_user(NewCrowdUser { attributes: attributes.clone(), ..NewCrowdUser::named("ada") });
     let ada = place.named("ada").await.expect("there");
     for operation in [update(&ada, Some("Countess"), None), update(&ada, None, Some("c@example.org")), deactivate(&ada)]
     {
         place.done(&operation).await;
     }
-    let seen = place.sandbox.snapshot();
+    let seen = place.simulator.snapshot();
     let user = seen.user("ada").expect("there");
     assert_eq!((user.first_name.as_str(), user.last_name.as_str()), ("ada", "Example"));
     assert_eq!((user.display_name.as_str(), user.email.as_str(), user.active), ("Countess", "c@example.org", false));
     assert_eq!(user.attributes, attributes);
-    let puts = place.sandbox.journal.matching(|entry| entry.method == "PUT");
+    let puts = place.simulator.journal.matching(|entry| entry.method == "PUT");
     let sent = json!({
         "name": "ada", "first-name": "ada", "last-name": "Example", "display-name": "Countess",
         "email": "c@example.org", "active": false,
@@ -80,13 +80,13 @@ async fn a_change_keeps_what_is_not_ours() {
 async fn what_is_so_already_is_not_sent() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.journal.clear();
+    place.simulator.journal.clear();
     let nothing = Operation::UpdateUser { account: ada.id.clone(), name: "ada".into(), fields: UserFields::default() };
     for operation in [update(&ada, Some("The great ada"), Some("ada@example.org")), activate(&ada), nothing] {
         place.done(&operation).await;
     }
     place.done(&rename(&ada, "ada")).await;
-    assert!(place.sandbox.journal.writes().is_empty());
+    assert!(place.simulator.journal.writes().is_empty());
 }
 
 #[tokio::test]
@@ -95,11 +95,11 @@ async fn a_new_account_has_a_password_of_its_own_that_is_told_nowhere() {
     for name in ["ada", "bob"] {
         place.create(name).await;
     }
-    let made = place.sandbox.journal.matching(|entry| entry.method == "POST" && entry.path.ends_with("/user"));
+    let made = place.simulator.journal.matching(|entry| entry.method == "POST" && entry.path.ends_with("/user"));
     let passwords: Vec<String> =
         made.iter().map(|entry| entry.json()["password"]["value"].as_str().expect("a password").to_owned()).collect();
     assert!(passwords[0] != passwords[1] && passwords.iter().all(|password| password.len() == 47));
-    place.sandbox.set_password_min(100);
+    place.simulator.set_password_min(100);
     let error = place.refused(&create("eve")).await;
     assert_eq!(error.kind, not_done(usersync::model::ErrorClass::Permanent));
     assert!(error.text.contains("password policy"), "{}", error.text);
@@ -108,26 +108,26 @@ async fn a_new_account_has_a_password_of_its_own_that_is_told_nowhere() {
 #[tokio::test]
 async fn an_account_is_followed_by_its_key_whatever_its_login_is_by_now() {
     let place = Place::new().await;
-    place.sandbox.add_group("dev");
+    place.simulator.add_group("dev");
     let ada = place.create("ada").await;
     place.done(&join(&ada.id, "ada", "dev")).await;
-    place.sandbox.rename_user("ada", "ada.l");
-    place.sandbox.add_user(NewCrowdUser::named("ada").in_groups(&["dev"]));
+    place.simulator.rename_user("ada", "ada.l");
+    place.simulator.add_user(NewCrowdUser::named("ada").in_groups(&["dev"]));
     place.done(&deactivate(&ada)).await;
     place.done(&leave(&ada.id, "ada", "dev")).await;
-    let seen = place.sandbox.snapshot();
+    let seen = place.simulator.snapshot();
     let (other, meant) = (seen.user("ada").expect("there"), seen.user("ada.l").expect("there"));
     assert!(other.active && other.groups.contains("dev"), "who has the login now is let alone");
     assert!(!meant.active && meant.groups.is_empty());
     place.done(&delete(&ada)).await;
-    let seen = place.sandbox.snapshot();
+    let seen = place.simulator.snapshot();
     assert!(seen.user("ada").is_some() && seen.user("ada.l").is_none());
     for operation in [deactivate(&ada), activate(&ada), rename(&ada, "x"), update(&ada, Some("X"), None)] {
         assert_eq!(place.refused(&operation).await.kind, NotFound, "{operation}");
     }
     place.done(&delete(&ada)).await;
     place.done(&leave(&ada.id, "ada", "dev")).await;
-    assert!(place.sandbox.snapshot().user("ada").is_some_and(|user| user.active));
+    assert!(place.simulator.snapshot().user("ada").is_some_and(|user| user.active));
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn without_keys_the_login_is_all_that_is_known() {
     let place = Place::version("2.7.2").await;
     let ada = place.create("Ada").await;
     assert_eq!(ada.id.as_str(), "login:ada");
-    place.sandbox.add_group("dev");
+    place.simulator.add_group("dev");
     for operation in [update(&ada, Some("Ada L"), None), deactivate(&ada), activate(&ada), join(&ada.id, "Ada", "dev")]
     {
         place.done(&operation).await;
@@ -162,7 +162,7 @@ async fn without_keys_the_login_is_all_that_is_known() {
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(!info.capabilities.rename);
     // An update of Crowd brings keys: what is known by login alone is not taken for what has a key.
-    place.sandbox.set_tells_keys(true);
+    place.simulator.set_tells_keys(true);
     assert_eq!(place.crowd.account(&ada.id).await, Ok(None));
     assert_eq!(place.refused(&deactivate(&ada)).await.kind, NotFound);
     assert!(place.named("ada").await.is_some());
@@ -182,7 +182,7 @@ async fn versions_before_2_8_4_do_not_rename() {
 async fn a_state_that_the_directory_does_not_keep_is_told() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.set_keeps_status(0, false);
+    place.simulator.set_keeps_status(0, false);
     let error = place.refused(&deactivate(&ada)).await;
     assert_eq!(error.kind, NotPossible);
     assert!(error.text.contains("stayed active. Directory Crowd Internal Directory does not"), "{}", error.text);
@@ -192,14 +192,14 @@ async fn a_state_that_the_directory_does_not_keep_is_told() {
 async fn a_look_after_a_write_that_fails_leaves_it_open() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.faults.add(Fault::status(503, "").method("GET").path("key=").after(2).once());
+    place.simulator.faults.add(Fault::status(503, "").method("GET").path("key=").after(2).once());
     let error = place.refused(&deactivate(&ada)).await;
     assert!(error.kind == Unanswered && error.text.starts_with("deactivating ada: "), "{}", error.text);
-    assert!(!place.sandbox.snapshot().user("ada").expect("there").active);
+    assert!(!place.simulator.snapshot().user("ada").expect("there").active);
     place.done(&deactivate(&ada)).await;
 
     let old = Place::version("2.9.0").await;
-    old.sandbox.faults.add(Fault::status(503, "").method("GET").path("username=bob").once());
+    old.simulator.faults.add(Fault::status(503, "").method("GET").path("username=bob").once());
     assert_eq!(old.refused(&create("bob")).await.kind, Unanswered);
     assert!(old.named("bob").await.is_some());
 }
@@ -220,9 +220,9 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
         (json!([]), false),
         (json!({ "key": 1, "name": "ada", "active": true }), false),
     ] {
-        let fault = place.sandbox.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
+        let fault = place.simulator.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
         let got = place.crowd.account(&ada.id).await;
-        place.sandbox.faults.remove(fault);
+        place.simulator.faults.remove(fault);
         if good {
             assert_eq!(got.expect("enough").expect("there").display_name, "ada");
         } else {
@@ -235,31 +235,31 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
 async fn past_its_deadline_nothing_is_sent() {
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.journal.clear();
+    place.simulator.journal.clear();
     let past = soon() - jiff::SignedDuration::from_mins(1);
     for operation in [create("bob"), deactivate(&ada), delete(&ada), join(&ada.id, "ada", "dev"), create_group("x")] {
         let error = place.crowd.apply(&operation, past).await.expect_err("too late");
         assert_eq!(error.kind, not_done(usersync::model::ErrorClass::Transient), "{operation}");
     }
-    assert!(place.sandbox.journal.is_empty());
+    assert!(place.simulator.journal.is_empty());
 }
 
 #[tokio::test]
 async fn a_membership_that_is_there_or_not_is_a_success_whatever_the_words() {
     let place = Place::new().await;
-    place.sandbox.add_group("dev");
+    place.simulator.add_group("dev");
     let ada = place.create("ada").await;
     for _ in 0..2 {
         place.done(&join(&ada.id, "ada", "dev")).await;
     }
     // Without Crowd's own reason, a look decides.
     for status in [400, 409] {
-        let fault = place.sandbox.faults.add(Fault::status(status, "already a member").method("POST"));
+        let fault = place.simulator.faults.add(Fault::status(status, "already a member").method("POST"));
         place.done(&join(&ada.id, "ada", "dev")).await;
-        place.sandbox.remove_member("dev", "ada");
+        place.simulator.remove_member("dev", "ada");
         place.refused(&join(&ada.id, "ada", "dev")).await;
-        place.sandbox.add_member("dev", "ada");
-        place.sandbox.faults.remove(fault);
+        place.simulator.add_member("dev", "ada");
+        place.simulator.faults.remove(fault);
     }
     for _ in 0..2 {
         place.done(&leave(&ada.id, "ada", "dev")).await;

@@ -39,12 +39,12 @@ fn make(name: &str, of: &[(&str, &str)]) -> Operation {
 
 /// What Crowd itself has of an account.
 fn kept(place: &Place, name: &str) -> BTreeMap<String, Vec<String>> {
-    place.sandbox.snapshot().user(name).expect("there").attributes.clone()
+    place.simulator.snapshot().user(name).expect("there").attributes.clone()
 }
 
 /// The calls that write attributes, and those that look at one account.
 fn calls(place: &Place) -> (usize, usize) {
-    let journal = &place.sandbox.journal;
+    let journal = &place.simulator.journal;
     (
         journal.matching(|entry| entry.is_write() && entry.path.ends_with("/attribute")).len(),
         journal.count("GET", "/user?"),
@@ -57,12 +57,12 @@ async fn each_is_made_read_changed_and_cleared_and_nothing_else_is_touched() {
         let place = Place::keeping(options, &OURS).await;
         let first = [("title", "Dr"), ("cost centre", "4711"), ("Größe & Ort", "1 m / 2+3 \"x\"")];
         place.done(&make("ada", &first)).await;
-        place.sandbox.set_attribute("ada", "badge", &["7", "8"]);
+        place.simulator.set_attribute("ada", "badge", &["7", "8"]);
         let ada = place.named("ada").await.expect("there");
         assert_eq!(ada.attributes, values(&first));
         assert_eq!(place.all().await.0[0].attributes, values(&first), "in lists, too");
 
-        place.sandbox.journal.clear();
+        place.simulator.journal.clear();
         place.done(&give(&ada, &[("title", "Prof"), ("cost centre", ""), ("Größe & Ort", "2 m")])).await;
         assert_eq!(calls(&place), (2, 2), "one call gives all, one takes each away, between two looks");
         let now = place.crowd.account(&ada.id).await.expect("a look").expect("there");
@@ -78,12 +78,12 @@ async fn each_is_made_read_changed_and_cleared_and_nothing_else_is_touched() {
 async fn the_first_value_is_read_and_one_is_written() {
     let place = place().await;
     let attributes = BTreeMap::from([("title".to_owned(), vec!["Dr".to_owned(), "Prof".to_owned()])]);
-    place.sandbox.add_user(NewCrowdUser { attributes, ..NewCrowdUser::named("ada") });
+    place.simulator.add_user(NewCrowdUser { attributes, ..NewCrowdUser::named("ada") });
     let ada = place.named("ada").await.expect("there");
     assert_eq!(ada.attributes, values(&[("title", "Dr"), ("cost centre", ""), ("Größe & Ort", "")]));
     place.done(&give(&ada, &[("title", "Prof")])).await;
     assert_eq!(kept(&place, "ada")["title"], ["Prof"]);
-    let sent = place.sandbox.journal.matching(|entry| entry.method == "POST");
+    let sent = place.simulator.journal.matching(|entry| entry.method == "POST");
     assert_eq!(sent[0].json(), json!({ "attributes": [{ "name": "title", "values": ["Prof"] }] }));
 }
 
@@ -94,18 +94,18 @@ async fn an_answer_without_attributes_does_not_say_that_there_are_none() {
     let ada = place.named("ada").await.expect("there");
     for attributes in [json!(null), json!({ "link": {} })] {
         let body = json!({ "key": ada.id.as_str(), "name": "ada", "active": true, "attributes": attributes });
-        let fault = place.sandbox.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
+        let fault = place.simulator.faults.add(Fault::status(200, body.to_string()).path("/user?key="));
         let told = place.crowd.account(&ada.id).await.expect("a look").expect("there");
         assert_eq!(told.attributes, values(&[]), "{attributes}");
         // Where nothing tells, all is written, and taken for kept.
         place.done(&give(&ada, &[("title", "Prof"), ("cost centre", "")])).await;
-        place.sandbox.faults.remove(fault);
+        place.simulator.faults.remove(fault);
         assert_eq!(kept(&place, "ada")["title"], ["Prof"]);
     }
     // A list of names alone is completed by looks that tell.
-    place.sandbox.set_attribute("ada", "title", &["Dr"]);
+    place.simulator.set_attribute("ada", "title", &["Dr"]);
     let names = json!({ "users": [{ "name": "ada" }] });
-    place.sandbox.faults.add(Fault::status(200, names.to_string()).path("/search").once());
+    place.simulator.faults.add(Fault::status(200, names.to_string()).path("/search").once());
     let page = place.crowd.accounts(None).await.expect("a page");
     assert_eq!(page.items[0].attributes["title"], "Dr");
 }
@@ -115,10 +115,10 @@ async fn what_is_so_already_is_not_sent() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr")])).await;
     let ada = place.named("ada").await.expect("there");
-    place.sandbox.journal.clear();
+    place.simulator.journal.clear();
     place.done(&give(&ada, &[("title", "Dr"), ("cost centre", "")])).await;
     place.done(&update(&ada, Some("The great ada"), None)).await;
-    assert!(place.sandbox.journal.writes().is_empty());
+    assert!(place.simulator.journal.writes().is_empty());
     place.done(&update(&ada, Some("Countess"), None)).await;
     assert_eq!(calls(&place), (0, 3), "no look for attributes that were not written");
     assert_eq!(kept(&place, "ada")["title"], ["Dr"]);
@@ -136,7 +136,7 @@ async fn a_login_that_is_somebody_elses_by_now_gives_him_nothing() {
     place.done(&give(&bob, &[("title", "Builder")])).await;
     assert_eq!(kept(&place, "bob")["title"], ["Countess"]);
     assert_eq!(kept(&place, "ada")["title"], ["Builder"]);
-    place.sandbox.remove_user("bob");
+    place.simulator.remove_user("bob");
     assert_eq!(place.refused(&give(&ada, &[("title", "X")])).await.kind, NotFound);
 }
 
@@ -151,7 +151,7 @@ async fn a_new_account_is_not_lost_with_its_attributes() {
     ];
     for (nth, fault) in faults.iter().enumerate() {
         let place = place().await;
-        place.sandbox.faults.add(fault().path("/user/attribute").once());
+        place.simulator.faults.add(fault().path("/user/attribute").once());
         let made = place.apply(&make("ada", &[("title", "Dr")])).await;
         let Ok(Applied::Account(made)) = made else { panic!("{nth}: {made:?}") };
         assert_eq!(made.attributes, values(&[]), "{nth}: that answer does not tell them");
@@ -169,7 +169,7 @@ async fn a_refusal_is_told_with_the_permission_that_it_needs() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr"), ("cost centre", "1")])).await;
     let ada = place.named("ada").await.expect("there");
-    place.sandbox.permit(Permission::ModifyUserAttributes, false);
+    place.simulator.permit(Permission::ModifyUserAttributes, false);
     for change in [("title", "Prof"), ("cost centre", "")] {
         let error = place.refused(&give(&ada, &[change])).await;
         assert_eq!(error.kind, not_done(Forbidden));
@@ -177,14 +177,14 @@ async fn a_refusal_is_told_with_the_permission_that_it_needs() {
             assert!(error.text.contains(words), "{}", error.text);
         }
     }
-    place.sandbox.permit(Permission::ModifyUserAttributes, true);
+    place.simulator.permit(Permission::ModifyUserAttributes, true);
     for (status, reason, kind) in [
         (400, "ILLEGAL_ARGUMENT", not_done(Permanent)),
         (404, "USER_NOT_FOUND", NotFound),
         (500, "OPERATION_FAILED", Unanswered),
     ] {
         let body = json!({ "reason": reason, "message": "Words of Crowd" }).to_string();
-        place.sandbox.faults.add(Fault::status(status, body).path("/user/attribute").once());
+        place.simulator.faults.add(Fault::status(status, body).path("/user/attribute").once());
         let error = place.refused(&give(&ada, &[("title", "Prof")])).await;
         assert_eq!(error.kind, kind, "{}", error.text);
         assert!(error.text.starts_with("updating ada: "), "{}", error.text);
@@ -201,21 +201,21 @@ async fn a_failure_after_a_part_was_done_is_found_out_by_looking() {
     if let Operation::UpdateUser { fields, .. } = &mut change {
         fields.display_name = Some("Countess".to_owned());
     }
-    place.sandbox.permit(Permission::ModifyUserAttributes, false);
+    place.simulator.permit(Permission::ModifyUserAttributes, false);
     let error = place.refused(&change).await;
     assert!(error.kind == Unanswered && error.text.contains("Modify user attributes"), "{}", error.text);
     assert_eq!(place.named("ada").await.expect("there").display_name, "Countess");
-    place.sandbox.permit(Permission::ModifyUserAttributes, true);
+    place.simulator.permit(Permission::ModifyUserAttributes, true);
     let refused = Fault::status(400, r#"{"reason": "ILLEGAL_ARGUMENT", "message": "no"}"#).method("DELETE");
-    place.sandbox.faults.add(refused.once());
+    place.simulator.faults.add(refused.once());
     assert_eq!(place.refused(&change).await.kind, Unanswered);
     assert_eq!(place.named("ada").await.expect("there").attributes["title"], "Dr");
-    place.sandbox.faults.add(Fault::status(503, "").method("GET").path("key=").after(1).once());
+    place.simulator.faults.add(Fault::status(503, "").method("GET").path("key=").after(1).once());
     let error = place.refused(&change).await;
     assert!(error.kind == Unanswered && error.text.starts_with("updating ada: "), "{}", error.text);
-    place.sandbox.journal.clear();
+    place.simulator.journal.clear();
     place.done(&change).await;
-    assert!(place.sandbox.journal.writes().is_empty(), "all is done by now");
+    assert!(place.simulator.journal.writes().is_empty(), "all is done by now");
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_lost_answer_is_told_and_doing_it_again_is_right() {
             let place = place().await;
             place.done(&make("ada", &[("title", "Dr"), ("cost centre", "1")])).await;
             let ada = place.named("ada").await.expect("there");
-            place.sandbox.faults.add(fault().path("/user/attribute").once());
+            place.simulator.faults.add(fault().path("/user/attribute").once());
             let error = place.refused(&give(&ada, &[change])).await;
             assert_eq!(error.kind, Unanswered, "{}", error.text);
             for _ in 0..2 {
@@ -242,14 +242,14 @@ async fn a_value_that_is_not_kept_is_told() {
     let place = place().await;
     place.done(&make("ada", &[("title", "Dr")])).await;
     let ada = place.named("ada").await.expect("there");
-    place.sandbox.faults.add(Fault::status(204, "").path("/user/attribute").once());
+    place.simulator.faults.add(Fault::status(204, "").path("/user/attribute").once());
     let error = place.refused(&give(&ada, &[("title", "Prof"), ("cost centre", "1")])).await;
     assert_eq!(error.kind, NotPossible);
     assert!(error.text.contains("Crowd took it, but keeps another cost centre and title"), "{}", error.text);
 
     // What Crowd has no room for is not sent, and all else is.
     let (long, fits) = ("ü".repeat(256), "ü".repeat(255));
-    place.sandbox.journal.clear();
+    place.simulator.journal.clear();
     let error = place.refused(&give(&ada, &[("title", &long), ("cost centre", &fits)])).await;
     assert_eq!(error.kind, NotPossible);
     assert!(error.text.contains("the value of title is longer than the 255 characters"), "{}", error.text);
@@ -265,8 +265,8 @@ async fn a_value_that_is_not_kept_is_told() {
 #[tokio::test]
 async fn a_read_only_directory_takes_attributes_all_the_same() {
     let place = place().await;
-    let directory = place.sandbox.add_directory("Company LDAP", true);
-    place.sandbox.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
+    let directory = place.simulator.add_directory("Company LDAP", true);
+    place.simulator.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
     let lea = place.named("lea").await.expect("there");
     place.done(&give(&lea, &[("title", "Dr")])).await;
     assert_eq!(place.refused(&update(&lea, Some("X"), None)).await.kind, NotPossible);
@@ -289,14 +289,14 @@ async fn nothing_is_asked_for_where_the_policy_speaks_of_none() {
     let place = Place::new().await;
     let accounts = all_of_it(&place).await;
     assert!(accounts.iter().all(|account| account.attributes.is_empty()));
-    let asked = place.sandbox.journal.entries();
+    let asked = place.simulator.journal.entries();
     let about: Vec<_> =
         asked.iter().map(usersync_simulators::Entry::target).filter(|one| one.contains("attribute")).collect();
     assert_eq!(about, Vec::<String>::new());
     assert_eq!(kept(&place, "ada"), BTreeMap::new());
     let keeping = self::place().await;
     all_of_it(&keeping).await;
-    let more = keeping.sandbox.journal.len() - asked.len();
+    let more = keeping.simulator.journal.len() - asked.len();
     assert_eq!(more, 3, "one call with the new account, one for the change, one look at it");
 }
 
@@ -319,9 +319,10 @@ async fn a_name_that_cannot_be_is_refused_before_anything_is_sent() {
         [("", "needs a name"), ("a\tb", "is no name"), ("lastActive", "notes about passwords and log-ins")]
     {
         let attributes = [name.to_owned()].into();
-        let error = CrowdTarget::new(CrowdSettings { attributes, ..settings(&place.sandbox) }).err().expect("refused");
+        let error =
+            CrowdTarget::new(CrowdSettings { attributes, ..settings(&place.simulator) }).err().expect("refused");
         assert_eq!(error.kind, not_done(Permanent));
         assert!(error.text.contains(why), "{error}");
     }
-    assert!(place.sandbox.journal.is_empty());
+    assert!(place.simulator.journal.is_empty());
 }

@@ -1,10 +1,10 @@
-//! All that the client sends and the sandbox answers is held against the vendor's description.
+//! All that the client sends and the simulator answers is held against the vendor's description.
 
 use serde_json::json;
 use usersync::target::Target;
 use usersync_simulators::{CrowdOptions, Entry, crowd::NewCrowdUser};
 
-use crate::sandbox::{Raw, person};
+use crate::simulator::{Raw, person};
 use crate::{
     contract::Contract,
     place::{
@@ -25,7 +25,7 @@ fn crowds_own(entry: &Entry) -> bool {
 
 /// The client, through every operation and every look.
 async fn all_that_the_client_does(place: &Place) {
-    place.sandbox.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+    place.simulator.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
     place.crowd.probe().await.expect("a first contact");
     let ada = place.create("Ada").await;
     place.refused(&create("ada")).await;
@@ -74,7 +74,7 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
         let (base, version) = (options.base_path.clone(), options.version.clone());
         let place = Place::keeping(options, &["title", "cost centre"]).await;
         all_that_the_client_does(&place).await;
-        let problems = contract.check(&place.sandbox.journal.matching(crowds_own), &base);
+        let problems = contract.check(&place.simulator.journal.matching(crowds_own), &base);
         assert_eq!(problems, Vec::<String>::new(), "{version}");
     }
     // What only others than the client ask for.
@@ -93,12 +93,12 @@ async fn all_requests_and_answers_keep_to_the_description_and_no_deviation_is_id
     raw.expect("GET", "/group/child-group/direct?groupname=dev", None, 200, "").await;
     raw.expect("POST", "/user/rename?username=nobody", Some(json!({ "new-name": "x" })), 404, "").await;
     raw.expect("POST", "/user/rename?username=ada", Some(json!({ "new-name": "ada.l" })), 200, "").await;
-    raw.sandbox.refuse_address(true);
+    raw.simulator.refuse_address(true);
     raw.expect("GET", "/user?username=ada", None, 403, "").await;
-    raw.sandbox.refuse_address(false);
-    raw.sandbox.refuse_credentials(true);
+    raw.simulator.refuse_address(false);
+    raw.simulator.refuse_credentials(true);
     raw.expect("GET", "/user?username=ada", None, 401, "").await;
-    let problems = contract.check(&raw.sandbox.journal.entries(), "/crowd");
+    let problems = contract.check(&raw.simulator.journal.entries(), "/crowd");
     assert_eq!(problems, Vec::<String>::new());
     assert_eq!(contract.unused(), Vec::<String>::new(), "a deviation that nothing meets is none");
 }

@@ -13,7 +13,7 @@ async fn people(count: usize) -> Place {
         let person = NewCrowdUser::named(format!("P{nth:05}")).in_groups(&["everybody"]);
         if nth % 7 == 0 { person.inactive() } else { person }
     });
-    place.sandbox.add_users(people);
+    place.simulator.add_users(people);
     place
 }
 
@@ -21,7 +21,7 @@ async fn people(count: usize) -> Place {
 async fn everybody_is_listed_once_however_small_the_pages_are() {
     for (count, cap) in [(0, 1000), (1, 1000), (2, 1000), (999, 1000), (2500, 1000), (40, 7), (40, 2), (5, 1)] {
         let place = people(count).await;
-        place.sandbox.set_page_cap(cap);
+        place.simulator.set_page_cap(cap);
         let (accounts, doubt) = place.all().await;
         assert_eq!(doubt, None, "{count} by {cap}");
         let keys: BTreeSet<_> = accounts.iter().map(|account| account.id.clone()).collect();
@@ -47,13 +47,13 @@ async fn everybody_is_listed_once_however_small_the_pages_are() {
 #[tokio::test]
 async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
     let place = people(30).await;
-    place.sandbox.set_page_cap(10);
+    place.simulator.set_page_cap(10);
     let first = place.crowd.accounts(None).await.expect("a page");
-    place.sandbox.add_user(NewCrowdUser::named("a-newcomer"));
+    place.simulator.add_user(NewCrowdUser::named("a-newcomer"));
     let second = place.crowd.accounts(first.next.as_deref()).await.expect("a page");
     assert_eq!((second.items[0].name.as_str(), &second.doubt), ("P00010", &None));
-    place.sandbox.remove_user("P00003");
-    place.sandbox.remove_user("P00004");
+    place.simulator.remove_user("P00003");
+    place.simulator.remove_user("P00004");
     let third = place.crowd.accounts(second.next.as_deref()).await.expect("a page");
     assert!(third.doubt.expect("a doubt").contains("came or went"));
 }
@@ -62,14 +62,14 @@ async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
 async fn lists_that_give_names_only_are_read_one_by_one() {
     let place = people(3).await;
     let (whole, _) = place.all().await;
-    place.sandbox.set_expands(false);
+    place.simulator.set_expands(false);
     let (accounts, doubt) = place.all().await;
     assert_eq!((accounts, doubt), (whole.clone(), None));
     let members = place.crowd.members(&"everybody".into(), None).await.expect("a look").expect("there");
     assert_eq!(members.items, whole.iter().map(|account| account.id.clone()).collect::<Vec<_>>());
     // Who is gone by then is told.
     let gone = r#"{"reason": "USER_NOT_FOUND", "message": "x"}"#;
-    place.sandbox.faults.add(Fault::status(404, gone).path("username=P00001"));
+    place.simulator.faults.add(Fault::status(404, gone).path("username=P00001"));
     let (accounts, doubt) = place.all().await;
     assert_eq!(accounts.len(), 2);
     assert!(doubt.expect("a doubt").contains("could not be read"));
@@ -80,8 +80,8 @@ async fn groups_of_an_account_come_whole_over_pages() {
     let place = Place::new().await;
     let names: Vec<String> = (0..25).map(|nth| format!("G{nth:02}")).collect();
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();
-    place.sandbox.add_user(NewCrowdUser::named("ada").in_groups(&groups));
-    place.sandbox.set_page_cap(4);
+    place.simulator.add_user(NewCrowdUser::named("ada").in_groups(&groups));
+    place.simulator.set_page_cap(4);
     let told = place.named("ada").await.expect("there").groups.expect("told");
     assert_eq!(told, names.iter().map(|name| name.to_lowercase().into()).collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-//! The Crowd client and the sandbox Crowd: what is particular to them, and both against the vendor's description.
+//! The Crowd client and the simulated Crowd: what is particular to them, and both against the vendor's description.
 //! What every kind of target promises is in `targets`.
 
 mod accounts;
@@ -13,4 +13,4 @@ mod place;
 mod probing;
 mod protection;
 mod refusals;
-mod sandbox;
+mod simulator;

@@ -15,7 +15,7 @@ use usersync::{
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser, fault::Kind};
 
 use crate::place::{Place, not_done, settings};
-use crate::sandbox::Raw;
+use crate::simulator::Raw;
 
 /// Names with all that has a meaning in XML, in addresses or to those who trim.
 const ODD: &[&str] = &[
@@ -56,14 +56,14 @@ async fn members(place: &Place, group: &TargetGroupId) -> BTreeSet<String> {
 
 async fn staffed(options: CrowdOptions) -> Place {
     let place = Place::start(options).await;
-    place.sandbox.add_users((0..30).map(|nth| NewCrowdUser::named(format!("p{nth}")).in_groups(&["Dev"])));
+    place.simulator.add_users((0..30).map(|nth| NewCrowdUser::named(format!("p{nth}")).in_groups(&["Dev"])));
     place
 }
 
 #[tokio::test]
 async fn names_come_through_exactly() {
     let place = Place::new().await;
-    place.sandbox.add_users(ODD.iter().map(|name| NewCrowdUser::named(*name).in_groups(ODD)));
+    place.simulator.add_users(ODD.iter().map(|name| NewCrowdUser::named(*name).in_groups(ODD)));
     let told = told(&place, &ids(ODD.iter().copied())).await.expect("told");
     let logins: BTreeSet<String> = ODD.iter().map(ToString::to_string).collect();
     assert_eq!(told, ODD.iter().map(|group| (group.to_lowercase(), logins.clone())).collect());
@@ -74,16 +74,16 @@ async fn it_tells_the_same_as_a_call_for_each_group() {
     for options in [CrowdOptions::default(), CrowdOptions::version("3.7.2"), CrowdOptions::jira("10.3.5")] {
         let place = Place::start(options).await;
         let groups: Vec<String> = (0..25).map(|nth| format!("Group {nth}")).collect();
-        place.sandbox.add_users((0..40_usize).map(|nth| {
+        place.simulator.add_users((0..40_usize).map(|nth| {
             let own: Vec<&str> = groups.iter().skip(nth % 7 + 1).step_by(3).map(String::as_str).collect();
             let person = NewCrowdUser::named(format!("P{nth}")).in_groups(&own);
             if nth % 5 == 0 { person.inactive() } else { person }
         }));
-        place.sandbox.add_group("Group 0");
-        place.sandbox.nest("Group 3", "Group 0");
-        place.sandbox.nest("Group 4", "Group 3");
+        place.simulator.add_group("Group 0");
+        place.simulator.nest("Group 3", "Group 0");
+        place.simulator.nest("Group 4", "Group 3");
         let keys: BTreeMap<String, String> =
-            place.sandbox.snapshot().users.into_values().map(|user| (user.name, user.key)).collect();
+            place.simulator.snapshot().users.into_values().map(|user| (user.name, user.key)).collect();
         let wanted = ids(groups.iter().map(String::as_str));
         let told = told(&place, &wanted).await.expect("told");
         assert_eq!(told["group 0"], BTreeSet::new(), "members of a group in it are none of its own");
@@ -98,7 +98,7 @@ async fn it_tells_the_same_as_a_call_for_each_group() {
 #[tokio::test]
 async fn a_group_that_is_not_wanted_or_not_there_is_left_out() {
     let place = staffed(CrowdOptions::default()).await;
-    place.sandbox.add_group("other");
+    place.simulator.add_group("other");
     let told = told(&place, &ids(["dev", "nowhere"])).await.expect("told");
     assert_eq!(told.keys().collect::<Vec<_>>(), ["dev"]);
 }
@@ -108,7 +108,7 @@ async fn an_answer_that_is_not_whole_or_of_another_kind_is_not_used() {
     let place = staffed(CrowdOptions::default()).await;
     let dev = ids(["dev"]);
     let whole = place.crowd.memberships(&dev).await.expect("a look").expect("told");
-    let entry = place.sandbox.journal.matching(|entry| entry.path.ends_with("/group/membership")).remove(0);
+    let entry = place.simulator.journal.matching(|entry| entry.path.ends_with("/group/membership")).remove(0);
     let xml = String::from_utf8(entry.answer.to_vec()).expect("text");
     let typed = |body: &str| Fault::status(200, body).header("content-type", "application/xml");
     for (name, fault) in [
@@ -130,10 +130,10 @@ async fn an_answer_that_is_not_whole_or_of_another_kind_is_not_used() {
         ("406", Fault::status(406, "")),
         ("415", Fault::status(415, "")),
     ] {
-        let fault = place.sandbox.faults.add(fault.path("/group/membership"));
+        let fault = place.simulator.faults.add(fault.path("/group/membership"));
         assert_eq!(place.crowd.memberships(&dev).await, Ok(None), "{name}");
-        assert_eq!(place.sandbox.faults.hits(fault), 1, "{name}");
-        place.sandbox.faults.remove(fault);
+        assert_eq!(place.simulator.faults.hits(fault), 1, "{name}");
+        place.simulator.faults.remove(fault);
         assert_eq!(members(&place, &"dev".into()).await.len(), 30, "{name}: one by one all is well");
     }
     assert_eq!(place.crowd.memberships(&dev).await, Ok(Some(whole)));
@@ -143,7 +143,7 @@ async fn an_answer_that_is_not_whole_or_of_another_kind_is_not_used() {
 async fn a_server_that_is_not_well_is_an_error_as_for_other_reads() {
     let place = staffed(CrowdOptions::default()).await;
     let hasty = {
-        let mut settings = settings(&place.sandbox);
+        let mut settings = settings(&place.simulator);
         settings.http.call_timeout = Duration::from_millis(400);
         CrowdTarget::new(settings).expect("good settings")
     };
@@ -159,23 +159,23 @@ async fn a_server_that_is_not_well_is_an_error_as_for_other_reads() {
         ("elsewhere", Fault::status(301, "").header("location", "https://x.example.org/y"), Maintenance),
         ("401", Fault::status(401, "no"), Credentials),
     ] {
-        let fault = place.sandbox.faults.add(fault.path("/group/membership"));
+        let fault = place.simulator.faults.add(fault.path("/group/membership"));
         let error: TargetError = hasty.memberships(&dev).await.expect_err(name);
         assert_eq!(error.kind, not_done(kind), "{name}: {}", error.text);
         assert!(error.text.starts_with("reading all memberships: "), "{name}: {}", error.text);
         assert!(!error.text.contains('<'), "{name}: {}", error.text);
-        place.sandbox.faults.remove(fault);
+        place.simulator.faults.remove(fault);
     }
-    place.sandbox.faults.add(Fault::new(Kind::CutMidway(200)).path("/group/membership").once());
+    place.simulator.faults.add(Fault::new(Kind::CutMidway(200)).path("/group/membership").once());
     assert!(place.crowd.memberships(&dev).await.expect("a broken read is sent once more").is_some());
 }
 
 #[tokio::test]
-async fn the_sandbox_tells_them_in_xml_only_and_not_where_it_is_switched_off() {
+async fn the_simulator_tells_them_in_xml_only_and_not_where_it_is_switched_off() {
     for options in [CrowdOptions::default(), CrowdOptions::jira("9.12.15")] {
         let raw = Raw::start(options).await;
-        raw.sandbox.nest("inner", "R&D");
-        raw.sandbox.add_user(NewCrowdUser::named("ada").in_groups(&["inner"]));
+        raw.simulator.nest("inner", "R&D");
+        raw.simulator.add_user(NewCrowdUser::named("ada").in_groups(&["inner"]));
         let asked = async |media: &str| raw.ask_for("/group/membership", media).await;
         for media in ["application/xml", "text/html, application/*;q=0.8", "*/*"] {
             let answer = asked(media).await;
@@ -190,7 +190,7 @@ async fn the_sandbox_tells_them_in_xml_only_and_not_where_it_is_switched_off() {
             }
         }
         assert_eq!(asked("application/json").await.status, 406);
-        raw.sandbox.set_tells_memberships(false);
+        raw.simulator.set_tells_memberships(false);
         assert_eq!(asked("application/xml").await.status, 404);
     }
 }

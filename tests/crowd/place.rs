@@ -1,4 +1,4 @@
-//! A sandbox Crowd with a client.
+//! A simulated Crowd with a client.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,18 +10,18 @@ use usersync::{
         crowd::{CrowdSettings, CrowdTarget},
     },
 };
-use usersync_simulators::{CrowdOptions, CrowdSandbox};
+use usersync_simulators::{CrowdOptions, SimulatedCrowd};
 
 pub struct Place {
-    pub sandbox: CrowdSandbox,
+    pub simulator: SimulatedCrowd,
     pub crowd: CrowdTarget,
 }
 
-pub fn settings(sandbox: &CrowdSandbox) -> CrowdSettings {
-    let (application, password) = sandbox.application();
+pub fn settings(simulator: &SimulatedCrowd) -> CrowdSettings {
+    let (application, password) = simulator.application();
     let password = password.to_owned();
     let mut settings = CrowdSettings::new(
-        sandbox.url().parse().expect("a URL"),
+        simulator.url().parse().expect("a URL"),
         application,
         Arc::new(move || Ok(password.clone().into())),
     );
@@ -44,10 +44,10 @@ impl Place {
 
     /// With a client that looks after these attributes of accounts.
     pub async fn keeping(options: CrowdOptions, attributes: &[&str]) -> Self {
-        let sandbox = CrowdSandbox::start(options).await.expect("a free port");
+        let simulator = SimulatedCrowd::start(options).await.expect("a free port");
         let attributes = attributes.iter().map(|&name| name.to_owned()).collect();
-        let settings = CrowdSettings { attributes, ..settings(&sandbox) };
-        Self { sandbox, crowd: CrowdTarget::new(settings).expect("good settings") }
+        let settings = CrowdSettings { attributes, ..settings(&simulator) };
+        Self { simulator, crowd: CrowdTarget::new(settings).expect("good settings") }
     }
 
     pub async fn new() -> Self {

@@ -21,7 +21,7 @@ async fn a_crowd_is_told_in_full() {
     place.create("ada").await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Crowd 7.1.3");
-    assert_eq!(info.identity.id, place.sandbox.url());
+    assert_eq!(info.identity.id, place.simulator.url());
     let can = &info.capabilities;
     assert!(can.list_all && can.rename && can.delete && can.reads_email && !can.rename_group && !can.email_required);
     assert_eq!(can.deactivate, Deactivation::Switch);
@@ -40,23 +40,23 @@ async fn a_jira_by_its_user_server_is_known_for_the_jira_that_it_is() {
     let place = Place::start(CrowdOptions::jira("10.3.5")).await;
     let info = place.crowd.probe().await.expect("a first contact");
     assert_eq!(info.product, "Jira 10.3.5 user server, Crowd 5.1.4");
-    assert_eq!(info.identity.id, place.sandbox.server_id(), "as the same Jira tells through its own interface");
+    assert_eq!(info.identity.id, place.simulator.server_id(), "as the same Jira tells through its own interface");
     // The identity is not told otherwise because of an outage.
-    place.sandbox.faults.add(Fault::status(503, "").path("manifest").once());
+    place.simulator.faults.add(Fault::status(503, "").path("manifest").once());
     assert!(place.crowd.probe().await.is_err());
 }
 
 #[tokio::test]
 async fn keys_that_some_or_all_accounts_lack_are_told() {
     let place = Place::new().await;
-    place.sandbox.add_user(NewCrowdUser::named("ada"));
+    place.simulator.add_user(NewCrowdUser::named("ada"));
     let keyless = r#"{"users": [{"name": "ada", "key": "k", "active": true}, {"name": "bob", "active": true}]}"#;
     let header = |fault: Fault| fault.header("x-embedded-crowd-version", "Crowd/4.0.0").path("entity-type=user").once();
-    place.sandbox.faults.add(header(Fault::status(200, keyless)));
+    place.simulator.faults.add(header(Fault::status(200, keyless)));
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(info.capabilities.rename && info.product == "Crowd 4.0.0");
     assert!(line(&info, "keys")[0].1.starts_with("1 of the first 2 accounts"));
-    place.sandbox.set_tells_keys(false);
+    place.simulator.set_tells_keys(false);
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(!info.capabilities.rename);
     assert!(line(&info, "cannot")[0].1.starts_with("rename a login: accounts have no key here"));
@@ -65,31 +65,31 @@ async fn keys_that_some_or_all_accounts_lack_are_told() {
 #[tokio::test]
 async fn what_is_no_crowd_is_told() {
     let place = Place::new().await;
-    place.sandbox.set_version_header(false);
+    place.simulator.set_version_header(false);
     let error = place.crowd.probe().await.expect_err("no Crowd");
     assert_eq!(error.kind, not_done(Permanent));
     assert!(error.text.contains("not as a Crowd does"), "{}", error.text);
-    place.sandbox.set_version_header(true);
-    let mut wrong = settings(&place.sandbox);
-    wrong.base_url = place.sandbox.url().replace("/crowd", "/wiki").parse().expect("a URL");
-    let fault = place.sandbox.faults.add(Fault::html(404, "<html>nothing here</html>").path("/wiki"));
+    place.simulator.set_version_header(true);
+    let mut wrong = settings(&place.simulator);
+    wrong.base_url = place.simulator.url().replace("/crowd", "/wiki").parse().expect("a URL");
+    let fault = place.simulator.faults.add(Fault::html(404, "<html>nothing here</html>").path("/wiki"));
     let error = CrowdTarget::new(wrong).expect("good settings").probe().await.expect_err("no Crowd");
     assert!(error.text.contains("mostly https://host/crowd"), "{}", error.text);
-    place.sandbox.faults.remove(fault);
+    place.simulator.faults.remove(fault);
 }
 
 #[tokio::test]
 async fn refused_credentials_are_sent_once() {
     let place = Place::new().await;
-    place.sandbox.refuse_credentials(true);
+    place.simulator.refuse_credentials(true);
     for _ in 0..3 {
         let error = place.crowd.probe().await.expect_err("refused");
         assert_eq!(error.kind, not_done(Refused));
         assert!(error.text.contains("the password of usersync"), "{}", error.text);
-        assert!(error.text.contains("an application") && !error.text.contains("sandbox-password"), "{}", error.text);
+        assert!(error.text.contains("an application") && !error.text.contains("simulator-password"), "{}", error.text);
     }
-    assert_eq!(place.sandbox.journal.len(), 1);
-    place.sandbox.refuse_credentials(false);
+    assert_eq!(place.simulator.journal.len(), 1);
+    place.simulator.refuse_credentials(false);
     place.crowd.probe().await.expect_err("not tried again by itself");
     place.crowd.forget_refusal();
     place.crowd.probe().await.expect("taken");
@@ -98,9 +98,9 @@ async fn refused_credentials_are_sent_once() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_with_words() {
     let place = Place::new().await;
-    let mut token = settings(&place.sandbox);
+    let mut token = settings(&place.simulator);
     token.credentials = usersync::target::Credentials::Token(std::sync::Arc::new(|| Ok("t0ken".to_owned().into())));
-    let mut secret = settings(&place.sandbox);
+    let mut secret = settings(&place.simulator);
     secret.base_url = "https://me:hush@crowd.example.org/crowd".parse().expect("a URL");
     for (settings, text) in [(token, "takes no token"), (secret, "holds a user or password")] {
         let shown = format!("{settings:?}");
@@ -110,8 +110,8 @@ async fn settings_that_cannot_work_are_refused_with_words() {
         assert!(error.text.contains(text) && !error.text.contains("hush"), "{}", error.text);
     }
     let password = std::sync::Arc::new(|| Err("CROWD_PASSWORD is not set.".to_owned()));
-    let none = CrowdSettings::new(place.sandbox.url().parse().expect("a URL"), "usersync", password);
+    let none = CrowdSettings::new(place.simulator.url().parse().expect("a URL"), "usersync", password);
     let error = CrowdTarget::new(none).expect("good settings").probe().await.expect_err("no secret");
     assert!(error.kind == not_done(Refused) && error.text.contains("CROWD_PASSWORD"), "{}", error.text);
-    assert!(place.sandbox.journal.is_empty());
+    assert!(place.simulator.journal.is_empty());
 }

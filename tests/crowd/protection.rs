@@ -8,11 +8,11 @@ use crate::place::{Place, deactivate, delete, settings};
 #[tokio::test]
 async fn administrators_are_protected_through_groups_in_groups() {
     let place = Place::new().await;
-    place.sandbox.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
-    place.sandbox.add_user(NewCrowdUser::named("inner").in_groups(&["Operators"]));
-    place.sandbox.add_user(NewCrowdUser::named("plain").in_groups(&["dev"]));
-    place.sandbox.nest("Operators", "Admins of all");
-    place.sandbox.nest("Admins of all", "crowd-administrators");
+    place.simulator.add_user(NewCrowdUser::named("root").in_groups(&["crowd-administrators"]));
+    place.simulator.add_user(NewCrowdUser::named("inner").in_groups(&["Operators"]));
+    place.simulator.add_user(NewCrowdUser::named("plain").in_groups(&["dev"]));
+    place.simulator.nest("Operators", "Admins of all");
+    place.simulator.nest("Admins of all", "crowd-administrators");
     for name in ["root", "inner"] {
         assert!(place.named(name).await.expect("there").protected.is_some(), "{name}");
     }
@@ -29,7 +29,7 @@ async fn the_last_active_member_of_each_administrators_group_stays() {
     for (name, group) in
         [("one", "crowd-administrators"), ("two", "crowd-administrators"), ("jim", "jira-administrators")]
     {
-        place.sandbox.add_user(NewCrowdUser::named(name).in_groups(&[group]));
+        place.simulator.add_user(NewCrowdUser::named(name).in_groups(&[group]));
     }
     let (one, two) = (place.named("one").await.expect("there"), place.named("two").await.expect("there"));
     let jim = place.named("jim").await.expect("there");
@@ -46,9 +46,9 @@ async fn the_last_active_member_of_each_administrators_group_stays() {
 #[tokio::test]
 async fn settings_protect_more() {
     let place = Place::new().await;
-    place.sandbox.add_user(NewCrowdUser::named("eve").in_groups(&["Board"]));
-    place.sandbox.add_user(NewCrowdUser::named("Ann"));
-    let mut settings = settings(&place.sandbox);
+    place.simulator.add_user(NewCrowdUser::named("eve").in_groups(&["Board"]));
+    place.simulator.add_user(NewCrowdUser::named("Ann"));
+    let mut settings = settings(&place.simulator);
     settings.frozen_groups = vec!["board".to_owned(), "nowhere".to_owned()];
     settings.protected_users = vec!["ann".to_owned()];
     let crowd = CrowdTarget::new(settings).expect("good settings");
@@ -61,7 +61,7 @@ async fn settings_protect_more() {
 #[tokio::test]
 async fn who_is_called_as_the_application_is_somebody_like_others() {
     let place = Place::new().await;
-    let (application, _) = place.sandbox.application();
+    let (application, _) = place.simulator.application();
     let namesake = place.create(application).await;
     assert_eq!(namesake.protected, None);
     let info = place.crowd.probe().await.expect("a first contact");

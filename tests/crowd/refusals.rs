@@ -28,7 +28,7 @@ fn refusal(status: u16, reason: &str, message: &str) -> Fault {
 #[tokio::test]
 async fn a_missing_permission_is_named() {
     let place = Place::new().await;
-    place.sandbox.add_group("dev");
+    place.simulator.add_group("dev");
     let (ada, bob) = (place.create("ada").await, place.create("bob").await);
     place.done(&join(&bob.id, "bob", "dev")).await;
     for (permission, name, operations) in [
@@ -43,7 +43,7 @@ async fn a_missing_permission_is_named() {
         (Permission::ModifyGroup, "Modify group", vec![join(&ada.id, "ada", "dev"), leave(&bob.id, "bob", "dev")]),
         (Permission::RemoveGroup, "Remove group", vec![delete_group("dev")]),
     ] {
-        place.sandbox.permit(permission, false);
+        place.simulator.permit(permission, false);
         for operation in operations {
             let error = place.refused(&operation).await;
             assert_eq!(error.kind, not_done(Forbidden), "{operation}");
@@ -51,10 +51,10 @@ async fn a_missing_permission_is_named() {
             assert!(error.text.contains(&lacks), "{}", error.text);
             assert!(error.text.contains("usersync dead replay --all"), "{}", error.text);
         }
-        place.sandbox.permit(permission, true);
+        place.simulator.permit(permission, true);
     }
     let error = {
-        place.sandbox.permit(Permission::ModifyUser, false);
+        place.simulator.permit(Permission::ModifyUser, false);
         place.refused(&deactivate(&ada)).await
     };
     assert!(error.text.contains("in directory Crowd Internal Directory"), "{}", error.text);
@@ -69,10 +69,10 @@ async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
             assert!(error.text.contains(text), "{}", error.text);
         }
     };
-    place.sandbox.refuse_address(true);
+    place.simulator.refuse_address(true);
     check(place.crowd.probe().await.expect_err("refused"), "is not among those");
     check(place.crowd.account_named("ada").await.expect_err("refused"), "127.0.0.1");
-    place.sandbox.refuse_address(false);
+    place.simulator.refuse_address(false);
     for (fault, text) in [
         (
             Fault::status(403, "Client with address \"10.0.0.7\" is forbidden from making requests to the application"),
@@ -81,9 +81,9 @@ async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
         (Fault::html(403, "<html>Client with address 10.0.0.7 is forbidden</html>"), "is not among those"),
         (Fault::status(403, ""), "either the address"),
     ] {
-        let fault = place.sandbox.faults.add(fault);
+        let fault = place.simulator.faults.add(fault);
         check(place.crowd.probe().await.expect_err("refused"), text);
-        place.sandbox.faults.remove(fault);
+        place.simulator.faults.remove(fault);
     }
     place.crowd.probe().await.expect("all is well again");
 }
@@ -91,22 +91,22 @@ async fn an_address_that_is_not_on_the_list_is_told_in_every_form() {
 #[tokio::test]
 async fn a_read_only_directory_is_named_and_nothing_is_tried_again() {
     let place = Place::new().await;
-    let directory = place.sandbox.add_directory("Company LDAP", true);
-    place.sandbox.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
+    let directory = place.simulator.add_directory("Company LDAP", true);
+    place.simulator.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
     let lea = place.named("lea").await.expect("there");
     for operation in [update(&lea, Some("X"), None), deactivate(&lea), rename(&lea, "x"), delete(&lea)] {
         let error = place.refused(&operation).await;
         assert_eq!(error.kind, NotPossible, "{operation}: {}", error.text);
         assert!(error.text.contains("its user directory Company LDAP is read-only"), "{}", error.text);
     }
-    place.sandbox.set_read_only(0, true);
+    place.simulator.set_read_only(0, true);
     assert_eq!(place.refused(&create("eve")).await.kind, NotPossible);
 }
 
 #[tokio::test]
 async fn refusals_come_to_what_they_mean() {
     let place = Place::new().await;
-    place.sandbox.add_group("dev");
+    place.simulator.add_group("dev");
     let ada = place.create("ada").await;
     let bad_address = Operation::CreateUser {
         name: "eve".into(),
@@ -137,14 +137,14 @@ async fn refusals_come_to_what_they_mean() {
         (join(&ada.id, "ada", "dev"), 404, "GROUP_NOT_FOUND", TargetErrorKind::NotFound),
     ] {
         for method in ["POST", "PUT", "DELETE"] {
-            place.sandbox.faults.add(refusal(status, reason, "Words of Crowd").method(method));
+            place.simulator.faults.add(refusal(status, reason, "Words of Crowd").method(method));
         }
         let error = place.refused(&operation).await;
         assert_eq!(error.kind, kind, "{operation} {reason}: {}", error.text);
-        place.sandbox.faults.clear();
+        place.simulator.faults.clear();
     }
     let full = refusal(403, "PERMISSION_DENIED", "The licensed user limit is reached");
-    place.sandbox.faults.add(full.method("POST"));
+    place.simulator.faults.add(full.method("POST"));
     let error = place.refused(&create("eve")).await;
     assert!(error.kind == not_done(Permanent) && error.text.contains("no seat left"), "{}", error.text);
 }
@@ -162,7 +162,7 @@ async fn only_crowds_own_word_says_that_something_is_gone() {
         refusal(404, "APPLICATION_NOT_FOUND", "no"),
         refusal(404, "DIRECTORY_NOT_FOUND", "no"),
     ] {
-        let fault = place.sandbox.faults.add(fault);
+        let fault = place.simulator.faults.add(fault);
         let errors = [
             place.crowd.account(&ada.id).await.err(),
             place.crowd.account_named("ada").await.err(),
@@ -176,7 +176,7 @@ async fn only_crowds_own_word_says_that_something_is_gone() {
             let error = error.expect("nothing is taken as gone");
             assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
         }
-        place.sandbox.faults.remove(fault);
+        place.simulator.faults.remove(fault);
     }
 }
 
@@ -203,14 +203,14 @@ async fn other_answers_mean_the_right_thing_for_reads() {
     ] {
         let place = Place::new().await;
         let ada = place.create("ada").await;
-        place.sandbox.faults.add(fault);
+        place.simulator.faults.add(fault);
         let error = place.crowd.account(&ada.id).await.expect_err(name);
         assert_eq!(error.kind, kind, "{name}: {}", error.text);
         assert_eq!(error.retry_after.map(|wait| wait.as_secs()), wait, "{name}");
-        assert!(!error.text.contains('<') && !error.text.contains("sandbox-password"), "{name}: {}", error.text);
+        assert!(!error.text.contains('<') && !error.text.contains("simulator-password"), "{name}: {}", error.text);
     }
     let place = Place::new().await;
     let ada = place.create("ada").await;
-    place.sandbox.faults.add(Fault::cut().once());
+    place.simulator.faults.add(Fault::cut().once());
     assert!(place.crowd.account(&ada.id).await.expect("a broken read is sent once more").is_some());
 }

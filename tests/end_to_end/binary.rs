@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use usersync_simulators::{JiraOptions, JiraSandbox};
+use usersync_simulators::{JiraOptions, SimulatedJira};
 
 use super::{
     changes::user,
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 struct Place {
     realm: Realm,
-    jira: JiraSandbox,
+    jira: SimulatedJira,
     folder: TempDir,
     server: Option<Child>,
 }
@@ -108,7 +108,7 @@ fn private(file: &Path, content: &str) {
 async fn prepare(server: &Server, port: u16) -> Place {
     let realm = Realm::fresh(server, "e2e-binary").await;
     hire(&realm).await;
-    let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let folder = tempfile::tempdir().expect("a folder");
     for (name, content) in [("hook.secret", server.hook_secret.as_str()), ("jira.token", jira.token())] {
         private(&folder.path().join(name), content);

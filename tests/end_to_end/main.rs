@@ -1,4 +1,4 @@
-//! A change in a real Keycloak is in Jira: real Keycloak, real listener, signed webhook, store, engine, sandbox Jira.
+//! A change in a real Keycloak is in Jira: real Keycloak, real listener, signed webhook, store, engine, simulated Jira.
 //!
 //! `scripts/test` starts the Keycloak. The listener is told of these realms, and of as many ports, when Keycloak starts.
 

@@ -21,9 +21,9 @@ pub async fn deaf(place: &mut Place) {
     place.realm.listeners(&["jboss-logging", "usersync"]).await;
     place.quiet().await;
     assert!(place.jira.snapshot().account("kim").is_none(), "somebody told of kim");
-    let store = Arc::clone(&place.house().store);
+    let store = Arc::clone(&place.stack().store);
     place.step("a full run finds what nobody told", async |_| full_run(&store).await).await;
-    let store = Arc::clone(&place.house().store);
+    let store = Arc::clone(&place.stack().store);
     place.idle_step("another full run finds nothing", async |_| full_run(&store).await).await;
 }
 

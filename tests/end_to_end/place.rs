@@ -1,4 +1,4 @@
-//! A realm of the real Keycloak, set up by usersync itself, a sandbox Jira, and a usersync that serves between them.
+//! A realm of the real Keycloak, set up by usersync itself, a simulated Jira, and a usersync that serves between them.
 
 use std::{
     path::PathBuf,
@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use usersync::{
-    demo::house::{CONNECTOR, House, HouseOptions, Site},
+    demo::stack::{CONNECTOR, Site, Stack, StackOptions},
     keycloak::{
         Connection, KeycloakSettings,
         setup::{Setup, SetupOptions, SignIn},
@@ -20,7 +20,7 @@ use usersync::{
     store::{EventFilter, Request, Store as _, TaskFilter, sqlite::SqliteStore},
     target::{Credentials, jira::JiraSettings},
 };
-use usersync_simulators::{JiraOptions, JiraSandbox};
+use usersync_simulators::{JiraOptions, SimulatedJira};
 
 use super::{
     compare::differences,
@@ -39,9 +39,9 @@ const STAFF: usize = 100;
 pub struct Place {
     pub server: Server,
     pub realm: Arc<Realm>,
-    pub jira: JiraSandbox,
+    pub jira: SimulatedJira,
     /// The usersync, while it runs.
-    house: Option<House>,
+    stack: Option<Stack>,
     client_secret: String,
     port: u16,
     files: TempDir,
@@ -69,13 +69,13 @@ impl Place {
         let realm = Realm::fresh(&server, realm).await;
         let client_secret = set_up(&server, &realm, port).await;
         hire(&realm).await;
-        let jira = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let jira = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
         let files = tempfile::tempdir().expect("a folder");
         let latencies = Latencies::new(&realm.name, &server.version);
         let realm = Arc::new(realm);
-        let mut place = Self { server, realm, jira, house: None, client_secret, port, files, fences: 0, latencies };
+        let mut place = Self { server, realm, jira, stack: None, client_secret, port, files, fences: 0, latencies };
         place.start().await;
-        place.house().in_service().await.expect("the first run ends");
+        place.stack().in_service().await.expect("the first run ends");
         place.quiet().await;
         place.compare("the first run").await;
         Some(place)
@@ -98,31 +98,31 @@ impl Place {
             ),
             hook_secret: Arc::new(move || Ok(hook_secret.clone().into())),
             listen: ([127, 0, 0, 1], self.port).into(),
-            options: HouseOptions {
+            options: StackOptions {
                 policy: Policy {
                     first_run: FirstRun::Apply,
                     safety: Safety { count: 1_000, ..Safety::default() },
                     ..Policy::default()
                 },
                 store: Some(store),
-                ..HouseOptions::default()
+                ..StackOptions::default()
             },
         }
     }
 
     /// Starts usersync, over the store that it left.
     pub async fn start(&mut self) {
-        assert!(self.house.is_none(), "it runs");
-        self.house = Some(self.site().build().await.expect("usersync starts"));
+        assert!(self.stack.is_none(), "it runs");
+        self.stack = Some(self.site().build().await.expect("usersync starts"));
     }
 
     /// Stops usersync in order; Keycloak and Jira go on.
     pub async fn stop(&mut self) {
-        self.house.take().expect("it runs").stop().await;
+        self.stack.take().expect("it runs").stop().await;
     }
 
-    pub fn house(&self) -> &House {
-        self.house.as_ref().expect("it runs")
+    pub fn stack(&self) -> &Stack {
+        self.stack.as_ref().expect("it runs")
     }
 
     /// Makes a change that has to show in Jira, and sees that it does.
@@ -163,10 +163,10 @@ impl Place {
             assert!(began.elapsed() < DELIVERED_WITHIN, "{about} did not come, {}", self.told().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Err(error) = self.house().quiet(HORIZON).await {
+        if let Err(error) = self.stack().quiet(HORIZON).await {
             panic!(
                 "{error}: {:#?}",
-                self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await
+                self.stack().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await
             );
         }
     }
@@ -174,7 +174,7 @@ impl Place {
     /// Kind and object of the events that came last, the newest first.
     pub async fn events(&self, limit: usize) -> Vec<(String, String)> {
         let filter = EventFilter { limit, ..EventFilter::default() };
-        let events = self.house().store.events(&filter).await.expect("readable");
+        let events = self.stack().store.events(&filter).await.expect("readable");
         events.into_iter().map(|event| (event.kind, event.about)).collect()
     }
 
@@ -189,8 +189,8 @@ impl Place {
         if differences.is_empty() {
             return;
         }
-        let tasks = self.house().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await;
-        let held = self.house().store.held_sets(true).await;
+        let tasks = self.stack().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await;
+        let held = self.stack().store.held_sets(true).await;
         panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
     }
 
@@ -231,7 +231,7 @@ pub async fn hire(realm: &Realm) {
 
 /// A full run that a person asked for, to its end.
 pub async fn full_run(store: &SqliteStore) {
-    let pair = House::pair();
+    let pair = Stack::pair();
     let ended = async || {
         let runs = store.runs(Some(&pair), 100).await.expect("readable");
         runs.iter().filter(|run| run.trigger == RunTrigger::Person && run.ended_at.is_some()).count()

@@ -10,28 +10,28 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
 };
-use usersync_simulators::{JiraOptions, JiraSandbox, jira::NewAccount};
+use usersync_simulators::{JiraOptions, SimulatedJira, jira::NewAccount};
 
 /// A Jira with more groups than its picker shows. `owners` makes administrators, comes after the first thousand, and has
 /// no word in its name that tells; `boss` is in it, and `ada` in a plain group behind it.
-async fn crowded() -> (JiraSandbox, JiraTarget) {
-    let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+async fn crowded() -> (SimulatedJira, JiraTarget) {
+    let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     for number in 0..1_010 {
-        sandbox.add_group(&format!("g{number:04}"));
+        simulator.add_group(&format!("g{number:04}"));
     }
-    sandbox.set_admin_group("owners", true, false);
+    simulator.set_admin_group("owners", true, false);
     for (login, group) in [("boss", "owners"), ("ada", "plain")] {
         let account = NewAccount { name: login.into(), email: format!("{login}@example.org"), ..NewAccount::default() };
-        sandbox.add_account(account.in_groups(&[group]));
+        simulator.add_account(account.in_groups(&[group]));
     }
-    let token = Credentials::Token(Arc::new(|| Ok("sandbox-token".to_owned().into())));
-    let address = sandbox.url().parse().expect("an address");
+    let token = Credentials::Token(Arc::new(|| Ok("simulator-token".to_owned().into())));
+    let address = simulator.url().parse().expect("an address");
     let target = JiraTarget::new(JiraSettings::new(address, token)).expect("good settings");
-    (sandbox, target)
+    (simulator, target)
 }
 
-fn id(sandbox: &JiraSandbox, login: &str) -> AccountId {
-    sandbox.snapshot().account(login).expect("an account").key.as_str().into()
+fn id(simulator: &SimulatedJira, login: &str) -> AccountId {
+    simulator.snapshot().account(login).expect("an account").key.as_str().into()
 }
 
 fn soon() -> Timestamp {
@@ -45,11 +45,11 @@ fn leave(id: &AccountId, login: &str, group: &str) -> Operation {
 
 #[tokio::test]
 async fn an_administrator_of_a_group_that_the_picker_does_not_show_is_protected() {
-    let (sandbox, target) = crowded().await;
+    let (simulator, target) = crowded().await;
     let info = target.probe().await.expect("a first contact");
     let asked = info.notes.iter().find(|note| note.about == "protected" && note.state == NoteState::Note);
     assert!(asked.is_some_and(|note| note.text.contains("frozen_groups")), "{:?}", info.notes);
-    let (boss, ada) = (id(&sandbox, "boss"), id(&sandbox, "ada"));
+    let (boss, ada) = (id(&simulator, "boss"), id(&simulator, "ada"));
     // A listing does not tell groups: what is planned from it is refused before it is sent.
     let fields = UserFields { display_name: Some("No Boss".to_owned()), ..UserFields::default() };
     for operation in [
@@ -57,11 +57,11 @@ async fn an_administrator_of_a_group_that_the_picker_does_not_show_is_protected(
         Operation::DeactivateUser { account: boss.clone(), name: "boss".into(), takes: Vec::new() },
         leave(&boss, "boss", "owners"),
     ] {
-        let (_fresh, target) = (&sandbox, fresh(&sandbox));
-        let before = sandbox.snapshot();
+        let (_fresh, target) = (&simulator, fresh(&simulator));
+        let before = simulator.snapshot();
         let error = target.apply(&operation, soon()).await.expect_err("refused");
         assert_eq!(error.kind, TargetErrorKind::NotFound, "{operation}: {error}");
-        assert_eq!(sandbox.snapshot(), before, "{operation}");
+        assert_eq!(simulator.snapshot(), before, "{operation}");
     }
     let read = target.account(&boss).await.expect("read").expect("there");
     assert!(read.protected.is_some_and(|why| why.contains("owners")));
@@ -72,28 +72,28 @@ async fn an_administrator_of_a_group_that_the_picker_does_not_show_is_protected(
     target.apply(&leave(&ada, "ada", "plain"), soon()).await.expect("removed");
 }
 
-fn fresh(sandbox: &JiraSandbox) -> JiraTarget {
-    let token = Credentials::Token(Arc::new(|| Ok("sandbox-token".to_owned().into())));
-    JiraTarget::new(JiraSettings::new(sandbox.url().parse().expect("an address"), token)).expect("good settings")
+fn fresh(simulator: &SimulatedJira) -> JiraTarget {
+    let token = Credentials::Token(Arc::new(|| Ok("simulator-token".to_owned().into())));
+    JiraTarget::new(JiraSettings::new(simulator.url().parse().expect("an address"), token)).expect("good settings")
 }
 
 #[tokio::test]
 async fn nothing_is_removed_from_members_of_a_group_whose_standing_jira_does_not_show() {
-    let (sandbox, _) = crowded().await;
+    let (simulator, _) = crowded().await;
     // Fewer are shown than have the group's name in theirs.
-    sandbox.set_picker_cap(20);
+    simulator.set_picker_cap(20);
     for number in 0..30 {
-        sandbox.add_group(&format!("a-plain-{number:02}"));
+        simulator.add_group(&format!("a-plain-{number:02}"));
     }
-    let target = fresh(&sandbox);
-    let ada = id(&sandbox, "ada");
+    let target = fresh(&simulator);
+    let ada = id(&simulator, "ada");
     let read = target.account(&ada).await.expect("read").expect("there");
     assert!(read.protected.is_some_and(|why| why.contains("plain") && why.contains("autocomplete.limit")));
     let group = target.group_named("plain").await.expect("read").expect("there");
     assert!(group.protected.is_some(), "it is not taken up");
-    let error = fresh(&sandbox).apply(&leave(&ada, "ada", "plain"), soon()).await.expect_err("refused");
+    let error = fresh(&simulator).apply(&leave(&ada, "ada", "plain"), soon()).await.expect_err("refused");
     assert_eq!(error.kind, TargetErrorKind::NotFound, "{error}");
-    sandbox.set_picker_cap(10_000);
-    let read = fresh(&sandbox).account(&ada).await.expect("read").expect("there");
+    simulator.set_picker_cap(10_000);
+    let read = fresh(&simulator).account(&ada).await.expect("read").expect("there");
     assert_eq!(read.protected, None);
 }

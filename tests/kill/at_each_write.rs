@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    demo::neighbours::Product,
+    demo::targets::Product,
     model::{Operation, Subject},
     target::TargetErrorKind,
 };
@@ -68,7 +68,7 @@ impl<'a> Cut<'a> {
     async fn begin(scene: &'a Scene, deed: Deed, when: When) -> Self {
         if deed == Deed::Activate {
             // Only whom we deactivated we activate.
-            Deed::keep_out(&scene.grounds.realm).await;
+            Deed::keep_out(&scene.servers.realm).await;
             scene.quiet().await;
         }
         let change = scene.newest_change().await;
@@ -87,7 +87,7 @@ impl<'a> Cut<'a> {
                 Some((target, target.faults.add(fault.method(method).path(path).once())))
             })
             .collect();
-        let subject = deed.act(&scene.grounds.realm).await;
+        let subject = deed.act(&scene.servers.realm).await;
         let cut = Self { scene, deed, when, subject, requests, change };
         for (target, fault) in &held_back {
             let what = format!("{}: the write to {}", cut.about(), target.pair.target);

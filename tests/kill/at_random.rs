@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use usersync::{
-    demo::house::{Grounds, House, agree},
+    demo::stack::{SimulatedServers, Stack, agree},
     engine::EngineTimes,
     model::ChangeOutcome,
     store::{ChangeFilter, Decision, EventFilter, Store, sqlite},
@@ -18,8 +18,8 @@ use usersync_simulators::keycloak::{NewUser, UserChange};
 use crate::child::Orders;
 
 /// One change of somebody, by chance.
-async fn change_something(grounds: &Grounds, dice: &mut SmallRng, number: usize) {
-    let realm = &grounds.realm;
+async fn change_something(servers: &SimulatedServers, dice: &mut SmallRng, number: usize) {
+    let realm = &servers.realm;
     let snapshot = realm.snapshot();
     let people: Vec<_> = snapshot.users.values().filter(|user| !user.service_account).collect();
     let groups: Vec<_> = snapshot.groups.values().collect();
@@ -43,11 +43,11 @@ async fn change_something(grounds: &Grounds, dice: &mut SmallRng, number: usize)
 }
 
 /// Each event that was answered with 202 is in the store.
-async fn nothing_acknowledged_is_lost(grounds: &Grounds, store: &sqlite::SqliteStore) {
+async fn nothing_acknowledged_is_lost(servers: &SimulatedServers, store: &sqlite::SqliteStore) {
     let all = EventFilter { limit: 1_000_000, ..EventFilter::default() };
     let stored = store.events(&all).await.expect("readable");
     let known: std::collections::HashSet<&str> = stored.iter().map(|event| event.id.as_str()).collect();
-    for delivery in grounds.realm.deliveries().iter().filter(|delivery| delivery.status == Some(202)) {
+    for delivery in servers.realm.deliveries().iter().filter(|delivery| delivery.status == Some(202)) {
         for event in delivery.body["events"].as_array().into_iter().flatten() {
             let id = event["id"].as_str().unwrap_or_default();
             assert!(known.contains(id), "{event} was acknowledged and is not stored");
@@ -64,57 +64,57 @@ pub async fn kill_again_and_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("usersync.db");
     let (call, patience) = (EngineTimes::hasty().call, Duration::from_secs(2));
-    let orders = Orders { store: store.clone(), neighbours: Vec::new(), call, patience };
+    let orders = Orders { store: store.clone(), other_targets: Vec::new(), call, patience };
     let options = orders.options().expect("no address is wrong");
-    let grounds = Grounds::prepare(options).await.expect("the imitations start");
+    let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     let staff = (0..40).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]));
-    grounds.realm.import_users(staff).expect("imported");
-    grounds.jira.faults.set_latency(Duration::from_millis(3));
+    servers.realm.import_users(staff).expect("imported");
+    servers.jira.faults.set_latency(Duration::from_millis(3));
     let mut changed = 0;
     for _ in 0..kills {
-        let mut child = orders.start(&grounds).await;
+        let mut child = orders.start(&servers).await;
         let lives = Duration::from_millis(dice.random_range(100..1_500));
         let began = Instant::now();
         while began.elapsed() < lives {
-            change_something(&grounds, &mut dice, changed).await;
+            change_something(&servers, &mut dice, changed).await;
             changed += 1;
             tokio::time::sleep(Duration::from_millis(dice.random_range(5..60))).await;
         }
         child.kill().await.expect("killed");
         let beside = sqlite::SqliteStore::open_beside(&store, sqlite::OpenOptions::new(Timestamp::now())).await;
         let beside = beside.expect("what is left can be opened");
-        nothing_acknowledged_is_lost(&grounds, &beside).await;
+        nothing_acknowledged_is_lost(&servers, &beside).await;
         beside.close().await;
     }
 
-    let house = grounds.build().await.expect("the house stands");
-    house.in_service().await.expect("the first run ends");
-    grounds.realm.webhook_idle().await;
-    house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+    let stack = servers.build().await.expect("the stack stands");
+    stack.in_service().await.expect("the first run ends");
+    servers.realm.webhook_idle().await;
+    stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     // What was posted while nobody listened, and given up, a run finds.
     let options = usersync::engine::RunOptions::apply(usersync::model::RunTrigger::Person);
-    house.engine.run(&House::pair(), &options).await.expect("the run ends well");
-    house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
-    nothing_acknowledged_is_lost(&grounds, &house.store).await;
+    stack.engine.run(&Stack::pair(), &options).await.expect("the run ends well");
+    stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+    nothing_acknowledged_is_lost(&servers, &stack.store).await;
     // So many changes are past the safety gate's limits; a person lets them pass.
     for _ in 0..10 {
-        for set in house.store.held_sets(true).await.expect("readable") {
+        for set in stack.store.held_sets(true).await.expect("readable") {
             let decision = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };
-            house.store.decide(&decision, Timestamp::now()).await.expect("decided");
+            stack.store.decide(&decision, Timestamp::now()).await.expect("decided");
         }
-        house.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
+        stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     }
-    let agreement = agree(&grounds);
+    let agreement = agree(&servers);
     assert!(agreement.holds(), "seed {seed}: {agreement}");
     let all = ChangeFilter { limit: 1_000_000, ..ChangeFilter::default() };
-    let changes = house.store.changes(&all).await.expect("readable");
+    let changes = stack.store.changes(&all).await.expect("readable");
     let done = |verb: &str, name: &str| {
         changes.iter().any(|change| {
             let took_effect = matches!(change.outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
             took_effect && change.verb == verb && (change.name == name || change.after["to"] == name)
         })
     };
-    for write in grounds.jira.journal.matching(|one| one.is_write() && one.status.is_some_and(|status| status < 300)) {
+    for write in servers.jira.journal.matching(|one| one.is_write() && one.status.is_some_and(|status| status < 300)) {
         let name = write.json()["name"].as_str().unwrap_or_default().to_owned();
         let known = match (write.method.as_str(), write.path.rsplit('/').next()) {
             ("POST", Some("user")) if write.path.ends_with("/group/user") => done("join", &name),
@@ -126,5 +126,5 @@ pub async fn kill_again_and_again() {
         assert!(known, "seed {seed}: {} {} {} has no change", write.method, write.target(), write.json());
     }
     println!("{changed} changes in Keycloak, {} writes in Jira; {agreement}", changes.len());
-    house.stop().await;
+    stack.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The process that is killed: a usersync between imitations that its parent holds.
+//! The process that is killed: a usersync between simulators that its parent holds.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -10,8 +10,8 @@ use tokio::{
 };
 use usersync::{
     demo::{
-        house::{CONNECTOR, Grounds, HOOK_SECRET, HouseError, HouseOptions, Place},
-        neighbours::{Neighbour, Product},
+        stack::{CONNECTOR, HOOK_SECRET, Place, SimulatedServers, StackError, StackOptions},
+        targets::{OtherTarget, Product},
     },
     engine::EngineTimes,
 };
@@ -26,7 +26,7 @@ pub struct Orders {
     /// Its store.
     pub store: PathBuf,
     /// Where targets are that it fills beside the Jira, in the order of [`Product::ALL`].
-    pub neighbours: Vec<String>,
+    pub other_targets: Vec<String>,
     /// How long a write may take.
     pub call: SignedDuration,
     /// How long a read may take, and a write to Jira.
@@ -34,20 +34,20 @@ pub struct Orders {
 }
 
 impl Orders {
-    pub fn options(&self) -> Result<HouseOptions, HouseError> {
-        let neighbours = Product::ALL.iter().zip(&self.neighbours).map(|(product, url)| product.at(url));
-        Ok(HouseOptions {
+    pub fn options(&self) -> Result<StackOptions, StackError> {
+        let other_targets = Product::ALL.iter().zip(&self.other_targets).map(|(product, url)| product.at(url));
+        Ok(StackOptions {
             times: EngineTimes { call: self.call, ..EngineTimes::hasty() },
             patience: self.patience,
             store: Some(self.store.clone()),
-            neighbours: neighbours.collect::<Result<Vec<Neighbour>, _>>()?,
-            ..HouseOptions::default()
+            other_targets: other_targets.collect::<Result<Vec<OtherTarget>, _>>()?,
+            ..StackOptions::default()
         })
     }
 
     /// Starts the process and waits until it listens; from then on it is told what happens in Keycloak.
-    pub async fn start(&self, grounds: &Grounds) -> Child {
-        let orders = (grounds.keycloak.url(), grounds.jira.url(), self);
+    pub async fn start(&self, servers: &SimulatedServers) -> Child {
+        let orders = (servers.keycloak.url(), servers.jira.url(), self);
         let mut child = Command::new(std::env::current_exe().expect("a path"))
             .env(ORDERS, serde_json::to_string(&orders).expect("plain values"))
             .stdout(Stdio::piped())
@@ -56,7 +56,7 @@ impl Orders {
             .expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let url = lines.next_line().await.expect("readable").expect("it says where it listens");
-        grounds.realm.set_webhook(Some(Webhook::listener(format!("{url}/hooks/{CONNECTOR}"), HOOK_SECRET)));
+        servers.realm.set_webhook(Some(Webhook::listener(format!("{url}/hooks/{CONNECTOR}"), HOOK_SECRET)));
         child
     }
 }
@@ -65,7 +65,7 @@ impl Orders {
 pub async fn live(orders: &str) {
     let (keycloak, jira, orders): (String, String, Orders) = serde_json::from_str(orders).expect("orders");
     let place = Place::new(keycloak, jira, orders.options().expect("good addresses"));
-    let house = place.build().await.expect("the house stands");
-    println!("{}", house.url());
+    let stack = place.build().await.expect("the stack stands");
+    println!("{}", stack.url());
     tokio::time::sleep(Duration::from_mins(10)).await;
 }

@@ -5,7 +5,7 @@
 
 use jiff::SignedDuration;
 use usersync::{
-    demo::neighbours::Product,
+    demo::targets::Product,
     model::{ChangeOutcome, Subject},
 };
 use usersync_simulators::keycloak::{NewUser, RealmHandle, UserChange};

@@ -12,8 +12,8 @@ use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{process::Child, sync::Mutex};
 use usersync::{
     demo::{
-        house::{CONNECTOR, Grounds, TARGET},
-        neighbours::{self, Imitation, Product},
+        stack::{CONNECTOR, SimulatedServers, TARGET},
+        targets::{self, Product, SimulatedTarget},
     },
     model::{Change, Pair, Subject, TargetName},
     store::{ChangeFilter, PairState, Store, TaskFilter, sqlite},
@@ -52,9 +52,9 @@ pub struct Open {
 }
 
 pub struct Scene {
-    pub grounds: Grounds,
+    pub servers: SimulatedServers,
     pub targets: Vec<Filled>,
-    neighbours: Vec<Imitation>,
+    other_targets: Vec<SimulatedTarget>,
     orders: Orders,
     /// The store, beside the process that works on it.
     store: sqlite::SqliteStore,
@@ -67,31 +67,31 @@ pub struct Scene {
 impl Scene {
     /// All in service, nothing left to do. A write may take so long.
     pub async fn set(call: SignedDuration) -> Self {
-        let neighbours = neighbours::all().await.expect("free ports");
+        let other_targets = targets::all().await.expect("free ports");
         let folder = tempfile::tempdir().expect("a folder");
         let file: PathBuf = folder.path().join("usersync.db");
-        let urls = neighbours.iter().map(|other| other.url.clone()).collect();
+        let urls = other_targets.iter().map(|other| other.url.clone()).collect();
         // Reads may take their time; what is cut off is cut off by the kill, never by impatience.
-        let orders = Orders { store: file.clone(), neighbours: urls, call, patience: AT_MOST };
-        let grounds = Grounds::prepare(orders.options().expect("good addresses")).await.expect("free ports");
-        crate::deeds::prepare(&grounds.realm).await;
+        let orders = Orders { store: file.clone(), other_targets: urls, call, patience: AT_MOST };
+        let servers = SimulatedServers::prepare(orders.options().expect("good addresses")).await.expect("free ports");
+        crate::deeds::prepare(&servers.realm).await;
         let seen = |kind, name: TargetName, faults: &Faults, journal: &Journal, brought| {
             let pair = Pair { connector: CONNECTOR.into(), target: name };
             Filled { kind, pair, faults: faults.clone(), journal: journal.clone(), brought }
         };
-        let jira = &grounds.jira;
+        let jira = &servers.jira;
         let mut targets = vec![seen(Kind::Jira, TARGET.into(), &jira.faults, &jira.journal, jira.held())];
-        targets.extend(neighbours.iter().map(|other| {
+        targets.extend(other_targets.iter().map(|other| {
             let (kind, name) = (Kind::Other(other.product), other.product.target_name());
             seen(kind, name, &other.faults, &other.journal, other.server.held())
         }));
-        let child = orders.start(&grounds).await;
+        let child = orders.start(&servers).await;
         let store = sqlite::SqliteStore::open_beside(&file, sqlite::OpenOptions::new(Timestamp::now())).await;
         let bare = SqliteConnectOptions::new().filename(&file).read_only(true).connect().await.expect("a database");
         let scene = Self {
-            grounds,
+            servers,
             targets,
-            neighbours,
+            other_targets,
             orders,
             store: store.expect("it opens"),
             bare: Mutex::new(bare),
@@ -122,16 +122,16 @@ impl Scene {
 
     /// Starts the next process on the same store.
     pub async fn start(&self) {
-        *self.child.lock().await = Some(self.orders.start(&self.grounds).await);
+        *self.child.lock().await = Some(self.orders.start(&self.servers).await);
     }
 
     /// Waits until the process has looked, twice, at somebody for whom there is nothing to do: all that was due before is
     /// under way by then.
     pub async fn works_on_others(&self) {
-        let realm = &self.grounds.realm;
+        let realm = &self.servers.realm;
         let id = realm.snapshot().user(WITNESS).expect("imported").id.clone();
         realm.set_attribute(&id, "looked-at", &["once"]).await.expect("changed");
-        self.grounds.realm.webhook_idle().await;
+        self.servers.realm.webhook_idle().await;
         let filter = TaskFilter { subject: Some(Subject::user(id)), ..TaskFilter::default() };
         let began = Instant::now();
         while !self.store.tasks(&filter).await.expect("readable").is_empty() {
@@ -142,7 +142,7 @@ impl Scene {
 
     /// Waits until there is nothing to do any more, now or later.
     pub async fn quiet(&self) {
-        self.grounds.realm.webhook_idle().await;
+        self.servers.realm.webhook_idle().await;
         let tasks = async || {
             let all = TaskFilter { dead: Some(false), ..TaskFilter::default() };
             self.store.tasks(&all).await.expect("readable")
@@ -201,15 +201,15 @@ impl Scene {
 
     /// A client of our own for one of the targets.
     pub fn client(&self, product: Product) -> Arc<dyn Target> {
-        let other = self.neighbours.iter().find(|other| other.product == product).expect("one of each kind");
-        other.neighbour().expect("a good address").target
+        let other = self.other_targets.iter().find(|other| other.product == product).expect("one of each kind");
+        other.other_target().expect("a good address").target
     }
 
     fn held(&self, target: &Filled) -> Held {
         match target.kind {
-            Kind::Jira => self.grounds.jira.held(),
+            Kind::Jira => self.servers.jira.held(),
             Kind::Other(product) => {
-                let other = self.neighbours.iter().find(|other| other.product == product);
+                let other = self.other_targets.iter().find(|other| other.product == product);
                 other.expect("one of each kind").server.held()
             }
         }
@@ -217,7 +217,7 @@ impl Scene {
 
     /// What differs between the realm and a target, in words.
     pub fn differences(&self, target: &Filled) -> Vec<String> {
-        compare(&self.grounds.realm.snapshot(), &self.held(target), &[]).differences
+        compare(&self.servers.realm.snapshot(), &self.held(target), &[]).differences
     }
 
     /// The accounts and groups that came to be in a target and that nobody knows; and the links that lead to nothing.

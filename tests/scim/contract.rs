@@ -1,4 +1,4 @@
-//! Requests of the client and answers of the imitation against the schemas of RFC 7643 and RFC 7644.
+//! Requests of the client and answers of the simulator against the schemas of RFC 7643 and RFC 7644.
 
 use serde_json::json;
 use usersync::{

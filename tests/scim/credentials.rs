@@ -10,12 +10,12 @@ use usersync::{
         scim::{ScimSettings, ScimTarget},
     },
 };
-use usersync_simulators::{Fault, ScimOptions, ScimSandbox};
+use usersync_simulators::{Fault, ScimOptions, SimulatedScim};
 
 use super::world::{World, create, not_done, settings, soon, token};
 
 struct Client {
-    server: ScimSandbox,
+    server: SimulatedScim,
     scim: ScimTarget,
     secret: Arc<Mutex<String>>,
 }
@@ -24,7 +24,7 @@ async fn client(scope: Option<&str>) -> Client {
     let own = ("a client:of%ours".to_owned(), "s3cr:t&ü%+".to_owned());
     let options = ScimOptions { client: own, ..ScimOptions::default() };
     let secret = Arc::new(Mutex::new(options.client.1.clone()));
-    let server = ScimSandbox::start(options).await.expect("a free port");
+    let server = SimulatedScim::start(options).await.expect("a free port");
     let kept = Arc::clone(&secret);
     let credentials = Credentials::Client(Box::new(ClientCredentials {
         scope: scope.map(str::to_owned),

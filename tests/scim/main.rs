@@ -1,4 +1,4 @@
-//! The SCIM client against the imitation with its switches, against the standard's own schemas, and against a real
+//! The SCIM client against the simulator with its switches, against the standard's own schemas, and against a real
 //! Keycloak's SCIM server.
 
 mod attributes;

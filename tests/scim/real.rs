@@ -241,7 +241,7 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
     realm.remove().await;
 }
 
-/// What the profile and the imitation rest on; a Keycloak that does otherwise is a reason to look at both again.
+/// What the profile and the simulator rest on; a Keycloak that does otherwise is a reason to look at both again.
 #[tokio::test]
 async fn keycloaks_scim_server_has_the_habits_that_are_written_down() {
     let Some((realm, scim)) = place("scim-habits", true, &["manage-users"]).await else { return };

@@ -238,7 +238,7 @@ async fn what_is_gone_is_gone_in_scims_words_only() {
 #[tokio::test]
 async fn protected_accounts_are_told_with_every_reading() {
     let server =
-        usersync_simulators::ScimSandbox::start(usersync_simulators::ScimOptions::default()).await.expect("a port");
+        usersync_simulators::SimulatedScim::start(usersync_simulators::ScimOptions::default()).await.expect("a port");
     server.add_account(NewAccount::named("root").in_groups(&["Admins"]));
     server.add_account(NewAccount::named("Boss"));
     server.add_account(NewAccount::named("ada"));

@@ -11,10 +11,10 @@ use usersync::{
         scim::{ScimSettings, ScimTarget},
     },
 };
-use usersync_simulators::{ScimOptions, ScimSandbox, ScimSwitches};
+use usersync_simulators::{ScimOptions, ScimSwitches, SimulatedScim};
 
 pub struct World {
-    pub server: ScimSandbox,
+    pub server: SimulatedScim,
     pub scim: ScimTarget,
 }
 
@@ -27,7 +27,7 @@ pub fn token(text: &str) -> Credentials {
     Credentials::Token(std::sync::Arc::new(move || Ok(secret.clone())))
 }
 
-pub fn settings(server: &ScimSandbox) -> ScimSettings {
+pub fn settings(server: &SimulatedScim) -> ScimSettings {
     let mut settings = ScimSettings::new(server.url().parse().expect("a URL"), token(server.token()));
     settings.http.call_timeout = std::time::Duration::from_secs(5);
     settings
@@ -39,7 +39,7 @@ pub fn not_done(class: ErrorClass) -> TargetErrorKind {
 
 impl World {
     pub async fn with(options: ScimOptions) -> Self {
-        let server = ScimSandbox::start(options).await.expect("a free port");
+        let server = SimulatedScim::start(options).await.expect("a free port");
         let scim = ScimTarget::new(settings(&server)).expect("good settings");
         Self { server, scim }
     }

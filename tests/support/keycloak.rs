@@ -1,17 +1,17 @@
-//! A Keycloak to test against: the sandbox, or a real one.
+//! A Keycloak to test against: the simulator, or a real one.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
+use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
 /// A running Keycloak with its administrator.
 pub struct Keycloak {
     pub url: String,
     admin: (String, String),
     http: reqwest::Client,
-    // Ends the sandbox with this value.
-    _sandbox: Option<KeycloakSandbox>,
+    // Ends the simulator with this value.
+    _simulator: Option<SimulatedKeycloak>,
 }
 
 /// What was answered.
@@ -36,10 +36,10 @@ impl Answer {
 }
 
 impl Keycloak {
-    /// A new sandbox.
-    pub async fn sandbox() -> Self {
-        let sandbox = KeycloakSandbox::start(KeycloakOptions::default()).await.expect("a free port");
-        Self::at(sandbox.url(), ("admin".into(), "admin".into()), Some(sandbox))
+    /// A new simulator.
+    pub async fn simulator() -> Self {
+        let simulator = SimulatedKeycloak::start(KeycloakOptions::default()).await.expect("a free port");
+        Self::at(simulator.url(), ("admin".into(), "admin".into()), Some(simulator))
     }
 
     /// The real one that `USERSYNC_TEST_KEYCLOAK_URL`, `…_USER` and `…_PASSWORD` name, if they do.
@@ -50,9 +50,9 @@ impl Keycloak {
         Some(Self::at(url.trim_end_matches('/').to_owned(), admin, None))
     }
 
-    fn at(url: String, admin: (String, String), sandbox: Option<KeycloakSandbox>) -> Self {
+    fn at(url: String, admin: (String, String), simulator: Option<SimulatedKeycloak>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
-        Self { url, admin, http, _sandbox: sandbox }
+        Self { url, admin, http, _simulator: simulator }
     }
 
     /// Posts a form to a realm's token endpoint.

@@ -1,4 +1,4 @@
-//! One imitation of each kind, with a client that works it.
+//! One simulator of each kind, with a client that works it.
 
 use std::{any::Any, collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ use usersync::{
     },
 };
 use usersync_simulators::{
-    BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, Faults,
-    JiraOptions, JiraSandbox, Journal, ScimOptions, ScimSandbox, crowd::NewCrowdUser,
+    BitbucketOptions, ConfluenceOptions, CrowdOptions, Faults, JiraOptions, Journal, ScimOptions, SimulatedBitbucket,
+    SimulatedConfluence, SimulatedCrowd, SimulatedJira, SimulatedScim, crowd::NewCrowdUser,
 };
 
 /// A server with its client.
@@ -51,8 +51,8 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 pub async fn jira() -> Place {
     let options = JiraOptions::default();
     let secret = options.token.clone();
-    let sandbox = JiraSandbox::start(options).await.expect("a free port");
-    sandbox.set_credentials("jsync", "sync-password", "sync-token");
+    let simulator = SimulatedJira::start(options).await.expect("a free port");
+    simulator.set_credentials("jsync", "sync-password", "sync-token");
     let credentials = token(&secret);
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = JiraSettings::new(url, credentials.clone());
@@ -60,34 +60,34 @@ pub async fn jira() -> Place {
         settings.applications = Some(vec!["jira-software".to_owned()]);
         Arc::new(JiraTarget::new(settings).expect("good settings"))
     };
-    let sandbox = Arc::new(sandbox);
-    let capped = Arc::clone(&sandbox);
-    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let simulator = Arc::new(simulator);
+    let capped = Arc::clone(&simulator);
+    let (faults, journal) = (simulator.faults.clone(), simulator.journal.clone());
     let cap_pages = move |cap| capped.set_list_cap(cap);
-    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&simulator.url()), faults, journal, Some("admin"), secret, cap_pages, simulator).await
 }
 
 pub async fn confluence() -> Place {
     let options = ConfluenceOptions::default();
     let secret = options.token.clone();
-    let sandbox = ConfluenceSandbox::start(options).await.expect("a free port");
+    let simulator = SimulatedConfluence::start(options).await.expect("a free port");
     let credentials = token(&secret);
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = ConfluenceSettings::new(url, credentials.clone());
         settings.http = http;
         Arc::new(ConfluenceTarget::new(settings).expect("good settings"))
     };
-    let sandbox = Arc::new(sandbox);
-    let capped = Arc::clone(&sandbox);
-    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let simulator = Arc::new(simulator);
+    let capped = Arc::clone(&simulator);
+    let (faults, journal) = (simulator.faults.clone(), simulator.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&simulator.url()), faults, journal, Some("admin"), secret, cap_pages, simulator).await
 }
 
 pub async fn crowd() -> Place {
-    let sandbox = CrowdSandbox::start(CrowdOptions::default()).await.expect("a free port");
-    sandbox.add_user(NewCrowdUser::named("admin").in_groups(&["crowd-administrators"]));
-    let (application, secret) = sandbox.application();
+    let simulator = SimulatedCrowd::start(CrowdOptions::default()).await.expect("a free port");
+    simulator.add_user(NewCrowdUser::named("admin").in_groups(&["crowd-administrators"]));
+    let (application, secret) = simulator.application();
     let secret = secret.to_owned();
     let password = SecretString::from(secret.as_str());
     let application = application.to_owned();
@@ -98,18 +98,18 @@ pub async fn crowd() -> Place {
         settings.attributes = ATTRIBUTES.map(str::to_owned).into();
         Arc::new(CrowdTarget::new(settings).expect("good settings"))
     };
-    let sandbox = Arc::new(sandbox);
-    let capped = Arc::clone(&sandbox);
-    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let simulator = Arc::new(simulator);
+    let capped = Arc::clone(&simulator);
+    let (faults, journal) = (simulator.faults.clone(), simulator.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&simulator.url()), faults, journal, Some("admin"), secret, cap_pages, simulator).await
 }
 
 pub async fn bitbucket() -> Place {
     // No word of an address or a message, so that it is found where it is told.
-    let admin = ("admin".to_owned(), "sandbox-password".to_owned());
+    let admin = ("admin".to_owned(), "simulator-password".to_owned());
     let options = BitbucketOptions { admin: admin.clone(), ..BitbucketOptions::default() };
-    let sandbox = Arc::new(BitbucketSandbox::start(options).await.expect("a free port"));
+    let simulator = Arc::new(SimulatedBitbucket::start(options).await.expect("a free port"));
     let (user, secret) = admin;
     let password = SecretString::from(secret.as_str());
     let credentials = Credentials::Basic { user, password: Arc::new(move || Ok(password.clone())) };
@@ -118,10 +118,10 @@ pub async fn bitbucket() -> Place {
         settings.http = http;
         Arc::new(BitbucketTarget::new(settings).expect("good settings"))
     };
-    let capped = Arc::clone(&sandbox);
-    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let capped = Arc::clone(&simulator);
+    let (faults, journal) = (simulator.faults.clone(), simulator.journal.clone());
     let cap_pages = move |cap| capped.set_page_cap(cap);
-    Place::new(client, url(&sandbox.url()), faults, journal, Some("admin"), secret, cap_pages, sandbox).await
+    Place::new(client, url(&simulator.url()), faults, journal, Some("admin"), secret, cap_pages, simulator).await
 }
 
 /// By the standard's letter.
@@ -136,7 +136,7 @@ pub async fn scim_keycloak() -> Place {
 
 async fn scim_as(options: ScimOptions) -> Place {
     let secret = options.token.clone();
-    let sandbox = Arc::new(ScimSandbox::start(options).await.expect("a free port"));
+    let simulator = Arc::new(SimulatedScim::start(options).await.expect("a free port"));
     let credentials = token(&secret);
     let client = move |url, http| -> Arc<dyn Target> {
         let mut settings = ScimSettings::new(url, credentials.clone());
@@ -144,10 +144,10 @@ async fn scim_as(options: ScimOptions) -> Place {
         settings.attributes = ATTRIBUTES.map(str::to_owned).into();
         Arc::new(ScimTarget::new(settings).expect("good settings"))
     };
-    let capped = Arc::clone(&sandbox);
-    let (faults, journal) = (sandbox.faults.clone(), sandbox.journal.clone());
+    let capped = Arc::clone(&simulator);
+    let (faults, journal) = (simulator.faults.clone(), simulator.journal.clone());
     let cap_pages = move |cap| capped.switch(|switches| switches.page_cap = cap);
-    Place::new(client, url(&sandbox.url()), faults, journal, None, secret, cap_pages, sandbox).await
+    Place::new(client, url(&simulator.url()), faults, journal, None, secret, cap_pages, simulator).await
 }
 
 fn url(text: &str) -> Url {

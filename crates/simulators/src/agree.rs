@@ -62,7 +62,7 @@ pub struct HeldAccount {
     pub active: bool,
 }
 
-/// An imitation of a target that shows its bare state.
+/// A simulator of a target that shows its bare state.
 pub trait Holds: Send + Sync {
     /// What it holds now.
     fn held(&self) -> Held;

@@ -1,4 +1,4 @@
-//! What was asked of a sandbox server, in order.
+//! What was asked of a simulated server, in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

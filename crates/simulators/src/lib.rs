@@ -20,11 +20,11 @@ pub mod scim;
 mod server;
 mod versions;
 
-pub use bitbucket::{BitbucketOptions, BitbucketSandbox};
-pub use confluence::{ConfluenceOptions, ConfluenceSandbox};
-pub use crowd::{CrowdOptions, CrowdSandbox};
+pub use bitbucket::{BitbucketOptions, SimulatedBitbucket};
+pub use confluence::{ConfluenceOptions, SimulatedConfluence};
+pub use crowd::{CrowdOptions, SimulatedCrowd};
 pub use fault::{Fault, Faults};
-pub use jira::{JiraOptions, JiraSandbox};
+pub use jira::{JiraOptions, SimulatedJira};
 pub use journal::{Entry, Journal};
-pub use keycloak::{KeycloakOptions, KeycloakSandbox};
-pub use scim::{ScimOptions, ScimSandbox, ScimSwitches};
+pub use keycloak::{KeycloakOptions, SimulatedKeycloak};
+pub use scim::{ScimOptions, ScimSwitches, SimulatedScim};

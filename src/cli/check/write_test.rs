@@ -319,7 +319,7 @@ mod tests {
         scim::{ScimSettings, ScimTarget},
     };
     use usersync_simulators::{
-        Fault, JiraOptions, JiraSandbox, ScimOptions, ScimSandbox, ScimSwitches,
+        Fault, JiraOptions, ScimOptions, ScimSwitches, SimulatedJira, SimulatedScim,
         jira::ShownGroups,
         scim::{MemberAddition, MemberRemoval, Told},
     };
@@ -334,24 +334,24 @@ mod tests {
         for (nth, case) in cases.into_iter().enumerate() {
             let mut options = ScimOptions::default();
             case(&mut options.switches);
-            let sandbox = ScimSandbox::start(options).await.expect("a free port");
-            let before = sandbox.snapshot();
-            let token = sandbox.token().to_owned();
+            let simulator = SimulatedScim::start(options).await.expect("a free port");
+            let before = simulator.snapshot();
+            let token = simulator.token().to_owned();
             let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
-            let address = sandbox.url().parse().expect("an address");
+            let address = simulator.url().parse().expect("an address");
             let target = ScimTarget::new(ScimSettings::new(address, credentials)).expect("good settings");
             let info = target.probe().await.expect("a first contact");
             let notes = write_test(&target, &info.capabilities, "1a2b").await;
             let wrong = |note: &Note| note.state == NoteState::No && note.about.ends_with("members");
             assert!(notes.iter().any(wrong), "{nth}: {notes:?}");
             assert!(notes.iter().any(|note| note.about == "other members"), "{nth}: {notes:?}");
-            assert_eq!(sandbox.snapshot(), before, "{nth}");
+            assert_eq!(simulator.snapshot(), before, "{nth}");
         }
     }
 
-    async fn tried(sandbox: &JiraSandbox) -> Vec<Note> {
-        let token = Credentials::Token(Arc::new(|| Ok("sandbox-token".to_owned().into())));
-        let address = sandbox.url().parse().expect("an address");
+    async fn tried(simulator: &SimulatedJira) -> Vec<Note> {
+        let token = Credentials::Token(Arc::new(|| Ok("simulator-token".to_owned().into())));
+        let address = simulator.url().parse().expect("an address");
         let target = JiraTarget::new(JiraSettings::new(address, token)).expect("good settings");
         let info = target.probe().await.expect("a first contact");
         write_test(&target, &info.capabilities, "1a2b").await
@@ -359,35 +359,35 @@ mod tests {
 
     #[tokio::test]
     async fn every_step_is_told_and_nothing_stays() {
-        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
-        let before = sandbox.snapshot();
-        let notes = tried(&sandbox).await;
+        let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
+        let before = simulator.snapshot();
+        let notes = tried(&simulator).await;
         let fine = |note: &&Note| note.state == NoteState::Ok || note.about == "rename group";
         assert!(notes.iter().all(|note| fine(&note)), "{notes:?}");
         let steps: Vec<_> = notes.iter().map(|note| note.about.as_str()).collect();
         let all = "create group,rename group,create,update,rename,join,leave,other members,deactivate,activate,delete,delete group";
         assert_eq!(steps.join(","), all);
-        assert_eq!(sandbox.snapshot(), before);
+        assert_eq!(simulator.snapshot(), before);
     }
 
     #[tokio::test]
     async fn what_fails_is_told_and_the_rest_is_taken_away_all_the_same() {
-        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
-        let before = sandbox.snapshot();
-        sandbox.faults.add(Fault::status(403, "{}").method("PUT").path("/user"));
-        let notes = tried(&sandbox).await;
+        let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
+        let before = simulator.snapshot();
+        simulator.faults.add(Fault::status(403, "{}").method("PUT").path("/user"));
+        let notes = tried(&simulator).await;
         let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
         let steps: Vec<_> = failed.iter().map(|note| note.about.as_str()).collect();
         assert_eq!(steps, ["update", "rename", "deactivate"]);
         assert!(failed.iter().all(|note| note.text.contains("usersync-check-1a2b")), "{failed:?}");
-        assert_eq!(sandbox.snapshot(), before);
+        assert_eq!(simulator.snapshot(), before);
     }
 
     #[tokio::test]
     async fn an_account_that_does_not_show_its_groups_is_noted() {
-        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
-        sandbox.set_shown_groups(ShownGroups::Missing);
-        let notes = tried(&sandbox).await;
+        let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
+        simulator.set_shown_groups(ShownGroups::Missing);
+        let notes = tried(&simulator).await;
         let noted: Vec<_> = notes.iter().filter(|note| note.about == "memberships").collect();
         assert_eq!(noted.len(), 1, "{notes:?}");
         assert!(notes.iter().all(|note| note.state != NoteState::No), "{notes:?}");
@@ -395,16 +395,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_removal_without_effect_is_a_failure() {
-        let sandbox = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+        let simulator = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
         for path in ["/group/user", "/user?key"] {
-            let fault = sandbox.faults.add(Fault::status(200, "").method("DELETE").path(path));
-            let notes = tried(&sandbox).await;
+            let fault = simulator.faults.add(Fault::status(200, "").method("DELETE").path(path));
+            let notes = tried(&simulator).await;
             let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
             let about = if path == "/group/user" { "leave" } else { "delete" };
             assert!(failed.iter().any(|note| note.about == about && note.text.contains("it was not")), "{notes:?}");
-            sandbox.faults.remove(fault);
-            sandbox.remove_account("usersync-check-1a2b-renamed");
-            sandbox.remove_group("usersync-check-1a2b");
+            simulator.faults.remove(fault);
+            simulator.remove_account("usersync-check-1a2b-renamed");
+            simulator.remove_group("usersync-check-1a2b");
         }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::demo::{
-    house::{CLIENT_SECRET, CONNECTOR, Grounds, HOOK_SECRET, House, TARGET},
-    neighbours::Imitation,
+    stack::{CLIENT_SECRET, CONNECTOR, HOOK_SECRET, SimulatedServers, Stack, TARGET},
+    targets::SimulatedTarget,
 };
 
 /// The folder; removed when it is dropped.
@@ -33,9 +33,14 @@ impl Folder {
     }
 
     /// Writes the configuration of what runs.
-    pub fn configure(&self, grounds: &Grounds, house: &House, neighbours: &[Imitation]) -> Result<()> {
-        let jira = ("jira", TARGET.to_owned(), grounds.jira.url(), vec![("token", grounds.jira.token().to_owned())]);
-        let others = neighbours.iter().map(|other| {
+    pub fn configure(
+        &self,
+        servers: &SimulatedServers,
+        stack: &Stack,
+        other_targets: &[SimulatedTarget],
+    ) -> Result<()> {
+        let jira = ("jira", TARGET.to_owned(), servers.jira.url(), vec![("token", servers.jira.token().to_owned())]);
+        let others = other_targets.iter().map(|other| {
             let product = other.product;
             (product.kind(), product.target_name().to_string(), other.url.clone(), product.credentials())
         });
@@ -50,9 +55,9 @@ impl Folder {
             "[server]\nlisten = \"{}\"\n\n[store]\npath = \"usersync.db\"\n\n{}[[connector]]\nname = \"{CONNECTOR}\"\n\
              url = \"{}\"\nrealm = \"{CONNECTOR}\"\nclient_secret = \"{CLIENT_SECRET}\"\nhook_secret = \"{HOOK_SECRET}\"\n\
              targets = [{}]\nschedule = \"off\"\n",
-            house.url().trim_start_matches("http://"),
+            stack.url().trim_start_matches("http://"),
             tables.collect::<Vec<_>>().concat(),
-            grounds.keycloak.url(),
+            servers.keycloak.url(),
             names.join(", "),
         );
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file())?;

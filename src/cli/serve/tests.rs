@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use super::*;
 use crate::{
     demo::{
-        house::{Grounds, HouseOptions},
-        neighbours::Neighbour,
+        stack::{SimulatedServers, StackOptions},
+        targets::OtherTarget,
     },
     engine::EngineTimes,
     model::{Account, AccountId, Operation, TargetGroup, TargetGroupId},
@@ -59,15 +59,16 @@ impl Target for Broken {
 }
 
 /// What a server comes to with these targets beside the simulated Jira, after `happens` to its store.
-async fn served(neighbours: Vec<Neighbour>, happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
+async fn served(other_targets: Vec<OtherTarget>, happens: impl AsyncFnOnce(&SqliteStore)) -> (Outcome, Health) {
     let times = EngineTimes { contact: SignedDuration::from_millis(50), ..EngineTimes::hasty() };
-    let grounds = Grounds::prepare(HouseOptions { times, neighbours, ..HouseOptions::default() }).await.unwrap();
+    let servers =
+        SimulatedServers::prepare(StackOptions { times, other_targets, ..StackOptions::default() }).await.unwrap();
     let (metrics, health) = (Arc::new(Metrics::new()), Health::of(&[STORE]));
     let hooks = Arc::new(Hooks::new(1024, Arc::new(SystemClock), Arc::clone(&metrics), health.clone()));
     let settings = ServerSettings { listen: ([127, 0, 0, 1], 0).into(), tls: None };
     let mut server = Server::start(&settings, hooks, metrics, health.clone()).await.unwrap();
     let store = Arc::new(SqliteStore::open_temporary(OpenOptions::new(Timestamp::now())).await.unwrap());
-    let engine = grounds.place().engine(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let engine = servers.place().engine(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     let retention = SignedDuration::from_hours(24);
     let options = ServiceOptions { schedules: HashMap::new(), disabled: BTreeSet::new(), retention };
     let service = Service::start(Arc::new(engine), options).await.unwrap();
@@ -84,7 +85,7 @@ async fn served(neighbours: Vec<Neighbour>, happens: impl AsyncFnOnce(&SqliteSto
 
 #[tokio::test]
 async fn a_part_that_panics_ends_the_process_with_exit_code_1() {
-    let broken = Neighbour { name: "broken".into(), target: Arc::new(Broken) };
+    let broken = OtherTarget { name: "broken".into(), target: Arc::new(Broken) };
     let (outcome, health) = served(vec![broken], async |_| {}).await;
     let failure = outcome.unwrap_err();
     assert_eq!(failure.exit as u8, 1);

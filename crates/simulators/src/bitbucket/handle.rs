@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
-use super::BitbucketSandbox;
+use super::SimulatedBitbucket;
 use super::state::{Account, Directory, Permission, World, fold};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
@@ -74,7 +74,7 @@ impl BitbucketSnapshot {
     }
 }
 
-impl Holds for BitbucketSandbox {
+impl Holds for SimulatedBitbucket {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
         let accounts = snapshot.accounts.into_values().map(|account| {
@@ -85,7 +85,7 @@ impl Holds for BitbucketSandbox {
     }
 }
 
-impl BitbucketSandbox {
+impl SimulatedBitbucket {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         let Ok(result) = self.bitbucket.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result

@@ -1,4 +1,4 @@
-//! An imitation of Bitbucket Data Center's REST API as far as users, groups and global permissions are concerned.
+//! A simulator of Bitbucket Data Center's REST API as far as users, groups and global permissions are concerned.
 //! Of its versions 8 to 10 no difference there is known; what is not known for certain is a switch.
 
 mod auth;
@@ -31,7 +31,7 @@ use super::versions::Versions;
 pub use handle::{AccountState, BitbucketSnapshot, NewAccount};
 pub use state::Permission;
 
-/// How a sandbox Bitbucket is set up.
+/// How a simulated Bitbucket is set up.
 #[derive(Clone, Debug)]
 pub struct BitbucketOptions {
     /// The version, as `10.0.1`.
@@ -57,7 +57,7 @@ impl Default for BitbucketOptions {
             base_path: String::new(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token: "sandbox-token".into(),
+            token: "simulator-token".into(),
             journal: true,
             history: 0,
         }
@@ -265,7 +265,7 @@ impl Bitbucket {
     fn license(&self, world: &World) -> Value {
         let server_id = self.server_id.read().unwrap_or_else(PoisonError::into_inner).clone();
         json!({
-            "license": "sandbox", "creationDate": 1_768_145_580_548_i64,
+            "license": "simulator", "creationDate": 1_768_145_580_548_i64,
             "maximumNumberOfUsers": world.seats.map_or(-1, |seats| i64::try_from(seats).unwrap_or(i64::MAX)),
             "unlimitedNumberOfUsers": world.seats.is_none(), "serverId": server_id,
             "status": { "serverId": server_id, "currentNumberOfUsers": world.licensed() },
@@ -301,9 +301,9 @@ impl App for Bitbucket {
     }
 }
 
-/// A running sandbox Bitbucket; it ends when this is dropped.
+/// A running simulated Bitbucket; it ends when this is dropped.
 #[derive(Debug)]
-pub struct BitbucketSandbox {
+pub struct SimulatedBitbucket {
     server: Server,
     bitbucket: Arc<Bitbucket>,
     token: String,
@@ -313,7 +313,7 @@ pub struct BitbucketSandbox {
     pub journal: Journal,
 }
 
-impl BitbucketSandbox {
+impl SimulatedBitbucket {
     /// Starts one on a loopback port, with a system administrator, the groups `stash-users` (the default one) and
     /// `stash-admins`, and an unlimited licence.
     pub async fn start(options: BitbucketOptions) -> io::Result<Self> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
-use super::ConfluenceSandbox;
+use super::SimulatedConfluence;
 use super::state::{Account, World, fold};
 use super::switches::Switches;
 use crate::agree::{Held, HeldAccount, Holds};
@@ -80,7 +80,7 @@ impl ConfluenceSnapshot {
     }
 }
 
-impl Holds for ConfluenceSandbox {
+impl Holds for SimulatedConfluence {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
         let accounts = snapshot.accounts.into_values().map(|account| {
@@ -93,7 +93,7 @@ impl Holds for ConfluenceSandbox {
     }
 }
 
-impl ConfluenceSandbox {
+impl SimulatedConfluence {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         let Ok(result) = self.confluence.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result

@@ -1,4 +1,4 @@
-//! An imitation of Confluence Data Center's REST API, and of its JSON-RPC, as far as users and groups are concerned.
+//! A simulator of Confluence Data Center's REST API, and of its JSON-RPC, as far as users and groups are concerned.
 
 mod auth;
 mod groups;
@@ -29,7 +29,7 @@ use super::versions::Versions;
 
 pub use handle::{AccountState, ConfluenceSnapshot, NewAccount};
 
-/// How a sandbox Confluence is set up.
+/// How a simulated Confluence is set up.
 #[derive(Clone, Debug)]
 pub struct ConfluenceOptions {
     /// The version, as `10.0`; it decides what is there and what is not.
@@ -55,7 +55,7 @@ impl Default for ConfluenceOptions {
             base_path: String::new(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token: "sandbox-token".into(),
+            token: "simulator-token".into(),
             journal: true,
             history: 0,
         }
@@ -315,9 +315,9 @@ impl App for Confluence {
     }
 }
 
-/// A running sandbox Confluence; it ends when this is dropped.
+/// A running simulated Confluence; it ends when this is dropped.
 #[derive(Debug)]
-pub struct ConfluenceSandbox {
+pub struct SimulatedConfluence {
     server: Server,
     confluence: Arc<Confluence>,
     token: String,
@@ -327,7 +327,7 @@ pub struct ConfluenceSandbox {
     pub journal: Journal,
 }
 
-impl ConfluenceSandbox {
+impl SimulatedConfluence {
     /// Starts one on a loopback port, with an administrator, the groups `confluence-administrators` and
     /// `confluence-users`, and an unlimited licence.
     pub async fn start(options: ConfluenceOptions) -> io::Result<Self> {

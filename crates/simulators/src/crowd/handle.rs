@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
-use super::CrowdSandbox;
+use super::SimulatedCrowd;
 use super::state::{Account, Directory, World, fold};
 use super::switches::{Permission, Switches};
 use crate::agree::{Held, HeldAccount, Holds};
@@ -103,7 +103,7 @@ impl CrowdSnapshot {
     }
 }
 
-impl Holds for CrowdSandbox {
+impl Holds for SimulatedCrowd {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
         let accounts = snapshot.users.into_values().map(|user| {
@@ -113,7 +113,7 @@ impl Holds for CrowdSandbox {
     }
 }
 
-impl CrowdSandbox {
+impl SimulatedCrowd {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         let Ok(result) = self.crowd.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result

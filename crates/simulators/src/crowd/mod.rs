@@ -1,4 +1,4 @@
-//! An imitation of Crowd's REST API for applications (`usermanagement/1`), as far as users and groups are concerned;
+//! A simulator of Crowd's REST API for applications (`usermanagement/1`), as far as users and groups are concerned;
 //! of Crowd itself, or of a Jira by its user server.
 
 mod attributes;
@@ -32,7 +32,7 @@ pub use switches::Permission;
 /// What a page holds if nobody asks for another number.
 const PAGE: i64 = 1000;
 
-/// How a sandbox Crowd is set up.
+/// How a simulated Crowd is set up.
 #[derive(Clone, Debug)]
 pub struct CrowdOptions {
     /// The version, as `5.2.3`; it decides what is there and what is not.
@@ -58,7 +58,7 @@ impl Default for CrowdOptions {
             jira: None,
             base_path: "/crowd".into(),
             port: 0,
-            application: ("usersync".into(), "sandbox-password".into()),
+            application: ("usersync".into(), "simulator-password".into()),
             journal: true,
             history: 0,
         }
@@ -257,9 +257,9 @@ impl App for Crowd {
     }
 }
 
-/// A running sandbox Crowd; it ends when this is dropped.
+/// A running simulated Crowd; it ends when this is dropped.
 #[derive(Debug)]
-pub struct CrowdSandbox {
+pub struct SimulatedCrowd {
     server: Server,
     crowd: Arc<Crowd>,
     /// Its faults.
@@ -268,7 +268,7 @@ pub struct CrowdSandbox {
     pub journal: Journal,
 }
 
-impl CrowdSandbox {
+impl SimulatedCrowd {
     /// Starts one on a loopback port, with an empty internal directory and the administrators' group.
     pub async fn start(options: CrowdOptions) -> io::Result<Self> {
         let crowd = Arc::new(Crowd::new(&options));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 
-use super::JiraSandbox;
+use super::SimulatedJira;
 use super::auth::Bucket;
 use super::state::{Account, Application, Directory, Profile, World, fold};
 use super::switches::{RateLimit, ShownGroups, Switches};
@@ -83,7 +83,7 @@ impl JiraSnapshot {
     }
 }
 
-impl Holds for JiraSandbox {
+impl Holds for SimulatedJira {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
         let accounts = snapshot.accounts.into_values().map(|account| {
@@ -94,7 +94,7 @@ impl Holds for JiraSandbox {
     }
 }
 
-impl JiraSandbox {
+impl SimulatedJira {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         let Ok(result) = self.jira.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result

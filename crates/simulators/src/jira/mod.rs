@@ -1,4 +1,4 @@
-//! An imitation of Jira Data Center's REST API as far as users and groups are concerned.
+//! A simulator of Jira Data Center's REST API as far as users and groups are concerned.
 
 mod auth;
 mod groups;
@@ -28,7 +28,7 @@ use super::versions::Versions;
 pub use handle::{AccountState, JiraSnapshot, NewAccount};
 pub use switches::{RateLimit, ShownGroups};
 
-/// How a sandbox Jira is set up.
+/// How a simulated Jira is set up.
 #[derive(Clone, Debug)]
 pub struct JiraOptions {
     /// The version, as `10.3`; it decides what is there and what is not.
@@ -54,7 +54,7 @@ impl Default for JiraOptions {
             base_path: String::new(),
             port: 0,
             admin: ("admin".into(), "admin".into()),
-            token: "sandbox-token".into(),
+            token: "simulator-token".into(),
             journal: true,
             history: 0,
         }
@@ -298,7 +298,7 @@ impl Jira {
             &json!({
                 "baseUrl": identity.base_url.as_deref().unwrap_or(site), "version": self.version_text, "versionNumbers": numbers, "deploymentType": "Server",
                 "buildNumber": u64::from(self.version.0) * 100_000 + u64::from(self.version.1) * 1000,
-                "buildDate": "2026-01-01T00:00:00.000+0000", "scmInfo": "sandbox", "serverTitle": identity.title,
+                "buildDate": "2026-01-01T00:00:00.000+0000", "scmInfo": "simulator", "serverTitle": identity.title,
             }),
         )
     }
@@ -402,9 +402,9 @@ impl App for Jira {
     }
 }
 
-/// A running sandbox Jira; it ends when this is dropped.
+/// A running simulated Jira; it ends when this is dropped.
 #[derive(Debug)]
-pub struct JiraSandbox {
+pub struct SimulatedJira {
     server: Server,
     jira: Arc<Jira>,
     token: String,
@@ -414,7 +414,7 @@ pub struct JiraSandbox {
     pub journal: Journal,
 }
 
-impl JiraSandbox {
+impl SimulatedJira {
     /// Starts one on a loopback port, with an administrator, the groups `jira-administrators` and
     /// `jira-software-users`, and an unlimited licence.
     pub async fn start(options: JiraOptions) -> io::Result<Self> {

@@ -16,7 +16,7 @@ use super::users_change::insert_user;
 use super::values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 use super::webhook::{Delivery, Webhook};
 
-/// A realm of a sandbox Keycloak. Changes are made as an administrator makes them, with all their events.
+/// A realm of a simulated Keycloak. Changes are made as an administrator makes them, with all their events.
 #[derive(Clone, Debug)]
 pub struct RealmHandle {
     cell: Arc<RealmCell>,

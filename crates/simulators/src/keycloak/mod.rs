@@ -1,4 +1,4 @@
-//! An imitation of Keycloak: realms with users, groups and events, behind the Admin REST API.
+//! A simulator of Keycloak: realms with users, groups and events, behind the Admin REST API.
 //!
 //! What it answers was compared with Keycloak 26.7.0; `tests/contract_keycloak.rs` does so again wherever one is at hand.
 
@@ -48,7 +48,7 @@ pub use refused::Refused;
 pub use values::{GroupState, NewUser, RealmSnapshot, UserChange, UserState};
 pub use webhook::{Delivery, Form, Timing, Webhook};
 
-/// How a sandbox Keycloak is set up.
+/// How a simulated Keycloak is set up.
 #[derive(Clone, Debug)]
 pub struct KeycloakOptions {
     /// The path below which everything lies, as `/auth`; empty for none.
@@ -267,9 +267,9 @@ impl App for Keycloak {
     }
 }
 
-/// A running sandbox Keycloak; it ends when this is dropped.
+/// A running simulated Keycloak; it ends when this is dropped.
 #[derive(Debug)]
-pub struct KeycloakSandbox {
+pub struct SimulatedKeycloak {
     server: Server,
     keycloak: Arc<Keycloak>,
     /// Its faults.
@@ -278,7 +278,7 @@ pub struct KeycloakSandbox {
     pub journal: Journal,
 }
 
-impl KeycloakSandbox {
+impl SimulatedKeycloak {
     /// Starts one on a loopback port, with nothing in it but `master`.
     pub async fn start(options: KeycloakOptions) -> io::Result<Self> {
         let (keycloak, router, faults, journal) = Self::assemble(&options);
@@ -288,10 +288,10 @@ impl KeycloakSandbox {
 
     /// Starts one with realm `acme`, whose client `usersync` (secret `usersync-secret`) may read users and events.
     pub async fn start_with_realm() -> io::Result<(Self, RealmHandle)> {
-        let sandbox = Self::start(KeycloakOptions::default()).await?;
-        let realm = sandbox.add_realm("acme");
+        let simulator = Self::start(KeycloakOptions::default()).await?;
+        let realm = simulator.add_realm("acme");
         realm.add_service_client("usersync", "usersync-secret", &["view-users", "view-events"]);
-        Ok((sandbox, realm))
+        Ok((simulator, realm))
     }
 
     fn assemble(options: &KeycloakOptions) -> (Arc<Keycloak>, Router, Faults, Journal) {

@@ -228,7 +228,7 @@ fn signed(
         claims.insert("typ".into(), json!("Bearer"));
         claims.insert("scope".into(), json!("email profile"));
     }
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT","kid":"sandbox"}"#);
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT","kid":"simulator"}"#);
     let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
     // Nobody verifies it; it only has to be unguessable and shaped like one.
     let signature =

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use serde_json::{Map, Value, json};
 
 use super::state::{Item, World};
-use super::{ScimSandbox, ScimSwitches};
+use super::{ScimSwitches, SimulatedScim};
 use crate::agree::{Held, HeldAccount, Holds};
 
 /// An account to be seeded.
@@ -85,7 +85,7 @@ impl ScimSnapshot {
     }
 }
 
-impl Holds for ScimSandbox {
+impl Holds for SimulatedScim {
     fn held(&self) -> Held {
         let snapshot = self.snapshot();
         let accounts = snapshot.accounts.into_values().map(|account| {
@@ -102,7 +102,7 @@ impl Holds for ScimSandbox {
     }
 }
 
-impl ScimSandbox {
+impl SimulatedScim {
     fn change<R>(&self, work: impl FnOnce(&mut World) -> R) -> R {
         let Ok(result) = self.scim.versions.write(|world| Ok::<R, Infallible>(work(world)));
         result

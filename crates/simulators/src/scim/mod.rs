@@ -1,4 +1,4 @@
-//! An imitation of a SCIM 2.0 service provider (RFC 7643, RFC 7644; cursors by RFC 9865), with what real ones do
+//! A simulator of a SCIM 2.0 service provider (RFC 7643, RFC 7644; cursors by RFC 9865), with what real ones do
 //! otherwise as switches, and with an OAuth token endpoint beside it.
 
 mod access;
@@ -33,7 +33,7 @@ pub use switches::{Counted, Filters, MemberAddition, MemberRemoval, Odd, ScimSwi
 /// How long a PATCH takes between reading and writing, where such race.
 const RACE: Duration = Duration::from_millis(30);
 
-/// How a sandbox SCIM server is set up.
+/// How a simulated SCIM server is set up.
 #[derive(Clone, Debug)]
 pub struct ScimOptions {
     /// The path below which everything lies.
@@ -57,7 +57,7 @@ impl Default for ScimOptions {
         Self {
             base_path: "/scim/v2".into(),
             port: 0,
-            token: "scim-sandbox-token".into(),
+            token: "scim-simulator-token".into(),
             client: ("usersync".into(), "scim-client-secret".into()),
             switches: ScimSwitches::default(),
             journal: true,
@@ -183,9 +183,9 @@ impl App for Scim {
     }
 }
 
-/// A running sandbox SCIM server; it ends when this is dropped.
+/// A running simulated SCIM server; it ends when this is dropped.
 #[derive(Debug)]
-pub struct ScimSandbox {
+pub struct SimulatedScim {
     server: Server,
     scim: Arc<Scim>,
     token: String,
@@ -195,7 +195,7 @@ pub struct ScimSandbox {
     pub journal: Journal,
 }
 
-impl ScimSandbox {
+impl SimulatedScim {
     /// Starts an empty one on a loopback port.
     pub async fn start(options: ScimOptions) -> io::Result<Self> {
         let scim = Arc::new(Scim::new(&options));

@@ -1,4 +1,4 @@
-//! The switches that make a sandbox server misbehave do what they say.
+//! The switches that make a simulated server misbehave do what they say.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use usersync_simulators::fault::{Fault, Gate, Kind, Stale};
 use usersync_simulators::jira::NewAccount;
-use usersync_simulators::{JiraOptions, JiraSandbox};
+use usersync_simulators::{JiraOptions, SimulatedJira};
 
-const TOKEN: &str = "sandbox-token";
+const TOKEN: &str = "simulator-token";
 
-async fn jira() -> JiraSandbox {
+async fn jira() -> SimulatedJira {
     let options = JiraOptions { history: 10, ..JiraOptions::default() };
-    JiraSandbox::start(options).await.expect("a free port")
+    SimulatedJira::start(options).await.expect("a free port")
 }
 
 // One client for all tests; without a pool, as each test has a runtime of its own.
@@ -21,15 +21,15 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 });
 
-async fn get(jira: &JiraSandbox, path: &str) -> Result<reqwest::Response, reqwest::Error> {
+async fn get(jira: &SimulatedJira, path: &str) -> Result<reqwest::Response, reqwest::Error> {
     HTTP.get(format!("{}/rest/api/2{path}", jira.url())).bearer_auth(TOKEN).send().await
 }
 
-async fn status(jira: &JiraSandbox, path: &str) -> u16 {
+async fn status(jira: &SimulatedJira, path: &str) -> u16 {
     get(jira, path).await.expect("an answer").status().as_u16()
 }
 
-async fn add_group(jira: &JiraSandbox, name: &str) -> Result<reqwest::Response, reqwest::Error> {
+async fn add_group(jira: &SimulatedJira, name: &str) -> Result<reqwest::Response, reqwest::Error> {
     let request = HTTP.post(format!("{}/rest/api/2/group", jira.url())).bearer_auth(TOKEN);
     request.json(&json!({ "name": name })).send().await
 }
@@ -217,7 +217,7 @@ async fn a_server_ends_with_its_value() {
     assert_eq!(http.get(&url).send().await.expect("an answer").status().as_u16(), 200);
     jira.shutdown().await;
     assert!(HTTP.get(&url).send().await.is_err());
-    let dropped = JiraSandbox::start(JiraOptions::default()).await.expect("a free port");
+    let dropped = SimulatedJira::start(JiraOptions::default()).await.expect("a free port");
     let url = dropped.url();
     drop(dropped);
     tokio::task::yield_now().await;

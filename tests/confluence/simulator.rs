@@ -1,26 +1,26 @@
-//! Every answer of the sandbox Confluence is held against the vendor's description, and its ways against the facts.
+//! Every answer of the simulated Confluence is held against the vendor's description, and its ways against the facts.
 
 use serde_json::{Value, json};
-use usersync_simulators::{ConfluenceOptions, ConfluenceSandbox, confluence::NewAccount};
+use usersync_simulators::{ConfluenceOptions, SimulatedConfluence, confluence::NewAccount};
 
 use crate::world::contract;
 
 struct Site {
-    sandbox: ConfluenceSandbox,
+    simulator: SimulatedConfluence,
     http: reqwest::Client,
     token: String,
 }
 
 impl Site {
     async fn version(version: &str) -> Self {
-        let sandbox = ConfluenceSandbox::start(ConfluenceOptions::version(version)).await.expect("a free port");
+        let simulator = SimulatedConfluence::start(ConfluenceOptions::version(version)).await.expect("a free port");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let token = sandbox.token().to_owned();
-        Self { sandbox, http, token }
+        let token = simulator.token().to_owned();
+        Self { simulator, http, token }
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let url = format!("{}{path}", self.sandbox.url());
+        let url = format!("{}{path}", self.simulator.url());
         let request = self.http.request(method.parse().expect("a method"), url).bearer_auth(&self.token);
         let request = match body {
             Some(body) => request.json(&body),
@@ -81,7 +81,7 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "dev" })), 200).await;
     site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "dev" })), 409).await;
     site.expect("POST", "/admin/group", Some(json!({ "type": "group" })), 400).await;
-    site.sandbox.set_new_groups(false, 201);
+    site.simulator.set_new_groups(false, 201);
     site.expect("POST", "/admin/group", Some(json!({ "type": "group", "name": "ops" })), 201).await;
     for method in ["PUT", "PUT", "DELETE", "DELETE", "PUT"] {
         site.expect(method, "/user/ada/group/dev", None, 204).await;
@@ -89,9 +89,9 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     site.expect("PUT", "/user/ada/group/nowhere", None, 404).await;
     site.expect("DELETE", "/user/nobody/group/dev", None, 404).await;
     site.expect("DELETE", "/user/admin/group/confluence-administrators", None, 403).await;
-    site.sandbox.set_read_only(true);
+    site.simulator.set_read_only(true);
     site.expect("PUT", "/user/ada/group/ops", None, 403).await;
-    site.sandbox.set_read_only(false);
+    site.simulator.set_read_only(false);
     site.expect("GET", "/group", None, 200).await;
     site.expect("GET", "/group/dev", None, 200).await;
     site.expect("GET", "/group/nowhere", None, 404).await;
@@ -111,21 +111,21 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     assert_eq!(site.ask("OPTIONS", "/rest/api/admin/user/admin", None).await.0, 200);
     assert_eq!(site.ask("GET", "/rest/applinks/1.0/manifest", None).await.1["typeId"], "confluence");
 
-    site.sandbox.set_seats(Some(2));
+    site.simulator.set_seats(Some(2));
     assert_eq!(site.ask("GET", "/rest/license/1.0/license/remainingSeats", None).await.1["count"], 0);
     site.expect("POST", "/admin/user", Some(new_user("bob")), 402).await;
-    site.sandbox.add_account(NewAccount::named("eve").inactive().in_groups(&["confluence-users"]));
+    site.simulator.add_account(NewAccount::named("eve").inactive().in_groups(&["confluence-users"]));
     site.expect("PUT", "/admin/user/eve/enable", None, 402).await;
-    site.sandbox.set_seats(None);
+    site.simulator.set_seats(None);
 
-    site.sandbox.set_deletion(2, None);
+    site.simulator.set_deletion(2, None);
     let task = site.expect("DELETE", "/admin/user/ada", None, 202).await["id"].as_str().expect("a task").to_owned();
     let status = site.expect("GET", &format!("/longtask/{task}"), None, 200).await;
     assert_eq!((&status["percentageComplete"], &status["successful"]), (&json!(50), &json!(true)));
-    assert!(site.sandbox.snapshot().account("ada").is_some());
+    assert!(site.simulator.snapshot().account("ada").is_some());
     let status = site.expect("GET", &format!("/longtask/{task}"), None, 200).await;
     assert_eq!(status["percentageComplete"], 100);
-    assert!(site.sandbox.snapshot().account("ada").is_none());
+    assert!(site.simulator.snapshot().account("ada").is_none());
     site.expect("GET", "/longtask/nothing", None, 404).await;
     site.expect("DELETE", "/admin/user/ada", None, 404).await;
     site.expect("DELETE", "/admin/group/ops", None, 204).await;
@@ -135,32 +135,32 @@ async fn all_answers_keep_to_the_description_and_no_deviation_is_idle() {
     let rpc = |method: &str, params: Value| json!({ "jsonrpc": "2.0", "method": method, "params": params, "id": 7 });
     let path = "/rpc/json-rpc/confluenceservice-v2";
     assert_eq!(site.ask("POST", path, Some(rpc("getUser", json!(["eve"])))).await.0, 403, "off by default");
-    site.sandbox.set_remote_api(true, 200);
+    site.simulator.set_remote_api(true, 200);
     let (_, answer) = site.ask("POST", path, Some(rpc("getUser", json!(["eve"])))).await;
     assert_eq!((&answer["id"], &answer["result"]["email"]), (&json!(7), &json!("eve@example.org")));
     let (status, answer) = site.ask("POST", path, Some(rpc("getUser", json!(["nobody"])))).await;
     assert!(status == 200 && answer["error"]["message"].is_string());
 
     // Whoever may use Confluence, but not administer it; then whoever may not even use it.
-    site.sandbox.add_account(NewAccount::named("eve"));
-    site.sandbox.set_active("eve", true);
-    site.sandbox.set_credentials("eve", "secret", "eve-token");
+    site.simulator.add_account(NewAccount::named("eve"));
+    site.simulator.set_active("eve", true);
+    site.simulator.set_credentials("eve", "secret", "eve-token");
     site.token = "eve-token".to_owned();
     for path in ["/group/dev/member", "/admin/users/list/active", "/permissions/group/dev"] {
         site.expect("GET", path, None, 403).await;
     }
     site.expect("POST", "/admin/user", Some(new_user("bob")), 403).await;
-    site.sandbox.remove_member("confluence-users", "eve");
+    site.simulator.remove_member("confluence-users", "eve");
     site.expect("GET", "/user/list", None, 403).await;
     site.token = "wrong".to_owned();
     site.expect("GET", "/user/list", None, 401).await;
-    site.sandbox.refuse_credentials_silently(true);
+    site.simulator.refuse_credentials_silently(true);
     assert_eq!(site.expect("GET", "/user/current", None, 200).await["type"], "anonymous");
     site.expect("DELETE", "/admin/user/eve", None, 401).await;
     site.expect("GET", "/user/list", None, 403).await;
 
     let mut contract = contract();
-    assert_eq!(contract.check(&site.sandbox.journal.entries(), ""), Vec::<String>::new());
+    assert_eq!(contract.check(&site.simulator.journal.entries(), ""), Vec::<String>::new());
     assert_eq!(contract.unused(), Vec::<String>::new(), "a deviation that nothing needs");
 }
 
@@ -172,7 +172,7 @@ async fn the_contract_sees_what_is_wrong() {
     site.ask("POST", "/rest/api/admin/user", Some(json!({ "nom": "x" }))).await;
     site.ask("PUT", "/rest/api/user/admin/group/confluence-users", Some(json!({}))).await;
     site.ask("GET", "/rest/api/nowhere", None).await;
-    let problems = contract().check(&site.sandbox.journal.entries(), "");
+    let problems = contract().check(&site.simulator.journal.entries(), "");
     for text in ["nonsense is not described", "limit is no", "nom", "a body is sent", "/nowhere: is not described"] {
         assert!(problems.iter().any(|problem| problem.contains(text)), "{text} in {problems:#?}");
     }
@@ -189,7 +189,7 @@ async fn versions_differ_in_what_is_there() {
         ("10.0.3", 204, 201, 200, 204, 200),
     ] {
         let site = Site::version(version).await;
-        site.sandbox.add_account(NewAccount::named("eve"));
+        site.simulator.add_account(NewAccount::named("eve"));
         site.expect("PUT", "/admin/user/eve/disable", None, disable).await;
         site.expect("POST", "/admin/user", Some(new_user("ada")), create).await;
         site.expect("GET", "/user/list", None, list).await;
@@ -201,9 +201,9 @@ async fn versions_differ_in_what_is_there() {
 #[tokio::test]
 async fn the_container_refuses_slashes_in_names() {
     let site = Site::version("10.0.3").await;
-    site.sandbox.add_group("a/b");
+    site.simulator.add_group("a/b");
     site.expect("GET", "/group/a%2Fb", None, 400).await;
-    let agent = site.http.put(format!("{}/rest/api/user/admin/group/confluence-users", site.sandbox.url()));
+    let agent = site.http.put(format!("{}/rest/api/user/admin/group/confluence-users", site.simulator.url()));
     let answer = agent.bearer_auth(&site.token).header("user-agent", "Mozilla/5.0").send().await.expect("an answer");
     assert_eq!(answer.status(), 403, "XSRF");
 }

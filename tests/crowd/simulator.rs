@@ -1,15 +1,15 @@
-//! The ways of the sandbox itself, asked without the client.
+//! The ways of the simulator itself, asked without the client.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use usersync_simulators::{
-    CrowdOptions, CrowdSandbox, Fault,
+    CrowdOptions, Fault, SimulatedCrowd,
     crowd::{NewCrowdUser, Permission},
     fault::Stale,
 };
 
 pub struct Raw {
-    pub sandbox: CrowdSandbox,
+    pub simulator: SimulatedCrowd,
     http: reqwest::Client,
 }
 
@@ -31,16 +31,16 @@ impl Answer {
 
 impl Raw {
     pub async fn start(options: CrowdOptions) -> Self {
-        let sandbox = CrowdSandbox::start(options).await.expect("a free port");
-        Self { sandbox, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
+        let simulator = SimulatedCrowd::start(options).await.expect("a free port");
+        Self { simulator, http: reqwest::Client::builder().no_proxy().build().expect("a client") }
     }
 
     fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().expect("a method"), format!("{}{path}", self.sandbox.url()))
+        self.http.request(method.parse().expect("a method"), format!("{}{path}", self.simulator.url()))
     }
 
     pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let (name, password) = self.sandbox.application();
+        let (name, password) = self.simulator.application();
         let request = self.request(method, &format!("/rest/usermanagement/1{path}")).basic_auth(name, Some(password));
         send(match body {
             Some(body) => request.json(&body),
@@ -51,7 +51,7 @@ impl Raw {
 
     /// Asks for a form of the answer.
     pub async fn ask_for(&self, path: &str, media: &str) -> Answer {
-        let (name, password) = self.sandbox.application();
+        let (name, password) = self.simulator.application();
         let request = self.request("GET", &format!("/rest/usermanagement/1{path}")).basic_auth(name, Some(password));
         send(request.header("accept", media)).await
     }
@@ -85,13 +85,13 @@ async fn who_is_not_believed_is_told_in_plain_text() {
     for request in [
         raw.request("GET", "/rest/usermanagement/1/user?username=a"),
         raw.request("GET", "/rest/usermanagement/1/user?username=a").basic_auth("usersync", Some("wrong")),
-        raw.request("POST", "/rest/usermanagement/1/user").basic_auth("somebody", Some("sandbox-password")),
+        raw.request("POST", "/rest/usermanagement/1/user").basic_auth("somebody", Some("simulator-password")),
     ] {
         let answer = send(request).await;
         assert_eq!((answer.status, answer.header("content-type")), (401, "text/plain;charset=UTF-8"));
         assert_eq!(answer.header("x-embedded-crowd-version"), "Crowd/7.1.3");
     }
-    raw.sandbox.refuse_address(true);
+    raw.simulator.refuse_address(true);
     raw.expect("GET", "/user?username=a", None, 403, "APPLICATION_ACCESS_DENIED").await;
 }
 
@@ -106,7 +106,7 @@ async fn a_change_replaces_all_and_refuses_another_name() {
     raw.expect("PUT", "/user?username=nobody", Some(json!({ "name": "nobody" })), 404, "USER_NOT_FOUND").await;
     let other = json!({ "name": "ADA", "display-name": "Countess" });
     raw.expect("PUT", "/user?username=ada", Some(other), 204, "").await;
-    let seen = raw.sandbox.snapshot();
+    let seen = raw.simulator.snapshot();
     let ada = seen.user("ada").expect("there");
     assert_eq!((ada.name.as_str(), ada.display_name.as_str(), ada.email.as_str()), ("Ada", "Countess", ""));
     assert!(!ada.active && ada.last_name.is_empty(), "what was left out was emptied");
@@ -139,15 +139,15 @@ async fn attributes_that_are_not_named_stay() {
         raw.expect("DELETE", "/user/attribute?username=ada&attributename=a", None, 204, "").await;
     }
     raw.expect("DELETE", of_ada, None, 400, "attributename").await;
-    raw.sandbox.permit(Permission::ModifyUserAttributes, false);
+    raw.simulator.permit(Permission::ModifyUserAttributes, false);
     raw.expect("POST", of_ada, give(json!([])), 403, "ModifyUserAttributes").await;
-    assert_eq!(raw.sandbox.snapshot().user("ada").expect("there").attributes.len(), 1);
+    assert_eq!(raw.simulator.snapshot().user("ada").expect("there").attributes.len(), 1);
 }
 
 #[tokio::test]
 async fn memberships_and_lists_have_their_oddities() {
     let raw = Raw::start(CrowdOptions::default()).await;
-    raw.sandbox.add_users((0..1200).map(|nth| NewCrowdUser::named(format!("u{nth:04}")).in_groups(&["all"])));
+    raw.simulator.add_users((0..1200).map(|nth| NewCrowdUser::named(format!("u{nth:04}")).in_groups(&["all"])));
     let count = |answer: &Answer, kind: &str| answer.json()[kind].as_array().expect("a list").len();
     assert_eq!(count(&raw.ask("GET", "/search?entity-type=user", None).await, "users"), 1000);
     assert_eq!(count(&raw.ask("GET", "/search?entity-type=user&max-results=-1", None).await, "users"), 1200);
@@ -172,9 +172,9 @@ async fn memberships_and_lists_have_their_oddities() {
 #[tokio::test]
 async fn nested_groups_are_told_apart_from_direct_ones() {
     let raw = Raw::start(CrowdOptions::default()).await;
-    raw.sandbox.add_user(NewCrowdUser::named("ada").in_groups(&["inner"]));
-    raw.sandbox.nest("inner", "middle");
-    raw.sandbox.nest("middle", "outer");
+    raw.simulator.add_user(NewCrowdUser::named("ada").in_groups(&["inner"]));
+    raw.simulator.nest("inner", "middle");
+    raw.simulator.nest("middle", "outer");
     let names = async |path: &str, kind: &str| {
         let answer = raw.expect("GET", path, None, 200, "").await.json();
         let list = answer[kind].as_array().expect("a list").clone();
@@ -200,7 +200,7 @@ async fn versions_differ() {
     old.expect("POST", "/user", Some(nameless.clone()), 400, "last name").await;
     assert_eq!(old.ask("GET", "/user?username=ada", None).await.json().get("directory-name"), None);
     let older = Raw::start(CrowdOptions::version("2.7.2")).await;
-    older.sandbox.add_user(NewCrowdUser::named("ada"));
+    older.simulator.add_user(NewCrowdUser::named("ada"));
     assert_eq!(older.ask("GET", "/user?username=ada", None).await.json().get("key"), None);
     older.expect("GET", "/user?key=x", None, 400, "username").await;
     let new = Raw::start(CrowdOptions::version("7.1.3")).await;
@@ -213,13 +213,13 @@ async fn versions_differ() {
 #[tokio::test]
 async fn reads_can_be_answered_from_an_earlier_state() {
     let raw = Raw::start(CrowdOptions { history: 2, ..CrowdOptions::default() }).await;
-    raw.sandbox.add_user(NewCrowdUser::named("ada"));
-    raw.sandbox.freeze();
-    raw.sandbox.set_active("ada", false);
+    raw.simulator.add_user(NewCrowdUser::named("ada"));
+    raw.simulator.freeze();
+    raw.simulator.set_active("ada", false);
     let active = async || raw.ask("GET", "/user?username=ada", None).await.json()["active"].clone();
     assert_eq!(active().await, false);
-    raw.sandbox.faults.add(Fault::stale(Stale::Frozen).once());
+    raw.simulator.faults.add(Fault::stale(Stale::Frozen).once());
     assert_eq!(active().await, true);
-    raw.sandbox.faults.add(Fault::stale(Stale::ChangesAgo(1)).once());
+    raw.simulator.faults.add(Fault::stale(Stale::ChangesAgo(1)).once());
     assert_eq!(active().await, true);
 }

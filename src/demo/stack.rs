@@ -1,4 +1,4 @@
-//! A whole usersync between an imitated Keycloak and an imitated Jira, in one process over real HTTP; for the demo, for
+//! A whole usersync between a simulated Keycloak and a simulated Jira, in one process over real HTTP; for the demo, for
 //! tests and for benchmarks. On a [`Site`] of its own it stands beside a real Keycloak.
 
 use std::{
@@ -14,12 +14,12 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use usersync_simulators::{
-    JiraOptions, JiraSandbox, KeycloakOptions, KeycloakSandbox,
+    JiraOptions, KeycloakOptions, SimulatedJira, SimulatedKeycloak,
     agree::{Agreement, Holds, compare},
     keycloak::{RealmHandle, Webhook},
 };
 
-use super::neighbours::Neighbour;
+use super::targets::OtherTarget;
 use crate::{
     engine::{Clock, Connector, Dice, Engine, EngineTimes, Schedule, Service, ServiceOptions, SystemClock, TargetPort},
     keycloak::{KeycloakSettings, KeycloakSource},
@@ -41,11 +41,11 @@ pub const TARGET: &str = "jira";
 /// What the listener signs with.
 pub const HOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// The client's secret.
-pub const CLIENT_SECRET: &str = "house-client-secret";
+pub const CLIENT_SECRET: &str = "stack-client-secret";
 
-/// How a house is built.
+/// How a stack is built.
 #[derive(Clone)]
-pub struct HouseOptions {
+pub struct StackOptions {
     /// The Keycloak.
     pub keycloak: KeycloakOptions,
     /// The Jira.
@@ -67,10 +67,10 @@ pub struct HouseOptions {
     /// How long a read may take, on both sides.
     pub patience: Duration,
     /// Targets that are filled beside the Jira.
-    pub neighbours: Vec<Neighbour>,
+    pub other_targets: Vec<OtherTarget>,
 }
 
-impl Default for HouseOptions {
+impl Default for StackOptions {
     fn default() -> Self {
         Self {
             keycloak: KeycloakOptions::default(),
@@ -83,32 +83,32 @@ impl Default for HouseOptions {
             times: EngineTimes::default(),
             clock: Arc::new(SystemClock),
             patience: Duration::from_secs(30),
-            neighbours: Vec::new(),
+            other_targets: Vec::new(),
         }
     }
 }
 
-/// Why a house does not stand.
+/// Why a stack does not stand.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct HouseError(String);
+pub struct StackError(String);
 
-/// The two imitations; they outlive a usersync that is stopped between them.
-pub struct Grounds {
+/// The two simulators; they outlive a usersync that is stopped between them.
+pub struct SimulatedServers {
     /// The Keycloak.
-    pub keycloak: KeycloakSandbox,
+    pub keycloak: SimulatedKeycloak,
     /// Its realm.
     pub realm: RealmHandle,
     /// The Jira.
-    pub jira: JiraSandbox,
+    pub jira: SimulatedJira,
     place: Place,
 }
 
-/// Where the two imitations are, as much as a usersync needs to know; they may be another process's.
+/// Where the two simulators are, as much as a usersync needs to know; they may be another process's.
 pub struct Place {
     keycloak: String,
     jira: String,
-    options: HouseOptions,
+    options: StackOptions,
     client_secret: Kept,
     jira_token: Kept,
 }
@@ -129,7 +129,7 @@ fn read(kept: &Kept) -> SecretProvider {
     Arc::new(move || Ok(kept.read().unwrap_or_else(PoisonError::into_inner).clone().into()))
 }
 
-/// Where a house stands: what it reads, what it writes, and what it is told.
+/// Where a stack stands: what it reads, what it writes, and what it is told.
 pub struct Site {
     /// The realm that it reads.
     pub source: KeycloakSettings,
@@ -139,12 +139,12 @@ pub struct Site {
     pub hook_secret: ReadSecret,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// How it is built; the imitations' parts say nothing here.
-    pub options: HouseOptions,
+    /// How it is built; the simulators' parts say nothing here.
+    pub options: StackOptions,
 }
 
-/// A usersync at work on its grounds.
-pub struct House {
+/// A usersync at work on its servers.
+pub struct Stack {
     /// The store.
     pub store: Arc<sqlite::SqliteStore>,
     /// The engine.
@@ -161,17 +161,17 @@ pub struct House {
 }
 
 /// Anything that goes wrong while building, in words.
-pub(super) fn fault(error: impl std::fmt::Display) -> HouseError {
-    HouseError(error.to_string())
+pub(super) fn fault(error: impl std::fmt::Display) -> StackError {
+    StackError(error.to_string())
 }
 
-impl Grounds {
-    /// Starts the two imitations.
-    pub async fn prepare(options: HouseOptions) -> Result<Self, HouseError> {
-        let keycloak = KeycloakSandbox::start(options.keycloak.clone()).await.map_err(fault)?;
+impl SimulatedServers {
+    /// Starts the two simulators.
+    pub async fn prepare(options: StackOptions) -> Result<Self, StackError> {
+        let keycloak = SimulatedKeycloak::start(options.keycloak.clone()).await.map_err(fault)?;
         let realm = keycloak.add_realm(CONNECTOR);
         realm.add_service_client("usersync", CLIENT_SECRET, &["view-users", "view-events"]);
-        let jira = JiraSandbox::start(options.jira.clone()).await.map_err(fault)?;
+        let jira = SimulatedJira::start(options.jira.clone()).await.map_err(fault)?;
         let place = Place::new(keycloak.url(), jira.url(), options);
         Ok(Self { keycloak, realm, jira, place })
     }
@@ -191,24 +191,24 @@ impl Grounds {
         &self.place
     }
 
-    /// Sets a usersync to work here, and tells the imitated Keycloak where to send its events.
-    pub async fn build(&self) -> Result<House, HouseError> {
-        let house = self.place.build().await?;
-        let address = format!("{}/hooks/{CONNECTOR}", house.url());
+    /// Sets a usersync to work here, and tells the simulated Keycloak where to send its events.
+    pub async fn build(&self) -> Result<Stack, StackError> {
+        let stack = self.place.build().await?;
+        let address = format!("{}/hooks/{CONNECTOR}", stack.url());
         self.realm.set_webhook(Some(Webhook::listener(address, HOOK_SECRET)));
-        Ok(house)
+        Ok(stack)
     }
 }
 
 impl Place {
-    /// Imitations at these addresses.
-    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: HouseOptions) -> Self {
+    /// Simulators at these addresses.
+    pub fn new(keycloak: impl Into<String>, jira: impl Into<String>, options: StackOptions) -> Self {
         let (client_secret, jira_token) = (keep(CLIENT_SECRET), keep(&options.jira.token));
         Self { keycloak: keycloak.into(), jira: jira.into(), options, client_secret, jira_token }
     }
 
-    /// Where a house between them stands.
-    pub fn site(&self) -> Result<Site, HouseError> {
+    /// Where a stack between them stands.
+    pub fn site(&self) -> Result<Site, StackError> {
         let keycloak = Url::parse(&self.keycloak).map_err(fault)?;
         let jira = Url::parse(&self.jira).map_err(fault)?;
         let mut source = KeycloakSettings::new(keycloak, CONNECTOR, "usersync", read(&self.client_secret));
@@ -228,47 +228,47 @@ impl Place {
     }
 
     /// The source that reads the realm.
-    pub fn source(&self) -> Result<KeycloakSource, HouseError> {
+    pub fn source(&self) -> Result<KeycloakSource, StackError> {
         KeycloakSource::new(self.site()?.source).map_err(fault)
     }
 
     /// The target that writes the Jira.
-    pub fn target(&self) -> Result<JiraTarget, HouseError> {
+    pub fn target(&self) -> Result<JiraTarget, StackError> {
         JiraTarget::new(self.site()?.target).map_err(fault)
     }
 
     /// An engine between them, over this store.
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
         self.site()?.engine(store)
     }
 
     /// Sets a usersync to work here.
-    pub async fn build(&self) -> Result<House, HouseError> {
+    pub async fn build(&self) -> Result<Stack, StackError> {
         self.site()?.build().await
     }
 }
 
 impl Site {
     /// An engine between source and target, over this store.
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, HouseError> {
+    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine, StackError> {
         let source = Arc::new(KeycloakSource::new(self.source.clone()).map_err(fault)?);
         let connector = Connector::new(CONNECTOR.into(), source, self.options.policy.clone(), self.targets());
         let target = JiraTarget::new(self.target.clone()).map_err(fault)?;
-        let neighbours = self.options.neighbours.iter();
+        let other_targets = self.options.other_targets.iter();
         let mut ports = vec![TargetPort::new(TARGET.into(), Arc::new(target))];
-        ports.extend(neighbours.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
+        ports.extend(other_targets.map(|other| TargetPort::new(other.name.clone(), Arc::clone(&other.target))));
         let engine = Engine::new(store, Arc::clone(&self.options.clock), Dice::random(), vec![connector], ports);
         Ok(engine.with_times(self.options.times.clone()))
     }
 
     /// All targets that are filled, the Jira first.
     fn targets(&self) -> Vec<TargetName> {
-        let neighbours = self.options.neighbours.iter().map(|other| other.name.clone());
-        std::iter::once(TARGET.into()).chain(neighbours).collect()
+        let other_targets = self.options.other_targets.iter().map(|other| other.name.clone());
+        std::iter::once(TARGET.into()).chain(other_targets).collect()
     }
 
     /// Opens the store, listens, and sets the engine to work.
-    pub async fn build(&self) -> Result<House, HouseError> {
+    pub async fn build(&self) -> Result<Stack, StackError> {
         let clock = Arc::clone(&self.options.clock);
         let metrics = Arc::new(Metrics::new());
         let health = Health::of(&["store"]).with_conditions(metrics.conditions().clone());
@@ -306,7 +306,7 @@ impl Site {
             async move { health.follow_store(failing, Timestamp::now).await }
         }));
         let pairs = self.targets().into_iter().map(|target| Pair { connector: CONNECTOR.into(), target }).collect();
-        Ok(House {
+        Ok(Stack {
             store,
             engine,
             metrics,
@@ -320,7 +320,7 @@ impl Site {
     }
 }
 
-impl House {
+impl Stack {
     /// The pair of the realm and the Jira.
     pub fn pair() -> Pair {
         Pair::new(CONNECTOR, TARGET)
@@ -340,7 +340,7 @@ impl House {
     }
 
     /// Waits until all pairs are in service.
-    pub async fn in_service(&self) -> Result<(), HouseError> {
+    pub async fn in_service(&self) -> Result<(), StackError> {
         for _ in 0..2_400 {
             let mut waiting = false;
             for pair in &self.pairs {
@@ -351,11 +351,11 @@ impl House {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(HouseError("the first run did not end within 2 minutes".to_owned()))
+        Err(StackError("the first run did not end within 2 minutes".to_owned()))
     }
 
     /// Waits until no task is under way or due within `horizon`.
-    pub async fn quiet(&self, horizon: SignedDuration) -> Result<(), HouseError> {
+    pub async fn quiet(&self, horizon: SignedDuration) -> Result<(), StackError> {
         let alive = TaskFilter { dead: Some(false), limit: 10_000, ..TaskFilter::default() };
         for _ in 0..3_000 {
             let tasks = self.store.tasks(&alive).await.map_err(fault)?;
@@ -364,10 +364,10 @@ impl House {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(HouseError("work was still left after 30 s".to_owned()))
+        Err(StackError("work was still left after 30 s".to_owned()))
     }
 
-    /// Stops it in order; the imitations stay.
+    /// Stops it in order; the simulators stay.
     pub async fn stop(mut self) {
         self.health.drain();
         if let Some(service) = self.service.take() {
@@ -379,11 +379,11 @@ impl House {
 }
 
 /// Compares the two sides as they are now.
-pub fn agree(grounds: &Grounds) -> Agreement {
-    agree_but_for(grounds, &[])
+pub fn agree(servers: &SimulatedServers) -> Agreement {
+    agree_but_for(servers, &[])
 }
 
 /// The same, where accounts with these logins are nobody's in Keycloak.
-pub fn agree_but_for(grounds: &Grounds, strangers: &[&str]) -> Agreement {
-    compare(&grounds.realm.snapshot(), &grounds.jira.held(), strangers)
+pub fn agree_but_for(servers: &SimulatedServers, strangers: &[&str]) -> Agreement {
+    compare(&servers.realm.snapshot(), &servers.jira.held(), strangers)
 }

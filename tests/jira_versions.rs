@@ -1,4 +1,4 @@
-//! The Jira client against the sandbox Jira, version by version; all that it sends is held against the vendor's
+//! The Jira client against the simulated Jira, version by version; all that it sends is held against the vendor's
 //! description.
 
 #[path = "support/jira_contract.rs"]
@@ -15,13 +15,13 @@ use usersync::{
         jira::{JiraSettings, JiraTarget},
     },
 };
-use usersync_simulators::{JiraOptions, JiraSandbox, jira::NewAccount, journal::Entry};
+use usersync_simulators::{JiraOptions, SimulatedJira, jira::NewAccount, journal::Entry};
 
 const VERSIONS: [&str; 5] = ["8.20.30", "9.12.15", "10.0.1", "10.3.24", "11.3.10"];
 
-async fn start(version: &str) -> (JiraSandbox, JiraTarget) {
+async fn start(version: &str) -> (SimulatedJira, JiraTarget) {
     let options = JiraOptions { base_path: "/jira".to_owned(), ..JiraOptions::version(version) };
-    let server = JiraSandbox::start(options).await.expect("a sandbox");
+    let server = SimulatedJira::start(options).await.expect("a simulator");
     let token = server.token().to_owned();
     let credentials = Credentials::Token(Arc::new(move || Ok(token.clone().into())));
     let settings = JiraSettings::new(server.url().parse().expect("a URL"), credentials);

@@ -1,4 +1,4 @@
-//! The Rust side of the sandbox Keycloak: the webhook, model events, federation trouble, seeding.
+//! The Rust side of the simulated Keycloak: the webhook, model events, federation trouble, seeding.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use usersync_simulators::keycloak::{NewUser, RealmHandle, Timing, UserChange, Webhook};
-use usersync_simulators::{KeycloakOptions, KeycloakSandbox};
+use usersync_simulators::{KeycloakOptions, SimulatedKeycloak};
 
 /// What a receiver was sent, and the statuses that it is going to answer.
 #[derive(Clone, Default)]
@@ -65,18 +65,18 @@ fn mac(secret: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-async fn realm() -> (KeycloakSandbox, RealmHandle) {
-    KeycloakSandbox::start_with_realm().await.expect("a free port")
+async fn realm() -> (SimulatedKeycloak, RealmHandle) {
+    SimulatedKeycloak::start_with_realm().await.expect("a free port")
 }
 
-async fn token(keycloak: &KeycloakSandbox) -> String {
+async fn token(keycloak: &SimulatedKeycloak) -> String {
     let form = [("grant_type", "client_credentials"), ("client_id", "usersync"), ("client_secret", "usersync-secret")];
     let url = format!("{}/realms/acme/protocol/openid-connect/token", keycloak.url());
     let answer: Value = HTTP.post(url).form(&form).send().await.expect("an answer").json().await.expect("JSON");
     answer["access_token"].as_str().expect("a token").to_owned()
 }
 
-async fn get(keycloak: &KeycloakSandbox, token: &str, path: &str) -> (u16, Value) {
+async fn get(keycloak: &SimulatedKeycloak, token: &str, path: &str) -> (u16, Value) {
     let url = format!("{}/admin/realms/acme{path}", keycloak.url());
     let answer = HTTP.get(url).bearer_auth(token).send().await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
@@ -386,7 +386,7 @@ async fn seeds_and_quiet_changes_leave_no_events() {
 #[tokio::test]
 async fn a_prefix_gone_realms_and_revoked_tokens() {
     let options = KeycloakOptions { prefix: "/auth".into(), ..KeycloakOptions::default() };
-    let keycloak = KeycloakSandbox::start(options).await.expect("a free port");
+    let keycloak = SimulatedKeycloak::start(options).await.expect("a free port");
     let realm = keycloak.add_realm("acme");
     realm.add_service_client("usersync", "usersync-secret", &["view-users"]);
     assert!(keycloak.url().ends_with("/auth"));

@@ -1,15 +1,15 @@
-//! The other kinds of target that a house can fill beside its Jira, each as an imitation and as a client that works it.
+//! The other kinds of target that a stack can fill beside its Jira, each as a simulator and as a client that works it.
 
 use std::sync::Arc;
 
 use url::Url;
 
 use usersync_simulators::{
-    BitbucketOptions, BitbucketSandbox, ConfluenceOptions, ConfluenceSandbox, CrowdOptions, CrowdSandbox, ScimOptions,
-    ScimSandbox, agree::Holds, fault::Faults, journal::Journal,
+    BitbucketOptions, ConfluenceOptions, CrowdOptions, ScimOptions, SimulatedBitbucket, SimulatedConfluence,
+    SimulatedCrowd, SimulatedScim, agree::Holds, fault::Faults, journal::Journal,
 };
 
-use super::house::{HouseError, fault};
+use super::stack::{StackError, fault};
 use crate::{
     model::TargetName,
     target::{
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// A kind of target that a house can fill beside its Jira.
+/// A kind of target that a stack can fill beside its Jira.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// Confluence.
@@ -37,17 +37,17 @@ pub enum Product {
 
 /// A target that is filled beside the Jira.
 #[derive(Clone)]
-pub struct Neighbour {
+pub struct OtherTarget {
     /// How it is called.
     pub name: TargetName,
     /// Its client.
     pub target: Arc<dyn Target>,
 }
 
-/// The imitation of such a target; it ends when the last clone is dropped.
+/// The simulator of such a target; it ends when the last clone is dropped.
 #[derive(Clone)]
-pub struct Imitation {
-    /// What it imitates.
+pub struct SimulatedTarget {
+    /// What it simulates.
     pub product: Product,
     /// Where it is.
     pub url: String,
@@ -60,10 +60,10 @@ pub struct Imitation {
 }
 
 /// One of each kind.
-pub async fn all() -> Result<Vec<Imitation>, HouseError> {
+pub async fn all() -> Result<Vec<SimulatedTarget>, StackError> {
     let mut all = Vec::new();
     for product in Product::ALL {
-        all.push(product.imitate().await?);
+        all.push(product.simulate().await?);
     }
     Ok(all)
 }
@@ -101,12 +101,12 @@ impl Product {
         }
     }
 
-    /// How a house calls it.
+    /// How a stack calls it.
     pub fn target_name(self) -> TargetName {
         self.name().to_lowercase().into()
     }
 
-    /// The keys of a `[[target]]` that sign in to an imitation with its default options, as [`Self::at`] does.
+    /// The keys of a `[[target]]` that sign in to a simulator with its default options, as [`Self::at`] does.
     pub fn credentials(self) -> Vec<(&'static str, String)> {
         match self {
             Self::Confluence => vec![("token", ConfluenceOptions::default().token)],
@@ -122,34 +122,34 @@ impl Product {
         }
     }
 
-    /// Starts an imitation with its default options.
-    pub async fn imitate(self) -> Result<Imitation, HouseError> {
+    /// Starts a simulator with its default options.
+    pub async fn simulate(self) -> Result<SimulatedTarget, StackError> {
         Ok(match self {
             Self::Confluence => {
-                let server = ConfluenceSandbox::start(ConfluenceOptions::default()).await.map_err(fault)?;
-                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+                let server = SimulatedConfluence::start(ConfluenceOptions::default()).await.map_err(fault)?;
+                self.simulated(server.url(), server.faults.clone(), server.journal.clone(), server)
             }
             Self::Bitbucket => {
-                let server = BitbucketSandbox::start(BitbucketOptions::default()).await.map_err(fault)?;
-                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+                let server = SimulatedBitbucket::start(BitbucketOptions::default()).await.map_err(fault)?;
+                self.simulated(server.url(), server.faults.clone(), server.journal.clone(), server)
             }
             Self::Crowd => {
-                let server = CrowdSandbox::start(CrowdOptions::default()).await.map_err(fault)?;
-                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+                let server = SimulatedCrowd::start(CrowdOptions::default()).await.map_err(fault)?;
+                self.simulated(server.url(), server.faults.clone(), server.journal.clone(), server)
             }
             Self::Scim => {
-                let server = ScimSandbox::start(ScimOptions::default()).await.map_err(fault)?;
-                self.imitated(server.url(), server.faults.clone(), server.journal.clone(), server)
+                let server = SimulatedScim::start(ScimOptions::default()).await.map_err(fault)?;
+                self.simulated(server.url(), server.faults.clone(), server.journal.clone(), server)
             }
         })
     }
 
-    fn imitated(self, url: String, faults: Faults, journal: Journal, server: impl Holds + 'static) -> Imitation {
-        Imitation { product: self, url, faults, journal, server: Arc::new(server) }
+    fn simulated(self, url: String, faults: Faults, journal: Journal, server: impl Holds + 'static) -> SimulatedTarget {
+        SimulatedTarget { product: self, url, faults, journal, server: Arc::new(server) }
     }
 
-    /// A client for an imitation with its default options at this address; it may be another process's.
-    pub fn at(self, url: &str) -> Result<Neighbour, HouseError> {
+    /// A client for a simulator with its default options at this address; it may be another process's.
+    pub fn at(self, url: &str) -> Result<OtherTarget, StackError> {
         let url = Url::parse(url).map_err(fault)?;
         let target: Arc<dyn Target> = match self {
             Self::Confluence => {
@@ -172,13 +172,13 @@ impl Product {
                 Arc::new(ScimTarget::new(settings).map_err(fault)?)
             }
         };
-        Ok(Neighbour { name: self.target_name(), target })
+        Ok(OtherTarget { name: self.target_name(), target })
     }
 }
 
-impl Imitation {
-    /// What a house needs to fill it.
-    pub fn neighbour(&self) -> Result<Neighbour, HouseError> {
+impl SimulatedTarget {
+    /// What a stack needs to fill it.
+    pub fn other_target(&self) -> Result<OtherTarget, StackError> {
         self.product.at(&self.url)
     }
 }
