@@ -12,12 +12,11 @@ pub mod engine;
 mod gate;
 mod http;
 pub mod keycloak;
-pub mod model;
 mod pace;
-pub mod plan;
-pub mod policy;
 pub mod retry;
 pub mod store;
 pub mod target;
 pub mod telemetry;
 pub mod web;
+
+pub use usersync_core::{model, plan, policy};

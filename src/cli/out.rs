@@ -177,7 +177,7 @@ impl Out {
     }
 
     /// What is wrong with the configuration, of several lines and with styles of its own; always told.
-    #[allow(clippy::unused_self, reason = "as its other_targets, which need it")]
+    #[allow(clippy::unused_self, reason = "as the functions beside it, which need it")]
     pub fn drawn(&self, text: impl Display) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }

@@ -88,7 +88,7 @@ pub enum DecodeError {
 
 /// Decodes all events of a body.
 ///
-/// Something in a batch that is no event is kept as ignored, so that its other_targets are not lost; a body without any
+/// Something in a batch that is no event is kept as ignored, so that the others are not lost; a body without any
 /// event is an error.
 pub fn decode(body: Verified<'_>, context: &DecodeContext<'_>) -> Result<Vec<NewEvent>, DecodeError> {
     let parsed: Json<'_> = serde_json::from_slice(body.bytes()).map_err(|error| not_json(&error))?;

@@ -2,7 +2,6 @@
 //! as [`Capabilities`].
 
 pub mod bitbucket;
-mod capabilities;
 pub mod confluence;
 pub mod crowd;
 pub mod http;
@@ -22,10 +21,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups};
 pub use left_open::{LeftOpen, left_open};
 pub use registry::{KINDS, NoToken, TargetKind, build};
 pub use rest::{ClientCredentials, Credentials};
+pub use usersync_core::{
+    capabilities::{Capabilities, CaseRule, Deactivation, ProtectedGroups},
+    note::{Note, NoteState},
+};
 
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId, TargetIdentity},
@@ -48,31 +50,6 @@ pub struct TargetInfo {
     pub capabilities: Capabilities,
     /// Rights present and missing, licence seats, clock: one line each for `usersync check`.
     pub notes: Vec<Note>,
-}
-
-/// One line of `usersync check`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// How it stands.
-    pub state: NoteState,
-    /// What it is about: `rights`, `seats`, `clock`.
-    pub about: String,
-    /// The sentence, with what to do where it is not well.
-    pub text: String,
-}
-
-/// How a line of `usersync check` stands; each state has a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoteState {
-    /// As it should be.
-    Ok,
-    /// Worth knowing.
-    Note,
-    /// Something is still to come.
-    Wait,
-    /// A problem.
-    No,
 }
 
 /// What went wrong at a target, in words for people.

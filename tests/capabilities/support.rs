@@ -37,7 +37,7 @@ pub fn staff() -> impl Iterator<Item = NewUser> {
     (0..STAFF).map(|number| NewUser::named(format!("staff{number}")).in_groups(&["/staff"]))
 }
 
-/// SimulatedServers with staff, nothing in Jira yet.
+/// Servers with staff, nothing in Jira yet.
 pub async fn servers(options: StackOptions) -> SimulatedServers {
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
     servers.realm.import_users(staff()).expect("imported");

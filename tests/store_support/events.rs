@@ -90,7 +90,7 @@ pub async fn each_of_many_callers_hears_of_its_own(store: World) {
     let callers = (0..300).map(|nth: i64| {
         let store = &store;
         async move {
-            // Every third sends what its other_target sends, too.
+            // Every third sends what the one before it sends, too.
             let id = format!("e{}", nth - i64::from(nth % 3 == 2));
             store.event(&id, &[user(&format!("u{}", nth % 50))], at(1)).await
         }

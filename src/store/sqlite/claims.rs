@@ -64,6 +64,7 @@ WHERE l.number > f.look
         OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
 
 /// What else is stored about a subject that is to be claimed. Most have nothing, which one statement tells.
+#[allow(clippy::struct_excessive_bools, reason = "one for each table")]
 struct Stored {
     /// The newest observation that was recorded.
     observed: Option<Look>,

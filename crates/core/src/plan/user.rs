@@ -6,12 +6,12 @@ use sha2::{Digest, Sha256};
 
 use super::GroupTable;
 use crate::{
+    capabilities::{Capabilities, Deactivation},
     model::{
         Account, AttributeRules, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields,
         UserId, UserState,
     },
     policy,
-    target::{Capabilities, Deactivation},
 };
 
 /// Whether a user is there at the source.

@@ -14,12 +14,12 @@ use proptest::{
 
 use super::{Decision, GroupTable, NameHolder, Planned, Presence, Situation, decide, fixtures::capabilities};
 use crate::{
+    capabilities::{Capabilities, Deactivation},
     model::{
         Account, AttributeRules, GroupMapping, GroupState, Limited, Link, ManagedGroup, Operation, Pair, TargetGroupId,
         UserState,
     },
     policy,
-    target::{Capabilities, Deactivation},
 };
 
 /// Source groups `0` to `3` feed target groups `g0` to `g3`; `g4` is managed for another connector, `g5` for nobody.

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    capabilities::{Capabilities, CaseRule},
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
-    target::{Capabilities, CaseRule},
 };
 
 /// What an account should look like.

@@ -19,7 +19,7 @@ pub enum Cause {
         /// Its id.
         id: RunId,
     },
-    /// Something else: a replay, a other_target's name, an approval.
+    /// Something else: a replay, the name of another user, an approval.
     Other {
         /// What, in plain words.
         what: String,

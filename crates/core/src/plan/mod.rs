@@ -20,7 +20,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) mod fixtures {
-    use crate::target::{Capabilities, CaseRule, Deactivation};
+    use crate::capabilities::{Capabilities, CaseRule, Deactivation};
 
     /// What Jira can do.
     pub(crate) fn capabilities() -> Capabilities {
@@ -43,7 +43,7 @@ pub(crate) mod fixtures {
             group_max: 255,
             group_forbids: vec![],
             access_groups: std::collections::BTreeMap::new(),
-            protected_groups: crate::target::ProtectedGroups::default(),
+            protected_groups: crate::capabilities::ProtectedGroups::default(),
         }
     }
 }

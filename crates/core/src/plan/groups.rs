@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
+    capabilities::CaseRule,
     model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId},
-    target::CaseRule,
 };
 
 /// What is known of the groups of one connector on one target.
