@@ -31,7 +31,7 @@ const LIMITED_ROUNDS: u32 = 12;
 #[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
 pub(super) enum Sent {
     Done(Applied),
-    /// It waits for a person, or was rejected by one.
+    /// It waits for approval, or was rejected.
     Held,
     /// Nothing was done, and looking again is the answer.
     LookAgain,
@@ -287,7 +287,7 @@ impl Case<'_> {
             look_again |= self.note_failed(&now, &written, failed).await?;
             for (nth, number) in alone.iter().copied().enumerate() {
                 let answer = self.apply(now[number], written.deadline).await?;
-                if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
+                if answer.as_ref().is_err_and(|error| !concerns_it_alone(error)) {
                     self.step.unsent.extend(alone[nth + 1..].iter().map(|number| written.intents[*number]));
                 }
                 match self.note(now[number], &written, number, answer).await? {
@@ -372,7 +372,7 @@ impl Case<'_> {
                 return Ok((sent, number));
             }
             let answer = self.apply(joins[number], written.deadline).await?;
-            if answer.as_ref().is_err_and(|error| error.kind != TargetErrorKind::NotPossible) {
+            if answer.as_ref().is_err_and(|error| !concerns_it_alone(error)) {
                 self.step.unsent.extend(rest().skip(1));
             }
             match self.note(joins[number], written, number, answer).await? {
@@ -612,6 +612,14 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
             | TargetErrorKind::NotFound
             | TargetErrorKind::NotPossible
             | TargetErrorKind::NotDone(ErrorClass::Permanent)
+    )
+}
+
+/// Whether the operations that were written down with a refused one are still sent: their intents stay open.
+fn concerns_it_alone(error: &TargetError) -> bool {
+    matches!(
+        error.kind,
+        TargetErrorKind::NotPossible | TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
     )
 }
 

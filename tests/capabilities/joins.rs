@@ -93,6 +93,28 @@ async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_one_of_several_leaves_no_other_without_an_intent() {
+    for status in [403, 400] {
+        let w = world().await;
+        for group in BLUE {
+            w.realm().create_group(None, &group[1..]).await.expect("made");
+        }
+        w.calm().await;
+        let first = Fault::status(status, r#"{"errorMessages":["No."],"errors":{}}"#);
+        w.jira().faults.add(first.method("POST").path("groupname=blue-one"));
+        w.realm().create_user(NewUser::named("bob").in_groups(BLUE)).await.expect("made");
+        w.calm().await;
+        let ended = joins(&w, "jira", "bob").await;
+        let refused = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Refused { .. });
+        assert!(ended.iter().any(|(group, outcome)| group == "blue-one" && refused(outcome)), "{status}: {ended:?}");
+        for group in ["blue-two", "blue-three"] {
+            let of: Vec<_> = ended.iter().filter(|(name, _)| name == group).map(|(_, outcome)| outcome).collect();
+            assert_eq!(of, [&ChangeOutcome::Done], "{status}: {ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() {
     let server = Product::Scim.simulate().await.expect("a free port");
     let other_target = server.other_target().expect("a client");
