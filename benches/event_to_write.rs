@@ -15,7 +15,7 @@ use usersync_simulators::{
 const LATENCY: Duration = Duration::from_millis(5);
 /// Rounds before anything is counted.
 const WARM: usize = 3;
-/// Users beside those that are worked, so that the safety gate holds nobody.
+/// Users beside those that are worked, so that no safety limit holds any.
 const STAFF: usize = 700;
 
 #[derive(Clone, Copy)]

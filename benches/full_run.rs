@@ -1,4 +1,4 @@
-//! A full run that finds nothing to do, against a bare walk of the same pages: decoded, with the same parallelism, and
+//! A full reconcile that finds nothing to do, against a bare walk of the same pages: decoded, with the same parallelism, and
 //! thrown away. The simulators are served by another process.
 
 mod support;

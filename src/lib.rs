@@ -1,4 +1,4 @@
-//! usersync keeps the users and groups of Keycloak realms in step in the applications that people work in.
+//! usersync keeps the users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 //!
 //! The rooms, inside out: [`model`] holds the nouns; [`policy`] and [`plan`] are pure; [`engine`] drives [`keycloak`],
 //! [`target`] and [`store`] behind traits; [`web`] and [`cli`] are the faces.

@@ -1055,7 +1055,7 @@ fn what_is_unwise_is_a_warning() {
             small("https://sso", "http://sso"),
             "usersync.toml:9:7: warning: secrets and people's data go there without TLS",
         ),
-        (String::new(), "usersync.toml: warning: there is no connector, so nothing is kept in step"),
+        (String::new(), "usersync.toml: warning: there is no connector, so nothing is kept in sync"),
     ];
     for (text, expected) in cases {
         let warnings = folder.warnings(&text);

@@ -1,8 +1,8 @@
-//! The README says what the program says.
+//! The documents say what the program says.
 
 #[test]
-fn its_configuration_table_is_the_programs_own() {
-    let readme = include_str!("../README.md");
-    let table = usersync::config::reference_markdown();
-    assert!(readme.contains(table.trim()), "put the output of `usersync config reference` into README.md");
+fn the_configuration_tables_are_the_programs_own() {
+    let page = include_str!("../docs/configuration.md");
+    let tables = usersync::config::reference_markdown();
+    assert!(page.contains(tables.trim()), "put the output of `usersync config reference` into docs/configuration.md");
 }

@@ -137,7 +137,7 @@ scenarios! {
             kinds: &[Toggle("u0"), Member("u0", "g0"), Delete("u0")],
             budget: Budget { change: 2, early: 2, double: 1, ..NONE },
         };
-    recreate: 60, "a user is deleted and made anew with the same login",
+    recreate: 60, "a user is deleted and created again with the same login",
         ONE {
             logins: &["x"],
             kinds: &[Delete("u0"), Born("u1"), Toggle("u1"), Member("u1", "g0")],
@@ -178,35 +178,35 @@ scenarios! {
             kinds: &[Delete("u0"), Login("u0"), Login("u1"), Born("u2"), Toggle("u1")],
             budget: Budget { change: 4, timeout: 2, ..FAULTS },
         };
-    run: 80, "one user and a full run; an event is lost",
+    run: 80, "one user and a full reconcile; an event is lost",
         ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 1, ..NONE } };
-    run_verdict: 60, "a change and its undoing, of which one event is lost, with a full run",
+    run_verdict: 60, "a change and its undoing, of which one event is lost, with a full reconcile",
         ONE { workers: 1, kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
-    run_look: 60, "a new user is switched off, with a full run",
+    run_look: 60, "a new user is switched off, with a full reconcile",
         NOBODY { workers: 1, kinds: &[Born("u0"), Toggle("u0")], budget: Budget { change: 2, run: 1, ..NONE } };
-    run_login: 80, "a new user is renamed, with a full run; events are lost",
+    run_login: 80, "a new user is renamed, with a full reconcile; events are lost",
         NOBODY {
             logins: &["x", "y", "z"],
             kinds: &[Born("u0"), Login("u0")],
             budget: Budget { change: 3, lose: 2, run: 1, ..NONE },
         };
-    run_fault: 100, "one user and two full runs; an event is lost; faults",
+    run_fault: 100, "one user and two full reconciles; an event is lost; faults",
         ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 2, ..FAULTS } };
-    run_recreate: 100, "deleted and made anew, with a full run; an event is lost; faults",
+    run_recreate: 100, "deleted and created again, with a full reconcile; an event is lost; faults",
         ONE {
             logins: &["x"],
             kinds: &[Delete("u0"), Born("u1"), Member("u0", "g0"), Member("u1", "g0")],
             budget: Budget { change: 3, lose: 1, run: 1, ..FAULTS },
         };
-    run_login_2: 100, "a new user is renamed twice, with two full runs; an event is lost; faults",
+    run_login_2: 100, "a new user is renamed twice, with two full reconciles; an event is lost; faults",
         NOBODY {
             logins: &["x", "y", "z"],
             kinds: &[Born("u0"), Login("u0")],
             budget: Budget { change: 3, lose: 1, run: 2, ..FAULTS },
         };
-    run_swap: 80, "logins are swapped, with a full run; an event is lost",
+    run_swap: 80, "logins are swapped, with a full reconcile; an event is lost",
         TWO { kinds: &[Swap("u0", "u1")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
-    run_mix: 100, "anything, with two full runs; events are lost; faults",
+    run_mix: 100, "anything, with two full reconciles; events are lost; faults",
         TWO {
             logins: &["x", "y", "z"],
             kinds: &[
@@ -214,9 +214,9 @@ scenarios! {
             ],
             budget: Budget { change: 5, lose: 2, double: 1, run: 2, timeout: 2, ..FAULTS },
         };
-    run_drift: 60, "somebody changes the target, with a full run",
+    run_drift: 60, "somebody changes the target, with a full reconcile",
         ONE { kinds: &[Toggle("u0")], budget: Budget { change: 2, drift: 2, run: 1, ..NONE } };
-    run_two: 80, "one user, two workers, a full run; an event is lost; a crash",
+    run_two: 80, "one user, two workers, a full reconcile; an event is lost; a crash",
         ONE { kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, crash: 1, ..NONE } };
     groups: 80, "a group is made, renamed, deleted while users join and leave",
         TWO {
@@ -226,7 +226,7 @@ scenarios! {
             ],
             budget: Budget { change: 4, ..NONE },
         };
-    groups_fault: 100, "the same with a full run and faults",
+    groups_fault: 100, "the same with a full reconcile and faults",
         TWO {
             group_names: &["staff", "crew"],
             kinds: &[
@@ -236,7 +236,7 @@ scenarios! {
         };
     groups_renamed: 80, "the same where the target can rename groups: members stay, ids too",
         groups { renames_groups: true };
-    groups_renamed_fault: 100, "the same with a full run and faults",
+    groups_renamed_fault: 100, "the same with a full reconcile and faults",
         groups_fault { renames_groups: true };
     namesakes_renamed_fault: 80, "two groups change their names, swap them, come to have one, and part again; faults",
         TWO {
@@ -271,7 +271,7 @@ scenarios! {
             groups_at_once: 3,
             budget: Budget { change: 4, ..FAULTS },
         };
-    waves: 60, "full runs add users to groups by calls for many, and events of the same users come; somebody changes the target",
+    waves: 60, "full reconciles add users to groups by calls for many, and events of the same users come; somebody changes the target",
         WAVE { budget: Budget { change: 8, lose: 1, double: 1, run: 3, drift: 2, ..NONE } };
     waves_fault: 80, "the same with faults",
         WAVE { budget: Budget { change: 8, lose: 1, run: 3, drift: 2, timeout: 2, ..FAULTS } };
@@ -286,7 +286,7 @@ scenarios! {
             ],
             budget: Budget { change: 4, ..NONE },
         };
-    namesakes_fault: 80, "the same with a full run and faults",
+    namesakes_fault: 80, "the same with a full reconcile and faults",
         TWO {
             groups: &[("g0", "staff"), ("g1", "crew")],
             group_names: &["staff", "crew"],
@@ -299,7 +299,7 @@ scenarios! {
             kinds: &[GroupName("g0"), Member("u0", "g0"), Toggle("u0")],
             budget: Budget { change: 3, run: 1, crash: 1, ..NONE },
         };
-    two_realms: 80, "two connectors fill one target, and one group of it; a full run; faults",
+    two_realms: 80, "two connectors fill one target, and one group of it; a full reconcile; faults",
         ONE {
             people: &[("u0", "x", &["g0"]), ("v0", "y", &["h0"])],
             groups: &[("g0", "staff"), ("h0", "staff")],
@@ -309,7 +309,7 @@ scenarios! {
             ],
             budget: Budget { change: 4, run: 1, ..FAULTS },
         };
-    store: 150, "the store fails for a while, three times, under workers and a full run",
+    store: 150, "the store fails for a while, three times, under workers and a full reconcile",
         ONE {
             kinds: &[Toggle("u0"), Member("u0", "g0"), Born("u1"), Login("u1")],
             budget: Budget { change: 4, store: 3, run: 1, ..NONE },
@@ -330,7 +330,7 @@ scenarios! {
             kinds: &[Toggle("u0"), Delete("u0"), Login("u0"), Member("u0", "g0"), Toggle("u1")],
             budget: Budget { change: 4, hide: 2, run: 2, store: 1, ..FAULTS },
         };
-    gate: 60, "more leave than the safety gate lets through in an hour; full runs; faults",
+    gate: 60, "more leave than the safety limit allows in an hour; full reconciles; faults",
         ONE {
             people: &[("u0", "x", &[]), ("u1", "y", &[]), ("u2", "z", &[]), ("u3", "w", &[]), ("u4", "v", &[])],
             safety: Some(2),

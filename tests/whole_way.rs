@@ -9,7 +9,7 @@ use usersync_simulators::keycloak::{NewUser, UserChange};
 
 async fn stack(options: StackOptions) -> (SimulatedServers, Stack) {
     let servers = SimulatedServers::prepare(options).await.expect("the simulators start");
-    // A realm of a size at which one person more or less is nothing that the safety gate would hold; and "gone" is only
+    // A realm of a size at which one person more or less is below every safety limit; and "gone" is only
     // believed while somebody else reads well.
     let staff = (0..60).map(|number| NewUser::named(format!("staff{number}")));
     servers.realm.import_users(staff).expect("imported");

@@ -336,7 +336,7 @@ async fn source(connector: &ConnectorConfig, client: &KeycloakSource, counts: Ev
 
 fn schedule(connector: &ConnectorConfig, out: &Out) -> Note {
     let Some(schedule) = &connector.schedule else {
-        return note(NoteState::Note, "schedule", "off: a full run is made only by hand or when a gap is found");
+        return note(NoteState::Note, "schedule", "off: a full reconcile is made only by hand or when a gap is found");
     };
     let times = schedule.next_n(out.now, RUNS);
     let zone = schedule.zone();

@@ -149,7 +149,7 @@ async fn list(context: &Context, filter: TaskFilter) -> Outcome {
     if out.json {
         out.document(&serde_json::json!({ "dead": dead }));
     } else if dead.is_empty() {
-        out.say("0 dead letters: nothing has used up its attempts.");
+        out.say("No failed tasks.");
     } else {
         tasks::table(out, opened.store.as_ref(), &dead).await?;
         out.say("Put them back to work: usersync dead replay SUBJECT, or --reason TEXT, or --all");
@@ -174,7 +174,7 @@ async fn replay(context: &Context, filter: TaskFilter, subjects: Vec<Subject>) -
     if out.json {
         out.document(&serde_json::json!({ "replayed": replayed, "server": opened.server }));
     } else if replayed == 0 {
-        out.say("0 dead letters fit; nothing was put back. See: usersync dead list");
+        out.say("No dead letter matches; nothing was put back. See: usersync dead list");
     } else {
         out.say(format!("{} put back to work.", count(replayed, "dead letter", "dead letters")));
         out.say(app::who_works(opened.server.as_deref()));

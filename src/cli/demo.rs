@@ -42,7 +42,7 @@ Play the whole product on built-in simulators of Keycloak and Jira, over real HT
 leaves nothing behind.
 
 The first run is planned and approved. People join, change name and login, change groups, leave; one change is made while the \
-listener is switched off, and the full run finds it; one call fails and is replayed. Each step is shown with its time from \
+listener is switched off, and the full reconcile finds it; one call fails and is replayed. Each step is shown with its time from \
 the change in Keycloak to the change in Jira. In the end both sides are compared from their bare state.
 
 With --keep all of it runs on until Ctrl-C or SIGTERM, with a configuration with which every command can be tried.",
@@ -283,7 +283,7 @@ impl Demo {
         self.compare(tell).await
     }
 
-    /// A change that no event told of is found by the full run.
+    /// A change that no event told of is found by the full reconcile.
     async fn lose_an_event(&self, tell: &mut (dyn FnMut(String) + Send)) -> Result<(), DemoError> {
         let realm = &self.servers.realm;
         realm.switch_webhook(false);
@@ -294,7 +294,7 @@ impl Demo {
         let began = Instant::now();
         let request = Request::Run { connector: CONNECTOR.into(), target: None, trigger: RunTrigger::Person };
         self.stack.store.request(&request, "demo", jiff::Timestamp::now()).await?;
-        self.when(tell, began, "the full run finds bob", |jira| member(jira, "engineering", "bob")).await
+        self.when(tell, began, "the full reconcile finds bob", |jira| member(jira, "engineering", "bob")).await
     }
 
     /// A call that Jira refuses leaves a dead letter, which a person replays.

@@ -23,7 +23,7 @@ use crate::{
     long_about = "\
 Show the events that came in from Keycloak, and put them back to work.
 
-An event only says whom to look at again, so replaying one is always safe: what is in step already stays as it is.",
+An event only says what to read again, so replaying one is always safe: what is in sync stays as it is.",
     after_help = "\
 Examples:
   usersync events

@@ -18,7 +18,7 @@ pub enum Exit {
     Problems = 1,
     /// Wrong usage, or a wrong configuration.
     Usage = 2,
-    /// Something waits for a person's approval.
+    /// Something waits for approval.
     Held = 3,
     /// Source or target could not be reached, or refused us.
     Unreachable = 4,

@@ -1,4 +1,4 @@
-//! `usersync held`: what waits for a person.
+//! `usersync held`: what waits for approval.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -21,14 +21,14 @@ use crate::{
 /// Items that are shown without `--limit`.
 const SHOWN: usize = 50;
 
-/// Show what waits for a person, and decide
+/// Show what waits for approval, and decide
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show what waits for a person, and decide.
+Show what waits for approval, and decide.
 
-Held are: a connector's first run on a target, whatever goes past a limit of the safety gate, accounts and groups that \
-were there before, inactive accounts, administrators who left. Everything else goes on meanwhile.
+Held are: a connector's first run on a target, operations above a safety limit, accounts and groups that \
+existed before usersync, inactive accounts, administrators who left. Everything else goes on meanwhile.
 
 An approval is used up once the target did the operation or refused it for good; after a timeout, 429 or 5xx it still \
 stands. A rejection stands until the operation would do something else, or is not needed any more. A rejected operation \
@@ -124,12 +124,12 @@ impl HeldArgs {
 /// Why a set is held, in words.
 pub(super) fn why(kind: HeldKind) -> String {
     match kind {
-        HeldKind::Gate(kind) => format!("past the safety gate: {}", report::limited(kind)),
+        HeldKind::Gate(kind) => format!("safety limit reached: {}", report::limited(kind)),
         HeldKind::FirstRun => "first run".to_owned(),
-        HeldKind::Adoption => "was there before us".to_owned(),
+        HeldKind::Adoption => "existed before usersync".to_owned(),
         HeldKind::Activation => "inactive account".to_owned(),
         HeldKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
-        HeldKind::AdoptedGroup => "members of a group that was there before us".to_owned(),
+        HeldKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
     }
 }
 
@@ -154,7 +154,7 @@ async fn list(context: &Context, all: bool) -> Outcome {
     if out.json {
         out.document(&json!({ "held": sets }));
     } else if sets.is_empty() {
-        out.say("0 held sets: nothing waits for a person.");
+        out.say("Nothing waits for approval.");
     } else {
         let rows = sets.iter().map(|set| {
             vec![set.id.to_string(), set.pair.to_string(), why(set.kind), size(set), out.when(set.since), state(set)]
@@ -416,7 +416,7 @@ fn say_decided(out: &Out, set: &HeldSet, decided: usize, approve: bool) {
 }
 
 fn say_out_of_service(out: &Out) {
-    out.say("The connector stays out of service on this target. To plan anew: usersync sync");
+    out.say("The connector stays out of service on this target. To plan again: usersync sync");
 }
 
 fn say_who_does_it(out: &Out, opened: &Opened) {

@@ -59,8 +59,8 @@ use crate::config::{Config, ConfigErrors, Drawing, Env};
 Keeps users and groups of Keycloak realms in sync in Jira, Confluence, Bitbucket, Crowd and SCIM services.
 
 A change in Keycloak reaches the targets within a second; a full reconcile on a schedule finds whatever the events \
-missed; whatever failed can be looked at, understood and replayed. Nothing is changed in a target before a person has \
-seen the first plan and approved it.",
+missed; whatever failed can be explained and replayed. Nothing is changed in a target before an operator has \
+approved the first plan.",
     after_help = exit::HELP,
     after_long_help = concat_help(),
     subcommand_required = true,
@@ -82,7 +82,7 @@ Examples, in the order of a first day:
   usersync keycloak setup --connector acme   makes the client and the secrets in Keycloak
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
-  usersync serve                             plans the first run and holds it; then keeps in step
+  usersync serve                             plans the first run, then keeps the targets in sync
   usersync held approve --connector acme     lets it go on
 
 {}",

@@ -23,11 +23,11 @@ use crate::{
 /// Entries of each list that are kept where only some of them are shown.
 const KEPT: usize = 1_000;
 
-/// Show what a full run would do, and do none of it
+/// Show what a full reconcile would do, and do none of it
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Show what a full run would do, and do none of it.
+Show what a full reconcile would do, and do none of it.
 
 Reads both sides whole and plans through the same functions as the run itself. Nothing is written, neither to a target \
 nor to the store, so it may be called at any time, beside a running server too. With --list or --json the plan is complete: \

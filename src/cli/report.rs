@@ -126,9 +126,9 @@ pub(super) fn findings(out: &Out, report: &Report, all: bool) {
     }
     tell(out, State::Note, "link dropped", &report.dropped_links, all);
     tell(out, State::Note, "protected", &report.not_changed, all);
-    tell(out, State::Note, "not possible", &report.not_possible, all);
+    tell(out, State::Note, "unsupported", &report.not_possible, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
-    tell(out, State::No, "not believed", &report.doubts, all);
+    tell(out, State::No, "not confirmed", &report.doubts, all);
     let kept =
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
     tell(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
@@ -212,7 +212,7 @@ pub(super) fn waiting(out: &Out, report: &Report) {
     out.prose(4, format!("{held} for approval: usersync held list"));
 }
 
-/// `Within the safety gate (3 of 519 deactivations).`
+/// `Within the safety limits (3 of 519 deactivations).`
 pub(super) fn gate(report: &Report) -> String {
     let told = |held: bool| {
         let parts = report.gate.iter().filter(move |(kind, _)| report.held_kinds.contains(kind) == held);
@@ -221,12 +221,12 @@ pub(super) fn gate(report: &Report) -> String {
     let (past, within): (Vec<String>, Vec<String>) = (told(true).collect(), told(false).collect());
     let mut parts = Vec::new();
     if !past.is_empty() {
-        parts.push(format!("Past the safety gate, so held whole for approval: {}.", past.join(", ")));
+        parts.push(format!("Above the safety limit, held for approval: {}.", past.join(", ")));
     }
     if !within.is_empty() {
-        parts.push(format!("Within the safety gate ({}).", within.join(", ")));
+        parts.push(format!("Within the safety limits ({}).", within.join(", ")));
     }
-    if parts.is_empty() { "Nothing that the safety gate limits.".to_owned() } else { parts.join("  ") }
+    if parts.is_empty() { "No operation that has a safety limit.".to_owned() } else { parts.join("  ") }
 }
 
 /// Why there is nothing to do, where that is so.
@@ -241,7 +241,7 @@ pub(super) fn why_nothing(report: &Report) -> Option<String> {
     } else if report.unchanged == report.in_scope {
         format!("Nothing to do: all {} are as they should be.", count(report.in_scope, "user", "users"))
     } else {
-        "Nothing to do now; what is not in order is told above or waits for a person.".to_owned()
+        "Nothing to do now. What differs is reported above or waits for approval.".to_owned()
     })
 }
 
@@ -252,14 +252,14 @@ mod tests {
     #[test]
     fn the_gate_says_what_is_held_and_what_is_within() {
         let mut report = Report::default();
-        assert_eq!(gate(&report), "Nothing that the safety gate limits.");
+        assert_eq!(gate(&report), "No operation that has a safety limit.");
         report.gate.insert(Limited::Deactivate, (3, 519));
-        assert_eq!(gate(&report), "Within the safety gate (3 of 519 deactivations).");
+        assert_eq!(gate(&report), "Within the safety limits (3 of 519 deactivations).");
         report.gate.insert(Limited::Leave, (97, 20));
         report.held_kinds.push(Limited::Leave);
         assert_eq!(
             gate(&report),
-            "Past the safety gate, so held whole for approval: 97 of 20 removed memberships.  Within the safety gate (3 of \
+            "Above the safety limit, held for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \
              519 deactivations)."
         );
     }

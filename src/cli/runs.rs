@@ -180,7 +180,7 @@ pub(super) fn trigger(trigger: &RunTrigger) -> &'static str {
     match trigger {
         RunTrigger::Schedule => "schedule",
         RunTrigger::Missed => "a scheduled one was missed",
-        RunTrigger::Person => "a person asked",
+        RunTrigger::Person => "an operator asked",
         RunTrigger::Event => "an event asked",
         RunTrigger::First => "first plan",
         RunTrigger::Approved => "first run, approved",

@@ -32,16 +32,16 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Patience for requests that are under way when it stops.
 const REQUESTS_END: Duration = Duration::from_secs(5);
 
-/// Listen for Keycloak's events and keep the targets in step
+/// Listen for Keycloak's events and keep the targets in sync
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Listen for Keycloak's events and keep the targets in step, until told to stop (Ctrl-C or SIGTERM).
+Listen for Keycloak's events and keep the targets in sync, until told to stop (Ctrl-C or SIGTERM).
 
 SIGHUP reloads secrets and certificates, and reports what else changed in the configuration: that needs a restart. Where a \
 part of it fails for good, it ends with exit code 1, so that a supervisor starts it again.
 
-Events are stored before they are acknowledged, and applied at once; full runs are made on each connector's schedule, and \
+Events are stored before they are acknowledged, and applied at once; full reconciles are made on each connector's schedule, and \
 at start if one was missed. The first run of a connector on a target is planned and held for approval. /healthz, /readyz \
 and /metrics are served beside /hooks/CONNECTOR.",
     after_help = "\

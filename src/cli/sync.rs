@@ -1,4 +1,4 @@
-//! `usersync sync`: a full run, or one person, now. Beside a running server it asks the server; without one it does the
+//! `usersync sync`: a full reconcile, or one person, now. Beside a running server it asks the server; without one it does the
 //! work itself.
 
 mod asked;
@@ -18,11 +18,11 @@ use crate::{
     store::{PairState, Store},
 };
 
-/// Run a full reconcile now, or bring one person in step
+/// Run a full reconcile now, or bring one user in sync
 #[derive(Debug, Args)]
 #[command(
     long_about = "\
-Run a full reconcile now, or bring one person in step.
+Run a full reconcile now, or bring one user in sync.
 
 Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server \
 runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a \

@@ -20,7 +20,7 @@ use crate::{
     long_about = "\
 Show what waits to be worked: one line for each subject on each target, the most urgent first.
 
-What has used up its attempts is a dead letter: usersync dead list",
+A task that has used up its attempts is a dead letter: usersync dead list",
     after_help = "\
 Examples:
   usersync tasks

@@ -105,7 +105,7 @@ fn hook(table: &Table<'_>) -> HookConfig {
         }
         (Some(true), Some(_)) => {
             let help = "use usersync's own listener where you can; an event sent again does no harm, but makes work";
-            let message = "events in the p2 form carry no time, so whoever saw one can send it again";
+            let message = "events in the p2 form carry no time, so anyone who saw one can send it again";
             table.reader.warn(table.place_of("accept_p2"), message, Some(help.to_owned()));
         }
         (Some(false), Some(key)) => {

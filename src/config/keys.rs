@@ -101,7 +101,7 @@ pub(super) const KEYS: &[Key] = &[
         "Whether lines may hold logins and what other servers answer. Without it they hold ids; `usersync explain ID` \
          tells more.",
     ),
-    key("target.name", "name", Required, "How it is called everywhere."),
+    key("target.name", "name", Required, "Its name in commands, logs and metrics."),
     key(
         "target.kind",
         "`jira`, `confluence`, `bitbucket`, `crowd` or `scim`",
@@ -159,8 +159,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "target.profile",
         "`generic`, `keycloak`, `atlassian-cloud`, `aws`, `github`, `gitlab`, `slack` or `snowflake`",
-        Words("told by address and answers"),
-        "SCIM: the habits of the server that go beyond what it tells of itself.",
+        Words("detected from the URL and the answers"),
+        "SCIM: known deviations of the server from its own description.",
     ),
     key("target.ca_file", "path", Absent, "Certificates to trust besides the system's, PEM."),
     key(
@@ -198,7 +198,7 @@ pub(super) const KEYS: &[Key] = &[
         "target.frozen_groups",
         "list of texts",
         Value("[]"),
-        "Groups that are never changed, nor the users in them, as it is for the administrators' groups.",
+        "Groups that are never changed, nor the users in them, like the administrators' groups.",
     ),
     key(
         "target.managed_access_groups",
@@ -212,7 +212,7 @@ pub(super) const KEYS: &[Key] = &[
         Value("[]"),
         "Logins that are never changed, besides the administrators'.",
     ),
-    key("target.parallel", "1 to 64", Value("8"), "Requests at the same time."),
+    key("target.parallel", "1 to 64", Value("8"), "Requests at the same time, at most."),
     key("target.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
     key("target.timeout", "duration", Value(r#""30s""#), "How long one request may take."),
     key(
@@ -225,7 +225,7 @@ pub(super) const KEYS: &[Key] = &[
         "target.habits.member_removal",
         "`filter`, `value` or `find_out`",
         Words("as the profile says"),
-        "SCIM: how one member is taken out of a group.",
+        "SCIM: how one member is removed from a group.",
     ),
     key(
         "target.habits.on_request",
@@ -299,8 +299,13 @@ pub(super) const KEYS: &[Key] = &[
         Absent,
         "SCIM: further query parameters of every call, as `{ \"api-version\" = \"2\" }`; no secrets.",
     ),
-    key("connector.name", "name", Required, "How it is called everywhere; its hook's address is `/hooks/NAME`."),
-    key("connector.enabled", "true or false", Value("true"), "Whether it works."),
+    key(
+        "connector.name",
+        "name",
+        Required,
+        "Its name in commands, logs and metrics; its hook's address is `/hooks/NAME`.",
+    ),
+    key("connector.enabled", "true or false", Value("true"), "Whether this connector is active."),
     key("connector.url", "URL", Required, "Keycloak's address, with or without `/auth`."),
     key("connector.realm", "text", Required, "The realm whose users and groups are read."),
     key("connector.client_realm", "text", Words("the same as `realm`"), "The realm that the client signs in to."),
@@ -320,7 +325,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.hook_secret_previous",
         "secret",
         Absent,
-        "The secret before that one, good as well until you take it away: for changing it without a gap.",
+        "The secret before that one, still accepted, for rotation without a gap.",
     ),
     key("connector.hook_secret_previous_file", "path", Absent, "The file that holds the previous secret."),
     key(
@@ -333,12 +338,12 @@ pub(super) const KEYS: &[Key] = &[
         "connector.accept_p2",
         "true or false",
         Value("false"),
-        "Take events signed in the form of the p2-inc listener too. It has no timestamp, so a request can be sent again by whoever saw it.",
+        "Take events signed in the form of the p2-inc listener too. It has no timestamp, so anyone who saw a request can send it again.",
     ),
     key("connector.p2_secret", "secret", Absent, "What that listener signs with: any text of at least 24 bytes."),
     key("connector.p2_secret_file", "path", Absent, "The file that holds the p2 secret."),
     key("connector.p2_secret_env", "variable", Absent, "The environment variable that holds the p2 secret."),
-    key("connector.targets", "list of names", Required, "The targets that it fills."),
+    key("connector.targets", "list of names", Required, "The targets that it writes to."),
     key(
         "connector.schedule",
         "cron expression or `off`",
@@ -369,7 +374,7 @@ pub(super) const KEYS: &[Key] = &[
         Absent,
         "The environment variable that holds the proxy's password.",
     ),
-    key("connector.parallel", "1 to 64", Value("8"), "Requests at the same time."),
+    key("connector.parallel", "1 to 64", Value("8"), "Requests at the same time, at most."),
     key("connector.per_second", "1 to 10000", Words("no limit"), "Requests in a second."),
     key(
         "connector.page_size",
@@ -382,13 +387,13 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.first_run",
         "`hold` or `apply`",
         Value(r#""hold""#),
-        "Whether the first run on a target waits for a person.",
+        "Whether the first run on a target waits for approval.",
     ),
     key(
         "connector.policy.adopt",
         "`first_run` or `always`",
         Value(r#""first_run""#),
-        "Until when accounts and groups that were there before are adopted without asking.",
+        "Until when accounts and groups that existed before usersync are adopted without approval.",
     ),
     key(
         "connector.policy.same_person_within",
@@ -412,7 +417,7 @@ pub(super) const KEYS: &[Key] = &[
         "connector.policy.safety.leave_percent",
         "0 to 50",
         Value("10.0"),
-        "The same for memberships taken away, of those that were given.",
+        "The same for removed memberships, as a share of those that usersync added.",
     ),
     key(
         "connector.policy.targets.TARGET.attributes.ATTRIBUTE",
@@ -476,7 +481,7 @@ pub fn reference() -> Vec<Row> {
     KEYS.iter().map(row).collect()
 }
 
-/// The same as Markdown, for the README.
+/// The same as Markdown, for `docs/configuration.md`.
 pub fn reference_markdown() -> String {
     let mut lines = Vec::new();
     let mut section = String::new();

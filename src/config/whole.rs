@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str, path: &Path, env: &Env, now: Timestamp) -> Resul
     }
     if connector_tables.is_empty() {
         let help = "add a [[connector]] and a [[target]]; usersync config example shows how";
-        reader.warn(Place::File, "there is no connector, so nothing is kept in step", Some(help.to_owned()));
+        reader.warn(Place::File, "there is no connector, so nothing is kept in sync", Some(help.to_owned()));
     }
     let inline = has_inline_secret(&targets, connectors.iter().map(|written| &written.connector));
     if inline && permissions::others_can_read(path) {

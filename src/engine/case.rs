@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct RunRules {
     /// A run works it, not a worker.
     pub in_run: bool,
-    /// The first run: what was there before us is adopted without asking.
+    /// The first run: what existed before usersync is adopted without asking.
     pub first: bool,
     /// Kinds that the run would do too often: it holds them whole.
     pub hold: HashSet<crate::model::Limited>,

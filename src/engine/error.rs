@@ -19,7 +19,7 @@ pub enum WorkError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A write got no answer; its intent stays open until it can not arrive any more.
-    #[error("{error}; whether it took effect is found out by looking")]
+    #[error("{error}; usersync checks whether it took effect")]
     Unanswered {
         /// What happened.
         error: TargetError,

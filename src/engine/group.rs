@@ -321,8 +321,12 @@ impl Case<'_> {
             return Ok(());
         }
         self.hold(item);
-        self.unmap(group, format!("the group {} was there before; adopting it waits for a person", found.name), former)
-            .await
+        self.unmap(
+            group,
+            format!("the group {} existed before usersync; adopting it waits for approval", found.name),
+            former,
+        )
+        .await
     }
 
     /// The group feeds this target group from now on.

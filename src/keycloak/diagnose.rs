@@ -182,7 +182,7 @@ impl KeycloakSource {
             Ok(()) => found.say(NoteState::Ok, "read events", "admin and user events can be read"),
             Err(error) if error.class == ErrorClass::Forbidden => {
                 let text = format!(
-                    "role view-events is missing, so lost webhooks are only found by the full run. {}",
+                    "role view-events is missing, so lost webhooks are only found by the full reconcile. {}",
                     self.give("view-events")
                 );
                 // The same role opens the settings, so nothing more can be said.
@@ -246,12 +246,12 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         (true, false) => found.say(
             NoteState::No,
             "admin events",
-            format!("kept without details, so made and moved sub-groups are only found by the full run. {SETUP}"),
+            format!("kept without details, so made and moved sub-groups are only found by the full reconcile. {SETUP}"),
         ),
         (false, _) => found.say(
             NoteState::No,
             "admin events",
-            format!("not kept, so lost webhooks are only found by the full run. {SETUP}"),
+            format!("not kept, so lost webhooks are only found by the full reconcile. {SETUP}"),
         ),
     }
     let missing: Vec<_> = DIRECTORY_EVENTS
@@ -260,7 +260,7 @@ fn event_settings(found: &mut Diagnosis, config: &EventsConfig) {
         .collect();
     if !config.events_enabled {
         let text = format!(
-            "not kept, so what users change themselves is only found by the listener and the full run. {SETUP}"
+            "not kept, so what users change themselves is only found by the listener and the full reconcile. {SETUP}"
         );
         found.say(NoteState::No, "user events", text);
     } else if missing.is_empty() {

@@ -434,7 +434,7 @@ pub struct Overdue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// A full run of a connector, on one target or on all on which it was ever configured.
+    /// A full reconcile of a connector, on one target or on all on which it was ever configured.
     Run {
         /// Whose.
         connector: ConnectorName,
@@ -539,7 +539,7 @@ pub struct PairCounts {
     /// Links whose accounts are missing at the target.
     #[serde(default)]
     pub missing: u64,
-    /// Links whose account was not deactivated by us: what the safety gate counts as active.
+    /// Links whose account was not deactivated by us: what the safety limits count as active.
     pub active_links: u64,
     /// Memberships that we gave.
     pub memberships: u64,

@@ -232,7 +232,7 @@ impl NoAnswer {
                 (TargetErrorKind::NotDone(class), text)
             }
             Self::Lost(text) | Self::TooLarge(text) if writes => {
-                let text = format!("{text} Whether it was done is found out by looking.");
+                let text = format!("{text} usersync checks whether it took effect.");
                 (TargetErrorKind::Unanswered, text)
             }
             Self::Lost(text) | Self::TooLarge(text) => (TargetErrorKind::NotDone(class), text),

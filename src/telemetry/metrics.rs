@@ -191,7 +191,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "next_run_timestamp",
-            "When the next full run is due",
+            "When the next full reconcile is due",
             Unit::Seconds,
             m.next_run.clone(),
         );
@@ -210,7 +210,7 @@ impl Metrics {
             m.last_change.clone(),
         );
         registry.register("links", "Users with an account", m.links.clone());
-        registry.register("held_items", "Operations that wait for a person", m.held.clone());
+        registry.register("held_items", "Operations that wait for approval", m.held.clone());
         registry.register_with_unit(
             "event_to_write",
             "From the receipt of an event to the write that it caused",
@@ -229,8 +229,13 @@ impl Metrics {
             "Calls whose credentials were refused, those to token endpoints included",
             m.refused_sign_ins.clone(),
         );
-        registry.register("runs", "Full runs that ended", m.runs.clone());
-        registry.register_with_unit("run_duration", "How long full runs took", Unit::Seconds, m.run_duration.clone());
+        registry.register("runs", "Full reconciles that ended", m.runs.clone());
+        registry.register_with_unit(
+            "run_duration",
+            "How long full reconciles took",
+            Unit::Seconds,
+            m.run_duration.clone(),
+        );
         registry.register_with_unit(
             "condition_since_timestamp",
             "What is wrong, since when; a series is there only while its condition holds",
@@ -257,7 +262,7 @@ impl Metrics {
         self.hook_answers.get_or_create(&HookLabels { connector, status: status.into() }).inc();
     }
 
-    /// When the next full run is due.
+    /// When the next full reconcile is due.
     pub fn next_run(&self, connector: &ConnectorName, at: Option<Timestamp>) {
         let labels = connector_labels(connector);
         match at {
@@ -318,7 +323,7 @@ impl Metrics {
         self.refused_sign_ins.get_or_create(&PeerLabels { peer, name }).inc();
     }
 
-    /// A full run ended.
+    /// A full reconcile ended.
     pub fn run_ended(&self, pair: &Pair, outcome: &RunOutcome, took: Duration) {
         let outcome = match outcome {
             RunOutcome::Running => "running",

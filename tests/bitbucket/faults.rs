@@ -113,7 +113,7 @@ fn cases() -> Vec<Case> {
             Fault::html(200, "<html>Welcome</html>"),
             not_done(Doubt),
             Unanswered,
-            "a page for people",
+            "an HTML page instead of data",
         ),
     ]
 }

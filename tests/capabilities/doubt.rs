@@ -205,7 +205,7 @@ async fn another_realm_behind_the_same_address_stops_the_connector() {
     let w = world().await;
     let before = w.jira().snapshot();
     let keycloak = &w.servers.keycloak;
-    // The realm is made anew under its old name, client and secret included, with other people in it.
+    // The realm is recreated under its old name, client and secret included, with other people in it.
     let client = reqwest::Client::new();
     let form = [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin"), ("password", "admin")];
     let token = format!("{}/realms/master/protocol/openid-connect/token", keycloak.url());

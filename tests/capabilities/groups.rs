@@ -53,7 +53,7 @@ async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_
             let joined = writes.iter().position(|one| one.method == "POST" && one.json()["name"] == login);
             assert!(joined.is_some_and(|joined| made < joined && joined < at), "{login} was in neither for a while");
         }
-        // As many as the safety gate lets go; the others wait for a person.
+        // As many as the safety limit allows; the others wait for approval.
         let waiting = w.waiting(HeldKind::Gate(usersync::model::Limited::Leave)).await.len();
         assert_eq!(w.members("staff").len(), waiting);
         if waiting > 0 {

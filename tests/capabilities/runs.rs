@@ -1,4 +1,4 @@
-//! The full run: finds what was missed, tells beforehand what it will do, does nothing twice, holds what could hurt.
+//! The full reconcile: finds what was missed, tells beforehand what it will do, does nothing twice, holds what could hurt.
 
 use std::{collections::BTreeMap, time::Duration};
 

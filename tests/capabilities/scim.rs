@@ -159,7 +159,7 @@ async fn a_group_whose_new_name_a_stranger_holds_is_not_renamed() {
     let group = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
     wiki.w.realm().rename_group(&group, "Taken").await.expect("renamed");
     wiki.w.calm().await;
-    // Adopting it waits for a person; alice is in no group of that name so far, nor in one of the former.
+    // Adopting it waits for approval; alice is in no group of that name so far, nor in one of the former.
     assert_eq!(wiki.id_of("dev").await, Some(id));
     let groups = wiki.server.snapshot().groups;
     assert!(groups["Taken"].is_empty() && groups["dev"].is_empty(), "{groups:?}");

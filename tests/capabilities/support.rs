@@ -14,7 +14,7 @@ use usersync_simulators::{
 };
 
 /// How many people a realm has from the start, all of them in the group `staff`: so many that one more or less is
-/// nothing that the safety gate would hold.
+/// below every safety limit.
 pub const STAFF: usize = 10;
 
 pub struct World {
@@ -117,7 +117,7 @@ impl World {
         tasks.into_iter().map(|task| task.error.map(|(_, text)| text).unwrap_or_default()).collect()
     }
 
-    /// A full run as the schedule makes one, and the tasks that it raised.
+    /// A full reconcile as the schedule makes one, and the tasks that it raised.
     pub async fn run(&self) -> Report {
         let report = self.try_run().await.expect("the run ends well");
         self.calm().await;

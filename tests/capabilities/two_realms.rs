@@ -85,7 +85,7 @@ impl Two {
         self.engine.work_due(&pair(realm), &CancellationToken::new()).await.expect("worked off");
     }
 
-    /// A full run of one realm, and what it asked for.
+    /// A full reconcile of one realm, and what it asked for.
     async fn run(&self, realm: &str) -> Report {
         let options = RunOptions::apply(RunTrigger::Schedule);
         let (_, report) = Box::pin(self.engine.run(&pair(realm), &options)).await.expect("the run ends well");
@@ -93,7 +93,7 @@ impl Two {
         report
     }
 
-    /// Full runs of both find nothing to do.
+    /// Full reconciles of both find nothing to do.
     async fn calm(&self) {
         let writes = self.jira.journal.writes().len();
         for realm in ["north", "south"] {
@@ -152,7 +152,7 @@ async fn a_group_that_one_realm_gives_up_stays_the_others() {
     for _ in 0..3 {
         two.run("north").await;
     }
-    // So many leave at once that it waits for a person; the south's are not among them.
+    // So many leave at once that it waits for approval; the south's are not among them.
     for set in two.store.held_sets(true).await.expect("read") {
         assert_eq!(set.pair.connector.as_str(), "north", "{set:?}");
         let decision =

@@ -170,7 +170,7 @@ async fn lists_show_what_is_there() {
     place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in order");
     place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are as they should be").says("took 1.2 s");
     place.run(&["runs", "show", "99"]).await.ended(2).complains("there is no such run");
-    place.run(&["held", "list"]).await.ended(3).says("past the safety gate: removed memberships");
+    place.run(&["held", "list"]).await.ended(3).says("safety limit reached: removed memberships");
     place.run(&["held", "show", "1"]).await.ended(3).says("take alice out of eng").says("usersync held approve 1");
     place.run(&["held", "show", "7"]).await.ended(2).complains("there is no such held set");
     place.run(&["connector", "list"]).await.ended(0).says("acme").says("works");
@@ -226,7 +226,7 @@ async fn status_says_it_in_sentences() {
     status
         .ended(1)
         .says("Working: 1 behind")
-        .says("Held: 1 operation, past the safety gate: removed memberships; everything else goes on. usersync held show 1")
+        .says("Held: 1 operation, safety limit reached: removed memberships; everything else goes on. usersync held show 1")
         .says("1 failed task: usersync dead list --connector acme --target jira")
         .says("last event")
         .says("last change")
@@ -253,7 +253,7 @@ async fn decisions_are_written_with_who_and_why() {
         .says("Approved: 1 operation of set 1")
         .says("usersync sync");
     place.run(&["held", "approve", "1"]).await.ended(2).complains("this set is closed").complains("tester");
-    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
     place.run(&["held", "list", "--all"]).await.ended(0).says("tester").says("they moved");
     let store = place.store().await;
     let (set, items) = store.held_set(1).await.expect("there");
@@ -273,7 +273,7 @@ async fn a_rejection_is_listed_until_it_is_withdrawn() {
     place.run(&["held", "show", "1"]).await.ended(0).says("usersync held withdraw 1");
     place.run(&["held", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
     place.run(&["held", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
-    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
     place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of set 1");
 }
 
@@ -336,7 +336,7 @@ async fn a_confirmed_identity_begins_anew() {
     let store = place.store().await;
     store.set_pair_state(&Stack::pair(), PairState::InService, Timestamp::now()).await.expect("in service");
     store.close().await;
-    place.run(&["target", "confirm", "jira"]).await.ended(0).says("acme → jira begins anew");
+    place.run(&["target", "confirm", "jira"]).await.ended(0).says("acme → jira starts again");
     let store = place.store().await;
     assert_eq!(store.pair_state(&Stack::pair()).await.expect("readable"), PairState::New);
     store.set_pair_state(&Stack::pair(), PairState::Stopped, Timestamp::now()).await.expect("stopped");
@@ -348,7 +348,7 @@ async fn a_confirmed_identity_begins_anew() {
         .says("Stopped: another server or realm")
         .says("usersync connector confirm acme");
     place.run(&["sync"]).await.ended(3).complains("usersync target confirm jira");
-    place.run(&["connector", "confirm", "acme"]).await.ended(0).says("begins anew");
+    place.run(&["connector", "confirm", "acme"]).await.ended(0).says("starts again");
     place.run(&["status"]).await.ended(0).says("New: nothing was planned yet");
 }
 

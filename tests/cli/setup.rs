@@ -146,12 +146,12 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
     place.run(&["sync"]).await.ended(3);
     place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0).says("create       1 user");
-    // It begins anew, and both sides agree.
+    // It starts again, and both sides agree.
     place.run(&["connector", "confirm", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
     place.run(&["sync"]).await.ended(0);
     place.run(&["status"]).await.ended(0).says("In sync.");
-    place.run(&["held", "list"]).await.ended(0).says("0 held sets");
+    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
 }
 
 #[tokio::test]

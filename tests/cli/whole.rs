@@ -106,7 +106,7 @@ async fn a_first_day_from_plan_to_in_step() {
     place.run(&["explain", "staff2"]).await.ended(0).says("there: staff2 Example").says("update staff2: display name");
     place.run(&["sync", "staff2@example.org"]).await.ended(0).says("update staff2: display name");
     assert!(servers.jira.snapshot().account("staff1").is_some_and(|account| account.active));
-    place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety gate (1 of 20 deactivations).");
+    place.run(&["plan"]).await.ended(0).says("deactivate").says("Within the safety limits (1 of 20 deactivations).");
     place.run(&["sync"]).await.ended(0).says("deactivate   1 user");
     place.run(&["changes", "--name", "staff1"]).await.ended(0).says("deactivate staff1").says("full reconcile ");
     place
@@ -166,7 +166,7 @@ async fn explain_tells_both_sides_and_why() {
         .says("← /engineering             as it is there")
         .says("to do         nothing")
         .says("join staff3 to engineering: done");
-    place.run(&["explain", "staff7"]).await.ended(0).says("was there before and was adopted");
+    place.run(&["explain", "staff7"]).await.ended(0).says("existed before usersync and was adopted");
     place.run(&["explain", "nobody"]).await.ended(2).complains("nobody has this login, e-mail address or Keycloak id");
     place
         .run(&["explain", "service-account-usersync"])
@@ -188,20 +188,16 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
         servers.realm.change_quietly(&id, &UserChange::enabled(false)).expect("disabled");
     }
     servers.realm.import_users([NewUser::named("newcomer")]).expect("imported");
-    place
-        .run(&["plan"])
-        .await
-        .ended(3)
-        .says("Past the safety gate, so held whole for approval: 30 of 20 deactivations.");
+    place.run(&["plan"]).await.ended(3).says("Above the safety limit, held for approval: 30 of 20 deactivations.");
     place
         .run(&["sync"])
         .await
         .ended(3)
         .says("  create       1 user")
-        .says("past the safety gate: deactivations")
+        .says("safety limit reached: deactivations")
         .says("deactivate staff0")
         .says("30 operations wait for approval: usersync held list");
-    place.run(&["held", "list"]).await.ended(3).says("past the safety gate: deactivations").says("30 operations");
+    place.run(&["held", "list"]).await.ended(3).says("safety limit reached: deactivations").says("30 operations");
     place.run(&["status"]).await.ended(3).says("Held: 30 operations");
     place.run(&["held", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
     place.run(&["sync"]).await.ended(0);

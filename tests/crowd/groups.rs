@@ -12,7 +12,7 @@ async fn a_group_is_made_active_and_says_whose_it_is() {
     assert_eq!(place.crowd.group_named("dev").await.expect("a look"), Some(made));
     let sent = place.simulator.journal.matching(|entry| entry.method == "POST" && entry.path.ends_with("/group"));
     let sent = sent.last().expect("sent").json();
-    assert_eq!(sent["description"], "Kept in step with Keycloak by usersync");
+    assert_eq!(sent["description"], "Kept in sync with Keycloak by usersync");
     assert_eq!((sent["name"].as_str(), sent["active"].as_bool()), (Some("Dev"), Some(true)));
 }
 

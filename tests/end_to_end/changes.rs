@@ -44,7 +44,7 @@ pub async fn users(place: &mut Place) {
     put(place, "a user gets another first name", &path, json!({"firstName": "Alicia"})).await;
     put(place, "a user gets another address", &path, json!({"email": "alicia@example.org"})).await;
     put(place, "a user is renamed", &path, json!({"username": "alicia"})).await;
-    assert_eq!(key(place, "alicia"), account, "the account was renamed, not made anew");
+    assert_eq!(key(place, "alicia"), account, "the account was renamed, not recreated");
     put(place, "a user is disabled", &path, json!({"enabled": false})).await;
     put(place, "a user is enabled", &path, json!({"enabled": true})).await;
     place

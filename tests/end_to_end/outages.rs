@@ -10,7 +10,7 @@ use super::{
     place::{Place, full_run},
 };
 
-/// A change while the listener is switched off is told by nobody; the full run finds it.
+/// A change while the listener is switched off is told by nobody; the full reconcile finds it.
 pub async fn deaf(place: &mut Place) {
     place.realm.listeners(&["jboss-logging"]).await;
     let kim = place.realm.post("users", &user("kim")).await;
@@ -22,9 +22,9 @@ pub async fn deaf(place: &mut Place) {
     place.quiet().await;
     assert!(place.jira.snapshot().account("kim").is_none(), "somebody told of kim");
     let store = Arc::clone(&place.stack().store);
-    place.step("a full run finds what nobody told", async |_| full_run(&store).await).await;
+    place.step("a full reconcile finds what nobody told", async |_| full_run(&store).await).await;
     let store = Arc::clone(&place.stack().store);
-    place.idle_step("another full run finds nothing", async |_| full_run(&store).await).await;
+    place.idle_step("another full reconcile finds nothing", async |_| full_run(&store).await).await;
 }
 
 /// What happens while usersync is away comes once it is back: the listener keeps it and tries again.
@@ -42,7 +42,7 @@ pub async fn away(place: &mut Place) {
     place.start().await;
     place.quiet().await;
     place.compare("what happened while usersync was away").await;
-    assert_eq!(key(place, "leni"), account, "the account was renamed, not made anew");
+    assert_eq!(key(place, "leni"), account, "the account was renamed, not recreated");
 }
 
 /// usersync goes and comes while events stream in.

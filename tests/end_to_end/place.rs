@@ -32,7 +32,7 @@ use super::{
 const DELIVERED_WITHIN: Duration = Duration::from_mins(1);
 /// Retries that are due sooner than this are waited for.
 const HORIZON: SignedDuration = SignedDuration::from_secs(10);
-/// So many users are there from the start, so that one person more or less is nothing that the safety gate would hold.
+/// So many users are there from the start, so that one person more or less is below every safety limit.
 const STAFF: usize = 100;
 
 /// All of it.
@@ -229,7 +229,7 @@ pub async fn hire(realm: &Realm) {
     realm.post("partialImport", &json!({"ifResourceExists": "FAIL", "users": users})).await;
 }
 
-/// A full run that a person asked for, to its end.
+/// A full reconcile that a person asked for, to its end.
 pub async fn full_run(store: &SqliteStore) {
     let pair = Stack::pair();
     let ended = async || {

@@ -145,7 +145,7 @@ fn faults() -> Vec<Fault> {
             Reply::html(200, "<html>Welcome</html>"),
             not_done(Doubt),
             Unanswered,
-            "a page for people",
+            "an HTML page instead of data",
         ),
     ]
 }

@@ -96,7 +96,7 @@ pub async fn kill_again_and_again() {
     stack.engine.run(&Stack::pair(), &options).await.expect("the run ends well");
     stack.quiet(SignedDuration::from_secs(3)).await.expect("all work is done");
     nothing_acknowledged_is_lost(&servers, &stack.store).await;
-    // So many changes are past the safety gate's limits; a person lets them pass.
+    // So many changes are above the safety limits; a person lets them pass.
     for _ in 0..10 {
         for set in stack.store.held_sets(true).await.expect("readable") {
             let decision = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };

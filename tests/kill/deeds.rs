@@ -78,7 +78,7 @@ impl Deed {
         &[Self::Activate, Self::Rename],
     ];
 
-    /// The word for the operation. A group is made anew where none can be renamed.
+    /// The word for the operation. A group is recreated where none can be renamed.
     pub fn verb(self, kind: Kind) -> &'static str {
         match self {
             Self::Create => "create",
@@ -250,7 +250,7 @@ pub const RENAMED: (&str, &str) = ("renamed", "renamed-since");
 /// Somebody who stays as he is.
 pub const WITNESS: &str = "witness";
 
-/// Fills a realm: so many people that one more or less is nothing that the safety gate would hold.
+/// Fills a realm: so many people that one more or less is below every safety limit.
 pub async fn prepare(realm: &RealmHandle) {
     for group in ["more", "others", "teams"] {
         realm.create_group(None, group).await.expect("made");

@@ -78,5 +78,5 @@ async fn an_address_where_nothing_is_is_told_with_what_to_do() {
     assert!(error.text.contains("--features=scim-api"), "{error}");
     world.server.faults.clear();
     world.server.faults.add(Fault::html(200, "<html>Welcome</html>"));
-    assert!(world.scim.probe().await.expect_err("a page").text.contains("a page for people"));
+    assert!(world.scim.probe().await.expect_err("a page").text.contains("an HTML page instead of data"));
 }

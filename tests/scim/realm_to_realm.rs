@@ -1,4 +1,4 @@
-//! From one realm to another, on a real Keycloak: full runs read the one by its Admin API and fill the other by its SCIM
+//! From one realm to another, on a real Keycloak: full reconciles read the one by its Admin API and fill the other by its SCIM
 //! server. What came of it is compared by the Admin API alone.
 
 use std::{
@@ -168,7 +168,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     let options = RunOptions { first: true, ..RunOptions::apply(RunTrigger::First) };
     let (_, report) = between.engine.do_first_run(&pair(), &options).await.expect("the first run ends well");
     between.engine.work_due(&pair(), &CancellationToken::new()).await.expect("worked off");
-    println!("{USERS} people in {GROUPS} groups made in {} s by a full run", began.elapsed().as_secs());
+    println!("{USERS} people in {GROUPS} groups made in {} s by a full reconcile", began.elapsed().as_secs());
     assert_eq!((report.users, report.done.get("create").copied()), (USERS, Some(USERS as u64)), "{report:?}");
     let held = Held::by(&from).await;
     assert_eq!((held.people.len(), held.groups.len()), (USERS, GROUPS));
@@ -223,7 +223,7 @@ async fn a_thousand_people_go_from_one_realm_to_another_and_stay_in_step() {
     held.people.insert(login(4), left.clone());
     held.groups.get_mut("team4").expect("there").insert(login(4));
     assert!(now.people.contains_key("renamed") && !now.people[&login(3)].2);
-    assert_eq!(group_id(&to, "Team sechs").await, renamed, "renamed, not made anew");
+    assert_eq!(group_id(&to, "Team sechs").await, renamed, "renamed, not recreated");
     assert!(now.groups["crew/1 100%"].contains(&login(5)));
     assert_eq!((&now.people[&login(6)].3, &now.people[&login(6)].4), (&json!("Prof"), &Value::Null), "one is cleared");
     assert_eq!(now, held);

@@ -124,7 +124,7 @@ async fn a_write_that_anothers_came_before_is_tried_again() {
     let came = world.side_by_side(&joins).await;
     for came in &came[1..] {
         let error = came.as_ref().expect_err("overtaken");
-        assert!(error.text.contains("somebody else changed it"), "{error}");
+        assert!(error.text.contains("another client changed it"), "{error}");
     }
     assert_eq!((world.inside("crowd").len(), world.writes()), (1, 5));
 }

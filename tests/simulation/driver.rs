@@ -252,9 +252,9 @@ impl<'s> Simulation<'s> {
         }
     }
 
-    /// After a full run all is as desired; then another finds nothing to do, and neither does a plan.
+    /// After a full reconcile all is as desired; then another finds nothing to do, and neither does a plan.
     async fn check_runs(&mut self) -> Vec<String> {
-        self.shared.world().say("--- a full run while nothing else happens");
+        self.shared.world().say("--- a full reconcile while nothing else happens");
         for realm in 0..self.pairs.len() {
             self.run_alone(realm, RunOptions::apply(RunTrigger::Schedule)).await;
             self.work_alone().await;
@@ -821,7 +821,7 @@ impl<'s> Simulation<'s> {
                 .iter()
                 .map(|end| at.iter().filter(|time| **time <= *end && end.duration_since(**time) < hour).count());
             if most.max().unwrap_or(0) > limit as usize {
-                wrong.push(format!("the safety gate let more than {limit} through in an hour: {at:?}"));
+                wrong.push(format!("the safety limit let more than {limit} through in an hour: {at:?}"));
             }
         }
         wrong

@@ -50,7 +50,7 @@ pub struct Budget {
     pub timeout: u32,
     /// A reading fails.
     pub fault: u32,
-    /// Full runs.
+    /// Full reconciles.
     pub run: u32,
     /// Somebody changes something in the target.
     pub drift: u32,
@@ -81,11 +81,11 @@ pub struct Scenario {
     pub by_name: bool,
     /// How many joins one call takes.
     pub groups_at_once: usize,
-    /// How many accounts one call adds to a group; with more than one, full runs collect additions in waves.
+    /// How many accounts one call adds to a group; with more than one, full reconciles collect additions in waves.
     pub members_at_once: usize,
     /// Whether the target can rename groups.
     pub renames_groups: bool,
-    /// How many removals of a kind the safety gate lets through in an hour, if it is to matter.
+    /// How many removals of a kind the safety limit allows in an hour, if it is to matter.
     pub safety: Option<u32>,
     pub budget: Budget,
 }

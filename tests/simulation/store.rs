@@ -55,7 +55,7 @@ pub struct WatchedStore {
     pub inner: Arc<SqliteStore>,
     pub shared: Arc<Shared>,
     pub sabotage: Sabotage,
-    /// Whether the safety gate counts a realm as small as it is; else one so big that no limit matters.
+    /// Whether the safety limits count a realm as small as it is; else one so big that no limit matters.
     pub gate_matters: bool,
     /// One call after the other, in the order in which they were made: else threads would decide.
     turn: Mutex<()>,

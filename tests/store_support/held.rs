@@ -1,4 +1,4 @@
-//! The safety gate, held sets, decisions.
+//! Safety limits, held sets, decisions.
 
 use usersync::{model::*, store::*};
 

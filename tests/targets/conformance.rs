@@ -210,7 +210,7 @@ async fn a_group_is_made_found_and_deleted(place: Place) {
         }
         place.apply(&leave(&member, &made)).await.expect("left");
     } else {
-        let refused = place.apply(&rename_group(&made, "Masons")).await.expect_err("not possible here");
+        let refused = place.apply(&rename_group(&made, "Masons")).await.expect_err("unsupported");
         assert_eq!(refused.kind, TargetErrorKind::NotPossible, "{refused}");
     }
     place.twice(&Operation::DeleteGroup { group: made.id.clone(), name: made.name.clone() }).await;

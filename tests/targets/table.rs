@@ -60,7 +60,7 @@ async fn the_table_of_capabilities_is_true() {
     }
     writeln!(table, "| calls for a new account in 5 groups | {} |", calls.join(" | ")).expect("a text");
     let told: Vec<String> = names.iter().zip(&calls).map(|(name, calls)| format!("{name} {calls}")).collect();
-    let told = format!("In a full run a new account in 5 groups costs so many calls: {}.", told.join(", "));
+    let told = format!("Calls to create an account with 5 groups in a full reconcile: {}.", told.join(", "));
     let readme = std::fs::read_to_string("README.md").expect("it is there");
     assert!(readme.contains(&told), "README.md should say:\n\n{told}");
     let page = std::fs::read_to_string(PAGE).expect("the page is there");

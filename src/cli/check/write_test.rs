@@ -186,7 +186,7 @@ impl Trial<'_> {
     /// The group under another name, where the target can.
     async fn rename_group(&mut self, group: TargetGroup) -> TargetGroup {
         if !self.can.rename_group {
-            let text = "not possible here: a group that is renamed in Keycloak is made anew, and its members move";
+            let text = "unsupported: a group that is renamed in Keycloak is recreated, and its members move";
             self.cannot("rename group", text);
             return group;
         }
@@ -216,7 +216,7 @@ impl Trial<'_> {
                 UserFields { display_name: Some("Usersync check, changed".to_owned()), email, ..UserFields::default() };
             self.step("update", &Operation::UpdateUser { account: id(), name: account.name.clone(), fields }).await;
         } else {
-            self.cannot("update", "not possible here: names and addresses that change in Keycloak stay as they are");
+            self.cannot("update", "unsupported: names and addresses that change in Keycloak stay as they are");
         }
         let mut login = account.name.clone();
         if self.can.rename {
@@ -226,7 +226,7 @@ impl Trial<'_> {
                 login = to;
             }
         } else {
-            self.cannot("rename", "not possible here: logins that change in Keycloak have to be changed by hand");
+            self.cannot("rename", "unsupported: logins that change in Keycloak have to be changed by hand");
         }
         if let Some(group) = group {
             self.change_memberships(&account.id, &login, group, beside).await;
@@ -235,7 +235,7 @@ impl Trial<'_> {
         let read = self.target.account(&account.id).await.ok().flatten();
         let account = read.unwrap_or(Account { name: login, ..account });
         if self.can.deactivate == Deactivation::Never {
-            self.cannot("deactivate", "not possible here: who leaves has to be dealt with by hand");
+            self.cannot("deactivate", "unsupported: accounts of users who leave have to be deactivated by hand");
             return account;
         }
         if self.can.deactivate == Deactivation::Access && account.access.is_empty() {
@@ -293,7 +293,7 @@ impl Trial<'_> {
             }
             return;
         }
-        let text = format!("not possible here: the account {name} stays, deactivated; delete it by hand");
+        let text = format!("unsupported: the account {name} stays, deactivated; delete it by hand");
         self.cannot("delete", &text);
         let takes = account.access.clone();
         self.step("deactivate", &Operation::DeactivateUser { account: account.id.clone(), name, takes }).await;

@@ -112,7 +112,7 @@ fn account(out: &Out, on: &OnTarget) -> String {
     }
     match (&on.link, &on.account) {
         (Some(link), Some(account)) => {
-            let origin = if link.adopted { "was there before and was adopted" } else { "made by usersync" };
+            let origin = if link.adopted { "existed before usersync and was adopted" } else { "made by usersync" };
             let state = match (account.active, link.deactivated_by_us) {
                 (true, _) => "active",
                 (false, true) => "inactive, deactivated by usersync",

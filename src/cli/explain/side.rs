@@ -298,7 +298,7 @@ fn fields(
                 };
                 (groups.managed(id).map_or_else(|| name.clone(), |managed| managed.name.clone()), there.to_owned())
             }
-            Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("not possible: {why}")),
+            Some(GroupMapping::Unmapped { name, why }) => (name.clone(), format!("unsupported: {why}")),
             None => (policy::group_name(group, capabilities.group_case), "the group is not there yet".to_owned()),
         };
         Field { about: "group".into(), wanted, from: group.path.clone(), there }
@@ -310,7 +310,7 @@ fn fields(
         let managed = groups.managed(group);
         let there = match (given, managed) {
             (true, _) => "given by usersync; not wanted any more",
-            (false, Some(_)) => "not known to Keycloak",
+            (false, Some(_)) => "not a member in Keycloak",
             (false, None) => "not managed by usersync: left as it is",
         };
         Field {
@@ -327,7 +327,7 @@ fn fields(
 fn words(decision: &Decision) -> Vec<String> {
     match decision {
         Decision::Plan(planned) => plan_words(planned),
-        Decision::Adopt(account) => vec![format!("adopt the account {}, which was there before", account.name)],
+        Decision::Adopt(account) => vec![format!("adopt the account {}, which existed before usersync", account.name)],
         Decision::TakeOver(from, account) => {
             vec![format!("take the account {} over from user {from}, who was the same person", account.name)]
         }
@@ -341,7 +341,7 @@ fn words(decision: &Decision) -> Vec<String> {
                 .to_owned(),
         ],
         Decision::DropLink => vec!["drop the link, because the linked account is gone".to_owned()],
-        Decision::Conflict(text) => vec![format!("conflict, a person has to decide: {text}")],
+        Decision::Conflict(text) => vec![format!("conflict, an operator has to decide: {text}")],
     }
 }
 
@@ -354,7 +354,7 @@ fn plan_words(planned: &Planned) -> Vec<String> {
             Then::Do(operation) => operation.to_string(),
             Then::Adopt(account) => format!("adopt the account {}", account.name),
         };
-        format!("wait for a person ({}): {what}", held::why(hold.kind))
+        format!("wait for approval ({}): {what}", held::why(hold.kind))
     }));
     if planned.groups_unread {
         words.push("not confirmed: the target does not show the account's groups".to_owned());
@@ -393,7 +393,7 @@ async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Optio
     Ok(store.tasks(&filter).await?.pop())
 }
 
-/// What waits for a person, or was rejected by one, each with its set.
+/// What waits for approval, or was rejected, each with its set.
 async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, HeldItem)>, Failure> {
     let mut found = Vec::new();
     for set in store.held_sets(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {

@@ -1,4 +1,4 @@
-//! A full run that a running server is asked for.
+//! A full reconcile that a running server is asked for.
 
 use std::{collections::BTreeMap, time::Duration};
 

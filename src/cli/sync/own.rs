@@ -1,4 +1,4 @@
-//! A full run where no server runs.
+//! A full reconcile where no server runs.
 
 use serde::Serialize;
 

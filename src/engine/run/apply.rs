@@ -58,7 +58,7 @@ fn side_by_side(parallel: usize) -> usize {
 }
 
 impl Run<'_> {
-    /// Works users for whom something was planned. What the walk saw of each is made anew when its turn comes.
+    /// Works users for whom something was planned. What the walk saw of each is restored when its turn comes.
     pub(super) async fn apply_users(
         &mut self,
         users: Vec<Pending>,

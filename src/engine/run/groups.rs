@@ -161,7 +161,7 @@ impl Run<'_> {
                 self.model_unmapped(
                     table,
                     group,
-                    format!("the group {} was there before; adopting it waits for a person", found.name),
+                    format!("the group {} existed before usersync; adopting it waits for approval", found.name),
                 );
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! The full run: walks both sides, plans through the same pure functions as the worker, applies through the same
+//! The full reconcile: walks both sides, plans through the same pure functions as the worker, applies through the same
 //! operations. A dry run is the same without writing.
 
 mod apply;
@@ -57,7 +57,7 @@ pub struct RunOptions {
     pub trigger: RunTrigger,
     /// Whether it writes.
     pub mode: RunMode,
-    /// The first run of the pair: what was there before us is adopted without asking.
+    /// The first run of the pair: what existed before usersync is adopted without asking.
     pub first: bool,
     /// Told how far it is.
     pub progress: Option<watch::Sender<Progress>>,

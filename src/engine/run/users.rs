@@ -46,7 +46,7 @@ impl Pending {
         }
     }
 
-    /// The user with all that the work on it needs; what the walk saw is only then made anew.
+    /// The user with all that the work on it needs; what the walk saw is only then restored.
     pub fn item(self, source: &SourceWalk, target: &TargetWalk, capabilities: &Capabilities) -> Item {
         let (place, operations) = match self {
             Self::FromWalk { place, operations } => (place as usize, operations as usize),

@@ -118,7 +118,7 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
             Verdict::ignored("a default group is given to users made later; those who are there keep what they have")
         }
         Place::UserProfile => {
-            Verdict::ignored("it changes which attributes users may have; the next full run reads them all")
+            Verdict::ignored("it changes which attributes users may have; the next full reconcile reads them all")
         }
         Place::GroupRoles | Place::Role => Verdict::ignored(ROLES),
         Place::Nowhere => without_path(facts, object),

@@ -1,4 +1,4 @@
-//! Held sets: what waits for a person, and what people decided.
+//! Held sets: what waits for approval, and what operators decided.
 
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};

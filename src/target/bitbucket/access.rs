@@ -27,7 +27,7 @@ const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN
 pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
     if done && error.kind != TargetErrorKind::Unanswered {
         error.kind = TargetErrorKind::Unanswered;
-        error.text.push_str(" A part of it was done before; what is left is found out by looking.");
+        error.text.push_str(" A part of it was done before; usersync checks what is left.");
     }
     error
 }

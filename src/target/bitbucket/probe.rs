@@ -84,7 +84,7 @@ impl BitbucketTarget {
         notes.push(note(
             NoteState::Note,
             "cannot",
-            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+            "rename a group: the group is recreated; permissions of the old group are not copied",
         ));
         let licence = self.licence(None).await?;
         notes.extend(licence.as_ref().map(seats_note));
@@ -180,7 +180,7 @@ impl BitbucketTarget {
                 (false, Some(false)) => format!("{name} ({kind}) is switched off"),
                 (true, _) => name,
                 (false, _) => format!(
-                    "{name} ({kind}) is kept elsewhere: what Bitbucket cannot change in it is not possible here, and is \
+                    "{name} ({kind}) is kept elsewhere: what Bitbucket cannot change in it is unsupported, and is \
                      told with each account"
                 ),
             };
@@ -203,7 +203,7 @@ fn access_notes(known: &Known, default_group: bool) -> Vec<Note> {
     let mut notes = vec![note(
         NoteState::Note,
         "deactivate",
-        "Bitbucket has no switch for it: whoever is deactivated loses the groups and the permission that let him sign \
+        "Bitbucket has no switch for it: a deactivated user loses the groups and the permission that let the user sign \
          in; they are written down before, and given back later",
     )];
     notes.push(if groups.is_empty() {

@@ -83,7 +83,7 @@ impl BitbucketTarget {
                 Err(not_done(
                     ErrorClass::Permanent,
                     format!(
-                        "{what}: Bitbucket says that the login is taken{quoted}, but shows nobody with it. If somebody \
+                        "{what}: Bitbucket says that the login is taken{quoted}, but shows no user with it. If somebody \
                          with it was deleted, it is free when that was cleaned up (7 days), then: usersync dead replay \
                          --all"
                     ),

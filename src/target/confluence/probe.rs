@@ -241,8 +241,8 @@ fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
     add("rename a login: rename it by hand in User management, or keep the users in a directory that Confluence shares \
          with Crowd or Jira's user server and rename there"
         .to_owned());
-    add("rename a group: a renamed group is made anew and permissions given to the old one do not move".to_owned());
-    add("read e-mail addresses, so a change that somebody makes to one in Confluence is not seen".to_owned());
+    add("rename a group: the group is recreated; permissions of the old group are not copied".to_owned());
+    add("read e-mail addresses, so a change made to one in Confluence is not seen".to_owned());
     add("nest groups: what is nested in Confluence is not changed".to_owned());
     match update {
         Update::Rest => {}

@@ -263,7 +263,7 @@ impl ConfluenceTarget {
             }
             let until = Timestamp::now() + SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
             if until >= deadline {
-                let text = format!("{what}: Confluence is still at it. Whether it was done is found out by looking.");
+                let text = format!("{what}: Confluence is still at it. usersync checks whether it took effect.");
                 return Err(error(TargetErrorKind::Unanswered, text));
             }
             tokio::time::sleep(wait).await;

@@ -24,10 +24,10 @@ use crate::{
 const MODIFY: Right<'static> = Right::of("Modify group");
 
 /// What a group that is made here is described by, for whoever finds it in Crowd.
-const DESCRIPTION: &str = "Kept in step with Keycloak by usersync";
+const DESCRIPTION: &str = "Kept in sync with Keycloak by usersync";
 /// Why an inactive group is not taken up, and what to do.
 const INACTIVE: &str =
-    "inactive, and usersync activates no group (activate it in Crowd, and the next full run takes it up)";
+    "inactive, and usersync activates no group (activate it in Crowd, and the next full reconcile takes it up)";
 
 /// A page of members: who they are, where the list goes on, why it may not be all.
 pub(super) struct Members {

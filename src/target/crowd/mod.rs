@@ -1,7 +1,7 @@
 //! Crowd 3 to 7, and Jira Data Center by its user server, through `/rest/usermanagement/1`.
 //!
 //! usersync signs in as an *application*, which is no account. All is JSON, but for the one resource that speaks XML only:
-//! all memberships at once, for a full run. Where it is missing or cannot be used, members are read group by group.
+//! all memberships at once, for a full reconcile. Where it is missing or cannot be used, members are read group by group.
 //!
 //! An account's stable id is Crowd's `key`. Servers that tell none know an account by its login alone; its id is then
 //! `login:` with the folded login, and a login that changes is another account.

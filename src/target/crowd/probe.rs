@@ -60,7 +60,7 @@ impl CrowdTarget {
         notes.push(note(
             NoteState::Note,
             "cannot",
-            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+            "rename a group: the group is recreated; permissions of the old group are not copied",
         ));
         notes.push(note(NoteState::Note, "nested groups", "only direct members are read and written"));
         let known = self.fresh_protection().await?;

@@ -55,7 +55,7 @@ pub(super) fn gone(what: &str) -> TargetError {
 
 /// Something was done, and a later step does not tell what came of it.
 pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
-    error(TargetErrorKind::Unanswered, format!("{what}: {why} Whether it was done is found out by looking."))
+    error(TargetErrorKind::Unanswered, format!("{what}: {why} usersync checks whether it took effect."))
 }
 
 impl CrowdTarget {

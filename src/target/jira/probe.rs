@@ -110,7 +110,7 @@ impl JiraTarget {
         notes.push(note(
             NoteState::Note,
             "cannot",
-            "rename a group: a renamed group is made anew and permissions given to the old one do not move",
+            "rename a group: the group is recreated; permissions of the old group are not copied",
         ));
         if admin && !list_all {
             notes.push(note(

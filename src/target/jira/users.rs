@@ -233,7 +233,7 @@ impl JiraTarget {
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if said.is_empty() => Err(error(
                 TargetErrorKind::Unanswered,
-                format!("{what}: Jira answered 400 without a reason. Whether it was done is found out by looking."),
+                format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
             )),
             StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
                 "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what \

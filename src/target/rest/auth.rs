@@ -265,7 +265,7 @@ fn none(what: &str, text: &str) -> TargetError {
 
 fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> TargetError {
     let next = if *locked {
-        "They are not sent again until they change."
+        "usersync does not retry until they change."
     } else {
         "They are sent again once they change, or after 1, 5 and 15 minutes and then every hour."
     };

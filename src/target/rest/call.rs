@@ -362,7 +362,7 @@ impl Rest {
     pub fn unreadable(&self, ask: &Ask<'_>, how: &str) -> TargetError {
         let text = format!("{}: {}'s answer cannot be read ({how}).", ask.what, self.dialect.product);
         if ask.writes() {
-            errors::error(TargetErrorKind::Unanswered, format!("{text} Whether it was done is found out by looking."))
+            errors::error(TargetErrorKind::Unanswered, format!("{text} usersync checks whether it took effect."))
         } else {
             errors::doubt(text)
         }
@@ -422,7 +422,7 @@ impl Rest {
         let refusal = in_a_row.then(|| self.refuse(permit, what, SignInRefusal { text: refused, locked: false }));
         // The page may stand for the answer to a write that was done; the next call meets the refusal.
         if ask.writes() && answer.status.is_success() {
-            let text = format!("{what}: {came}. Whether it was done is found out by looking.");
+            let text = format!("{what}: {came}. usersync checks whether it took effect.");
             return errors::error(TargetErrorKind::Unanswered, text);
         }
         if let Some(refusal) = refusal {

@@ -189,7 +189,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let said = Said::new(dialect, answer, None).quoted();
         // A write that met a fault inside the server, or whose proxy lost it, may have been done.
         let (kind, next) = if writes && !answer.is_untouched() {
-            (TargetErrorKind::Unanswered, "Whether it was done is found out by looking.")
+            (TargetErrorKind::Unanswered, "usersync checks whether it took effect.")
         } else {
             (TargetErrorKind::NotDone(ErrorClass::Transient), "It is tried again by itself.")
         };
@@ -202,11 +202,11 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     }
     if status.is_success() && answer.is_html() {
         let text = format!(
-            "{what}: a page for people came back, not data. Check that the address is {product}'s own, and that no \
+            "{what}: received an HTML page instead of data. Check that the address is {product}'s own, and that no \
              sign-in page of a proxy stands before its REST interface."
         );
         return Some(if writes {
-            let text = format!("{text} Whether it was done is found out by looking.");
+            let text = format!("{text} usersync checks whether it took effect.");
             error(TargetErrorKind::Unanswered, text)
         } else {
             doubt(text)
@@ -271,9 +271,7 @@ pub(super) fn unexpected(
         ),
         _ if answer.status.is_success() && writes => error(
             TargetErrorKind::Unanswered,
-            format!(
-                "{what}: {product} answered {code}, but not as it should. Whether it was done is found out by looking."
-            ),
+            format!("{what}: {product} answered {code}, but not as it should. usersync checks whether it took effect."),
         ),
         _ => not_done(ErrorClass::Permanent, format!("{what}: {product} answered {code}{quoted}.")),
     }

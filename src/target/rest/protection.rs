@@ -125,7 +125,7 @@ impl Protection {
             return Ok(());
         }
         Err(not_possible(format!(
-            "{operation}: this is the last active administrator beside usersync's own account. Make somebody else an \
+            "{operation}: this is the last active administrator beside usersync's own account. Make another user an \
              administrator there first, then: usersync dead replay --all"
         )))
     }

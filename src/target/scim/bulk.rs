@@ -83,8 +83,9 @@ impl ScimTarget {
         }
         let told = self.rest.parse::<Resource>(&ask, &answer)?.list("Operations").unwrap_or_default();
         let Some(statuses) = paired(&told, &paths) else {
-            let text =
-                format!("{what}: the SCIM server does not say of each how it ended. That is found out by looking.");
+            let text = format!(
+                "{what}: the SCIM server does not report how each ended. usersync checks whether they took effect."
+            );
             return Err(error(TargetErrorKind::Unanswered, text));
         };
         let mut refused = Vec::new();

@@ -213,6 +213,6 @@ impl Condition {
 pub(super) fn overtaken(what: &str) -> TargetError {
     not_done(
         ErrorClass::Transient,
-        format!("{what}: somebody else changed it at the same time, {TRIES} times. It is tried again by itself."),
+        format!("{what}: another client changed it at the same time, {TRIES} times. It is tried again by itself."),
     )
 }

@@ -142,7 +142,7 @@ impl ScimTarget {
         let kind = Refusal::read(answer).and_then(|refusal| refusal.scim_type).unwrap_or_default();
         if ["expiredCursor", "invalidCursor"].iter().any(|lost| kind.eq_ignore_ascii_case(lost)) {
             let text =
-                format!("{what}: the SCIM server has forgotten the place in the list. It is begun anew by itself.");
+                format!("{what}: the SCIM server has forgotten the place in the list. usersync starts the list again.");
             return Err(not_done(ErrorClass::Transient, text));
         }
         Err(self.rest.unexpected(ask, answer))

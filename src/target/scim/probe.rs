@@ -212,7 +212,7 @@ impl ScimTarget {
         let mut notes = Vec::new();
         let mut cannot = |text: &str| notes.push(note(NoteState::Note, "cannot", text));
         if service.groups.is_some() && !self.renames_groups(service) {
-            cannot("rename a group: a renamed group is made anew and permissions given to the old one do not move");
+            cannot("rename a group: the group is recreated; permissions of the old group are not copied");
         }
         if !service.rename {
             cannot("rename a login: it is read-only there; rename it by hand");

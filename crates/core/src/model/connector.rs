@@ -13,7 +13,7 @@ use serde::{
 
 use super::{TargetName, Template};
 
-/// Whether the first run of a connector on a target waits for a person.
+/// Whether the first run of a connector on a target waits for approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstRun {
@@ -24,7 +24,7 @@ pub enum FirstRun {
     Apply,
 }
 
-/// What to do with an account or group that was there before us.
+/// What to do with an account or group that existed before usersync.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdoptRule {
@@ -35,7 +35,7 @@ pub enum AdoptRule {
     Always,
 }
 
-/// Limits of the safety gate: at most `count` or `percent` of the whole, whichever is larger, never more than half,
+/// Safety limits: at most `count` or `percent` of the whole, whichever is larger, never more than half,
 /// in a rolling hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -135,11 +135,11 @@ pub struct TargetPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Whether the first run waits for a person.
+    /// Whether the first run waits for approval.
     pub first_run: FirstRun,
-    /// What happens to accounts and groups that were there before us.
+    /// What happens to accounts and groups that existed before usersync.
     pub adopt: AdoptRule,
-    /// The safety gate's limits.
+    /// The safety limits.
     pub safety: Safety,
     /// How long after it was last seen alive an id's link moves by itself to a new id with the same login; `24h`.
     pub same_person_within: SignedDuration,

@@ -32,7 +32,7 @@ pub struct NewEvent {
     pub hints: Vec<Subject>,
     /// Whether it may take access away: a user is deleted, perhaps disabled, or leaves a group.
     pub may_remove: bool,
-    /// Whether it asks for a full run (an LDAP sync, an import).
+    /// Whether it asks for a full reconcile (an LDAP sync, an import).
     pub wants_run: bool,
     /// Whether its sender may have sent it before Keycloak's commit, so that a second look is due.
     pub settle: bool,

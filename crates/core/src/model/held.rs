@@ -1,25 +1,25 @@
-//! Held sets: operations that wait for a person.
+//! Held sets: operations that wait for approval.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, Limited, Link, Operation, Pair, Subject};
 
-/// Why operations wait for a person. Each kind has at most one open set for a pair; later ones join it.
+/// Why operations wait for approval. Each kind has at most one open set for a pair; later ones join it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "limit")]
 pub enum HeldKind {
-    /// Past a limit of the safety gate.
+    /// Above a safety limit.
     Gate(Limited),
     /// The first run of a connector on a target.
     FirstRun,
-    /// An account or group that was there before us, met after the first run.
+    /// An account or group that existed before usersync, met after the first run.
     Adoption,
     /// An inactive account that usersync did not deactivate.
     Activation,
     /// An administrator's account whose person left.
     ProtectedLeaver,
-    /// A member, not added by us, of a group that was there before us.
+    /// A member, not added by us, of a group that existed before usersync.
     AdoptedGroup,
 }
 

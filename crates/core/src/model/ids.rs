@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A map whose keys are ids, which usersync or the systems that it reads have made: a full run looks up a million.
+/// A map whose keys are ids, which usersync or the systems that it reads have made: a full reconcile looks up a million.
 pub type IdMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 /// A set of such ids.
 pub type IdSet<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;

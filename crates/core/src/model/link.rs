@@ -67,7 +67,7 @@ pub struct Link {
     pub taken: BTreeSet<String>,
     /// The memberships that usersync gave.
     pub given: BTreeSet<TargetGroupId>,
-    /// Whether the account was there before us.
+    /// Whether the account existed before usersync.
     pub adopted: bool,
     /// When the account was first missed at the target; `None` while it is there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -81,7 +81,7 @@ pub struct ManagedGroup {
     pub id: TargetGroupId,
     /// Its name as last seen.
     pub name: String,
-    /// Whether it was there before us. Nobody whom we did not add is removed from such a group until a person approves.
+    /// Whether it existed before usersync. Nobody whom we did not add is removed from such a group until a person approves.
     pub adopted: bool,
     /// Whether a person approved removals from an adopted group.
     pub removals_approved: bool,

@@ -144,7 +144,7 @@ pub enum Operation {
     },
 }
 
-/// The kinds of operation that the safety gate limits, each for itself.
+/// The kinds of operation that have a safety limit, each its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limited {

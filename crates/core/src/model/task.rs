@@ -54,7 +54,7 @@ pub enum ErrorClass {
     Forbidden,
     /// What was read cannot be believed.
     Doubt,
-    /// Two candidates for one link, or one account for two users; waits for a person.
+    /// Two candidates for one link, or one account for two users; waits for an operator.
     Conflict,
     /// Refused for good: the same call would be refused again.
     Permanent,

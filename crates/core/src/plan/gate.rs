@@ -1,4 +1,4 @@
-//! The safety gate's limits.
+//! The safety limits.
 
 use crate::model::{Limited, Safety};
 

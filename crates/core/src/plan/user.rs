@@ -82,7 +82,7 @@ pub struct Situation<'a> {
     pub groups: &'a GroupTable,
     /// How further attributes are made.
     pub attributes: &'a AttributeRules,
-    /// Whether accounts that were there before us are adopted without asking.
+    /// Whether accounts that existed before usersync are adopted without asking.
     pub adopt_freely: bool,
     /// Whether somebody waits for this user's account to give up its name.
     pub wanted_by_other: bool,
@@ -107,7 +107,7 @@ pub struct Findings {
     pub repeated: Vec<String>,
 }
 
-/// An operation that waits for a person from the start, whatever the limits say.
+/// An operation that waits for approval from the start, whatever the limits say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// Why.
@@ -130,7 +130,7 @@ pub enum Then {
 pub struct Planned {
     /// In this order.
     pub operations: Vec<Operation>,
-    /// What waits for a person.
+    /// What waits for approval.
     pub holds: Vec<Hold>,
     /// The groups that a new account joins once it is there.
     pub joins_after_create: BTreeMap<TargetGroupId, String>,
@@ -162,7 +162,7 @@ impl Planned {
 pub enum Decision {
     /// This; nothing if it is empty.
     Plan(Planned),
-    /// Link this account, which was there before, then look again.
+    /// Link this account, which existed before usersync, then read it again.
     Adopt(Account),
     /// Move the link of that user, who is the same person, over to this one, then look again.
     TakeOver(UserId, Account),
@@ -176,7 +176,7 @@ pub enum Decision {
     Missing,
     /// The linked account is confirmed to be gone: drop the link, then decide again.
     DropLink,
-    /// Two candidates; waits for a person.
+    /// Two candidates; waits for an operator.
     Conflict(String),
 }
 
@@ -418,7 +418,7 @@ fn plan_attributes(
     }
 }
 
-/// Lets an account sign in again that usersync deactivated; one that somebody else deactivated waits for a person.
+/// Lets an account sign in again that usersync deactivated; one that somebody else deactivated waits for approval.
 fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, planned: &mut Planned) {
     // Somebody may have given back a part of what was taken; the rest is still owed.
     let owed = account.active && !link.taken.is_empty();

@@ -161,7 +161,7 @@ impl RealmHandle {
         self.change(|tx| tx.update_profile(id, &change.rep())).await
     }
 
-    /// A partial import that overwrites: who has one of these logins is deleted and made anew with another id, and
+    /// A partial import that overwrites: who has one of these logins is deleted and created again with another id, and
     /// no event says so of the old one. Gives the ids in order.
     pub async fn overwriting_import(&self, users: &[NewUser]) -> Result<Vec<String>, Refused> {
         let users: Vec<Value> = users.iter().map(|user| json!(UserRep { id: None, ..user.rep() })).collect();

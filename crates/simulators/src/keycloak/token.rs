@@ -20,7 +20,7 @@ use crate::front::{Reply, Request};
 pub(crate) struct Grant {
     /// The realm that gave it.
     pub(crate) realm: String,
-    /// The realm's id then; a realm made anew does not know the old one's tokens.
+    /// The realm's id then; a recreated realm does not know the old one's tokens.
     pub(crate) realm_id: String,
     pub(crate) actor: Actor,
     /// Roles by client, as they were when it was given.
