@@ -86,7 +86,7 @@ looking! {
         fn paused(&self) -> BTreeSet<ConnectorName>;
         fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
         fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
-        fn members_read(&self, pair: &Pair) -> Vec<MembersRead>;
+        fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
         fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;

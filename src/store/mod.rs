@@ -933,8 +933,9 @@ pub trait Store: Send + Sync {
     /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
 
-    /// What whole readings of groups' members told, one for each group.
-    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>>;
+    /// What whole readings of groups' members found, one for each group: some at a time, in the order of their ids, those
+    /// after `after`. None: there are no more.
+    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>>;
 
     /// Keeps such readings, each in the place of its group's former one, and forgets those from before `oldest`.
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;

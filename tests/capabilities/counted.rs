@@ -30,7 +30,7 @@ impl World {
     async fn a_day_later(&self) {
         let pair = Stack::pair();
         let old = |one: MembersRead| MembersRead { at: one.at - SignedDuration::from_hours(25), ..one };
-        let read: Vec<_> = self.stack.store.members_read(&pair).await.unwrap().into_iter().map(old).collect();
+        let read: Vec<_> = self.stack.store.members_read(&pair, None).await.unwrap().into_iter().map(old).collect();
         assert!(!read.is_empty());
         let ever = Timestamp::now() - SignedDuration::from_hours(1_000);
         self.stack.store.keep_members_read(&pair, &read, ever).await.unwrap();

@@ -199,8 +199,8 @@ impl Store for WatchedStore {
         self.quietly(self.inner.append_events(connector, targets, events, now)).await
     }
 
-    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
-        self.quietly(self.inner.members_read(pair)).await
+    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>> {
+        self.quietly(self.inner.members_read(pair, after)).await
     }
 
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {

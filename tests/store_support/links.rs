@@ -332,7 +332,7 @@ pub async fn what_was_read_of_members_is_kept_until_it_is_old_or_the_server_anot
         at: at(second),
     };
     let kept = async || {
-        let mut kept = store.members_read(&pair()).await.unwrap();
+        let mut kept = store.members_read(&pair(), None).await.unwrap();
         kept.sort_by(|one, other| one.group.cmp(&other.group));
         kept
     };
@@ -340,7 +340,20 @@ pub async fn what_was_read_of_members_is_kept_until_it_is_old_or_the_server_anot
     let first = [read("dev", &["a1", "a2"], 10), read("ops", &[], 20)];
     store.keep_members_read(&pair(), &first, at(0)).await.unwrap();
     assert_eq!(kept().await, first);
-    assert_eq!(store.members_read(&Pair::new("other", "jira")).await.unwrap(), []);
+    assert_eq!(store.members_read(&Pair::new("other", "jira"), None).await.unwrap(), []);
+    let names: Vec<String> = (0..120).map(|number| format!("group-{number:03}")).collect();
+    let many: Vec<_> = names.iter().map(|name| read(name, &["a1"], 10)).collect();
+    store.keep_members_read(&pair(), &many, at(0)).await.unwrap();
+    let (mut paged, mut after) = (Vec::new(), Some("dev".into()));
+    loop {
+        let page = store.members_read(&pair(), after.as_ref()).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() < 100, "some at a time");
+        after = Some(last.group.clone());
+        paged.extend(page);
+    }
+    let ops = read("ops", &[], 20);
+    assert_eq!(paged, many.into_iter().chain([ops]).collect::<Vec<_>>());
     store.keep_members_read(&pair(), &[read("ops", &["a3"], 30)], at(11)).await.unwrap();
     assert_eq!(kept().await, [read("ops", &["a3"], 30)], "the newer one counts, the old one is forgotten");
     let (one, other) = (TargetIdentity::new("one", None), TargetIdentity::new("other", None));

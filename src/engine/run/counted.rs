@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{RunOptions, members::Members, walk::TargetWalk};
 use crate::{
-    model::{Account, AccountId, IdMap, IdSet, Packed, RunMode, RunTrigger, TargetGroupId, number},
-    store::MembersRead,
+    model::{Account, AccountId, IdMap, IdSet, Packed, Pair, RunMode, RunTrigger, TargetGroupId, number},
+    store::{MembersRead, Store, StoreResult},
     target::Page,
 };
 
@@ -34,18 +34,27 @@ pub(super) struct Recorded {
 }
 
 /// The recorded members of each group that was read whole within a day: users to whom usersync gave it, and others.
-pub(super) fn recorded(read: Vec<MembersRead>, target: &TargetWalk) -> IdMap<TargetGroupId, Recorded> {
+pub(super) async fn recorded(
+    store: &dyn Store,
+    pair: &Pair,
+    target: &TargetWalk,
+) -> StoreResult<IdMap<TargetGroupId, Recorded>> {
     let accounts = target.accounts();
-    let fresh = read.into_iter().filter(|one| one.at > oldest(target.began) && one.at <= target.began);
     let mut groups: IdMap<TargetGroupId, Members> = IdMap::default();
-    for one in fresh {
-        let members = groups.entry(one.group).or_default();
-        for account in one.others {
-            members.add(account, accounts);
+    let mut after = None;
+    loop {
+        let read = store.members_read(pair, after.as_ref()).await?;
+        let Some(last) = read.last() else { break };
+        after = Some(last.group.clone());
+        for one in read.into_iter().filter(|one| one.at > oldest(target.began) && one.at <= target.began) {
+            let members = groups.entry(one.group).or_default();
+            for account in one.others {
+                members.add(account, accounts);
+            }
         }
     }
     if groups.is_empty() {
-        return IdMap::default();
+        return Ok(IdMap::default());
     }
     for link in target.linked() {
         for group in &link.given {
@@ -59,7 +68,7 @@ pub(super) fn recorded(read: Vec<MembersRead>, target: &TargetWalk) -> IdMap<Tar
         members.places.dedup();
         (group, Recorded { places: members.places, unlisted: members.unlisted.into_iter().collect() })
     };
-    groups.into_iter().map(recorded).collect()
+    Ok(groups.into_iter().map(recorded).collect())
 }
 
 impl Recorded {
@@ -78,41 +87,54 @@ impl Recorded {
     }
 }
 
-/// What is to be recorded of groups that were read whole: their members but for those to whom usersync gave them.
-pub(super) fn records(whole: Vec<Whole>, target: &TargetWalk) -> Vec<MembersRead> {
-    if whole.is_empty() {
-        return Vec::new();
-    }
-    let mut records: IdMap<TargetGroupId, MembersRead> = IdMap::default();
+/// The members of groups that were read whole, but for those to whom usersync gave them: a place takes four bytes, and a
+/// first run finds millions.
+pub(super) fn others(whole: Vec<Whole>, target: &TargetWalk) -> Vec<Others> {
+    let mut others: IdMap<TargetGroupId, Others> = IdMap::default();
     for Whole { group, unlisted } in whole {
-        let others = unlisted.into_iter().collect();
-        records.insert(group.clone(), MembersRead { group, others, at: target.began });
+        others.insert(group.clone(), Others { group, places: Vec::new(), unlisted });
     }
     let mut is_linked = vec![false; target.accounts().len()];
     for link in target.linked() {
         let Some(place) = target.accounts().place(link.account.as_str()) else {
             for group in &link.given {
-                if let Some(record) = records.get_mut(group) {
-                    record.others.retain(|other| *other != link.account);
+                if let Some(others) = others.get_mut(group) {
+                    others.unlisted.retain(|other| *other != link.account);
                 }
             }
             continue;
         };
         is_linked[place] = true;
         for group in target.groups_at(place).filter(|group| !link.given.contains(*group)) {
-            if let Some(record) = records.get_mut(group) {
-                record.others.push(link.account.clone());
+            if let Some(others) = others.get_mut(group) {
+                others.places.push(number(place));
             }
         }
     }
     for place in (0..is_linked.len()).filter(|place| !is_linked[*place]) {
         for group in target.groups_at(place) {
-            if let Some(record) = records.get_mut(group) {
-                record.others.push(target.accounts().key(place).into());
+            if let Some(others) = others.get_mut(group) {
+                others.places.push(number(place));
             }
         }
     }
-    records.into_values().collect()
+    others.into_values().collect()
+}
+
+/// The members of a group to whom usersync did not give it.
+pub(super) struct Others {
+    group: TargetGroupId,
+    /// The places of those that were listed as accounts.
+    places: Vec<u32>,
+    unlisted: Vec<AccountId>,
+}
+
+impl Others {
+    /// What is recorded of the group.
+    pub fn record(self, target: &TargetWalk) -> MembersRead {
+        let listed = self.places.into_iter().map(|place| target.accounts().key(place as usize).into());
+        MembersRead { group: self.group, others: self.unlisted.into_iter().chain(listed).collect(), at: target.began }
+    }
 }
 
 /// A group that was read whole, with its members that were not listed as accounts.

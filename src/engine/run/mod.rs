@@ -50,6 +50,9 @@ use crate::{
     telemetry::logs::Personal,
 };
 
+/// Members that are recorded by one write.
+const MEMBERS_AT_ONCE: usize = 50_000;
+
 /// How a run is to go.
 #[derive(Clone)]
 pub struct RunOptions {
@@ -325,12 +328,26 @@ impl Run<'_> {
         self.close(&source, &target).await
     }
 
-    /// Keeps for the next run whose members were read whole.
+    /// Keeps for the next run the members of groups that were read whole, some groups at a time.
     async fn keep_members_read(&self, target: &mut TargetWalk) -> Result<(), WorkError> {
-        let read = std::mem::take(&mut target.members_read);
-        if self.options.mode == RunMode::Apply && !read.is_empty() {
-            let oldest = counted::oldest(target.began);
-            self.engine.store.keep_members_read(self.pair, &read, oldest).await?;
+        let whole = std::mem::take(&mut target.whole);
+        if self.options.mode != RunMode::Apply || whole.is_empty() {
+            return Ok(());
+        }
+        let oldest = counted::oldest(target.began);
+        let (mut records, mut members) = (Vec::new(), 0);
+        for others in counted::others(whole, target) {
+            let record = others.record(target);
+            members += record.others.len();
+            records.push(record);
+            if members >= MEMBERS_AT_ONCE {
+                self.engine.store.keep_members_read(self.pair, &records, oldest).await?;
+                records.clear();
+                members = 0;
+            }
+        }
+        if !records.is_empty() {
+            self.engine.store.keep_members_read(self.pair, &records, oldest).await?;
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ use crate::{
         number,
     },
     plan::{GroupTable, NameHolder},
-    store::{LinkOrder, MembersRead},
+    store::LinkOrder,
     target::CaseRule,
 };
 
@@ -91,8 +91,8 @@ pub(super) struct TargetWalk {
     recorded: IdMap<TargetGroupId, Recorded>,
     /// Groups whose members were not read, as the target counts as many as are recorded.
     pub counted: usize,
-    /// What was read whole, to be recorded.
-    pub members_read: Vec<MembersRead>,
+    /// Groups that were read whole, to be recorded.
+    pub whole: Vec<Whole>,
     /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
     pub incomplete: BTreeMap<String, String>,
     pub doubt: Option<String>,
@@ -241,7 +241,6 @@ impl Engine {
         let lacks_own =
             own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
         let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
-        let read = if trusts_records { self.store.members_read(pair).await? } else { Vec::new() };
         let mut walk = TargetWalk {
             look,
             began,
@@ -262,11 +261,13 @@ impl Engine {
             absent: Vec::new(),
             recorded: IdMap::default(),
             counted: 0,
-            members_read: Vec::new(),
+            whole: Vec::new(),
             incomplete: BTreeMap::new(),
             doubt,
         };
-        walk.recorded = counted::recorded(read, &walk);
+        if trusts_records {
+            walk.recorded = counted::recorded(self.store.as_ref(), pair, &walk).await?;
+        }
         let groups = self.group_table(pair).await?;
         self.walk_target_groups(pair, port, &mut walk, &groups).await?;
         Ok(walk)
@@ -322,8 +323,7 @@ impl Engine {
         }
         walk.joined = joined;
         walk.memberships.add(walk.accounts.len(), lists);
-        let read = counted::records(whole, walk);
-        walk.members_read.extend(read);
+        walk.whole.extend(whole);
         Ok(())
     }
 }

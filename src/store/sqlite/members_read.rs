@@ -5,9 +5,12 @@ use sqlx::SqliteConnection;
 
 use super::{codec, codec::millis, writer::Tx};
 use crate::{
-    model::{Operation, Pair},
+    model::{Operation, Pair, TargetGroupId},
     store::{MembersRead, StoreResult},
 };
+
+/// Groups that are read at once: each may have thousands of members.
+const AT_ONCE: i64 = 50;
 
 impl Tx {
     /// Keeps these readings, and forgets those of the pair that are older than `oldest`.
@@ -56,10 +59,19 @@ impl Tx {
     }
 }
 
-/// All of a pair.
-pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<MembersRead>> {
+/// The next of a pair after a group, at most [`AT_ONCE`].
+pub(super) async fn of_pair(
+    conn: &mut SqliteConnection,
+    pair: i64,
+    after: Option<&TargetGroupId>,
+) -> StoreResult<Vec<MembersRead>> {
     let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT grp, others, at FROM members_read WHERE pair = ?1").bind(pair).fetch_all(conn).await?;
+        sqlx::query_as("SELECT grp, others, at FROM members_read WHERE pair = ?1 AND grp > ?2 ORDER BY grp LIMIT ?3")
+            .bind(pair)
+            .bind(after.map_or("", TargetGroupId::as_str))
+            .bind(AT_ONCE)
+            .fetch_all(conn)
+            .await?;
     let read = |(group, others, at): (String, String, i64)| {
         Ok(MembersRead { group: group.into(), others: codec::from_json(&others)?, at: codec::time(at)? })
     };

@@ -635,8 +635,9 @@ impl Store for SqliteStore {
         job!(self, [items, by], |tx| tx.withdraw_rejections(set, &items, &by, now))
     }
 
-    async fn members_read(&self, pair: &Pair) -> StoreResult<Vec<MembersRead>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no))
+    async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>> {
+        let after = after.cloned();
+        of_pair!(self, pair, Vec::new(), |conn, no| members_read::of_pair(conn, no, after.as_ref()))
     }
 
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()> {
