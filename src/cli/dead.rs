@@ -149,7 +149,12 @@ async fn list(context: &Context, filter: TaskFilter) -> Outcome {
     if out.json {
         out.document(&serde_json::json!({ "dead": dead }));
     } else if dead.is_empty() {
-        out.say("No failed tasks.");
+        let all = TaskFilter { dead: filter.dead, limit: filter.limit, ..TaskFilter::default() };
+        out.say(if filter == all {
+            "No failed tasks."
+        } else {
+            "No dead letter matches. Without the filters there may be some: usersync dead list"
+        });
     } else {
         tasks::table(out, opened.store.as_ref(), &dead).await?;
         out.say("Put them back to work: usersync dead replay SUBJECT, or --reason TEXT, or --all");

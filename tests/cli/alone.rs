@@ -120,10 +120,18 @@ async fn without_a_store_every_list_is_empty_and_says_why() {
 async fn an_empty_list_explains_its_zero() {
     let place = Place::nowhere();
     place.store().await.close().await;
-    for args in [&["events"][..], &["changes"], &["audit"], &["tasks"], &["dead", "list"], &["runs"], &["held", "list"]]
-    {
+    let lists: [(&[&str], &str); 7] = [
+        (&["events"], "0 events: "),
+        (&["changes"], "0 changes: "),
+        (&["audit"], "0 "),
+        (&["tasks"], "0 tasks: "),
+        (&["dead", "list"], "No failed tasks."),
+        (&["runs"], "0 runs: "),
+        (&["held", "list"], "Nothing waits for approval."),
+    ];
+    for (args, sentence) in lists {
         let ran = place.run(args).await;
-        ran.ended(0).says("0 ").says(": ");
+        ran.ended(0).says(sentence);
         assert_eq!(ran.err, "");
         assert_eq!(place.run(&[args, &["--quiet"]].concat()).await.out, "");
     }
@@ -166,7 +174,7 @@ async fn lists_show_what_is_there() {
     place.run(&["changes", "--subject", "zed"]).await.ended(2).complains("no linked account has this login");
     place.run(&["tasks"]).await.ended(0).says("user:u-carol").says("due, first").says("asked for");
     place.run(&["dead", "list"]).await.ended(0).says("user:u-bob").says("forbidden: jira: 403 when creating bob");
-    place.run(&["dead", "list", "--class", "conflict"]).await.ended(0).says("0 dead letters");
+    place.run(&["dead", "list", "--class", "conflict"]).await.ended(0).says("No dead letter matches.");
     place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in order");
     place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are as they should be").says("took 1.2 s");
     place.run(&["runs", "show", "99"]).await.ended(2).complains("there is no such run");
@@ -309,14 +317,14 @@ async fn what_people_did_is_listed() {
 async fn what_is_replayed_is_back_in_the_queue() {
     let place = Place::nowhere();
     full(&place).await;
-    place.run(&["dead", "replay", "--reason", "500"]).await.ended(0).says("0 dead letters fit");
+    place.run(&["dead", "replay", "--reason", "500"]).await.ended(0).says("No dead letter matches");
     place
         .run(&["dead", "replay", "--reason", "403"])
         .await
         .ended(0)
         .says("1 dead letter put back to work")
         .says("No server runs: they are worked when it starts");
-    place.run(&["dead", "list"]).await.ended(0).says("0 dead letters");
+    place.run(&["dead", "list"]).await.ended(0).says("No failed tasks.");
     place.run(&["tasks", "--subject", "user:u-bob"]).await.ended(0).says("user:u-bob");
     place.run(&["events", "replay", "e-alice"]).await.ended(0).says("1 event replayed: 1 subject is looked at again");
     place
