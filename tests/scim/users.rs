@@ -74,7 +74,7 @@ async fn a_change_of_somebody_else_in_between_is_not_written_over() {
     assert_eq!(world.server.journal.count("PUT", "/Users"), 2, "read again, and written again");
     world.server.faults.add(Fault::status(412, "").method("PUT"));
     let error = world.apply(&set_active(&ada, true)).await.expect_err("always overtaken");
-    assert!(error.text.contains("somebody else changed it"), "{error}");
+    assert!(error.text.contains("another client changed it"), "{error}");
     assert!(world.server.journal.count("PUT", "/Users") < 10);
 }
 
