@@ -72,7 +72,7 @@ fn groups_of(user: usize, size: Size) -> Vec<String> {
     (0..size.groups_each).map(|nth| format!("group-{:04}", (user * 7 + nth * 41) % size.groups)).collect()
 }
 
-/// Serves both simulators, in step with each other, until its input ends.
+/// Serves both simulators, in sync with each other, until its input ends.
 async fn serve(size: Size) {
     let keycloak = SimulatedKeycloak::start(KeycloakOptions { journal: false, ..KeycloakOptions::default() }).await;
     let keycloak = keycloak.expect("a simulated Keycloak");

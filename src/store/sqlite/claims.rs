@@ -90,6 +90,7 @@ struct Known {
     unlinked: Option<AccountId>,
 }
 
+/// The list of states repeats the condition of the partial index `held_item_standing`, which is used only so.
 const STORED: &str = "
 SELECT (SELECT number FROM look WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM intent),

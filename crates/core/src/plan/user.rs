@@ -418,7 +418,7 @@ fn plan_attributes(
     }
 }
 
-/// Lets an account sign in again that usersync deactivated; one that somebody else deactivated waits for approval.
+/// Lets an account sign in again that usersync deactivated; an account that was deactivated otherwise waits for approval.
 fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, planned: &mut Planned) {
     // Somebody may have given back a part of what was taken; the rest is still owed.
     let owed = account.active && !link.taken.is_empty();
