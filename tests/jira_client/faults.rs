@@ -125,7 +125,7 @@ fn faults() -> Vec<Fault> {
             "denied, with 200",
             Reply::json(200, json!({})).header("x-seraph-loginreason", "AUTHENTICATION_DENIED"),
             not_done(Credentials),
-            "not sent again",
+            "does not retry until they change",
         ),
         both(
             "anonymous, with 200",
