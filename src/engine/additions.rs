@@ -38,6 +38,27 @@ const VERB: &str = "join";
 const LEAVING: usize = 10;
 const LEAVING_ALWAYS: usize = 20;
 
+/// What the waves of a run share. The users of a wave begin beside the endings of the wave before it, so that the target is
+/// called while the store settles.
+pub(super) struct Waves {
+    /// Users who work side by side up to their additions.
+    beginning: Arc<Semaphore>,
+    /// Users who work side by side after their additions.
+    ending: Arc<Semaphore>,
+    /// Groups that are being written.
+    busy: Mutex<BTreeSet<TargetGroupId>>,
+    /// Tells that a group is no longer being written.
+    freed: Notify,
+}
+
+impl Waves {
+    /// For waves of which so many users work side by side.
+    pub fn new(side_by_side: usize) -> Arc<Self> {
+        let semaphore = || Arc::new(Semaphore::new(side_by_side.max(1)));
+        Arc::new(Self { beginning: semaphore(), ending: semaphore(), busy: Mutex::default(), freed: Notify::new() })
+    }
+}
+
 /// The additions of one wave.
 pub(super) struct Additions {
     clock: Arc<dyn Clock>,
@@ -53,8 +74,7 @@ pub(super) struct Additions {
     all_came: Notify,
     /// Wakes the one who sends.
     changed: Notify,
-    /// Users who work side by side, but for those that wait here.
-    working: Arc<Semaphore>,
+    waves: Arc<Waves>,
 }
 
 impl fmt::Debug for Additions {
@@ -81,8 +101,6 @@ struct State {
     present: usize,
     next: u64,
     lines: BTreeMap<TargetGroupId, Line>,
-    /// Groups that are being written.
-    busy: BTreeSet<TargetGroupId>,
 }
 
 /// Those who wait for one group.
@@ -148,13 +166,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Additions {
-    /// A wave of these users, of whom so many work side by side; one call takes `most` accounts. In a `first` run no tasks
-    /// are worked beside it.
+    /// A wave of these users; one call takes `most` accounts. In a `first` run no tasks are worked beside it.
     pub fn wave(
+        waves: &Arc<Waves>,
         clock: Arc<dyn Clock>,
         pair: &Pair,
         subjects: &[Subject],
-        side_by_side: usize,
         most: usize,
         first: bool,
         cancel: CancellationToken,
@@ -177,7 +194,7 @@ impl Additions {
             state: Mutex::new(state),
             all_came: Notify::new(),
             changed: Notify::new(),
-            working: Arc::new(Semaphore::new(side_by_side.max(1))),
+            waves: Arc::clone(waves),
         });
         let part = |subject: &Subject| {
             let own = Mutex::new(Own { stage: Stage::Coming, permit: None });
@@ -209,6 +226,10 @@ impl Additions {
     pub async fn send(&self, engine: &Engine, port: &TargetPort) {
         let mut calls = FuturesUnordered::new();
         loop {
+            // Before looking, so that no group is freed unseen.
+            let freed = self.waves.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
             while calls.len() < port.parallel.max(1)
                 && let Some(call) = self.next()
             {
@@ -220,11 +241,12 @@ impl Additions {
             tokio::select! {
                 biased;
                 Some(group) = calls.next(), if !calls.is_empty() => {
-                    let mut state = locked(&self.state);
-                    state.busy.remove(&group);
-                    state.got_on = self.clock.now();
+                    locked(&self.waves.busy).remove(&group);
+                    self.waves.freed.notify_waiters();
+                    locked(&self.state).got_on = self.clock.now();
                 }
                 () = self.changed.notified() => {}
+                () = freed => {}
             }
         }
     }
@@ -235,7 +257,8 @@ impl Additions {
         if state.coming > 0 || state.writing > 0 {
             return None;
         }
-        let State { lines, busy, .. } = &mut *state;
+        let lines = &mut state.lines;
+        let mut busy = locked(&self.waves.busy);
         let free = lines.iter().filter(|(group, _)| !busy.contains(*group));
         let group = free.max_by_key(|(_, line)| line.waiting.len()).map(|(group, _)| group.clone())?;
         let line = lines.get_mut(&group)?;
@@ -307,9 +330,18 @@ impl Additions {
 }
 
 impl Part {
-    /// Waits for the turn to work.
+    /// Waits for the turn to begin.
     pub async fn begin(&self) {
-        let permit = Arc::clone(&self.additions.working).acquire_owned().await.ok();
+        self.take_turn(&self.additions.waves.beginning).await;
+    }
+
+    /// Waits for the turn to go on after the additions.
+    pub async fn resume(&self) {
+        self.take_turn(&self.additions.waves.ending).await;
+    }
+
+    async fn take_turn(&self, turns: &Arc<Semaphore>) {
+        let permit = Arc::clone(turns).acquire_owned().await.ok();
         locked(&self.own).permit = permit;
     }
 

@@ -47,6 +47,9 @@ pub struct TargetPort {
     pub target: Arc<dyn Target>,
     /// Subjects worked side by side.
     pub parallel: usize,
+    /// Users of a full reconcile whose additions to groups are collected, where one call adds many. A claim is held and a
+    /// few kilobytes are kept for each of two such waves; with more users the calls are fewer.
+    pub wave: usize,
     pub(super) breaker: Breaker,
     info: Mutex<Option<Arc<TargetInfo>>>,
     /// Whether its workers found nothing to do when they asked last.
@@ -71,6 +74,7 @@ impl TargetPort {
             name,
             target,
             parallel: 8,
+            wave: 4000,
             breaker: Breaker::default(),
             info: Mutex::new(None),
             idle: AtomicBool::new(false),

@@ -302,7 +302,7 @@ impl Case<'_> {
                 }
             }
         }
-        part.begin().await;
+        part.resume().await;
         Ok(match (look_again, done) {
             (true, _) => Sent::LookAgain,
             (false, true) => Sent::Done(Applied::Done),

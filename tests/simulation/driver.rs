@@ -861,6 +861,7 @@ fn engine(
         }),
     );
     port.parallel = 2;
+    port.wave = 2;
     let watched = WatchedStore::new(Arc::clone(store), Arc::clone(shared), sabotage, scenario.safety.is_some());
     let clock = Arc::clone(shared);
     Arc::new(Engine::new(Arc::new(watched), clock, Dice::seeded(seed), connectors.collect(), vec![port]))

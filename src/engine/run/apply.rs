@@ -1,6 +1,7 @@
 //! Applying what a run planned, and what it records at its end.
 
 use std::{
+    iter,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     engine::{
-        additions::{Additions, Part},
+        additions::{Additions, Part, Waves},
         case::RunRules,
         error::WorkError,
     },
@@ -32,9 +33,8 @@ const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
 const BATCH: usize = 500;
 /// Such transactions under way.
 const AHEAD: usize = 3;
-/// Subjects of one wave, where additions to groups are collected. A claim is held and a few kilobytes are kept for each;
-/// with more of them the calls are fewer.
-const WAVE: usize = 4000;
+/// Waves under way: one ends while the next one begins.
+const WAVES_AT_ONCE: usize = 2;
 /// How often the progress is stored.
 const STORED_EVERY: usize = 500;
 
@@ -94,7 +94,8 @@ impl Run<'_> {
         broken.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Works them wave by wave: what the users of one add to groups goes together.
+    /// Works them wave by wave: what the users of one add to groups goes together. A wave begins while the one before it
+    /// ends.
     async fn apply_in_waves(
         &self,
         phase: &'static str,
@@ -103,27 +104,39 @@ impl Run<'_> {
         rules: &RunRules,
         state: &Applying,
     ) -> Vec<WorkError> {
-        let mut broken = Vec::new();
-        loop {
-            let wave: Vec<Item> = items.by_ref().take(WAVE).collect();
-            if wave.is_empty() {
-                return broken;
-            }
-            let (size, most) = (wave.len(), self.port.target.members_at_once());
-            let subjects: Vec<Subject> = wave.iter().map(|item| item.planned.subject.clone()).collect();
-            let (clock, beside) = (Arc::clone(&self.engine.clock), side_by_side(self.port.parallel));
-            let cancel = self.options.cancel.clone();
-            let (additions, parts) = Additions::wave(clock, self.pair, &subjects, beside, most, rules.first, cancel);
-            self.port.note_wave(&additions);
-            let applied = stream::iter(wave.into_iter().zip(parts))
-                .map(|(item, part)| self.apply_part(phase, item, part, rules, state, total))
-                .buffer_unordered(size)
-                .filter_map(|result| future::ready(result.err()))
-                .collect::<Vec<_>>();
-            // In this order always, as simulations repeat a run.
-            let (more, ()) = future::join(applied, additions.send(self.engine, &self.port)).await;
-            broken.extend(more);
-        }
+        let waves = Waves::new(side_by_side(self.port.parallel));
+        let each = iter::from_fn(move || {
+            let wave: Vec<Item> = items.by_ref().take(self.port.wave.max(1)).collect();
+            (!wave.is_empty()).then_some(wave)
+        });
+        let broken = stream::iter(each)
+            .map(|wave| self.apply_wave(phase, wave, &waves, rules, state, total))
+            .buffer_unordered(WAVES_AT_ONCE);
+        broken.concat().await
+    }
+
+    async fn apply_wave(
+        &self,
+        phase: &'static str,
+        wave: Vec<Item>,
+        waves: &Arc<Waves>,
+        rules: &RunRules,
+        state: &Applying,
+        total: usize,
+    ) -> Vec<WorkError> {
+        let (size, most) = (wave.len(), self.port.target.members_at_once());
+        let subjects: Vec<Subject> = wave.iter().map(|item| item.planned.subject.clone()).collect();
+        let (clock, cancel) = (Arc::clone(&self.engine.clock), self.options.cancel.clone());
+        let (additions, parts) = Additions::wave(waves, clock, self.pair, &subjects, most, rules.first, cancel);
+        self.port.note_wave(&additions);
+        let applied = stream::iter(wave.into_iter().zip(parts))
+            .map(|(item, part)| self.apply_part(phase, item, part, rules, state, total))
+            .buffer_unordered(size)
+            .filter_map(|result| future::ready(result.err()))
+            .collect::<Vec<_>>();
+        // In this order always, as simulations repeat a run.
+        let (broken, ()) = future::join(applied, additions.send(self.engine, &self.port)).await;
+        broken
     }
 
     /// Works one of a wave, once it is its turn.
