@@ -182,7 +182,7 @@ scenarios! {
         ONE { kinds: &[Toggle("u0"), Member("u0", "g0")], budget: Budget { change: 3, lose: 1, run: 1, ..NONE } };
     run_verdict: 60, "a change and its undoing, of which one event is lost, with a full reconcile",
         ONE { workers: 1, kinds: &[Toggle("u0")], budget: Budget { change: 2, lose: 1, run: 1, ..NONE } };
-    run_look: 60, "a new user is switched off, with a full reconcile",
+    run_observation: 60, "a new user is switched off, with a full reconcile",
         NOBODY { workers: 1, kinds: &[Born("u0"), Toggle("u0")], budget: Budget { change: 2, run: 1, ..NONE } };
     run_login: 80, "a new user is renamed, with a full reconcile; events are lost",
         NOBODY {
@@ -362,12 +362,12 @@ fn sabotage_a_verdict_that_nobody_doubts_is_noticed() {
 
 #[test]
 fn sabotage_an_old_look_that_wins_is_noticed() {
-    is_noticed(Sabotage::OldLooksWin, &[all::run_look]);
+    is_noticed(Sabotage::OldObservationsWin, &[all::run_observation]);
 }
 
 #[test]
 fn sabotage_no_second_look_after_an_early_event_is_noticed() {
-    is_noticed(Sabotage::NoSecondLook, &[all::early]);
+    is_noticed(Sabotage::NoRecheck, &[all::early]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) struct Opened {
 
 /// Opens the store to read and to write intentions, whoever works with it. Where there is none yet, an empty one stands
 /// in for it and is gone afterwards.
-pub(super) async fn look(context: &Context, config: &Config) -> Result<Opened, Failure> {
+pub(super) async fn open_for_reading(context: &Context, config: &Config) -> Result<Opened, Failure> {
     let path = &config.store.path;
     let options = OpenOptions::new(context.out.now);
     let server = SqliteStore::worked_by(path);

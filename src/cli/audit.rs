@@ -30,7 +30,7 @@ pub(super) struct AuditArgs {
 impl AuditArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let records = opened.store.audit(self.before, self.limit).await?;
         let out = &context.out;
         if out.json {

@@ -55,7 +55,7 @@ pub(super) struct ChangesArgs {
 impl ChangesArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let filter = ChangeFilter {
             connector: self.connector,
             target: self.target,

@@ -101,7 +101,7 @@ impl ConnectorArgs {
 
 async fn list(context: &Context) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let paused = opened.store.paused().await?;
     let out = &context.out;
     let mut documents = Vec::new();

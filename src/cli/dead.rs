@@ -143,7 +143,7 @@ impl DeadArgs {
 
 async fn list(context: &Context, filter: TaskFilter) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let dead = opened.store.tasks(&filter).await?;
     let out = &context.out;
     if out.json {

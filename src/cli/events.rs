@@ -131,7 +131,7 @@ impl EventsArgs {
 
 async fn list(context: &Context, args: ListArgs) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let filter = EventFilter {
         connector: args.connector,
         subject: args::subject(opened.store.as_ref(), args.subject.as_deref()).await?,
@@ -211,7 +211,7 @@ fn document(event: &EventRecord) -> serde_json::Value {
 
 async fn show(context: &Context, id: String) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let mut events = numbered(opened.store.as_ref(), &id).await?;
     if events.is_empty() {
         let filter = EventFilter { id: Some(id.clone()), limit: 0, ..EventFilter::default() };

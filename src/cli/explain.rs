@@ -68,7 +68,7 @@ impl ExplainArgs {
         let config = context.config()?;
         let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
         let sides = Sides::new(&config)?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let store: Arc<dyn Store> = opened.store;
         let connectors: BTreeSet<ConnectorName> = pairs.iter().map(|pair| pair.connector.clone()).collect();
         let connectors: Vec<ConnectorName> = connectors.into_iter().collect();
@@ -79,7 +79,7 @@ impl ExplainArgs {
             let mut explained = explain(person);
             for pair in pairs.iter().filter(|pair| pair.connector == explained.connector) {
                 let on =
-                    side::look(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref()).await?;
+                    side::read_sides(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref()).await?;
                 explained.targets.push(on);
             }
             let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());

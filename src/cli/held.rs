@@ -147,7 +147,7 @@ pub(super) fn size(set: &HeldSet) -> String {
 
 async fn list(context: &Context, all: bool) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let mut sets = opened.store.held_sets(false).await?;
     sets.retain(|set| all || set.open || set.rejected_items > 0);
     let out = &context.out;
@@ -192,7 +192,7 @@ fn state(set: &HeldSet) -> String {
 
 async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let (set, items) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
     let out = &context.out;
     if out.json {

@@ -236,7 +236,7 @@ async fn test_event(context: &Context, realm: &Realm) -> Outcome {
     let Some(connector) = &known.connector else {
         return Err(Failure::usage("Which connector? Its events are looked for in the store: --connector NAME"));
     };
-    let opened = app::look(context, &context.config()?).await?;
+    let opened = app::open_for_reading(context, &context.config()?).await?;
     let Some(pid) = opened.server else {
         return Err(Failure::problem("No server runs, so no event can arrive. Start it, then try again."));
     };

@@ -18,7 +18,7 @@ mod explain;
 mod held;
 mod keycloak;
 mod link;
-mod looking;
+mod read_only;
 mod out;
 mod people;
 mod plan;

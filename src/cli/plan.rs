@@ -9,7 +9,7 @@ use super::{
     Context,
     app::{self, Sides},
     exit::{Exit, Failure, Outcome},
-    looking::Looking,
+    read_only::ReadOnlyStore,
     progress::Shown,
     report,
     words::thin,
@@ -67,9 +67,9 @@ impl PlanArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
         let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let store: Arc<dyn Store> = opened.store;
-        let engine = Sides::new(&config)?.engine(&config, Arc::new(Looking::new(Arc::clone(&store))));
+        let engine = Sides::new(&config)?.engine(&config, Arc::new(ReadOnlyStore::new(Arc::clone(&store))));
         let mut exit = Exit::Done;
         let mut plans = Vec::new();
         for pair in pairs {

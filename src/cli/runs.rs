@@ -75,7 +75,7 @@ impl RunsArgs {
 async fn list(context: &Context, args: ListArgs) -> Outcome {
     let config = context.config()?;
     let pairs: Vec<Pair> = app::pairs(&config, args.connector.as_ref(), args.target.as_ref())?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let mut runs = Vec::new();
     for pair in &pairs {
         runs.extend(opened.store.runs(Some(pair), args.limit).await?);
@@ -117,7 +117,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
 
 async fn show(context: &Context, id: i64, list: bool) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let runs = opened.store.runs(None, 0).await?;
     let Some(run) = runs.into_iter().find(|run| run.id.0 == id) else {
         return Err(Failure::usage(format!("{id}: there is no such run. The newest: usersync runs")));

@@ -99,7 +99,7 @@ impl StatusArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
         let pairs = app::pairs(&config, self.connector.as_ref(), self.target.as_ref())?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let store: &dyn Store = opened.store.as_ref();
         let common = Common {
             config: &config,

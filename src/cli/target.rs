@@ -104,7 +104,7 @@ impl TargetArgs {
 
 async fn list(context: &Context) -> Outcome {
     let config = context.config()?;
-    let opened = app::look(context, &config).await?;
+    let opened = app::open_for_reading(context, &config).await?;
     let out = &context.out;
     let (mut documents, mut rows) = (Vec::new(), Vec::new());
     for target in &config.targets {

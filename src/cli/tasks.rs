@@ -45,7 +45,7 @@ pub(super) struct TasksArgs {
 impl TasksArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         let config = context.config()?;
-        let opened = app::look(context, &config).await?;
+        let opened = app::open_for_reading(context, &config).await?;
         let filter = TaskFilter {
             connector: self.connector,
             target: self.target,

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn refused_credentials_are_sent_again_less_and_less_often() {
         let minutes = SignedDuration::from_mins;
-        let (look, gaps) = (SignedDuration::from_secs(30), [minutes(1), minutes(5)]);
+        let (every, gaps) = (SignedDuration::from_secs(30), [minutes(1), minutes(5)]);
         let breaker = Breaker::default();
         let mut now = Timestamp::UNIX_EPOCH;
         let mut probes = Vec::new();
@@ -164,10 +164,10 @@ mod tests {
                 if breaker.take_probe(now, &gaps) {
                     probes.push(now.as_second() / 60);
                 }
-                breaker.refused("401", now, look, &gaps);
+                breaker.refused("401", now, every, &gaps);
             }
             // What was under way says the same again.
-            breaker.refused("401", now, look, &gaps);
+            breaker.refused("401", now, every, &gaps);
             now += SignedDuration::from_secs(1);
         }
         assert_eq!(probes, [1, 6, 11]);

@@ -224,7 +224,7 @@ impl Case<'_> {
         let create = Operation::CreateGroup { name: name.clone() };
         match self.send(&create, None).await? {
             Sent::Done(Applied::Group(made)) => self.manage(group, made, NameFrom::Target, false, concerned).await,
-            Sent::LookAgain => {
+            Sent::ReadAgain => {
                 if let Some(found) = self.port.target.group_named(&name).await? {
                     self.adopt_group(group, found, former).await
                 } else {
@@ -276,7 +276,7 @@ impl Case<'_> {
                 Ok(true)
             }
             // Another one has the name by now, or it is gone.
-            Sent::LookAgain => match self.port.target.group_named(name).await? {
+            Sent::ReadAgain => match self.port.target.group_named(name).await? {
                 Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
                 None => Ok(false),
             },

@@ -68,7 +68,7 @@ impl Case<'_> {
                 self.claim.unlinked = None;
                 self.end_order(OrderEnd::Done).await
             }
-            Round::LookAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
+            Round::ReadAgain => Err(WorkError::Unsteady(self.claim.subject.to_string())),
             ended => Ok(ended),
         }
     }

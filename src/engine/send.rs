@@ -34,7 +34,7 @@ pub(super) enum Sent {
     /// It waits for approval, or was rejected.
     Held,
     /// Nothing was done, and looking again is the answer.
-    LookAgain,
+    ReadAgain,
     /// The target cannot do it.
     NotPossible,
     /// The target refused it for good; what does not depend on it goes on.
@@ -205,7 +205,7 @@ impl Case<'_> {
             let (sent, ended) = for_operation(kind, soon, sent).await?;
             match sent {
                 Sent::Done(_) => done = true,
-                Sent::LookAgain => return Ok(sent),
+                Sent::ReadAgain => return Ok(sent),
                 Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
             left = &left[ended..];
@@ -237,7 +237,7 @@ impl Case<'_> {
         if !part.come(&mut events).await {
             return Err(self.leave(part));
         }
-        let (mut done, mut look_again, mut limited, mut called_away) = (false, false, 0, false);
+        let (mut done, mut read_again, mut limited, mut called_away) = (false, false, 0, false);
         let mut left = joins.to_vec();
         while !left.is_empty() {
             if called_away {
@@ -284,7 +284,7 @@ impl Case<'_> {
                 }
             }
             limited += 1;
-            look_again |= self.note_failed(&now, &written, failed).await?;
+            read_again |= self.note_failed(&now, &written, failed).await?;
             for (nth, number) in alone.iter().copied().enumerate() {
                 let answer = self.apply(now[number], written.deadline).await?;
                 if answer.as_ref().is_err_and(|error| !concerns_it_alone(error)) {
@@ -297,14 +297,14 @@ impl Case<'_> {
                             account.apply(now[number]);
                         }
                     }
-                    Sent::LookAgain => return Ok(Sent::LookAgain),
+                    Sent::ReadAgain => return Ok(Sent::ReadAgain),
                     Sent::Held | Sent::NotPossible | Sent::Refused => {}
                 }
             }
         }
         part.resume().await;
-        Ok(match (look_again, done) {
-            (true, _) => Sent::LookAgain,
+        Ok(match (read_again, done) {
+            (true, _) => Sent::ReadAgain,
             (false, true) => Sent::Done(Applied::Done),
             (false, false) => Sent::NotPossible,
         })
@@ -317,7 +317,7 @@ impl Case<'_> {
         written: &WrittenDown,
         failed: Vec<(usize, TargetError)>,
     ) -> Result<bool, WorkError> {
-        let (mut look_again, mut ends) = (false, None);
+        let (mut read_again, mut ends) = (false, None);
         for (number, error) in failed {
             match error.kind {
                 TargetErrorKind::Unanswered => {
@@ -328,7 +328,7 @@ impl Case<'_> {
                 | TargetErrorKind::NotFound
                 | TargetErrorKind::NotPossible => {
                     let sent = self.note(joins[number], written, number, Err(error)).await?;
-                    look_again |= matches!(sent, Sent::LookAgain);
+                    read_again |= matches!(sent, Sent::ReadAgain);
                 }
                 TargetErrorKind::NotDone(_) => {
                     self.step.settled.push(Settled { intent: written.intents[number], outcome: refusal(&error) });
@@ -337,7 +337,7 @@ impl Case<'_> {
             }
         }
         match ends {
-            None => Ok(look_again),
+            None => Ok(read_again),
             Some(error) => {
                 self.flush().await?;
                 self.failed = Failed::SharedCall;
@@ -365,7 +365,7 @@ impl Case<'_> {
             if (nth > 0 || together) && self.engine.clock.now() > written.late {
                 self.step.unsent.extend(rest());
                 let sent = match (together, done) {
-                    (true, _) => Sent::LookAgain,
+                    (true, _) => Sent::ReadAgain,
                     (false, true) => Sent::Done(Applied::Done),
                     (false, false) => Sent::NotPossible,
                 };
@@ -382,7 +382,7 @@ impl Case<'_> {
                         account.apply(joins[number]);
                     }
                 }
-                Sent::LookAgain => return Ok((Sent::LookAgain, joins.len())),
+                Sent::ReadAgain => return Ok((Sent::ReadAgain, joins.len())),
                 Sent::Held | Sent::NotPossible | Sent::Refused => {}
             }
         }
@@ -538,11 +538,11 @@ impl Case<'_> {
                 Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Permanent), text, retry_after: None }
                     .into())
             }
-            TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::LookAgain),
+            TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::ReadAgain),
             // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
             TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
                 self.until_open().await?;
-                Ok(Sent::LookAgain)
+                Ok(Sent::ReadAgain)
             }
             TargetErrorKind::NotPossible => {
                 self.set_aside.insert(held_key(operation));

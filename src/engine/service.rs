@@ -29,7 +29,7 @@ use crate::{
 pub type Schedule = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 
 /// How often what other processes may have changed is looked at, at the latest.
-const LOOK_AROUND: Duration = Duration::from_millis(250);
+const REFRESH_EVERY: Duration = Duration::from_millis(250);
 /// How often old events, changes and runs are removed, and how many in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
@@ -38,7 +38,7 @@ const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The longest that a dispatcher sleeps without looking.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
 /// How often it is looked whether a side is kept from work.
-const LOOK_AT_BREAKERS: SignedDuration = SignedDuration::from_millis(500);
+const BREAKERS_EVERY: SignedDuration = SignedDuration::from_millis(500);
 /// How long it is waited after conditions could not be written.
 const CONDITIONS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -62,7 +62,7 @@ pub struct Service {
 
 /// What the watch finds, for dispatchers and runners.
 #[derive(Clone, Default)]
-struct Around {
+struct Readiness {
     /// Connectors whose tasks may be worked, by target.
     ready: HashMap<TargetName, Vec<ConnectorName>>,
     paused: BTreeSet<ConnectorName>,
@@ -72,7 +72,7 @@ struct Shared {
     engine: Arc<Engine>,
     options: ServiceOptions,
     cancel: CancellationToken,
-    around: watch::Sender<Around>,
+    readiness: watch::Sender<Readiness>,
     /// Told whenever something may have been asked for.
     asked: Notify,
     /// Ends the run of a pair that is under way.
@@ -92,12 +92,12 @@ impl Service {
             engine: Arc::clone(&engine),
             options,
             cancel: cancel.clone(),
-            around: watch::Sender::new(Around::default()),
+            readiness: watch::Sender::new(Readiness::default()),
             asked: Notify::new(),
             runs: Mutex::default(),
             died: watch::Sender::new(None),
         });
-        shared.look_around().await?;
+        shared.refresh_readiness().await?;
         let part = |name: String, work: BoxFuture<'static, ()>| tasks.spawn(Arc::clone(&shared).part(name, work));
         let of = || Arc::clone(&shared);
         part("the watch over the store".to_owned(), Box::pin(of().watch()));
@@ -171,40 +171,40 @@ impl Shared {
     async fn watch(self: Arc<Self>) {
         let mut seen = 0;
         while !self.cancel.is_cancelled() {
-            if let Err(error) = self.look_around().await {
+            if let Err(error) = self.refresh_readiness().await {
                 tracing::error!("the store cannot be read: {error}");
             }
             tokio::select! {
                 () = self.cancel.cancelled() => {}
                 count = self.engine.store.woken_after(seen) => seen = count,
-                () = tokio::time::sleep(LOOK_AROUND) => {}
+                () = tokio::time::sleep(REFRESH_EVERY) => {}
             }
             // Many events wake it; looking around once in a while is enough.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    async fn look_around(&self) -> Result<(), StoreError> {
+    async fn refresh_readiness(&self) -> Result<(), StoreError> {
         self.engine.end_left_runs().await;
         let store = &self.engine.store;
-        let mut around = Around { paused: store.paused().await?, ..Around::default() };
-        around.paused.extend(self.options.disabled.iter().cloned());
+        let mut readiness = Readiness { paused: store.paused().await?, ..Readiness::default() };
+        readiness.paused.extend(self.options.disabled.iter().cloned());
         for pair in self.engine.pairs() {
             let works = store.pair_state(&pair).await? == PairState::InService
-                && !around.paused.contains(&pair.connector)
+                && !readiness.paused.contains(&pair.connector)
                 && self.engine.connector(&pair.connector).is_ok_and(|connector| connector.breaker.open().is_none());
             if works {
-                around.ready.entry(pair.target).or_default().push(pair.connector);
+                readiness.ready.entry(pair.target).or_default().push(pair.connector);
             }
         }
         if let Ok(runs) = self.runs.lock() {
-            let paused = runs.iter().filter(|(pair, _)| around.paused.contains(&pair.connector));
+            let paused = runs.iter().filter(|(pair, _)| readiness.paused.contains(&pair.connector));
             paused.for_each(|(_, run)| run.cancel());
         }
         self.asked.notify_waiters();
-        self.around.send_if_modified(|before| {
-            let changed = before.ready != around.ready || before.paused != around.paused;
-            *before = around;
+        self.readiness.send_if_modified(|before| {
+            let changed = before.ready != readiness.ready || before.paused != readiness.paused;
+            *before = readiness;
             changed
         });
         Ok(())
@@ -214,7 +214,7 @@ impl Shared {
     async fn dispatch(self: Arc<Self>, port: Arc<TargetPort>) {
         let places = Arc::new(Semaphore::new(port.parallel.max(1)));
         let working = TaskTracker::new();
-        let mut around = self.around.subscribe();
+        let mut readiness = self.readiness.subscribe();
         let mut seen = 0;
         while !self.cancel.is_cancelled() {
             let place = tokio::select! {
@@ -226,7 +226,7 @@ impl Shared {
             let ready = if kept_away {
                 Vec::new()
             } else {
-                around.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
+                readiness.borrow_and_update().ready.get(&port.name).cloned().unwrap_or_default()
             };
             match self.claim(&port, &ready).await {
                 Ok(Some(claim)) => {
@@ -245,11 +245,11 @@ impl Shared {
                     drop(place);
                     port.set_idle(true);
                     // Its breaker may close by a call that was under way, and nobody tells that.
-                    let wait = if kept_away { LOOK_AT_BREAKERS } else { self.until_due(&port, &ready).await };
+                    let wait = if kept_away { BREAKERS_EVERY } else { self.until_due(&port, &ready).await };
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
                         count = self.engine.store.woken_after(seen) => seen = count,
-                        _ = around.changed() => {}
+                        _ = readiness.changed() => {}
                         () = self.engine.clock.sleep(wait) => {}
                     }
                 }
@@ -287,7 +287,7 @@ impl Shared {
         while self.comes_to_contact(&port.breaker, &mut next).await {
             // What it comes to is in the conditions.
             let _ = self.engine.try_target(&port, false).await;
-            self.around.send_modify(|_| {});
+            self.readiness.send_modify(|_| {});
         }
     }
 
@@ -305,7 +305,7 @@ impl Shared {
             let asked = self.asked.notified();
             match self.engine.carry_out_contacts().await {
                 Ok(0) => {}
-                Ok(_) => self.around.send_modify(|_| {}),
+                Ok(_) => self.readiness.send_modify(|_| {}),
                 Err(error) => tracing::error!("ordered contacts cannot be read or recorded: {error}"),
             }
             tokio::select! {
@@ -334,7 +334,7 @@ impl Shared {
                 *next = self.next_contact();
                 return true;
             } else {
-                self.sleep(LOOK_AT_BREAKERS).await;
+                self.sleep(BREAKERS_EVERY).await;
             }
         }
         false
@@ -361,7 +361,7 @@ impl Shared {
         while !self.cancel.is_cancelled() {
             let asked = self.asked.notified();
             let now = self.engine.clock.now();
-            let paused = self.around.borrow().paused.contains(&pair.connector);
+            let paused = self.readiness.borrow().paused.contains(&pair.connector);
             let state = self.engine.store.pair_state(&pair).await;
             let result = match state {
                 _ if paused => Ok(()),
@@ -392,7 +392,7 @@ impl Shared {
             tokio::select! {
                 () = self.cancel.cancelled() => {}
                 () = asked => {}
-                () = tokio::time::sleep(LOOK_AROUND) => {}
+                () = tokio::time::sleep(REFRESH_EVERY) => {}
             }
         }
     }
@@ -526,7 +526,7 @@ impl Shared {
     async fn note_overdue(&self, pair: &Pair, now: Timestamp) -> Result<(), StoreError> {
         let longest = self.engine.times.overdue;
         let overdue = self.engine.store.overdue(pair, now - longest).await?;
-        let ready = self.around.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
+        let ready = self.readiness.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
         let idle = ready && self.engine.target(&pair.target).is_ok_and(|port| port.is_idle());
         let mut stuck = overdue.claimed;
         if let Ok(port) = self.engine.target(&pair.target) {

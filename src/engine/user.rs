@@ -46,7 +46,7 @@ pub(super) struct Walked {
 /// Whether the claim is still held after a round.
 pub(super) enum Round {
     Again,
-    LookAgain,
+    ReadAgain,
     Complete,
     Released,
 }
@@ -90,11 +90,11 @@ impl Case<'_> {
     async fn reconcile_user(&mut self, id: &UserId, view: Option<View>) -> Result<bool, WorkError> {
         let mut view = match view {
             Some(view) => view,
-            None => self.look(id).await?,
+            None => self.observation(id).await?,
         };
         if let Some(order) = self.claim.order.take() {
             if view.walked.is_some() {
-                view = self.look(id).await?;
+                view = self.observation(id).await?;
             }
             if matches!(self.carry_out_order(id, &order, &mut view).await?, Round::Released) {
                 return Ok(false);
@@ -124,7 +124,7 @@ impl Case<'_> {
             self.plan(&decision, &view.presence);
             // Nothing is taken by what a walk saw a while ago.
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
-                view = self.look(id).await?;
+                view = self.observation(id).await?;
                 continue;
             }
             // Some targets take only the login of who joins, which may be somebody else's by now.
@@ -135,7 +135,7 @@ impl Case<'_> {
             }
             match self.carry_out(decision, &mut view, &mut in_ring).await? {
                 Round::Again => {}
-                Round::LookAgain => view = self.look(id).await?,
+                Round::ReadAgain => view = self.observation(id).await?,
                 Round::Complete => return Ok(true),
                 Round::Released => return Ok(false),
             }
@@ -152,7 +152,7 @@ impl Case<'_> {
     }
 
     /// Reads the source, settles what was left open, reads the target.
-    async fn look(&mut self, id: &UserId) -> Result<View, WorkError> {
+    async fn observation(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.engine.source_answered(&self.connector);
         self.restore_dropped().await?;
@@ -324,7 +324,7 @@ impl Case<'_> {
                 self.defer(wait).await?;
                 Ok(Round::Released)
             }
-            Adopted::LinkedElsewhere { .. } => Ok(Round::LookAgain),
+            Adopted::LinkedElsewhere { .. } => Ok(Round::ReadAgain),
         }
     }
 
@@ -371,7 +371,7 @@ impl Case<'_> {
                 match self.send_joins(together, view.account.as_mut()).await? {
                     Sent::Done(_) => progressed = true,
                     Sent::Held | Sent::NotPossible | Sent::Refused => {}
-                    Sent::LookAgain => return Ok(Round::LookAgain),
+                    Sent::ReadAgain => return Ok(Round::ReadAgain),
                 }
                 continue;
             }
@@ -402,7 +402,7 @@ impl Case<'_> {
                     self.create_refused = self.worked.findings.not_possible.last().cloned();
                 }
                 Sent::Held | Sent::NotPossible | Sent::Refused => {}
-                Sent::LookAgain => return Ok(Round::LookAgain),
+                Sent::ReadAgain => return Ok(Round::ReadAgain),
             }
         }
         let mut adopt = None;
@@ -416,7 +416,7 @@ impl Case<'_> {
                         }
                     }
                     Sent::Held | Sent::NotPossible | Sent::Refused => {}
-                    Sent::LookAgain => return Ok(Round::LookAgain),
+                    Sent::ReadAgain => return Ok(Round::ReadAgain),
                 },
                 Then::Adopt(account) => {
                     let item = adoption(account);

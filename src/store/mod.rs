@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::model::{
     About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord,
-    GroupId, GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, Look, ManagedGroup, NewEvent,
+    GroupId, GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, ObservationSeq, ManagedGroup, NewEvent,
     NewHeldItem, NotPossible, Operation, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord,
     RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
 };
@@ -369,7 +369,7 @@ pub struct Planned {
     /// Who.
     pub subject: Subject,
     /// The lower of the two looks that it was read with.
-    pub look: Look,
+    pub observation: ObservationSeq,
     /// The account of its link as the run read it.
     pub account: Option<AccountId>,
 }
@@ -683,7 +683,7 @@ pub trait Store: Send + Sync {
     fn outside_changes(&self) -> u64;
 
     /// The next number of the one sequence of looks; never given twice, also after a restart. [3]
-    async fn next_look(&self) -> StoreResult<Look>;
+    async fn next_observation(&self) -> StoreResult<ObservationSeq>;
 
     /// Who holds this account; `name` is its login, to compare with open create intents of other subjects.
     async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder>;

@@ -203,12 +203,12 @@ async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
         let gate = Gate::default();
         let held = git.server.faults.add(Fault::late(&gate).path("add-users").once());
         git.server.faults.add(Fault::delay_after(Duration::from_millis(500)).path("add-users").once());
-        let looks = || git.server.journal.count("GET", "more-members?context=person-");
-        let before = looks();
+        let observations = || git.server.journal.count("GET", "more-members?context=person-");
+        let before = observations();
         for login in &people {
             git.w.realm().join(&git.w.id(login), &group).await.expect("joined");
         }
-        while git.server.faults.hits(held) == 0 || looks() < before + 6 {
+        while git.server.faults.hits(held) == 0 || observations() < before + 6 {
             tokio::task::yield_now().await;
         }
         gate.open();

@@ -5,7 +5,7 @@
 mod contract;
 mod life;
 mod listing;
-mod looks;
+mod observations;
 mod probing;
 mod refusals;
 mod simulator;

@@ -51,8 +51,8 @@ async fn an_access_token_is_fetched_once_and_kept() {
     let client = client(Some("scim read")).await;
     let info = client.scim.probe().await.expect("a first contact");
     assert_eq!(info.signed_in_as, "client a client:of%ours");
-    let looks = (0..8).map(|_| client.scim.accounts(None));
-    assert!(futures::future::join_all(looks).await.iter().all(Result::is_ok));
+    let observations = (0..8).map(|_| client.scim.accounts(None));
+    assert!(futures::future::join_all(observations).await.iter().all(Result::is_ok));
     assert_eq!(client.tokens(), 1);
     let asked = client.server.journal.matching(|entry| entry.path == "/oauth/token").remove(0);
     assert_eq!(asked.body, "grant_type=client_credentials&scope=scim+read");

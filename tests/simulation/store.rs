@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
         NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
@@ -41,9 +41,9 @@ pub enum Sabotage {
     /// What a run found in order is never doubted.
     VerdictsStand,
     /// A run's plan stands whatever was recorded since it looked.
-    OldLooksWin,
+    OldObservationsWin,
     /// Nobody looks again after an event that may have come before its change.
-    NoSecondLook,
+    NoRecheck,
     /// Who waits for whom is never followed.
     NoRings,
     /// A claim whose ending could not be written is never released.
@@ -191,7 +191,7 @@ impl Store for WatchedStore {
         mut events: Vec<NewEvent>,
         now: Timestamp,
     ) -> StoreResult<Appended> {
-        if self.sabotage == Sabotage::NoSecondLook {
+        if self.sabotage == Sabotage::NoRecheck {
             for event in &mut events {
                 event.settle = false;
             }
@@ -275,8 +275,8 @@ impl Store for WatchedStore {
         self.inner.outside_changes()
     }
 
-    async fn next_look(&self) -> StoreResult<Look> {
-        self.gated("takes the number of a look", self.inner.next_look()).await
+    async fn next_observation(&self) -> StoreResult<ObservationSeq> {
+        self.gated("takes the number of a look", self.inner.next_observation()).await
     }
 
     async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {
@@ -452,8 +452,8 @@ impl Store for WatchedStore {
         mut planned: Planned,
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>> {
-        if self.sabotage == Sabotage::OldLooksWin {
-            planned.look = Look(i64::MAX);
+        if self.sabotage == Sabotage::OldObservationsWin {
+            planned.observation = ObservationSeq(i64::MAX);
         }
         let what = format!("claims {} from its walk", planned.subject);
         let claimed = self.claiming(what, self.inner.claim_planned(pair, run, planned, now)).await?;

@@ -196,9 +196,9 @@ pub async fn a_claim_that_ends_with_its_intent_open_raises_the_task(store: World
         assert!(store.task(&name).await.is_none());
     }
     // One that a run took has no task of its own yet.
-    let look = store.next_look().await.unwrap();
+    let observation = store.next_observation().await.unwrap();
     let claimed =
-        store.claim_planned(&pair(), RunId(1), planned(&user("r"), look, None), at(40)).await.unwrap().unwrap();
+        store.claim_planned(&pair(), RunId(1), planned(&user("r"), observation, None), at(40)).await.unwrap().unwrap();
     store.intend(claimed.token, create("r"), at(50), at(40)).await;
     store.done(claimed.token, at(41)).await;
     assert_eq!(store.claims(&user("r"), at(50)).await.intents.len(), 1);
@@ -355,8 +355,8 @@ pub async fn a_ring_is_found_by_following_who_waits(store: World) {
 pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
     let ask = async |name: &str, now| {
-        let look = store.next_look().await.unwrap();
-        store.claim_planned(&pair(), run, planned(&user(name), look, None), now).await.unwrap().expect("stands")
+        let observation = store.next_observation().await.unwrap();
+        store.claim_planned(&pair(), run, planned(&user(name), observation, None), now).await.unwrap().expect("stands")
     };
     let ann = ask("ann", at(1)).await;
     let waits = store.event_waits(ann.token);
@@ -395,15 +395,15 @@ pub async fn whoever_holds_a_subject_hears_of_its_events(store: World) {
 
 pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
-    let ask = async |name: &str, look, account, now| {
-        store.claim_planned(&pair(), run, planned(&user(name), look, account), now).await.unwrap()
+    let ask = async |name: &str, observation, account, now| {
+        store.claim_planned(&pair(), run, planned(&user(name), observation, account), now).await.unwrap()
     };
     // Nothing recorded, no link, nobody there: it stands.
-    let look = store.next_look().await.unwrap();
-    let ann = ask("ann", look, None, at(2)).await.expect("stands");
+    let observation = store.next_observation().await.unwrap();
+    let ann = ask("ann", observation, None, at(2)).await.expect("stands");
     assert_eq!((ann.generation, ann.cause.clone(), ann.link.clone()), (0, Cause::Run { id: run }, None));
     // Claimed already: raised.
-    assert!(ask("ann", look, None, at(2)).await.is_none());
+    assert!(ask("ann", observation, None, at(2)).await.is_none());
     assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Run);
     // The claim of a run keeps workers away, and does not end the task.
     assert!(store.claim_one(at(2)).await.is_none());
@@ -415,28 +415,28 @@ pub async fn a_run_works_only_what_nobody_worked_since(store: World) {
     store.done(worker.token, at(3)).await;
     assert!(store.task(&user("ann")).await.is_none());
     // Something newer is recorded than the run's look.
-    assert!(ask("ann", look, Some("a1"), at(4)).await.is_none());
+    assert!(ask("ann", observation, Some("a1"), at(4)).await.is_none());
     assert!(store.task(&user("ann")).await.is_some());
     let worker = store.claims(&user("ann"), at(4)).await;
     store.done(worker.token, at(4)).await;
     // The link is another than the run read.
-    let look = store.next_look().await.unwrap();
+    let observation = store.next_observation().await.unwrap();
     for other in [None, Some("a2")] {
-        assert!(ask("ann", look, other, at(5)).await.is_none());
+        assert!(ask("ann", observation, other, at(5)).await.is_none());
         let worker = store.claims(&user("ann"), at(5)).await;
         store.fail(worker.token, failure(Some(at(5))), at(5)).await.unwrap();
     }
-    let ann = ask("ann", look, Some("a1"), at(6)).await.expect("stands");
+    let ann = ask("ann", observation, Some("a1"), at(6)).await.expect("stands");
     assert_eq!(ann.link, Some(link("ann", "a1")));
     // An intent is open, though it can arrive no more.
     store.intend(ann.token, deactivate("a1", "ann"), at(7), at(6)).await;
     store.crash(at(6)).await;
-    let look = store.next_look().await.unwrap();
-    assert!(ask("ann", look, Some("a1"), at(100)).await.is_none());
+    let observation = store.next_observation().await.unwrap();
+    assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     let ann = store.claims(&user("ann"), at(100)).await;
     store.settle(ann.token, ann.intents[0].id, ChangeOutcome::Done, at(100)).await;
     // A change is a newer look, before the work is over.
-    assert!(ask("ann", look, Some("a1"), at(100)).await.is_none());
+    assert!(ask("ann", observation, Some("a1"), at(100)).await.is_none());
     store.done(ann.token, at(101)).await;
 }
 
@@ -448,20 +448,20 @@ pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(
     let open = store.work(&user("open"), at(1)).await;
     store.intend(open.token, deactivate("a5", "open"), at(9), at(1)).await;
     store.defer(open.token, at(900), None, at(1)).await.unwrap();
-    let look = store.next_look().await.unwrap();
+    let observation = store.next_observation().await.unwrap();
     let worked = store.work(&user("worked"), at(2)).await;
     store.done(worked.token, at(2)).await;
     let _claimed = store.work(&user("claimed"), at(2)).await;
     let found = vec![
-        planned(&user("fine"), look, Some("a1")),
-        planned(&user("worked"), look, Some("a2")),
-        planned(&user("claimed"), look, Some("a3")),
-        planned(&user("moved"), look, Some("a9")),
-        planned(&user("open"), look, Some("a5")),
-        planned(&user("nobody"), look, None),
-        planned(&user("unlinked"), look, Some("a8")),
-        planned(&Subject::group("g"), look, None),
-        planned(&user("blocked"), look, Some("a5")),
+        planned(&user("fine"), observation, Some("a1")),
+        planned(&user("worked"), observation, Some("a2")),
+        planned(&user("claimed"), observation, Some("a3")),
+        planned(&user("moved"), observation, Some("a9")),
+        planned(&user("open"), observation, Some("a5")),
+        planned(&user("nobody"), observation, None),
+        planned(&user("unlinked"), observation, Some("a8")),
+        planned(&Subject::group("g"), observation, None),
+        planned(&user("blocked"), observation, Some("a5")),
     ];
     assert_eq!(store.found_in_order(&pair(), run, found, at(3)).await.unwrap(), 6);
     let tasks = store.tasks(&TaskFilter::default()).await.unwrap();
@@ -470,21 +470,21 @@ pub async fn what_a_run_found_in_order_is_looked_at_again_if_somebody_worked_it(
 }
 
 pub async fn a_look_is_never_given_twice(store: World) {
-    let mut looks = BTreeSet::new();
+    let mut observations = BTreeSet::new();
     for _ in 0..100 {
-        let look = store.next_look().await.unwrap();
-        assert!(looks.last().is_none_or(|last| *last < look));
-        looks.insert(look);
+        let observation = store.next_observation().await.unwrap();
+        assert!(observations.last().is_none_or(|last| *last < observation));
+        observations.insert(observation);
     }
     // Work that ends takes one, too, so that a look begun before it is older.
-    let before = store.next_look().await.unwrap();
+    let before = store.next_observation().await.unwrap();
     let ann = store.work(&user("ann"), at(1)).await;
     store.done(ann.token, at(1)).await;
     let run = RunId(1);
     assert!(store.claim_planned(&pair(), run, planned(&user("ann"), before, None), at(2)).await.unwrap().is_none());
     store.claims(&user("ann"), at(2)).await;
     store.crash(at(2)).await;
-    assert!(store.next_look().await.unwrap() > before);
+    assert!(store.next_observation().await.unwrap() > before);
 }
 
 pub async fn a_dead_letter_that_fails_in_a_run_stays_dead(store: World) {
@@ -492,8 +492,8 @@ pub async fn a_dead_letter_that_fails_in_a_run_stays_dead(store: World) {
     store.fail(worker.token, failure(None), at(1)).await.unwrap();
     let run = store.begin_run(&pair(), RunTrigger::Schedule, RunMode::Apply, at(2)).await.unwrap();
     let claim = async |now| {
-        let look = store.next_look().await.unwrap();
-        store.claim_planned(&pair(), run, planned(&user("ann"), look, None), now).await.unwrap().expect("stands")
+        let observation = store.next_observation().await.unwrap();
+        store.claim_planned(&pair(), run, planned(&user("ann"), observation, None), now).await.unwrap().expect("stands")
     };
     store.fail(claim(at(2)).await.token, failure(None), at(3)).await.unwrap();
     assert!(store.claim_one(at(4)).await.is_none(), "it is not tried once more");

@@ -104,20 +104,20 @@ async fn what_an_ended_process_left_open_is_put_to_work() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("usersync.db");
     let store = world(open(&file).await.unwrap());
-    let look = store.next_look().await.unwrap();
+    let observation = store.next_observation().await.unwrap();
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
-    let ann = store.claim_planned(&pair(), run, planned(&user("ann"), look, None), at(1)).await.unwrap().unwrap();
+    let ann = store.claim_planned(&pair(), run, planned(&user("ann"), observation, None), at(1)).await.unwrap().unwrap();
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
     let bob = store.work(&user("bob"), at(1)).await;
     store.set_paused(&connector(), true, "eve", at(1)).await.unwrap();
-    let last = store.next_look().await.unwrap();
+    let last = store.next_observation().await.unwrap();
     drop(store);
 
     let store = world(reopen(&file, at(5)).await);
     assert_eq!(store.runs(None, 1).await.unwrap()[0].outcome, RunOutcome::Stopped);
     assert_eq!(store.runs(None, 1).await.unwrap()[0].ended_at, Some(at(5)));
     assert_eq!(store.paused().await.unwrap(), [connector()].into());
-    assert!(store.next_look().await.unwrap() > last, "looks are never given twice");
+    assert!(store.next_observation().await.unwrap() > last, "looks are never given twice");
     assert_eq!(store.defer(bob.token, at(9), None, at(5)).await, Err(StoreError::ClaimEnded));
     let again = store.claims(&user("bob"), at(8)).await;
     assert!(again.token > bob.token);
@@ -314,7 +314,7 @@ async fn a_command_beside_the_server_is_heard_at_once() {
 
     // It can neither claim nor look.
     assert!(command.claim(&target(), &[connector()], at(9)).await.is_err());
-    assert!(command.next_look().await.is_err());
+    assert!(command.next_observation().await.is_err());
     command.close().await;
 }
 

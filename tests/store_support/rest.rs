@@ -314,11 +314,11 @@ pub async fn changes_are_filtered_and_paged(store: World) {
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(0)).await.unwrap();
     for nth in 0..6 {
         let name = format!("u{}", nth % 3);
-        let look = store.next_look().await.unwrap();
+        let observation = store.next_observation().await.unwrap();
         let claimed = if nth < 3 {
             store.work(&user(&name), at(nth)).await
         } else {
-            store.claim_planned(&pair(), run, planned(&user(&name), look, None), at(nth)).await.unwrap().unwrap()
+            store.claim_planned(&pair(), run, planned(&user(&name), observation, None), at(nth)).await.unwrap().unwrap()
         };
         let id = store.intend(claimed.token, create(&name), at(nth + 9), at(nth)).await;
         store

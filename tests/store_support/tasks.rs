@@ -138,7 +138,7 @@ pub async fn a_deferred_task_tells_its_reason(store: World) {
     assert_eq!((task.error, task.attempts, task.not_before), (Some(reason), 0, at(30)));
     // A run's claim, whose task is raised with it.
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(2)).await.unwrap();
-    let planned = Planned { subject: user("bob"), look: store.next_look().await.unwrap(), account: None };
+    let planned = Planned { subject: user("bob"), observation: store.next_observation().await.unwrap(), account: None };
     let bob = store.claim_planned(&pair(), run, planned, at(3)).await.unwrap().unwrap();
     let reason = (ErrorClass::Credentials, "HTTP 401".to_owned());
     store.defer(bob.token, at(40), Some(reason.clone()), at(3)).await.unwrap();

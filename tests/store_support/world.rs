@@ -170,8 +170,8 @@ pub fn failure(retry_at: Option<Timestamp>) -> Failure {
     Failure { class: ErrorClass::Transient, text: "503 from Jira".into(), retry_at }
 }
 
-pub fn planned(subject: &Subject, look: Look, account: Option<&str>) -> Planned {
-    Planned { subject: subject.clone(), look, account: account.map(AccountId::from) }
+pub fn planned(subject: &Subject, observation: ObservationSeq, account: Option<&str>) -> Planned {
+    Planned { subject: subject.clone(), observation, account: account.map(AccountId::from) }
 }
 
 pub fn hold(kind: HeldKind, key: &str, fingerprint: &str) -> NewHeldItem {

@@ -26,7 +26,7 @@ impl<W: Clone> Versions<W> {
     }
 
     /// Reads the present version, or the one that `stale` asks for as far as it is kept.
-    pub(crate) fn read<R>(&self, stale: Option<Stale>, look: impl FnOnce(&W) -> R) -> R {
+    pub(crate) fn read<R>(&self, stale: Option<Stale>, view: impl FnOnce(&W) -> R) -> R {
         let earlier = stale.and_then(|stale| {
             let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
             match stale {
@@ -38,8 +38,8 @@ impl<W: Clone> Versions<W> {
             }
         });
         match earlier {
-            Some(world) => look(&world),
-            None => look(&self.now.read().unwrap_or_else(PoisonError::into_inner)),
+            Some(world) => view(&world),
+            None => view(&self.now.read().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 

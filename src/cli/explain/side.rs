@@ -89,7 +89,7 @@ pub(in crate::cli) async fn undone(
     id: &UserId,
     user: Option<&UserState>,
 ) -> Result<Undone, Failure> {
-    let on = look(config, sides, store, pair, id, user).await?;
+    let on = read_sides(config, sides, store, pair, id, user).await?;
     // Rejected by an operator.
     let planned = if on.held.is_empty() { on.undone.planned } else { Vec::new() };
     Ok(Undone { planned, trouble: on.trouble, ..on.undone })
@@ -102,7 +102,7 @@ struct There {
     holder: NameHolder,
 }
 
-pub(super) async fn look(
+pub(super) async fn read_sides(
     config: &Config,
     sides: &Sides,
     store: &dyn Store,

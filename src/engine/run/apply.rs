@@ -235,14 +235,14 @@ impl Run<'_> {
         let engine = self.engine;
         let InOrder { users, absent, others } = std::mem::take(&mut self.in_order);
         let store = &engine.store;
-        let look = source.look.min(target.look);
+        let observation = source.observation.min(target.observation);
         let read = users.into_iter().map(|place| {
             let user = source.user(place as usize).id;
-            planned(&user, look, target.link(&user).as_ref())
+            planned(&user, observation, target.link(&user).as_ref())
         });
         let absent = absent.into_iter().map(|place| {
             let link = target.link_at(place as usize);
-            planned(&link.user, target.look, Some(&link))
+            planned(&link.user, target.observation, Some(&link))
         });
         let (pair, run) = (self.pair, self.id);
         // The next ones are made ready while the store works on one.

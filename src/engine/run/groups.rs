@@ -15,7 +15,7 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, Look, ManagedGroup, NewHeldItem, Operation,
+        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, ObservationSeq, ManagedGroup, NewHeldItem, Operation,
         RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
@@ -45,7 +45,7 @@ impl Run<'_> {
             match intended {
                 Intended::InOrder(_) => {
                     let subject = Subject::Group(group.id.clone());
-                    self.in_order.others.push(Planned { subject, look: source.look, account: None });
+                    self.in_order.others.push(Planned { subject, observation: source.observation, account: None });
                 }
                 Intended::None(why) if matches!(table.mapping(&group.id), Some(GroupMapping::Unmapped { why: known, .. }) if *known == why) =>
                 {
@@ -93,11 +93,11 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun {
             return Ok(table);
         }
-        self.apply_groups(work, source.look, rules).await?;
+        self.apply_groups(work, source.observation, rules).await?;
         if !gone.is_empty() && !self.options.cancel.is_cancelled() {
             self.options.tell("reading groups that are gone once more", 0, gone.len(), 0);
             engine.clock.sleep(engine.times.gone_twice).await;
-            self.apply_groups(gone, source.look, rules).await?;
+            self.apply_groups(gone, source.observation, rules).await?;
         }
         Ok(GroupTable::clone(&*engine.group_table(self.pair).await?))
     }
@@ -209,9 +209,9 @@ impl Run<'_> {
         Ok(true)
     }
 
-    async fn apply_groups(&mut self, work: Vec<Subject>, look: Look, rules: &RunRules) -> Result<(), WorkError> {
+    async fn apply_groups(&mut self, work: Vec<Subject>, observation: ObservationSeq, rules: &RunRules) -> Result<(), WorkError> {
         let item = |subject| Item {
-            planned: Planned { subject, look, account: None },
+            planned: Planned { subject, observation, account: None },
             walked: Walked::default(),
             operations: 0,
         };
@@ -242,8 +242,8 @@ impl Run<'_> {
         if self.options.mode == RunMode::DryRun || sources.is_empty() {
             return Ok(table);
         }
-        let look = self.engine.store.next_look().await?;
-        self.apply_groups(sources, look, rules).await?;
+        let observation = self.engine.store.next_observation().await?;
+        self.apply_groups(sources, observation, rules).await?;
         Ok(GroupTable::clone(&*self.engine.group_table(self.pair).await?))
     }
 }

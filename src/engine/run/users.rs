@@ -17,7 +17,7 @@ use crate::{
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, Look, NewHeldItem, Operation, RunMode, Subject,
+        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, ObservationSeq, NewHeldItem, Operation, RunMode, Subject,
         UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
@@ -54,7 +54,7 @@ impl Pending {
         };
         let user = source.user(place);
         let link = target.link(&user.id);
-        let planned = planned(&user.id, source.look.min(target.look), link.as_ref());
+        let planned = planned(&user.id, source.observation.min(target.observation), link.as_ref());
         let presence = Presence::Present(user);
         let (_, holder) = holder(&presence, link.as_ref(), target, capabilities);
         let account = link.and_then(|link| target.account(&link.account));
@@ -64,8 +64,8 @@ impl Pending {
 }
 
 /// A user's plan, which stands as long as nothing newer is known.
-pub(super) fn planned(user: &UserId, look: Look, link: Option<&Link>) -> Planned {
-    Planned { subject: Subject::User(user.clone()), look, account: link.map(|link| link.account.clone()) }
+pub(super) fn planned(user: &UserId, observation: ObservationSeq, link: Option<&Link>) -> Planned {
+    Planned { subject: Subject::User(user.clone()), observation, account: link.map(|link| link.account.clone()) }
 }
 
 /// The login that a user is to have, where it is to be looked up, and who holds it.
@@ -88,7 +88,7 @@ enum Verdict {
     /// To be worked from what the walk saw, with so many operations.
     FromWalk(usize),
     /// What was planned, to be accounted for when both sides were read again.
-    LookAgain(Vec<Action>),
+    ReadAgain(Vec<Action>),
 }
 
 impl Run<'_> {
@@ -108,7 +108,7 @@ impl Run<'_> {
             if let (Some(link), Some(returned)) = (&linked, returned) {
                 self.report_beside_replacement(link, returned);
             }
-            let planned = planned(&user.id, source.look.min(target.look), linked.as_ref());
+            let planned = planned(&user.id, source.observation.min(target.observation), linked.as_ref());
             let presence = Presence::Present(user);
             let link = linked.as_ref().or(returned);
             let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
@@ -117,7 +117,7 @@ impl Run<'_> {
             let item = match verdict {
                 Verdict::InOrder if reads_again && returned.is_some() => Item::unread(planned, 0),
                 Verdict::FromWalk(operations) if reads_again => Item::unread(planned, operations),
-                Verdict::LookAgain(expected) if reads_again => Item::unread(planned, expected.len()),
+                Verdict::ReadAgain(expected) if reads_again => Item::unread(planned, expected.len()),
                 Verdict::InOrder => {
                     self.in_order.users.push(number(place));
                     continue;
@@ -127,7 +127,7 @@ impl Run<'_> {
                     items.push(Pending::FromWalk { place: number(place), operations: number(operations) });
                     continue;
                 }
-                Verdict::LookAgain(expected) => Item::expecting(planned, expected, &presence),
+                Verdict::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
             items.push(Pending::Item(Box::new(item)));
         }
@@ -158,7 +158,7 @@ impl Run<'_> {
             if is_active(link) {
                 active.push(link.clone());
             } else if !incomplete {
-                self.in_order.others.push(planned(&link.user, target.look, None));
+                self.in_order.others.push(planned(&link.user, target.observation, None));
             }
         }
         active.sort_by(|one, other| one.user.cmp(&other.user));
@@ -189,7 +189,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let planned = planned(&link.user, target.look, target.link(&link.user).as_ref());
+            let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
             // Who is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
                 Verdict::InOrder => {
@@ -198,7 +198,7 @@ impl Run<'_> {
                 }
                 Verdict::Nothing => continue,
                 Verdict::FromWalk(operations) => Item::unread(planned, operations),
-                Verdict::LookAgain(expected) => Item::expecting(planned, expected, &presence),
+                Verdict::ReadAgain(expected) => Item::expecting(planned, expected, &presence),
             };
             items.push(Pending::Item(Box::new(item)));
         }
@@ -277,7 +277,7 @@ impl Run<'_> {
                 self.report.plan(subject, adopt, None, || "an operator ordered this link".to_owned());
                 self.plan_adopted(presence, subject, &account, target, groups);
             }
-            return Verdict::LookAgain(Vec::new());
+            return Verdict::ReadAgain(Vec::new());
         }
         let account = link.and_then(|link| target.account(&link.account));
         let account = account.as_ref();
@@ -289,7 +289,7 @@ impl Run<'_> {
                  there."
             ));
             let dry = self.options.mode == RunMode::DryRun;
-            return if dry { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) };
+            return if dry { Verdict::Nothing } else { Verdict::ReadAgain(Vec::new()) };
         }
         let unlinked = order.and_then(|order| order.unlinked.as_ref());
         let was_unlinked = matches!(&holder, NameHolder::Unlinked(account) if Some(&account.id) == unlinked);
@@ -359,7 +359,7 @@ impl Run<'_> {
                         Decision::Conflict(text) => report.conflicts.push_once(text),
                         _ => self.model_entangled(presence, link, subject),
                     }
-                    return Verdict::LookAgain(actions);
+                    return Verdict::ReadAgain(actions);
                 }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
@@ -373,7 +373,7 @@ impl Run<'_> {
                 if nothing
                     && (unnoted || forgotten || decided.outdated && conclusive && self.options.mode == RunMode::Apply)
                 {
-                    return Verdict::LookAgain(Vec::new());
+                    return Verdict::ReadAgain(Vec::new());
                 }
                 if nothing {
                     let in_scope = user.is_some_and(|user| policy::out_of_scope(user).is_none());
@@ -389,7 +389,7 @@ impl Run<'_> {
                 };
                 let again = planned.operations.iter().any(unseen);
                 if removes || again || !planned.missing_groups.is_empty() {
-                    Verdict::LookAgain(actions)
+                    Verdict::ReadAgain(actions)
                 } else {
                     Verdict::FromWalk(actions.len())
                 }
@@ -401,20 +401,20 @@ impl Run<'_> {
             }
             Decision::Conflict(text) => {
                 report.conflicts.push_once(text);
-                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::LookAgain(Vec::new()) }
+                if self.options.mode == RunMode::DryRun { Verdict::Nothing } else { Verdict::ReadAgain(Vec::new()) }
             }
             Decision::Missing | Decision::DropLink => {
                 if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
                     let text = missing_account(&link.name, link.missing_since.unwrap_or(target.began));
                     report.doubts.push_once(text);
                 }
-                Verdict::LookAgain(Vec::new())
+                Verdict::ReadAgain(Vec::new())
             }
             Decision::TakeOver(..) | Decision::LookAt(_) | Decision::WaitFor(_) | Decision::Later => {
                 if actions.is_empty() {
                     self.model_entangled(presence, link, subject);
                 }
-                Verdict::LookAgain(actions)
+                Verdict::ReadAgain(actions)
             }
         }
     }

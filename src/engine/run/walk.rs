@@ -25,7 +25,7 @@ use crate::{
     keycloak::SourceError,
     model::{
         Account, AccountId, ConnectorName, ErrorClass, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet,
-        Link, Look, NewHeldItem, NotPossible, Operation, Packed, Pair, Subject, TargetGroupId, UserId, UserState,
+        Link, ObservationSeq, NewHeldItem, NotPossible, Operation, Packed, Pair, Subject, TargetGroupId, UserId, UserState,
         number,
     },
     plan::{GroupTable, NameHolder},
@@ -36,7 +36,7 @@ use crate::{
 /// The source as it was read.
 pub(super) struct SourceWalk {
     /// The number of this observation.
-    pub look: Look,
+    pub observation: ObservationSeq,
     /// Without their groups.
     users: Packed<UserState>,
     /// Users who were read again by themselves, by place.
@@ -58,7 +58,7 @@ pub(super) struct SourceWalk {
 
 /// The target as it was read.
 pub(super) struct TargetWalk {
-    pub look: Look,
+    pub observation: ObservationSeq,
     /// Before the first account was read.
     pub began: Timestamp,
     links: Packed<Link>,
@@ -107,13 +107,13 @@ impl Engine {
         connector: &Connector,
         options: &RunOptions,
     ) -> Result<SourceWalk, WorkError> {
-        let look = self.store.next_look().await?;
+        let observation = self.store.next_observation().await?;
         self.identify(connector).await?;
         let progress = |read, total| options.tell("reading both sides", read, total, 0);
         let users = connector.source.users(&progress).await?;
         let groups = connector.source.groups().await?;
         let mut walk = SourceWalk {
-            look,
+            observation,
             users: users.items,
             read_again: HashMap::new(),
             joined: Vec::new(),
@@ -208,7 +208,7 @@ impl Engine {
         case: CaseRule,
         trusts_records: bool,
     ) -> Result<TargetWalk, WorkError> {
-        let (look, began) = (self.store.next_look().await?, self.clock.now());
+        let (observation, began) = (self.store.next_observation().await?, self.clock.now());
         let links = self.store.links(pair).await?;
         let mut dropped: IdMap<UserId, Vec<Link>> = IdMap::default();
         for link in self.store.dropped_links(pair).await? {
@@ -242,7 +242,7 @@ impl Engine {
             own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
         let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
         let mut walk = TargetWalk {
-            look,
+            observation,
             began,
             links,
             unlinked: IdSet::default(),

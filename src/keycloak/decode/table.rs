@@ -41,7 +41,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn look(hints: impl IntoIterator<Item = Subject>) -> Self {
+    fn reconcile(hints: impl IntoIterator<Item = Subject>) -> Self {
         Self { hints: hints.into_iter().collect(), ..Self::default() }
     }
 
@@ -93,22 +93,22 @@ fn admin_event(facts: &Facts<'_>) -> Verdict {
     let object = facts.object.filter(|id| is_id(id));
     match place(facts.path) {
         Place::User(_) if is_idle_role(facts) => Verdict::ignored(ROLES),
-        Place::User(id) => Verdict::look([Subject::user(id)]),
-        Place::Users => object.map_or_else(Verdict::run, |id| Verdict::look([Subject::user(id)])),
+        Place::User(id) => Verdict::reconcile([Subject::user(id)]),
+        Place::Users => object.map_or_else(Verdict::run, |id| Verdict::reconcile([Subject::user(id)])),
         Place::Group(id, exact) => Verdict {
             // Keycloak tells nothing of the sub-groups and members that went with it.
             wants_run: exact && facts.operation == "DELETE" && !facts.from_listener,
-            ..Verdict::look([Subject::group(id)])
+            ..Verdict::reconcile([Subject::group(id)])
         },
         Place::Children(parent) => {
             let child = object.filter(|id| *id != parent).map(Subject::group);
-            Verdict::look([Subject::group(parent)].into_iter().chain(child))
+            Verdict::reconcile([Subject::group(parent)].into_iter().chain(child))
         }
-        Place::Groups => object.map_or_else(Verdict::run, |id| Verdict::look([Subject::group(id)])),
+        Place::Groups => object.map_or_else(Verdict::run, |id| Verdict::reconcile([Subject::group(id)])),
         Place::UserStorage | Place::PartialImport => Verdict::run(),
         Place::Component => component(facts.provider_type),
         Place::OrganizationMember(member) => match member.or(facts.user.filter(|id| is_id(id))) {
-            Some(id) => Verdict::look([Subject::user(id)]),
+            Some(id) => Verdict::reconcile([Subject::user(id)]),
             None => Verdict::ignored("organisations are not mapped, and it does not tell the member's id"),
         },
         // Members that the organisation manages are deleted with it, without an event.
@@ -137,8 +137,8 @@ fn component(provider_type: Option<&str>) -> Verdict {
 
 fn without_path(facts: &Facts<'_>, object: Option<&str>) -> Verdict {
     match (facts.resource, object.or(facts.user.filter(|id| is_id(id)))) {
-        ("USER", Some(id)) => Verdict::look([Subject::user(id)]),
-        ("GROUP", Some(id)) => Verdict::look([Subject::group(id)]),
+        ("USER", Some(id)) => Verdict::reconcile([Subject::user(id)]),
+        ("GROUP", Some(id)) => Verdict::reconcile([Subject::group(id)]),
         ("USER" | "GROUP" | "GROUP_MEMBERSHIP", _) => Verdict::run(),
         ("REALM", _) if facts.operation == "DELETE" => Verdict::run(),
         _ => Verdict::ignored(NO_ID),
@@ -156,7 +156,7 @@ fn user_event(kind: &str, facts: &Facts<'_>) -> Verdict {
         return Verdict::ignored("a sign-in without an identity provider changes no user");
     }
     match facts.user {
-        Some(id) if is_id(id) => Verdict::look([Subject::user(id)]),
+        Some(id) if is_id(id) => Verdict::reconcile([Subject::user(id)]),
         _ => Verdict::ignored(NO_ID),
     }
 }

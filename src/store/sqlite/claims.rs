@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{
-        AccountId, Cause, ConnectorName, HeldItem, Link, Look, NotPossible, Pair, Priority, RunId, Subject, TargetName,
+        AccountId, Cause, ConnectorName, HeldItem, Link, ObservationSeq, NotPossible, Pair, Priority, RunId, Subject, TargetName,
         Token, UserId,
     },
     store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
@@ -67,7 +67,7 @@ WHERE l.number > f.look
 #[allow(clippy::struct_excessive_bools, reason = "one for each table")]
 struct Stored {
     /// The newest observation that was recorded.
-    observed: Option<Look>,
+    observed: Option<ObservationSeq>,
     /// Whether any intent of any subject is open.
     intents: bool,
     decided: bool,
@@ -190,7 +190,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at,
             accounts: link.iter().map(|link| link.account.clone()).collect(),
-            began: self.memory.newest_look(),
+            began: self.memory.newest_observation(),
             since: now,
             event: Arc::default(),
         });
@@ -229,7 +229,7 @@ impl Tx {
                 .bind(subject.as_user().map(UserId::as_str))
                 .fetch_one(&mut self.conn)
                 .await?;
-        let observed = observed.map(Look);
+        let observed = observed.map(ObservationSeq);
         Ok(Stored { observed, intents, decided, dropped, not_possible, ordered, unconfirmed })
     }
 
@@ -285,7 +285,7 @@ impl Tx {
         let stored = self.stored(no, subject).await?;
         let stands = !busy
             && account == planned.account.as_ref()
-            && stored.observed.is_none_or(|newest| newest <= planned.look)
+            && stored.observed.is_none_or(|newest| newest <= planned.observation)
             && (!stored.intents || self.intents_closing(no, subject, account).await?.is_empty());
         if !stands {
             self.raise(no, [subject], Priority::Run, &cause, now).await?;
@@ -311,7 +311,7 @@ impl Tx {
             cause: cause.clone(),
             caused_at: now,
             accounts: account.cloned().into_iter().collect(),
-            began: self.memory.newest_look(),
+            began: self.memory.newest_observation(),
             since: now,
             event: Arc::new(watch::Sender::new(event.map(priority))),
         });
@@ -347,14 +347,14 @@ impl Tx {
         if !dead.is_empty() {
             self.end_dead(no, found.iter().map(|one| &one.subject).filter(|subject| dead.contains(subject))).await?;
         }
-        let Some(oldest) = found.iter().map(|one| one.look).min() else { return Ok(0) };
+        let Some(oldest) = found.iter().map(|one| one.observation).min() else { return Ok(0) };
         // All that is recorded is recorded under a claim: without one, nothing can be newer.
         let rests = !self.ended_on.contains(&no.target) && self.memory.rests_since(no.target, oldest);
         if rests && !self.has_intents(no).await? {
             return Ok(0);
         }
         let rows: Vec<_> =
-            found.iter().map(|one| (&one.subject, one.look, &one.account, one.subject.as_user())).collect();
+            found.iter().map(|one| (&one.subject, one.observation, &one.account, one.subject.as_user())).collect();
         let since: Vec<String> = sqlx::query_scalar(WORKED_SINCE)
             .bind(no.pair)
             .bind(codec::to_json(&rows)?)
@@ -411,28 +411,28 @@ impl Tx {
             .bind(other.to_string())
             .fetch_one(&mut self.conn)
             .await?;
-        Ok(!due && self.look(claim.no, other).await?.is_some_and(|ended| ended > claim.began))
+        Ok(!due && self.recorded_observation(claim.no, other).await?.is_some_and(|ended| ended > claim.began))
     }
 
     /// The number of the newest look that is recorded.
-    async fn look(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<Look>> {
+    async fn recorded_observation(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<ObservationSeq>> {
         let number: Option<i64> = sqlx::query_scalar("SELECT number FROM look WHERE pair = ?1 AND subject = ?2")
             .bind(no.pair)
             .bind(subject.to_string())
             .fetch_optional(&mut self.conn)
             .await?;
-        Ok(number.map(Look))
+        Ok(number.map(ObservationSeq))
     }
 
     /// Records a number taken now, when work on the subject ends. [3]
-    pub(super) async fn record_look(&mut self, claim: &Claim) -> StoreResult<()> {
+    pub(super) async fn record_observation(&mut self, claim: &Claim) -> StoreResult<()> {
         sqlx::query(
             "INSERT INTO look (pair, subject, number) VALUES (?1, ?2, ?3) \
              ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)",
         )
         .bind(claim.no.pair)
         .bind(claim.subject.to_string())
-        .bind(self.memory.next_look().0)
+        .bind(self.memory.next_observation().0)
         .execute(&mut self.conn)
         .await?;
         Ok(())

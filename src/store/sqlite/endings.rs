@@ -72,7 +72,7 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<()> {
         let claim = self.release(token)?;
-        self.record_look(&claim).await?;
+        self.record_observation(&claim).await?;
         self.hold(&claim, held, now).await?;
         // A user who gave up a name woke those who wait for it then; others look again after a pause, or two of whom one
         // cannot do what the other waits for would take turns without end.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::names::PairNo;
-use crate::model::{AccountId, Cause, Look, Pair, Priority, Subject, Token};
+use crate::model::{AccountId, Cause, ObservationSeq, Pair, Priority, Subject, Token};
 
 /// Bits of a look or token that count within one opening of the store; those above count the openings.
 const WITHIN: u32 = 40;
@@ -30,7 +30,7 @@ pub(super) struct Claim {
     pub caused_at: Timestamp,
     pub accounts: Vec<AccountId>,
     /// The newest number of the sequence of looks when it was taken.
-    pub began: Look,
+    pub began: ObservationSeq,
     /// When it was taken.
     pub since: Timestamp,
     /// See [`crate::store::Store::event_waits`].
@@ -50,7 +50,7 @@ struct Claims {
     subjects: HashMap<(i64, Subject), Token>,
     accounts: HashMap<(i64, AccountId), Token>,
     /// For each target: the number of the newest look when the last claim on it had ended, durably.
-    ended: HashMap<i64, Look>,
+    ended: HashMap<i64, ObservationSeq>,
     /// Tokens whose holders are gone, as of this time; the writer ends their claims.
     abandoned: Vec<(Token, Timestamp)>,
     /// Claims that ended without a written ending: their tasks are still to be raised.
@@ -71,7 +71,7 @@ pub(super) struct Memory {
     claims: Mutex<Claims>,
     /// Whether claims are given here.
     engine: bool,
-    looks: AtomicI64,
+    observations: AtomicI64,
     tokens: AtomicI64,
     outside_changes: AtomicU64,
     /// Notified when a claim is abandoned.
@@ -85,7 +85,7 @@ impl Memory {
         Self {
             claims: Mutex::default(),
             engine: opened > 0,
-            looks: AtomicI64::new(first),
+            observations: AtomicI64::new(first),
             tokens: AtomicI64::new(first),
             outside_changes: AtomicU64::new(0),
             abandoned: Notify::new(),
@@ -102,8 +102,8 @@ impl Memory {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn next_look(&self) -> Look {
-        Look(self.looks.fetch_add(1, Ordering::SeqCst) + 1)
+    pub(super) fn next_observation(&self) -> ObservationSeq {
+        ObservationSeq(self.observations.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     /// See [`crate::store::Store::outside_changes`].
@@ -115,8 +115,8 @@ impl Memory {
         self.outside_changes.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn newest_look(&self) -> Look {
-        Look(self.looks.load(Ordering::SeqCst))
+    pub(super) fn newest_observation(&self) -> ObservationSeq {
+        ObservationSeq(self.observations.load(Ordering::SeqCst))
     }
 
     pub(super) fn next_token(&self) -> Token {
@@ -143,14 +143,14 @@ impl Memory {
 
     /// A claim on the target has ended, and what it wrote can be read.
     pub(super) fn note_ended(&self, target: i64) {
-        let newest = Look(self.looks.load(Ordering::SeqCst));
+        let newest = ObservationSeq(self.observations.load(Ordering::SeqCst));
         self.claims().ended.insert(target, newest);
     }
 
     /// Whether nobody has held a claim on the target since this look was taken.
-    pub(super) fn rests_since(&self, target: i64, look: Look) -> bool {
+    pub(super) fn rests_since(&self, target: i64, observation: ObservationSeq) -> bool {
         let claims = self.claims();
-        claims.ended.get(&target).is_none_or(|ended| *ended < look)
+        claims.ended.get(&target).is_none_or(|ended| *ended < observation)
             && claims.by_token.values().all(|claim| claim.no.target != target)
     }
 
@@ -244,7 +244,7 @@ impl Memory {
 
     /// Ends abandoned claims; all subjects whose tasks are to be raised.
     pub(super) fn end_abandoned(&self) -> Vec<Unraised> {
-        let newest = Look(self.looks.load(Ordering::SeqCst));
+        let newest = ObservationSeq(self.observations.load(Ordering::SeqCst));
         let mut claims = self.claims();
         for (token, at) in std::mem::take(&mut claims.abandoned) {
             let Some(claim) = claims.remove(token) else { continue };
@@ -260,7 +260,7 @@ impl Memory {
     }
 
     pub(super) fn end_all(&self) {
-        let newest = Look(self.looks.load(Ordering::SeqCst));
+        let newest = ObservationSeq(self.observations.load(Ordering::SeqCst));
         let mut claims = self.claims();
         claims.abandoned.clear();
         claims.unraised.clear();

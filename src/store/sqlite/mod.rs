@@ -59,7 +59,7 @@ use self::{
 use crate::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
         NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
@@ -350,9 +350,9 @@ impl Store for SqliteStore {
         self.memory.outside_changes()
     }
 
-    async fn next_look(&self) -> StoreResult<Look> {
+    async fn next_observation(&self) -> StoreResult<ObservationSeq> {
         self.engine_only()?;
-        Ok(self.memory.next_look())
+        Ok(self.memory.next_observation())
     }
 
     async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder> {

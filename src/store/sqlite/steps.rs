@@ -64,7 +64,7 @@ impl Tx {
             }
         }
         if !settled.is_empty() {
-            self.record_look(&claim).await?;
+            self.record_observation(&claim).await?;
         }
         let was = match (&step.order, claim.subject.as_user()) {
             (Some(_), Some(user)) => self.link(claim.no, user).await?.map(|link| link.account),

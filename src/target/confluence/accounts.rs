@@ -152,7 +152,7 @@ impl ConfluenceTarget {
 
     /// Makes sure that a login still belongs to an account, as everything but reading is addressed by login: `None` if
     /// the account is gone.
-    pub(super) async fn look_first(
+    pub(super) async fn read_first(
         &self,
         account: &AccountId,
         login: &str,

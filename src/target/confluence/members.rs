@@ -100,7 +100,7 @@ impl ConfluenceTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("taking {login} out of {group}");
         let path = format!("/user/{}/group/{}", place(&what, login)?, place(&what, group)?);
-        if self.look_first(account, login, &what, deadline).await?.is_none() {
+        if self.read_first(account, login, &what, deadline).await?.is_none() {
             return Ok(Applied::Done);
         }
         let ask = Ask::new(Method::DELETE, path, &what).login(login).deadline(Some(deadline));

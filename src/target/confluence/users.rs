@@ -116,7 +116,7 @@ impl ConfluenceTarget {
             return Err(not_possible(text));
         }
         let path = format!("/admin/user/{}", place(&what, name)?);
-        let seen = self.look_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
+        let seen = self.read_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
         // The present name goes along with a new address; the present address is not told, so it stays away.
         let shown = fields.display_name.as_deref().or(seen.display_name.as_deref());
         let mut body = UserChange { full_name: shown, email: fields.email.as_deref() };
@@ -178,7 +178,7 @@ impl ConfluenceTarget {
         let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
         let verb = if active { "enable" } else { "disable" };
         let path = format!("/admin/user/{}/{verb}", place(&what, name)?);
-        let seen = self.look_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
+        let seen = self.read_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
         if seen.active() == Some(active) {
             return Ok(Applied::Done);
         }
@@ -214,7 +214,7 @@ impl ConfluenceTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("deleting {name}");
         let path = format!("/admin/user/{}", place(&what, name)?);
-        if self.look_first(account, name, &what, deadline).await?.is_none() {
+        if self.read_first(account, name, &what, deadline).await?.is_none() {
             return Ok(Applied::Done);
         }
         let ask = Ask::new(Method::DELETE, path, &what).login(name).deadline(Some(deadline));

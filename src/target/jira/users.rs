@@ -201,8 +201,8 @@ impl JiraTarget {
         let now = match told {
             Some(told) if told == active => return Ok(Applied::Done),
             _ => {
-                let looked = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
-                looked.map(|account| account.active)
+                let read = self.account_by_key(account, Some(deadline)).await.map_err(after_the_fact)?;
+                read.map(|account| account.active)
             }
         };
         if now == Some(active) {

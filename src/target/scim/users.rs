@@ -378,8 +378,8 @@ impl ScimTarget {
             Written::Done(told) => {
                 let mut now = told.and_then(|user| user.text("userName"));
                 if now.is_none() {
-                    let looked = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
-                    now = looked.map(|account| account.name);
+                    let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
+                    now = read.map(|account| account.name);
                 }
                 match now {
                     Some(now) if fold(&now) != fold(to) => Err(not_possible(format!(
@@ -428,8 +428,8 @@ impl ScimTarget {
         };
         let mut now = told;
         if now.is_none() {
-            let looked = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
-            now = looked.map(|account| account.active);
+            let read = self.account_by_id(account, Some(deadline)).await.map_err(after_the_fact)?;
+            now = read.map(|account| account.active);
         }
         match now {
             Some(now) if now == active => Ok(Applied::Done),

@@ -86,7 +86,7 @@ number_id!(
 );
 number_id!(
     /// The number of a look: one sequence for all, taken before reading. A newer look always wins.
-    Look
+    ObservationSeq
 );
 number_id!(
     /// What the holder of a claim shows with every transaction; never given twice.

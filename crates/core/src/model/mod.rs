@@ -37,7 +37,7 @@ pub use event::{EventOutcome, EventRecord, NewEvent};
 pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible, adoption_key};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
-    AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, Look, Pair, RunId, TargetGroupId, TargetName, Token,
+    AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName, Token,
     UserId,
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{
     model::{
         About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, Look, ManagedGroup, NewEvent, NewHeldItem,
+        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
         NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
         SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
     },
@@ -27,27 +27,27 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct Looking {
+pub(super) struct ReadOnlyStore {
     store: Arc<dyn Store>,
-    looks: AtomicI64,
+    observations: AtomicI64,
 }
 
-impl Looking {
+impl ReadOnlyStore {
     /// Over this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, looks: AtomicI64::new(0) }
+        Self { store, observations: AtomicI64::new(0) }
     }
 }
 
 /// Most of a store's methods are the same: those that read are handed on, those that write are refused.
-macro_rules! looking {
+macro_rules! read_only {
     (
         read { $(fn $read:ident(&$it:ident $(, $given:ident: $kind:ty)*) -> $found:ty;)* }
         refuse { $(fn $refuse:ident(&$me:ident $(, $unused:ident: $other:ty)*) -> $none:ty;)* }
         $($own:tt)*
     ) => {
         #[async_trait]
-        impl Store for Looking {
+        impl Store for ReadOnlyStore {
             $(async fn $read(&$it $(, $given: $kind)*) -> StoreResult<$found> {
                 $it.store.$read($($given),*).await
             })*
@@ -60,7 +60,7 @@ macro_rules! looking {
     };
 }
 
-looking! {
+read_only! {
     read {
         fn events(&self, filter: &EventFilter) -> Vec<EventRecord>;
         fn overdue(&self, pair: &Pair, before: Timestamp) -> Overdue;
@@ -155,8 +155,8 @@ looking! {
         self.store.outside_changes()
     }
 
-    async fn next_look(&self) -> StoreResult<Look> {
-        Ok(Look(self.looks.fetch_add(1, Ordering::Relaxed)))
+    async fn next_observation(&self) -> StoreResult<ObservationSeq> {
+        Ok(ObservationSeq(self.observations.fetch_add(1, Ordering::Relaxed)))
     }
 
     async fn begin_run(&self, _: &Pair, _: RunTrigger, _: RunMode, _: Timestamp) -> StoreResult<RunId> {
