@@ -69,7 +69,7 @@ async fn measure(folder: &Path, rows: usize, times: usize) -> [f64; 5] {
         took[0].push(support::ms(began.elapsed()));
         let link = claimed.link.expect("linked");
         let began = Instant::now();
-        store.is_held(&pair, usersync::model::HeldKind::Gate(Limited::Leave)).await.expect("read");
+        store.is_awaited(&pair, usersync::model::ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.expect("read");
         store.totals(&pair).await.expect("read");
         let next = NewIntent {
             operation: Operation::DeactivateUser { account: link.account.clone(), name: link.name, takes: Vec::new() },

@@ -341,11 +341,11 @@ mod tests {
         let gate = &scene.gate;
         let opens = async |kind| for_operation(kind, seconds(10), gate.until_open(gate.now())).await;
         for_operation("create", seconds(10), scene.call("POST Users", 201, &[])).await;
-        for_operation("join", seconds(10), scene.call("PATCH Groups", 200, &[])).await;
+        for_operation("add_member", seconds(10), scene.call("PATCH Groups", 200, &[])).await;
         scene.call("POST Users", 201, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]).await;
         // The server takes calls, but not of this kind; of others it does.
         gate.until_open(gate.now()).await.expect("it is open");
-        opens("join").await.expect("its lane is open");
+        opens("add_member").await.expect("its lane is open");
         opens("rename").await.expect("nothing is known of it");
         let Err(NoTurn::Limited(at)) = opens("create").await else { panic!("its lane is closed") };
         assert!((seconds(38)..seconds(41)).contains(&at.duration_since(gate.now())), "{at}");

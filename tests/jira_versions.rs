@@ -11,7 +11,7 @@ use usersync::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroupId, UserFields},
     target::{
         Applied, Credentials, Target, TargetError,
-        TargetErrorKind::{NameTaken, NotDone, NotPossible},
+        TargetErrorKind::{NameTaken, NotDone, Unsupported},
         jira::{JiraSettings, JiraTarget},
     },
 };
@@ -60,14 +60,14 @@ fn leave(account: &AccountId, name: &str, group: &str) -> Operation {
 }
 
 async fn all(jira: &JiraTarget) -> (Vec<Account>, Option<String>) {
-    let (mut accounts, mut cursor, mut doubt) = (Vec::new(), None, None);
+    let (mut accounts, mut cursor, mut incomplete) = (Vec::new(), None, None);
     loop {
         let page = jira.accounts(cursor.as_deref()).await.expect("a page");
         accounts.extend(page.items);
-        doubt = doubt.or(page.doubt);
+        incomplete = incomplete.or(page.incomplete);
         cursor = page.next;
         if cursor.is_none() {
-            return (accounts, doubt);
+            return (accounts, incomplete);
         }
     }
 }
@@ -113,7 +113,7 @@ async fn an_account_lives_its_life_on_every_version() {
         let group = jira.group_named("dev & OPS/emea").await.expect("an answer").expect("there");
         assert_eq!((group.name.as_str(), group.protected), ("Dev & Ops/EMEA", None));
         let members = jira.members(&group.id, None).await.expect("an answer").expect("there");
-        assert_eq!((members.items, members.next, members.doubt), (vec![id.clone()], None, None));
+        assert_eq!((members.items, members.next, members.incomplete), (vec![id.clone()], None, None));
 
         for _ in 0..2 {
             let on = Operation::ActivateUser { account: id.clone(), name: name(), gives: Vec::new() };
@@ -163,10 +163,10 @@ async fn everybody_is_listed_or_the_listing_is_doubted() {
             if at % 7 == 0 { person.inactive() } else { person }
         });
         server.add_accounts(people);
-        let (accounts, doubt) = all(&jira).await;
+        let (accounts, incomplete) = all(&jira).await;
         let names: BTreeSet<_> = accounts.iter().map(|account| account.name.as_str()).collect();
         assert_eq!(names.len(), accounts.len(), "{version}: each once");
-        assert_eq!(doubt.is_none(), whole, "{version} {count}: {doubt:?}");
+        assert_eq!(incomplete.is_none(), whole, "{version} {count}: {incomplete:?}");
         assert_eq!(accounts.len(), count + 1, "{version}");
         assert!(accounts.iter().any(|account| !account.active));
         let admin = accounts.iter().find(|account| account.name == "admin").expect("there");
@@ -192,12 +192,12 @@ async fn troubles_are_told_for_what_they_are() {
     server.set_lead("ada", true);
     let off = Operation::DeactivateUser { account: id.clone(), name: name(), takes: Vec::new() };
     let error = apply(&jira, off).await.expect_err("a lead");
-    assert_eq!(error.kind, NotPossible, "{}", error.text);
+    assert_eq!(error.kind, Unsupported, "{}", error.text);
 
     server.set_content("ada", true);
     let delete = Operation::DeleteUser { account: id.clone(), name: name() };
     let error = apply(&jira, delete).await.expect_err("it has content");
-    assert!(error.kind == NotPossible && error.text.contains("Deactivate it instead"), "{}", error.text);
+    assert!(error.kind == Unsupported && error.text.contains("Deactivate it instead"), "{}", error.text);
 
     server.set_seats("jira-software", Some(2));
     assert_eq!(jira.free_seats().await, Ok(Some(0)));
@@ -211,15 +211,15 @@ async fn troubles_are_told_for_what_they_are() {
     server.add_group("used");
     server.set_group_in_use("used", true);
     let delete = Operation::DeleteGroup { group: "used".into(), name: "used".to_owned() };
-    assert_eq!(apply(&jira, delete).await.expect_err("in use").kind, NotPossible);
+    assert_eq!(apply(&jira, delete).await.expect_err("in use").kind, Unsupported);
 
     server.set_read_only(true);
     let on = Operation::ActivateUser { account: id.clone(), name: name(), gives: Vec::new() };
-    assert_eq!(apply(&jira, on).await.expect_err("read-only").kind, NotPossible);
-    assert_eq!(apply(&jira, create("eve")).await.expect_err("read-only").kind, NotPossible);
+    assert_eq!(apply(&jira, on).await.expect_err("read-only").kind, Unsupported);
+    assert_eq!(apply(&jira, create("eve")).await.expect_err("read-only").kind, Unsupported);
     server.set_read_only(false);
     server.set_external_management(true);
-    assert_eq!(apply(&jira, create("eve")).await.expect_err("managed elsewhere").kind, NotPossible);
+    assert_eq!(apply(&jira, create("eve")).await.expect_err("managed elsewhere").kind, Unsupported);
     server.set_external_management(false);
 
     server.refuse_credentials_silently(true);

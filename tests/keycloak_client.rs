@@ -41,7 +41,7 @@ async fn count(reply: Reply) -> (Result<usize, SourceError>, Faulty) {
 
 #[tokio::test]
 async fn every_bad_answer_has_its_class_and_its_words() {
-    use ErrorClass::{Doubt, Forbidden, Permanent, Throttled, Transient};
+    use ErrorClass::{Forbidden, Permanent, Throttled, Transient, Unconfirmed};
     let json = |status, body: &str| Reply::Json(status, body.to_owned());
     let page = |status, body: &str| Reply::Whole(status, "content-type: text/html\r\n", body.to_owned());
     let html = "<html><title>Sign in to proxy</title><p>session=abc";
@@ -67,7 +67,7 @@ async fn every_bad_answer_has_its_class_and_its_words() {
             Forbidden,
             "lacks the role view-users. Give it: realm acme, Clients, usersync",
         ),
-        (json("404 Not Found", r#"{"error":"Realm not found."}"#), Doubt, "realm acme: Keycloak at"),
+        (json("404 Not Found", r#"{"error":"Realm not found."}"#), Unconfirmed, "realm acme: Keycloak at"),
         (json("404 Not Found", r#"{"error":"User not found"}"#), Transient, "nothing follows from it"),
         (page("404 Not Found", "nginx"), Transient, "nothing follows from it"),
         (json("400 Bad Request", "{}"), Permanent, "400 when reading users"),
@@ -165,7 +165,7 @@ async fn an_empty_listing_with_a_count_is_not_believed() {
     .await;
     let source = source(&server);
     let error = source.users(&|_, _| {}).await.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Doubt);
+    assert_eq!(error.class, ErrorClass::Unconfirmed);
     assert!(error.text.contains("the role view-users is missing"), "{error}");
     let walked = source.groups().await.unwrap();
     assert!(walked.items.is_empty() && walked.incomplete.unwrap().contains("counts 5"));
@@ -183,7 +183,7 @@ async fn a_page_larger_than_asked_for_is_not_believed() {
             KeycloakSource::new(settings).unwrap().members(&"g".into()).await
         }
     };
-    assert_eq!(members(3).await.unwrap_err().class, ErrorClass::Doubt);
+    assert_eq!(members(3).await.unwrap_err().class, ErrorClass::Unconfirmed);
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn keycloak_is_found_with_and_without_auth() {
     assert!(error.text.contains("neither here nor with /auth"), "{error}");
     let other = KeycloakSource::new(KeycloakSettings { realm: "nosuch".into(), ..settings(&server.url()) }).unwrap();
     let error = other.identify().await.unwrap_err();
-    assert_eq!(error.class, ErrorClass::Doubt);
+    assert_eq!(error.class, ErrorClass::Unconfirmed);
     assert!(error.text.contains("knows no such realm"), "{error}");
 }
 

@@ -224,7 +224,7 @@ async fn too_few_rights_are_told_and_never_taken_for_an_empty_realm() {
     realm.roles("usersync", "DELETE", &["manage-users"]).await;
     let weak = source(&realm, None, "usersync", &secret, 500);
     let error = weak.users(&|_, _| {}).await.unwrap_err();
-    assert!(matches!(error.class, ErrorClass::Doubt | ErrorClass::Forbidden), "{error:?}");
+    assert!(matches!(error.class, ErrorClass::Unconfirmed | ErrorClass::Forbidden), "{error:?}");
     match weak.groups().await {
         Ok(walked) => assert!(walked.incomplete.is_some(), "{walked:?}"),
         Err(error) => assert_eq!(error.class, ErrorClass::Forbidden),
@@ -258,6 +258,6 @@ async fn a_rotated_secret_is_taken_and_a_wrong_one_is_tried_once() {
     assert_eq!(source.user_count().await, Ok(0));
     realm.remove().await;
     let error = source.user_count().await.unwrap_err();
-    assert!(matches!(error.class, ErrorClass::Doubt | ErrorClass::Transient), "{error:?}");
+    assert!(matches!(error.class, ErrorClass::Unconfirmed | ErrorClass::Transient), "{error:?}");
     assert!(error.text.contains(&realm.name), "{error}");
 }

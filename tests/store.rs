@@ -1,5 +1,7 @@
 //! What every store has to do, asked of each implementation; and what the embedded one promises besides.
 
+#[path = "store_support/approvals.rs"]
+mod approvals;
 #[path = "store_support/claims.rs"]
 mod claims;
 #[path = "store_support/counts.rs"]
@@ -8,8 +10,6 @@ mod counts;
 mod embedded;
 #[path = "store_support/events.rs"]
 mod events;
-#[path = "store_support/held.rs"]
-mod held;
 #[path = "store_support/links.rs"]
 mod links;
 #[path = "store_support/names.rs"]
@@ -97,7 +97,7 @@ macro_rules! every_expectation {
                 creates_that_nobody_settles_are_kept_for_a_run,
                 many_workers_never_hold_one_subject_or_account_twice,
             }
-            held: {
+            approvals: {
                 several_are_written_down_together_and_unsent_ones_leave_no_change,
                 past_the_limit_nothing_is_sent_but_the_rest_is_written,
                 what_is_held_waits_for_a_decision,

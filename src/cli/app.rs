@@ -199,6 +199,8 @@ pub(super) fn confirmed(out: &Out, what: &str, is: &str, pairs: &[Pair]) {
     }
     out.say(format!("{what}: the {is} that is found at the next contact is the one from now on."));
     for pair in pairs {
-        out.say(format!("{pair} starts again: its first run is planned and waits for approval (usersync held list)."));
+        out.say(format!(
+            "{pair} starts again: its first run is planned and waits for approval (usersync approvals list)."
+        ));
     }
 }

@@ -218,7 +218,7 @@ impl Demo {
     async fn first_run(&self, context: &Context) -> Result<(), DemoError> {
         let waiting = 1 + self.other_targets.len();
         let began = Instant::now();
-        while self.stack.store.held_sets(true).await?.len() < waiting {
+        while self.stack.store.approvals(true).await?.len() < waiting {
             if began.elapsed() > PATIENCE {
                 return Err(DemoError::Late("the first plan"));
             }
@@ -226,8 +226,8 @@ impl Demo {
         }
         context.out.line("A simulated Keycloak with 40 users, a simulated Jira, and usersync between them.");
         self.show(context, "usersync plan --target jira").await?;
-        self.show(context, "usersync held list").await?;
-        self.show(context, "usersync held approve --connector acme --note read").await?;
+        self.show(context, "usersync approvals list").await?;
+        self.show(context, "usersync approvals approve --connector acme --note read").await?;
         self.stack.in_service().await?;
         Ok(())
     }

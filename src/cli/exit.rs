@@ -54,7 +54,7 @@ impl Exit {
             | ErrorClass::Credentials
             | ErrorClass::Forbidden
             | ErrorClass::Permanent => Self::Unreachable,
-            ErrorClass::Doubt | ErrorClass::Conflict | ErrorClass::Bug => Self::Problems,
+            ErrorClass::Unconfirmed | ErrorClass::Conflict | ErrorClass::Bug => Self::Problems,
         }
     }
 
@@ -192,7 +192,7 @@ fn code_of(class: ErrorClass, [unreachable, credentials, refused]: [Code; 3]) ->
         ErrorClass::Transient | ErrorClass::Throttled | ErrorClass::Maintenance => unreachable,
         ErrorClass::Credentials => credentials,
         ErrorClass::Forbidden | ErrorClass::Permanent => refused,
-        ErrorClass::Doubt | ErrorClass::Conflict | ErrorClass::Bug => Code::Failed,
+        ErrorClass::Unconfirmed | ErrorClass::Conflict | ErrorClass::Bug => Code::Failed,
     }
 }
 
@@ -219,7 +219,7 @@ impl From<WorkError> for Failure {
             WorkError::Unknown(_) => (Exit::Usage, Code::Usage),
             WorkError::Store(_) => (Exit::Problems, Code::Store),
             WorkError::Stopped(_) => (Exit::Problems, Code::Stopped),
-            WorkError::Doubt(_)
+            WorkError::Unconfirmed(_)
             | WorkError::Unsteady(_)
             | WorkError::LeftToTask(_)
             | WorkError::Unaccounted { .. }

@@ -79,7 +79,8 @@ impl ExplainArgs {
             let mut explained = explain(person);
             for pair in pairs.iter().filter(|pair| pair.connector == explained.connector) {
                 let on =
-                    side::read_sides(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref()).await?;
+                    side::read_sides(&config, &sides, store.as_ref(), pair, &explained.id, explained.user.as_ref())
+                        .await?;
                 explained.targets.push(on);
             }
             let trouble = explained.trouble.is_some() || explained.targets.iter().any(|on| on.trouble.is_some());

@@ -152,7 +152,7 @@ impl Place<'_> {
         if store.pair_state(&order.pair).await? != PairState::InService {
             let text =
                 format!("{}: written down. It is carried out by the first run, once that is approved", order.what);
-            return Err(Failure::held(format!("{text}: usersync held list")));
+            return Err(Failure::held(format!("{text}: usersync approvals list")));
         }
         let stop = stop::on_signal(out);
         let subject = Subject::User(order.user.clone());

@@ -2,6 +2,7 @@
 //! running server finds at once; where none runs, those that have work to do take its place while they do it.
 
 mod app;
+mod approvals;
 mod args;
 mod audit;
 mod causes;
@@ -15,14 +16,13 @@ mod demo;
 mod events;
 mod exit;
 mod explain;
-mod held;
 mod keycloak;
 mod link;
-mod read_only;
 mod out;
 mod people;
 mod plan;
 mod progress;
+mod read_only;
 mod refusals;
 mod renames;
 mod report;
@@ -83,7 +83,7 @@ Examples, in the order of a first day:
   usersync check                             is everything there that is needed?
   usersync plan                              what would be done; changes nothing
   usersync serve                             plans the first run, then keeps the targets in sync
-  usersync held approve --connector acme     lets it go on
+  usersync approvals approve --connector acme     lets it go on
 
 {}",
         exit::HELP
@@ -142,7 +142,7 @@ enum Command {
     Tasks(tasks::TasksArgs),
     Dead(dead::DeadArgs),
     Runs(runs::RunsArgs),
-    Held(held::HeldArgs),
+    Approvals(approvals::ApprovalsArgs),
     Connector(connector::ConnectorArgs),
     Target(target::TargetArgs),
     Config(config::ConfigArgs),
@@ -214,7 +214,7 @@ impl Command {
             Self::Tasks(args) => args.run(context).await,
             Self::Dead(args) => args.run(context).await,
             Self::Runs(args) => args.run(context).await,
-            Self::Held(args) => args.run(context).await,
+            Self::Approvals(args) => args.run(context).await,
             Self::Connector(args) => args.run(context).await,
             Self::Target(args) => args.run(context).await,
             Self::Config(args) => args.run(context),

@@ -9,14 +9,14 @@ use super::{
     Context,
     app::{self, Sides},
     exit::{Exit, Failure, Outcome},
-    read_only::ReadOnlyStore,
     progress::Shown,
+    read_only::ReadOnlyStore,
     report,
     words::thin,
 };
 use crate::{
     engine::{Report, RunOptions},
-    model::{ConnectorName, HeldKind, Pair, RunTrigger, TargetName},
+    model::{ApprovalKind, ConnectorName, Pair, RunTrigger, TargetName},
     store::{PairState, Store},
 };
 
@@ -144,11 +144,11 @@ impl PlanArgs {
 
 /// What a first run waits for.
 async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, report: &Report) -> Result<String, Failure> {
-    let sets = if state == PairState::Held { store.held_sets(true).await? } else { Vec::new() };
-    let held = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
+    let sets = if state == PairState::Held { store.approvals(true).await? } else { Vec::new() };
+    let held = sets.iter().find(|set| set.pair == *pair && set.kind == ApprovalKind::FirstRun);
     Ok(match held {
         Some(set) => format!(
-            "This would be the first run. Nothing is written before it is approved: usersync held approve {}",
+            "This would be the first run. Nothing is written before it is approved: usersync approvals approve {}",
             set.id
         ),
         None if state == PairState::Approved => "This would be the first run. It is approved.".to_owned(),
@@ -161,7 +161,7 @@ async fn about_first_run(store: &dyn Store, pair: &Pair, state: PairState, repor
             "This would be the first run. It has no operations, so it needs no approval.".to_owned()
         }
         None => format!(
-            "This would be the first run: sync plans it and holds it until it is approved: usersync held approve \
+            "This would be the first run: sync plans it and holds it until it is approved: usersync approvals approve \
              --connector {}",
             pair.connector
         ),

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use crate::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
-        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
+        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
+        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -77,22 +77,22 @@ read_only! {
         fn managed_groups(&self, target: &TargetName) -> Vec<ManagedGroup>;
         fn group_mappings(&self, pair: &Pair) -> Vec<(GroupId, GroupMapping)>;
         fn stale_intents(&self, pair: &Pair, now: Timestamp) -> Vec<OpenIntent>;
-        fn not_possible(&self, pair: &Pair) -> Vec<NotPossible>;
+        fn unsupported(&self, pair: &Pair) -> Vec<Unsupported>;
         fn asked_run(&self, pair: &Pair) -> Option<RunTrigger>;
         fn runs(&self, pair: Option<&Pair>, limit: usize) -> Vec<RunRecord>;
         fn pair_state(&self, pair: &Pair) -> PairState;
         fn source_identity(&self, connector: &ConnectorName) -> Option<SourceIdentity>;
         fn target_identity(&self, target: &TargetName, identity: &TargetIdentity) -> (Option<TargetIdentity>, Option<TargetName>);
         fn paused(&self) -> BTreeSet<ConnectorName>;
-        fn held_sets(&self, open_only: bool) -> Vec<HeldSet>;
-        fn held_set(&self, id: i64) -> (HeldSet, Vec<HeldItem>);
+        fn approvals(&self, open_only: bool) -> Vec<Approval>;
+        fn approval(&self, id: i64) -> (Approval, Vec<ApprovalItem>);
         fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> Vec<MembersRead>;
         fn unconfirmed_links(&self, pair: &Pair) -> Vec<UserId>;
         fn link_order(&self, pair: &Pair, user: &UserId) -> Option<LinkOrder>;
         fn link_orders(&self, pair: &Pair) -> Vec<LinkOrder>;
-        fn standing_items(&self, pair: &Pair) -> Vec<HeldItem>;
+        fn standing_items(&self, pair: &Pair) -> Vec<ApprovalItem>;
         fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> u32;
-        fn is_held(&self, pair: &Pair, kind: HeldKind) -> bool;
+        fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> bool;
         fn tasks(&self, filter: &TaskFilter) -> Vec<TaskRecord>;
         fn changes(&self, filter: &ChangeFilter) -> Vec<Change>;
         fn totals(&self, pair: &Pair) -> Totals;
@@ -115,7 +115,7 @@ read_only! {
         fn open_intents(&self, token: Token) -> Vec<OpenIntent>;
         fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> Adopted;
         fn step(&self, token: Token, step: Step, now: Timestamp) -> Stepped;
-        fn complete(&self, token: Token, last: Step, held: Vec<NewHeldItem>, settle_at: Timestamp, now: Timestamp) -> Stepped;
+        fn complete(&self, token: Token, last: Step, held: Vec<NewApprovalItem>, settle_at: Timestamp, now: Timestamp) -> Stepped;
         fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> ();
         fn defer(&self, token: Token, until: Timestamp, reason: Option<(ErrorClass, String)>, now: Timestamp) -> ();
         fn wait_for(&self, token: Token, others: &[Subject], ring_ends_it: bool, at_latest: Timestamp, now: Timestamp) -> Waiting;

@@ -26,8 +26,8 @@ const VERBS: [(&str, &str, &str); 15] = [
     ("activate", "user", "users"),
     ("deactivate", "user", "users"),
     ("delete", "user", "users"),
-    ("join", "membership", "memberships"),
-    ("leave", "membership", "memberships"),
+    ("add_member", "membership", "memberships"),
+    ("remove_member", "membership", "memberships"),
 ];
 
 /// How many names a line shows.
@@ -44,14 +44,14 @@ pub(super) fn limited(kind: Limited) -> &'static str {
         Limited::ChangeEmail => "changes of e-mail addresses",
         Limited::ClearAttributes => "cleared attributes",
         Limited::DeleteGroup => "deletions of groups",
-        Limited::Leave => "removed memberships",
+        Limited::RemoveMember => "removed memberships",
         Limited::DropLink => "dropped links",
     }
 }
 
 /// The first line: who, what was read, how long it took.
 pub(super) fn head(out: &Out, pair: &Pair, report: &Report) {
-    let complete = if report.doubt.is_none() { "complete" } else { "not complete" };
+    let complete = if report.incomplete.is_none() { "complete" } else { "not complete" };
     out.prose(
         4,
         format!(
@@ -72,7 +72,7 @@ pub(super) fn counts(out: &Out, counts: &Counts, lines: &[Line]) {
         let Some(number) = counts.get(verb).filter(|number| **number > 0) else { continue };
         let what = format!("{} {}", thin(*number), if *number == 1 { one } else { many });
         let names = names(verb, lines, usize::try_from(*number).unwrap_or(usize::MAX));
-        out.prose(36, format!("  {:<12} {what:<20} {names}", verb.replace('_', " ")).trim_end());
+        out.prose(37, format!("  {:<13} {what:<20} {names}", verb.replace('_', " ")).trim_end());
     }
 }
 
@@ -120,15 +120,15 @@ fn short(action: &Action) -> String {
 
 /// What a person should know or decide.
 pub(super) fn findings(out: &Out, report: &Report, all: bool) {
-    if let Some(doubt) = &report.doubt {
-        let text = format!("{} Users and groups that were not read are left as they are.", sentence(doubt));
-        out.lines(out.noted(State::No, "doubt", &text));
+    if let Some(incomplete) = &report.incomplete {
+        let text = format!("{} Users and groups that were not read are left as they are.", sentence(incomplete));
+        out.lines(out.noted(State::No, "incomplete read", &text));
     }
     tell(out, State::Note, "link dropped", &report.dropped_links, all);
     tell(out, State::Note, "protected", &report.not_changed, all);
-    tell(out, State::Note, "unsupported", &report.not_possible, all);
+    tell(out, State::Note, "unsupported", &report.unsupported, all);
     tell(out, State::Wait, "conflict", &report.conflicts, all);
-    tell(out, State::No, "not confirmed", &report.doubts, all);
+    tell(out, State::No, "not confirmed", &report.unconfirmed, all);
     let kept =
         report.kept.iter().map(|(why, number)| format!("{why} ({})", count(*number, "membership", "memberships")));
     tell(out, State::Note, "kept", &kept.collect::<Vec<_>>().into(), all);
@@ -206,16 +206,16 @@ pub(super) fn waiting(out: &Out, report: &Report) {
         let what: Vec<&str> =
             report.waiting.iter().filter(|line| line.why == kind).map(|line| line.what.as_str()).collect();
         let shown = some(what.iter().copied(), NAMES, what.len());
-        out.lines(out.noted(State::Held, &super::held::why(kind), &shown));
+        out.lines(out.noted(State::Held, &super::approvals::why(kind), &shown));
     }
     let held = count(report.held, "operation waits", "operations wait");
-    out.prose(4, format!("{held} for approval: usersync held list"));
+    out.prose(4, format!("{held} for approval: usersync approvals list"));
 }
 
 /// `Within the safety limits (3 of 519 deactivations).`
 pub(super) fn gate(report: &Report) -> String {
     let told = |held: bool| {
-        let parts = report.gate.iter().filter(move |(kind, _)| report.held_kinds.contains(kind) == held);
+        let parts = report.limits.iter().filter(move |(kind, _)| report.limits_reached.contains(kind) == held);
         parts.map(|(kind, (planned, limit))| format!("{} of {} {}", thin(*planned), thin(*limit), limited(*kind)))
     };
     let (past, within): (Vec<String>, Vec<String>) = (told(true).collect(), told(false).collect());
@@ -253,10 +253,10 @@ mod tests {
     fn the_gate_says_what_is_held_and_what_is_within() {
         let mut report = Report::default();
         assert_eq!(gate(&report), "No operation that has a safety limit.");
-        report.gate.insert(Limited::Deactivate, (3, 519));
+        report.limits.insert(Limited::Deactivate, (3, 519));
         assert_eq!(gate(&report), "Within the safety limits (3 of 519 deactivations).");
-        report.gate.insert(Limited::Leave, (97, 20));
-        report.held_kinds.push(Limited::Leave);
+        report.limits.insert(Limited::RemoveMember, (97, 20));
+        report.limits_reached.push(Limited::RemoveMember);
         assert_eq!(
             gate(&report),
             "Above the safety limit, held for approval: 97 of 20 removed memberships.  Within the safety limits (3 of \

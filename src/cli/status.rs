@@ -20,13 +20,13 @@ use super::{
 use crate::{
     config::Config,
     engine::Report,
-    model::{Condition, ConnectorName, ErrorClass, HeldSet, NotPossible, Pair, RunMode, RunRecord, TargetName},
+    model::{Approval, Condition, ConnectorName, ErrorClass, Pair, RunMode, RunRecord, TargetName, Unsupported},
     store::{PairCounts, Store, StoreError, TaskFilter},
 };
 
 /// Runs that are looked at for the last one that wrote.
 const RUNS: usize = 20;
-/// The key of a refused create, see [`NotPossible::key`].
+/// The key of a refused create, see [`Unsupported::key`].
 const CREATE: &str = "create";
 /// Tasks whose errors are looked at.
 const TASKS: usize = 200;
@@ -67,7 +67,7 @@ struct Told {
     /// What else an operator should see to.
     more: Vec<String>,
     conditions: Vec<Condition>,
-    held_sets: Vec<i64>,
+    approvals: Vec<i64>,
     counts: PairCounts,
     /// Of the failed tasks, those that are conflicts.
     conflicts: u64,
@@ -89,7 +89,7 @@ struct Common<'a> {
     store: &'a dyn Store,
     server: bool,
     paused: BTreeSet<ConnectorName>,
-    sets: Vec<HeldSet>,
+    sets: Vec<Approval>,
     conditions: Vec<Condition>,
     unwritable: Option<String>,
     now: Timestamp,
@@ -106,7 +106,7 @@ impl StatusArgs {
             store,
             server: opened.server.is_some(),
             paused: store.paused().await?,
-            sets: store.held_sets(true).await?,
+            sets: store.approvals(true).await?,
             conditions: store.conditions().await?,
             // A running server cannot write there that it cannot write there.
             unwritable: store.check().await.err().map(|error| match error {
@@ -144,7 +144,7 @@ async fn tell(common: &Common<'_>, pair: &Pair) -> Result<Told, Failure> {
         sentence,
         more,
         conditions: facts.conditions,
-        held_sets: facts.held.iter().map(|set| set.id).collect(),
+        approvals: facts.held.iter().map(|set| set.id).collect(),
         counts: facts.counts,
         conflicts: facts.conflicts,
         unsupported: facts.unsupported,
@@ -170,7 +170,7 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
     let conflicts = TaskFilter { dead: Some(true), class: Some(ErrorClass::Conflict), limit: 0, ..tasks.clone() };
     let last_run = store.runs(Some(pair), RUNS).await?.into_iter().find(|run| run.mode == RunMode::Apply);
     let (protected, known): (Vec<_>, Vec<_>) =
-        store.not_possible(pair).await?.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
+        store.unsupported(pair).await?.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
     let mut retried = store.tasks(&tasks).await?;
     // One that waits because calls are limited has not failed.
     retried.retain(|task| task.error.as_ref().is_some_and(|(class, _)| *class != ErrorClass::Throttled));
@@ -196,11 +196,11 @@ async fn facts<'a>(common: &'a Common<'_>, pair: &'a Pair) -> Result<Facts<'a>, 
 
 /// What the target refused as unsupported, and what the last full reconcile found to be so before it asked. A refused
 /// create is a failed task, and counted as one.
-fn unsupported(known: Vec<NotPossible>, last_run: Option<&RunRecord>) -> Vec<String> {
+fn unsupported(known: Vec<Unsupported>, last_run: Option<&RunRecord>) -> Vec<String> {
     let (creates, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == CREATE);
     let report = last_run.and_then(|run| serde_json::from_value::<Report>(run.report.clone()).ok());
     let mut all: Vec<String> = others.into_iter().map(|one| one.why).collect();
-    all.extend(report.map(|report| report.unsupported.to_vec()).unwrap_or_default());
+    all.extend(report.map(|report| report.known_unsupported.to_vec()).unwrap_or_default());
     let mut seen: BTreeSet<String> = creates.into_iter().map(|one| one.why).collect();
     all.retain(|why| seen.insert(why.clone()));
     all
@@ -212,7 +212,7 @@ fn show(out: &Out, told: &[Told], server: Option<&str>) {
             Standing::InSync => State::Ok,
             Standing::Working | Standing::FirstRun | Standing::New if told.exit != Exit::Done => State::No,
             Standing::Working | Standing::FirstRun | Standing::New => State::Wait,
-            Standing::FirstRunHeld => State::Held,
+            Standing::FirstRunWaits => State::Held,
             Standing::Paused | Standing::Off => State::Note,
             Standing::OutOfSync | Standing::Degraded | Standing::Stopped => State::No,
         };

@@ -26,7 +26,7 @@ Run a full reconcile now, or bring one user in sync.
 
 Beside a running server it asks the server, which begins at once, and follows it until the run has ended. Where no server \
 runs, it takes the store's lock, does the work itself, and works what else is due. The first run of a connector on a \
-target is planned and held: look at it with `usersync held show`, then approve it, and call sync again.
+target is planned and held: look at it with `usersync approvals show`, then approve it, and call sync again.
 
 Ctrl-C (exit code 130) and SIGTERM (143) stop it cleanly, between two users; it then says what was done, and the next run \
 does what is left. A run of the running server goes on.",

@@ -27,12 +27,12 @@ use crate::{
     gate::for_operation,
     model::{AccountId, Pair, Priority, Subject, TargetGroupId, Token},
     store::StoreError,
-    target::{AddedMembers as Came, TargetError, TargetErrorKind},
+    target::{AddedMembers, TargetError, TargetErrorKind},
     telemetry::metrics::Peer,
 };
 
 /// The verb of an addition.
-const VERB: &str = "join";
+const VERB: &str = "add_member";
 /// Of a wave, one user in so many may leave it for an event that takes nothing away, and so many in any case: their
 /// additions cost calls of their own.
 const LEAVING: usize = 10;
@@ -296,13 +296,13 @@ impl Additions {
             let took = engine.clock.now().duration_since(sent_at).unsigned_abs();
             engine.metrics.called(Peer::Target(&port.name), came.as_ref().err().map(TargetError::class), took);
             let told = match came {
-                Ok(Came::All) => Told::Done,
-                Ok(Came::Refused) if some.len() > 1 => {
+                Ok(AddedMembers::All) => Told::Done,
+                Ok(AddedMembers::Refused) if some.len() > 1 => {
                     let rest = some.split_off(some.len() / 2);
                     calls.extend([rest, some]);
                     continue;
                 }
-                Ok(Came::Refused) => Told::Alone,
+                Ok(AddedMembers::Refused) => Told::Alone,
                 Err(error) => {
                     // One call is one failure, however many users it was for.
                     engine.note_target_failure(port, &error);

@@ -32,7 +32,7 @@ pub struct Drained {
 /// What became of a first plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstPlan {
-    /// It waits for approval, in this held set.
+    /// It waits for approval, in this approval.
     Held(i64),
     /// It has no operations, as both sides agree: the pair is in service.
     InService,

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     model::{
-        Action, ErrorClass, HeldItem, HeldItemState, HeldKind, Link, NewHeldItem, NotPossible, Operation, Pair, Subject,
+        Action, ApprovalItem, ApprovalItemState, ApprovalKind, ErrorClass, Link, NewApprovalItem, Operation, Pair,
+        Subject, Unsupported,
     },
     plan::{self, Findings, Measure},
     store::{Claimed, Failure, LinkWrite, Step, Stepped, StoreError, Waiting},
@@ -51,7 +52,7 @@ pub struct Worked {
     /// order.
     pub linked: Vec<Action>,
     /// Operations that wait for approval.
-    pub held: Vec<NewHeldItem>,
+    pub held: Vec<NewApprovalItem>,
     /// What is worth telling.
     pub findings: Findings,
     /// Why it is a conflict, if so.
@@ -103,9 +104,9 @@ pub(super) struct Case<'e> {
     pub step: Step,
     /// Whether a group was renamed, which the next step settles.
     renamed_group: bool,
-    pub held: Vec<NewHeldItem>,
+    pub held: Vec<NewApprovalItem>,
     /// Decided items that are planned still, so that their decision stands.
-    pub decided_still: Vec<NewHeldItem>,
+    pub decided_still: Vec<NewApprovalItem>,
     /// Whether what was read did not show all that decisions are about.
     pub inconclusive: bool,
     pub worked: Worked,
@@ -207,38 +208,38 @@ impl<'e> Case<'e> {
     /// Keeps what the subject's state at the source is by now; what was not possible in another one may be so in this.
     pub fn know_state(&mut self, fingerprint: String) {
         self.fingerprint = fingerprint;
-        let known = self.claim.not_possible.len();
-        self.claim.not_possible.retain(|one| one.fingerprint == self.fingerprint);
-        if self.claim.not_possible.len() < known {
-            self.step.not_possible = Some(self.claim.not_possible.clone());
+        let known = self.claim.unsupported.len();
+        self.claim.unsupported.retain(|one| one.fingerprint == self.fingerprint);
+        if self.claim.unsupported.len() < known {
+            self.step.unsupported = Some(self.claim.unsupported.clone());
         }
     }
 
     /// Whether the target is known to be unable to do this; then that is told again, and nothing is sent.
-    pub fn was_not_possible(&mut self, key: &str) -> bool {
-        let Some(known) = self.claim.not_possible.iter().find(|one| one.key == key) else { return false };
-        self.worked.findings.not_possible.push(known.why.clone());
+    pub fn was_unsupported(&mut self, key: &str) -> bool {
+        let Some(known) = self.claim.unsupported.iter().find(|one| one.key == key) else { return false };
+        self.worked.findings.unsupported.push(known.why.clone());
         self.set_aside.insert(key.to_owned());
         true
     }
 
-    pub fn keep_not_possible(&mut self, key: String, why: String) {
+    pub fn keep_unsupported(&mut self, key: String, why: String) {
         let (subject, fingerprint) = (self.claim.subject.clone(), self.fingerprint.clone());
-        self.claim.not_possible.retain(|one| one.key != key);
-        self.claim.not_possible.push(NotPossible { subject, key, fingerprint, why });
-        self.step.not_possible = Some(self.claim.not_possible.clone());
+        self.claim.unsupported.retain(|one| one.key != key);
+        self.claim.unsupported.push(Unsupported { subject, key, fingerprint, why });
+        self.step.unsupported = Some(self.claim.unsupported.clone());
     }
 
     /// Keeps whether the account is protected, so that `status` counts it.
     pub fn note_protected(&mut self, why: Option<&str>) {
-        let known = self.claim.not_possible.iter().find(|one| one.key == NotPossible::PROTECTED);
+        let known = self.claim.unsupported.iter().find(|one| one.key == Unsupported::PROTECTED);
         match (why, known) {
             (Some(why), known) if known.is_none_or(|known| known.why != why) => {
-                self.keep_not_possible(NotPossible::PROTECTED.to_owned(), why.to_owned());
+                self.keep_unsupported(Unsupported::PROTECTED.to_owned(), why.to_owned());
             }
             (None, Some(_)) => {
-                self.claim.not_possible.retain(|one| one.key != NotPossible::PROTECTED);
-                self.step.not_possible = Some(self.claim.not_possible.clone());
+                self.claim.unsupported.retain(|one| one.key != Unsupported::PROTECTED);
+                self.step.unsupported = Some(self.claim.unsupported.clone());
             }
             _ => {}
         }
@@ -253,9 +254,9 @@ impl<'e> Case<'e> {
     }
 
     /// The approval of this, while it can be used.
-    pub fn approval(&self, item: &NewHeldItem) -> Option<i64> {
-        let approved = |decided: &&HeldItem| {
-            decided.state == HeldItemState::Approved
+    pub fn approval(&self, item: &NewApprovalItem) -> Option<i64> {
+        let approved = |decided: &&ApprovalItem| {
+            decided.state == ApprovalItemState::Approved
                 && decided.item.kind == item.kind
                 && decided.item.does_the_same(item)
         };
@@ -263,9 +264,9 @@ impl<'e> Case<'e> {
     }
 
     /// Whether an operator rejected this, whatever it was held for; the rejection stands while it is planned.
-    pub fn is_rejected(&mut self, item: &NewHeldItem) -> bool {
+    pub fn is_rejected(&mut self, item: &NewApprovalItem) -> bool {
         let rejected =
-            |decided: &&HeldItem| decided.state == HeldItemState::Rejected && decided.item.does_the_same(item);
+            |decided: &&ApprovalItem| decided.state == ApprovalItemState::Rejected && decided.item.does_the_same(item);
         let Some(decided) = self.claim.decided.iter().find(rejected) else { return false };
         if !self.decided_still.contains(&decided.item) {
             self.decided_still.push(decided.item.clone());
@@ -274,7 +275,7 @@ impl<'e> Case<'e> {
     }
 
     /// Keeps an operation for an operator's decision, unless it was rejected.
-    pub fn hold(&mut self, item: NewHeldItem) {
+    pub fn hold(&mut self, item: NewApprovalItem) {
         self.set_aside.insert(item.key.clone());
         if !self.is_rejected(&item) && !self.held.contains(&item) {
             self.held.push(item);
@@ -283,7 +284,9 @@ impl<'e> Case<'e> {
 
     pub async fn limit(&self, kind: crate::model::Limited) -> Result<u32, WorkError> {
         let pair = &self.claim.pair;
-        if self.rules.hold.contains(&kind) || self.engine.store.is_held(pair, HeldKind::Gate(kind)).await? {
+        if self.rules.hold.contains(&kind)
+            || self.engine.store.is_awaited(pair, ApprovalKind::SafetyLimit(kind)).await?
+        {
             return Ok(0);
         }
         if let Some(limit) = self.rules.limits.get(&kind) {
@@ -299,7 +302,7 @@ impl<'e> Case<'e> {
             self.worked.held.clone_from(&self.held);
             let (last, mut held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
             held.append(&mut self.decided_still);
-            if self.inconclusive || !self.worked.findings.doubts.is_empty() {
+            if self.inconclusive || !self.worked.findings.unconfirmed.is_empty() {
                 // What was not read may need its decision again.
                 let stand = self.claim.decided.iter().map(|decided| &decided.item);
                 let missing: Vec<_> = stand.filter(|item| !held.contains(item)).cloned().collect();

@@ -40,7 +40,7 @@ fn code(class: ErrorClass) -> ConditionCode {
         ErrorClass::Transient
         | ErrorClass::Throttled
         | ErrorClass::Maintenance
-        | ErrorClass::Doubt
+        | ErrorClass::Unconfirmed
         | ErrorClass::Permanent
         | ErrorClass::Bug => ConditionCode::Unreachable,
     }

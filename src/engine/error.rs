@@ -31,7 +31,7 @@ pub enum WorkError {
     Store(#[from] StoreError),
     /// What was read cannot be believed.
     #[error("{0}")]
-    Doubt(String),
+    Unconfirmed(String),
     /// Another identity behind the same settings.
     #[error("{pair}: {text}")]
     Identity {
@@ -72,7 +72,7 @@ impl WorkError {
             Self::Source(error) => error.class,
             Self::Target(error) | Self::Unanswered { error, .. } => error.class(),
             Self::Store(_) | Self::Unsteady(_) | Self::LeftToTask(_) | Self::Stopped(_) => ErrorClass::Transient,
-            Self::Doubt(_) => ErrorClass::Doubt,
+            Self::Unconfirmed(_) => ErrorClass::Unconfirmed,
             Self::Identity { .. } => ErrorClass::Conflict,
             Self::Unknown(_) | Self::Unaccounted { .. } | Self::Bug => ErrorClass::Bug,
         }

@@ -8,12 +8,12 @@ use super::{
     error::WorkError,
     ledger::Fate,
     ports::Engine,
-    send::{Sent, held_key},
+    send::{Sent, approval_key},
 };
 use crate::{
     model::{
-        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewHeldItem, Operation, Priority,
-        Subject, TargetGroup, TargetGroupId, UserId,
+        Action, AdoptRule, Cause, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem, Operation,
+        Priority, Subject, TargetGroup, TargetGroupId, UserId,
     },
     plan::GroupTable,
     policy,
@@ -27,9 +27,9 @@ pub(super) enum Intended {
     /// It feeds this managed group already.
     InOrder(TargetGroupId),
     /// It is to feed the target group of this name, which is ours already.
-    Join(TargetGroupId),
+    Existing(TargetGroupId),
     /// It is to feed the group of this name, which may have to be made.
-    Make(String),
+    Create(String),
     /// It feeds none, and this is why.
     None(String),
     /// Another source group holds that name: is it still so at the source?
@@ -46,7 +46,7 @@ pub(super) fn intend(
 ) -> Intended {
     let case = capabilities.group_case;
     let name = policy::group_name(group, case);
-    if let Some(why) = policy::impossible_group(&name, capabilities) {
+    if let Some(why) = policy::unusable_group(&name, capabilities) {
         return Intended::None(why);
     }
     let protected = &capabilities.protected_groups;
@@ -69,7 +69,7 @@ pub(super) fn intend(
         return Intended::InOrder(id.clone());
     }
     let managed = table.managed_named(&name, case);
-    managed.map_or(Intended::Make(name), |managed| Intended::Join(managed.id.clone()))
+    managed.map_or(Intended::Create(name), |managed| Intended::Existing(managed.id.clone()))
 }
 
 fn two_paths(name: &str) -> String {
@@ -133,13 +133,13 @@ impl Case<'_> {
                 {
                     Intended::InOrder(id.clone())
                 }
-                (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Join(id.clone()),
+                (Some(GroupMapping::Managed { group: id, .. }), _) if !stands => Intended::Existing(id.clone()),
                 _ => intend(group, &table, &self.info.capabilities, true),
             };
         }
         match intended {
             Intended::InOrder(target) => return self.check_managed(group, &target, &table).await,
-            Intended::Join(target) => {
+            Intended::Existing(target) => {
                 let name = table.managed(&target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
                 let adopted = table.managed(&target).is_some_and(|managed| managed.adopted);
                 let concerned = self.concerned(&group.id, former.as_ref()).await?;
@@ -152,7 +152,7 @@ impl Case<'_> {
                 )
                 .await
             }
-            Intended::Make(name) => return self.make(group, name, former).await,
+            Intended::Create(name) => return self.make(group, name, former).await,
             Intended::None(why) => self.unmap(group, why, former).await,
             Intended::Ask(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
         }?;
@@ -232,19 +232,19 @@ impl Case<'_> {
                         "{} A lookup finds no such group. Free the name there, then run: usersync dead replay --all",
                         self.last_refusal
                     );
-                    self.keep_not_possible(held_key(&create), why.clone());
+                    self.keep_unsupported(approval_key(&create), why.clone());
                     self.unmap(group, why, former).await
                 }
             }
             Sent::Done(_) => Err(WorkError::Unsteady(self.claim.subject.to_string())),
-            Sent::Held | Sent::NotPossible => {
-                let why = self.worked.findings.not_possible.last().cloned();
+            Sent::Held | Sent::Unsupported => {
+                let why = self.worked.findings.unsupported.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
             }
             // Its members are finished without it. It is created once its name has changed, or an operator replays it.
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
-                self.keep_not_possible(held_key(&create), why.clone());
+                self.keep_unsupported(approval_key(&create), why.clone());
                 self.unmap(group, why, former).await
             }
         }?;
@@ -280,10 +280,10 @@ impl Case<'_> {
                 Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
                 None => Ok(false),
             },
-            Sent::Held | Sent::NotPossible => Ok(false),
+            Sent::Held | Sent::Unsupported => Ok(false),
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
-                self.keep_not_possible(held_key(&rename), why);
+                self.keep_unsupported(approval_key(&rename), why);
                 Ok(false)
             }
         }
@@ -305,7 +305,7 @@ impl Case<'_> {
             return self.manage(group, found, NameFrom::Target, managed.adopted, concerned).await;
         }
         let freely = self.rules.first || self.connector.policy.adopt == AdoptRule::Always;
-        let item = NewHeldItem::adoption(found.id.as_str(), format!("adopt the group {}", found.name));
+        let item = NewApprovalItem::adoption(found.id.as_str(), format!("adopt the group {}", found.name));
         let action = Action::adopt_group(group, &found);
         self.worked.ledger.plan(action.clone(), &self.fingerprint);
         if self.is_rejected(&item) {
@@ -359,7 +359,7 @@ impl Case<'_> {
             self.flush().await?;
         }
         if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
-            self.worked.findings.not_possible.push(format!("group {}: {why}", group.path));
+            self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
         }
         // Why it feeds none says nothing of what was decided about the group that it might feed.
         self.inconclusive = true;

@@ -23,11 +23,11 @@ impl ApprovalLog {
     /// Logs what is new since the last time.
     pub async fn write(&mut self, store: &dyn Store) -> StoreResult<()> {
         let mut waiting = BTreeMap::new();
-        for set in store.held_sets(true).await? {
+        for set in store.approvals(true).await? {
             if self.waiting.get(&set.id).is_none_or(|before| *before < set.open_items) {
                 tracing::info!(
                     pair = %set.pair, set = set.id, kind = ?set.kind, waiting = set.open_items,
-                    "approval requested: usersync held show {}", set.id
+                    "approval requested: usersync approvals show {}", set.id
                 );
             }
             waiting.insert(set.id, set.open_items);
@@ -35,7 +35,7 @@ impl ApprovalLog {
         self.waiting = waiting;
         let decisions = store.audit(None, DECISIONS).await?;
         if let Some(newest) = self.newest {
-            let new = decisions.iter().rev().filter(|one| one.id > newest && one.what.starts_with("held set "));
+            let new = decisions.iter().rev().filter(|one| one.id > newest && one.what.starts_with("approval "));
             for decision in new {
                 let (what, note) = decision.what.split_once(": ").unwrap_or((&decision.what, ""));
                 tracing::info!(by = %Personal(&decision.by), note = %Personal(note), "approval decided: {what}");
@@ -99,7 +99,7 @@ mod tests {
         let set = store.hold_first_run(&Pair::new("acme", "jira"), serde_json::json!({}), now).await.unwrap();
         log.write(&store).await.unwrap();
         let text = lines.take();
-        assert!(text.contains(" INFO ") && text.contains("approval requested: usersync held show 1"), "{text}");
+        assert!(text.contains(" INFO ") && text.contains("approval requested: usersync approvals show 1"), "{text}");
         log.write(&store).await.unwrap();
         assert_eq!(lines.take(), "");
 
@@ -108,7 +108,7 @@ mod tests {
         store.decide(&decision, now).await.unwrap();
         log.write(&store).await.unwrap();
         let text = lines.take();
-        assert!(text.contains("approval decided: held set 1 of acme → jira approved"), "{text}");
+        assert!(text.contains("approval decided: approval 1 of acme → jira approved"), "{text}");
         assert!(!text.contains("eve") && !text.contains("alice"), "{text}");
     }
 }

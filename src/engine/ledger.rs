@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, error::WorkError, send::held_key, settle::shows};
+use super::{case::Case, error::WorkError, send::approval_key, settle::shows};
 use crate::{
     model::{Account, Action, Linking, Operation, UserState},
     plan::{Decision, Findings, Presence, Then},
@@ -137,8 +137,8 @@ impl Tally {
 /// What tells the operations of one subject apart; the same as for held ones.
 fn key(action: &Action) -> String {
     match action {
-        Action::Write(operation) => held_key(operation),
-        Action::Link(Linking::AddCreated { group, .. }) => format!("join:{group}"),
+        Action::Write(operation) => approval_key(operation),
+        Action::Link(Linking::AddCreated { group, .. }) => format!("add_member:{group}"),
         Action::Link(Linking::AdoptUser { account, .. }) => format!("adopt:{}", account.id),
         Action::Link(Linking::AdoptGroup { group, .. }) => format!("adopt:{group}"),
         Action::Link(Linking::RelinkUser { .. }) => "relink".to_owned(),
@@ -160,12 +160,12 @@ pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Acti
                 Operation::CreateUser { name, .. } => Some(name),
                 _ => None,
             });
-            let joins = planned.joins_after_create.iter().zip(std::iter::repeat(created));
-            let joins = joins.filter_map(|((group, group_name), name)| {
+            let adds = planned.adds_after_create.iter().zip(std::iter::repeat(created));
+            let adds = adds.filter_map(|((group, group_name), name)| {
                 let (group, group_name, name) = (group.clone(), group_name.clone(), name?.clone());
                 Some(Action::Link(Linking::AddCreated { group, group_name, name }))
             });
-            writes.chain(holds).chain(joins).collect()
+            writes.chain(holds).chain(adds).collect()
         }
         Decision::Adopt(account) => adopt(account).into_iter().collect(),
         Decision::TakeOver(_, account) => user.map(|user| Action::relink(user, Some(account))).into_iter().collect(),
@@ -190,17 +190,17 @@ impl Case<'_> {
     /// # Errors
     /// One of them has no fate: it was planned, and nothing tells why it is neither done nor needed.
     pub fn account_for(&mut self, account: Option<&Account>, findings: &Findings) -> Result<(), WorkError> {
-        let explained = findings.protected.is_some() || !findings.doubts.is_empty();
+        let explained = findings.protected.is_some() || !findings.unconfirmed.is_empty();
         let mut lost = Vec::new();
         let mut ledger = std::mem::take(&mut self.worked.ledger);
         for (key, entry) in ledger.0.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
-            entry.fate = if self.claim.not_possible.iter().any(|one| one.key == *key) {
+            entry.fate = if self.claim.unsupported.iter().any(|one| one.key == *key) {
                 Fate::Unsupported
             } else if self.set_aside.contains(key) {
                 Fate::Held
             } else if entry.fingerprint != self.fingerprint || already_so(&entry.action, account, self) {
                 Fate::Obsolete
-            } else if !findings.not_possible.is_empty() {
+            } else if !findings.unsupported.is_empty() {
                 Fate::Unsupported
             } else if explained {
                 Fate::Obsolete
@@ -216,7 +216,7 @@ impl Case<'_> {
         let blind = account.is_some_and(|account| account.groups.is_none());
         let what = lost.iter().map(Action::to_string).collect::<Vec<_>>().join(", ");
         if blind && lost.iter().all(is_membership) {
-            return Err(WorkError::Doubt(format!(
+            return Err(WorkError::Unconfirmed(format!(
                 "{}: the target does not show the groups of this account, so this was planned but not done: {what}",
                 self.claim.pair.target
             )));
@@ -230,7 +230,7 @@ impl Case<'_> {
         let waits = self.held.iter().chain(&self.decided_still);
         let waits: Vec<String> = waits.map(|item| item.key.clone()).collect();
         self.worked.ledger.close(|key| match () {
-            () if claim.not_possible.iter().any(|one| one.key == key) => Fate::Unsupported,
+            () if claim.unsupported.iter().any(|one| one.key == key) => Fate::Unsupported,
             // Set aside but not held: refused, which is what ended the work.
             () if set_aside.contains(key) && (fate != Fate::Failed || waits.iter().any(|one| one == key)) => Fate::Held,
             () => fate,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{case::Case, error::WorkError};
 use crate::{
-    model::{Account, Action, ErrorClass, HeldKind, Limited, Operation, TargetGroupId},
+    model::{Account, Action, ApprovalKind, ErrorClass, Limited, Operation, TargetGroupId},
     plan::Presence,
     policy,
     target::{TargetError, TargetErrorKind},
@@ -49,8 +49,8 @@ impl Case<'_> {
         let pair = &self.claim.pair;
         let store = &self.engine.store;
         // What waits for an operator is to be seen again, or it would be withdrawn.
-        let waits = store.is_held(pair, HeldKind::AdoptedGroup).await?
-            || store.is_held(pair, HeldKind::Gate(Limited::Leave)).await?
+        let waits = store.is_awaited(pair, ApprovalKind::AdoptedGroup).await?
+            || store.is_awaited(pair, ApprovalKind::SafetyLimit(Limited::RemoveMember)).await?
             || !self.claim.decided.is_empty();
         self.reading = match (presence, &self.link) {
             (Presence::Present(user), Some(link)) if !waits && user.enabled && policy::out_of_scope(user).is_none() => {
@@ -81,7 +81,9 @@ impl Case<'_> {
                 groups.extend(found);
                 account.groups = Some(groups);
             }
-            Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Doubt) => self.unread_groups = Some(error),
+            Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Unconfirmed) => {
+                self.unread_groups = Some(error)
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(account)
@@ -114,6 +116,6 @@ impl Case<'_> {
             "{name}: the target does not show its groups, and they cannot be read completely from the groups' side{why}. No \
              membership is changed; usersync tries again."
         );
-        TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Doubt), text, retry_after: None }.into()
+        TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, retry_after: None }.into()
     }
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{case::Case, error::WorkError, ledger::Fate, user::Round};
 use crate::{
-    model::{Action, Limited, Link, Linking, NewHeldItem},
+    model::{Action, Limited, Link, Linking, NewApprovalItem},
     plan::{self, Presence},
     store::{Adopted, LinkWrite, Step, Stepped},
 };
@@ -55,7 +55,7 @@ impl Case<'_> {
         if read == 0 && self.port.target.account_named(&self.info.signed_in_as).await?.is_some() {
             return Ok(());
         }
-        Err(WorkError::Doubt(format!(
+        Err(WorkError::Unconfirmed(format!(
             "{}: the account {} is not found, but no other linked account is found either, so it is not believed to be \
              gone. Check the user directories of {}",
             pair.target, link.name, pair.target
@@ -71,7 +71,7 @@ impl Case<'_> {
         };
         let missing = self.engine.clock.now().duration_since(since);
         let left = (times.account_gone - missing).max(SignedDuration::ZERO);
-        self.worked.findings.doubts.push(missing_account(&name, since));
+        self.worked.findings.unconfirmed.push(missing_account(&name, since));
         self.defer(missing.min(left).max(times.account_recheck)).await
     }
 
@@ -80,7 +80,7 @@ impl Case<'_> {
         let Some(link) = self.link.clone() else { return Ok(true) };
         let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
         self.worked.ledger.plan(action.clone(), &self.fingerprint);
-        let item = NewHeldItem::dropped_link(&link);
+        let item = NewApprovalItem::dropped_link(&link);
         let approved_by = self.approval(&item);
         if approved_by.is_none() && self.is_rejected(&item) {
             self.set_aside.insert(item.key);

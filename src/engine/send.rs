@@ -13,17 +13,19 @@ use super::{
 };
 use crate::{
     gate::{for_operation, turn_within},
-    model::{Account, Cause, ChangeOutcome, ErrorClass, HeldKind, IntentId, NewHeldItem, Operation, TargetGroupId},
+    model::{
+        Account, ApprovalKind, Cause, ChangeOutcome, ErrorClass, IntentId, NewApprovalItem, Operation, TargetGroupId,
+    },
     store::{NewIntent, Settled, Stepped, StoreError},
     target::{Applied, TargetError, TargetErrorKind},
     telemetry::logs::Personal,
 };
 
 /// So many joins are told to a target at once, at most.
-const JOINS_AT_ONCE: usize = 100;
+const ADDS_AT_ONCE: usize = 100;
 /// So many are written down together where each is sent by itself. With a slow target more would be written down again
 /// and again, and after a crash each of them is looked after.
-const JOINS_ALONE: usize = 8;
+const ADDS_ALONE: usize = 8;
 /// How often additions that the server refuses for now are written down anew by one task.
 const LIMITED_ROUNDS: u32 = 12;
 
@@ -36,7 +38,7 @@ pub(super) enum Sent {
     /// Nothing was done, and looking again is the answer.
     ReadAgain,
     /// The target cannot do it.
-    NotPossible,
+    Unsupported,
     /// The target refused it for good; what does not depend on it goes on.
     Refused,
 }
@@ -56,8 +58,8 @@ impl Case<'_> {
     /// Writes an operation down, sends it, and notes how it ended.
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
         self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
-        let kind = operation.limited().map(HeldKind::Gate);
-        let approved_by = kind.and_then(|kind| self.approval(&held_item(kind, operation)));
+        let kind = operation.limited().map(ApprovalKind::SafetyLimit);
+        let approved_by = kind.and_then(|kind| self.approval(&approval_item(kind, operation)));
         if let Some(not) = self.not_now(operation, approved_by.is_some()) {
             return Ok(not);
         }
@@ -70,15 +72,15 @@ impl Case<'_> {
 
     /// Why an operation is not to be sent, if so.
     fn not_now(&mut self, operation: &Operation, approved: bool) -> Option<Sent> {
-        let key = held_key(operation);
+        let key = approval_key(operation);
         if self.set_aside.contains(&key) {
             return Some(Sent::Held);
         }
-        if self.was_not_possible(&key) {
-            return Some(Sent::NotPossible);
+        if self.was_unsupported(&key) {
+            return Some(Sent::Unsupported);
         }
         // Its kind is of no matter here.
-        if !approved && self.is_rejected(&held_item(HeldKind::Activation, operation)) {
+        if !approved && self.is_rejected(&approval_item(ApprovalKind::Activation, operation)) {
             self.set_aside.insert(key);
             return Some(Sent::Held);
         }
@@ -88,17 +90,17 @@ impl Case<'_> {
     /// Sends an operation that waits for an operator unless it was approved.
     pub async fn send_if_approved(
         &mut self,
-        kind: HeldKind,
+        kind: ApprovalKind,
         operation: &Operation,
         account: Option<&Account>,
     ) -> Result<Sent, WorkError> {
-        let item = held_item(kind, operation);
+        let item = approval_item(kind, operation);
         if self.set_aside.contains(&item.key) {
             return Ok(Sent::Held);
         }
         match self.approval(&item) {
             Some(approval) => self.send_within(operation, account, None, Some(approval)).await,
-            None if self.was_not_possible(&item.key) => Ok(Sent::NotPossible),
+            None if self.was_unsupported(&item.key) => Ok(Sent::Unsupported),
             None => {
                 self.hold(item);
                 Ok(Sent::Held)
@@ -118,7 +120,7 @@ impl Case<'_> {
         let sent = self.write_down_and_apply(operation, account, limit, approved_by);
         let Some((written, answer)) = for_operation(kind, soon, sent).await? else {
             if let Some(limited) = operation.limited() {
-                self.hold(held_item(HeldKind::Gate(limited), operation));
+                self.hold(approval_item(ApprovalKind::SafetyLimit(limited), operation));
             }
             return Ok(Sent::Held);
         };
@@ -178,35 +180,35 @@ impl Case<'_> {
 
     /// Writes joins of the account down together, and sends them: at once where the target takes several, else one after
     /// another. `account` learns of those that are done.
-    pub async fn send_joins(
+    pub async fn send_additions(
         &mut self,
-        joins: &[Operation],
+        adds: &[Operation],
         mut account: Option<&mut Account>,
     ) -> Result<Sent, WorkError> {
-        let mut wanted = Vec::with_capacity(joins.len());
-        for join in joins {
-            if self.not_now(join, false).is_none() {
-                wanted.push(join);
+        let mut wanted = Vec::with_capacity(adds.len());
+        for add in adds {
+            if self.not_now(add, false).is_none() {
+                wanted.push(add);
             }
         }
         if let Some(part) = self.rules.part.as_ref().filter(|_| !wanted.is_empty()) {
             return self.send_collected(part, &wanted, account).await;
         }
         let most = match self.info.capabilities.groups_at_once {
-            0 | 1 => JOINS_ALONE,
-            more => more.min(JOINS_AT_ONCE),
+            0 | 1 => ADDS_ALONE,
+            more => more.min(ADDS_AT_ONCE),
         };
         let mut done = false;
         let mut left = wanted.as_slice();
         while !left.is_empty() {
-            let joins = &left[..left.len().min(most)];
-            let (kind, soon) = (joins[0].verb(), self.soon());
-            let sent = self.write_down_and_join(joins, account.as_deref_mut());
+            let adds = &left[..left.len().min(most)];
+            let (kind, soon) = (adds[0].verb(), self.soon());
+            let sent = self.write_down_and_add(adds, account.as_deref_mut());
             let (sent, ended) = for_operation(kind, soon, sent).await?;
             match sent {
                 Sent::Done(_) => done = true,
                 Sent::ReadAgain => return Ok(sent),
-                Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                Sent::Held | Sent::Unsupported | Sent::Refused => {}
             }
             left = &left[ended..];
         }
@@ -214,23 +216,23 @@ impl Case<'_> {
     }
 
     /// Writes joins down once the server takes their calls, and sends them; see [`send_written`](Self::send_written).
-    async fn write_down_and_join(
+    async fn write_down_and_add(
         &mut self,
-        joins: &[&Operation],
+        adds: &[&Operation],
         account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
         self.until_open().await?;
-        let Some(written) = self.write_down(joins, account.as_deref(), None, None).await? else {
+        let Some(written) = self.write_down(adds, account.as_deref(), None, None).await? else {
             return Err(WorkError::Unsteady(self.claim.subject.to_string()));
         };
-        self.send_written(joins, &written, account).await
+        self.send_written(adds, &written, account).await
     }
 
     /// Writes additions down and hands them over to be sent with those of other users.
     async fn send_collected(
         &mut self,
         part: &Part,
-        joins: &[&Operation],
+        adds: &[&Operation],
         mut account: Option<&mut Account>,
     ) -> Result<Sent, WorkError> {
         let mut events = self.engine.store.event_waits(self.claim.token);
@@ -238,18 +240,18 @@ impl Case<'_> {
             return Err(self.leave(part));
         }
         let (mut done, mut read_again, mut limited, mut called_away) = (false, false, 0, false);
-        let mut left = joins.to_vec();
+        let mut left = adds.to_vec();
         while !left.is_empty() {
             if called_away {
                 return Err(self.leave(part));
             }
-            let now: Vec<&Operation> = left.drain(..left.len().min(JOINS_AT_ONCE)).collect();
+            let now: Vec<&Operation> = left.drain(..left.len().min(ADDS_AT_ONCE)).collect();
             let (kind, soon) = (now[0].verb(), self.soon());
             for_operation(kind, soon, self.until_open()).await?;
             let Some(written) = self.write_down(&now, account.as_deref(), None, None).await? else {
                 return Err(WorkError::Unsteady(self.claim.subject.to_string()));
             };
-            let additions: Vec<Addition<'_>> = now.iter().filter_map(|join| addition(join)).collect();
+            let additions: Vec<Addition<'_>> = now.iter().filter_map(|add| addition(add)).collect();
             let wait = written.late.duration_since(self.engine.clock.now());
             let late = async {
                 tokio::select! {
@@ -298,7 +300,7 @@ impl Case<'_> {
                         }
                     }
                     Sent::ReadAgain => return Ok(Sent::ReadAgain),
-                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                    Sent::Held | Sent::Unsupported | Sent::Refused => {}
                 }
             }
         }
@@ -306,14 +308,14 @@ impl Case<'_> {
         Ok(match (read_again, done) {
             (true, _) => Sent::ReadAgain,
             (false, true) => Sent::Done(Applied::Done),
-            (false, false) => Sent::NotPossible,
+            (false, false) => Sent::Unsupported,
         })
     }
 
     /// Notes additions that failed; whether to look again. An error that ends the work ends it after all are noted.
     async fn note_failed(
         &mut self,
-        joins: &[&Operation],
+        adds: &[&Operation],
         written: &WrittenDown,
         failed: Vec<(usize, TargetError)>,
     ) -> Result<bool, WorkError> {
@@ -326,8 +328,8 @@ impl Case<'_> {
                 TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
                 | TargetErrorKind::NameTaken
                 | TargetErrorKind::NotFound
-                | TargetErrorKind::NotPossible => {
-                    let sent = self.note(joins[number], written, number, Err(error)).await?;
+                | TargetErrorKind::Unsupported => {
+                    let sent = self.note(adds[number], written, number, Err(error)).await?;
                     read_again |= matches!(sent, Sent::ReadAgain);
                 }
                 TargetErrorKind::NotDone(_) => {
@@ -349,60 +351,60 @@ impl Case<'_> {
     /// Sends joins that are written down; tells how many of the first have ended. The others are written down anew.
     async fn send_written(
         &mut self,
-        joins: &[&Operation],
+        adds: &[&Operation],
         written: &WrittenDown,
         mut account: Option<&mut Account>,
     ) -> Result<(Sent, usize), WorkError> {
-        let together = joins.len() > 1 && self.info.capabilities.groups_at_once > 1;
-        let alone = if together {
-            self.send_together(joins, written, account.as_deref_mut()).await?
+        let batch = adds.len() > 1 && self.info.capabilities.groups_at_once > 1;
+        let alone = if batch {
+            self.send_batch(adds, written, account.as_deref_mut()).await?
         } else {
-            (0..joins.len()).collect()
+            (0..adds.len()).collect()
         };
-        let mut done = alone.len() < joins.len();
+        let mut done = alone.len() < adds.len();
         for (nth, number) in alone.iter().copied().enumerate() {
             let rest = || alone[nth..].iter().map(|number| written.intents[*number]);
-            if (nth > 0 || together) && self.engine.clock.now() > written.late {
+            if (nth > 0 || batch) && self.engine.clock.now() > written.late {
                 self.step.unsent.extend(rest());
-                let sent = match (together, done) {
+                let sent = match (batch, done) {
                     (true, _) => Sent::ReadAgain,
                     (false, true) => Sent::Done(Applied::Done),
-                    (false, false) => Sent::NotPossible,
+                    (false, false) => Sent::Unsupported,
                 };
                 return Ok((sent, number));
             }
-            let answer = self.apply(joins[number], written.deadline).await?;
+            let answer = self.apply(adds[number], written.deadline).await?;
             if answer.as_ref().is_err_and(|error| !concerns_it_alone(error)) {
                 self.step.unsent.extend(rest().skip(1));
             }
-            match self.note(joins[number], written, number, answer).await? {
+            match self.note(adds[number], written, number, answer).await? {
                 Sent::Done(_) => {
                     done = true;
                     if let Some(account) = account.as_deref_mut() {
-                        account.apply(joins[number]);
+                        account.apply(adds[number]);
                     }
                 }
-                Sent::ReadAgain => return Ok((Sent::ReadAgain, joins.len())),
-                Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                Sent::ReadAgain => return Ok((Sent::ReadAgain, adds.len())),
+                Sent::Held | Sent::Unsupported | Sent::Refused => {}
             }
         }
-        Ok((if done { Sent::Done(Applied::Done) } else { Sent::NotPossible }, joins.len()))
+        Ok((if done { Sent::Done(Applied::Done) } else { Sent::Unsupported }, adds.len()))
     }
 
     /// Sends joins by one call; gives those, by number, that are to be sent by themselves.
-    async fn send_together(
+    async fn send_batch(
         &mut self,
-        joins: &[&Operation],
+        adds: &[&Operation],
         written: &WrittenDown,
         mut account: Option<&mut Account>,
     ) -> Result<Vec<usize>, WorkError> {
-        let refused = match self.join_groups(joins, written.deadline).await? {
+        let refused = match self.add_to_groups(adds, written.deadline).await? {
             Ok(refused) => refused,
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
                 return Err(WorkError::Unanswered { error, until: written.arrives_until });
             }
             // Nothing was done, and one of them is why; by itself each tells.
-            Err(error) if is_about_one(error.kind) => return Ok((0..joins.len()).collect()),
+            Err(error) if is_about_one(error.kind) => return Ok((0..adds.len()).collect()),
             Err(error) if is_throttled(&error) => {
                 self.step.unsent.extend(&written.intents);
                 self.flush().await?;
@@ -417,14 +419,14 @@ impl Case<'_> {
             }
         };
         let mut alone = Vec::new();
-        for (number, join) in joins.iter().enumerate() {
-            if matches!(join, Operation::AddMember { group, .. } if refused.contains(group)) {
+        for (number, add) in adds.iter().enumerate() {
+            if matches!(add, Operation::AddMember { group, .. } if refused.contains(group)) {
                 alone.push(number);
                 continue;
             }
-            self.took_effect(join, written.intents[number]);
+            self.took_effect(add, written.intents[number]);
             if let Some(account) = account.as_deref_mut() {
-                account.apply(join);
+                account.apply(add);
             }
         }
         Ok(alone)
@@ -468,23 +470,23 @@ impl Case<'_> {
         Ok(self.verified(operation, answer).await)
     }
 
-    async fn join_groups(
+    async fn add_to_groups(
         &self,
-        joins: &[&Operation],
+        adds: &[&Operation],
         deadline: Timestamp,
     ) -> Result<Result<Vec<TargetGroupId>, TargetError>, WorkError> {
-        let mut groups = Vec::with_capacity(joins.len());
+        let mut groups = Vec::with_capacity(adds.len());
         let mut who = None;
-        for join in joins {
-            if let Operation::AddMember { group, group_name, account, name } = join {
+        for add in adds {
+            if let Operation::AddMember { group, group_name, account, name } = add {
                 groups.push((group, group_name.as_str()));
                 who = Some((account, name));
             }
         }
         let Some((account, name)) = who else { return Ok(Ok(Vec::new())) };
         self.check_claim().await?;
-        let call = self.port.target.join_groups(account, name, &groups, deadline);
-        let answer = for_operation(joins[0].verb(), self.soon(), call).await;
+        let call = self.port.target.add_to_groups(account, name, &groups, deadline);
+        let answer = for_operation(adds[0].verb(), self.soon(), call).await;
         self.count_written(answer.is_ok());
         Ok(answer)
     }
@@ -523,14 +525,14 @@ impl Case<'_> {
         } else {
             self.step.settled.push(Settled { intent, outcome: refusal(&error) });
         }
-        if error.kind == TargetErrorKind::NotPossible {
-            self.keep_not_possible(held_key(operation), error.text.clone());
+        if error.kind == TargetErrorKind::Unsupported {
+            self.keep_unsupported(approval_key(operation), error.text.clone());
         }
         self.flush().await?;
         self.last_refusal.clone_from(&error.text);
         match error.kind {
             // It was read once more since, and who has the name was not found: reading again would go on for ever.
-            TargetErrorKind::NameTaken if !self.names_taken.insert(held_key(operation)) => {
+            TargetErrorKind::NameTaken if !self.names_taken.insert(approval_key(operation)) => {
                 let text = format!(
                     "{} A lookup does not find who has the name. Free it there, then run: usersync dead replay --all",
                     error.text
@@ -544,14 +546,14 @@ impl Case<'_> {
                 self.until_open().await?;
                 Ok(Sent::ReadAgain)
             }
-            TargetErrorKind::NotPossible => {
-                self.set_aside.insert(held_key(operation));
-                self.worked.findings.not_possible.push(error.text);
-                Ok(Sent::NotPossible)
+            TargetErrorKind::Unsupported => {
+                self.set_aside.insert(approval_key(operation));
+                self.worked.findings.unsupported.push(error.text);
+                Ok(Sent::Unsupported)
             }
             // Keys are those of this claim: the next one sends it again.
             TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
-                self.set_aside.insert(held_key(operation));
+                self.set_aside.insert(approval_key(operation));
                 self.refused.push(error);
                 Ok(Sent::Refused)
             }
@@ -597,8 +599,8 @@ impl Case<'_> {
 }
 
 /// What a join adds to which group.
-fn addition(join: &Operation) -> Option<Addition<'_>> {
-    match join {
+fn addition(add: &Operation) -> Option<Addition<'_>> {
+    match add {
         Operation::AddMember { group, group_name, account, .. } => Some(Addition { group, group_name, account }),
         _ => None,
     }
@@ -610,7 +612,7 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
         kind,
         TargetErrorKind::NameTaken
             | TargetErrorKind::NotFound
-            | TargetErrorKind::NotPossible
+            | TargetErrorKind::Unsupported
             | TargetErrorKind::NotDone(ErrorClass::Permanent)
     )
 }
@@ -619,7 +621,7 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
 fn concerns_it_alone(error: &TargetError) -> bool {
     matches!(
         error.kind,
-        TargetErrorKind::NotPossible | TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
+        TargetErrorKind::Unsupported | TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
     )
 }
 
@@ -634,12 +636,12 @@ fn refusal(error: &TargetError) -> ChangeOutcome {
 }
 
 /// An operation as an operator decides about it.
-pub(super) fn held_item(kind: HeldKind, operation: &Operation) -> NewHeldItem {
-    NewHeldItem::operation(kind, operation, held_key(operation))
+pub(super) fn approval_item(kind: ApprovalKind, operation: &Operation) -> NewApprovalItem {
+    NewApprovalItem::operation(kind, operation, approval_key(operation))
 }
 
 /// Tells several held operations of one subject apart.
-pub(crate) fn held_key(operation: &Operation) -> String {
+pub(crate) fn approval_key(operation: &Operation) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
         Operation::UpdateUser { fields, .. } => {
@@ -648,8 +650,8 @@ pub(crate) fn held_key(operation: &Operation) -> String {
             format!("update:{}:{}{}", name.unwrap_or(""), email.unwrap_or(""), more.collect::<String>())
         }
         Operation::RenameGroup { to, .. } => format!("rename_group:{to}"),
-        Operation::AddMember { group, .. } => format!("join:{group}"),
-        Operation::RemoveMember { group, .. } => format!("leave:{group}"),
+        Operation::AddMember { group, .. } => format!("add_member:{group}"),
+        Operation::RemoveMember { group, .. } => format!("remove_member:{group}"),
         other => other.verb().to_owned(),
     }
 }

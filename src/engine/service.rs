@@ -480,7 +480,7 @@ impl Shared {
             (FirstPlan::Held(set), report) => {
                 tracing::warn!(
                     %pair, operations = report.planned_total(),
-                    "the first run is planned and waits for approval. Show it: usersync held show {set}   Approve it: usersync held approve {set}"
+                    "the first run is planned and waits for approval. Show it: usersync approvals show {set}   Approve it: usersync approvals approve {set}"
                 );
                 Ok(())
             }
@@ -526,7 +526,8 @@ impl Shared {
     async fn note_overdue(&self, pair: &Pair, now: Timestamp) -> Result<(), StoreError> {
         let longest = self.engine.times.overdue;
         let overdue = self.engine.store.overdue(pair, now - longest).await?;
-        let ready = self.readiness.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
+        let ready =
+            self.readiness.borrow().ready.get(&pair.target).is_some_and(|ready| ready.contains(&pair.connector));
         let idle = ready && self.engine.target(&pair.target).is_ok_and(|port| port.is_idle());
         let mut stuck = overdue.claimed;
         if let Ok(port) = self.engine.target(&pair.target) {

@@ -30,8 +30,8 @@ impl Case<'_> {
                 pair = %self.claim.pair, subject = %self.claim.subject, class = error.class().as_str(),
                 detail = %Personal(&text), "sessions were not ended"
             );
-            self.worked.findings.not_possible.push(text.clone());
-            self.keep_not_possible(KEY.to_owned(), text);
+            self.worked.findings.unsupported.push(text.clone());
+            self.keep_unsupported(KEY.to_owned(), text);
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     send::Sent,
 };
 use crate::{
-    model::{Account, Action, AdoptRule, Link, NewHeldItem, Operation, Subject, UserId, Written},
+    model::{Account, Action, AdoptRule, Link, NewApprovalItem, Operation, Subject, UserId, Written},
     plan::{self, Decision, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then},
     store::{Adopted, Claimed, Holder, LinkWrite},
     target::Applied,
@@ -128,7 +128,7 @@ impl Case<'_> {
                 continue;
             }
             // Some targets take only the login of who joins, which may be somebody else's by now.
-            if self.is_old(view.walked) && matches!(&decision, Decision::Plan(planned) if planned.joins()) {
+            if self.is_old(view.walked) && matches!(&decision, Decision::Plan(planned) if planned.adds_members()) {
                 view.account = self.read_account().await?;
                 view.walked = Some(self.engine.clock.now());
                 continue;
@@ -364,13 +364,13 @@ impl Case<'_> {
     ) -> Result<Round, WorkError> {
         self.note_protected(planned.findings.protected.as_deref());
         let mut progressed = false;
-        let is_join = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
-        for together in planned.operations.chunk_by(|one, next| is_join(one) && is_join(next)) {
-            let operation = &together[0];
-            if is_join(operation) {
-                match self.send_joins(together, view.account.as_mut()).await? {
+        let is_addition = |operation: &Operation| matches!(operation, Operation::AddMember { .. });
+        for batch in planned.operations.chunk_by(|one, next| is_addition(one) && is_addition(next)) {
+            let operation = &batch[0];
+            if is_addition(operation) {
+                match self.send_additions(batch, view.account.as_mut()).await? {
                     Sent::Done(_) => progressed = true,
-                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                    Sent::Held | Sent::Unsupported | Sent::Refused => {}
                     Sent::ReadAgain => return Ok(Round::ReadAgain),
                 }
                 continue;
@@ -398,10 +398,10 @@ impl Case<'_> {
                         return Ok(Round::Again);
                     }
                 }
-                Sent::NotPossible if matches!(operation, Operation::CreateUser { .. }) => {
-                    self.create_refused = self.worked.findings.not_possible.last().cloned();
+                Sent::Unsupported if matches!(operation, Operation::CreateUser { .. }) => {
+                    self.create_refused = self.worked.findings.unsupported.last().cloned();
                 }
-                Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                Sent::Held | Sent::Unsupported | Sent::Refused => {}
                 Sent::ReadAgain => return Ok(Round::ReadAgain),
             }
         }
@@ -415,7 +415,7 @@ impl Case<'_> {
                             account.apply(operation);
                         }
                     }
-                    Sent::Held | Sent::NotPossible | Sent::Refused => {}
+                    Sent::Held | Sent::Unsupported | Sent::Refused => {}
                     Sent::ReadAgain => return Ok(Round::ReadAgain),
                 },
                 Then::Adopt(account) => {
@@ -473,9 +473,9 @@ impl Case<'_> {
 }
 
 /// Adopting an account, as an operator decides about it.
-pub(super) fn adoption(account: &Account) -> NewHeldItem {
+pub(super) fn adoption(account: &Account) -> NewApprovalItem {
     let state = if account.active { "" } else { ", which is inactive" };
-    NewHeldItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
+    NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
 }
 
 /// A fingerprint of a user's state at the source.
@@ -487,8 +487,8 @@ pub(super) fn fingerprint_of(presence: &Presence) -> String {
 }
 
 fn merge(mut findings: plan::Findings, more: plan::Findings) -> plan::Findings {
-    findings.not_possible.extend(more.not_possible);
-    findings.doubts.extend(more.doubts);
+    findings.unsupported.extend(more.unsupported);
+    findings.unconfirmed.extend(more.unconfirmed);
     findings.protected = findings.protected.or(more.protected);
     findings.repeated.extend(more.repeated);
     findings.kept.extend(more.kept);

@@ -50,7 +50,7 @@ impl Case<'_> {
              requests itself; let it pass PUT, POST and DELETE on, then: usersync dead replay --target {}",
             self.port.name
         );
-        Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Doubt), text, retry_after: None })
+        Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, retry_after: None })
     }
 
     /// Whether the target shows the state that an operation leaves; `None` where it does not tell.

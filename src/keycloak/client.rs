@@ -220,7 +220,7 @@ impl KeycloakSource {
         let Some(answer) = self.answer(base, below, &query, within, gone).await? else { return Ok(PageRead::Gone) };
         match self.read_by(asked, base, &answer, Entry::list) {
             Ok(page) if page.len() > max => {
-                Err(self.doubt(&format!("a page of {asked} holds more than the {max} that were asked for")))
+                Err(self.unconfirmed(&format!("a page of {asked} holds more than the {max} that were asked for")))
             }
             Ok(page) => Ok(PageRead::Read(page)),
             Err(error) if answer.status == StatusCode::INTERNAL_SERVER_ERROR => Ok(PageRead::Failed(error)),
@@ -243,8 +243,11 @@ impl KeycloakSource {
         Ok(self.token(None).await?.claims.is_blind(&self.names.rights_client))
     }
 
-    pub(super) fn doubt(&self, what: &str) -> SourceError {
-        fault::error(ErrorClass::Doubt, format!("realm {}: {what}; this reading is not believed", self.settings.realm))
+    pub(super) fn unconfirmed(&self, what: &str) -> SourceError {
+        fault::error(
+            ErrorClass::Unconfirmed,
+            format!("realm {}: {what}; this reading is not believed", self.settings.realm),
+        )
     }
 
     async fn user_alone(&self, id: &UserId) -> Result<Option<User>, SourceError> {

@@ -182,7 +182,7 @@ impl Names {
 /// The realm is not there.
 pub(super) fn no_realm(realm: &str, base: &Base) -> SourceError {
     error(
-        ErrorClass::Doubt,
+        ErrorClass::Unconfirmed,
         format!(
             "realm {realm}: Keycloak at {base} knows no such realm. Check its name, upper and lower case too, and that it was not removed"
         ),

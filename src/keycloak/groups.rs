@@ -36,7 +36,7 @@ impl Tree {
         self.odd.unreadable.extend(folder.unreadable);
         self.odd.failed += folder.failed;
         if let Some(why) = folder.incomplete {
-            self.odd.doubt(|| why);
+            self.odd.unconfirmed(|| why);
         }
         parents
     }

@@ -123,7 +123,7 @@ impl Http {
             };
             let error = match &sent {
                 Ok(answer) => class_of(answer.status),
-                Err(Failure::TooLarge) => Some(ErrorClass::Doubt),
+                Err(Failure::TooLarge) => Some(ErrorClass::Unconfirmed),
                 Err(_) => Some(ErrorClass::Transient),
             };
             self.gate.meter().called(error, began.elapsed());

@@ -70,7 +70,7 @@ impl Paged<Packed<UserState>> {
         self.unreadable.extend(other.unreadable.into_iter().filter(is_new));
         self.failed += other.failed;
         if let Some(why) = other.incomplete {
-            self.doubt(|| why);
+            self.unconfirmed(|| why);
         }
     }
 }
@@ -88,7 +88,7 @@ impl<C: Collect> Paged<C> {
 
 impl<C> Paged<C> {
     /// Takes in why it may not be all; the first reason stays.
-    pub fn doubt(&mut self, why: impl FnOnce() -> String) {
+    pub fn unconfirmed(&mut self, why: impl FnOnce() -> String) {
         self.incomplete.get_or_insert_with(why);
     }
 }
@@ -203,7 +203,7 @@ impl KeycloakSource {
             read(paged.len());
             let fresh = paged.items.len() + odd.len() + without_id - known;
             if !is_joined || fresh != expected {
-                paged.doubt(|| {
+                paged.unconfirmed(|| {
                     format!(
                         "the pages of the {asked} at /{} do not fit together: entries came or went during the read, or \
                          the server ignores the offset",
@@ -223,7 +223,7 @@ impl KeycloakSource {
         }
         let without_id = without_id - paged.failed;
         if without_id > 0 {
-            paged.doubt(|| format!("{without_id} entries of the {asked} at /{} have no id", below.join("/")));
+            paged.unconfirmed(|| format!("{without_id} entries of the {asked} at /{} have no id", below.join("/")));
         }
         Ok(Some(paged))
     }

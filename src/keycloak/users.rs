@@ -67,15 +67,15 @@ impl KeycloakSource {
         // Too few rights look like an empty realm.
         if paged.is_empty() && (after != Some(0) || self.is_blind().await?) {
             let count = after.map_or("an unknown number".to_owned(), |count| count.to_string());
-            return Err(self.doubt(&format!(
+            return Err(self.unconfirmed(&format!(
                 "the listing of users is empty, but Keycloak counts {count}: the role view-users is missing"
             )));
         }
         match before.zip(after) {
-            None => paged.doubt(|| "Keycloak's count of users is no number".to_owned()),
+            None => paged.unconfirmed(|| "Keycloak's count of users is no number".to_owned()),
             Some((before, after)) if paged.len() < before.min(after) => {
                 let read = paged.len();
-                paged.doubt(|| format!("{read} users were read, but Keycloak counts {}", before.min(after)));
+                paged.unconfirmed(|| format!("{read} users were read, but Keycloak counts {}", before.min(after)));
             }
             Some(_) => {}
         }
@@ -179,7 +179,7 @@ impl KeycloakSource {
             match short {
                 Some(_) if left > 0 => {}
                 Some(count) => {
-                    paged.doubt(|| {
+                    paged.unconfirmed(|| {
                         format!("{read} users created from {from} ms on were read, but Keycloak counts {count}")
                     });
                     return Ok(paged);

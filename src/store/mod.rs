@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::model::{
-    About, AccountId, Cause, Change, ChangeOutcome, Condition, ConnectorName, Declared, ErrorClass, EventRecord,
-    GroupId, GroupMapping, HeldItem, HeldKind, HeldSet, IntentId, Limited, Link, ObservationSeq, ManagedGroup, NewEvent,
-    NewHeldItem, NotPossible, Operation, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord,
-    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+    About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, ChangeOutcome, Condition, ConnectorName,
+    Declared, ErrorClass, EventRecord, GroupId, GroupMapping, IntentId, Limited, Link, ManagedGroup, NewApprovalItem,
+    NewEvent, ObservationSeq, Operation, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord,
+    RunTrigger, SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported,
+    UserId,
 };
 
 /// What went wrong in the store.
@@ -76,9 +77,9 @@ pub struct Claimed {
     pub intents: Vec<OpenIntent>,
     /// Held items of the subject that an operator decided; a decision stands while the fingerprint is the same. Approved
     /// ones may be done once.
-    pub decided: Vec<HeldItem>,
+    pub decided: Vec<ApprovalItem>,
     /// What is known to be impossible for it: not sent again while its state at the source is the same.
-    pub not_possible: Vec<NotPossible>,
+    pub unsupported: Vec<Unsupported>,
     /// What an operator ordered about the user's link and is not done yet.
     pub order: Option<LinkOrder>,
     /// Whether the link was made with the server that was there before another was confirmed, and not compared since: it
@@ -282,7 +283,7 @@ pub struct Step {
     /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
     pub raise: Vec<Subject>,
     /// What is known to be impossible for the subject becomes exactly this.
-    pub not_possible: Option<Vec<NotPossible>>,
+    pub unsupported: Option<Vec<Unsupported>>,
     /// How the open order about the user's link ended. One that is done raises the conflicts of the target's pairs.
     pub order: Option<OrderEnd>,
     /// Intents that were not sent and never will be: they leave no change.
@@ -564,7 +565,7 @@ pub struct EventCounts {
     pub since: Option<Timestamp>,
 }
 
-/// A decision of a person about a held set.
+/// A decision of a person about an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The set.
@@ -719,7 +720,7 @@ pub trait Store: Send + Sync {
         &self,
         token: Token,
         last: Step,
-        held: Vec<NewHeldItem>,
+        held: Vec<NewApprovalItem>,
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped>;
@@ -781,7 +782,7 @@ pub trait Store: Send + Sync {
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
 
     /// What is known to be impossible on a pair; forgotten when a person replays the subject's events or dead letters.
-    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>>;
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>>;
 
     // --- runs ---
 
@@ -847,7 +848,7 @@ pub trait Store: Send + Sync {
     /// [`Store::confirm_same_server`], unless it was stopped before.
     async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()>;
 
-    /// Opens the held set of a pair's first run with the numbers of its plan, or renews them in the open one.
+    /// Opens the approval of a pair's first run with the numbers of its plan, or renews them in the open one.
     async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64>;
 
     /// Pins the source's identity at first contact; returns the pinned one, which may be another.
@@ -920,13 +921,13 @@ pub trait Store: Send + Sync {
     /// Connectors that are paused.
     async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
 
-    // --- held sets ---
+    // --- approvals ---
 
     /// Held sets, newest first.
-    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>>;
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>>;
 
-    /// One held set and its items, open ones first.
-    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)>;
+    /// One approval and its items, open ones first.
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)>;
 
     /// Approves or rejects, once; approved subjects' tasks are raised, an approved first run moves its pair to
     /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
@@ -976,14 +977,14 @@ pub trait Store: Send + Sync {
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
 
     /// Items of a pair that are open, approved and not done, or rejected.
-    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>>;
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>>;
 
     /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
     /// not counted.
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
 
     /// Whether a kind is held for the pair at present: an open set of it has items.
-    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool>;
+    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
 
     // --- what people ask for ---
 

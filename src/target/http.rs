@@ -213,7 +213,7 @@ impl NoAnswer {
             Self::NotSent(class, _) => *class,
             Self::Limited(_) => ErrorClass::Throttled,
             Self::Lost(_) => ErrorClass::Transient,
-            Self::TooLarge(_) => ErrorClass::Doubt,
+            Self::TooLarge(_) => ErrorClass::Unconfirmed,
         }
     }
 

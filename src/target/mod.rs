@@ -77,13 +77,13 @@ pub enum TargetErrorKind {
     NotFound,
     /// The target cannot do this to this object, now or ever (read-only directory, a lead of a project): told once,
     /// never retried.
-    NotPossible,
+    Unsupported,
 }
 
 impl TargetError {
     /// Whether the same call would be refused again.
     pub fn is_permanent(&self) -> bool {
-        matches!(self.kind, TargetErrorKind::NotPossible | TargetErrorKind::NotDone(ErrorClass::Permanent))
+        matches!(self.kind, TargetErrorKind::Unsupported | TargetErrorKind::NotDone(ErrorClass::Permanent))
     }
 
     /// The class under which the error is counted and retried.
@@ -93,7 +93,7 @@ impl TargetError {
                 ErrorClass::Transient
             }
             TargetErrorKind::NotDone(class) => class,
-            TargetErrorKind::NotPossible => ErrorClass::Permanent,
+            TargetErrorKind::Unsupported => ErrorClass::Permanent,
         }
     }
 }
@@ -120,7 +120,7 @@ pub struct Page<T> {
     /// Where the next one begins; `None` at the end.
     pub next: Option<String>,
     /// Why the listing may not be all, if so: nothing is removed then.
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 /// The first page of a group's members, and how many there are in all; `None`: not told.
@@ -196,7 +196,7 @@ pub trait Target: Send + Sync {
     /// Whether an account is a member of a group, as the group's own list says; `None` if there is no such group.
     ///
     /// # Errors
-    /// [`ErrorClass::Doubt`] if the list is incomplete and does not name the account.
+    /// [`ErrorClass::Unconfirmed`] if the list is incomplete and does not name the account.
     async fn has_member(&self, group: &TargetGroupId, account: &AccountId) -> Result<Option<bool>, TargetError> {
         let (mut cursor, mut incomplete): (Option<String>, Option<String>) = (None, None);
         loop {
@@ -204,10 +204,10 @@ pub trait Target: Send + Sync {
             if page.items.contains(account) {
                 return Ok(Some(true));
             }
-            incomplete = incomplete.or(page.doubt);
+            incomplete = incomplete.or(page.incomplete);
             if page.next.is_none() || page.next == cursor {
                 return match incomplete {
-                    Some(why) => Err(rest::doubt(format!("reading the members of {group}: incomplete, {why}."))),
+                    Some(why) => Err(rest::unconfirmed(format!("reading the members of {group}: incomplete, {why}."))),
                     None => Ok(Some(false)),
                 };
             }
@@ -219,7 +219,7 @@ pub trait Target: Send + Sync {
     /// groups is missing or cut.
     ///
     /// # Errors
-    /// [`ErrorClass::Doubt`] if one of them cannot be read completely.
+    /// [`ErrorClass::Unconfirmed`] if one of them cannot be read completely.
     async fn groups_among(
         &self,
         account: &AccountId,
@@ -240,7 +240,7 @@ pub trait Target: Send + Sync {
     /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`; gives those that
     /// were refused, each of which is then joined by itself. With an error, nothing was done, or it is `Unanswered`. Only
     /// for targets that can, and for as many as they can ([`Capabilities::groups_at_once`]).
-    async fn join_groups(
+    async fn add_to_groups(
         &self,
         account: &AccountId,
         name: &str,
@@ -249,7 +249,7 @@ pub trait Target: Send + Sync {
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         let _ = (account, groups, deadline);
         Err(TargetError {
-            kind: TargetErrorKind::NotPossible,
+            kind: TargetErrorKind::Unsupported,
             text: format!("adding {name} to groups: {} takes one at a time.", self.kind()),
             retry_after: None,
         })

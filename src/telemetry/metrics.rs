@@ -210,7 +210,7 @@ impl Metrics {
             m.last_change.clone(),
         );
         registry.register("links", "Users with an account", m.links.clone());
-        registry.register("held_items", "Operations that wait for approval", m.held.clone());
+        registry.register("approval_items", "Operations that wait for approval", m.held.clone());
         registry.register_with_unit(
             "event_to_write",
             "From the receipt of an event to the write that it caused",
@@ -431,7 +431,7 @@ mod tests {
             "usersync_tasks{connector=\"acme\",target=\"jira-prod\",state=\"dead\"} 1",
             "usersync_oldest_task_age_seconds{connector=\"acme\",target=\"jira-prod\"} 10.0",
             "usersync_links{connector=\"acme\",target=\"jira-prod\"} 7",
-            "usersync_held_items{connector=\"acme\",target=\"jira-prod\"} 4",
+            "usersync_approval_items{connector=\"acme\",target=\"jira-prod\"} 4",
             "usersync_event_to_write_seconds_count{target=\"jira-prod\"} 1",
             "usersync_calls_total{peer=\"target\",name=\"jira-prod\",result=\"ok\"} 1",
             "usersync_calls_total{peer=\"source\",name=\"acme\",result=\"throttled\"} 1",

@@ -4,7 +4,7 @@ use usersync::{
     model::ErrorClass::Permanent,
     target::{
         Target,
-        TargetErrorKind::{NotFound, NotPossible, Unanswered},
+        TargetErrorKind::{NotFound, Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -113,12 +113,12 @@ async fn a_first_refusal_did_nothing() {
     let access: Vec<&str> = ada.access.iter().map(String::as_str).collect();
     let refusal = r#"{"errors":[{"context":null,"message":"No.","exceptionName":"x"}]}"#;
     place.server.faults.add(Fault::status(403, refusal).path("remove-group"));
-    place.refused(&deactivate(&ada.id, "ada", &access), NotPossible, "saying \"No\"").await;
+    place.refused(&deactivate(&ada.id, "ada", &access), Unsupported, "saying \"No\"").await;
     place.server.faults.clear();
     let eve = place.id("eve");
     place.server.faults.add(Fault::status(409, refusal).method("DELETE"));
     let own = ["permission:LICENSED_USER"];
-    place.refused(&deactivate(&eve, "eve", &own), NotPossible, "Take its global permission away by hand").await;
+    place.refused(&deactivate(&eve, "eve", &own), Unsupported, "Take its global permission away by hand").await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_group_that_is_gone_is_passed_over_while_there_is_something_to_give() 
     assert_eq!(place.groups("eve"), ["readers"], "she can sign in all the same");
     place.server.set_user_permission("eve", None);
     for nothing in [vec!["group:gone"], vec![], vec!["group:readers"]] {
-        place.refused(&activate(&eve, "eve", &nothing), NotPossible, "nothing that usersync took from it").await;
+        place.refused(&activate(&eve, "eve", &nothing), Unsupported, "nothing that usersync took from it").await;
     }
     place.done(&activate(&eve, "eve", &["group:gone", "permission:LICENSED_USER", "permission:PROJECT_CREATE"])).await;
     assert_eq!(place.server.snapshot().account("eve").expect("there").permission, Some(Permission::ProjectCreate));
@@ -171,7 +171,7 @@ async fn who_is_inactive_in_his_directory_is_activated_there() {
     place.server.set_active("kim", false);
     let kim = place.id("kim");
     place
-        .refused(&activate(&kim, "kim", &["group:Developers"]), NotPossible, "Corporate Crowd holds it as inactive")
+        .refused(&activate(&kim, "kim", &["group:Developers"]), Unsupported, "Corporate Crowd holds it as inactive")
         .await;
     place.done(&deactivate(&kim, "kim", &[])).await;
     assert_eq!(place.writes(), 0);

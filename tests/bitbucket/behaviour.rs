@@ -4,7 +4,7 @@ use usersync::{
     model::{ErrorClass::Permanent, UserFields},
     target::{
         Applied, Target,
-        TargetErrorKind::{NameTaken, NotFound, NotPossible, Unanswered},
+        TargetErrorKind::{NameTaken, NotFound, Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -54,14 +54,14 @@ async fn nobody_is_made_without_what_bitbucket_demands() {
     if let usersync::model::Operation::CreateUser { fields, .. } = &mut nameless {
         fields.email = Some(" ".to_owned());
     }
-    place.refused(&nameless, NotPossible, "demands an e-mail address").await;
-    place.refused(&create(&"x".repeat(256)), NotPossible, "does not take this login").await;
+    place.refused(&nameless, Unsupported, "demands an e-mail address").await;
+    place.refused(&create(&"x".repeat(256)), Unsupported, "does not take this login").await;
     place.server.set_seats(Some(4));
     place.refused(&create("bob"), not_done(Permanent), "licence has no seat left").await;
     assert!(place.server.snapshot().account("bob").is_none());
     place.server.set_seats(None);
     place.server.set_directory_active(false);
-    place.refused(&create("bob"), NotPossible, "read-only").await;
+    place.refused(&create("bob"), Unsupported, "read-only").await;
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_change_of_one_field_keeps_the_other() {
                 "ada",
                 UserFields { display_name: Some(String::new()), email: None, ..UserFields::default() },
             ),
-            NotPossible,
+            Unsupported,
             "no empty display name",
         )
         .await;
@@ -133,7 +133,7 @@ async fn logins_are_renamed_swapped_and_respelled_under_one_id() {
     assert_eq!(place.target.account(&ada).await.expect("an answer").expect("there").name, "JOE");
     assert!(place.groups("joe").contains(&"Developers".to_owned()), "groups go with the account");
     place.refused(&rename(&ada, "ada", "x"), NotFound, "another account's now").await;
-    place.refused(&rename(&ada, "JOE", &"x".repeat(300)), NotPossible, "does not take this login").await;
+    place.refused(&rename(&ada, "JOE", &"x".repeat(300)), Unsupported, "does not take this login").await;
     place.keeps_to_the_description();
 }
 
@@ -142,7 +142,7 @@ async fn a_bitbucket_that_spells_logins_its_own_way_is_told_once() {
     let place = place().await;
     let ada = place.id("ada");
     place.server.set_lower_logins(true);
-    place.refused(&rename(&ada, "ada", "Ada"), NotPossible, "the login is ada").await;
+    place.refused(&rename(&ada, "ada", "Ada"), Unsupported, "the login is ada").await;
 }
 
 #[tokio::test]
@@ -166,15 +166,15 @@ async fn who_is_deleted_is_gone_and_stays_so() {
 async fn our_own_account_and_the_last_other_administrator_are_never_ended() {
     let place = place().await;
     let (own, root) = (place.id("bsync"), place.id("root"));
-    place.refused(&delete(&own, "bsync"), NotPossible, "usersync itself works with").await;
-    place.refused(&super::world::deactivate(&own, "bsync", &[]), NotPossible, "usersync itself").await;
-    place.refused(&delete(&root, "root"), NotPossible, "the last active administrator").await;
+    place.refused(&delete(&own, "bsync"), Unsupported, "usersync itself works with").await;
+    place.refused(&super::world::deactivate(&own, "bsync", &[]), Unsupported, "usersync itself").await;
+    place.refused(&delete(&root, "root"), Unsupported, "the last active administrator").await;
     let eve = place.id("eve");
     place.server.set_user_permission("eve", Some(Permission::Admin));
     let other = client(settings(&place.server));
     other.apply(&delete(&root, "root"), super::world::soon()).await.expect("there is another");
     let error = client(settings(&place.server)).apply(&delete(&eve, "eve"), super::world::soon()).await;
-    assert_eq!(error.expect_err("refused").kind, NotPossible);
+    assert_eq!(error.expect_err("refused").kind, Unsupported);
     assert!(place.server.snapshot().account("bsync").is_some());
 }
 
@@ -201,7 +201,7 @@ async fn groups_are_made_and_deleted_once() {
     assert_eq!(place.target.group_named(&group.name).await, Ok(None));
     assert_eq!(place.target.members(&group.id, None).await, Ok(None));
     place.refused(&join(&group.name, &joe, "joe"), NotFound, "not there").await;
-    place.refused(&create_group("ends with a space "), NotPossible, "does not take this name").await;
+    place.refused(&create_group("ends with a space "), Unsupported, "does not take this name").await;
     let protected = place.target.group_named("Stash-Admins").await.expect("an answer").expect("there");
     assert!(protected.protected.is_some());
     place.keeps_to_the_description();
@@ -262,21 +262,21 @@ async fn what_another_directory_keeps_is_not_possible_and_says_where() {
         delete(&lin, "lin"),
         super::world::deactivate(&lin, "lin", &taken),
     ] {
-        place.refused(&operation, NotPossible, "Corporate LDAP").await;
+        place.refused(&operation, Unsupported, "Corporate LDAP").await;
     }
     let fresh = client(settings(&place.server));
     let error = fresh.apply(&join("readers", &kim, "kim"), super::world::soon()).await.expect_err("refused");
-    assert!(error.kind == NotPossible && error.text.contains("Corporate Crowd"), "{}", error.text);
+    assert!(error.kind == Unsupported && error.text.contains("Corporate Crowd"), "{}", error.text);
     for operation in [
         leave("stash-users", &kim, "kim"),
         super::world::deactivate(&kim, "kim", &taken),
         super::world::activate(&kim, "kim", &["group:Developers"]),
     ] {
-        place.refused(&operation, NotPossible, "Corporate Crowd").await;
+        place.refused(&operation, Unsupported, "Corporate Crowd").await;
     }
     assert_eq!(place.writes(), 0, "the account tells before anything is sent");
     // Who was seen lately is not read again, and Bitbucket's own refusal says it.
-    place.refused(&join("readers", &kim, "kim"), NotPossible, "read-only").await;
+    place.refused(&join("readers", &kim, "kim"), Unsupported, "read-only").await;
 }
 
 #[tokio::test]
@@ -339,12 +339,12 @@ async fn rights_that_we_lack_are_told_and_not_taken_for_refused_credentials() {
             not_done(usersync::model::ErrorClass::Forbidden),
             "minor lacks the right",
         ),
-        (delete(&boss, "boss"), NotPossible, "more permissions than you have"),
-        (leave("stash-admins", &boss, "boss"), NotPossible, "give usersync's account SYS_ADMIN"),
-        (join("stash-admins", &boss, "boss"), NotPossible, "more permissions than you have"),
-        (delete_group("stash-admins"), NotPossible, "more permissions than you have"),
-        (delete_group("minor-admins"), NotPossible, "lower your own permissions"),
-        (super::world::deactivate(&boss, "boss", &["group:stash-admins"]), NotPossible, "more permissions"),
+        (delete(&boss, "boss"), Unsupported, "more permissions than you have"),
+        (leave("stash-admins", &boss, "boss"), Unsupported, "give usersync's account SYS_ADMIN"),
+        (join("stash-admins", &boss, "boss"), Unsupported, "more permissions than you have"),
+        (delete_group("stash-admins"), Unsupported, "more permissions than you have"),
+        (delete_group("minor-admins"), Unsupported, "lower your own permissions"),
+        (super::world::deactivate(&boss, "boss", &["group:stash-admins"]), Unsupported, "more permissions"),
     ] {
         let error = minor.apply(&operation, soon()).await.expect_err("refused");
         assert_eq!(error.kind, kind, "{operation}: {}", error.text);

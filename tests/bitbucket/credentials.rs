@@ -2,7 +2,7 @@
 
 use axum::{Json, Router, routing::post};
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Permanent},
+    model::ErrorClass::{Credentials, Forbidden, Permanent, Unconfirmed},
     target::{
         ClientCredentials, Credentials as SignIn, Target,
         bitbucket::{BitbucketSettings, BitbucketTarget},
@@ -118,7 +118,7 @@ async fn whom_a_token_belongs_to_has_to_be_told() {
     place.server.set_names_caller(false);
     place.server.add_access_token("bsync", "0auth");
     let error = by_access_token(settings(&place.server), "0auth").await.probe().await.expect_err("unknown");
-    assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+    assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
     assert!(error.text.contains("X-AUSERNAME"), "{}", error.text);
     let mut basic = settings(&place.server);
     basic.credentials = password("bsync", "s3cr3t-pass");

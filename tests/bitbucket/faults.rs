@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
+    model::ErrorClass::{Credentials, Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
     target::{
         Applied, Target, TargetError,
-        TargetErrorKind::{self, NameTaken, NotPossible, Unanswered},
+        TargetErrorKind::{self, NameTaken, Unanswered, Unsupported},
     },
 };
 use usersync_simulators::Fault;
@@ -48,14 +48,19 @@ fn cases() -> Vec<Case> {
             not_done(Forbidden),
             "bsync lacks the right",
         ),
-        case("403", own(403), not_done(Forbidden), NotPossible, "saying \"Words of Bitbucket\""),
+        case("403", own(403), not_done(Forbidden), Unsupported, "saying \"Words of Bitbucket\""),
         both("403 XSRF", Fault::status(403, "XSRF check failed"), not_done(Forbidden), "X-Atlassian-Token"),
         both("403 of a proxy", Fault::html(403, "<html>WAF</html>"), not_done(Forbidden), "lacks the right"),
-        both("404 of a proxy", Fault::html(404, "<html>nginx</html>"), not_done(Doubt), "not in Bitbucket's own words"),
+        both(
+            "404 of a proxy",
+            Fault::html(404, "<html>nginx</html>"),
+            not_done(Unconfirmed),
+            "not in Bitbucket's own words",
+        ),
         both(
             "404 of a wrong path",
             Fault::status(404, r#"{"message":"null for uri","status-code":404}"#),
-            not_done(Doubt),
+            not_done(Unconfirmed),
             "path prefix",
         ),
         both("409 of a proxy", Fault::html(409, "<html>busy</html>"), transient, "something else is under way"),
@@ -111,7 +116,7 @@ fn cases() -> Vec<Case> {
         case(
             "a page with 200",
             Fault::html(200, "<html>Welcome</html>"),
-            not_done(Doubt),
+            not_done(Unconfirmed),
             Unanswered,
             "an HTML page instead of data",
         ),
@@ -179,7 +184,7 @@ async fn a_conflict_in_bitbucket_s_own_words_is_its_last_word() {
             "create" => Err(not_done(Permanent)),
             "create_group" => Err(NameTaken),
             // He is not in the group any more, as far as a look tells.
-            _ => Err(NotPossible),
+            _ => Err(Unsupported),
         };
         assert_eq!(answer.map(|_| ()).map_err(|error| error.kind), kind, "{operation}");
     }
@@ -261,10 +266,10 @@ async fn an_answer_that_is_too_large_or_cut_short_is_doubted() {
     target.account_named("joe").await.expect("an answer");
     place.server.faults.add(Fault::truncate(10).path("filter=ada").once());
     let error = target.account_named("ada").await.expect_err("cut short");
-    assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+    assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
     place.server.faults.add(Fault::new(usersync_simulators::fault::Kind::Huge(70 << 10)).path("filter=ada"));
     let error = target.account_named("ada").await.expect_err("too large");
-    assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+    assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
     assert!(error.text.contains("which is not read"), "{}", error.text);
 }
 

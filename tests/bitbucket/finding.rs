@@ -72,7 +72,7 @@ async fn pages_that_hold_less_than_they_could_are_gone_through_to_the_end() {
 
 #[tokio::test]
 async fn a_list_that_breaks_off_proves_nothing() {
-    use usersync::model::ErrorClass::Doubt;
+    use usersync::model::ErrorClass::Unconfirmed;
     let place = place().await;
     place.see("ada").await;
     let page = |rest: &str| format!(r#"{{"size":0,"limit":1000,"start":0,"values":[]{rest}}}"#);
@@ -83,10 +83,10 @@ async fn a_list_that_breaks_off_proves_nothing() {
     ] {
         let id = place.server.faults.add(Fault::status(200, page(rest)).path("/admin/users?"));
         let error = place.target.account(&"999".into()).await.expect_err("a doubt");
-        assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+        assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
         assert!(error.text.contains(words), "{}", error.text);
         let listed = place.target.accounts(Some("0")).await.expect("a page");
-        assert!(listed.doubt.expect("a doubt").contains(words) && listed.next.is_none());
+        assert!(listed.incomplete.expect("a doubt").contains(words) && listed.next.is_none());
         place.server.faults.remove(id);
     }
     place
@@ -98,7 +98,7 @@ async fn a_list_that_breaks_off_proves_nothing() {
 
 #[tokio::test]
 async fn missing_and_unknown_fields_are_borne_or_doubted() {
-    use usersync::model::ErrorClass::Doubt;
+    use usersync::model::ErrorClass::Unconfirmed;
     let place = place().await;
     place.see("ada").await;
     for (user, good) in [
@@ -118,7 +118,7 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
             let account = got.expect("enough").expect("there");
             assert_eq!((account.display_name.as_str(), account.email, account.immutable), ("zoe", None, None));
         } else {
-            assert_eq!(got.expect_err("too little").kind, not_done(Doubt), "{user}");
+            assert_eq!(got.expect_err("too little").kind, not_done(Unconfirmed), "{user}");
         }
     }
 }

@@ -15,14 +15,14 @@ use super::world::{Place, client, not_done, password, place, settings};
 
 /// Lists everything; the accounts, and why they may not be all.
 async fn list(place: &Place) -> (Vec<Account>, Option<String>) {
-    let (mut cursor, mut accounts, mut doubt) = (None, Vec::new(), None);
+    let (mut cursor, mut accounts, mut incomplete) = (None, Vec::new(), None);
     loop {
         let page = place.target.accounts(cursor.as_deref()).await.expect("a page");
         accounts.extend(page.items);
-        doubt = doubt.or(page.doubt);
+        incomplete = incomplete.or(page.incomplete);
         cursor = page.next;
         if cursor.is_none() {
-            return (accounts, doubt);
+            return (accounts, incomplete);
         }
     }
 }
@@ -38,8 +38,8 @@ async fn everybody_is_listed_over_pages_with_what_lets_him_sign_in() {
     place.server.add_account(NewAccount::named("bot"));
     place.server.set_service("bot", true);
     place.server.set_page_cap(12);
-    let (accounts, doubt) = list(&place).await;
-    assert_eq!((accounts.len(), doubt), (35, None), "service users are left out");
+    let (accounts, incomplete) = list(&place).await;
+    assert_eq!((accounts.len(), incomplete), (35, None), "service users are left out");
     assert_eq!(accounts.iter().map(|one| &one.id).collect::<BTreeSet<_>>().len(), 35);
     assert_eq!(place.server.journal.count("GET", "/admin/users?start"), 3);
     for account in &accounts {
@@ -71,7 +71,7 @@ async fn members_are_paged_and_told_by_id() {
     let (mut cursor, mut members) = (None, BTreeSet::new());
     for pages in 1.. {
         let page = place.target.members(&"crowd".into(), cursor.as_deref()).await.expect("a page").expect("there");
-        assert_eq!(page.doubt, None);
+        assert_eq!(page.incomplete, None);
         members.extend(page.items);
         cursor = page.next;
         if cursor.is_none() {
@@ -92,10 +92,10 @@ async fn what_cannot_be_read_in_a_list_is_doubted() {
     let page = r#"{"isLastPage":true,"values":[{"id":1,"name":"x","active":true},{"name":"y"}]}"#;
     place.server.faults.add(Fault::status(200, page).path("/admin/users?start=0"));
     place.server.faults.add(Fault::status(200, page).path("context=odd"));
-    let (accounts, doubt) = list(&place).await;
-    assert_eq!((accounts.len(), doubt.as_deref()), (1, Some("1 accounts came without id, name or active")));
+    let (accounts, incomplete) = list(&place).await;
+    assert_eq!((accounts.len(), incomplete.as_deref()), (1, Some("1 accounts came without id, name or active")));
     let members = place.target.members(&"odd".into(), None).await.expect("a page").expect("there");
-    assert_eq!((members.items.len(), members.doubt.is_some()), (1, true));
+    assert_eq!((members.items.len(), members.incomplete.is_some()), (1, true));
 }
 
 #[tokio::test]

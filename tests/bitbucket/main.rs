@@ -1,6 +1,7 @@
 //! The Bitbucket client and the simulated Bitbucket, against each other and against the vendor's description.
 
 mod access;
+mod batch;
 mod behaviour;
 #[path = "../support/contract.rs"]
 mod contract;
@@ -10,5 +11,4 @@ mod faults;
 mod finding;
 mod listing;
 mod probing;
-mod together;
 mod world;

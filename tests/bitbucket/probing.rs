@@ -1,7 +1,7 @@
 //! First contact.
 
 use usersync::{
-    model::ErrorClass::{Doubt, Permanent},
+    model::ErrorClass::{Permanent, Unconfirmed},
     target::{CaseRule, Deactivation, NoteState, Target, TargetInfo},
 };
 use usersync_simulators::{
@@ -109,7 +109,7 @@ async fn versions_and_addresses_are_told_apart() {
     let mut elsewhere = settings(&place.server);
     elsewhere.base_url = format!("{}/wrong/", place.server.url()).parse().expect("a URL");
     let error = client(elsewhere).probe().await.expect_err("not there");
-    assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+    assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
     assert!(error.text.contains("path prefix"), "{}", error.text);
 }
 

@@ -13,7 +13,7 @@ use usersync::{
     engine::{Connector, Dice, Engine, EngineTimes, Report, RunOptions, SystemClock, Tally, TargetPort, WorkError},
     keycloak::{KeycloakSettings, KeycloakSource},
     model::{
-        Action, Cause, Change, ChangeOutcome, FirstRun, HeldKind, Limited, Linking, Pair, Policy, Priority, RunId,
+        Action, ApprovalKind, Cause, Change, ChangeOutcome, FirstRun, Limited, Linking, Pair, Policy, Priority, RunId,
         RunOutcome, RunTrigger, Subject,
     },
     store::{ChangeFilter, Store, sqlite},
@@ -229,14 +229,14 @@ async fn a_plan_lists_every_operation_with_its_cause_and_its_counts_add_up() {
             assert_eq!(user.email.as_deref(), Some("staff1@example.org"));
             assert_eq!((account.login.as_str(), account.name.as_deref()), ("staff1", Some("Old Name")));
             assert!(!account.id.is_empty() && account.email.is_some());
-            let joins: Vec<String> = plan.lines.iter().map(|line| line.operation.to_string()).collect();
-            for join in ["join staff0 to staff", "join staff0 to ops", "join staff1 to staff"] {
-                assert!(joins.iter().any(|one| one == join), "{join}: {joins:?}");
+            let adds: Vec<String> = plan.lines.iter().map(|line| line.operation.to_string()).collect();
+            for join in ["add staff0 to staff", "add staff0 to ops", "add staff1 to staff"] {
+                assert!(adds.iter().any(|one| one == join), "{join}: {adds:?}");
             }
         } else {
-            let kinds: Vec<HeldKind> = plan.lines.iter().filter_map(|line| line.held).collect();
-            assert!(kinds.contains(&HeldKind::Adoption), "{kinds:?}");
-            assert!(kinds.contains(&HeldKind::Gate(Limited::Deactivate)), "{kinds:?}");
+            let kinds: Vec<ApprovalKind> = plan.lines.iter().filter_map(|line| line.held).collect();
+            assert!(kinds.contains(&ApprovalKind::Adoption), "{kinds:?}");
+            assert!(kinds.contains(&ApprovalKind::SafetyLimit(Limited::Deactivate)), "{kinds:?}");
         }
     }
 }

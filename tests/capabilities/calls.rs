@@ -50,7 +50,7 @@ async fn run(w: &World, products: &[Counted], trigger: RunTrigger) {
     for product in products {
         let options = RunOptions::apply(trigger.clone());
         let (_, report) = Box::pin(w.stack.engine.run(&product.pair, &options)).await.expect("a run");
-        assert!(report.planned.is_empty() && report.doubt.is_none(), "{}: {report:?}", product.name);
+        assert!(report.planned.is_empty() && report.incomplete.is_none(), "{}: {report:?}", product.name);
     }
     w.calm().await;
 }

@@ -99,7 +99,7 @@ async fn a_first_plan_that_fails_is_reported_until_it_is_made() {
     servers.jira.faults.clear();
     until(&stack, "the plan is made", <[Condition]>::is_empty).await;
     for _ in 0..500 {
-        if !stack.store.held_sets(true).await.expect("readable").is_empty() {
+        if !stack.store.approvals(true).await.expect("readable").is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -98,7 +98,7 @@ async fn a_swap_behind_the_first_page_is_found_within_a_day_and_by_whoever_asks(
     assert_eq!((report.counted, pages), (1, 1), "{report:?}");
     assert!(report.planned.is_empty(), "{report:?}");
     let plan = w.dry_run().await;
-    assert_eq!((plan.planned.get("join"), plan.planned.get("leave")), (Some(&1), Some(&1)), "{plan:?}");
+    assert_eq!((plan.planned.get("add_member"), plan.planned.get("remove_member")), (Some(&1), Some(&1)), "{plan:?}");
     w.a_day_later().await;
     let (report, pages) = w.counted_run().await;
     assert_eq!((report.counted, pages), (0, 4), "{report:?}");

@@ -90,7 +90,10 @@ async fn one_call_finds_what_a_call_for_each_group_finds() {
     c.crowd.nest(&group(6), &group(7));
     let found = c.run(RunMode::DryRun).await;
     assert_eq!((found.at_once, found.one_by_one), (1, 0));
-    assert_eq!((found.report.planned.get("join"), found.report.planned.get("leave")), (Some(&1), Some(&1)));
+    assert_eq!(
+        (found.report.planned.get("add_member"), found.report.planned.get("remove_member")),
+        (Some(&1), Some(&1))
+    );
     c.crowd.set_tells_memberships(false);
     let other = c.run(RunMode::DryRun).await;
     assert_eq!(other.at_once, 1);
@@ -170,7 +173,7 @@ async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
     let members = |number| c.crowd.snapshot().groups[&group(number)].len();
     assert_eq!((members(0), members(1)), (0, 3));
     for mode in [RunMode::DryRun, RunMode::Apply] {
-        let told = c.run(mode).await.report.not_possible;
+        let told = c.run(mode).await.report.unsupported;
         let told: Vec<_> = told.iter().filter(|text| text.contains(&group(0))).collect();
         assert!(told.iter().any(|text| text.contains("activate it in Crowd")), "{mode:?}: {told:?}");
     }
@@ -182,5 +185,5 @@ async fn an_inactive_group_is_not_taken_up_until_somebody_activates_it() {
     c.crowd.set_group_active(&group(0), false);
     assert!(c.crowd.remove_member(&group(0), "person0"));
     let ran = c.run(RunMode::Apply).await;
-    assert_eq!((members(0), ran.report.not_possible.len()), (3, 0));
+    assert_eq!((members(0), ran.report.unsupported.len()), (3, 0));
 }

@@ -140,7 +140,7 @@ async fn a_name_that_is_taken_and_found_nowhere_is_refused_for_good() {
 
     w.realm().create_group(None, "ghost").await.expect("made");
     let report = run().await;
-    assert!(report.not_possible.iter().any(|text| text.contains("finds no such group")), "{report:?}");
+    assert!(report.unsupported.iter().any(|text| text.contains("finds no such group")), "{report:?}");
     let asked = target.taken.load(std::sync::atomic::Ordering::Relaxed);
     // Twice for the user, whom each run tries again, and once for the group, whoever works it.
     assert_eq!(asked, 3, "not for ever");

@@ -1,6 +1,6 @@
 //! The lives of groups: made, renamed, moved, adopted, let go.
 
-use usersync::model::HeldKind;
+use usersync::model::ApprovalKind;
 use usersync_simulators::{jira::NewAccount, keycloak::NewUser};
 
 use crate::support::{on, options, servers, world};
@@ -54,10 +54,10 @@ async fn a_renamed_group_is_made_anew_and_everybody_joins_it_before_leaving_the_
             assert!(joined.is_some_and(|joined| made < joined && joined < at), "{login} was in neither for a while");
         }
         // As many as the safety limit allows; the others wait for approval.
-        let waiting = w.waiting(HeldKind::Gate(usersync::model::Limited::Leave)).await.len();
+        let waiting = w.waiting(ApprovalKind::SafetyLimit(usersync::model::Limited::RemoveMember)).await.len();
         assert_eq!(w.members("staff").len(), waiting);
         if waiting > 0 {
-            w.decide(HeldKind::Gate(usersync::model::Limited::Leave), true).await;
+            w.decide(ApprovalKind::SafetyLimit(usersync::model::Limited::RemoveMember), true).await;
         }
         w.agrees();
     }
@@ -120,7 +120,7 @@ async fn two_paths_with_one_name_are_a_conflict_that_is_told_and_ends_with_a_ren
     assert_eq!(w.members("team"), ["staff1"], "who has the name keeps it");
     for _ in 0..2 {
         let report = w.run().await;
-        assert!(report.not_possible.iter().any(|why| why.contains("/other/Team") && why.contains("two groups")));
+        assert!(report.unsupported.iter().any(|why| why.contains("/other/Team") && why.contains("two groups")));
     }
     w.realm().rename_group(&second, "squad").await.unwrap();
     w.settled().await;
@@ -159,8 +159,8 @@ async fn from_an_adopted_group_nobody_is_removed_until_a_person_approves() {
     w.settled().await;
     assert_eq!(w.members("old"), ["newcomer", "staff1", "stranger"]);
     w.run().await;
-    assert_eq!(w.waiting(HeldKind::AdoptedGroup).await, ["take staff1 out of old"]);
-    w.decide(HeldKind::AdoptedGroup, true).await;
+    assert_eq!(w.waiting(ApprovalKind::AdoptedGroup).await, ["remove staff1 from old"]);
+    w.decide(ApprovalKind::AdoptedGroup, true).await;
     assert_eq!(w.members("old"), ["newcomer", "stranger"], "strangers are kept");
     w.jira().add_member("old", "staff2");
     w.run().await;
@@ -180,15 +180,15 @@ async fn of_an_adopted_group_one_may_be_taken_out_and_another_kept() {
     let w = on(servers).await;
     w.settled().await;
     w.run().await;
-    let (set, items) = w.held(HeldKind::AdoptedGroup).await.expect("three wait");
+    let (set, items) = w.held(ApprovalKind::AdoptedGroup).await.expect("three wait");
     let item = |name: &str| items.iter().find(|item| item.item.what.contains(name)).expect("it waits").id;
     w.decide_items(set.id, vec![item("staff1")], true).await;
     w.decide_items(set.id, vec![item("staff2")], false).await;
     assert_eq!(w.members("old"), ["newcomer", "staff2", "staff3"]);
     w.run().await;
     assert_eq!(w.members("old"), ["newcomer", "staff2", "staff3"], "one was rejected, of one nothing was said");
-    assert_eq!(w.waiting(HeldKind::AdoptedGroup).await, ["take staff3 out of old"]);
-    w.decide(HeldKind::AdoptedGroup, true).await;
+    assert_eq!(w.waiting(ApprovalKind::AdoptedGroup).await, ["remove staff3 from old"]);
+    w.decide(ApprovalKind::AdoptedGroup, true).await;
     w.run().await;
     assert_eq!(w.members("old"), ["newcomer", "staff2"], "a rejection stands when the rest is approved");
 }
@@ -202,8 +202,8 @@ async fn after_the_first_run_a_group_that_was_there_is_adopted_by_a_person_only(
     w.settled().await;
     w.run().await;
     assert_eq!(w.members("old"), ["stranger"]);
-    assert_eq!(w.waiting(HeldKind::Adoption).await, ["adopt the group old"]);
-    w.decide(HeldKind::Adoption, true).await;
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await, ["adopt the group old"]);
+    w.decide(ApprovalKind::Adoption, true).await;
     assert_eq!(w.members("old"), ["staff1", "stranger"]);
     w.agrees_but_for(&["stranger"]);
 }
@@ -235,7 +235,7 @@ async fn a_protected_group_is_never_touched() {
     let w = on(servers).await;
     assert_eq!(w.members("jira-administrators"), ["admin"]);
     let report = w.run().await;
-    assert!(report.not_possible.iter().any(|why| why.contains("jira-administrators")), "{report:?}");
+    assert!(report.unsupported.iter().any(|why| why.contains("jira-administrators")), "{report:?}");
     let group = w.realm().snapshot().group("/jira-administrators").unwrap().id.clone();
     w.realm().join(&w.id("staff1"), &group).await.unwrap();
     w.settled().await;
@@ -291,7 +291,7 @@ async fn a_group_in_a_read_only_directory_is_told_once() {
     let later = w.written_by(async {
         for _ in 0..2 {
             let report = w.run().await;
-            assert!(report.not_possible.iter().any(|why| why.contains("staff1")), "{report:?}");
+            assert!(report.unsupported.iter().any(|why| why.contains("staff1")), "{report:?}");
         }
     });
     assert_eq!(later.await, Vec::<String>::new());

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::Stack,
-    model::{AccountId, AdoptRule, HeldKind, UserId},
+    model::{AccountId, AdoptRule, ApprovalKind, UserId},
     store::{OrderEnd, Store},
 };
 use usersync_simulators::{
@@ -90,12 +90,12 @@ async fn an_unlinked_account_is_adopted_again_only_by_approval_or_order() {
     w.settled().await;
     w.run().await;
     assert_eq!(w.account("staff1"), before, "it is not managed any more");
-    assert_eq!(w.waiting(HeldKind::Adoption).await, ["adopt the account staff1"]);
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await, ["adopt the account staff1"]);
     refused(&order(&w, &id, None).await, "no link");
     assert_eq!(order(&w, &id, Some(&before.key)).await, OrderEnd::Done);
     w.settled().await;
     assert_eq!(w.account("staff1").email, "one@example.com");
-    assert_eq!(w.waiting(HeldKind::Adoption).await, Vec::<String>::new());
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await, Vec::<String>::new());
     w.agrees();
 }
 

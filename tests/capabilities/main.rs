@@ -3,6 +3,7 @@
 
 mod access;
 mod accounting;
+mod additions;
 mod answers;
 mod attributes;
 mod calls;
@@ -11,18 +12,17 @@ mod conditions;
 mod counted;
 mod crowd;
 mod defects;
-mod doubt;
 mod faults;
 mod groups;
 mod hook;
 mod hostile;
-mod joins;
 mod limits;
 mod link_orders;
 mod memberships;
 mod missing;
 mod odd_answers;
 mod people;
+mod presence;
 mod protection;
 mod redirects;
 mod refused;

@@ -1,6 +1,6 @@
 //! Memberships where a target shows less of them than there are.
 
-use usersync::{model::HeldKind, store::Store};
+use usersync::{model::ApprovalKind, store::Store};
 use usersync_simulators::{Fault, jira::ShownGroups, keycloak::NewUser};
 
 use crate::support::{World, world};
@@ -92,7 +92,7 @@ async fn a_removal_that_a_proxy_answers_without_effect_is_a_failure() {
     assert!(failed.iter().any(|text| text.contains("alice") && text.contains("it was not")), "{failed:?}");
     let report = w.run().await;
     assert!(report.errors.iter().any(|text| text.contains("it was not")), "{report:?}");
-    assert_eq!(report.done.get("leave"), None, "{report:?}");
+    assert_eq!(report.done.get("remove_member"), None, "{report:?}");
     assert_eq!(w.members("a-team"), ["alice", "bob"]);
     w.jira().faults.remove(fault);
     w.replay_dead().await;
@@ -125,7 +125,7 @@ async fn a_removal_that_is_undone_again_and_again_is_reported() {
     let w = somebody(ShownGroups::All).await;
     w.jira().add_member("c-team", "alice");
     let first = w.run().await;
-    assert_eq!((first.done.get("leave"), first.repeated.len()), (Some(&1), 0), "{first:?}");
+    assert_eq!((first.done.get("remove_member"), first.repeated.len()), (Some(&1), 0), "{first:?}");
     w.jira().add_member("c-team", "alice");
     let second = w.run().await;
     assert!(second.repeated.iter().any(|text| text.contains("alice") && text.contains("c-team")), "{second:?}");
@@ -147,11 +147,11 @@ async fn a_group_that_gives_access_is_not_emptied_and_the_plan_says_so() {
     let w = with_access_group().await;
     let before = w.members("jira-software-users");
     w.run().await;
-    w.decide(HeldKind::Adoption, true).await;
+    w.decide(ApprovalKind::Adoption, true).await;
     let plan = w.dry_run().await;
-    assert_eq!(plan.planned.get("leave"), None, "{plan:?}");
+    assert_eq!(plan.planned.get("remove_member"), None, "{plan:?}");
     let report = w.run().await;
-    assert!(w.waiting(HeldKind::AdoptedGroup).await.is_empty());
+    assert!(w.waiting(ApprovalKind::AdoptedGroup).await.is_empty());
     assert!(report.kept.iter().any(|(why, number)| why.contains("jira-software-users") && *number > 5), "{report:?}");
     let after = w.members("jira-software-users");
     assert!(before.iter().all(|login| after.contains(login)), "{after:?}");

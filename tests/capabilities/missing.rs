@@ -14,7 +14,7 @@ use usersync::{
     },
     engine::{EngineTimes, Report, RunOptions},
     model::{
-        Account, AccountId, HeldItemState, HeldKind, Limited, Link, Operation, Pair, RunTrigger, TargetGroup,
+        Account, AccountId, ApprovalItemState, ApprovalKind, Limited, Link, Operation, Pair, RunTrigger, TargetGroup,
         TargetGroupId,
     },
     store::{Decision, Store},
@@ -238,7 +238,7 @@ async fn an_account_that_was_deleted_in_the_target_is_created_again_and_the_drop
     let before = place.link("staff1").await.unwrap();
     place.target.delete("staff1").await;
     let report = place.run().await;
-    assert!(report.doubts.iter().any(|text| text.contains("missing at the target")), "{report:?}");
+    assert!(report.unconfirmed.iter().any(|text| text.contains("missing at the target")), "{report:?}");
     assert_eq!(place.link("staff1").await.unwrap().account, before.account, "one reading drops no link");
     place.w.settled().await;
     assert_eq!(place.dropped().await, ["staff1"]);
@@ -287,10 +287,11 @@ async fn many_accounts_that_are_gone_at_once_are_replaced_after_an_approval_only
     place.w.calm().await;
     let limit = place.dropped().await.len();
     assert!((1..=STAFF / 2).contains(&limit), "{:?}", place.dropped().await);
-    let sets = place.w.stack.store.held_sets(true).await.unwrap();
-    let set = sets.into_iter().find(|set| set.kind == HeldKind::Gate(Limited::DropLink)).expect("the others wait");
-    let (_, items) = place.w.stack.store.held_set(set.id).await.unwrap();
-    let open: Vec<_> = items.iter().filter(|item| item.state == HeldItemState::Open).collect();
+    let sets = place.w.stack.store.approvals(true).await.unwrap();
+    let set =
+        sets.into_iter().find(|set| set.kind == ApprovalKind::SafetyLimit(Limited::DropLink)).expect("the others wait");
+    let (_, items) = place.w.stack.store.approval(set.id).await.unwrap();
+    let open: Vec<_> = items.iter().filter(|item| item.state == ApprovalItemState::Open).collect();
     assert_eq!(open.len(), gone.len() - limit);
     assert!(open[0].item.what.contains("whose account is gone"), "{:?}", open[0]);
 

@@ -125,7 +125,7 @@ async fn a_user_and_a_group_that_cannot_be_read_are_their_own_failures_by_name()
     };
     told(Subject::user(odd.as_str()), "Keycloak lists staff5 but cannot be understood: field \"email\"");
     told(Subject::group(late.as_str()), "field");
-    assert_eq!(report.doubt, None, "{report:?}");
+    assert_eq!(report.incomplete, None, "{report:?}");
     assert_eq!(w.account("staff1").email, "one@example.com");
     assert!(!w.account("staff2").active, "who was read is planned as read");
     assert!(w.account("staff5").active);
@@ -169,7 +169,7 @@ async fn linked_users_who_are_not_listed_and_answer_500_by_id_end_no_run() {
         assert_eq!(report.users, STAFF - 8);
         if lists == "/users?" {
             // So many planned leavers are past the safety limit.
-            assert_eq!(report.held_kinds, [Limited::Deactivate]);
+            assert_eq!(report.limits_reached, [Limited::Deactivate]);
             continue;
         }
         assert!(!w.account("staff9").active, "who is gone is deactivated all the same: {report:?}");
@@ -192,7 +192,7 @@ async fn values_that_are_null_are_absent() {
     };
     w.servers.keycloak.faults.add(Fault::edit(edit).path("/users?"));
     let report = w.run().await;
-    assert_eq!((report.errors.len(), report.doubt), (0, None));
+    assert_eq!((report.errors.len(), report.incomplete), (0, None));
     assert_eq!(w.account("staff1").email, "one@example.com");
 }
 
@@ -208,8 +208,8 @@ async fn a_user_over_whom_keycloak_fails_ends_no_run_and_nobody_is_called_absent
     w.servers.keycloak.faults.add(Fault::fails_over(odd.as_str()));
     w.servers.keycloak.faults.add(Fault::status(500, r#"{"error":"unknown_error"}"#).path(format!("/users/{odd}")));
     let report = w.try_run().await.unwrap();
-    let doubt = report.doubt.clone().unwrap_or_default();
-    assert!(doubt.contains("1 user could not be read, at position") && doubt.contains("max=1"), "{report:?}");
+    let incomplete = report.incomplete.clone().unwrap_or_default();
+    assert!(incomplete.contains("1 user could not be read, at position") && incomplete.contains("max=1"), "{report:?}");
     assert_eq!(w.account("staff1").email, "one@example.com");
     assert!(!w.account("staff2").active, "who was read is planned as read");
     assert!(w.account("staff3").active, "absence from an incomplete listing proves nothing");

@@ -1,7 +1,7 @@
 //! The lives of users: they come, change, swap names, leave and come back.
 
 use jiff::SignedDuration;
-use usersync::model::HeldKind;
+use usersync::model::ApprovalKind;
 use usersync_simulators::{
     Fault,
     jira::NewAccount,
@@ -33,7 +33,7 @@ async fn who_has_no_address_is_not_possible_told_by_each_run_and_never_retried()
     assert!(!w.has_account("alice"));
     assert!(w.tasks().await.is_empty(), "nothing is left to be tried again");
     let report = w.run().await;
-    assert!(report.not_possible.iter().any(|why| why.contains("alice") && why.contains("e-mail")), "{report:?}");
+    assert!(report.unsupported.iter().any(|why| why.contains("alice") && why.contains("e-mail")), "{report:?}");
     w.realm().update_user(&id, UserChange::email("alice@example.org")).await.unwrap();
     w.settled().await;
     assert!(w.account("alice").active);
@@ -282,8 +282,8 @@ async fn whom_somebody_else_deactivated_is_activated_only_by_a_person() {
     w.realm().update_user(&w.id("staff1"), UserChange::email("new@example.org")).await.unwrap();
     w.settled().await;
     assert!(!w.account("staff1").active);
-    assert_eq!(w.waiting(HeldKind::Activation).await, ["activate staff1"]);
-    w.decide(HeldKind::Activation, true).await;
+    assert_eq!(w.waiting(ApprovalKind::Activation).await, ["activate staff1"]);
+    w.decide(ApprovalKind::Activation, true).await;
     assert!(w.account("staff1").active);
     w.agrees();
 }
@@ -301,7 +301,7 @@ async fn an_old_deactivation_of_ours_is_no_leave_to_undo_a_later_one_of_somebody
     w.jira().set_active("staff1", false);
     w.run().await;
     assert!(!w.account("staff1").active);
-    assert_eq!(w.waiting(HeldKind::Activation).await, ["activate staff1"]);
+    assert_eq!(w.waiting(ApprovalKind::Activation).await, ["activate staff1"]);
 }
 
 #[tokio::test]
@@ -313,19 +313,19 @@ async fn the_first_run_adopts_and_later_a_person_decides() {
     assert_eq!(w.account("staff1").key, key);
     assert_eq!(w.account("staff1").display_name, "staff1 Example");
     assert!(!w.account("staff2").active, "an inactive account is adopted by a person only");
-    assert_eq!(w.waiting(HeldKind::Adoption).await, ["adopt the account staff2, which is inactive"]);
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await, ["adopt the account staff2, which is inactive"]);
 
     w.jira().add_account(NewAccount { display_name: "Al".into(), ..NewAccount::named("alice") });
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     w.settled().await;
     w.run().await;
     assert_eq!(w.account("alice").display_name, "Al");
-    assert_eq!(w.waiting(HeldKind::Adoption).await.len(), 2);
-    let (set, items) = w.held(HeldKind::Adoption).await.unwrap();
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await.len(), 2);
+    let (set, items) = w.held(ApprovalKind::Adoption).await.unwrap();
     let alice = items.iter().find(|item| item.item.what.contains("alice")).unwrap().id;
     w.decide_items(set.id, vec![alice], true).await;
     assert_eq!(w.account("alice").display_name, "alice Example");
-    assert_eq!(w.waiting(HeldKind::Adoption).await.len(), 1);
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await.len(), 1);
 }
 
 #[tokio::test]
@@ -348,8 +348,8 @@ async fn an_administrator_is_never_changed_but_for_leaving_after_approval() {
     w.settled().await;
     w.run().await;
     assert_eq!(w.account("root"), before);
-    assert_eq!(w.waiting(HeldKind::ProtectedLeaver).await, ["deactivate root"]);
-    w.decide(HeldKind::ProtectedLeaver, true).await;
+    assert_eq!(w.waiting(ApprovalKind::ProtectedLeaver).await, ["deactivate root"]);
+    w.decide(ApprovalKind::ProtectedLeaver, true).await;
     assert!(!w.account("root").active);
     assert_eq!(w.account("root").groups, before.groups);
 }
@@ -390,7 +390,7 @@ async fn the_last_active_administrator_beside_us_is_never_deactivated() {
     let w = on(servers).await;
     w.realm().delete_user(&w.id("root")).await.unwrap();
     w.settled().await;
-    w.decide(HeldKind::ProtectedLeaver, true).await;
+    w.decide(ApprovalKind::ProtectedLeaver, true).await;
     assert!(w.account("root").active);
     let refused = w.changes().await.into_iter().rfind(|change| change.name == "root").expect("it was refused");
     let why = format!("{:?}", refused.outcome);
@@ -426,12 +426,12 @@ async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() 
         w.settled().await;
         for _ in 0..2 {
             let report = w.run().await;
-            assert_eq!(report.not_possible.len(), 1, "{report:?}");
-            assert!(report.not_possible[0].contains("staff1"), "{report:?}");
+            assert_eq!(report.unsupported.len(), 1, "{report:?}");
+            assert!(report.unsupported[0].contains("staff1"), "{report:?}");
             assert_eq!(report.planned_total(), 0, "{report:?}");
         }
         let plan = w.dry_run().await;
-        assert_eq!((plan.not_possible.len(), plan.planned_total()), (1, 0));
+        assert_eq!((plan.unsupported.len(), plan.planned_total()), (1, 0));
     });
     assert_eq!(later.await, Vec::<String>::new());
     // A change at the source deserves another try.
@@ -446,7 +446,7 @@ async fn what_a_read_only_directory_refuses_is_told_once_and_never_sent_again() 
     assert_eq!(w.account("staff1").email, "staff1@example.org");
     w.replay_dead().await;
     assert_eq!(w.account("staff1").email, "two@example.org");
-    assert_eq!(w.run().await.not_possible, Vec::<String>::new());
+    assert_eq!(w.run().await.unsupported, Vec::<String>::new());
     w.agrees();
 }
 
@@ -462,7 +462,7 @@ async fn a_shadowed_account_is_not_possible_and_left_alone() {
         w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.org")).await.unwrap();
         w.settled().await;
         let report = w.run().await;
-        assert!(report.not_possible.iter().any(|why| why.contains("several user directories")), "{report:?}");
+        assert!(report.unsupported.iter().any(|why| why.contains("several user directories")), "{report:?}");
     });
     assert_eq!(written.await, Vec::<String>::new());
     assert_eq!(w.account("staff1"), before);
@@ -477,7 +477,7 @@ async fn a_project_lead_cannot_be_deactivated_which_is_told_until_a_person_puts_
     assert!(w.account("staff1").active);
     let written = w.written_by(async {
         let report = w.run().await;
-        assert!(report.not_possible.iter().any(|why| why.contains("staff1")), "{report:?}");
+        assert!(report.unsupported.iter().any(|why| why.contains("staff1")), "{report:?}");
     });
     assert_eq!(written.await, Vec::<String>::new());
     w.jira().set_lead("staff1", false);

@@ -2,7 +2,7 @@
 
 use usersync::{
     engine::{Report, RunOptions},
-    model::{NotPossible, Pair, RunTrigger, Subject},
+    model::{Pair, RunTrigger, Subject, Unsupported},
     store::Store,
 };
 use usersync_simulators::keycloak::UserChange;
@@ -22,8 +22,8 @@ async fn run(git: &Git) -> Report {
 
 /// The users who are stored as protected.
 async fn noted(git: &Git) -> Vec<Subject> {
-    let all = git.w.stack.store.not_possible(&pair()).await.expect("read");
-    all.into_iter().filter(|one| one.key == NotPossible::PROTECTED).map(|one| one.subject).collect()
+    let all = git.w.stack.store.unsupported(&pair()).await.expect("read");
+    all.into_iter().filter(|one| one.key == Unsupported::PROTECTED).map(|one| one.subject).collect()
 }
 
 fn display_name(git: &Git, login: &str) -> String {
@@ -51,7 +51,7 @@ async fn a_protected_group_is_left_alone_and_the_users_in_it_are_changed() {
     let report = run(&git).await;
     let kept = "board: protected_groups names it; nobody is added to it";
     assert_eq!(report.kept.get(kept), Some(&1), "{report:?}");
-    assert!(report.not_possible.is_empty(), "an operator wants it so: {report:?}");
+    assert!(report.unsupported.is_empty(), "an operator wants it so: {report:?}");
 
     git.server.add_group("board");
     git.server.add_member("board", "staff1");
@@ -69,7 +69,7 @@ async fn a_leaver_whom_a_protected_group_lets_sign_in_is_reported_and_stays_in_i
     git.w.realm().update_user(&git.w.id("staff1"), UserChange::enabled(false)).await.expect("changed");
     git.w.calm().await;
     assert!(is_in(&git, "staff1", "stash-users"));
-    let all = git.w.stack.store.not_possible(&pair()).await.expect("read");
+    let all = git.w.stack.store.unsupported(&pair()).await.expect("read");
     assert!(all.iter().any(|one| one.why.contains("Take the account out of stash-users in Bitbucket")), "{all:?}");
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use usersync::{
     demo::stack::{SimulatedServers, Stack},
     engine::RunOptions,
-    model::{Change, FirstRun, HeldItemState, HeldKind, Limited, Operation, RunOutcome, RunTrigger},
+    model::{ApprovalItemState, ApprovalKind, Change, FirstRun, Limited, Operation, RunOutcome, RunTrigger},
     store::{PairState, Request, Store},
 };
 use usersync_simulators::{
@@ -98,7 +98,7 @@ async fn a_plan_shows_groups_that_somebody_deleted_in_jira() {
     let done = w.changes().await.split_off(before);
     let count = |verb: &str| done.iter().filter(|change| change.verb == verb).count() as u64;
     assert_eq!(plan.planned.get("create_group").copied().unwrap_or(0), count("create_group"));
-    assert_eq!(plan.planned.get("join").copied().unwrap_or(0), count("join"));
+    assert_eq!(plan.planned.get("add_member").copied().unwrap_or(0), count("add_member"));
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
     let stack = servers.build().await.unwrap();
     let w = World { servers, stack };
     let set = waits_for_approval(&w).await;
-    let (summary, _) = w.stack.store.held_set(set).await.unwrap();
+    let (summary, _) = w.stack.store.approval(set).await.unwrap();
     assert_eq!(w.writes().len(), 0, "nothing is written before approval");
     let planned: BTreeMap<String, u64> = serde_json::from_value(summary.summary["planned"].clone()).unwrap();
     w.decide_items(set, Vec::new(), true).await;
@@ -125,11 +125,11 @@ async fn a_plan_of_a_first_run_shows_adoptions_and_what_follows_from_them() {
     w.agrees();
 }
 
-/// Waits until the first run is planned; gives the held set.
+/// Waits until the first run is planned; gives the approval.
 async fn waits_for_approval(w: &World) -> i64 {
     for _ in 0..600 {
         if w.stack.store.pair_state(&Stack::pair()).await.unwrap() == PairState::Held {
-            return w.held(HeldKind::FirstRun).await.expect("a set").0.id;
+            return w.held(ApprovalKind::FirstRun).await.expect("a set").0.id;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -151,7 +151,7 @@ async fn a_realm_without_users_is_planned_again_until_its_first_run_waits_for_ap
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(store.pair_state(&Stack::pair()).await.unwrap(), PairState::NoUsers);
-    assert!(w.held(HeldKind::FirstRun).await.is_none(), "there is nothing to approve");
+    assert!(w.held(ApprovalKind::FirstRun).await.is_none(), "there is nothing to approve");
     w.servers.realm.import_users((0..50).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
     let set = waits_for_approval(&w).await;
     assert_eq!(w.writes().len(), 0, "nobody was created without an approval");
@@ -208,9 +208,9 @@ async fn past_a_limit_that_whole_kind_is_held_and_all_else_goes_on() {
     w.realm().update_user(&w.id("staff8"), UserChange::email("eight@example.com")).await.unwrap();
     w.realm().create_user(NewUser::named("alice")).await.unwrap();
     let report = w.run().await;
-    assert_eq!(report.held_kinds, [Limited::Deactivate]);
-    assert_eq!(report.gate[&Limited::Deactivate], (6, 5));
-    let kind = HeldKind::Gate(Limited::Deactivate);
+    assert_eq!(report.limits_reached, [Limited::Deactivate]);
+    assert_eq!(report.limits[&Limited::Deactivate], (6, 5));
+    let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     assert_eq!(w.waiting(kind).await.len(), 6);
     assert!((0..6).all(|number| w.account(&format!("staff{number}")).active));
     assert_eq!(w.account("staff8").email, "eight@example.com");
@@ -250,7 +250,7 @@ async fn a_rejection_stands_while_the_operation_would_do_the_same() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;
-    let kind = HeldKind::Gate(Limited::Deactivate);
+    let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     w.decide(kind, false).await;
     let written = w.written_by(async {
         w.run().await;
@@ -281,7 +281,7 @@ async fn a_run_withdraws_a_rejection_that_is_about_nothing_any_more() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;
-    w.decide(HeldKind::Gate(Limited::Deactivate), false).await;
+    w.decide(ApprovalKind::SafetyLimit(Limited::Deactivate), false).await;
     w.realm().update_user(&w.id("staff0"), UserChange::enabled(true)).await.unwrap();
     w.run().await;
     let standing = w.stack.store.standing_items(&Stack::pair()).await.unwrap();
@@ -296,13 +296,13 @@ async fn what_was_rejected_counts_towards_no_limit_and_is_not_planned() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;
-    let kind = HeldKind::Gate(Limited::Deactivate);
+    let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     w.decide(kind, false).await;
     w.realm().update_user(&w.id("staff9"), UserChange::enabled(false)).await.unwrap();
     let plan = w.dry_run().await;
     assert_eq!((plan.planned_total(), plan.held, plan.rejected), (1, 0, 6), "{plan:?}");
     let report = w.run().await;
-    assert_eq!((report.held_kinds.len(), report.held, report.rejected), (0, 0, 6), "{report:?}");
+    assert_eq!((report.limits_reached.len(), report.held, report.rejected), (0, 0, 6), "{report:?}");
     assert!(!w.account("staff9").active, "one alone is within the limit");
     assert!((0..6).all(|number| w.account(&format!("staff{number}")).active));
 }
@@ -315,7 +315,7 @@ async fn a_rejection_that_is_withdrawn_is_planned_again() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;
-    let kind = HeldKind::Gate(Limited::Deactivate);
+    let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     let (set, items) = w.held(kind).await.unwrap();
     w.decide(kind, false).await;
     let staff2 = items.iter().find(|item| item.item.what.contains("staff2")).unwrap().id;
@@ -335,7 +335,7 @@ async fn an_approval_outlasts_a_target_that_refuses_for_a_while() {
             w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
         }
         w.run().await;
-        let kind = HeldKind::Gate(Limited::Deactivate);
+        let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
         let name = format!("{fault:?}");
         w.jira().faults.add(fault.method("PUT").times(12));
         w.decide(kind, true).await;
@@ -357,14 +357,17 @@ async fn an_approval_is_used_up_by_a_refusal_for_good() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     w.run().await;
-    let kind = HeldKind::Gate(Limited::Deactivate);
+    let kind = ApprovalKind::SafetyLimit(Limited::Deactivate);
     let (set, _) = w.held(kind).await.unwrap();
     w.decide(kind, true).await;
-    let (_, items) = w.stack.store.held_set(set.id).await.unwrap();
+    let (_, items) = w.stack.store.approval(set.id).await.unwrap();
     let refused: Vec<_> =
-        items.iter().filter(|one| one.state == HeldItemState::Refused).map(|one| one.item.what.as_str()).collect();
+        items.iter().filter(|one| one.state == ApprovalItemState::Refused).map(|one| one.item.what.as_str()).collect();
     assert_eq!(refused, ["deactivate staff3"]);
-    assert!(items.iter().all(|one| matches!(one.state, HeldItemState::Refused | HeldItemState::Done)), "{items:?}");
+    assert!(
+        items.iter().all(|one| matches!(one.state, ApprovalItemState::Refused | ApprovalItemState::Done)),
+        "{items:?}"
+    );
 }
 
 #[tokio::test]
@@ -380,7 +383,7 @@ async fn events_and_runs_share_the_rolling_hour() {
         w.realm().update_user(&w.id(&format!("staff{number}")), UserChange::enabled(false)).await.unwrap();
     }
     let report = w.run().await;
-    assert_eq!(report.held_kinds, [Limited::Deactivate], "{report:?}");
+    assert_eq!(report.limits_reached, [Limited::Deactivate], "{report:?}");
     assert!(w.account("staff4").active && w.account("staff5").active);
 }
 
@@ -393,8 +396,8 @@ async fn a_flood_of_events_stops_at_the_limit() {
     w.settled().await;
     let gone = (0..9).filter(|number| !w.account(&format!("staff{number}")).active).count();
     assert!(gone <= 5, "{gone} were deactivated");
-    assert_eq!(w.waiting(HeldKind::Gate(Limited::Deactivate)).await.len(), 9 - gone);
-    w.decide(HeldKind::Gate(Limited::Deactivate), true).await;
+    assert_eq!(w.waiting(ApprovalKind::SafetyLimit(Limited::Deactivate)).await.len(), 9 - gone);
+    w.decide(ApprovalKind::SafetyLimit(Limited::Deactivate), true).await;
     w.agrees();
 }
 
@@ -495,7 +498,7 @@ async fn a_first_plan_that_was_stopped_is_no_plan() {
     options.cancel.cancel();
     let outcome = Box::pin(w.stack.engine.plan_first_run(&Stack::pair(), &options)).await;
     assert!(outcome.is_err_and(|error| error.to_string().contains("stopped")));
-    assert!(w.held(HeldKind::FirstRun).await.is_none(), "nothing that could be approved");
+    assert!(w.held(ApprovalKind::FirstRun).await.is_none(), "nothing that could be approved");
 }
 
 #[tokio::test]
@@ -598,16 +601,16 @@ async fn the_limit_that_a_first_plan_shows_is_the_one_that_applies() {
     let stack = servers.build().await.unwrap();
     let w = World { servers, stack };
     let set = waits_for_approval(&w).await;
-    let (summary, _) = w.stack.store.held_set(set).await.unwrap();
+    let (summary, _) = w.stack.store.approval(set).await.unwrap();
     // Nine are adopted and one is created: half of ten.
-    assert_eq!(summary.summary["gate"]["change_email"], serde_json::json!([9, 5]));
+    assert_eq!(summary.summary["limits"]["change_email"], serde_json::json!([9, 5]));
     assert_eq!(summary.summary["held"], 9);
     w.decide_items(set, Vec::new(), true).await;
     w.stack.in_service().await.unwrap();
     let run = w.stack.store.runs(Some(&Stack::pair()), 1).await.unwrap().pop().unwrap();
-    assert_eq!(run.report["gate"]["change_email"], serde_json::json!([9, 5]));
+    assert_eq!(run.report["limits"]["change_email"], serde_json::json!([9, 5]));
     w.calm().await;
-    assert_eq!(w.waiting(HeldKind::Gate(Limited::ChangeEmail)).await.len(), 9);
+    assert_eq!(w.waiting(ApprovalKind::SafetyLimit(Limited::ChangeEmail)).await.len(), 9);
 }
 
 #[tokio::test]

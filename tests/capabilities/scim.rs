@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use usersync::{
     demo::{stack::StackOptions, targets::OtherTarget},
     engine::{Report, RunOptions},
-    model::{HeldKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
+    model::{ApprovalKind, Operation, Pair, RunTrigger, TargetGroupId, TargetPolicy},
     store::Store,
     target::{
         Credentials, Target,
@@ -176,7 +176,7 @@ async fn a_group_that_was_there_before_keeps_its_name() {
     let realm = wiki.w.realm();
     let group = realm.create_group(None, "ops").await.expect("made");
     wiki.w.calm().await;
-    wiki.w.decide(HeldKind::Adoption, true).await;
+    wiki.w.decide(ApprovalKind::Adoption, true).await;
     realm.join(&wiki.w.id("alice"), &group).await.expect("joined");
     wiki.w.settled().await;
     assert_eq!(wiki.server.snapshot().groups["ops"], ["alice".to_owned()].into());
@@ -247,8 +247,8 @@ async fn a_login_that_the_service_finds_in_another_spelling_is_adopted_or_waits(
     wiki.w.realm().create_user(NewUser::named("berta")).await.expect("made");
     wiki.w.calm().await;
     let refused = wiki.server.journal.count("POST", "/Users");
-    assert!(wiki.w.held(HeldKind::Adoption).await.is_some(), "{:#?}", wiki.w.tasks().await);
-    wiki.w.decide(HeldKind::Adoption, true).await;
+    assert!(wiki.w.held(ApprovalKind::Adoption).await.is_some(), "{:#?}", wiki.w.tasks().await);
+    wiki.w.decide(ApprovalKind::Adoption, true).await;
     wiki.w.calm().await;
     assert_eq!(wiki.server.journal.count("POST", "/Users"), refused, "not asked for again");
     assert!(wiki.server.snapshot().account("berta").is_some(), "adopted, and spelled as in Keycloak");
@@ -267,8 +267,8 @@ async fn a_name_that_nobody_is_shown_to_have_does_not_loop() {
     let after = posts();
     assert!(after.0 <= before.0 + 2 && after.1 <= before.1 + 2, "{before:?} {after:?}");
     let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
-    assert!(run.not_possible.iter().any(|text| text.contains("creating ghost") && text.contains("unique")), "{run:?}");
-    assert!(run.not_possible.iter().any(|text| text.contains("group /ghost")), "{run:?}");
+    assert!(run.unsupported.iter().any(|text| text.contains("creating ghost") && text.contains("unique")), "{run:?}");
+    assert!(run.unsupported.iter().any(|text| text.contains("group /ghost")), "{run:?}");
     assert_eq!(run.errors, Vec::<String>::new());
 }
 
@@ -281,7 +281,7 @@ async fn what_the_service_does_not_show_is_not_written_again_and_is_removed_by_t
     for _ in 0..2 {
         let run = wiki.run(RunOptions::apply(RunTrigger::Schedule)).await;
         assert_eq!((run.planned_total(), run.done.len()), (0, 0), "{run:?}");
-        assert!(run.doubts.iter().any(|text| text.contains("not all members of dev")), "{run:?}");
+        assert!(run.unconfirmed.iter().any(|text| text.contains("not all members of dev")), "{run:?}");
     }
     let dev = wiki.w.realm().snapshot().group("/dev").expect("there").id.clone();
     wiki.w.realm().switch_webhook(false);
@@ -334,7 +334,7 @@ async fn one_odd_account_or_group_keeps_no_leaver_active() {
         assert_eq!(wiki.server.snapshot().account("leaver").expect("there").active, enabled, "{run:?}");
         assert!(wiki.server.snapshot().account("alice").expect("there").active);
         assert_eq!(wiki.server.snapshot().groups["dev"], ["alice".to_owned()].into(), "{run:?}");
-        let told = run.not_possible.iter().chain(run.errors.iter()).chain(run.doubts.iter()).collect::<Vec<_>>();
+        let told = run.unsupported.iter().chain(run.errors.iter()).chain(run.unconfirmed.iter()).collect::<Vec<_>>();
         assert!(!told.is_empty(), "{path}: it is named");
     }
 }

@@ -62,7 +62,7 @@ async fn a_refusal_is_reported_and_the_deactivation_stands() {
     let last = changes.last().expect("a change");
     assert_eq!((last.verb.as_str(), &last.outcome), ("deactivate", &ChangeOutcome::Done));
     assert_eq!(w.dead().await, Vec::<String>::new());
-    let known = w.stack.store.not_possible(&Stack::pair()).await.unwrap();
+    let known = w.stack.store.unsupported(&Stack::pair()).await.unwrap();
     let [told] = known.as_slice() else { panic!("{known:?}") };
     assert!(told.why.contains("staff1 is deactivated at jira, but its sessions were not ended"), "{told:?}");
     assert!(told.why.contains("You may not end sessions"), "{told:?}");
@@ -75,6 +75,6 @@ async fn a_version_without_the_call_deactivates_as_ever() {
         let w = world_with(StackOptions { jira, ..options() }).await;
         w.staff1_leaves().await;
         assert_eq!((w.jira().sessions("staff1"), w.asked()), (1, 1), "{version}");
-        assert_eq!(w.stack.store.not_possible(&Stack::pair()).await.unwrap(), []);
+        assert_eq!(w.stack.store.unsupported(&Stack::pair()).await.unwrap(), []);
     }
 }

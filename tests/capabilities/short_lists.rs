@@ -32,10 +32,10 @@ async fn members_whom_a_list_lacks_keep_what_their_own_groups_show_and_get_it_ba
     w.jira().remove_member("staff", "staff4");
     w.servers.keycloak.faults.add(Fault::edit(|list| *list = serde_json::json!([])).path("/members"));
     let plan = w.dry_run().await;
-    assert_eq!(plan.planned.get("leave"), Some(&1), "{plan:?}");
-    assert_eq!(plan.planned.get("join"), Some(&1), "{plan:?}");
+    assert_eq!(plan.planned.get("remove_member"), Some(&1), "{plan:?}");
+    assert_eq!(plan.planned.get("add_member"), Some(&1), "{plan:?}");
     let report = w.run().await;
-    let told = report.doubts.iter().find(|doubt| doubt.starts_with("group /staff: ")).unwrap();
+    let told = report.unconfirmed.iter().find(|incomplete| incomplete.starts_with("group /staff: ")).unwrap();
     assert!(told.contains("staff1") && told.contains("members by their own groups"), "{told}");
     assert_eq!(w.members("staff").len(), STAFF - 1);
     assert!(!w.members("staff").contains(&"staff3".to_owned()));
@@ -57,10 +57,10 @@ async fn a_listing_without_usersyncs_own_account_is_incomplete() {
     });
     w.jira().faults.add(lacks_admin.path("/user/list"));
     let report = w.run().await;
-    let doubt = report.doubt.expect("the listing is incomplete");
-    assert!(doubt.contains("the listing lacks usersync's own account"), "{doubt}");
+    let incomplete = report.incomplete.expect("the listing is incomplete");
+    assert!(incomplete.contains("the listing lacks usersync's own account"), "{incomplete}");
     w.jira().faults.clear();
-    assert_eq!(w.run().await.doubt, None);
+    assert_eq!(w.run().await.incomplete, None);
     w.agrees();
 }
 
@@ -76,11 +76,19 @@ async fn in_a_realm_whose_count_is_never_right_who_was_read_is_planned_as_read()
     let hidden = vec![w.id("staff4")];
     w.servers.keycloak.faults.add(without("briefRepresentation=false", hidden));
     let report = w.run().await;
-    assert!(report.doubt.as_ref().is_some_and(|doubt| doubt.contains("8 users were read, but Keycloak counts 9")));
+    assert!(
+        report
+            .incomplete
+            .as_ref()
+            .is_some_and(|incomplete| incomplete.contains("8 users were read, but Keycloak counts 9"))
+    );
     assert!(!w.account("staff1").active, "read as disabled: {report:?}");
     assert!(!w.members("staff").contains(&"staff2".to_owned()), "read without the group");
     assert!(w.account("staff3").active, "not listed, and the listing is incomplete");
-    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("staff3: not listed by Keycloak")), "{report:?}");
+    assert!(
+        report.unconfirmed.iter().any(|incomplete| incomplete.starts_with("staff3: not listed by Keycloak")),
+        "{report:?}"
+    );
     assert_eq!(w.account("staff4").email, "four@example.com", "not listed, but there by id");
     w.servers.keycloak.faults.clear();
     w.run().await;
@@ -155,7 +163,7 @@ async fn a_listing_of_the_target_that_repeats_ends_and_is_reported() {
     w.jira().faults.add(again.method("GET").path("groupname=staff"));
     let report = tokio::time::timeout(std::time::Duration::from_secs(20), w.try_run()).await.expect("it ends").unwrap();
     assert_eq!(w.members("staff").len(), STAFF);
-    assert!(report.doubts.iter().any(|text| text.contains("came twice")), "{report:?}");
+    assert!(report.unconfirmed.iter().any(|text| text.contains("came twice")), "{report:?}");
     w.jira().faults.clear();
     w.run().await;
     w.agrees();

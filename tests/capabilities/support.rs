@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions, agree_but_for},
     engine::{EngineTimes, Report, RunOptions},
-    model::{Change, HeldItem, HeldKind, HeldSet, Policy, RunTrigger, Subject, TaskRecord},
+    model::{Approval, ApprovalItem, ApprovalKind, Change, Policy, RunTrigger, Subject, TaskRecord},
     store::{ChangeFilter, Decision, Store, TaskFilter},
 };
 use usersync_simulators::{
@@ -169,20 +169,20 @@ impl World {
         self.changes().await.into_iter().filter(|change| change.subject == subject).collect()
     }
 
-    /// The open held set of this kind, and what waits in it.
-    pub async fn held(&self, kind: HeldKind) -> Option<(HeldSet, Vec<HeldItem>)> {
-        let sets = self.stack.store.held_sets(true).await.expect("readable");
+    /// The open approval of this kind, and what waits in it.
+    pub async fn held(&self, kind: ApprovalKind) -> Option<(Approval, Vec<ApprovalItem>)> {
+        let sets = self.stack.store.approvals(true).await.expect("readable");
         let set = sets.into_iter().find(|set| set.kind == kind)?;
-        let (set, items) = self.stack.store.held_set(set.id).await.expect("readable");
+        let (set, items) = self.stack.store.approval(set.id).await.expect("readable");
         Some((set, items))
     }
 
     /// What waits in the open set of this kind, in words.
-    pub async fn waiting(&self, kind: HeldKind) -> Vec<String> {
+    pub async fn waiting(&self, kind: ApprovalKind) -> Vec<String> {
         let mut waiting: Vec<String> = match self.held(kind).await {
             Some((_, items)) => items
                 .into_iter()
-                .filter(|item| item.state == usersync::model::HeldItemState::Open)
+                .filter(|item| item.state == usersync::model::ApprovalItemState::Open)
                 .map(|item| item.item.what)
                 .collect(),
             None => Vec::new(),
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// A person decides all of the open set of this kind.
-    pub async fn decide(&self, kind: HeldKind, approve: bool) {
+    pub async fn decide(&self, kind: ApprovalKind, approve: bool) {
         let (set, _) = self.held(kind).await.expect("something waits");
         self.decide_items(set.id, Vec::new(), approve).await;
     }

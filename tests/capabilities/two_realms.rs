@@ -153,7 +153,7 @@ async fn a_group_that_one_realm_gives_up_stays_the_others() {
         two.run("north").await;
     }
     // So many leave at once that it waits for approval; the south's are not among them.
-    for set in two.store.held_sets(true).await.expect("read") {
+    for set in two.store.approvals(true).await.expect("read") {
         assert_eq!(set.pair.connector.as_str(), "north", "{set:?}");
         let decision =
             usersync::store::Decision { set: set.id, items: vec![], approve: true, by: "eve".into(), note: None };

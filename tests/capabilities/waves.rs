@@ -125,7 +125,8 @@ async fn a_lost_call_for_many_users_is_one_failure_and_no_attempt_of_any_of_them
     assert_eq!(scene.members(), 30);
     // It took effect, which is found by reading.
     let changes = scene.w.changes().await;
-    let found = changes.iter().filter(|change| change.verb == "join" && change.outcome == ChangeOutcome::FoundDone);
+    let found =
+        changes.iter().filter(|change| change.verb == "add_member" && change.outcome == ChangeOutcome::FoundDone);
     assert_eq!(found.count(), 30);
 }
 

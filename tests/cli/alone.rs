@@ -5,8 +5,9 @@ use serde_json::json;
 use usersync::{
     demo::stack::Stack,
     model::{
-        Cause, ConnectorName, ErrorClass, EventOutcome, HeldItemState, HeldKind, Limited, Link, NewEvent, NewHeldItem,
-        Operation, Priority, RunMode, RunOutcome, RunTrigger, Subject, TargetName, UserFields,
+        ApprovalItemState, ApprovalKind, Cause, ConnectorName, ErrorClass, EventOutcome, Limited, Link,
+        NewApprovalItem, NewEvent, Operation, Priority, RunMode, RunOutcome, RunTrigger, Subject, TargetName,
+        UserFields,
     },
     store::{Claimed, Failure, LinkWrite, NewIntent, PairState, Settled, Step, Stepped, Store, sqlite::SqliteStore},
 };
@@ -40,7 +41,7 @@ pub async fn claim(store: &SqliteStore) -> Claimed {
     store.claim(&jira(), &[acme()], Timestamp::now()).await.expect("claims").expect("something is due")
 }
 
-/// A store with one of everything: events, a change, a link, a task, a dead letter, a run, held sets.
+/// A store with one of everything: events, a change, a link, a task, a dead letter, a run, approvals.
 pub async fn full(place: &Place) {
     let store = place.store().await;
     let pair = Stack::pair();
@@ -49,8 +50,8 @@ pub async fn full(place: &Place) {
     store.set_pair_state(&pair, PairState::InService, now).await.expect("in service");
     let run = store.begin_run(&pair, RunTrigger::Schedule, RunMode::Apply, now).await.expect("begins");
     let report = json!({ "users": 2, "groups": 1, "accounts": 2, "in_scope": 2, "unchanged": 2, "took_ms": 1200,
-        "doubt": null, "planned": {}, "done": {}, "protected": 0, "gate": {}, "held_kinds": [], "held": 0, "raised": 0,
-        "not_possible": [], "conflicts": [], "doubts": [], "errors": [], "lines": [] });
+        "incomplete": null, "planned": {}, "done": {}, "protected": 0, "limits": {}, "limits_reached": [], "held": 0, "raised": 0,
+        "unsupported": [], "conflicts": [], "unconfirmed": [], "errors": [], "lines": [] });
     store.end_run(run, RunOutcome::Done, report, now).await.expect("ends");
 
     store.append_events(&acme(), &[jira()], vec![event("e-alice", "u-alice", false)], now).await.expect("stored");
@@ -70,10 +71,10 @@ pub async fn full(place: &Place) {
         ..Step::default()
     };
     store.step(claimed.token, step, now).await.expect("settles");
-    let held = NewHeldItem {
-        kind: HeldKind::Gate(Limited::Leave),
-        what: "take alice out of eng".into(),
-        key: "leave:eng".into(),
+    let held = NewApprovalItem {
+        kind: ApprovalKind::SafetyLimit(Limited::RemoveMember),
+        what: "remove alice from eng".into(),
+        key: "remove_member:eng".into(),
         fingerprint: "1".into(),
     };
     store.complete(claimed.token, Step::default(), vec![held], now, now).await.expect("completes");
@@ -96,7 +97,7 @@ const LISTS: &[(&[&str], &str)] = &[
     (&["tasks"], "tasks"),
     (&["dead", "list"], "dead"),
     (&["runs"], "runs"),
-    (&["held", "list"], "held"),
+    (&["approvals", "list"], "approvals"),
     (&["connector", "list"], "connectors"),
     (&["target", "list"], "targets"),
     (&["status"], "pairs"),
@@ -127,7 +128,7 @@ async fn an_empty_list_explains_its_zero() {
         (&["tasks"], "0 tasks: "),
         (&["dead", "list"], "No failed tasks."),
         (&["runs"], "0 runs: "),
-        (&["held", "list"], "Nothing waits for approval."),
+        (&["approvals", "list"], "Nothing waits for approval."),
     ];
     for (args, sentence) in lists {
         let ran = place.run(args).await;
@@ -178,9 +179,14 @@ async fn lists_show_what_is_there() {
     place.run(&["runs"]).await.ended(0).says("schedule").says("done").says("nothing: 2 of 2 in order");
     place.run(&["runs", "show", "1"]).await.ended(0).says("all 2 users are as they should be").says("took 1.2 s");
     place.run(&["runs", "show", "99"]).await.ended(2).complains("there is no such run");
-    place.run(&["held", "list"]).await.ended(3).says("safety limit reached: removed memberships");
-    place.run(&["held", "show", "1"]).await.ended(3).says("take alice out of eng").says("usersync held approve 1");
-    place.run(&["held", "show", "7"]).await.ended(2).complains("there is no such held set");
+    place.run(&["approvals", "list"]).await.ended(3).says("safety limit reached: removed memberships");
+    place
+        .run(&["approvals", "show", "1"])
+        .await
+        .ended(3)
+        .says("remove alice from eng")
+        .says("usersync approvals approve 1");
+    place.run(&["approvals", "show", "7"]).await.ended(2).complains("there is no such approval");
     place.run(&["connector", "list"]).await.ended(0).says("acme").says("works");
     place.run(&["target", "list"]).await.ended(0).says("acme (in service)");
 }
@@ -208,9 +214,12 @@ async fn documents_have_stable_names() {
     assert_eq!(tasks["tasks"][0]["subject"], "user:u-carol");
     let (_, dead) = place.json(&["dead", "list"]).await;
     assert_eq!(dead["dead"][0]["error"][0], "forbidden");
-    let (code, held) = place.json(&["held", "list"]).await;
-    assert_eq!((code, &held["held"][0]["kind"], &held["held"][0]["limit"]), (3, &json!("gate"), &json!("leave")));
-    let (_, set) = place.json(&["held", "show", "1"]).await;
+    let (code, held) = place.json(&["approvals", "list"]).await;
+    assert_eq!(
+        (code, &held["approvals"][0]["kind"], &held["approvals"][0]["limit"]),
+        (3, &json!("safety_limit"), &json!("remove_member"))
+    );
+    let (_, set) = place.json(&["approvals", "show", "1"]).await;
     assert_eq!(set["items"][0]["state"], "open");
     let (_, runs) = place.json(&["runs"]).await;
     assert_eq!((&runs["runs"][0]["state"], &runs["runs"][0]["trigger"]), (&json!("done"), &json!("schedule")));
@@ -220,7 +229,7 @@ async fn documents_have_stable_names() {
         (&pair["connector"], &pair["target"], &pair["state"]),
         (&json!("acme"), &json!("jira"), &json!("working"))
     );
-    for name in ["sentence", "more", "held_sets", "counts", "events", "last_event", "last_run", "next_run"] {
+    for name in ["sentence", "more", "approvals", "counts", "events", "last_event", "last_run", "next_run"] {
         assert!(pair.get(name).is_some(), "{name}: {pair}");
     }
     assert!(status["server"].is_null());
@@ -234,7 +243,7 @@ async fn status_says_it_in_sentences() {
     status
         .ended(1)
         .says("Working: 1 behind")
-        .says("Held: 1 operation, safety limit reached: removed memberships; everything else goes on. usersync held show 1")
+        .says("Held: 1 operation, safety limit reached: removed memberships; everything else goes on. usersync approvals show 1")
         .says("1 failed task: usersync dead list --connector acme --target jira")
         .says("last event")
         .says("last change")
@@ -253,19 +262,19 @@ async fn status_says_it_in_sentences() {
 async fn decisions_are_written_with_who_and_why() {
     let place = Place::nowhere();
     full(&place).await;
-    place.run(&["held", "approve", "1", "--item", "99"]).await.ended(2).complains("no such item");
+    place.run(&["approvals", "approve", "1", "--item", "99"]).await.ended(2).complains("no such item");
     place
-        .run(&["held", "approve", "1", "--note", "they moved"])
+        .run(&["approvals", "approve", "1", "--note", "they moved"])
         .await
         .ended(0)
         .says("Approved: 1 operation of set 1")
         .says("usersync sync");
-    place.run(&["held", "approve", "1"]).await.ended(2).complains("this set is closed").complains("tester");
-    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
-    place.run(&["held", "list", "--all"]).await.ended(0).says("tester").says("they moved");
+    place.run(&["approvals", "approve", "1"]).await.ended(2).complains("this set is closed").complains("tester");
+    place.run(&["approvals", "list"]).await.ended(0).says("Nothing waits for approval.");
+    place.run(&["approvals", "list", "--all"]).await.ended(0).says("tester").says("they moved");
     let store = place.store().await;
-    let (set, items) = store.held_set(1).await.expect("there");
-    assert!(!set.open && items[0].state == HeldItemState::Approved);
+    let (set, items) = store.approval(1).await.expect("there");
+    assert!(!set.open && items[0].state == ApprovalItemState::Approved);
     let audit = store.audit(None, 5).await.expect("readable");
     assert!(audit.iter().any(|done| done.by == "tester"), "{audit:?}");
     store.close().await;
@@ -275,13 +284,13 @@ async fn decisions_are_written_with_who_and_why() {
 async fn a_rejection_is_listed_until_it_is_withdrawn() {
     let place = Place::nowhere();
     full(&place).await;
-    place.run(&["held", "withdraw", "1"]).await.ended(1).says("no rejection stands there");
-    place.run(&["held", "reject", "1"]).await.ended(0).says("usersync held withdraw 1");
-    place.run(&["held", "list"]).await.ended(0).says("1 rejected").says("usersync held withdraw ID");
-    place.run(&["held", "show", "1"]).await.ended(0).says("usersync held withdraw 1");
-    place.run(&["held", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
-    place.run(&["held", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
-    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
+    place.run(&["approvals", "withdraw", "1"]).await.ended(1).says("no rejection stands there");
+    place.run(&["approvals", "reject", "1"]).await.ended(0).says("usersync approvals withdraw 1");
+    place.run(&["approvals", "list"]).await.ended(0).says("1 rejected").says("usersync approvals withdraw ID");
+    place.run(&["approvals", "show", "1"]).await.ended(0).says("usersync approvals withdraw 1");
+    place.run(&["approvals", "withdraw", "1", "--item", "99"]).await.ended(2).complains("no such item");
+    place.run(&["approvals", "withdraw", "1"]).await.ended(0).says("Withdrew 1 rejection of set 1");
+    place.run(&["approvals", "list"]).await.ended(0).says("Nothing waits for approval.");
     place.run(&["audit"]).await.ended(0).says("withdrew 1 rejection of set 1");
 }
 
@@ -291,7 +300,7 @@ async fn what_people_did_is_listed() {
     full(&place).await;
     place.run(&["connector", "pause", "acme"]).await.ended(0);
     place.run(&["connector", "resume", "acme"]).await.ended(0);
-    place.run(&["held", "approve", "1", "--note", "they moved"]).await.ended(0);
+    place.run(&["approvals", "approve", "1", "--note", "they moved"]).await.ended(0);
     let all = place.run(&["audit"]).await;
     all.ended(0)
         .says("tester")
@@ -370,7 +379,7 @@ async fn servers_that_are_nowhere_end_with_4() {
         assert!(format!("{}{}", ran.out, ran.err).contains("127.0.0.1:9"), "{args:?}: {ran}");
     }
     // What the store knows is explained all the same.
-    place.run(&["explain", "alice"]).await.says("u-alice").says("create alice").says("take alice out of eng");
+    place.run(&["explain", "alice"]).await.says("u-alice").says("create alice").says("remove alice from eng");
     let (_, runs) = place.json(&["runs"]).await;
     assert_eq!(
         runs["runs"].as_array().map(Vec::len),

@@ -53,7 +53,7 @@ async fn commands_ask_the_running_server_and_see_what_it_did() {
     assert!(servers.jira.snapshot().account("alice").is_none(), "a plan writes nothing");
 
     let alice = place.run(&["sync", "alice"]).await;
-    alice.ended(0).says("create alice").says("join alice to engineering");
+    alice.ended(0).says("create alice").says("add alice to engineering");
     assert!(servers.jira.snapshot().groups["engineering"].contains("alice"));
     place.run(&["sync", "alice"]).await.ended(0).says("alice is in sync; nothing to do.");
 
@@ -96,18 +96,18 @@ async fn a_link_is_ordered_of_the_running_server_and_made_where_none_runs() {
 async fn a_first_run_waits_and_is_approved_beside_the_server() {
     let (servers, place, stack) = running(Policy::default()).await;
     for _ in 0..200 {
-        if place.run(&["held", "list"]).await.code == 3 {
+        if place.run(&["approvals", "list"]).await.code == 3 {
             break;
         }
     }
-    place.run(&["held", "list"]).await.ended(3).says("first run");
+    place.run(&["approvals", "list"]).await.ended(3).says("first run");
     let status = place.run(&["status"]).await;
-    status.ended(3).says("Waits for its first run's approval:").says("usersync held approve 1");
-    place.run(&["held", "show", "1"]).await.ended(3).says("60 users");
-    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 1");
+    status.ended(3).says("Waits for its first run's approval:").says("usersync approvals approve 1");
+    place.run(&["approvals", "show", "1"]).await.ended(3).says("60 users");
+    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync approvals approve 1");
     place.run(&["sync", "staff1"]).await.ended(3).complains("has to be approved");
     assert!(servers.jira.snapshot().account("staff1").is_none());
-    let approved = place.run(&["held", "approve", "1", "--note", "looks right"]).await;
+    let approved = place.run(&["approvals", "approve", "1", "--note", "looks right"]).await;
     approved.ended(0).says("the first run of acme → jira").says("The running server");
     stack.in_service().await.expect("in service");
     assert!(servers.jira.snapshot().account("staff1").is_some());
@@ -119,23 +119,23 @@ async fn sync_after_a_rejected_first_run_has_it_planned_anew() {
     let (servers, place, stack) = running(Policy::default()).await;
     let waits = async |set: &str| {
         for _ in 0..200 {
-            if place.run(&["held", "show", set]).await.code == 3 {
+            if place.run(&["approvals", "show", set]).await.code == 3 {
                 return;
             }
         }
         panic!("set {set} is not there");
     };
     waits("1").await;
-    place.run(&["held", "reject", "1", "--note", "not yet"]).await.ended(0);
-    place.run(&["held", "list"]).await.ended(0);
+    place.run(&["approvals", "reject", "1", "--note", "not yet"]).await.ended(0);
+    place.run(&["approvals", "list"]).await.ended(0);
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let asked = place.run(&["sync"]).await;
-    asked.ended(3).complains("its first run was rejected; the server plans it again: usersync held list");
+    asked.ended(3).complains("its first run was rejected; the server plans it again: usersync approvals list");
     waits("2").await;
-    place.run(&["held", "show", "2"]).await.ended(3).says("61 users");
+    place.run(&["approvals", "show", "2"]).await.ended(3).says("61 users");
     assert!(servers.jira.snapshot().account("alice").is_none());
-    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync held approve 2");
-    place.run(&["held", "approve", "2"]).await.ended(0);
+    place.run(&["sync"]).await.ended(3).complains("waits for approval: usersync approvals approve 2");
+    place.run(&["approvals", "approve", "2"]).await.ended(0);
     stack.in_service().await.expect("in service");
     assert!(servers.jira.snapshot().account("alice").is_some());
     stack.stop().await;
@@ -318,12 +318,12 @@ async fn sync_has_the_server_plan_a_realm_again_that_had_no_users() {
     place.run(&["status"]).await.says("1 task waits: nothing is written before the first run is approved; plan it: ");
     place.run(&["sync"]).await.ended(3).complains("the server plans the first run again: usersync status");
     for _ in 0..200 {
-        if place.run(&["held", "list"]).await.code == 3 {
+        if place.run(&["approvals", "list"]).await.code == 3 {
             break;
         }
     }
     assert!(servers.jira.snapshot().account("alice").is_none(), "nothing is written before");
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     stack.in_service().await.expect("in service");
     assert!(servers.jira.snapshot().account("alice").is_some());
     stack.stop().await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use usersync::{
     demo::stack::{SimulatedServers, Stack, StackOptions},
-    model::{Cause, HeldKind, Limited, NewHeldItem, Priority, Subject},
+    model::{ApprovalKind, Cause, Limited, NewApprovalItem, Priority, Subject},
     store::{Step, Store},
 };
 use usersync_simulators::keycloak::NewUser;
@@ -21,10 +21,10 @@ async fn long_names(place: &Place) {
     event.body = json!({ "details": { "username": LONG } }).to_string();
     store.append_events(&"acme".into(), &["jira".into()], vec![event], now).await.expect("stored");
     let claimed = alone::claim(&store).await;
-    let held = NewHeldItem {
-        kind: HeldKind::Gate(Limited::Leave),
-        what: format!("take {LONG} out of {LONG}"),
-        key: "leave:1".into(),
+    let held = NewApprovalItem {
+        kind: ApprovalKind::SafetyLimit(Limited::RemoveMember),
+        what: format!("remove {LONG} from {LONG}"),
+        key: "remove_member:1".into(),
         fingerprint: "1".into(),
     };
     store.complete(claimed.token, Step::default(), vec![held], now, now).await.expect("completes");
@@ -47,8 +47,8 @@ const CALLS: &[&[&str]] = &[
     &["dead", "list"],
     &["runs"],
     &["runs", "show", "1"],
-    &["held", "list"],
-    &["held", "show", "1"],
+    &["approvals", "list"],
+    &["approvals", "show", "1"],
     &["connector", "list"],
     &["target", "list"],
     &["explain", "alice"],
@@ -100,7 +100,7 @@ async fn e8_tables_keep_one_line_a_row_also_where_the_width_is_unknown() {
         (&["changes"], 1),
         (&["tasks"], 3),
         (&["runs"], 1),
-        (&["held", "list"], 1),
+        (&["approvals", "list"], 1),
         (&["target", "list"], 1),
     ] {
         for width in [None, Some(80), Some(120)] {

@@ -61,8 +61,8 @@ async fn e11_every_command_with_servers_writes_what_its_schema_says() {
         &["check"][..],
         &["plan"],
         &["sync"],
-        &["held", "show", "1"],
-        &["held", "approve", "--connector", "acme"],
+        &["approvals", "show", "1"],
+        &["approvals", "approve", "--connector", "acme"],
         &["sync"],
         &["sync", "alice"],
         &["explain", "alice"],
@@ -105,7 +105,7 @@ async fn e11_a_failure_has_a_stable_code() {
     let place = Place::nowhere();
     for (args, exit, code) in [
         (&["plan", "--connector", "other"][..], 2, "usage"),
-        (&["held", "approve", "one"], 2, "usage"),
+        (&["approvals", "approve", "one"], 2, "usage"),
         (&["frobnicate"], 2, "usage"),
         (&["explain", "alice"], 4, "unreachable"),
         (&["status", "--config", "nowhere.toml"], 2, "configuration"),

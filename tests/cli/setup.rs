@@ -144,14 +144,14 @@ async fn e5_a_first_run_without_operations_needs_no_approval() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0).says("create       1 user");
     // It starts again, and both sides agree.
     place.run(&["connector", "confirm", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("It has no operations, so it needs no approval.");
     place.run(&["sync"]).await.ended(0);
     place.run(&["status"]).await.ended(0).says("In sync.");
-    place.run(&["held", "list"]).await.ended(0).says("Nothing waits for approval.");
+    place.run(&["approvals", "list"]).await.ended(0).says("Nothing waits for approval.");
 }
 
 #[tokio::test]
@@ -178,22 +178,20 @@ async fn a_realm_without_users_stays_in_its_first_plan_and_says_so() {
     store.close().await;
     place.run(&["status"]).await.ended(0).says(
         "1 task waits: nothing is written before the first run is approved; plan it: usersync sync; then approve it: \
-         usersync held approve --connector acme",
+         usersync approvals approve --connector acme",
     );
     place
         .run(&["plan"])
         .await
         .ended(0)
-        .says("sync plans it and holds it until it is approved: usersync held approve --connector acme");
+        .says("sync plans it and holds it until it is approved: usersync approvals approve --connector acme");
     place.run(&["sync"]).await.ended(3).says("the first run waits for approval");
     assert!(servers.jira.snapshot().account("alice").is_none(), "nothing is written before");
-    place.run(&["plan"]).await.says("Nothing is written before it is approved: usersync held approve 1");
-    place
-        .run(&["status"])
-        .await
-        .ended(3)
-        .says("1 task waits: nothing is written before the first run is approved; approve it: usersync held approve");
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["plan"]).await.says("Nothing is written before it is approved: usersync approvals approve 1");
+    place.run(&["status"]).await.ended(3).says(
+        "1 task waits: nothing is written before the first run is approved; approve it: usersync approvals approve",
+    );
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["plan"]).await.ended(0).says("This would be the first run. It is approved.");
     place.run(&["sync"]).await.ended(0).says("create       1 user");
     place.run(&["status"]).await.ended(0).says("In sync.");
@@ -210,7 +208,7 @@ async fn a_new_address_of_the_same_server_is_confirmed_by_one_command() {
         .await
         .ended(0)
         .says("stands where it stood: first run held");
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
 
     servers.jira.set_base_url("https://jira.example.org");
@@ -246,7 +244,7 @@ async fn what_waited_under_a_name_is_made_up_for_when_another_takes_it() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     // Keycloak sends to the new address already.
     let store = place.store().await;
@@ -270,19 +268,19 @@ async fn e5_one_command_decides_all_of_a_connector() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve"]).await.ended(2).complains("--connector");
-    place.run(&["held", "approve", "1", "--connector", "acme"]).await.ended(2);
-    place.run(&["held", "approve", "--connector", "acmee"]).await.ended(2).complains("did you mean acme?");
-    let approved = place.run(&["held", "approve", "--connector", "acme", "--note", "read"]).await;
+    place.run(&["approvals", "approve"]).await.ended(2).complains("--connector");
+    place.run(&["approvals", "approve", "1", "--connector", "acme"]).await.ended(2);
+    place.run(&["approvals", "approve", "--connector", "acmee"]).await.ended(2).complains("did you mean acme?");
+    let approved = place.run(&["approvals", "approve", "--connector", "acme", "--note", "read"]).await;
     approved
         .ended(0)
         .says("set 1    acme → jira    first run")
         .says("create")
         .says("Approved: the first run of acme → jira, 1 operation.")
         .says("usersync sync");
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0).says("Nothing of connector acme waits");
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0).says("Nothing of connector acme waits");
     place.run(&["sync"]).await.ended(0).says("create       1 user");
-    let (code, document) = place.json(&["held", "reject", "--connector", "acme", "--target", "jira"]).await;
+    let (code, document) = place.json(&["approvals", "reject", "--connector", "acme", "--target", "jira"]).await;
     assert_eq!((code, &document["sets"]), (0, &serde_json::json!([])));
 }
 
@@ -309,7 +307,7 @@ async fn e6_a_renamed_connector_keeps_its_links_and_a_removed_one_frees_them() {
     servers.realm.import_users([NewUser::named("alice")]).expect("imported");
     let place = Place::at(&servers);
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "--connector", "acme"]).await.ended(0);
+    place.run(&["approvals", "approve", "--connector", "acme"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
 
     let server = place.store().await;

@@ -27,12 +27,12 @@ pub const COMMANDS: &[&[&str]] = &[
     &["runs"],
     &["runs", "list"],
     &["runs", "show"],
-    &["held"],
-    &["held", "list"],
-    &["held", "show"],
-    &["held", "approve"],
-    &["held", "reject"],
-    &["held", "withdraw"],
+    &["approvals"],
+    &["approvals", "list"],
+    &["approvals", "show"],
+    &["approvals", "approve"],
+    &["approvals", "reject"],
+    &["approvals", "withdraw"],
     &["connector"],
     &["connector", "list"],
     &["connector", "pause"],
@@ -105,8 +105,8 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
     for args in [
         &["frobnicate"][..],
         &["plan", "--nonsense"],
-        &["held", "approve"],
-        &["held", "approve", "one"],
+        &["approvals", "approve"],
+        &["approvals", "approve", "one"],
         &["events", "--from", "some day"],
         &["dead", "list", "--class", "odd"],
         &["dead", "replay"],
@@ -129,7 +129,7 @@ async fn a_wrong_configuration_ends_with_2_and_points_at_the_place() {
     let place = Place::nowhere();
     let text = std::fs::read_to_string(place.file("usersync.toml")).expect("readable");
     std::fs::write(place.file("usersync.toml"), text.replace("kind = \"jira\"", "kind = \"jirra\"")).expect("written");
-    for args in [&["config", "check"][..], &["status"], &["check"], &["sync"], &["held", "list", "--json"]] {
+    for args in [&["config", "check"][..], &["status"], &["check"], &["sync"], &["approvals", "list", "--json"]] {
         let ran = place.run(args).await;
         ran.ended(2).complains("usersync.toml:7:8").complains("jirra");
         assert_eq!(ran.out.is_empty(), !args.contains(&"--json"), "{ran}");
@@ -188,11 +188,11 @@ pub const CALLS: &[&[&str]] = &[
     &["dead", "replay", "--all"],
     &["runs", "list"],
     &["runs", "show", "1"],
-    &["held", "list"],
-    &["held", "show", "1"],
-    &["held", "approve", "1"],
-    &["held", "reject", "1"],
-    &["held", "withdraw", "1"],
+    &["approvals", "list"],
+    &["approvals", "show", "1"],
+    &["approvals", "approve", "1"],
+    &["approvals", "reject", "1"],
+    &["approvals", "withdraw", "1"],
     &["connector", "list"],
     &["connector", "pause", "acme"],
     &["connector", "resume", "acme"],

@@ -83,14 +83,14 @@ async fn a_first_day_from_plan_to_in_step() {
     assert_eq!(document["plans"][0]["report"]["planned"]["create"], 59);
     assert_eq!(document["plans"][0]["first_run"], true);
 
-    place.run(&["sync"]).await.ended(3).says("the first run waits for approval").says("usersync held approve 1");
+    place.run(&["sync"]).await.ended(3).says("the first run waits for approval").says("usersync approvals approve 1");
     assert_eq!(servers.jira.snapshot().accounts.len(), 2, "nothing was written");
     place
         .run(&["status"])
         .await
         .ended(3)
-        .says("Waits for its first run's approval: 121 operations. usersync held approve 1");
-    place.run(&["held", "approve", "1"]).await.ended(0).says("apply it: usersync sync");
+        .says("Waits for its first run's approval: 121 operations. usersync approvals approve 1");
+    place.run(&["approvals", "approve", "1"]).await.ended(0).says("apply it: usersync sync");
     place.run(&["status"]).await.ended(0).says("Its first run is approved. Do it: usersync sync");
     place.run(&["sync"]).await.ended(0).says("  create       59 users").says("  join         60 memberships");
     assert_eq!(servers.jira.snapshot().groups["engineering"].len(), 60);
@@ -125,7 +125,7 @@ async fn a_first_day_from_plan_to_in_step() {
 async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     place.run(&["status"]).await.ended(0).says("In sync. Last change");
     let kind = "kind = \"jira\"\n";
@@ -153,7 +153,7 @@ async fn status_counts_users_who_are_protected_without_a_full_reconcile() {
 async fn explain_tells_both_sides_and_why() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     let explained = place.run(&["explain", "staff3"]).await;
     explained
@@ -165,7 +165,7 @@ async fn explain_tells_both_sides_and_why() {
         .says("← first and last name      as it is there")
         .says("← /engineering             as it is there")
         .says("to do         nothing")
-        .says("join staff3 to engineering: done");
+        .says("add staff3 to engineering: done");
     place.run(&["explain", "staff7"]).await.ended(0).says("existed before usersync and was adopted");
     place.run(&["explain", "nobody"]).await.ended(2).complains("nobody has this login, e-mail address or Keycloak id");
     place
@@ -181,7 +181,7 @@ async fn explain_tells_both_sides_and_why() {
 async fn what_hurts_is_held_and_nothing_else_stops() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     for number in 0..30 {
         let id = servers.realm.snapshot().user(&format!("staff{number}")).map(|user| user.id.clone()).expect("there");
@@ -196,10 +196,10 @@ async fn what_hurts_is_held_and_nothing_else_stops() {
         .says("  create       1 user")
         .says("safety limit reached: deactivations")
         .says("deactivate staff0")
-        .says("30 operations wait for approval: usersync held list");
-    place.run(&["held", "list"]).await.ended(3).says("safety limit reached: deactivations").says("30 operations");
+        .says("30 operations wait for approval: usersync approvals list");
+    place.run(&["approvals", "list"]).await.ended(3).says("safety limit reached: deactivations").says("30 operations");
     place.run(&["status"]).await.ended(3).says("Held: 30 operations");
-    place.run(&["held", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
+    place.run(&["approvals", "approve", "2"]).await.ended(0).says("Approved: 30 operations of set 2");
     place.run(&["sync"]).await.ended(0);
     let inactive = servers.jira.snapshot().accounts.values().filter(|account| !account.active).count();
     assert_eq!(inactive, 30);
@@ -234,7 +234,7 @@ async fn stopped_by(signal: &str, servers: &SimulatedServers, place: &Place, arg
 async fn a_signal_stops_sync_cleanly_says_what_was_done_and_the_next_run_goes_on() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     let ran = stopped_by("-INT", &servers, &place, &["sync"]).await;
     ran.ended(130)
         .complains("Stopping after what is under way")
@@ -294,7 +294,7 @@ async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
     listed
         .ended(0)
         .says("  create staff1    because: no account yet")
-        .says("  join staff1 to engineering    because: member of /engineering in Keycloak")
+        .says("  add staff1 to engineering    because: member of /engineering in Keycloak")
         .says("  create group engineering    because: /engineering in Keycloak")
         .says("adopt staff7 (")
         .says("for user staff7 (staff7 Example, staff7@example.org)    because: the account has the user's login");
@@ -313,7 +313,7 @@ async fn a_plan_lists_each_adoption_with_both_sides_and_each_cause() {
 async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     servers.realm.import_users((0..40).map(|number| NewUser::named(format!("new{number}")))).expect("imported");
     let fault = Fault::unavailable().method("POST").path("/rest/api/2/user").after(5);
@@ -339,7 +339,7 @@ async fn a_target_that_goes_away_ends_with_4_and_what_was_done_is_shown() {
 async fn one_user_who_waits_or_is_unsupported_is_told_why() {
     let (servers, place) = servers().await;
     place.run(&["sync"]).await.ended(3);
-    place.run(&["held", "approve", "1"]).await.ended(0);
+    place.run(&["approvals", "approve", "1"]).await.ended(0);
     place.run(&["sync"]).await.ended(0);
     servers.jira.add_account(usersync_simulators::jira::NewAccount::named("late"));
     let bare = NewUser { email: None, ..NewUser::named("bare") };
@@ -349,7 +349,7 @@ async fn one_user_who_waits_or_is_unsupported_is_told_why() {
         .await
         .ended(3)
         .complains("adopt the account late: waits for approval")
-        .complains("usersync held approve 2 --item 1");
+        .complains("usersync approvals approve 2 --item 1");
     let bare = place.run(&["sync", "bare"]).await;
     bare.says("unsupported: bare: ").says("e-mail");
     assert!(!bare.out.contains("in sync"), "{bare}");

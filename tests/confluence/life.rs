@@ -79,7 +79,7 @@ async fn what_older_versions_cannot_over_rest_is_done_over_rpc_or_told() {
         let wiki = Wiki::version(version).await;
         let ada = wiki.create("ada").await;
         let error = wiki.refused(update(&ada.id, "ada", fields(Some("Ada"), None))).await;
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{version}: {error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{version}: {error}");
         assert!(error.text.contains("Remote API") && error.text.contains("9.4"), "{error}");
         assert_eq!(wiki.simulator.journal.count("PUT", "/admin/user/ada"), 1);
 
@@ -122,7 +122,7 @@ async fn a_login_is_not_renamed_and_the_way_out_is_told() {
     let ada = wiki.create("ada").await;
     let before = wiki.simulator.journal.writes().len();
     let error = wiki.refused(rename(&ada.id, "ada", "lovelace")).await;
-    assert_eq!(error.kind, TargetErrorKind::NotPossible);
+    assert_eq!(error.kind, TargetErrorKind::Unsupported);
     assert!(error.text.contains("Crowd") && error.text.contains("by hand"), "{error}");
     assert_eq!(wiki.simulator.journal.writes().len(), before, "nothing was sent");
 }
@@ -173,7 +173,7 @@ async fn a_deletion_is_waited_for() {
     let eve = wiki.create("eve").await;
     wiki.simulator.set_deletion(1, Some("The user owns a space."));
     let error = wiki.refused(delete(&eve.id, "eve")).await;
-    assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+    assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
     assert!(error.text.contains("owns a space") && error.text.contains("Deactivate it instead"), "{error}");
     wiki.assert_contract();
 }
@@ -232,7 +232,7 @@ async fn names_in_paths_arrive_as_they_are() {
         create("anonymous"),
     ] {
         let error = wiki.target.apply(&operation, soon()).await.expect_err("no such name");
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         assert!(error.text.contains("Keycloak"), "{error}");
     }
     assert_eq!(wiki.simulator.journal.writes().len(), 0, "nothing was sent");
@@ -253,7 +253,7 @@ async fn what_confluence_takes_for_no_name_is_told_before_it_is_sent() {
         (update(&ada.id, "ada", fields(None, Some(" "))), "empty e-mail"),
     ] {
         let error = wiki.refused(operation).await;
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         assert!(error.text.contains(word), "{error}");
     }
     assert_eq!(wiki.simulator.journal.writes().len(), 0, "nothing was sent");

@@ -23,8 +23,8 @@ async fn everybody_is_listed_however_small_the_pages_are() {
         wiki.simulator.add_accounts(many(230));
         wiki.simulator.set_page_cap(cap);
         wiki.simulator.set_total_count(total);
-        let (names, doubt) = wiki.logins().await;
-        assert_eq!((names.len(), doubt), (231, None), "{cap}");
+        let (names, incomplete) = wiki.logins().await;
+        assert_eq!((names.len(), incomplete), (231, None), "{cap}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 231);
         assert_eq!(wiki.members(&"crowd".into()).await.map(|members| members.len()), Some(230));
         wiki.assert_contract();
@@ -37,15 +37,15 @@ async fn without_a_listing_the_members_of_the_users_group_are_listed_and_doubted
     wiki.simulator.add_accounts(many(230));
     wiki.simulator.add_account(NewAccount::named("outsider"));
     wiki.simulator.set_page_cap(50);
-    let (names, doubt) = wiki.logins().await;
+    let (names, incomplete) = wiki.logins().await;
     assert_eq!(names.len(), 231, "three pages and more, and the administrator");
-    assert!(doubt.is_some_and(|why| why.contains("confluence-users") && why.contains("8.8")));
+    assert!(incomplete.is_some_and(|why| why.contains("confluence-users") && why.contains("8.8")));
     assert!(!names.contains(&"outsider".to_owned()));
     assert!(wiki.target.account_named("outsider").await.expect("an answer").is_some(), "found by login");
     assert!(!wiki.probe().await.capabilities.list_all);
     wiki.simulator.remove_group("confluence-users");
-    let (names, doubt) = wiki.logins().await;
-    assert!(names.is_empty() && doubt.is_some());
+    let (names, incomplete) = wiki.logins().await;
+    assert!(names.is_empty() && incomplete.is_some());
 }
 
 #[tokio::test]
@@ -70,22 +70,22 @@ async fn a_listing_that_does_not_add_up_is_doubted() {
         wiki.simulator.faults.add(page(more.clone()));
         let page = wiki.target.accounts(None).await.expect("a page");
         assert_eq!((page.items.len(), page.next), (count, None), "{more}");
-        match (word, page.doubt) {
+        match (word, page.incomplete) {
             (None, None) => {}
-            (Some(word), Some(doubt)) if doubt.contains(word) => {}
-            (_, doubt) => panic!("{more} came to {doubt:?}"),
+            (Some(word), Some(incomplete)) if incomplete.contains(word) => {}
+            (_, incomplete) => panic!("{more} came to {incomplete:?}"),
         }
     }
     let wiki = Wiki::new().await;
     for body in ["{}", "[]"] {
         wiki.simulator.faults.add(Fault::status(200, body).path("/user/list").once());
         let page = wiki.target.accounts(None).await.expect("a page");
-        assert!(page.doubt.is_some_and(|doubt| doubt.contains("without its list")), "{body}");
+        assert!(page.incomplete.is_some_and(|incomplete| incomplete.contains("without its list")), "{body}");
     }
     for body in ["null", "{\"results\": [", "<html>sign in</html>"] {
         wiki.simulator.faults.add(Fault::status(200, body).path("/user/list").once());
         let error = wiki.target.accounts(None).await.expect_err("no list");
-        assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{body}: {error}");
+        assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{body}: {error}");
     }
 }
 
@@ -95,9 +95,12 @@ async fn what_a_listing_leaves_out_is_read_one_by_one() {
     wiki.simulator.add_account(NewAccount::named("ada").inactive());
     wiki.simulator.set_tells_status(false);
     let page = wiki.target.accounts(None).await.expect("a page");
-    assert!(page.doubt.is_some_and(|doubt| doubt.contains("could be read")), "nobody tells who is active");
+    assert!(
+        page.incomplete.is_some_and(|incomplete| incomplete.contains("could be read")),
+        "nobody tells who is active"
+    );
     wiki.simulator.set_remote_api(true, 200);
     let page = wiki.target.accounts(None).await.expect("a page");
     let active: Vec<_> = page.items.iter().map(|account| (account.name.as_str(), account.active)).collect();
-    assert_eq!((active, page.doubt), (vec![("ada", false), ("admin", true)], None));
+    assert_eq!((active, page.incomplete), (vec![("ada", false), ("admin", true)], None));
 }

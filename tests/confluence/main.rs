@@ -5,8 +5,8 @@
 mod contract;
 mod life;
 mod listing;
-mod observations;
 mod probing;
+mod reads;
 mod refusals;
 mod simulator;
 mod world;

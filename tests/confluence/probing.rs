@@ -69,12 +69,12 @@ async fn names_that_confluence_cannot_have_are_told_in_the_plan() {
             attributes: [].into(),
             faults: Vec::new(),
         };
-        assert!(policy::impossible_user(&desired, &can).is_some(), "{login:?}");
+        assert!(policy::unusable_user(&desired, &can).is_some(), "{login:?}");
     }
     for group in ["a/b", "a\\b"] {
-        assert!(policy::impossible_group(group, &can).is_some(), "{group}");
+        assert!(policy::unusable_group(group, &can).is_some(), "{group}");
     }
-    assert_eq!(policy::impossible_group("Dev & Ops, 100% + \"you\"", &can), None);
+    assert_eq!(policy::unusable_group("Dev & Ops, 100% + \"you\"", &can), None);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
         Operation::CreateGroup { name: "new".to_owned() },
     ] {
         let error = wiki.refused(operation).await;
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         assert!(error.text.contains("read-only"), "{error}");
     }
     wiki.assert_contract();
@@ -51,7 +51,7 @@ async fn a_read_only_directory_is_told_once_for_all_writes() {
     wiki.simulator.set_read_only(false);
     wiki.simulator.faults.add(Fault::status(403, "{\"statusCode\": 403, \"message\": \"Nein.\"}").method("PUT"));
     let error = wiki.refused(join(&ada.id, "ada", "dev")).await;
-    assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+    assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
     assert!(error.text.contains("Nein") && error.text.contains("although usersync is an administrator"), "{error}");
 }
 
@@ -82,7 +82,7 @@ async fn an_xsrf_refusal_points_to_the_proxy() {
 async fn what_cannot_go_is_told() {
     let wiki = Wiki::new().await;
     let error = wiki.refused(delete_group("confluence-administrators")).await;
-    assert_eq!(error.kind, TargetErrorKind::NotPossible);
+    assert_eq!(error.kind, TargetErrorKind::Unsupported);
     assert!(error.text.contains("last group"), "{error}");
     wiki.simulator.faults.add(Fault::status(400, "{\"statusCode\": 400, \"message\": \"No.\"}").method("DELETE"));
     assert_eq!(wiki.apply(delete_group("nowhere")).await, Ok(Applied::Done), "what is not there is gone");
@@ -94,7 +94,7 @@ async fn a_write_that_was_said_to_be_done_is_looked_at() {
     let ada = wiki.create("ada").await;
     wiki.simulator.set_idle_activity(true);
     let error = wiki.refused(deactivate(&ada.id, "ada")).await;
-    assert_eq!(error.kind, TargetErrorKind::NotPossible);
+    assert_eq!(error.kind, TargetErrorKind::Unsupported);
     assert!(error.text.contains("stayed active"), "{error}");
     wiki.simulator.set_idle_activity(false);
     // The look after the write fails: whether it was done is open.

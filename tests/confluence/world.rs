@@ -97,14 +97,14 @@ impl Wiki {
 
     /// All accounts' logins, and why they may not be all.
     pub async fn logins(&self) -> (Vec<String>, Option<String>) {
-        let (mut names, mut doubt, mut cursor) = (Vec::new(), None, None);
+        let (mut names, mut incomplete, mut cursor) = (Vec::new(), None, None);
         loop {
             let page = self.target.accounts(cursor.as_deref()).await.expect("a page");
             names.extend(page.items.into_iter().map(|account| account.name));
-            doubt = doubt.or(page.doubt);
+            incomplete = incomplete.or(page.incomplete);
             cursor = page.next;
             if cursor.is_none() {
-                return (names, doubt);
+                return (names, incomplete);
             }
         }
     }
@@ -113,7 +113,7 @@ impl Wiki {
         let (mut members, mut cursor) = (BTreeSet::new(), None);
         loop {
             let page = self.target.members(group, cursor.as_deref()).await.expect("a page")?;
-            assert_eq!(page.doubt, None);
+            assert_eq!(page.incomplete, None);
             members.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {

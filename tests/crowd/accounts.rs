@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use usersync::{
-    model::{ErrorClass::Doubt, Operation, UserFields},
+    model::{ErrorClass::Unconfirmed, Operation, UserFields},
     target::{
         Applied, Target,
-        TargetErrorKind::{NotFound, NotPossible, Unanswered},
+        TargetErrorKind::{NotFound, Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{CrowdOptions, Fault, crowd::NewCrowdUser};
@@ -158,7 +158,7 @@ async fn without_keys_the_login_is_all_that_is_known() {
     let members = place.crowd.members(&"dev".into(), None).await.expect("a look").expect("there");
     assert_eq!(members.items, vec![ada.id.clone()]);
     let error = place.refused(&rename(&ada, "ada.l")).await;
-    assert_eq!(error.kind, NotPossible, "{}", error.text);
+    assert_eq!(error.kind, Unsupported, "{}", error.text);
     let info = place.crowd.probe().await.expect("a first contact");
     assert!(!info.capabilities.rename);
     // An update of Crowd brings keys: what is known by login alone is not taken for what has a key.
@@ -175,7 +175,7 @@ async fn versions_before_2_8_4_do_not_rename() {
     assert!(!ada.id.as_str().starts_with("login:"));
     assert!(!place.crowd.probe().await.expect("a first contact").capabilities.rename);
     let error = place.refused(&rename(&ada, "ada.l")).await;
-    assert!(error.kind == NotPossible && error.text.contains("2.8.4"), "{}", error.text);
+    assert!(error.kind == Unsupported && error.text.contains("2.8.4"), "{}", error.text);
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_state_that_the_directory_does_not_keep_is_told() {
     let ada = place.create("ada").await;
     place.simulator.set_keeps_status(0, false);
     let error = place.refused(&deactivate(&ada)).await;
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("stayed active. Directory Crowd Internal Directory does not"), "{}", error.text);
 }
 
@@ -226,7 +226,7 @@ async fn missing_and_unknown_fields_are_borne_or_doubted() {
         if good {
             assert_eq!(got.expect("enough").expect("there").display_name, "ada");
         } else {
-            assert_eq!(got.expect_err("too little").kind, not_done(Doubt), "{body}");
+            assert_eq!(got.expect_err("too little").kind, not_done(Unconfirmed), "{body}");
         }
     }
 }

@@ -11,7 +11,7 @@ use usersync::{
     },
     target::{
         Applied, NoteState, Target,
-        TargetErrorKind::{NotFound, NotPossible, Unanswered},
+        TargetErrorKind::{NotFound, Unanswered, Unsupported},
         crowd::{CrowdSettings, CrowdTarget},
     },
 };
@@ -244,14 +244,14 @@ async fn a_value_that_is_not_kept_is_told() {
     let ada = place.named("ada").await.expect("there");
     place.simulator.faults.add(Fault::status(204, "").path("/user/attribute").once());
     let error = place.refused(&give(&ada, &[("title", "Prof"), ("cost centre", "1")])).await;
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("Crowd took it, but keeps another cost centre and title"), "{}", error.text);
 
     // What Crowd has no room for is not sent, and all else is.
     let (long, fits) = ("ü".repeat(256), "ü".repeat(255));
     place.simulator.journal.clear();
     let error = place.refused(&give(&ada, &[("title", &long), ("cost centre", &fits)])).await;
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("the value of title is longer than the 255 characters"), "{}", error.text);
     assert_eq!(
         kept(&place, "ada"),
@@ -269,7 +269,7 @@ async fn a_read_only_directory_takes_attributes_all_the_same() {
     place.simulator.add_user(NewCrowdUser { directory, ..NewCrowdUser::named("lea") });
     let lea = place.named("lea").await.expect("there");
     place.done(&give(&lea, &[("title", "Dr")])).await;
-    assert_eq!(place.refused(&update(&lea, Some("X"), None)).await.kind, NotPossible);
+    assert_eq!(place.refused(&update(&lea, Some("X"), None)).await.kind, Unsupported);
     assert_eq!(kept(&place, "lea")["title"], ["Dr"]);
 }
 

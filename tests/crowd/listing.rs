@@ -22,8 +22,8 @@ async fn everybody_is_listed_once_however_small_the_pages_are() {
     for (count, cap) in [(0, 1000), (1, 1000), (2, 1000), (999, 1000), (2500, 1000), (40, 7), (40, 2), (5, 1)] {
         let place = people(count).await;
         place.simulator.set_page_cap(cap);
-        let (accounts, doubt) = place.all().await;
-        assert_eq!(doubt, None, "{count} by {cap}");
+        let (accounts, incomplete) = place.all().await;
+        assert_eq!(incomplete, None, "{count} by {cap}");
         let keys: BTreeSet<_> = accounts.iter().map(|account| account.id.clone()).collect();
         assert_eq!((accounts.len(), keys.len()), (count, count), "{count} by {cap}");
         assert!(count < 7 || accounts.iter().any(|account| !account.active));
@@ -32,7 +32,7 @@ async fn everybody_is_listed_once_however_small_the_pages_are() {
             loop {
                 let page = place.crowd.members(&"everybody".into(), cursor.as_deref()).await;
                 let page = page.expect("a page").expect("there");
-                assert_eq!(page.doubt, None);
+                assert_eq!(page.incomplete, None);
                 members.extend(page.items);
                 cursor = page.next;
                 if cursor.is_none() {
@@ -51,11 +51,11 @@ async fn whoever_leaves_meanwhile_casts_doubt_and_whoever_comes_does_not() {
     let first = place.crowd.accounts(None).await.expect("a page");
     place.simulator.add_user(NewCrowdUser::named("a-newcomer"));
     let second = place.crowd.accounts(first.next.as_deref()).await.expect("a page");
-    assert_eq!((second.items[0].name.as_str(), &second.doubt), ("P00010", &None));
+    assert_eq!((second.items[0].name.as_str(), &second.incomplete), ("P00010", &None));
     place.simulator.remove_user("P00003");
     place.simulator.remove_user("P00004");
     let third = place.crowd.accounts(second.next.as_deref()).await.expect("a page");
-    assert!(third.doubt.expect("a doubt").contains("came or went"));
+    assert!(third.incomplete.expect("a doubt").contains("came or went"));
 }
 
 #[tokio::test]
@@ -63,16 +63,16 @@ async fn lists_that_give_names_only_are_read_one_by_one() {
     let place = people(3).await;
     let (whole, _) = place.all().await;
     place.simulator.set_expands(false);
-    let (accounts, doubt) = place.all().await;
-    assert_eq!((accounts, doubt), (whole.clone(), None));
+    let (accounts, incomplete) = place.all().await;
+    assert_eq!((accounts, incomplete), (whole.clone(), None));
     let members = place.crowd.members(&"everybody".into(), None).await.expect("a look").expect("there");
     assert_eq!(members.items, whole.iter().map(|account| account.id.clone()).collect::<Vec<_>>());
     // Who is gone by then is told.
     let gone = r#"{"reason": "USER_NOT_FOUND", "message": "x"}"#;
     place.simulator.faults.add(Fault::status(404, gone).path("username=P00001"));
-    let (accounts, doubt) = place.all().await;
+    let (accounts, incomplete) = place.all().await;
     assert_eq!(accounts.len(), 2);
-    assert!(doubt.expect("a doubt").contains("could not be read"));
+    assert!(incomplete.expect("a doubt").contains("could not be read"));
 }
 
 #[tokio::test]

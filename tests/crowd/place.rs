@@ -83,14 +83,14 @@ impl Place {
 
     /// All accounts, and why they may not be all.
     pub async fn all(&self) -> (Vec<Account>, Option<String>) {
-        let (mut accounts, mut cursor, mut doubt) = (Vec::new(), None, None);
+        let (mut accounts, mut cursor, mut incomplete) = (Vec::new(), None, None);
         loop {
             let page = self.crowd.accounts(cursor.as_deref()).await.expect("a page");
             accounts.extend(page.items);
-            doubt = doubt.or(page.doubt);
+            incomplete = incomplete.or(page.incomplete);
             cursor = page.next;
             if cursor.is_none() {
-                return (accounts, doubt);
+                return (accounts, incomplete);
             }
         }
     }

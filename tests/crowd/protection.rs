@@ -1,6 +1,6 @@
 //! Administrators, protected accounts, and the application that is no account.
 
-use usersync::target::{Target, TargetErrorKind::NotPossible, crowd::CrowdTarget};
+use usersync::target::{Target, TargetErrorKind::Unsupported, crowd::CrowdTarget};
 use usersync_simulators::crowd::NewCrowdUser;
 
 use crate::place::{Place, deactivate, delete, settings};
@@ -35,11 +35,11 @@ async fn the_last_active_member_of_each_administrators_group_stays() {
     let jim = place.named("jim").await.expect("there");
     for operation in [deactivate(&jim), delete(&jim)] {
         let error = place.refused(&operation).await;
-        assert!(error.kind == NotPossible && error.text.contains("last active administrator"), "{}", error.text);
+        assert!(error.kind == Unsupported && error.text.contains("last active administrator"), "{}", error.text);
     }
     place.done(&deactivate(&one)).await;
-    assert_eq!(place.refused(&deactivate(&two)).await.kind, NotPossible);
-    assert_eq!(place.refused(&delete(&two)).await.kind, NotPossible);
+    assert_eq!(place.refused(&deactivate(&two)).await.kind, Unsupported);
+    assert_eq!(place.refused(&delete(&two)).await.kind, Unsupported);
     place.done(&delete(&one)).await;
 }
 

@@ -3,12 +3,12 @@
 use serde_json::json;
 use usersync::{
     model::{
-        ErrorClass::{Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
+        ErrorClass::{Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
         Operation, UserFields,
     },
     target::{
         Target,
-        TargetErrorKind::{self, NotPossible},
+        TargetErrorKind::{self, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -96,11 +96,11 @@ async fn a_read_only_directory_is_named_and_nothing_is_tried_again() {
     let lea = place.named("lea").await.expect("there");
     for operation in [update(&lea, Some("X"), None), deactivate(&lea), rename(&lea, "x"), delete(&lea)] {
         let error = place.refused(&operation).await;
-        assert_eq!(error.kind, NotPossible, "{operation}: {}", error.text);
+        assert_eq!(error.kind, Unsupported, "{operation}: {}", error.text);
         assert!(error.text.contains("its user directory Company LDAP is read-only"), "{}", error.text);
     }
     place.simulator.set_read_only(0, true);
-    assert_eq!(place.refused(&create("eve")).await.kind, NotPossible);
+    assert_eq!(place.refused(&create("eve")).await.kind, Unsupported);
 }
 
 #[tokio::test]
@@ -116,23 +116,23 @@ async fn refusals_come_to_what_they_mean() {
     let error = place.refused(&bad_address).await;
     assert!(error.kind == not_done(Permanent) && error.text.contains("INVALID_EMAIL"), "{}", error.text);
     let blank = place.refused(&update(&ada, Some(" "), None)).await;
-    assert_eq!(blank.kind, NotPossible);
+    assert_eq!(blank.kind, Unsupported);
     for (operation, status, reason, kind) in [
-        (create("eve"), 400, "INVALID_USER", NotPossible),
+        (create("eve"), 400, "INVALID_USER", Unsupported),
         (create("eve"), 400, "ILLEGAL_ARGUMENT", not_done(Permanent)),
-        (create("eve"), 400, "UNSUPPORTED_OPERATION", NotPossible),
+        (create("eve"), 400, "UNSUPPORTED_OPERATION", Unsupported),
         (create("eve"), 403, "PERMISSION_DENIED", not_done(Forbidden)),
-        (create("eve"), 404, "APPLICATION_NOT_FOUND", not_done(Doubt)),
+        (create("eve"), 404, "APPLICATION_NOT_FOUND", not_done(Unconfirmed)),
         (create("eve"), 500, "OPERATION_FAILED", TargetErrorKind::Unanswered),
-        (rename(&ada, "x"), 400, "INVALID_USER", NotPossible),
+        (rename(&ada, "x"), 400, "INVALID_USER", Unsupported),
         (rename(&ada, "x"), 404, "USER_NOT_FOUND", TargetErrorKind::NotFound),
         (deactivate(&ada), 404, "USER_NOT_FOUND", TargetErrorKind::NotFound),
         (deactivate(&ada), 400, "ILLEGAL_ARGUMENT", not_done(Permanent)),
         (delete(&ada), 404, "USER_NOT_FOUND", TargetErrorKind::NotFound),
-        (delete(&ada), 404, "DIRECTORY_NOT_FOUND", not_done(Doubt)),
-        (create_group("new"), 400, "INVALID_GROUP", NotPossible),
-        (delete_group("dev"), 404, "APPLICATION_NOT_FOUND", not_done(Doubt)),
-        (join(&ada.id, "ada", "dev"), 400, "INVALID_MEMBERSHIP", NotPossible),
+        (delete(&ada), 404, "DIRECTORY_NOT_FOUND", not_done(Unconfirmed)),
+        (create_group("new"), 400, "INVALID_GROUP", Unsupported),
+        (delete_group("dev"), 404, "APPLICATION_NOT_FOUND", not_done(Unconfirmed)),
+        (join(&ada.id, "ada", "dev"), 400, "INVALID_MEMBERSHIP", Unsupported),
         (join(&ada.id, "ada", "dev"), 400, "USER_NOT_FOUND", TargetErrorKind::NotFound),
         (join(&ada.id, "ada", "dev"), 404, "GROUP_NOT_FOUND", TargetErrorKind::NotFound),
     ] {
@@ -174,7 +174,7 @@ async fn only_crowds_own_word_says_that_something_is_gone() {
         ];
         for error in errors {
             let error = error.expect("nothing is taken as gone");
-            assert_eq!(error.kind, not_done(Doubt), "{}", error.text);
+            assert_eq!(error.kind, not_done(Unconfirmed), "{}", error.text);
         }
         place.simulator.faults.remove(fault);
     }
@@ -188,10 +188,10 @@ async fn other_answers_mean_the_right_thing_for_reads() {
         ("503", Fault::unavailable(), not_done(Transient), None),
         ("429", Fault::status(429, ""), not_done(Throttled), None),
         ("429, 7 s", Fault::too_many(7), not_done(Throttled), Some(7)),
-        ("a page", Fault::html(200, "<html>Welcome</html>"), not_done(Doubt), None),
-        ("nonsense", Fault::status(200, "done"), not_done(Doubt), None),
-        ("too much", Fault::new(usersync_simulators::fault::Kind::Huge(5 << 20)), not_done(Doubt), None),
-        ("cut short", Fault::truncate(4), not_done(Doubt), None),
+        ("a page", Fault::html(200, "<html>Welcome</html>"), not_done(Unconfirmed), None),
+        ("nonsense", Fault::status(200, "done"), not_done(Unconfirmed), None),
+        ("too much", Fault::new(usersync_simulators::fault::Kind::Huge(5 << 20)), not_done(Unconfirmed), None),
+        ("cut short", Fault::truncate(4), not_done(Unconfirmed), None),
         ("cut", Fault::cut(), not_done(Transient), None),
         ("sign-in page", Fault::login_redirect("https://sso.example.org/login"), not_done(Maintenance), None),
         (

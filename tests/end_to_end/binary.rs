@@ -157,15 +157,15 @@ pub async fn serves_once_its_first_run_is_approved(server: &Server, port: u16) {
     place.serve();
     let held = place
         .until("the first run is held", async || {
-            let (_, said) = place.ended(&["held", "list", "--json"]).await;
+            let (_, said) = place.ended(&["approvals", "list", "--json"]).await;
             let sets: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
-            sets["held"][0]["id"].as_i64().ok_or(said)
+            sets["approvals"][0]["id"].as_i64().ok_or(said)
         })
         .await
         .to_string();
     assert_eq!(place.jira.snapshot().accounts.len(), 1, "nothing is written before the approval");
     let early = place.realm.post("users", &user("early")).await;
-    place.run(&["held", "approve", &held, "--note", "looked at"], 0).await;
+    place.run(&["approvals", "approve", &held, "--note", "looked at"], 0).await;
     place.in_step("the approved first run").await;
     place.run(&["keycloak", "test-event", "--connector", "acme"], 0).await;
 

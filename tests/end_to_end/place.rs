@@ -190,7 +190,7 @@ impl Place {
             return;
         }
         let tasks = self.stack().store.tasks(&TaskFilter { limit: 20, ..TaskFilter::default() }).await;
-        let held = self.stack().store.held_sets(true).await;
+        let held = self.stack().store.approvals(true).await;
         panic!("{what}: {differences:#?}; {}; tasks {tasks:#?}; held {held:#?}", self.told().await);
     }
 

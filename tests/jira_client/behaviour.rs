@@ -8,7 +8,7 @@ use usersync::{
     },
     target::{
         Applied, Target, TargetError,
-        TargetErrorKind::{self, NameTaken, NotPossible, Unanswered},
+        TargetErrorKind::{self, NameTaken, Unanswered, Unsupported},
         jira::JiraTarget,
     },
 };
@@ -140,7 +140,7 @@ async fn refusals_come_to_what_they_mean() {
             CREATE,
             complaint("username", "The username must not contain '<', '>' or '&'."),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "does not take this login",
         ),
         (
@@ -187,13 +187,13 @@ async fn refusals_come_to_what_they_mean() {
             Err(NameTaken),
             "taken",
         ),
-        ("bad new login", RENAME, complaint("username", "x"), healthy, Err(NotPossible), "does not take this login"),
+        ("bad new login", RENAME, complaint("username", "x"), healthy, Err(Unsupported), "does not take this login"),
         (
             "rename passed over",
             RENAME,
             Reply::json(200, user("JIRAUSER10", "ada", &[])),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "the login is ada",
         ),
         ("update of nobody", ACTIVATE, absent(), healthy, Err(TargetErrorKind::NotFound), "not there"),
@@ -202,7 +202,7 @@ async fn refusals_come_to_what_they_mean() {
             DEACTIVATE,
             refusal(400, "You cannot deactivate this user: it is a project lead."),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "give them another lead",
         ),
         (
@@ -210,7 +210,7 @@ async fn refusals_come_to_what_they_mean() {
             DEACTIVATE,
             complaint("active", "leads <a href=\"/x\">Marketing</a>, EMEA"),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "leads Marketing , EMEA",
         ),
         (
@@ -218,7 +218,7 @@ async fn refusals_come_to_what_they_mean() {
             DEACTIVATE,
             Reply::json(200, user("JIRAUSER10", "ada", &[])),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "stayed active",
         ),
         ("active is not told", ACTIVATE, Reply::json(200, json!({"name": "ada"})), healthy, Ok(()), ""),
@@ -229,7 +229,7 @@ async fn refusals_come_to_what_they_mean() {
             DELETE,
             refusal(400, "Cannot delete user 'ada' because 3 issues were reported by it."),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "Deactivate it instead",
         ),
         (
@@ -266,7 +266,7 @@ async fn refusals_come_to_what_they_mean() {
             DELETE_GROUP,
             refusal(400, "You must specify a group to move comments to."),
             healthy,
-            Err(NotPossible),
+            Err(Unsupported),
             "restricted to it",
         ),
         ("member already", JOIN, already(), healthy, Ok(()), ""),
@@ -305,13 +305,13 @@ async fn what_jira_would_pass_over_in_silence_is_said() {
     ] {
         let operation = Operation::UpdateUser { account: account(), name: "ada".to_owned(), fields };
         let error = jira.apply(&operation, soon()).await.expect_err("it keeps no empty fields");
-        assert_eq!(error.kind, NotPossible);
+        assert_eq!(error.kind, Unsupported);
     }
     let nothing = Operation::UpdateUser { account: account(), name: "ada".to_owned(), fields: UserFields::default() };
     assert_eq!(jira.apply(&nothing, soon()).await, Ok(Applied::Done));
     let no_mail = Operation::CreateUser { name: "bob".to_owned(), fields: UserFields::default(), external_id: None };
     let error = jira.apply(&no_mail, soon()).await.expect_err("an address is demanded");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(server.journal().iter().all(|seen| seen.method == "GET"), "nothing is written");
 }
 
@@ -364,7 +364,7 @@ async fn accounts_are_read_with_groups_and_with_what_protects_them() {
     assert_eq!(jira.group_named("de").await.expect("an answer"), None);
 
     let own = Operation::DeactivateUser { account: "JIRAUSER1".into(), name: "jsync".to_owned(), takes: Vec::new() };
-    assert_eq!(jira.apply(&own, soon()).await.expect_err("our own account").kind, NotPossible);
+    assert_eq!(jira.apply(&own, soon()).await.expect_err("our own account").kind, Unsupported);
     assert_eq!(server.count("PUT", "/user"), 0);
 }
 
@@ -384,7 +384,7 @@ async fn members_are_stepped_by_what_came() {
     let (mut cursor, mut all) = (None, Vec::new());
     loop {
         let page = jira.members(&"big".into(), cursor.as_deref()).await.expect("a page").expect("a group");
-        assert_eq!(page.doubt, None);
+        assert_eq!(page.incomplete, None);
         all.extend(page.items);
         cursor = page.next;
         if cursor.is_none() {
@@ -412,6 +412,6 @@ async fn members_that_do_not_add_up_are_doubted() {
         })
         .await;
         let page = client(&server.url).members(&"odd".into(), None).await.expect("a page").expect("a group");
-        assert!(page.doubt.is_some() && page.next.is_none());
+        assert!(page.incomplete.is_some() && page.next.is_none());
     }
 }

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use usersync::{
-    model::ErrorClass::{Credentials, Doubt, Forbidden, Maintenance, Permanent, Throttled, Transient},
+    model::ErrorClass::{Credentials, Forbidden, Maintenance, Permanent, Throttled, Transient, Unconfirmed},
     target::{
         Target, TargetError,
-        TargetErrorKind::{self, NotPossible, Unanswered},
+        TargetErrorKind::{self, Unanswered, Unsupported},
     },
 };
 
@@ -56,13 +56,18 @@ fn faults() -> Vec<Fault> {
             not_done(Forbidden),
             "jsync lacks the right",
         ),
-        fault("403", json(403), not_done(Forbidden), NotPossible, "403, saying \"Words of Jira\""),
+        fault("403", json(403), not_done(Forbidden), Unsupported, "403, saying \"Words of Jira\""),
         both("403 XSRF", Reply::text(403, "XSRF check failed"), not_done(Forbidden), "X-Atlassian-Token"),
-        both("404 of a proxy", Reply::html(404, "<html>nginx</html>"), not_done(Doubt), "not in Jira's own words"),
+        both(
+            "404 of a proxy",
+            Reply::html(404, "<html>nginx</html>"),
+            not_done(Unconfirmed),
+            "not in Jira's own words",
+        ),
         both(
             "404 of a wrong path",
             Reply::json(404, json!({"message": "null for uri", "status-code": 404})),
-            not_done(Doubt),
+            not_done(Unconfirmed),
             "path prefix",
         ),
         both("409", json(409), transient, "something else is under way"),
@@ -139,11 +144,17 @@ fn faults() -> Vec<Fault> {
             not_done(Credentials),
             "until a CAPTCHA is solved",
         ),
-        fault("oversized", Reply::text(200, &"x".repeat(65 << 10)), not_done(Doubt), Unanswered, "which is not read"),
+        fault(
+            "oversized",
+            Reply::text(200, &"x".repeat(65 << 10)),
+            not_done(Unconfirmed),
+            Unanswered,
+            "which is not read",
+        ),
         fault(
             "a page with 200",
             Reply::html(200, "<html>Welcome</html>"),
-            not_done(Doubt),
+            not_done(Unconfirmed),
             Unanswered,
             "an HTML page instead of data",
         ),
@@ -291,13 +302,13 @@ async fn a_read_whose_connection_broke_is_sent_once_more() {
 async fn missing_and_unknown_fields_are_borne_or_doubted() {
     for (body, class) in [
         (json!({"key": "JIRAUSER10", "name": "ada", "active": false, "new": {"x": 1}}), None),
-        (json!({"name": "ada", "active": true}), Some(Doubt)),
-        (json!({"key": "JIRAUSER10", "active": true}), Some(Doubt)),
-        (json!({"key": "JIRAUSER10", "name": "ada"}), Some(Doubt)),
-        (json!({}), Some(Doubt)),
-        (json!([]), Some(Doubt)),
-        (json!("ada"), Some(Doubt)),
-        (json!({"key": 10, "name": "ada", "active": true}), Some(Doubt)),
+        (json!({"name": "ada", "active": true}), Some(Unconfirmed)),
+        (json!({"key": "JIRAUSER10", "active": true}), Some(Unconfirmed)),
+        (json!({"key": "JIRAUSER10", "name": "ada"}), Some(Unconfirmed)),
+        (json!({}), Some(Unconfirmed)),
+        (json!([]), Some(Unconfirmed)),
+        (json!("ada"), Some(Unconfirmed)),
+        (json!({"key": 10, "name": "ada", "active": true}), Some(Unconfirmed)),
     ] {
         let told = body.clone();
         let server =
@@ -344,11 +355,11 @@ async fn a_directory_that_cannot_be_written_is_told_once() {
                 Server::start(move |seen| if seen.is(method, path) { told.clone() } else { healthy(seen) }).await;
             match client(&server.url).apply(&operation, soon()).await {
                 Err(error) => {
-                    assert_eq!(error.kind, NotPossible, "{operation}: {}", error.text);
+                    assert_eq!(error.kind, Unsupported, "{operation}: {}", error.text);
                     assert!(error.text.contains("read-only"), "{}", error.text);
                 }
                 // A look after 400 showed that it is so already.
-                Ok(_) => assert!(operation.to_string().starts_with("join"), "{operation} {reply:?}"),
+                Ok(_) => assert!(operation.to_string().starts_with("add_member"), "{operation} {reply:?}"),
             }
         }
     }

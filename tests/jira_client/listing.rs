@@ -12,14 +12,14 @@ use super::{
 
 /// Lists everything; the names, and why they may not be all.
 async fn list(jira: &JiraTarget) -> (Vec<String>, Option<String>) {
-    let (mut cursor, mut names, mut doubt) = (None, Vec::new(), None);
+    let (mut cursor, mut names, mut incomplete) = (None, Vec::new(), None);
     loop {
         let page = jira.accounts(cursor.as_deref()).await.expect("a page");
         names.extend(page.items.into_iter().map(|account| account.name));
-        doubt = doubt.or(page.doubt);
+        incomplete = incomplete.or(page.incomplete);
         cursor = page.next;
         if cursor.is_none() {
-            return (names, doubt);
+            return (names, incomplete);
         }
     }
 }
@@ -73,8 +73,8 @@ async fn the_listing_is_followed_by_its_cursor() {
         Reply::json(200, json!({"isLast": end == 25, "nextCursor": next, "values": people[at..end]}))
     })
     .await;
-    let (names, doubt) = list(&client(&server.url)).await;
-    assert_eq!((names.len(), doubt), (25, None));
+    let (names, incomplete) = list(&client(&server.url)).await;
+    assert_eq!((names.len(), incomplete), (25, None));
     assert_eq!(server.count("GET", "/user/list"), 3);
     assert_eq!(server.count("GET", "/user/search"), 0);
 }
@@ -93,9 +93,9 @@ async fn a_listing_that_cannot_be_whole_is_doubted() {
             _ => healthy(seen),
         })
         .await;
-        let (names, doubt) = list(&client(&server.url)).await;
+        let (names, incomplete) = list(&client(&server.url)).await;
         assert_eq!(names, ["ada"]);
-        assert!(doubt.expect("a doubt").contains(text));
+        assert!(incomplete.expect("a doubt").contains(text));
     }
 }
 
@@ -110,7 +110,7 @@ async fn what_a_listing_tells_too_little_of_is_read_by_itself() {
     })
     .await;
     let page = client(&server.url).accounts(None).await.expect("a page");
-    assert_eq!(page.doubt, None);
+    assert_eq!(page.incomplete, None);
     let names: Vec<_> = page.items.iter().map(|account| account.name.as_str()).collect();
     assert_eq!(names, ["ada", "root"]);
     assert!(page.items[1].protected.is_some());
@@ -123,10 +123,10 @@ async fn before_10_the_search_is_paged() {
         let mut roomy = super::world::settings(&server.url);
         roomy.http.body_max = 8 << 20;
         let jira = JiraTarget::new(roomy).expect("good settings");
-        let (names, doubt) = list(&jira).await;
+        let (names, incomplete) = list(&jira).await;
         assert_eq!(names.len(), count);
         // A round number is how a search that is cut off looks, too.
-        assert_eq!(doubt.is_some(), count == 100 || count == 1000, "{count}: {doubt:?}");
+        assert_eq!(incomplete.is_some(), count == 100 || count == 1000, "{count}: {incomplete:?}");
     }
 }
 
@@ -135,25 +135,25 @@ async fn a_search_that_pages_only_inside_its_first_block_is_walked_by_prefixes_a
     let server = Server::start(searching("8.20.1", 1500, 1000, false)).await;
     let mut roomy = super::world::settings(&server.url);
     roomy.http.body_max = 8 << 20;
-    let (names, doubt) = list(&JiraTarget::new(roomy).expect("good settings")).await;
+    let (names, incomplete) = list(&JiraTarget::new(roomy).expect("good settings")).await;
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "each once");
     assert_eq!(names.len(), 1500);
-    assert!(doubt.expect("a doubt").contains("by prefixes"));
+    assert!(incomplete.expect("a doubt").contains("by prefixes"));
 }
 
 #[tokio::test]
 async fn in_10_0_a_search_below_the_cap_is_whole_and_one_at_it_is_walked() {
     let server = Server::start(searching("10.0.1", 99, 100, false)).await;
-    let (names, doubt) = list(&client(&server.url)).await;
-    assert_eq!((names.len(), doubt), (99, None));
+    let (names, incomplete) = list(&client(&server.url)).await;
+    assert_eq!((names.len(), incomplete), (99, None));
     assert_eq!(server.count("GET", "/user/search"), 2, "one that gave some, one that gave no more");
 
     let server = Server::start(searching("10.0.1", 450, 100, false)).await;
     let mut roomy = super::world::settings(&server.url);
     roomy.http.body_max = 1 << 20;
-    let (names, doubt) = list(&JiraTarget::new(roomy).expect("good settings")).await;
+    let (names, incomplete) = list(&JiraTarget::new(roomy).expect("good settings")).await;
     assert_eq!(names.len(), 450);
-    assert!(doubt.expect("a doubt").contains("by prefixes"));
+    assert!(incomplete.expect("a doubt").contains("by prefixes"));
     let search = server.journal().into_iter().find(|seen| seen.is("GET", "/user/search")).expect("a search");
     assert_eq!(search.asks("includeInactive"), Some("true"));
 }
@@ -170,5 +170,5 @@ async fn members_that_never_end_are_a_doubt() {
     .await;
     let page = client(&server.url).members(&"dev".into(), None).await.expect("a page").expect("there");
     assert_eq!((page.items, page.next), (vec!["JIRAUSER10".into()], None));
-    assert!(page.doubt.expect("a doubt").contains("than it counts"));
+    assert!(page.incomplete.expect("a doubt").contains("than it counts"));
 }

@@ -165,7 +165,7 @@ impl<'a> Cut<'a> {
                 cut_off += 1;
             } else {
                 assert_eq!((changes, writes), (Vec::new(), Vec::new()), "{about}");
-                self.is_not_possible(target).await;
+                self.is_unsupported(target).await;
             }
             assert_eq!(scene.strangers(target).await, Vec::<String>::new(), "{about}");
         }
@@ -173,7 +173,7 @@ impl<'a> Cut<'a> {
     }
 
     /// The target says itself that it can not, and is left as it was.
-    async fn is_not_possible(&self, target: &Filled) {
+    async fn is_unsupported(&self, target: &Filled) {
         assert_eq!((target.kind, self.deed), (Kind::Other(Product::Confluence), Deed::Rename), "all else is possible");
         let (former, later) = RENAMED;
         let differences = [
@@ -186,6 +186,6 @@ impl<'a> Cut<'a> {
         let account = client.account_named(former).await.expect("a look").expect("it is there");
         let rename = Operation::RenameUser { account: account.id, name: account.name, to: later.to_owned() };
         let refused = client.apply(&rename, Timestamp::now() + SignedDuration::from_secs(30)).await;
-        assert_eq!(refused.expect_err("not possible").kind, TargetErrorKind::NotPossible);
+        assert_eq!(refused.expect_err("not possible").kind, TargetErrorKind::Unsupported);
     }
 }

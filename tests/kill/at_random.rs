@@ -98,7 +98,7 @@ pub async fn kill_again_and_again() {
     nothing_acknowledged_is_lost(&servers, &stack.store).await;
     // So many changes are above the safety limits; a person lets them pass.
     for _ in 0..10 {
-        for set in stack.store.held_sets(true).await.expect("readable") {
+        for set in stack.store.approvals(true).await.expect("readable") {
             let decision = Decision { set: set.id, items: Vec::new(), approve: true, by: "ann".to_owned(), note: None };
             stack.store.decide(&decision, Timestamp::now()).await.expect("decided");
         }
@@ -117,7 +117,7 @@ pub async fn kill_again_and_again() {
     for write in servers.jira.journal.matching(|one| one.is_write() && one.status.is_some_and(|status| status < 300)) {
         let name = write.json()["name"].as_str().unwrap_or_default().to_owned();
         let known = match (write.method.as_str(), write.path.rsplit('/').next()) {
-            ("POST", Some("user")) if write.path.ends_with("/group/user") => done("join", &name),
+            ("POST", Some("user")) if write.path.ends_with("/group/user") => done("add_member", &name),
             ("POST", Some("user")) => done("create", &name),
             ("POST", Some("group")) => done("create_group", &name),
             ("PUT", Some("user")) if !name.is_empty() => done("rename", &name),

@@ -28,10 +28,10 @@ pub enum Deed {
     Activate,
     CreateGroup,
     RenameGroup,
-    Join,
+    AddMember,
     /// Somebody new joins two groups at once: both are written down together.
-    JoinTwo,
-    Leave,
+    AddMembers,
+    RemoveMember,
 }
 
 /// When the process is killed.
@@ -72,8 +72,8 @@ impl When {
 impl Deed {
     /// All of them, each row for one world; what a target cannot do comes last.
     pub const WORLDS: [&[Self]; 4] = [
-        &[Self::Create, Self::Update, Self::Leave, Self::RenameGroup],
-        &[Self::Join, Self::JoinTwo, Self::CreateGroup],
+        &[Self::Create, Self::Update, Self::RemoveMember, Self::RenameGroup],
+        &[Self::AddMember, Self::AddMembers, Self::CreateGroup],
         &[Self::ChangeEmail, Self::Deactivate],
         &[Self::Activate, Self::Rename],
     ];
@@ -89,8 +89,8 @@ impl Deed {
             Self::CreateGroup => "create_group",
             Self::RenameGroup if kind == Kind::Other(Product::Scim) => "rename_group",
             Self::RenameGroup => Self::CreateGroup.verb(kind),
-            Self::Join | Self::JoinTwo => "join",
-            Self::Leave => "leave",
+            Self::AddMember | Self::AddMembers => "add_member",
+            Self::RemoveMember => "remove_member",
         }
     }
 
@@ -104,8 +104,8 @@ impl Deed {
                 ("PUT", "/api/2/user?")
             }
             (Kind::Jira, Self::CreateGroup) => ("POST", "/api/2/group"),
-            (Kind::Jira, Self::Join | Self::JoinTwo) => ("POST", "/api/2/group/user?"),
-            (Kind::Jira, Self::Leave) => ("DELETE", "/api/2/group/user?"),
+            (Kind::Jira, Self::AddMember | Self::AddMembers) => ("POST", "/api/2/group/user?"),
+            (Kind::Jira, Self::RemoveMember) => ("DELETE", "/api/2/group/user?"),
 
             (Kind::Other(Product::Confluence), Self::Rename) => return None,
             (Kind::Other(Product::Confluence), Self::Create) => ("POST", "/admin/user"),
@@ -113,16 +113,18 @@ impl Deed {
             (Kind::Other(Product::Confluence), Self::Deactivate) => ("PUT", "/disable"),
             (Kind::Other(Product::Confluence), Self::Activate) => ("PUT", "/enable"),
             (Kind::Other(Product::Confluence), Self::CreateGroup) => ("POST", "/admin/group"),
-            (Kind::Other(Product::Confluence), Self::Join | Self::JoinTwo) => ("PUT", "/group/"),
-            (Kind::Other(Product::Confluence), Self::Leave) => ("DELETE", "/group/"),
+            (Kind::Other(Product::Confluence), Self::AddMember | Self::AddMembers) => ("PUT", "/group/"),
+            (Kind::Other(Product::Confluence), Self::RemoveMember) => ("DELETE", "/group/"),
 
             (Kind::Other(Product::Bitbucket), Self::Create) => ("POST", "/admin/users?"),
             (Kind::Other(Product::Bitbucket), Self::Update | Self::ChangeEmail) => ("PUT", "/admin/users"),
             (Kind::Other(Product::Bitbucket), Self::Rename) => ("POST", "/admin/users/rename"),
-            (Kind::Other(Product::Bitbucket), Self::Deactivate | Self::Leave) => ("POST", "/admin/users/remove-group"),
-            (Kind::Other(Product::Bitbucket), Self::Activate | Self::JoinTwo) => ("POST", "/admin/users/add-groups"),
+            (Kind::Other(Product::Bitbucket), Self::Deactivate | Self::RemoveMember) => {
+                ("POST", "/admin/users/remove-group")
+            }
+            (Kind::Other(Product::Bitbucket), Self::Activate | Self::AddMembers) => ("POST", "/admin/users/add-groups"),
             (Kind::Other(Product::Bitbucket), Self::CreateGroup) => ("POST", "/admin/groups?"),
-            (Kind::Other(Product::Bitbucket), Self::Join) => ("POST", "/admin/groups/add-users"),
+            (Kind::Other(Product::Bitbucket), Self::AddMember) => ("POST", "/admin/groups/add-users"),
 
             (Kind::Other(Product::Crowd), Self::Create) => ("POST", "/1/user"),
             (Kind::Other(Product::Crowd), Self::Rename) => ("POST", "/1/user/rename?"),
@@ -130,8 +132,8 @@ impl Deed {
                 ("PUT", "/1/user?")
             }
             (Kind::Other(Product::Crowd), Self::CreateGroup) => ("POST", "/1/group"),
-            (Kind::Other(Product::Crowd), Self::Join | Self::JoinTwo) => ("POST", "/1/group/user/direct?"),
-            (Kind::Other(Product::Crowd), Self::Leave) => ("DELETE", "/1/group/user/direct?"),
+            (Kind::Other(Product::Crowd), Self::AddMember | Self::AddMembers) => ("POST", "/1/group/user/direct?"),
+            (Kind::Other(Product::Crowd), Self::RemoveMember) => ("DELETE", "/1/group/user/direct?"),
 
             (Kind::Other(Product::Scim), Self::Create) => ("POST", "/Users"),
             (
@@ -139,14 +141,14 @@ impl Deed {
                 Self::Update | Self::ChangeEmail | Self::Rename | Self::Deactivate | Self::Activate,
             ) => ("PATCH", "/Users/"),
             (Kind::Other(Product::Scim), Self::CreateGroup) => ("POST", "/Groups"),
-            (_, Self::Join | Self::Leave | Self::RenameGroup) => ("PATCH", "/Groups/"),
-            (Kind::Other(Product::Scim), Self::JoinTwo) => ("POST", "/Bulk"),
+            (_, Self::AddMember | Self::RemoveMember | Self::RenameGroup) => ("PATCH", "/Groups/"),
+            (Kind::Other(Product::Scim), Self::AddMembers) => ("POST", "/Bulk"),
         })
     }
 
     /// How many operations are written down when the process is killed.
     pub fn written_down(self) -> usize {
-        if self == Self::JoinTwo { 2 } else { 1 }
+        if self == Self::AddMembers { 2 } else { 1 }
     }
 
     /// What it comes to in the end.
@@ -162,7 +164,7 @@ impl Deed {
         };
         let mut changes = vec![(verb, found.clone())];
         let mut writes = if when.takes_effect() && unseen { 2 } else { 1 };
-        if self == Self::JoinTwo {
+        if self == Self::AddMembers {
             changes.insert(0, ("create", Done));
             writes += 1;
             if matches!(kind, Kind::Other(Product::Bitbucket | Product::Scim)) {
@@ -189,7 +191,7 @@ impl Deed {
     pub async fn act(self, realm: &RealmHandle) -> Subject {
         match self {
             Self::Create => Subject::user(realm.create_user(NewUser::named("new")).await.expect("made")),
-            Self::JoinTwo => {
+            Self::AddMembers => {
                 let user = NewUser::named("new-in-two").in_groups(&["/more", "/others"]);
                 Subject::user(realm.create_user(user).await.expect("made"))
             }
@@ -211,9 +213,9 @@ impl Deed {
             Self::Rename => "renamed",
             Self::Deactivate => "leaver",
             Self::Activate => "returner",
-            Self::Join => "joiner",
-            Self::Leave => "member",
-            Self::Create | Self::JoinTwo | Self::CreateGroup | Self::RenameGroup => "",
+            Self::AddMember => "joiner",
+            Self::RemoveMember => "member",
+            Self::Create | Self::AddMembers | Self::CreateGroup | Self::RenameGroup => "",
         }
     }
 
@@ -229,15 +231,15 @@ impl Deed {
             Self::Rename => UserChange::username(RENAMED.1),
             Self::Deactivate => UserChange::enabled(false),
             Self::Activate => UserChange::enabled(true),
-            Self::Join => {
+            Self::AddMember => {
                 realm.join(&id, &group("more")).await.expect("joined");
                 return id;
             }
-            Self::Leave => {
+            Self::RemoveMember => {
                 realm.leave(&id, &group("staff")).await.expect("left");
                 return id;
             }
-            Self::Create | Self::JoinTwo | Self::CreateGroup | Self::RenameGroup => return id,
+            Self::Create | Self::AddMembers | Self::CreateGroup | Self::RenameGroup => return id,
         };
         realm.update_user(&id, change).await.expect("changed");
         id

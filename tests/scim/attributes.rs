@@ -7,7 +7,7 @@ use usersync::{
     model::{Account, Operation, UserFields},
     target::{
         NoteState, Target,
-        TargetErrorKind::NotPossible,
+        TargetErrorKind::Unsupported,
         scim::{ScimSettings, ScimTarget},
     },
 };
@@ -129,7 +129,7 @@ async fn what_a_server_does_not_keep_is_no_failure_and_what_it_keeps_otherwise_i
     // One that was seen to be kept is missed.
     world.server.switch(|switches| switches.drops = vec!["title"]);
     let error = world.apply(&give(&ada, &[("title", "Prof")])).await.expect_err("not kept");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("keeps another title"), "{error}");
 }
 

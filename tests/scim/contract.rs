@@ -45,7 +45,7 @@ async fn everything(world: &World) {
         }
         let (one, other) = (world.group(&group).await, world.group("all").await);
         let groups = [(&one.id, one.name.as_str()), (&other.id, other.name.as_str())];
-        let _ = world.scim.join_groups(&made.id, &made.name, &groups, soon()).await;
+        let _ = world.scim.add_to_groups(&made.id, &made.name, &groups, soon()).await;
         world.scim.account(&made.id).await.expect("a look");
         world.scim.account(&"nobody".into()).await.expect("a look");
         world.members(&group).await;

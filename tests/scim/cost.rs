@@ -81,7 +81,7 @@ async fn in_service(work: fn(&mut ScimSwitches)) -> World {
     }
     let two = [world.group("g02").await, world.group("g03").await];
     let two: Vec<(&TargetGroupId, &str)> = two.iter().map(|group| (&group.id, group.name.as_str())).collect();
-    let _ = world.scim.join_groups(&ada.id, &ada.name, &two, soon()).await;
+    let _ = world.scim.add_to_groups(&ada.id, &ada.name, &two, soon()).await;
     let all: BTreeSet<TargetGroupId> = listed(&world).await;
     world.scim.groups_among(&ada.id, &all).await.expect("read");
     world
@@ -100,9 +100,9 @@ async fn listed(world: &World) -> BTreeSet<TargetGroupId> {
 }
 
 /// What a task does for a membership: reads the account, and of those groups which it is to leave, then writes.
-async fn member(world: &World, joins: &[Operation], leaves: &[Operation]) {
+async fn member(world: &World, adds: &[Operation], leaves: &[Operation]) {
     let Some(Operation::AddMember { account, .. } | Operation::RemoveMember { account, .. }) =
-        joins.iter().chain(leaves).next()
+        adds.iter().chain(leaves).next()
     else {
         return;
     };
@@ -114,14 +114,14 @@ async fn member(world: &World, joins: &[Operation], leaves: &[Operation]) {
         });
         world.scim.groups_among(&account.id, &left.collect()).await.expect("read");
     }
-    for operation in joins.iter().chain(leaves) {
+    for operation in adds.iter().chain(leaves) {
         world.done(operation).await;
     }
 }
 
 #[tokio::test]
 async fn a_change_costs_what_it_changes_on_every_kind_of_server() {
-    for (habit, work, [create_calls, join_calls, leave_calls, move_calls]) in HABITS {
+    for (habit, work, [create_calls, add_calls, remove_calls, move_calls]) in HABITS {
         let world = in_service(work).await;
         let bulk = world.scim.probe().await.expect("a contact").capabilities.groups_at_once > 1;
 
@@ -145,7 +145,7 @@ async fn a_change_costs_what_it_changes_on_every_kind_of_server() {
             assert_eq!(account.groups, Some(vec![]), "{habit}: nothing is read for a new account");
             let three: Vec<(&TargetGroupId, &str)> = groups.iter().map(|one| (&one.id, one.name.as_str())).collect();
             if bulk {
-                assert_eq!(world.scim.join_groups(&account.id, "eve", &three, soon()).await, Ok(vec![]));
+                assert_eq!(world.scim.add_to_groups(&account.id, "eve", &three, soon()).await, Ok(vec![]));
                 return;
             }
             for one in &groups {
@@ -157,9 +157,9 @@ async fn a_change_costs_what_it_changes_on_every_kind_of_server() {
         assert_eq!(world.calls(creating).await.1, create_calls, "{habit}: creating with three groups");
 
         let join = [world.join("p02", "g20").await];
-        assert!(world.calls(member(&world, &join, &[])).await.1 <= join_calls, "{habit}: joining");
+        assert!(world.calls(member(&world, &join, &[])).await.1 <= add_calls, "{habit}: joining");
         let leave = [world.leave("p02", "g20").await];
-        assert!(world.calls(member(&world, &[], &leave)).await.1 <= leave_calls, "{habit}: leaving");
+        assert!(world.calls(member(&world, &[], &leave)).await.1 <= remove_calls, "{habit}: leaving");
         let (join, leave) = ([world.join("p03", "g20").await], [world.leave("p03", "g09").await]);
         assert!(world.calls(member(&world, &join, &leave)).await.1 <= move_calls, "{habit}: moving");
         assert!(world.inside("g20").contains("p03") && !world.inside("g09").contains("p03"), "{habit}");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use secrecy::SecretString;
 use usersync::{
-    model::ErrorClass::{Credentials as Refused, Doubt, Permanent, Transient},
+    model::ErrorClass::{Credentials as Refused, Permanent, Transient, Unconfirmed},
     target::{
         ClientCredentials, Credentials, Target,
         scim::{ScimSettings, ScimTarget},
@@ -105,8 +105,8 @@ async fn a_token_endpoint_in_trouble_is_told_apart() {
     for (fault, class) in [
         (Fault::unavailable(), Transient),
         (Fault::cut(), Transient),
-        (Fault::html(200, "<html>Sign in</html>"), Doubt),
-        (Fault::status(200, "{}"), Doubt),
+        (Fault::html(200, "<html>Sign in</html>"), Unconfirmed),
+        (Fault::status(200, "{}"), Unconfirmed),
         (Fault::status(400, r#"{"error":"invalid_scope"}"#), Permanent),
         (Fault::status(404, ""), Permanent),
     ] {

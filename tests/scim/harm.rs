@@ -5,7 +5,7 @@ use usersync::{
     model::Operation,
     target::{
         Target,
-        TargetErrorKind::{NotPossible, Unanswered},
+        TargetErrorKind::{Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -41,7 +41,7 @@ async fn a_group_whose_members_are_unknown_is_never_written_back_whole() {
             let mut texts = Vec::new();
             for operation in [world.join("new", "dev").await, world.leave("bob", "dev").await] {
                 let error = world.apply(&operation).await.expect_err("the others are not known");
-                assert_eq!(error.kind, NotPossible, "{error}");
+                assert_eq!(error.kind, Unsupported, "{error}");
                 texts.push(error.text);
             }
             assert!(texts[0].starts_with("group dev: ") && texts[0] == texts[1], "one text for all: {texts:?}");
@@ -91,12 +91,12 @@ async fn members_that_one_call_for_several_groups_removed_are_restored() {
     let world = four("generic", |switches| switches.member_addition = MemberAddition::Replaces).await;
     world.server.add_account(NewAccount::named("old").in_groups(&["ops"]));
     let (dev, ops, new) = (world.group("dev").await.id, world.group("ops").await.id, world.account("new").await);
-    let refused = world.scim.join_groups(&new.id, &new.name, &[(&dev, "dev"), (&ops, "ops")], soon()).await;
+    let refused = world.scim.add_to_groups(&new.id, &new.name, &[(&dev, "dev"), (&ops, "ops")], soon()).await;
     assert_eq!(refused, Ok(vec![]));
     assert_eq!(world.inside("dev"), names(&["ada", "bob", "eve", "new"]));
     assert_eq!(world.inside("ops"), names(&["new", "old"]));
-    let error = world.scim.join_groups(&new.id, &new.name, &[(&dev, "dev"), (&ops, "ops")], soon()).await;
-    assert_eq!(error.expect_err("not by one call any more").kind, NotPossible);
+    let error = world.scim.add_to_groups(&new.id, &new.name, &[(&dev, "dev"), (&ops, "ops")], soon()).await;
+    assert_eq!(error.expect_err("not by one call any more").kind, Unsupported);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Listing everybody, by position and by cursor.
 
 use usersync::{
-    model::ErrorClass::{Doubt, Transient},
+    model::ErrorClass::{Transient, Unconfirmed},
     target::Target,
 };
 use usersync_simulators::{
@@ -29,9 +29,9 @@ async fn everybody_comes_whatever_the_pages_hold() {
                 switches.page_cap = cap;
             })
             .await;
-            let (names, doubts) = world.list().await;
+            let (names, unconfirmed) = world.list().await;
             let wanted: Vec<_> = (0..count).map(|nth| format!("user{nth:03}")).collect();
-            assert_eq!((names, doubts), (wanted, Vec::new()), "{count} by {cap}, by cursor: {cursor}");
+            assert_eq!((names, unconfirmed), (wanted, Vec::new()), "{count} by {cap}, by cursor: {cursor}");
         }
     }
 }
@@ -44,7 +44,7 @@ async fn a_page_that_shrinks_on_the_way_loses_nobody() {
     let (mut seen, mut cursor) = (first.items.len(), first.next);
     while let Some(at) = cursor {
         let page = world.scim.accounts(Some(&at)).await.expect("a page");
-        assert_eq!(page.doubt, None);
+        assert_eq!(page.incomplete, None);
         seen += page.items.len();
         cursor = page.next;
     }
@@ -58,24 +58,24 @@ async fn a_list_that_moves_or_does_not_add_up_is_doubted() {
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.remove_account("user000");
     let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
-    let doubt = second.doubt.expect("a doubt");
-    assert!(doubt.contains("moved") && doubt.contains("30 at first and 29 later"), "{doubt}");
+    let incomplete = second.incomplete.expect("a doubt");
+    assert!(incomplete.contains("moved") && incomplete.contains("30 at first and 29 later"), "{incomplete}");
     // One goes and one comes: the count alone would not tell.
     let world = people(30, |switches| switches.page_cap = 10).await;
     let first = world.scim.accounts(None).await.expect("a page");
     world.server.remove_account("user000");
     world.server.add_account(NewAccount::named("late"));
     let second = world.scim.accounts(first.next.as_deref()).await.expect("a page");
-    assert!(second.doubt.expect("a doubt").contains("moved"));
+    assert!(second.incomplete.expect("a doubt").contains("moved"));
     // A count of the page instead of the list.
     let world = people(30, |switches| {
         switches.page_cap = 10;
         switches.counted = Counted::Page;
     })
     .await;
-    let (names, doubts) = world.list().await;
+    let (names, unconfirmed) = world.list().await;
     assert_eq!(names.len(), 30, "all came all the same");
-    assert!(!doubts.is_empty());
+    assert!(!unconfirmed.is_empty());
 }
 
 #[tokio::test]
@@ -83,8 +83,8 @@ async fn what_is_counted_but_not_shown_is_never_an_empty_server() {
     let world = people(3, |switches| switches.counted = Counted::AllButShownNone).await;
     let page = world.scim.accounts(None).await.expect("a page");
     assert!(page.items.is_empty());
-    assert_eq!(page.doubt.as_deref(), Some("0 of 3 came"));
-    assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Doubt));
+    assert_eq!(page.incomplete.as_deref(), Some("0 of 3 came"));
+    assert_eq!(world.scim.account_named("user001").await.expect_err("hidden").kind, not_done(Unconfirmed));
     let info = world.scim.probe().await.expect("a first contact");
     let told = super::world::lines(&info, "rights");
     assert!(told[0].1.contains("counts 3 accounts but shows none"), "{told:?}");
@@ -105,6 +105,6 @@ async fn a_forgotten_cursor_is_begun_anew() {
     assert_eq!(error.kind, not_done(Transient));
     for nonsense in ["[]", "{}", "{\"Resources\": [1]}", "x"] {
         world.server.faults.add(Fault::status(200, nonsense).once());
-        assert_eq!(world.scim.accounts(None).await.expect_err("no list").kind, not_done(Doubt), "{nonsense}");
+        assert_eq!(world.scim.accounts(None).await.expect_err("no list").kind, not_done(Unconfirmed), "{nonsense}");
     }
 }

@@ -2,6 +2,7 @@
 //! Keycloak's SCIM server.
 
 mod attributes;
+mod batch;
 mod contract;
 mod cost;
 mod credentials;
@@ -16,7 +17,6 @@ mod realm_to_realm;
 mod shown;
 mod spoken;
 mod taken;
-mod together;
 mod users;
 mod world;
 

@@ -4,7 +4,7 @@ use usersync::{
     model::{Operation, TargetGroupId},
     target::{
         Target,
-        TargetErrorKind::{NotPossible, Unanswered},
+        TargetErrorKind::{Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -59,7 +59,7 @@ async fn a_removal_that_does_nothing_is_noticed() {
     // A profile that names the wrong form.
     let world = three("atlassian-cloud", |switches| switches.member_removal = MemberRemoval::FilterElseNothing).await;
     let error = world.apply(&world.leave("bob", "dev").await).await.expect_err("ignored");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("still a member"), "{error}");
 }
 
@@ -84,11 +84,11 @@ async fn without_patch_a_group_is_written_back_whole() {
         for nth in 0..6 {
             world.server.add_account(NewAccount::named(format!("at-once-{nth}")));
         }
-        let mut joins = Vec::new();
+        let mut adds = Vec::new();
         for nth in 0..6 {
-            joins.push(world.join(&format!("at-once-{nth}"), "dev").await);
+            adds.push(world.join(&format!("at-once-{nth}"), "dev").await);
         }
-        let all = futures::future::join_all(joins.iter().map(|join| world.apply(join))).await;
+        let all = futures::future::join_all(adds.iter().map(|join| world.apply(join))).await;
         assert!(all.iter().all(Result::is_ok), "{all:?}");
         assert_eq!(world.inside("dev").len(), 9);
     }
@@ -119,15 +119,15 @@ async fn members_are_asked_for_where_they_have_to_be_and_doubted_where_they_are_
     for told in [Told::Always, Told::NotInLists, Told::OnRequest] {
         let world = three("generic", |switches| switches.members_told = told).await;
         world.server.add_group("empty");
-        let (members, doubt) = world.members("dev").await;
-        assert_eq!((members.len(), doubt), (3, None), "{told:?}");
+        let (members, incomplete) = world.members("dev").await;
+        assert_eq!((members.len(), incomplete), (3, None), "{told:?}");
         assert_eq!(world.members("empty").await, (std::collections::BTreeSet::new(), None), "{told:?}");
     }
     let world = three("generic", |switches| switches.members_told = Told::Never).await;
     world.server.add_group("empty");
-    let (members, doubt) = world.members("dev").await;
+    let (members, incomplete) = world.members("dev").await;
     assert!(members.is_empty());
-    assert!(doubt.expect("a doubt").contains("an account says that it is in it"));
+    assert!(incomplete.expect("a doubt").contains("an account says that it is in it"));
     assert_eq!(world.members("empty").await.1, None);
 }
 
@@ -163,7 +163,7 @@ async fn a_server_without_groups_says_so() {
     let join = Operation::AddMember { group: "g".into(), group_name: "dev".into(), account: ada.id, name: ada.name };
     for operation in [Operation::CreateGroup { name: "dev".into() }, join] {
         let error = world.apply(&operation).await.expect_err("no groups");
-        assert_eq!(error.kind, NotPossible);
+        assert_eq!(error.kind, Unsupported);
         assert!(error.text.contains("has no groups"), "{error}");
     }
 }
@@ -178,7 +178,7 @@ async fn several_groups_are_joined_in_bulk_and_what_is_refused_is_named() {
     let (one, two) = (world.group("one").await.id, world.group("two").await.id);
     let gone = "gone".into();
     let join =
-        async |groups: &[(&TargetGroupId, &str)]| world.scim.join_groups(&ada.id, &ada.name, groups, soon()).await;
+        async |groups: &[(&TargetGroupId, &str)]| world.scim.add_to_groups(&ada.id, &ada.name, groups, soon()).await;
     assert_eq!(join(&[(&one, "one"), (&gone, "old crew"), (&two, "two")]).await, Ok(vec![gone.clone()]));
     assert!(world.inside("two").contains("ada"), "the others are done all the same");
     assert_eq!(join(&[(&one, "one"), (&two, "two")]).await, Ok(vec![]));
@@ -202,8 +202,8 @@ async fn a_server_that_takes_no_bulk_after_all_is_asked_once() {
     let refusal = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"501","detail":"No."}"#;
     world.server.faults.add(Fault::status(501, refusal).path("/Bulk"));
     for _ in 0..2 {
-        let error = world.scim.join_groups(&ada.id, &ada.name, &groups, soon()).await.expect_err("not by one call");
-        assert_eq!(error.kind, NotPossible);
+        let error = world.scim.add_to_groups(&ada.id, &ada.name, &groups, soon()).await.expect_err("not by one call");
+        assert_eq!(error.kind, Unsupported);
     }
     assert_eq!(world.server.journal.count("POST", "/Bulk"), 1);
     assert_eq!(world.scim.probe().await.expect("a contact").capabilities.groups_at_once, 1);

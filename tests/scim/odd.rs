@@ -107,14 +107,14 @@ async fn read(world: &World, accounts: &[String; 2], groups: &[String; 2]) -> Re
     for (id, name) in groups.iter().zip(["dev", "ops"]) {
         found.push(scim.group_named(name).await.map(|one| one.is_some()));
         let page = scim.members(&id.as_str().into(), None).await;
-        members.push(page.map(|page| page.map(|page| (page.items.len(), page.doubt.is_none()))));
+        members.push(page.map(|page| page.map(|page| (page.items.len(), page.incomplete.is_none()))));
     }
     let listed = async {
         let (mut seen, mut whole, mut cursor) = (BTreeSet::new(), true, None::<String>);
         loop {
             let page = scim.accounts(cursor.as_deref()).await?;
             seen.extend(page.items.into_iter().map(|account| account.name));
-            whole &= page.doubt.is_none();
+            whole &= page.incomplete.is_none();
             cursor = page.next;
             if cursor.is_none() {
                 return Ok((seen, whole && scim.observed().is_empty()));

@@ -1,7 +1,7 @@
 //! First contact.
 
 use usersync::{
-    model::ErrorClass::Doubt,
+    model::ErrorClass::Unconfirmed,
     target::{
         CaseRule, Deactivation, NoteState, Target,
         scim::{Habits, ScimSettings, ScimTarget},
@@ -74,7 +74,7 @@ async fn an_address_where_nothing_is_is_told_with_what_to_do() {
     let world = World::as_profile("keycloak", |_| {}).await;
     world.server.faults.add(Fault::status(404, r#"{"error":"HTTP 404 Not Found"}"#));
     let error = world.scim.probe().await.expect_err("nothing there");
-    assert_eq!(error.kind, not_done(Doubt));
+    assert_eq!(error.kind, not_done(Unconfirmed));
     assert!(error.text.contains("--features=scim-api"), "{error}");
     world.server.faults.clear();
     world.server.faults.add(Fault::html(200, "<html>Welcome</html>"));

@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Value, json};
 use usersync::{
     model::{
-        ErrorClass::{Credentials as Refused, Doubt, Forbidden},
+        ErrorClass::{Credentials as Refused, Forbidden, Unconfirmed},
         Operation, UserFields,
     },
     target::{
         Applied, ClientCredentials, Credentials, NoteState, Target,
-        TargetErrorKind::{NameTaken, NotFound, NotPossible},
+        TargetErrorKind::{NameTaken, NotFound, Unsupported},
         scim::{ScimSettings, ScimTarget},
     },
 };
@@ -90,7 +90,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
     };
     let taken = Operation::CreateUser { name: "eve".into(), fields, external_id: None };
     let error = scim.apply(&taken, soon()).await.expect_err("her address is taken");
-    assert_eq!(error.kind, NotPossible, "{error}");
+    assert_eq!(error.kind, Unsupported, "{error}");
 
     for _ in 0..2 {
         done(&scim, &update(&ada, Some("Ada Ünal Lovelace"), Some("ada.l@example.org"))).await;
@@ -100,7 +100,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
     done(&scim, &update(&ada, Some("Ada"), None)).await;
     assert_eq!(read("ada").await.display_name, "Ada");
     let error = scim.apply(&update(&ada, None, Some("bob@example.org")), soon()).await.expect_err("taken");
-    assert_eq!(error.kind, NotPossible, "{error}");
+    assert_eq!(error.kind, Unsupported, "{error}");
 
     // Two people swap their logins.
     assert_eq!(scim.apply(&rename(&ada, "bob"), soon()).await.expect_err("taken").kind, NameTaken);
@@ -134,7 +134,7 @@ async fn every_operation_works_on_keycloaks_own_scim_server() {
             }
         }
         let members = scim.members(&group, None).await.expect("a page").expect("there");
-        assert_eq!((members.items.len(), members.doubt, members.next), (2, None, None));
+        assert_eq!((members.items.len(), members.incomplete, members.next), (2, None, None));
         for _ in 0..2 {
             let leave = Operation::RemoveMember {
                 group: group.clone(),
@@ -184,7 +184,7 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
     let (mut seen, mut pages, mut cursor) = (BTreeSet::new(), 0, None);
     loop {
         let page = scim.accounts(cursor.as_deref()).await.expect("a page");
-        assert_eq!(page.doubt, None);
+        assert_eq!(page.incomplete, None);
         seen.extend(page.items.into_iter().map(|account| (account.name, account.active)));
         pages += 1;
         cursor = page.next;
@@ -196,7 +196,7 @@ async fn pages_members_and_odd_names_of_keycloaks_scim_server_are_read_whole() {
     assert!(pages >= 3);
     let big = scim.group_named("big").await.expect("a look").expect("there");
     let members = scim.members(&big.id, None).await.expect("a page").expect("there");
-    assert_eq!((members.items.len(), members.doubt), (230, None));
+    assert_eq!((members.items.len(), members.incomplete), (230, None));
     for (nth, login) in ["jürgen", "a/b", "50%+1", "o'brien", "x@example.org"].into_iter().enumerate() {
         let fields = UserFields {
             display_name: Some("Odd Name".into()),
@@ -220,9 +220,9 @@ async fn too_few_rights_at_keycloaks_scim_server_are_told_and_never_taken_for_an
     realm.post("groups", &json!({"name": "g"})).await;
     let info = scim.probe().await.expect("a first contact");
     assert_eq!(lines(&info, "rights")[0].0, NoteState::No, "{:?}", info.notes);
-    assert!(scim.accounts(None).await.expect("a page").doubt.is_some());
-    assert_eq!(scim.account_named("anna").await.expect_err("hidden").kind, not_done(Doubt));
-    assert_eq!(scim.group_named("g").await.expect_err("hidden").kind, not_done(Doubt));
+    assert!(scim.accounts(None).await.expect("a page").incomplete.is_some());
+    assert_eq!(scim.account_named("anna").await.expect_err("hidden").kind, not_done(Unconfirmed));
+    assert_eq!(scim.group_named("g").await.expect_err("hidden").kind, not_done(Unconfirmed));
     assert_eq!(scim.account(&id.as_str().into()).await.expect_err("hidden").kind, not_done(Forbidden));
 
     let reader = client(&realm, "reader", true, &["view-users"], &[]).await;

@@ -110,7 +110,7 @@ impl Between {
         let (_, report) = Box::pin(self.engine.run(&pair(), &options)).await.expect("the run ends well");
         self.engine.work_due(&pair(), &CancellationToken::new()).await.expect("worked off");
         assert_eq!(
-            (report.errors.total(), report.conflicts.total(), report.not_possible.total()),
+            (report.errors.total(), report.conflicts.total(), report.unsupported.total()),
             (0, 0, 0),
             "{report:?}"
         );
@@ -118,7 +118,7 @@ impl Between {
     }
 
     async fn approve_all(&self) {
-        for set in self.store.held_sets(true).await.expect("read") {
+        for set in self.store.approvals(true).await.expect("read") {
             let decision = Decision { set: set.id, items: vec![], approve: true, by: "eve".into(), note: None };
             self.store.decide(&decision, Timestamp::now()).await.expect("decided");
         }

@@ -27,8 +27,8 @@ async fn members_that_only_lists_show_are_read_there() {
     })
     .await;
     world.server.add_group("empty");
-    let (members, doubt) = world.members("dev").await;
-    assert_eq!((members.len(), doubt), (3, None));
+    let (members, incomplete) = world.members("dev").await;
+    assert_eq!((members.len(), incomplete), (3, None));
     assert_eq!(world.members("empty").await.0.len(), 0);
     assert_eq!(world.groups_of("ada").await, vec![world.group("dev").await.id]);
     world.done(&world.leave("ada", "dev").await).await;
@@ -51,8 +51,8 @@ async fn what_was_written_and_is_not_shown_is_not_believed_to_be_absent() {
         assert!(note.0 == NoteState::Note && note.1.contains("no group shows members"), "{note:?}");
         world.done(&world.join("ada", "dev").await).await;
         assert_eq!(world.account("ada").await.groups, None, "{told:?}: not told is not none");
-        let (members, doubt) = world.members("dev").await;
-        assert!(members.is_empty() && doubt.is_some_and(|why| why.contains("does not show")), "{told:?}");
+        let (members, incomplete) = world.members("dev").await;
+        assert!(members.is_empty() && incomplete.is_some_and(|why| why.contains("does not show")), "{told:?}");
         let note = &lines(&world.scim.probe().await.expect("a contact"), "hidden members")[0];
         assert!(note.0 == NoteState::No && note.1.contains("does not show the members"), "{note:?}");
         // What usersync knows of it is enough to remove it.

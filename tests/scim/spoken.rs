@@ -32,13 +32,13 @@ async fn a_proxys_404_is_not_gone() {
     let page = || Fault::status(404, "<html>no such page</html>");
     world.server.faults.add(page().path(format!("/Users/{}", ada.id)));
     let error = world.scim.account(&ada.id).await.expect_err("not believed");
-    assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{error}");
+    assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{error}");
     // It answers for all accounts, but the list has this one.
     let world = World::switched(|_| {}).await;
     let ada = world.create("ada").await.expect("created");
     world.server.faults.add(page().path("/Users/"));
     let error = world.scim.account(&ada.id).await.expect_err("not believed");
-    assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{error}");
+    assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{error}");
     // Nor is an empty list believed.
     world.server.remove_account("ada");
     world.server.remove_account("bob");
@@ -132,8 +132,8 @@ async fn pages_beyond_the_first_that_are_refused_are_a_note_where_all_came() {
     for name in ["ada", "bob", "eve"] {
         world.server.add_account(NewAccount::named(name));
     }
-    let (listed, doubts) = world.list().await;
-    assert_eq!((listed.len(), doubts.len()), (3, 0), "{doubts:?}");
+    let (listed, unconfirmed) = world.list().await;
+    assert_eq!((listed.len(), unconfirmed.len()), (3, 0), "{unconfirmed:?}");
     let info = world.scim.probe().await.expect("a contact");
     assert_eq!(lines(&info, "pages")[0].0, NoteState::Note, "{:?}", info.notes);
     world.server.switch(|switches| switches.page_cap = 2);
@@ -149,7 +149,7 @@ async fn bulk_answers_are_paired_in_whatever_order_they_come() {
         let bob = world.account("bob").await;
         let (one, gone) = (world.group("one").await.id, TargetGroupId::from("gone"));
         let groups = [(&one, "one"), (&gone, "old crew")];
-        let refused = world.scim.join_groups(&bob.id, &bob.name, &groups, soon()).await;
+        let refused = world.scim.add_to_groups(&bob.id, &bob.name, &groups, soon()).await;
         assert_eq!(refused, Ok(vec![gone.clone()]), "{reversed}");
         assert_eq!(world.inside("one"), names(&["ada", "bob"]));
     }

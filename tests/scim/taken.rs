@@ -4,7 +4,7 @@ use usersync::{
     model::Operation,
     target::{
         Target,
-        TargetErrorKind::{NameTaken, NotPossible},
+        TargetErrorKind::{NameTaken, Unsupported},
     },
 };
 use usersync_simulators::scim::NewAccount;
@@ -69,7 +69,7 @@ async fn a_name_that_nobody_is_shown_to_have_is_refused_for_good_in_the_servers_
         ];
         for operation in operations {
             let error = world.apply(&operation).await.expect_err("taken");
-            assert_eq!(error.kind, NotPossible, "{operation}: {error}");
+            assert_eq!(error.kind, Unsupported, "{operation}: {error}");
             let words = error.text.contains("the same unique attribute");
             assert!(words || !told, "{operation}: {error}");
         }
@@ -81,6 +81,6 @@ async fn a_group_that_differs_in_case_only_is_named_where_case_counts() {
     let world = World::as_profile("keycloak", |switches| switches.group_unique_fold = true).await;
     world.server.add_group("Dev");
     let error = world.apply(&group("dev")).await.expect_err("taken");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("a group Dev, which differs in upper and lower case only"), "{error}");
 }

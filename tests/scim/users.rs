@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use usersync::{
-    model::ErrorClass::{Doubt, Permanent},
+    model::ErrorClass::{Permanent, Unconfirmed},
     target::{
         Target,
-        TargetErrorKind::{NameTaken, NotFound, NotPossible, Unanswered},
+        TargetErrorKind::{NameTaken, NotFound, Unanswered, Unsupported},
     },
 };
 use usersync_simulators::{
@@ -126,7 +126,7 @@ async fn a_login_that_is_taken_is_told_however_the_server_says_it() {
     // A 409 with nobody of this login is about something else.
     world.server.faults.add(Fault::status(409, "no").method("POST").once());
     let error = world.create("eve").await.expect_err("refused");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("most likely it is the e-mail address"), "{error}");
 }
 
@@ -143,12 +143,12 @@ async fn a_taken_address_is_told_before_keycloak_breaks_over_it() {
             external_id: None,
         };
         let error = world.apply(&make).await.expect_err("taken");
-        assert_eq!(error.kind, NotPossible);
+        assert_eq!(error.kind, Unsupported);
         assert!(error.text.contains("is that of ada"), "{error}");
     }
     let bob = world.create("bob").await.expect("made");
     let error = world.apply(&update(&bob, None, Some("ada@example.org"))).await.expect_err("taken");
-    assert_eq!(error.kind, NotPossible, "{error}");
+    assert_eq!(error.kind, Unsupported, "{error}");
     // Names are kept apart there, and one of one word gets a dash that is not shown.
     world.done(&update(&bob, Some("Bob"), None)).await;
     assert_eq!(world.account("bob").await.display_name, "Bob");
@@ -164,10 +164,10 @@ async fn what_a_server_does_not_keep_is_said_once() {
     world.server.add_account(NewAccount::named("ada"));
     let ada = world.account("ada").await;
     let error = world.apply(&update(&ada, Some("Somebody Else"), None)).await.expect_err("not kept");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(error.text.contains("keeps another display name"), "{error}");
     for blank in [update(&ada, Some(" "), None), update(&ada, None, Some(""))] {
-        assert_eq!(world.apply(&blank).await.expect_err("nothing to write").kind, NotPossible);
+        assert_eq!(world.apply(&blank).await.expect_err("nothing to write").kind, Unsupported);
     }
     world.done(&update(&ada, None, None)).await;
 }
@@ -177,7 +177,7 @@ async fn what_cannot_be_changed_is_not_possible_and_bad_values_are_told_in_words
     let world = World::switched(|switches| switches.login_rename = false).await;
     let ada = world.create("ada").await.expect("made");
     let error = world.apply(&rename(&ada, "ada.l")).await.expect_err("fixed");
-    assert_eq!(error.kind, NotPossible);
+    assert_eq!(error.kind, Unsupported);
     assert!(!world.scim.probe().await.expect("a first contact").capabilities.rename);
     let error = world.create(" ").await.expect_err("no login");
     assert_eq!(error.kind, not_done(Permanent));
@@ -218,9 +218,9 @@ async fn what_is_gone_is_gone_in_scims_words_only() {
     assert_eq!(world.scim.members(&"nothing".into(), None).await, Ok(None));
     for body in ["<html>nothing here</html>", "{\"error\":\"HTTP 404 Not Found\"}", ""] {
         let proxy = world.server.faults.add(Fault::status(404, body));
-        assert_eq!(world.scim.account(&ada.id).await.expect_err("a proxy").kind, not_done(Doubt));
-        assert_eq!(world.scim.account_named("ada").await.expect_err("a proxy").kind, not_done(Doubt));
-        assert_eq!(world.apply(&delete(&ada)).await.expect_err("a proxy").kind, not_done(Doubt));
+        assert_eq!(world.scim.account(&ada.id).await.expect_err("a proxy").kind, not_done(Unconfirmed));
+        assert_eq!(world.scim.account_named("ada").await.expect_err("a proxy").kind, not_done(Unconfirmed));
+        assert_eq!(world.apply(&delete(&ada)).await.expect_err("a proxy").kind, not_done(Unconfirmed));
         world.server.faults.remove(proxy);
     }
     for odd in ["", ".", ".."] {
@@ -228,7 +228,7 @@ async fn what_is_gone_is_gone_in_scims_words_only() {
     }
     for body in [json!([]), json!("x"), json!({}), json!({"id": "another", "userName": "ada"})] {
         world.server.faults.add(Fault::status(200, body.to_string()).once());
-        assert_eq!(world.scim.account(&ada.id).await.expect_err("too little").kind, not_done(Doubt), "{body}");
+        assert_eq!(world.scim.account(&ada.id).await.expect_err("too little").kind, not_done(Unconfirmed), "{body}");
     }
     world.server.faults.add(Fault::cut_after().method("POST").once());
     assert_eq!(world.create("bob").await.expect_err("lost").kind, Unanswered);

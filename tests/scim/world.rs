@@ -105,7 +105,7 @@ impl World {
     pub async fn members(&self, group: &str) -> (BTreeSet<AccountId>, Option<String>) {
         let id = self.group(group).await.id;
         let page = self.scim.members(&id, None).await.expect("a page").expect("there");
-        (page.items.into_iter().collect(), page.doubt)
+        (page.items.into_iter().collect(), page.incomplete)
     }
 
     pub async fn join(&self, name: &str, group: &str) -> Operation {
@@ -120,14 +120,14 @@ impl World {
 
     /// Lists everybody; the logins in order, and why they may not be all.
     pub async fn list(&self) -> (Vec<String>, Vec<String>) {
-        let (mut names, mut doubts, mut cursor) = (Vec::new(), Vec::new(), None);
+        let (mut names, mut unconfirmed, mut cursor) = (Vec::new(), Vec::new(), None);
         loop {
             let page = self.scim.accounts(cursor.as_deref()).await.expect("a page");
             names.extend(page.items.into_iter().map(|account| account.name));
-            doubts.extend(page.doubt);
+            unconfirmed.extend(page.incomplete);
             cursor = page.next;
             if cursor.is_none() {
-                return (names, doubts);
+                return (names, unconfirmed);
             }
         }
     }

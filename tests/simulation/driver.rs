@@ -417,7 +417,7 @@ impl<'s> Simulation<'s> {
                     }
                     Some(Ended::Ran(Some(report))) => {
                         let realm = gate.actor - RUN;
-                        if self.running_since.remove(&realm) && report.doubt.is_none() {
+                        if self.running_since.remove(&realm) && report.incomplete.is_none() {
                             self.run_since.insert(realm);
                         }
                     }
@@ -840,7 +840,7 @@ fn engine(
     pairs: &[Pair],
     seed: u64,
 ) -> Arc<Engine> {
-    let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, leave_percent: 0.0 };
+    let safety = Safety { count: scenario.safety.unwrap_or(1_000_000), percent: 0.0, remove_members_percent: 0.0 };
     let policy = Policy { first_run: FirstRun::Apply, adopt: AdoptRule::Always, safety, ..Policy::default() };
     let connectors = pairs.iter().enumerate().map(|(realm, pair)| {
         let source = Arc::new(SimulatedSource { shared: Arc::clone(shared), realm });

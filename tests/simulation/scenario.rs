@@ -276,7 +276,7 @@ fn members_move(realms: &[Realm], ids: &[&str], group: &str) -> Option<Change> {
             groups.insert(group.into())
         };
     }
-    let what = format!("{} {} {group}", there.join(", "), if all_in { "leave" } else { "join" });
+    let what = format!("{} {} {group}", there.join(", "), if all_in { "remove_member" } else { "add_member" });
     Some(Change { what, after, hints: Vec::new() })
 }
 

@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, watch};
 use usersync::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
-        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
+        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
+        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -333,7 +333,7 @@ impl Store for WatchedStore {
         &self,
         token: Token,
         last: Step,
-        held: Vec<NewHeldItem>,
+        held: Vec<NewApprovalItem>,
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
@@ -483,8 +483,8 @@ impl Store for WatchedStore {
         self.gated("asks for stale intents", self.inner.stale_intents(pair, now)).await
     }
 
-    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
-        self.quietly(self.inner.not_possible(pair)).await
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
+        self.quietly(self.inner.unsupported(pair)).await
     }
 
     async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>> {
@@ -587,12 +587,12 @@ impl Store for WatchedStore {
         self.quietly(self.inner.paused()).await
     }
 
-    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>> {
-        self.quietly(self.inner.held_sets(open_only)).await
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
+        self.quietly(self.inner.approvals(open_only)).await
     }
 
-    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)> {
-        self.quietly(self.inner.held_set(id)).await
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
+        self.quietly(self.inner.approval(id)).await
     }
 
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize> {
@@ -637,7 +637,7 @@ impl Store for WatchedStore {
         self.quietly(self.inner.withdraw_rejections(set, items, by, now)).await
     }
 
-    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>> {
         self.quietly(self.inner.standing_items(pair)).await
     }
 
@@ -645,8 +645,8 @@ impl Store for WatchedStore {
         self.quietly(self.inner.done_in_last_hour(pair, kind, now)).await
     }
 
-    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool> {
-        self.quietly(self.inner.is_held(pair, kind)).await
+    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
+        self.quietly(self.inner.is_awaited(pair, kind)).await
     }
 
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {

@@ -58,7 +58,7 @@ fn page<T: Clone>(all: &[T], cursor: Option<&str>) -> Page<T> {
     Page {
         items: all.iter().skip(first).take(PAGE).cloned().collect(),
         next: (next < all.len()).then(|| next.to_string()),
-        doubt: None,
+        incomplete: None,
     }
 }
 
@@ -183,7 +183,7 @@ impl Target for SimulatedTarget {
         answer.expect("the gate opens once there is an answer")
     }
 
-    async fn join_groups(
+    async fn add_to_groups(
         &self,
         account: &AccountId,
         name: &str,
@@ -203,7 +203,7 @@ impl Target for SimulatedTarget {
         if self.shared.world().now > deadline {
             return Err(too_late(&operations[0]));
         }
-        let request = self.shared.world().send_together(&operations, deadline, sender);
+        let request = self.shared.world().send_batch(&operations, deadline, sender);
         let waiting = Sender { shared: &self.shared, request };
         gates.pass(format!("hears of: {} and others", operations[0]), Opens::Answered(request)).await;
         let answer = self.shared.world().answers.remove(&request);

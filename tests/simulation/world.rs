@@ -340,7 +340,7 @@ impl World {
     }
 
     /// One request for several.
-    pub fn send_together(&mut self, operations: &[Operation], deadline: Timestamp, sender: Actor) -> u64 {
+    pub fn send_batch(&mut self, operations: &[Operation], deadline: Timestamp, sender: Actor) -> u64 {
         let number = self.send(&operations[0], deadline, sender);
         let also = operations[1..].iter().map(|one| (one.clone(), self.set_out(one, sender))).collect();
         self.requests.get_mut(&number).expect("just sent").also = also;

@@ -34,7 +34,7 @@ async fn counted(conn: &mut SqliteConnection, pair: &Pair, now: Timestamp) -> Pa
             (SELECT count(*) FROM link, p WHERE pair = no AND missing_since IS NOT NULL),
             (SELECT count(*) FROM link, p WHERE pair = no),
             (SELECT count(DISTINCT managed) FROM source_group, p WHERE pair = no),
-            (SELECT count(*) FROM held_item, p WHERE pair = no AND state = 'open')",
+            (SELECT count(*) FROM approval_item, p WHERE pair = no AND state = 'open')",
     )
     .bind(pair.connector.as_str())
     .bind(now.as_millisecond())
@@ -112,7 +112,7 @@ async fn work(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
         1 => store.fail(claimed.token, failure(Some(later(now, dice.roll(9)))), now).await.unwrap(),
         2 => store.defer(claimed.token, later(now, dice.roll(9)), None, now).await.unwrap(),
         _ => {
-            let kinds = [HeldKind::Adoption, HeldKind::Gate(Limited::Deactivate)];
+            let kinds = [ApprovalKind::Adoption, ApprovalKind::SafetyLimit(Limited::Deactivate)];
             let held = (0..dice.roll(3)).map(|nth| hold(pick(dice, &kinds), &format!("k{nth}"), "f")).collect();
             store.complete(claimed.token, Step::default(), held, later(now, 5), now).await.unwrap();
         }
@@ -126,7 +126,7 @@ async fn beside(store: &SqliteStore, dice: &mut Dice, now: Timestamp) {
         1 => store.crash(now).await.unwrap(),
         2 => drop(store.prune(now, 10).await.unwrap()),
         _ => {
-            let sets = store.held_sets(true).await.unwrap();
+            let sets = store.approvals(true).await.unwrap();
             let Some(set) = sets.first().map(|set| set.id) else { return };
             let decision = Decision { set, items: vec![], approve: dice.roll(2) == 0, by: "eve".into(), note: None };
             store.decide(&decision, now).await.unwrap();
@@ -213,6 +213,22 @@ async fn counts_of_an_older_store_are_made_when_it_is_opened() {
     undo.push("ALTER TABLE target DROP COLUMN base_url".into());
     undo.push("ALTER TABLE condition DROP COLUMN again_at".into());
     undo.push("ALTER TABLE pair DROP COLUMN stopped_from".into());
+    let former = [
+        "ALTER TABLE approval_item RENAME COLUMN approval TO held_set",
+        "ALTER TABLE approval_item RENAME TO held_item",
+        "ALTER TABLE approval RENAME TO held_set",
+        "ALTER TABLE unsupported RENAME TO not_possible",
+        "ALTER TABLE observation RENAME TO look",
+        "DROP INDEX approval_open",
+        "CREATE UNIQUE INDEX held_set_open ON held_set (pair, kind) WHERE open = 1",
+        "DROP INDEX approval_item_approval",
+        "CREATE INDEX held_item_set ON held_item (held_set, state)",
+        "DROP INDEX approval_item_subject",
+        "CREATE INDEX held_item_subject ON held_item (pair, subject)",
+        "DROP INDEX approval_item_standing",
+        "CREATE INDEX held_item_standing ON held_item (pair, subject)",
+    ];
+    undo.extend(former.map(str::to_owned));
     undo.push("DELETE FROM _sqlx_migrations WHERE version >= 13".into());
     sqlx::raw_sql(sqlx::AssertSqlSafe(undo.join(";"))).execute(&mut conn).await.unwrap();
     sqlx::Connection::close(conn).await.unwrap();

@@ -106,7 +106,8 @@ async fn what_an_ended_process_left_open_is_put_to_work() {
     let store = world(open(&file).await.unwrap());
     let observation = store.next_observation().await.unwrap();
     let run = store.begin_run(&pair(), RunTrigger::Person, RunMode::Apply, at(1)).await.unwrap();
-    let ann = store.claim_planned(&pair(), run, planned(&user("ann"), observation, None), at(1)).await.unwrap().unwrap();
+    let ann =
+        store.claim_planned(&pair(), run, planned(&user("ann"), observation, None), at(1)).await.unwrap().unwrap();
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
     let bob = store.work(&user("bob"), at(1)).await;
     store.set_paused(&connector(), true, "eve", at(1)).await.unwrap();

@@ -38,7 +38,7 @@ pub async fn a_new_name_that_has_links_is_refused(store: World) {
     store.rename(&corp, "other", "dora", at(2)).await.unwrap();
     assert_eq!(store.links(&other).await.unwrap().len(), 1);
     assert_eq!(store.pair_state(&other).await.unwrap(), PairState::InService);
-    assert!(store.held_sets(true).await.unwrap().is_empty());
+    assert!(store.approvals(true).await.unwrap().is_empty());
 }
 
 pub async fn a_run_makes_up_for_what_waited_under_the_new_name(store: World) {

@@ -126,14 +126,14 @@ pub async fn another_server_leaves_links_unconfirmed_and_decisions_withdrawn(sto
     assert!(!ann.unconfirmed);
     let given = Link { given: ["g1".into()].into(), ..ann.link.clone().unwrap() };
     let last = Step { link: Some(LinkWrite::Put(given)), ..Step::default() };
-    let held = vec![hold(HeldKind::Adoption, "adopt:a9", "f")];
+    let held = vec![hold(ApprovalKind::Adoption, "adopt:a9", "f")];
     store.complete(ann.token, last, held, at(9), at(2)).await.unwrap();
 
     store.confirm_identity(None, Some(&target()), "eve", at(3)).await.unwrap();
     assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["ann".into(), "bob".into()]);
     assert_eq!(store.counts(&pair(), at(3)).await.unwrap().memberships, 0, "groups are found by name again");
     assert!(store.standing_items(&pair()).await.unwrap().is_empty());
-    assert!(store.held_sets(true).await.unwrap().is_empty());
+    assert!(store.approvals(true).await.unwrap().is_empty());
     let run = store.begin_run(&pair(), RunTrigger::First, RunMode::Apply, at(4)).await.unwrap();
     let dropped = [("bob".into(), "account bob-account is now eve".to_owned())];
     // One that is claimed is left to the next run.
@@ -165,7 +165,7 @@ pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_li
     let ann = store.work(&user("ann"), at(2)).await;
     let given = Link { given: ["g1".into()].into(), ..ann.link.clone().unwrap() };
     let last = Step { link: Some(LinkWrite::Put(given.clone())), ..Step::default() };
-    let held = vec![hold(HeldKind::Adoption, "adopt:a9", "f")];
+    let held = vec![hold(ApprovalKind::Adoption, "adopt:a9", "f")];
     store.complete(ann.token, last, held, at(9), at(2)).await.unwrap();
     store.set_pair_state(&pair(), PairState::InService, at(2)).await.unwrap();
     store.stop_for_target(&pair(), at(3)).await.unwrap();
@@ -176,7 +176,7 @@ pub async fn the_same_server_under_another_address_keeps_all_but_compares_its_li
     assert_eq!(store.pin_target(&target(), &after).await.unwrap(), (after, None));
     assert_eq!(store.link(&pair(), &"ann".into()).await.unwrap(), Some(given));
     assert_eq!(store.standing_items(&pair()).await.unwrap().len(), 1, "approvals stay");
-    assert_eq!(store.held_sets(true).await.unwrap().len(), 1);
+    assert_eq!(store.approvals(true).await.unwrap().len(), 1);
     assert_eq!(store.unconfirmed_links(&pair()).await.unwrap(), ["ann".into()]);
     assert_eq!(store.asked_run(&pair()).await.unwrap(), Some(RunTrigger::Person), "which compares the links");
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("the same server, now A at https://jira.example.org"));
@@ -360,9 +360,9 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     let id = store.intend(ann.token, create("ann"), at(9), at(0)).await;
     store.settle(ann.token, id, ChangeOutcome::Done, at(1)).await;
     store.intend(ann.token, create("ann"), at(9), at(1)).await;
-    let held = vec![hold(HeldKind::Adoption, "a", "f"), hold(HeldKind::Adoption, "b", "f")];
+    let held = vec![hold(ApprovalKind::Adoption, "a", "f"), hold(ApprovalKind::Adoption, "b", "f")];
     store.complete(ann.token, Step::default(), held, at(1), at(1)).await.unwrap();
-    let (set, items) = store.held_set(store.held_sets(true).await.unwrap()[0].id).await.unwrap();
+    let (set, items) = store.approval(store.approvals(true).await.unwrap()[0].id).await.unwrap();
     let reject = Decision { set: set.id, items: vec![items[0].id], approve: false, by: "eve".into(), note: None };
     store.decide(&reject, at(1)).await.unwrap();
 
@@ -374,7 +374,7 @@ pub async fn what_is_old_goes_and_what_is_open_stays(store: World) {
     assert!(store.changes(&ChangeFilter::default()).await.unwrap().is_empty());
     assert_eq!(store.runs(None, 9).await.unwrap().len(), 1);
     assert_eq!(store.prune(at(1_000), 100).await.unwrap(), 2);
-    let (set, items) = store.held_set(set.id).await.unwrap();
+    let (set, items) = store.approval(set.id).await.unwrap();
     assert_eq!((set.open, items.len()), (true, 2));
     assert_eq!(store.claims(&user("ann"), at(9)).await.intents.len(), 1);
     // An event that is gone may come again.

@@ -174,8 +174,8 @@ pub fn planned(subject: &Subject, observation: ObservationSeq, account: Option<&
     Planned { subject: subject.clone(), observation, account: account.map(AccountId::from) }
 }
 
-pub fn hold(kind: HeldKind, key: &str, fingerprint: &str) -> NewHeldItem {
-    NewHeldItem { kind, what: format!("{key} somebody"), key: key.into(), fingerprint: fingerprint.into() }
+pub fn hold(kind: ApprovalKind, key: &str, fingerprint: &str) -> NewApprovalItem {
+    NewApprovalItem { kind, what: format!("{key} somebody"), key: key.into(), fingerprint: fingerprint.into() }
 }
 
 pub trait Named {

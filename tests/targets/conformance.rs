@@ -123,7 +123,7 @@ async fn a_rename_keeps_the_account_and_two_can_swap(place: Place) {
     place.join(&one, &group).await;
     if !place.info.capabilities.rename {
         let error = place.apply(&rename(&one, "uno")).await.expect_err("it cannot");
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         assert_eq!(place.account(&one.id).await.name, "one");
         return;
     }
@@ -147,7 +147,7 @@ async fn a_deactivated_account_comes_back_with_its_groups(place: Place) {
     let made = place.account(&made.id).await;
     if place.info.capabilities.deactivate == Deactivation::Never {
         let error = place.apply(&deactivate(&made)).await.expect_err("it cannot");
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         return;
     }
     assert_eq!(place.info.capabilities.deactivate == Deactivation::Access, !made.access.is_empty());
@@ -174,7 +174,7 @@ async fn a_deleted_account_is_gone(place: Place) {
     place.join(&made, &group).await;
     if !place.info.capabilities.delete {
         let error = place.apply(&delete(&made)).await.expect_err("it cannot");
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
         return;
     }
     place.twice(&delete(&made)).await;
@@ -211,7 +211,7 @@ async fn a_group_is_made_found_and_deleted(place: Place) {
         place.apply(&leave(&member, &made)).await.expect("left");
     } else {
         let refused = place.apply(&rename_group(&made, "Masons")).await.expect_err("unsupported");
-        assert_eq!(refused.kind, TargetErrorKind::NotPossible, "{refused}");
+        assert_eq!(refused.kind, TargetErrorKind::Unsupported, "{refused}");
     }
     place.twice(&Operation::DeleteGroup { group: made.id.clone(), name: made.name.clone() }).await;
     assert_eq!(place.target.group_named("Builders").await.expect("a look"), None);
@@ -239,7 +239,7 @@ async fn several_groups_are_joined_by_one_call(place: Place) {
     let (one, two) = (place.group("one group").await, place.group("two").await);
     let join = async |groups: &[(&TargetGroupId, &str)]| {
         let before = place.journal.writes().len();
-        let came = place.target.join_groups(&gina.id, &gina.name, groups, soon()).await;
+        let came = place.target.add_to_groups(&gina.id, &gina.name, groups, soon()).await;
         (came, place.journal.writes().len() - before)
     };
     let groups = async || place.account(&gina.id).await.groups.expect("told");
@@ -248,7 +248,7 @@ async fn several_groups_are_joined_by_one_call(place: Place) {
     let missing = TargetGroupId::from("missing");
     if place.info.capabilities.groups_at_once == 1 {
         let (came, calls) = join(&both).await;
-        assert_eq!((came.expect_err("it cannot").kind, calls), (TargetErrorKind::NotPossible, 0));
+        assert_eq!((came.expect_err("it cannot").kind, calls), (TargetErrorKind::Unsupported, 0));
         assert_eq!(groups().await, before);
         return;
     }
@@ -346,7 +346,7 @@ async fn administrators_are_protected(place: Place) {
     assert!(admin.protected.is_some(), "{admin:?}");
     for operation in [deactivate(&admin), delete(&admin)] {
         let error = place.apply(&operation).await.expect_err("the last administrator, or our own account");
-        assert_eq!(error.kind, TargetErrorKind::NotPossible, "{error}");
+        assert_eq!(error.kind, TargetErrorKind::Unsupported, "{error}");
     }
     assert!(place.account(&admin.id).await.active);
     let (listed, _) = place.accounts().await;

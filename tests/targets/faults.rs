@@ -87,8 +87,8 @@ const WRITES: &[Write] = &[
     ("create group", |_| Operation::CreateGroup { name: "fresh".to_owned() }),
     ("rename group", |cast| rename_group(&cast.group, "renamed")),
     ("delete group", |cast| Operation::DeleteGroup { group: cast.other.id.clone(), name: cast.other.name.clone() }),
-    ("join", |cast| join(&cast.person, &cast.other)),
-    ("leave", |cast| leave(&cast.person, &cast.group)),
+    ("add_member", |cast| join(&cast.person, &cast.other)),
+    ("remove_member", |cast| leave(&cast.person, &cast.group)),
 ];
 
 async fn cast(place: &Place) -> Cast {

@@ -251,7 +251,7 @@ impl Place {
         let mut cursor = None;
         loop {
             let page = self.target.members(group, cursor.as_deref()).await.expect("a page of members")?;
-            assert_eq!(page.doubt, None);
+            assert_eq!(page.incomplete, None);
             members.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {
@@ -265,7 +265,7 @@ impl Place {
         let (mut accounts, mut pages, mut cursor) = (Vec::new(), 0, None);
         loop {
             let page = self.target.accounts(cursor.as_deref()).await.expect("a page of accounts");
-            assert_eq!(page.doubt, None);
+            assert_eq!(page.incomplete, None);
             accounts.extend(page.items);
             pages += 1;
             cursor = page.next;

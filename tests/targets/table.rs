@@ -25,7 +25,7 @@ async fn calls_for_a_new_account(place: &Place) -> usize {
         }
         if place.info.capabilities.groups_at_once > 1 {
             let groups: Vec<_> = groups.iter().map(|group| (&group.id, group.name.as_str())).collect();
-            place.target.join_groups(&account.id, &account.name, &groups, soon()).await.expect("joined");
+            place.target.add_to_groups(&account.id, &account.name, &groups, soon()).await.expect("joined");
         } else {
             for group in &groups {
                 place.join(&account, group).await;

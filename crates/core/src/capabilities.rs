@@ -73,7 +73,7 @@ pub struct Capabilities {
     pub delete: bool,
     /// A group's name can be changed.
     pub rename_group: bool,
-    /// Into so many groups an account can be put by one call, [`Target::join_groups`](super::Target::join_groups).
+    /// Into so many groups an account can be put by one call, [`Target::add_to_groups`](super::Target::join_groups).
     #[serde(default = "one")]
     pub groups_at_once: usize,
     /// An account keeps the id that the source has for it.

@@ -115,7 +115,7 @@ impl Trial<'_> {
         let beside = Beside { group: self.make_group(&name).await, account: self.make_account(&name).await };
         if let Some(account) = &beside.account {
             for group in beside.group.iter().chain([group]) {
-                self.step("join", &join(&account.id, &account.name, group)).await;
+                self.step("add member", &join(&account.id, &account.name, group)).await;
             }
         }
         self.quietly(false);
@@ -126,18 +126,18 @@ impl Trial<'_> {
     async fn change_memberships(&mut self, account: &AccountId, login: &str, group: &TargetGroup, beside: &Beside) {
         if let Some(other) = &beside.group {
             self.quietly(true);
-            self.step("join", &join(account, login, other)).await;
+            self.step("add member", &join(account, login, other)).await;
             self.quietly(false);
         }
         let (join, leave) = (join(account, login, group), leave(account, login, group));
-        if self.step("join", &join).await.is_none() {
+        if self.step("add member", &join).await.is_none() {
             return;
         }
-        self.expect_member("join", &join, account, &group.id, true).await;
-        if self.step("leave", &leave).await.is_none() {
+        self.expect_member("add member", &join, account, &group.id, true).await;
+        if self.step("remove member", &leave).await.is_none() {
             return;
         }
-        self.expect_member("leave", &leave, account, &group.id, false).await;
+        self.expect_member("remove member", &leave, account, &group.id, false).await;
         let (Some(second), Some(other)) = (&beside.account, &beside.group) else { return };
         let expected = [(group, vec![&second.id]), (other, vec![&second.id, account])];
         for (group, expected) in expected {
@@ -167,7 +167,7 @@ impl Trial<'_> {
         let (mut members, mut cursor) = (BTreeSet::new(), None::<String>);
         loop {
             let page = self.target.members(group, cursor.as_deref()).await?;
-            let Some(page) = page.filter(|page| page.doubt.is_none()) else { return Ok(None) };
+            let Some(page) = page.filter(|page| page.incomplete.is_none()) else { return Ok(None) };
             members.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {
@@ -400,7 +400,7 @@ mod tests {
             let fault = simulator.faults.add(Fault::status(200, "").method("DELETE").path(path));
             let notes = tried(&simulator).await;
             let failed: Vec<_> = notes.iter().filter(|note| note.state == NoteState::No).collect();
-            let about = if path == "/group/user" { "leave" } else { "delete" };
+            let about = if path == "/group/user" { "remove member" } else { "delete" };
             assert!(failed.iter().any(|note| note.about == about && note.text.contains("it was not")), "{notes:?}");
             simulator.faults.remove(fault);
             simulator.remove_account("usersync-check-1a2b-renamed");

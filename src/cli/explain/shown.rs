@@ -10,7 +10,7 @@ use crate::{
         out::Out,
         words::{some, took},
     },
-    model::{HeldItemState, TaskState, UserState},
+    model::{ApprovalItemState, TaskState, UserState},
     store::PairState,
 };
 
@@ -90,11 +90,11 @@ fn target(out: &Out, on: &OnTarget) {
     }
     for (set, item) in &on.held {
         let state = match item.state {
-            HeldItemState::Rejected => {
-                format!("rejected; to let it be planned again: usersync held withdraw {set} --item {}", item.id)
+            ApprovalItemState::Rejected => {
+                format!("rejected; to let it be planned again: usersync approvals withdraw {set} --item {}", item.id)
             }
-            HeldItemState::Approved => "approved, not done yet".to_owned(),
-            _ => format!("usersync held approve {set} --item {}", item.id),
+            ApprovalItemState::Approved => "approved, not done yet".to_owned(),
+            _ => format!("usersync approvals approve {set} --item {}", item.id),
         };
         out.prose(16, format!("  {:<12}  {}: {state}", "held", item.item.what));
     }

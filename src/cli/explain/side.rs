@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::{
-    cli::{app::Sides, causes::Causes, exit::Failure, held},
+    cli::{app::Sides, approvals, causes::Causes, exit::Failure},
     config::Config,
-    engine::held_key,
+    engine::approval_key,
     model::{
-        Account, AdoptRule, AttributeRules, Change, GroupMapping, HeldItem, HeldItemState, Link, NotPossible, Pair,
-        Subject, TaskRecord, UserId, UserState,
+        Account, AdoptRule, ApprovalItem, ApprovalItemState, AttributeRules, Change, GroupMapping, Link, Pair, Subject,
+        TaskRecord, Unsupported, UserId, UserState,
     },
     plan::{self, Decision, GroupTable, NameHolder, Planned, Presence, Situation, Then},
     policy,
@@ -55,7 +55,7 @@ pub(super) struct OnTarget {
     /// Whether tasks of the pair are worked at all.
     pub state: Option<PairState>,
     pub task: Option<TaskRecord>,
-    pub held: Vec<(i64, HeldItem)>,
+    pub held: Vec<(i64, ApprovalItem)>,
     /// What may still let somebody in who left.
     #[serde(skip_serializing_if = "<[LeftOpen]>::is_empty")]
     pub left_open: &'static [LeftOpen],
@@ -150,7 +150,7 @@ pub(super) async fn read_sides(
         own_login: &there.info.signed_in_as,
     });
     if let Decision::Plan(planned) = &mut decision {
-        forgo_unsupported(planned, store.not_possible(pair).await?, &subject);
+        forgo_unsupported(planned, store.unsupported(pair).await?, &subject);
         on.undone.planned = planned.operations.iter().map(ToString::to_string).collect();
         let groups = planned.missing_groups.iter();
         on.undone.planned.extend(groups.map(|group| format!("create or rename the group of group:{group}")));
@@ -347,14 +347,14 @@ fn words(decision: &Decision) -> Vec<String> {
 
 fn plan_words(planned: &Planned) -> Vec<String> {
     let mut words: Vec<String> = planned.operations.iter().map(ToString::to_string).collect();
-    words.extend(planned.joins_after_create.values().map(|group| format!("then join it to {group}")));
+    words.extend(planned.adds_after_create.values().map(|group| format!("then add it to {group}")));
     words.extend(planned.missing_groups.iter().map(|group| format!("make or rename the group of group:{group} first")));
     words.extend(planned.holds.iter().map(|hold| {
         let what = match &hold.then {
             Then::Do(operation) => operation.to_string(),
             Then::Adopt(account) => format!("adopt the account {}", account.name),
         };
-        format!("wait for approval ({}): {what}", held::why(hold.kind))
+        format!("wait for approval ({}): {what}", approvals::why(hold.kind))
     }));
     if planned.groups_unread {
         words.push("not confirmed: the target does not show the account's groups".to_owned());
@@ -366,18 +366,18 @@ fn plan_words(planned: &Planned) -> Vec<String> {
 
 fn findings(planned: &Planned) -> Vec<String> {
     let mut words: Vec<String> = planned.findings.protected.clone().into_iter().collect();
-    words.extend(planned.findings.not_possible.iter().map(|why| format!("unsupported: {why}")));
-    words.extend(planned.findings.doubts.iter().map(|why| format!("not confirmed: {why}")));
+    words.extend(planned.findings.unsupported.iter().map(|why| format!("unsupported: {why}")));
+    words.extend(planned.findings.unconfirmed.iter().map(|why| format!("not confirmed: {why}")));
     words
 }
 
 /// Takes out of a plan what the target was found not to support.
-fn forgo_unsupported(planned: &mut Planned, known: Vec<NotPossible>, subject: &Subject) {
+fn forgo_unsupported(planned: &mut Planned, known: Vec<Unsupported>, subject: &Subject) {
     for one in known.into_iter().filter(|one| one.subject == *subject) {
         let before = planned.operations.len();
-        planned.operations.retain(|operation| held_key(operation) != one.key);
+        planned.operations.retain(|operation| approval_key(operation) != one.key);
         if planned.operations.len() < before {
-            planned.findings.not_possible.push(one.why);
+            planned.findings.unsupported.push(one.why);
         }
     }
 }
@@ -394,13 +394,16 @@ async fn task(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Optio
 }
 
 /// What waits for approval, or was rejected, each with its set.
-async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, HeldItem)>, Failure> {
+async fn items(store: &dyn Store, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
     let mut found = Vec::new();
-    for set in store.held_sets(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {
-        let (_, items) = store.held_set(set.id).await?;
-        let stands = |item: &HeldItem| {
+    for set in store.approvals(false).await?.into_iter().filter(|set| set.pair == *pair && set.items > 0) {
+        let (_, items) = store.approval(set.id).await?;
+        let stands = |item: &ApprovalItem| {
             item.subject == *subject
-                && matches!(item.state, HeldItemState::Open | HeldItemState::Approved | HeldItemState::Rejected)
+                && matches!(
+                    item.state,
+                    ApprovalItemState::Open | ApprovalItemState::Approved | ApprovalItemState::Rejected
+                )
         };
         found.extend(items.into_iter().filter(stands).map(|item| (set.id, item)));
     }

@@ -5,13 +5,12 @@ use serde::Serialize;
 
 use crate::{
     cli::{
-        app,
+        app, approvals,
         exit::Exit,
-        held,
         words::{ago, count, span, thin},
     },
     engine::Report,
-    model::{About, Condition, ConditionCode, HeldKind, HeldSet, Pair, RunOutcome, RunRecord, TaskRecord},
+    model::{About, Approval, ApprovalKind, Condition, ConditionCode, Pair, RunOutcome, RunRecord, TaskRecord},
     store::{PairCounts, PairState},
 };
 
@@ -27,7 +26,7 @@ pub(super) enum Standing {
     Working,
     Degraded,
     New,
-    FirstRunHeld,
+    FirstRunWaits,
     FirstRun,
     Stopped,
     Paused,
@@ -54,7 +53,7 @@ pub(super) struct Facts<'a> {
     /// Users who are not changed, because their account is protected.
     pub protected: u64,
     /// Open sets of approvals.
-    pub held: Vec<&'a HeldSet>,
+    pub held: Vec<&'a Approval>,
     /// Tasks that failed and are tried again, as far as they were read.
     pub retried: Vec<TaskRecord>,
     /// The last full reconcile that wrote.
@@ -91,8 +90,8 @@ impl Facts<'_> {
     }
 
     /// Operations that wait for approval; the first run is one of its own.
-    fn approvals(&self) -> impl Iterator<Item = &HeldSet> {
-        self.held.iter().copied().filter(|set| set.kind != HeldKind::FirstRun)
+    fn approvals(&self) -> impl Iterator<Item = &Approval> {
+        self.held.iter().copied().filter(|set| set.kind != ApprovalKind::FirstRun)
     }
 
     fn condition(&self, code: ConditionCode) -> Option<&Condition> {
@@ -113,9 +112,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
     }
     for set in facts.approvals() {
         let text = format!(
-            "Held: {}, {}; everything else goes on. usersync held show {}",
-            held::size(set),
-            held::why(set.kind),
+            "Held: {}, {}; everything else goes on. usersync approvals show {}",
+            approvals::size(set),
+            approvals::why(set.kind),
             set.id
         );
         verdict.add(Exit::Held, text);
@@ -156,16 +155,16 @@ pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
 
 /// What waits for the first run, and what an operator has to do for it.
 fn waits_for_first_run(facts: &Facts<'_>, standing: Standing) -> Option<String> {
-    if facts.counts.tasks == 0 || !matches!(standing, Standing::New | Standing::FirstRunHeld) {
+    if facts.counts.tasks == 0 || !matches!(standing, Standing::New | Standing::FirstRunWaits) {
         return None;
     }
     let tasks = count(facts.counts.tasks, "task waits", "tasks wait");
     let connector = &facts.pair.connector;
-    let first = facts.held.iter().any(|set| set.kind == HeldKind::FirstRun);
+    let first = facts.held.iter().any(|set| set.kind == ApprovalKind::FirstRun);
     let plan =
         if first || facts.state == PairState::New && facts.server { "" } else { "plan it: usersync sync; then " };
     Some(format!(
-        "{tasks}: nothing is written before the first run is approved; {plan}approve it: usersync held approve --connector \
+        "{tasks}: nothing is written before the first run is approved; {plan}approve it: usersync approvals approve --connector \
          {connector}"
     ))
 }
@@ -255,10 +254,10 @@ fn last_run_trouble(run: &RunRecord) -> Option<String> {
         RunOutcome::Problems => {
             let report = serde_json::from_value::<Report>(run.report.clone()).unwrap_or_default();
             let parts = [
-                (usize::from(report.doubt.is_some()), "incomplete read", "incomplete reads"),
+                (usize::from(report.incomplete.is_some()), "incomplete read", "incomplete reads"),
                 (report.conflicts.len(), "conflict", "conflicts"),
                 (report.repeated.len(), "repeated removal", "repeated removals"),
-                (report.doubts.len(), "finding that is not confirmed", "findings that are not confirmed"),
+                (report.unconfirmed.len(), "finding that is not confirmed", "findings that are not confirmed"),
             ];
             let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
             let parts: Vec<String> = parts.map(|(number, one, many)| count(number, one, many)).collect();
@@ -318,14 +317,18 @@ fn main(facts: &Facts<'_>) -> Verdict {
             Verdict::new(Standing::New, Exit::Done, text)
         }
         (PairState::Held, _) => {
-            let set = facts.held.iter().find(|set| set.kind == HeldKind::FirstRun);
+            let set = facts.held.iter().find(|set| set.kind == ApprovalKind::FirstRun);
             let text = match set {
                 Some(set) => {
-                    format!("Waits for its first run's approval: {}. usersync held approve {}", held::size(set), set.id)
+                    format!(
+                        "Waits for its first run's approval: {}. usersync approvals approve {}",
+                        approvals::size(set),
+                        set.id
+                    )
                 }
                 None => "Its first run was rejected, so it is out of service. Plan it again: usersync sync".to_owned(),
             };
-            Verdict::new(Standing::FirstRunHeld, Exit::Held, text)
+            Verdict::new(Standing::FirstRunWaits, Exit::Held, text)
         }
         (PairState::Approved, Some(failed)) => {
             let text = format!("Its first run is approved, and fails: {}", wrong(facts, failed));

@@ -14,7 +14,7 @@ use crate::{
         words::count,
     },
     engine::{Progress, Report},
-    model::{ConditionCode, HeldKind, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
+    model::{ApprovalKind, ConditionCode, Pair, RunId, RunMode, RunOutcome, RunRecord, RunTrigger},
     store::{PairState, Request, Store},
 };
 
@@ -101,13 +101,16 @@ async fn waits_for_first_run(work: &Work<'_>, pair: &Pair) -> Result<Option<Fail
     if state != PairState::Held {
         return Ok(None);
     }
-    let sets = store.held_sets(true).await?;
-    let set = sets.iter().find(|set| set.pair == *pair && set.kind == HeldKind::FirstRun);
+    let sets = store.approvals(true).await?;
+    let set = sets.iter().find(|set| set.pair == *pair && set.kind == ApprovalKind::FirstRun);
     if let Some(set) = set {
-        return Ok(Some(Failure::held(format!("its first run waits for approval: usersync held approve {}", set.id))));
+        return Ok(Some(Failure::held(format!(
+            "its first run waits for approval: usersync approvals approve {}",
+            set.id
+        ))));
     }
     store.set_pair_state(pair, PairState::New, work.context.out.now).await?;
-    Ok(Some(Failure::held("its first run was rejected; the server plans it again: usersync held list")))
+    Ok(Some(Failure::held("its first run was rejected; the server plans it again: usersync approvals list")))
 }
 
 /// The run that came of asking, once it has ended.

@@ -16,8 +16,8 @@ use crate::{
         words::count,
     },
     model::{
-        Cause, Change, ChangeOutcome, ConnectorName, HeldItem, HeldItemState, Pair, Priority, Subject, TaskRecord,
-        TaskState,
+        ApprovalItem, ApprovalItemState, Cause, Change, ChangeOutcome, ConnectorName, Pair, Priority, Subject,
+        TaskRecord, TaskState,
     },
     store::{ChangeFilter, PairState, Store, TaskFilter},
 };
@@ -37,7 +37,7 @@ struct Worked {
     /// What is left to do, if anything is.
     task: Option<TaskRecord>,
     /// What waits for approval, each with its set.
-    held: Vec<(i64, HeldItem)>,
+    held: Vec<(i64, ApprovalItem)>,
     /// What is not done although it is wanted, where nothing else tells why, read from both sides afterwards.
     undone: Undone,
 }
@@ -139,7 +139,8 @@ async fn not_now(work: &Work<'_>, pair: &Pair) -> Result<Option<Failure>, Failur
     if work.opened.store.pair_state(pair).await? == PairState::InService {
         return Ok(None);
     }
-    let text = format!("{pair}: its first run has to be approved and done first: usersync sync, usersync held list");
+    let text =
+        format!("{pair}: its first run has to be approved and done first: usersync sync, usersync approvals list");
     Ok(Some(Failure::held(text)))
 }
 
@@ -177,12 +178,12 @@ async fn task(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Option<
 }
 
 /// Open held items of the subject, each with its set.
-async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, HeldItem)>, Failure> {
+async fn held(work: &Work<'_>, pair: &Pair, subject: &Subject) -> Result<Vec<(i64, ApprovalItem)>, Failure> {
     let mut open = Vec::new();
     let store = &work.opened.store;
-    for set in store.held_sets(true).await?.into_iter().filter(|set| set.pair == *pair) {
-        let (_, items) = store.held_set(set.id).await?;
-        let ours = items.into_iter().filter(|item| item.subject == *subject && item.state == HeldItemState::Open);
+    for set in store.approvals(true).await?.into_iter().filter(|set| set.pair == *pair) {
+        let (_, items) = store.approval(set.id).await?;
+        let ours = items.into_iter().filter(|item| item.subject == *subject && item.state == ApprovalItemState::Open);
         open.extend(ours.map(|item| (set.id, item)));
     }
     Ok(open)
@@ -258,9 +259,9 @@ fn show(work: &Work<'_>, name: &str, worked: &Worked) {
         None => {}
     }
     for (set, item) in &worked.held {
-        let (what, why) = (&item.item.what, crate::cli::held::why(item.item.kind));
+        let (what, why) = (&item.item.what, crate::cli::approvals::why(item.item.kind));
         out.error(format!(
-            "{pair}: {who}: {what}: waits for approval ({why}). Approve: usersync held approve {set} --item {}",
+            "{pair}: {who}: {what}: waits for approval ({why}). Approve: usersync approvals approve {set} --item {}",
             item.id
         ));
     }

@@ -23,9 +23,9 @@ struct Ended {
     run: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
-    /// The held set of a first run that waits for approval.
+    /// The approval of a first run that waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
-    held_set: Option<i64>,
+    approval: Option<i64>,
     /// Whether the first plan found no user in scope, so that the pair is not in service yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_users: bool,
@@ -157,7 +157,7 @@ async fn one_pair(
             match planned {
                 FirstPlan::InService => {}
                 FirstPlan::Held(set) => {
-                    (ended.held_set, ended.report) = (Some(set), Some(report));
+                    (ended.approval, ended.report) = (Some(set), Some(report));
                     return Ok(Exit::Held);
                 }
                 FirstPlan::NoUsers => {
@@ -195,11 +195,11 @@ async fn one_pair(
 
 fn show(out: &Out, pair: &Pair, ended: &Ended) {
     let Some(report) = &ended.report else { return };
-    if out.quiet && ended.held_set.is_none() && !report.has_problems() && report.held == 0 {
+    if out.quiet && ended.approval.is_none() && !report.has_problems() && report.held == 0 {
         return;
     }
     report::head(out, pair, report);
-    if let Some(set) = ended.held_set {
+    if let Some(set) = ended.approval {
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, report, false);
         out.prose(
@@ -211,7 +211,9 @@ fn show(out: &Out, pair: &Pair, ended: &Ended) {
         );
         out.prose(
             2,
-            format!("Look: usersync held show {set}   Do it: usersync held approve {set}, then usersync sync"),
+            format!(
+                "Look: usersync approvals show {set}   Do it: usersync approvals approve {set}, then usersync sync"
+            ),
         );
         return;
     }

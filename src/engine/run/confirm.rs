@@ -23,7 +23,7 @@ impl Run<'_> {
                     continue;
                 }
                 Some(account) => format!("account {} is now {}", link.account, account.name),
-                None if target.doubt.is_some() => continue,
+                None if target.incomplete.is_some() => continue,
                 None => format!("the server has no account {}", link.account),
             };
             self.report.dropped_links.push(format!("{}: {why}; the link of user {user} is dropped", link.name));

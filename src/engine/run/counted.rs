@@ -78,7 +78,9 @@ impl Recorded {
             Some(place) => self.places.binary_search(&number(place)).is_ok(),
             None => self.unlisted.contains(account),
         };
-        first.doubt.is_none() && count == Some(self.places.len() + self.unlisted.len()) && first.items.iter().all(holds)
+        first.incomplete.is_none()
+            && count == Some(self.places.len() + self.unlisted.len())
+            && first.items.iter().all(holds)
     }
 
     /// The recorded members.

@@ -15,8 +15,8 @@ use crate::{
         user::Walked,
     },
     model::{
-        Action, AdoptRule, GroupId, GroupMapping, GroupState, HeldKind, ObservationSeq, ManagedGroup, NewHeldItem, Operation,
-        RunMode, Subject, TargetGroupId,
+        Action, AdoptRule, ApprovalKind, GroupId, GroupMapping, GroupState, ManagedGroup, NewApprovalItem,
+        ObservationSeq, Operation, RunMode, Subject, TargetGroupId,
     },
     plan::GroupTable,
     store::Planned,
@@ -53,16 +53,16 @@ impl Run<'_> {
                 }
                 _ if self.options.mode == RunMode::Apply => work.push(Subject::Group(group.id.clone())),
                 Intended::None(why) => self.model_unmapped(&mut table, group, why),
-                Intended::Make(_) | Intended::Ask(_) if clash => {
+                Intended::Create(_) | Intended::Ask(_) if clash => {
                     let why = format!("two groups in Keycloak are named {}; rename one of them", group.name);
                     self.model_unmapped(&mut table, group, why);
                 }
-                Intended::Join(id) => {
+                Intended::Existing(id) => {
                     if let Some(managed) = table.managed(&id).cloned() {
                         table.assume(self.pair, group, managed);
                     }
                 }
-                Intended::Make(name) => self.model_group(&mut table, target, group, name).await?,
+                Intended::Create(name) => self.model_group(&mut table, target, group, name).await?,
                 Intended::Ask(other) => {
                     // The one that holds the name has another by now, and will let go of it.
                     if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
@@ -76,7 +76,7 @@ impl Run<'_> {
         let mut absent: Vec<GroupId> =
             table.sources().map(|(id, _)| id).filter(|id| !present.contains(id)).cloned().collect();
         if source.groups_incomplete.is_some() {
-            self.report.doubts.extend_once(absent.drain(..).map(|id| {
+            self.report.unconfirmed.extend_once(absent.drain(..).map(|id| {
                 let name = table.mapping(&id).map_or_else(|| id.to_string(), |mapping| mapping.name().to_owned());
                 format!("group {name}: not listed by Keycloak, but the listing is incomplete. Nothing is done about it")
             }));
@@ -110,7 +110,7 @@ impl Run<'_> {
     /// Tells why a group feeds none. What an operator wants to be left alone is told by its members.
     fn tell_unmapped(&mut self, group: &GroupState, why: &str) {
         if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
-            self.report.not_possible.push_once(format!("group {}: {why}", group.path));
+            self.report.unsupported.push_once(format!("group {}: {why}", group.path));
         }
     }
 
@@ -143,7 +143,9 @@ impl Run<'_> {
             Some(found) if let Some(managed) = table.managed(&found.id).cloned() => {
                 (found.id, found.name, managed.adopted)
             }
-            Some(found) if target.is_rejected(&subject, &NewHeldItem::adoption(found.id.as_str(), String::new())) => {
+            Some(found)
+                if target.is_rejected(&subject, &NewApprovalItem::adoption(found.id.as_str(), String::new())) =>
+            {
                 self.report.rejected += 1;
                 let why = format!("the group {} existed before usersync; adopting it was rejected", found.name);
                 self.model_unmapped(table, group, why);
@@ -156,7 +158,7 @@ impl Run<'_> {
             }
             Some(found) => {
                 self.report.held += 1;
-                let (action, held) = (Action::adopt_group(group, &found), Some(HeldKind::Adoption));
+                let (action, held) = (Action::adopt_group(group, &found), Some(ApprovalKind::Adoption));
                 self.report.plan(&subject, action, held, || "the group has this name".to_owned());
                 self.model_unmapped(
                     table,
@@ -209,7 +211,12 @@ impl Run<'_> {
         Ok(true)
     }
 
-    async fn apply_groups(&mut self, work: Vec<Subject>, observation: ObservationSeq, rules: &RunRules) -> Result<(), WorkError> {
+    async fn apply_groups(
+        &mut self,
+        work: Vec<Subject>,
+        observation: ObservationSeq,
+        rules: &RunRules,
+    ) -> Result<(), WorkError> {
         let item = |subject| Item {
             planned: Planned { subject, observation, account: None },
             walked: Walked::default(),

@@ -47,7 +47,7 @@ pub(super) struct GroupRead {
     /// `None`: there is no such group.
     pub members: Option<Members>,
     /// Why these may not be all, if so.
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
     pub reading: Reading,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn told_at_once(
 
 /// Whether an error may be about one object of a target only, so that the others can be read all the same.
 pub(super) fn is_about_one(class: ErrorClass) -> bool {
-    matches!(class, ErrorClass::Doubt | ErrorClass::Permanent | ErrorClass::Bug)
+    matches!(class, ErrorClass::Unconfirmed | ErrorClass::Permanent | ErrorClass::Bug)
 }
 
 /// A group's members: what was told of them already, what is recorded where the target counts as many, or what it tells
@@ -118,13 +118,13 @@ pub(super) async fn members(
     mut recorded: Option<Recorded>,
 ) -> Result<GroupRead, WorkError> {
     if told.is_some() {
-        return Ok(GroupRead { group, members: told, doubt: None, reading: Reading::Whole });
+        return Ok(GroupRead { group, members: told, incomplete: None, reading: Reading::Whole });
     }
     let (mut places, mut unlisted) = (HashSet::new(), IdSet::default());
     let mut pages = Pages::default();
     let (mut cursor, mut count): (Option<String>, Option<usize>) = (None, None);
     let mut several = false;
-    let ended = |group, members, doubt, reading| Ok(GroupRead { group, members, doubt, reading });
+    let ended = |group, members, incomplete, reading| Ok(GroupRead { group, members, incomplete, reading });
     let read = |places: HashSet<u32>, unlisted: IdSet<AccountId>| {
         Some(Members { places: places.into_iter().collect(), unlisted: unlisted.into_iter().collect() })
     };
@@ -157,7 +157,7 @@ pub(super) async fn members(
             };
         }
         let all = places.len() + unlisted.len();
-        cursor = pages.next((came, all - known), page.next, page.doubt);
+        cursor = pages.next((came, all - known), page.next, page.incomplete);
         if cursor.is_none() {
             let whole = pages.incomplete.is_none() && several && count == Some(all);
             let incomplete = pages.incomplete.map(|why| format!("{}: members of {group}: {why}", port.name));

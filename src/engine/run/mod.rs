@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use listed::Listed;
-pub use report::{Counts, HeldLine, Line, Report};
+pub use report::{Counts, Line, Report, WaitingLine};
 
 use self::{
     users::Pending,
@@ -193,7 +193,7 @@ impl Engine {
             Ok(()) => tracing::info!(
                 %pair, run = %id, outcome = ?ended, users = report.users, groups = report.groups,
                 accounts = report.accounts, planned = ?report.planned, done = ?report.done, held = report.held,
-                raised = report.raised, unsupported = report.not_possible.total(), conflicts = report.conflicts.total(),
+                raised = report.raised, unsupported = report.unsupported.total(), conflicts = report.conflicts.total(),
                 errors = report.errors.total(), took_ms = report.took_ms, "full reconcile ended"
             ),
             Err(error) => tracing::warn!(
@@ -265,7 +265,7 @@ impl Engine {
         let observed = Arc::clone(&run.port);
         let ended = Box::pin(run.go()).await;
         *report = run.report;
-        report.not_possible.extend_once(observed.target.observed().into_iter().map(|note| note.text));
+        report.unsupported.extend_once(observed.target.observed().into_iter().map(|note| note.text));
         ended.map_err(noted)
     }
 }
@@ -289,30 +289,30 @@ impl Run<'_> {
         self.report.users = source.users();
         self.report.groups = source.groups.len();
         self.report.accounts = target.accounts().len();
-        self.report.doubt = source.users_incomplete.clone().or_else(|| {
+        self.report.incomplete = source.users_incomplete.clone().or_else(|| {
             (source.users() == 0 && target.links() > 0)
                 .then(|| format!("{}: no users were read where {} are linked", self.pair.connector, target.links()))
         });
-        source.users_incomplete.clone_from(&self.report.doubt);
-        self.report.doubt = self.report.doubt.take().or_else(|| source.groups_incomplete.clone());
+        source.users_incomplete.clone_from(&self.report.incomplete);
+        self.report.incomplete = self.report.incomplete.take().or_else(|| source.groups_incomplete.clone());
 
         let rules = RunRules { in_run: true, first: self.options.first, ..RunRules::default() };
         let groups = self.groups(&source, &target, &rules).await?;
         engine.walk_target_groups(self.pair, &self.port, &mut target, &groups).await?;
         self.report.counted = target.counted;
         self.keep_members_read(&mut target).await?;
-        self.report.doubt = self.report.doubt.take().or_else(|| target.doubt.clone());
-        self.report.doubts.extend_once(target.not_all_members());
+        self.report.incomplete = self.report.incomplete.take().or_else(|| target.incomplete.clone());
+        self.report.unconfirmed.extend_once(target.not_all_members());
         let groups = self.restore_groups(std::mem::take(&mut target.absent), groups, &rules).await?;
 
         self.confirm_memberships(&mut source, &target, &groups).await?;
         let items = self.plan_users(&source, &target, &groups);
         let leavers = self.plan_absent(&mut source, &target, &groups).await?;
-        let refused: HashSet<&str> = target.not_possible.values().map(|known| known.why.as_str()).collect();
-        let unsupported = self.report.not_possible.iter().filter(|why| !refused.contains(why.as_str()));
-        self.report.unsupported = unsupported.cloned().collect::<Vec<_>>().into();
+        let refused: HashSet<&str> = target.unsupported.values().map(|known| known.why.as_str()).collect();
+        let unsupported = self.report.unsupported.iter().filter(|why| !refused.contains(why.as_str()));
+        self.report.known_unsupported = unsupported.cloned().collect::<Vec<_>>().into();
         self.tell_failed(&source).await?;
-        let rules = self.gate(rules).await?;
+        let rules = self.check_limits(rules).await?;
         if self.options.mode == RunMode::DryRun {
             return Ok(());
         }
@@ -354,12 +354,12 @@ impl Run<'_> {
 
     /// Reports who could not be read; their tasks go on by themselves.
     async fn tell_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
-        let doubts = source.members_incomplete.iter().map(|(path, why)| {
+        let unconfirmed = source.members_incomplete.iter().map(|(path, why)| {
             format!(
                 "group {path}: the list of its members is incomplete: {why}. Its next full reconcile reads it again"
             )
         });
-        self.report.doubts.extend_once(doubts);
+        self.report.unconfirmed.extend_once(unconfirmed);
         for (subject, why) in &source.failed {
             self.report.errors.push_with(|| format!("{subject}: {why}"));
         }
@@ -373,7 +373,7 @@ impl Run<'_> {
     }
 
     /// Compares what is planned with the limits; kinds past theirs are held whole.
-    async fn gate(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
+    async fn check_limits(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
         let mut measure = self.engine.measure(self.pair).await?;
         // The accounts that a first run links and creates are there when its limits matter.
@@ -392,7 +392,7 @@ impl Run<'_> {
             let planned = planned.saturating_sub(self.approved.get(&kind).copied().unwrap_or_default());
             let limit = limit(kind);
             let done = self.engine.store.done_in_last_hour(self.pair, kind, now).await?;
-            self.report.gate.insert(kind, (planned, limit));
+            self.report.limits.insert(kind, (planned, limit));
             if planned.saturating_add(done) > limit {
                 rules.hold.insert(kind);
                 self.report.hold(kind);

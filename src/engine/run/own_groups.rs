@@ -61,7 +61,7 @@ impl Run<'_> {
                 }
             }
         }
-        self.report.doubts.extend_once(lacking.into_iter().map(|(path, logins)| {
+        self.report.unconfirmed.extend_once(lacking.into_iter().map(|(path, logins)| {
             format!(
                 "group {path}: Keycloak's list of its members lacks {}, who are members by their own groups. These \
                  memberships are kept; others may be missing",

@@ -25,19 +25,19 @@ impl Pages {
     ) -> Option<String> {
         self.incomplete = self.incomplete.take().or(incomplete);
         if fresh < came {
-            self.doubt("entries of the listing came twice: it changed while it was read, or its pages repeat");
+            self.incomplete("entries of the listing came twice: it changed while it was read, or its pages repeat");
         }
         let next = next?;
         self.empty = if came == 0 { self.empty + 1 } else { 0 };
         let nothing_new = came > 0 && fresh == 0 || self.empty >= EMPTY_AT_MOST;
         if nothing_new || !self.cursors.insert(next.clone()) {
-            self.doubt("the pages of the listing repeat, so it was not read on");
+            self.incomplete("the pages of the listing repeat, so it was not read on");
             return None;
         }
         Some(next)
     }
 
-    fn doubt(&mut self, why: &str) {
+    fn incomplete(&mut self, why: &str) {
         self.incomplete.get_or_insert_with(|| why.to_owned());
     }
 }

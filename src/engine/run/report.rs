@@ -10,7 +10,7 @@ use crate::{
         case::Worked,
         ledger::{Fate, Tally},
     },
-    model::{Action, HeldKind, Limited, Subject},
+    model::{Action, ApprovalKind, Limited, Subject},
 };
 
 /// How often each thing was planned, or done.
@@ -28,18 +28,18 @@ pub struct Line {
     pub cause: Option<String>,
     /// Why it waits for approval, if it does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub held: Option<HeldKind>,
+    pub held: Option<ApprovalKind>,
 }
 
 /// One operation that waits for approval after a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldLine {
+pub struct WaitingLine {
     /// Whose.
     pub subject: Subject,
     /// The operation, in words.
     pub what: String,
     /// Why it waits.
-    pub why: HeldKind,
+    pub why: ApprovalKind,
 }
 
 /// How far a run is.
@@ -64,7 +64,7 @@ pub struct Report {
     /// Groups whose members were only counted, as they were read whole within a day.
     pub counted: usize,
     /// Why the read may be incomplete, if so: nothing was removed then.
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
     /// Users in scope.
     pub in_scope: usize,
     /// What is planned, by verb: links and what waits for approval included.
@@ -81,9 +81,9 @@ pub struct Report {
     #[serde(default)]
     pub not_changed: Listed<String>,
     /// Of each limited kind: planned, and the hourly limit.
-    pub gate: BTreeMap<Limited, (u32, u32)>,
+    pub limits: BTreeMap<Limited, (u32, u32)>,
     /// Kinds that are held as a whole.
-    pub held_kinds: Vec<Limited>,
+    pub limits_reached: Vec<Limited>,
     /// Operations that wait for approval; in a dry run: that would.
     pub held: usize,
     /// Operations that an operator rejected: they are not done, and count towards no limit.
@@ -95,14 +95,14 @@ pub struct Report {
     /// Subjects whose task was raised because something newer is known of them.
     pub raised: usize,
     /// What the target does not support: why, and what to do.
-    pub not_possible: Listed<String>,
+    pub unsupported: Listed<String>,
     /// Of these, what was found without asking the target. What it refused is kept by the store.
     #[serde(default)]
-    pub unsupported: Listed<String>,
+    pub known_unsupported: Listed<String>,
     /// Two candidates: an operator has to decide.
     pub conflicts: Listed<String>,
     /// What is not confirmed, and so not done.
-    pub doubts: Listed<String>,
+    pub unconfirmed: Listed<String>,
     /// Memberships that stay because their group is protected or gives access to the product: why, and how many.
     #[serde(default)]
     pub kept: BTreeMap<String, usize>,
@@ -115,7 +115,7 @@ pub struct Report {
     /// The operations that were done.
     pub did: Listed<Line>,
     /// The operations that wait for approval after the run.
-    pub waiting: Listed<HeldLine>,
+    pub waiting: Listed<WaitingLine>,
     /// How far it is, while it is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached: Option<Reached>,
@@ -131,9 +131,9 @@ impl Report {
     pub(super) fn keeping(keep: usize) -> Self {
         Self {
             not_changed: Listed::keeping(keep),
-            not_possible: Listed::keeping(keep),
+            unsupported: Listed::keeping(keep),
             conflicts: Listed::keeping(keep),
-            doubts: Listed::keeping(keep),
+            unconfirmed: Listed::keeping(keep),
             repeated: Listed::keeping(keep),
             errors: Listed::keeping(keep),
             lines: Listed::keeping(keep),
@@ -145,8 +145,8 @@ impl Report {
 
     /// Whether an operator should see it.
     pub fn has_problems(&self) -> bool {
-        let troubles = [&self.conflicts, &self.errors, &self.doubts, &self.repeated];
-        self.doubt.is_some() || troubles.iter().any(|list| list.total() > 0)
+        let troubles = [&self.conflicts, &self.errors, &self.unconfirmed, &self.repeated];
+        self.incomplete.is_some() || troubles.iter().any(|list| list.total() > 0)
     }
 
     /// Operations that are planned, links included.
@@ -156,7 +156,7 @@ impl Report {
 
     /// Whether a first plan needs no approval: it has no operations, and what it read is complete.
     pub fn needs_no_approval(&self) -> bool {
-        let complete = self.doubt.is_none() && self.doubts.total() == 0 && self.errors.total() == 0;
+        let complete = self.incomplete.is_none() && self.unconfirmed.total() == 0 && self.errors.total() == 0;
         complete && self.planned_total() == 0 && self.dropped_links.total() == 0
     }
 
@@ -170,7 +170,7 @@ impl Report {
         &mut self,
         subject: &Subject,
         operation: Action,
-        held: Option<HeldKind>,
+        held: Option<ApprovalKind>,
         cause: impl FnOnce() -> String,
     ) {
         *self.planned.entry(operation.verb().to_owned()).or_default() += 1;
@@ -183,11 +183,11 @@ impl Report {
 
     /// Notes in the plan that a limited kind is held as a whole.
     pub(super) fn hold(&mut self, limited: Limited) {
-        self.held_kinds.push(limited);
+        self.limits_reached.push(limited);
         let of_kind =
             |line: &&mut Line| line.operation.operation().and_then(crate::model::Operation::limited) == Some(limited);
         for line in self.lines.kept_mut().iter_mut().filter(of_kind) {
-            line.held.get_or_insert(HeldKind::Gate(limited));
+            line.held.get_or_insert(ApprovalKind::SafetyLimit(limited));
         }
     }
 
@@ -201,11 +201,11 @@ impl Report {
         }
         self.held += worked.held.len();
         for item in worked.held {
-            self.waiting.push_with(|| HeldLine { subject: subject.clone(), what: item.what, why: item.kind });
+            self.waiting.push_with(|| WaitingLine { subject: subject.clone(), what: item.what, why: item.kind });
         }
         self.raised += usize::from(worked.later);
-        self.not_possible.extend_once(worked.findings.not_possible);
-        self.doubts.extend_once(worked.findings.doubts);
+        self.unsupported.extend_once(worked.findings.unsupported);
+        self.unconfirmed.extend_once(worked.findings.unconfirmed);
         self.repeated.extend_once(worked.findings.repeated);
         self.conflicts.extend_once(worked.conflict);
         let tally = worked.ledger.tally();
@@ -213,7 +213,7 @@ impl Report {
         if subject.as_user().is_none() {
             // A run works groups without a plan of its own, as users are planned on what they come to.
             for (operation, fate) in worked.ledger.entries() {
-                let held = (fate == Fate::Held).then_some(HeldKind::Adoption);
+                let held = (fate == Fate::Held).then_some(ApprovalKind::Adoption);
                 self.plan(subject, operation.clone(), held, || "the group in Keycloak".to_owned());
             }
         }
@@ -238,9 +238,9 @@ impl Report {
     fn texts(&mut self) -> [&mut Listed<String>; 6] {
         [
             &mut self.not_changed,
-            &mut self.not_possible,
+            &mut self.unsupported,
             &mut self.conflicts,
-            &mut self.doubts,
+            &mut self.unconfirmed,
             &mut self.repeated,
             &mut self.errors,
         ]
@@ -259,11 +259,11 @@ impl Report {
     /// The report without its lists.
     fn counts(&self) -> Self {
         let mut counts = Self {
-            doubt: self.doubt.clone(),
+            incomplete: self.incomplete.clone(),
             planned: self.planned.clone(),
             done: self.done.clone(),
-            gate: self.gate.clone(),
-            held_kinds: self.held_kinds.clone(),
+            limits: self.limits.clone(),
+            limits_reached: self.limits_reached.clone(),
             ..Self::default()
         };
         (counts.users, counts.groups, counts.accounts) = (self.users, self.groups, self.accounts);
@@ -294,13 +294,13 @@ mod tests {
             let subject = Subject::user(number.to_string());
             let create = Operation::CreateGroup { name: number.to_string() };
             report.plan(&subject, create.clone().into(), None, || "the group in Keycloak".to_owned());
-            report.not_possible.push_once(format!("group {}: no", number % 7));
+            report.unsupported.push_once(format!("group {}: no", number % 7));
             report.errors.push(format!("{subject}: refused"));
             let worked = Worked { done: vec![create], ..Worked::default() };
             report.add(&subject, worked, 1, false);
         }
         assert_eq!((report.planned_total(), report.done_total()), (100_000, 100_000));
-        assert_eq!((report.errors.total(), report.not_possible.total()), (100_000, 7));
+        assert_eq!((report.errors.total(), report.unsupported.total()), (100_000, 7));
         assert_eq!((report.lines.len(), report.did.len(), report.errors.len()), (KEPT, KEPT, KEPT));
         let text = report.stored().to_string();
         assert!(text.len() < 1_000_000, "{}", text.len());
@@ -313,8 +313,11 @@ mod tests {
     fn lists_that_workers_fill_beside_each_other_are_sorted() {
         let mut report = Report::default();
         for name in ["staff1", "staff10", "staff0"] {
-            let held =
-                HeldLine { subject: Subject::user(name), what: format!("deactivate {name}"), why: HeldKind::Adoption };
+            let held = WaitingLine {
+                subject: Subject::user(name),
+                what: format!("deactivate {name}"),
+                why: ApprovalKind::Adoption,
+            };
             report.waiting.push(held);
             report.errors.push(format!("user {name}: refused"));
         }

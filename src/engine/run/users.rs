@@ -13,12 +13,12 @@ use crate::{
         error::WorkError,
         ledger::actions,
         missing::missing_account,
-        send::held_item,
+        send::approval_item,
         user::{View, Walked, adoption, fingerprint_of},
     },
     model::{
-        Account, Action, AdoptRule, HeldKind, IdSet, Link, Linking, ObservationSeq, NewHeldItem, Operation, RunMode, Subject,
-        UserId, number,
+        Account, Action, AdoptRule, ApprovalKind, IdSet, Link, Linking, NewApprovalItem, ObservationSeq, Operation,
+        RunMode, Subject, UserId, number,
     },
     plan::{self, Decision, GroupTable, NameHolder, Presence, Situation, Then},
     policy,
@@ -245,7 +245,7 @@ impl Run<'_> {
             format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
         };
         for name in left {
-            self.report.doubts.push_with(|| left_as_is(name));
+            self.report.unconfirmed.push_with(|| left_as_is(name));
         }
     }
 
@@ -317,13 +317,13 @@ impl Run<'_> {
         let mut decided = Decided::default();
         match &mut decision {
             Decision::Plan(planned) => {
-                let known = forgo_impossible(planned, target, presence, subject);
-                planned.findings.not_possible.extend(known);
+                let known = forgo_unsupported(planned, target, presence, subject);
+                planned.findings.unsupported.extend(known);
                 decided = forgo_rejected(planned, target, subject);
                 report.rejected += decided.rejected;
                 for operation in &planned.operations {
                     if let Some(kind) = operation.limited()
-                        && target.is_approved(subject, &held_item(HeldKind::Gate(kind), operation))
+                        && target.is_approved(subject, &approval_item(ApprovalKind::SafetyLimit(kind), operation))
                     {
                         *self.approved.entry(kind).or_default() += 1;
                     }
@@ -346,11 +346,11 @@ impl Run<'_> {
                 let protected = planned.findings.protected.is_some();
                 report.protected += usize::from(protected);
                 report.not_changed.extend_once(planned.findings.protected);
-                let told = !planned.findings.not_possible.is_empty() || !planned.findings.doubts.is_empty();
+                let told = !planned.findings.unsupported.is_empty() || !planned.findings.unconfirmed.is_empty();
                 let conclusive =
-                    planned.findings.doubts.is_empty() && account.is_none_or(|account| account.groups.is_some());
-                report.not_possible.extend_once(planned.findings.not_possible);
-                report.doubts.extend_once(planned.findings.doubts);
+                    planned.findings.unconfirmed.is_empty() && account.is_none_or(|account| account.groups.is_some());
+                report.unsupported.extend_once(planned.findings.unsupported);
+                report.unconfirmed.extend_once(planned.findings.unconfirmed);
                 for why in planned.findings.kept {
                     *report.kept.entry(why).or_default() += 1;
                 }
@@ -406,7 +406,7 @@ impl Run<'_> {
             Decision::Missing | Decision::DropLink => {
                 if let (RunMode::DryRun, Some(link)) = (self.options.mode, link) {
                     let text = missing_account(&link.name, link.missing_since.unwrap_or(target.began));
-                    report.doubts.push_once(text);
+                    report.unconfirmed.push_once(text);
                 }
                 Verdict::ReadAgain(Vec::new())
             }
@@ -454,7 +454,7 @@ impl Run<'_> {
             self.report.held += usize::from(held.is_some() && self.options.mode == RunMode::DryRun);
         }
         if matches!(&decision, Decision::Plan(planned) if planned.groups_unread) {
-            self.report.doubts.push_once(format!(
+            self.report.unconfirmed.push_once(format!(
                 "{}: the target does not show its groups; what its memberships come to is known once it is adopted",
                 account.name
             ));
@@ -481,7 +481,7 @@ impl Run<'_> {
 }
 
 /// Why an action waits for approval, whatever the limits are, if it does.
-fn held_for(action: &Action, decision: &Decision) -> Option<HeldKind> {
+fn held_for(action: &Action, decision: &Decision) -> Option<ApprovalKind> {
     let Decision::Plan(planned) = decision else { return None };
     let holds = planned.holds.iter().find(|hold| match &hold.then {
         Then::Do(operation) => action.operation() == Some(operation),
@@ -506,33 +506,33 @@ fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Su
         return Decided { rejected: 0, outdated: false };
     }
     let operations = planned.operations.iter().map(|operation| {
-        let kind = operation.limited().map_or(HeldKind::Activation, HeldKind::Gate);
-        held_item(kind, operation)
+        let kind = operation.limited().map_or(ApprovalKind::Activation, ApprovalKind::SafetyLimit);
+        approval_item(kind, operation)
     });
-    let wanted: Vec<NewHeldItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
+    let wanted: Vec<NewApprovalItem> = operations.chain(planned.holds.iter().map(hold_item)).collect();
     let outdated = standing.iter().any(|one| !wanted.iter().any(|item| one.item.does_the_same(item)));
     let before = planned.operations.len() + planned.holds.len();
-    let stays = |item: &NewHeldItem| !target.is_rejected(subject, item);
-    planned.operations.retain(|operation| stays(&held_item(HeldKind::Activation, operation)));
+    let stays = |item: &NewApprovalItem| !target.is_rejected(subject, item);
+    planned.operations.retain(|operation| stays(&approval_item(ApprovalKind::Activation, operation)));
     planned.holds.retain(|hold| stays(&hold_item(hold)));
     Decided { rejected: before - planned.operations.len() - planned.holds.len(), outdated }
 }
 
-fn hold_item(hold: &plan::Hold) -> NewHeldItem {
+fn hold_item(hold: &plan::Hold) -> NewApprovalItem {
     match &hold.then {
-        Then::Do(operation) => held_item(hold.kind, operation),
+        Then::Do(operation) => approval_item(hold.kind, operation),
         Then::Adopt(account) => adoption(account),
     }
 }
 
 /// Takes out of a plan what is known to be impossible; gives the reasons.
-fn forgo_impossible(
+fn forgo_unsupported(
     planned: &mut plan::Planned,
     target: &TargetWalk,
     presence: &Presence,
     subject: &Subject,
 ) -> Vec<String> {
-    if target.not_possible.is_empty() {
+    if target.unsupported.is_empty() {
         return Vec::new();
     }
     let fingerprint = fingerprint_of(presence);
@@ -545,7 +545,7 @@ fn forgo_impossible(
     planned.operations.retain(&mut possible);
     planned.holds.retain(|hold| !matches!(&hold.then, Then::Do(operation) if !possible(operation)));
     if planned.operations.is_empty() && planned.holds.is_empty() {
-        planned.joins_after_create.clear();
+        planned.adds_after_create.clear();
     }
     reasons
 }

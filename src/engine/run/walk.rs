@@ -20,13 +20,13 @@ use crate::{
     engine::{
         error::WorkError,
         ports::{Connector, Engine, TargetPort},
-        send::held_key,
+        send::approval_key,
     },
     keycloak::SourceError,
     model::{
-        Account, AccountId, ConnectorName, ErrorClass, GroupId, GroupState, HeldItem, HeldItemState, IdMap, IdSet,
-        Link, ObservationSeq, NewHeldItem, NotPossible, Operation, Packed, Pair, Subject, TargetGroupId, UserId, UserState,
-        number,
+        Account, AccountId, ApprovalItem, ApprovalItemState, ConnectorName, ErrorClass, GroupId, GroupState, IdMap,
+        IdSet, Link, NewApprovalItem, ObservationSeq, Operation, Packed, Pair, Subject, TargetGroupId, Unsupported,
+        UserId, UserState, number,
     },
     plan::{GroupTable, NameHolder},
     store::LinkOrder,
@@ -77,11 +77,11 @@ pub(super) struct TargetWalk {
     /// Made when they are first needed: most runs find no user who needs another login.
     names: OnceLock<(Logins, Owners)>,
     /// What is known to be impossible, by subject and key.
-    pub not_possible: HashMap<(Subject, String), NotPossible>,
+    pub unsupported: HashMap<(Subject, String), Unsupported>,
     /// Users who are stored as protected.
     pub protected: HashSet<Subject>,
     /// Items that wait for an operator or that one decided, by subject.
-    standing: HashMap<Subject, Vec<HeldItem>>,
+    standing: HashMap<Subject, Vec<ApprovalItem>>,
     /// What operators ordered about links.
     pub orders: IdMap<UserId, LinkOrder>,
     /// Groups whose members were asked for, and those of them that are not there.
@@ -94,8 +94,8 @@ pub(super) struct TargetWalk {
     /// Groups that were read whole, to be recorded.
     pub whole: Vec<Whole>,
     /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
-    pub incomplete: BTreeMap<String, String>,
-    pub doubt: Option<String>,
+    pub groups_incomplete: BTreeMap<String, String>,
+    pub incomplete: Option<String>,
 }
 
 impl Engine {
@@ -195,7 +195,7 @@ impl Engine {
             {
                 Ok(read)
             }
-            Ok(_) | Err(WorkError::Doubt(_)) => Ok(read),
+            Ok(_) | Err(WorkError::Unconfirmed(_)) => Ok(read),
             Err(error) => Err(error),
         }
     }
@@ -215,16 +215,16 @@ impl Engine {
             dropped.entry(link.user.clone()).or_default().push(link);
         }
         let elsewhere = self.store.linked_elsewhere(pair).await?;
-        let known = self.store.not_possible(pair).await?;
-        let mut standing: HashMap<Subject, Vec<HeldItem>> = HashMap::new();
+        let known = self.store.unsupported(pair).await?;
+        let mut standing: HashMap<Subject, Vec<ApprovalItem>> = HashMap::new();
         for item in self.store.standing_items(pair).await? {
             standing.entry(item.subject.clone()).or_default().push(item);
         }
         let orders = self.store.link_orders(pair).await?;
         let orders = orders.into_iter().map(|order| (order.user.clone(), order)).collect();
-        let (protected, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == NotPossible::PROTECTED);
+        let (protected, known): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.key == Unsupported::PROTECTED);
         let protected = protected.into_iter().map(|one| one.subject).collect();
-        let not_possible = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
+        let unsupported = known.into_iter().map(|one| ((one.subject.clone(), one.key.clone()), one)).collect();
         let mut accounts = Packed::default();
         let mut pages = Pages::default();
         let mut cursor: Option<String> = None;
@@ -232,7 +232,7 @@ impl Engine {
             let page = port.target.accounts(cursor.as_deref()).await?;
             let (came, known) = (page.items.len(), accounts.len());
             accounts.extend(page.items);
-            match pages.next((came, accounts.len() - known), page.next, page.doubt) {
+            match pages.next((came, accounts.len() - known), page.next, page.incomplete) {
                 Some(next) => cursor = Some(next),
                 None => break,
             }
@@ -240,7 +240,7 @@ impl Engine {
         let own = port.target.own_account().await?.filter(|own| !accounts.contains(own.as_str()));
         let lacks_own =
             own.map(|own| format!("the listing lacks usersync's own account ({own}), so others may be missing"));
-        let doubt = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
+        let incomplete = pages.incomplete.or(lacks_own).map(|why| format!("{}: {why}", port.name));
         let mut walk = TargetWalk {
             observation,
             began,
@@ -253,7 +253,7 @@ impl Engine {
             memberships: Memberships::default(),
             case,
             names: OnceLock::new(),
-            not_possible,
+            unsupported,
             protected,
             standing,
             orders,
@@ -262,8 +262,8 @@ impl Engine {
             recorded: IdMap::default(),
             counted: 0,
             whole: Vec::new(),
-            incomplete: BTreeMap::new(),
-            doubt,
+            groups_incomplete: BTreeMap::new(),
+            incomplete,
         };
         if trusts_records {
             walk.recorded = counted::recorded(self.store.as_ref(), pair, &walk).await?;
@@ -299,10 +299,10 @@ impl Engine {
         let (mut joined, mut lists) = (walk.joined.clone(), Vec::new());
         let mut partly = IdSet::default();
         let mut whole = Vec::new();
-        while let Some(GroupRead { group, members, doubt, reading }) = walks.try_next().await? {
-            if let Some(why) = doubt {
+        while let Some(GroupRead { group, members, incomplete, reading }) = walks.try_next().await? {
+            if let Some(why) = incomplete {
                 let name = groups.managed(&group).map_or_else(|| group.to_string(), |managed| managed.name.clone());
-                walk.incomplete.insert(name, why);
+                walk.groups_incomplete.insert(name, why);
                 partly.insert(group.clone());
             }
             let Some(members) = members else {
@@ -449,8 +449,8 @@ impl TargetWalk {
 
     /// Of which groups not all members were read, in one line.
     pub fn not_all_members(&self) -> Option<String> {
-        let (first, why) = self.incomplete.first_key_value()?;
-        let of = match self.incomplete.len() {
+        let (first, why) = self.groups_incomplete.first_key_value()?;
+        let of = match self.groups_incomplete.len() {
             1 => first.clone(),
             more => format!("{first} and {} other groups", more - 1),
         };
@@ -458,27 +458,27 @@ impl TargetWalk {
     }
 
     /// The subject's items that are open, approved or rejected.
-    pub fn standing(&self, subject: &Subject) -> &[HeldItem] {
+    pub fn standing(&self, subject: &Subject) -> &[ApprovalItem] {
         self.standing.get(subject).map_or(&[], Vec::as_slice)
     }
 
     /// Whether an operator rejected this for the subject.
-    pub fn is_rejected(&self, subject: &Subject, item: &NewHeldItem) -> bool {
-        let rejected = |one: &HeldItem| one.state == HeldItemState::Rejected && one.item.does_the_same(item);
+    pub fn is_rejected(&self, subject: &Subject, item: &NewApprovalItem) -> bool {
+        let rejected = |one: &ApprovalItem| one.state == ApprovalItemState::Rejected && one.item.does_the_same(item);
         self.standing(subject).iter().any(rejected)
     }
 
     /// Whether an operator approved this for the subject.
-    pub fn is_approved(&self, subject: &Subject, item: &NewHeldItem) -> bool {
-        let approved = |one: &HeldItem| {
-            one.state == HeldItemState::Approved && one.item.kind == item.kind && one.item.does_the_same(item)
+    pub fn is_approved(&self, subject: &Subject, item: &NewApprovalItem) -> bool {
+        let approved = |one: &ApprovalItem| {
+            one.state == ApprovalItemState::Approved && one.item.kind == item.kind && one.item.does_the_same(item)
         };
         self.standing(subject).iter().any(approved)
     }
 
     /// Why an operation is known to be impossible in this state of its subject at the source, if it is.
     pub fn why_not(&self, subject: &Subject, operation: &Operation, fingerprint: &str) -> Option<String> {
-        let known = self.not_possible.get(&(subject.clone(), held_key(operation)))?;
+        let known = self.unsupported.get(&(subject.clone(), approval_key(operation)))?;
         (known.fingerprint == fingerprint).then(|| known.why.clone())
     }
 }

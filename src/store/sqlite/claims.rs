@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     model::{
-        AccountId, Cause, ConnectorName, HeldItem, Link, ObservationSeq, NotPossible, Pair, Priority, RunId, Subject, TargetName,
-        Token, UserId,
+        AccountId, ApprovalItem, Cause, ConnectorName, Link, ObservationSeq, Pair, Priority, RunId, Subject,
+        TargetName, Token, Unsupported, UserId,
     },
     store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
 };
@@ -52,12 +52,12 @@ type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool);
 
 /// Subjects that a run found in order, but that somebody worked on since, or works on.
 const WORKED_SINCE: &str = "
-WITH found (subject, look, account, user) AS MATERIALIZED
+WITH found (subject, observation, account, user) AS MATERIALIZED
     (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2))
 SELECT f.subject FROM found f
-LEFT JOIN look l ON l.pair = ?1 AND l.subject = f.subject
+LEFT JOIN observation l ON l.pair = ?1 AND l.subject = f.subject
 LEFT JOIN link k ON k.pair = ?1 AND k.user = f.user
-WHERE l.number > f.look
+WHERE l.number > f.observation
     OR k.account IS NOT f.account
     OR (EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3) AND (
         EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
@@ -72,7 +72,7 @@ struct Stored {
     intents: bool,
     decided: bool,
     dropped: bool,
-    not_possible: bool,
+    unsupported: bool,
     ordered: bool,
     unconfirmed: bool,
 }
@@ -80,24 +80,24 @@ struct Stored {
 /// What is known of a claimed subject beside its link.
 #[derive(Default)]
 struct Known {
-    decided: Vec<HeldItem>,
+    decided: Vec<ApprovalItem>,
     /// Dropped links of a user who has no other link.
     dropped: Vec<Link>,
-    not_possible: Vec<NotPossible>,
+    unsupported: Vec<Unsupported>,
     /// The open order about the subject's link.
     order: Option<LinkOrder>,
     /// The account whose link an order removed.
     unlinked: Option<AccountId>,
 }
 
-/// The list of states repeats the condition of the partial index `held_item_standing`, which is used only so.
+/// The list of states repeats the condition of the partial index `approval_item_standing`, which is used only so.
 const STORED: &str = "
-SELECT (SELECT number FROM look WHERE pair = ?1 AND subject = ?2),
+SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM intent),
-    EXISTS (SELECT 1 FROM held_item
+    EXISTS (SELECT 1 FROM approval_item
         WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') AND state <> 'open'),
     EXISTS (SELECT 1 FROM dropped_link WHERE pair = ?1 AND user = ?3),
-    EXISTS (SELECT 1 FROM not_possible WHERE pair = ?1 AND subject = ?2),
+    EXISTS (SELECT 1 FROM unsupported WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM link_order WHERE pair = ?1 AND user = ?3),
     EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3)";
 
@@ -206,7 +206,7 @@ impl Tx {
             dropped: known.dropped,
             intents,
             decided: known.decided,
-            not_possible: known.not_possible,
+            unsupported: known.unsupported,
             order: known.order,
             unlinked: known.unlinked,
             unconfirmed: stored.unconfirmed,
@@ -222,7 +222,7 @@ impl Tx {
     }
 
     async fn stored(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Stored> {
-        let (observed, intents, decided, dropped, not_possible, ordered, unconfirmed): (Option<i64>, _, _, _, _, _, _) =
+        let (observed, intents, decided, dropped, unsupported, ordered, unconfirmed): (Option<i64>, _, _, _, _, _, _) =
             sqlx::query_as(STORED)
                 .bind(no.pair)
                 .bind(subject.to_string())
@@ -230,7 +230,7 @@ impl Tx {
                 .fetch_one(&mut self.conn)
                 .await?;
         let observed = observed.map(ObservationSeq);
-        Ok(Stored { observed, intents, decided, dropped, not_possible, ordered, unconfirmed })
+        Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed })
     }
 
     /// Reads what a claimed subject has, as far as it has any.
@@ -248,8 +248,8 @@ impl Tx {
         if let (true, None, Some(user)) = (stored.dropped, link, subject.as_user()) {
             known.dropped = self.dropped(no, user).await?;
         }
-        if stored.not_possible {
-            known.not_possible = self.not_possible(no, subject).await?;
+        if stored.unsupported {
+            known.unsupported = self.unsupported(no, subject).await?;
         }
         if stored.ordered
             && let Some(order) = self.order(no, subject).await?
@@ -327,7 +327,7 @@ impl Tx {
             dropped: known.dropped,
             intents: Vec::new(),
             decided: known.decided,
-            not_possible: known.not_possible,
+            unsupported: known.unsupported,
             order: known.order,
             unlinked: known.unlinked,
             unconfirmed: stored.unconfirmed,
@@ -416,7 +416,7 @@ impl Tx {
 
     /// The number of the newest look that is recorded.
     async fn recorded_observation(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<ObservationSeq>> {
-        let number: Option<i64> = sqlx::query_scalar("SELECT number FROM look WHERE pair = ?1 AND subject = ?2")
+        let number: Option<i64> = sqlx::query_scalar("SELECT number FROM observation WHERE pair = ?1 AND subject = ?2")
             .bind(no.pair)
             .bind(subject.to_string())
             .fetch_optional(&mut self.conn)
@@ -427,7 +427,7 @@ impl Tx {
     /// Records a number taken now, when work on the subject ends. [3]
     pub(super) async fn record_observation(&mut self, claim: &Claim) -> StoreResult<()> {
         sqlx::query(
-            "INSERT INTO look (pair, subject, number) VALUES (?1, ?2, ?3) \
+            "INSERT INTO observation (pair, subject, number) VALUES (?1, ?2, ?3) \
              ON CONFLICT (pair, subject) DO UPDATE SET number = max(number, excluded.number)",
         )
         .bind(claim.no.pair)

@@ -10,7 +10,7 @@ use super::{
     writer::Tx,
 };
 use crate::{
-    model::{Cause, ErrorClass, NewHeldItem, Priority, Subject, Token},
+    model::{Cause, ErrorClass, NewApprovalItem, Priority, Subject, Token},
     store::{Failure, Step, Stepped, StoreError, StoreResult, Waiting},
 };
 
@@ -50,7 +50,7 @@ impl Tx {
         &mut self,
         token: Token,
         last: Step,
-        held: &[NewHeldItem],
+        held: &[NewApprovalItem],
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
@@ -67,7 +67,7 @@ impl Tx {
     async fn end_done(
         &mut self,
         token: Token,
-        held: &[NewHeldItem],
+        held: &[NewApprovalItem],
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<()> {

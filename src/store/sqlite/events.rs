@@ -59,7 +59,7 @@ impl EventId {
 
 impl Append {
     /// Writes the events of many callers with few statements.
-    pub(super) async fn together(tx: StoreResult<&mut Tx>, appends: Vec<Self>) -> Done {
+    pub(super) async fn append_batch(tx: StoreResult<&mut Tx>, appends: Vec<Self>) -> Done {
         let result = match tx {
             Ok(tx) => tx.append(&appends).await,
             Err(error) => Err(error),

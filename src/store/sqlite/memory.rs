@@ -127,7 +127,7 @@ impl Memory {
         self.claims().by_token.get(&token).cloned()
     }
 
-    pub(super) fn is_held(&self, token: Token) -> bool {
+    pub(super) fn is_awaited(&self, token: Token) -> bool {
         self.claims().by_token.contains_key(&token)
     }
 

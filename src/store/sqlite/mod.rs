@@ -4,6 +4,7 @@
 //! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
 //! running server) is never kept in memory.
 
+mod approvals;
 mod changes;
 mod claims;
 mod codec;
@@ -14,8 +15,6 @@ mod error;
 mod events;
 mod fan_out;
 mod groups;
-mod held;
-mod impossible;
 mod intents;
 mod links;
 mod members_read;
@@ -33,6 +32,7 @@ mod runs;
 mod steps;
 mod tasks;
 mod unconfirmed;
+mod unsupported;
 mod wakes;
 mod writer;
 
@@ -58,10 +58,10 @@ use self::{
 };
 use crate::{
     model::{
-        About, AccountId, Cause, Change, Condition, ConnectorName, Declared, ErrorClass, EventRecord, GroupId,
-        GroupMapping, HeldItem, HeldKind, HeldSet, Limited, Link, ObservationSeq, ManagedGroup, NewEvent, NewHeldItem,
-        NotPossible, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
-        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, UserId,
+        About, AccountId, Approval, ApprovalItem, ApprovalKind, Cause, Change, Condition, ConnectorName, Declared,
+        ErrorClass, EventRecord, GroupId, GroupMapping, Limited, Link, ManagedGroup, NewApprovalItem, NewEvent,
+        ObservationSeq, Packed, Pair, Priority, Refusals, RunId, RunMode, RunOutcome, RunRecord, RunTrigger,
+        SourceIdentity, Subject, TargetGroupId, TargetIdentity, TargetName, TaskRecord, Token, Unsupported, UserId,
     },
     store::{
         Adopted, Appended, AuditRecord, ChangeFilter, Claimed, ContactOrder, Decision, EventCounts, EventFilter,
@@ -372,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     async fn still_held(&self, token: Token) -> StoreResult<bool> {
-        Ok(self.memory.is_held(token))
+        Ok(self.memory.is_awaited(token))
     }
 
     fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>> {
@@ -387,7 +387,7 @@ impl Store for SqliteStore {
         &self,
         token: Token,
         last: Step,
-        held: Vec<NewHeldItem>,
+        held: Vec<NewApprovalItem>,
         settle_at: Timestamp,
         now: Timestamp,
     ) -> StoreResult<Stepped> {
@@ -457,8 +457,8 @@ impl Store for SqliteStore {
         self.read(move |conn| Box::pin(async move { groups::managed(conn, &target).await })).await
     }
 
-    async fn not_possible(&self, pair: &Pair) -> StoreResult<Vec<NotPossible>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| impossible::of_pair(conn, no))
+    async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| unsupported::of_pair(conn, no))
     }
 
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
@@ -616,13 +616,13 @@ impl Store for SqliteStore {
         self.read(|conn| Box::pin(pairs::paused(conn))).await
     }
 
-    async fn held_sets(&self, open_only: bool) -> StoreResult<Vec<HeldSet>> {
-        self.read(move |conn| Box::pin(held::sets(conn, open_only))).await
+    async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>> {
+        self.read(move |conn| Box::pin(approvals::sets(conn, open_only))).await
     }
 
-    async fn held_set(&self, id: i64) -> StoreResult<(HeldSet, Vec<HeldItem>)> {
+    async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)> {
         self.read(move |conn| {
-            Box::pin(async move { Ok((held::read_set(conn, id).await?, held::read_items(conn, id).await?)) })
+            Box::pin(async move { Ok((approvals::read_set(conn, id).await?, approvals::read_items(conn, id).await?)) })
         })
         .await
     }
@@ -680,16 +680,16 @@ impl Store for SqliteStore {
         of_pair!(self, pair, Vec::new(), |conn, no| orders::of_pair(conn, no))
     }
 
-    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<HeldItem>> {
-        of_pair!(self, pair, Vec::new(), |conn, no| held::standing(conn, no))
+    async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>> {
+        of_pair!(self, pair, Vec::new(), |conn, no| approvals::standing(conn, no))
     }
 
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32> {
         of_pair!(self, pair, 0, |conn, no| intents::done_in_last_hour(conn, no, kind, now))
     }
 
-    async fn is_held(&self, pair: &Pair, kind: HeldKind) -> StoreResult<bool> {
-        of_pair!(self, pair, false, |conn, no| held::is_held(conn, no, kind))
+    async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool> {
+        of_pair!(self, pair, false, |conn, no| approvals::is_awaited(conn, no, kind))
     }
 
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()> {

@@ -41,6 +41,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (17, "members read", include_str!("migrations/0017_members_read.sql")),
     (18, "contact orders", include_str!("migrations/0018_contact_order.sql")),
     (20, "stopped from", include_str!("migrations/0020_stopped_from.sql")),
+    (21, "standard terms", include_str!("migrations/0021_standard_terms.sql")),
 ];
 
 /// How long a write waits for another process's transaction.

@@ -22,10 +22,10 @@ const ROOM: i64 = 256 << 10;
 const OVER: [&str; 3] = [
     "DELETE FROM link_order WHERE (pair, user) IN \
      (SELECT pair, user FROM link_order WHERE ended = 1 AND unlinked IS NULL AND at < ?1 LIMIT ?2)",
-    "DELETE FROM held_item WHERE id IN \
-     (SELECT id FROM held_item WHERE state IN ('done', 'refused', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
-    "DELETE FROM held_set WHERE id IN (SELECT id FROM held_set s WHERE open = 0 AND since < ?1 \
-     AND NOT EXISTS (SELECT 1 FROM held_item i WHERE i.held_set = s.id) ORDER BY id LIMIT ?2)",
+    "DELETE FROM approval_item WHERE id IN \
+     (SELECT id FROM approval_item WHERE state IN ('done', 'refused', 'withdrawn') AND since < ?1 ORDER BY id LIMIT ?2)",
+    "DELETE FROM approval WHERE id IN (SELECT id FROM approval s WHERE open = 0 AND since < ?1 \
+     AND NOT EXISTS (SELECT 1 FROM approval_item i WHERE i.approval = s.id) ORDER BY id LIMIT ?2)",
 ];
 
 impl Tx {

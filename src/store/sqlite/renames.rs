@@ -17,13 +17,13 @@ const FORGET: [&str; 15] = [
     "DELETE FROM link_order WHERE pair IN ({pairs})",
     "DELETE FROM source_group WHERE pair IN ({pairs})",
     "DELETE FROM task WHERE pair IN ({pairs})",
-    "DELETE FROM look WHERE pair IN ({pairs})",
-    "DELETE FROM not_possible WHERE pair IN ({pairs})",
+    "DELETE FROM observation WHERE pair IN ({pairs})",
+    "DELETE FROM unsupported WHERE pair IN ({pairs})",
     "DELETE FROM members_read WHERE pair IN ({pairs})",
     "DELETE FROM fan_out WHERE pair IN ({pairs})",
     "DELETE FROM asked WHERE pair IN ({pairs})",
-    "UPDATE held_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
-    "UPDATE held_set SET open = 0 WHERE pair IN ({pairs})",
+    "UPDATE approval_item SET state = 'withdrawn' WHERE pair IN ({pairs}) AND state IN ('open', 'approved', 'rejected')",
+    "UPDATE approval SET open = 0 WHERE pair IN ({pairs})",
     "UPDATE pair SET state = 'new', stopped_from = NULL WHERE no IN ({pairs})",
 ];
 

@@ -86,7 +86,7 @@ impl Tx {
         for (connector, subjects) in subjects {
             for target in targets.get(connector).into_iter().flatten() {
                 let no = self.pair(&Pair { connector: connector.clone(), target: target.clone() }).await?;
-                self.forget_not_possible(no, subjects).await?;
+                self.forget_unsupported(no, subjects).await?;
                 tasks += self.raise(no, subjects, Priority::Retry, &cause, now).await?;
             }
         }

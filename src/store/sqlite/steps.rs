@@ -90,8 +90,8 @@ impl Tx {
             };
             self.raise(claim.no, &raise, Priority::FanOut, &cause, now).await?;
         }
-        if let Some(all) = &step.not_possible {
-            self.keep_not_possible(claim.no, &claim.subject, all).await?;
+        if let Some(all) = &step.unsupported {
+            self.keep_unsupported(claim.no, &claim.subject, all).await?;
         }
         if step.next.is_empty() {
             return Ok(Stepped::Written);

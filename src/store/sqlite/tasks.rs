@@ -205,7 +205,7 @@ impl Tx {
         conditions(&mut query, &filter);
         query.push(" LIMIT ").push_bind(limit(filter.limit)).push(")");
         let count = usize::try_from(query.build().execute(&mut self.conn).await?.rows_affected()).unwrap_or(usize::MAX);
-        let count = count + self.replay_not_possible(&filter, &replayed, now).await?;
+        let count = count + self.replay_unsupported(&filter, &replayed, now).await?;
         self.wake |= count > 0;
         self.audit(by, &format!("replayed {count} dead letters"), now).await?;
         Ok(count)

@@ -21,8 +21,8 @@ const BEGIN: [&str; 10] = [
     "DELETE FROM dropped_link WHERE target = ?1",
     "DELETE FROM link_order WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
     "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
-    "DELETE FROM not_possible WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
-    "UPDATE held_item SET state = 'withdrawn' WHERE pair IN (SELECT no FROM pair WHERE target = ?1) \
+    "DELETE FROM unsupported WHERE pair IN (SELECT no FROM pair WHERE target = ?1)",
+    "UPDATE approval_item SET state = 'withdrawn' WHERE pair IN (SELECT no FROM pair WHERE target = ?1) \
      AND state IN ('open', 'approved', 'rejected')",
 ];
 
@@ -45,10 +45,10 @@ impl Tx {
             sqlx::query(sql).bind(target).execute(&mut self.conn).await?;
         }
         sqlx::query(
-            "UPDATE held_set SET open = 0 WHERE open = 1 AND kind <> ?2 AND pair IN (SELECT no FROM pair WHERE target = ?1)",
+            "UPDATE approval SET open = 0 WHERE open = 1 AND kind <> ?2 AND pair IN (SELECT no FROM pair WHERE target = ?1)",
         )
         .bind(target)
-        .bind(codec::to_json(&crate::model::HeldKind::FirstRun)?)
+        .bind(codec::to_json(&crate::model::ApprovalKind::FirstRun)?)
         .execute(&mut self.conn)
         .await?;
         self.memory.note_outside_change();

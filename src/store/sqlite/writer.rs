@@ -214,7 +214,7 @@ async fn work(
         }
         for (appends, works) in by_size(appends, works) {
             let before = if fails.borrow().is_some() { changes(&mut tx).await } else { None };
-            let ended = commit_together(&mut tx, appends, works).await;
+            let ended = commit_batch(&mut tx, appends, works).await;
             writable = ended.committed;
             match ended.unwritten {
                 Some(why) => drop(fails.send_replace(Some(why))),
@@ -348,17 +348,17 @@ async fn data_version(tx: &mut Tx) -> Option<i64> {
 /// The jobs of each transaction: events in their order, none with many more than [`EVENTS`]; all other jobs with the last.
 fn by_size(appends: Vec<Append>, works: Vec<Work>) -> Vec<(Vec<Append>, Vec<Work>)> {
     let mut all: Vec<(Vec<Append>, Vec<Work>)> = Vec::new();
-    let (mut together, mut events) = (Vec::new(), 0);
+    let (mut batch, mut events) = (Vec::new(), 0);
     for append in appends {
         events += append.events.len();
-        if events > EVENTS && !together.is_empty() {
+        if events > EVENTS && !batch.is_empty() {
             events = append.events.len();
-            all.push((std::mem::take(&mut together), Vec::new()));
+            all.push((std::mem::take(&mut batch), Vec::new()));
         }
-        together.push(append);
+        batch.push(append);
     }
-    if !together.is_empty() || !works.is_empty() {
-        all.push((together, works));
+    if !batch.is_empty() || !works.is_empty() {
+        all.push((batch, works));
     }
     all
 }
@@ -371,10 +371,10 @@ struct Ended {
 }
 
 /// Runs jobs in one transaction; one that fails is taken back alone.
-async fn commit_together(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
+async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
-        jobs.push(Box::new(move |tx| Box::pin(Append::together(tx, appends))));
+        jobs.push(Box::new(move |tx| Box::pin(Append::append_batch(tx, appends))));
     }
     jobs.extend(works);
 

@@ -15,7 +15,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, doubt, error, fold, not_done, not_possible},
+        rest::{Ask, error, fold, not_done, unconfirmed, unsupported},
     },
     telemetry::logs::Personal,
 };
@@ -63,7 +63,7 @@ impl BitbucketTarget {
         }
         let in_groups = access.iter().any(|one| one.starts_with(GROUP));
         if in_groups && !person.mutable_groups {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out of {} there.",
                 person.home(),
                 access.join(", ")
@@ -71,7 +71,7 @@ impl BitbucketTarget {
         }
         let protected = |group: &&str| self.protected_groups.iter().any(|name| fold(name) == fold(group));
         if let Some(group) = access.iter().filter_map(|one| one.strip_prefix(GROUP)).find(protected) {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: {group} lets it sign in, and protected_groups names that group. Take the account out of {group} \
                  in Bitbucket."
             )));
@@ -110,7 +110,7 @@ impl BitbucketTarget {
         let deadline = Some(deadline);
         let person = self.held(account, name, &what, deadline).await?;
         if !person.active {
-            return Err(not_possible(format!("{what}: {} holds it as inactive. Activate it there.", person.home())));
+            return Err(unsupported(format!("{what}: {} holds it as inactive. Activate it there.", person.home())));
         }
         let grants = self.grants(deadline).await?;
         let present = self.groups_of(&person, deadline).await?;
@@ -139,7 +139,7 @@ impl BitbucketTarget {
             return nothing();
         }
         if !absent.is_empty() && !person.mutable_groups {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: its groups are kept in {}, which is read-only for Bitbucket. Put it into {} there.",
                 person.home(),
                 absent.join(", ")
@@ -255,7 +255,7 @@ impl BitbucketTarget {
                 "{what}: Bitbucket answered {code} where it should answer 204, and {login} still has its global permission. A \
                  proxy in front of it may answer DELETE itself; let it pass DELETE on."
             );
-            return Err(doubt(text));
+            return Err(unconfirmed(text));
         }
         let hint = "Take its global permission away by hand, or give usersync's account SYS_ADMIN";
         Err(self.refused_end(&ask, &answer, hint))
@@ -329,13 +329,13 @@ impl BitbucketTarget {
         }
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 409);
         if refused && said.read_only() {
-            return not_possible(format!(
+            return unsupported(format!(
                 "{what}: its user directory is read-only for Bitbucket{quoted}. Change it where it is kept."
             ));
         }
         match answer.status {
             StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
-                not_possible(format!("{what}: Bitbucket refuses{quoted}. {hint}."))
+                unsupported(format!("{what}: Bitbucket refuses{quoted}. {hint}."))
             }
             _ => plain,
         }
@@ -360,7 +360,7 @@ impl BitbucketTarget {
 }
 
 fn nothing_to_give(what: &str) -> TargetError {
-    not_possible(format!(
+    unsupported(format!(
         "{what}: nothing that usersync took from it is there to be given back. Put it into a group with a global \
          permission by hand."
     ))

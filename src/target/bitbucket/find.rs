@@ -16,7 +16,7 @@ use crate::{
     model::{Account, AccountId, ErrorClass, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{doubt, error, fold, lenient::some, not_done},
+        rest::{error, fold, lenient::some, not_done, unconfirmed},
     },
 };
 
@@ -169,7 +169,7 @@ impl BitbucketTarget {
         let groups = match self.all::<Named>(list).await? {
             Some(groups) => groups
                 .into_iter()
-                .map(|group| some(group.name).ok_or_else(|| doubt(format!("{what}: one came without a name."))))
+                .map(|group| some(group.name).ok_or_else(|| unconfirmed(format!("{what}: one came without a name."))))
                 .collect::<Result<Vec<_>, _>>()?,
             None => Vec::new(),
         };
@@ -215,5 +215,5 @@ impl BitbucketTarget {
 
 /// A user with all that every user has.
 pub(super) fn whole(user: User, what: &str) -> Result<Person, TargetError> {
-    user.whole().ok_or_else(|| doubt(format!("{what}: Bitbucket's answer lacks id, name or active.")))
+    user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks id, name or active.")))
 }

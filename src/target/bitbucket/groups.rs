@@ -12,7 +12,7 @@ use crate::{
     model::{AccountId, TargetGroup, TargetGroupId},
     target::{
         Applied, Page, TargetError, TargetErrorKind,
-        rest::{Ask, error, few, fold, not_possible},
+        rest::{Ask, error, few, fold, unsupported},
     },
 };
 
@@ -51,8 +51,8 @@ impl BitbucketTarget {
             items.push(person.id);
         }
         let lost = came - items.len();
-        let doubt = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
-        Ok(Some(Page { items, next: leaf.next, doubt: leaf.doubt.or(doubt) }))
+        let incomplete = (lost > 0).then(|| format!("{lost} members of {group} came without id, name or active"));
+        Ok(Some(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(incomplete) }))
     }
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -72,7 +72,7 @@ impl BitbucketTarget {
                 Err(error(TargetErrorKind::NameTaken, format!("{what}: there is a group of this name{quoted}.")))
             }
             StatusCode::BAD_REQUEST if said.own && !said.read_only() => {
-                Err(not_possible(format!("{what}: Bitbucket does not take this name{quoted}. Map it in groups.names.")))
+                Err(unsupported(format!("{what}: Bitbucket does not take this name{quoted}. Map it in groups.names.")))
             }
             _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
         }
@@ -109,7 +109,7 @@ impl BitbucketTarget {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let deadline = Some(deadline);
-        self.can_join(account, login, what, deadline).await?;
+        self.check_may_add(account, login, what, deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/groups/add-users", what)
             .login(login)
             .deadline(deadline)
@@ -125,7 +125,7 @@ impl BitbucketTarget {
             return Ok(Applied::Done);
         }
         if answer.status == StatusCode::NOT_FOUND {
-            self.seen.doubt(account);
+            self.seen.unconfirmed(account);
         }
         Err(self.refused_access(&ask, &answer, deadline).await)
     }
@@ -141,7 +141,7 @@ impl BitbucketTarget {
     ) -> Result<(), TargetError> {
         let what = format!("adding {login} to {}", few(&groups));
         let deadline = Some(deadline);
-        self.can_join(account, login, &what, deadline).await?;
+        self.check_may_add(account, login, &what, deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/users/add-groups", &what)
             .login(login)
             .deadline(deadline)
@@ -151,13 +151,13 @@ impl BitbucketTarget {
             return Ok(());
         }
         if answer.status == StatusCode::NOT_FOUND {
-            self.seen.doubt(account);
+            self.seen.unconfirmed(account);
         }
         Err(self.refused_access(&ask, &answer, deadline).await)
     }
 
     /// Whether a login is still that account's, and its groups can be changed here.
-    pub(super) async fn can_join(
+    pub(super) async fn check_may_add(
         &self,
         account: &AccountId,
         login: &str,
@@ -171,7 +171,7 @@ impl BitbucketTarget {
         if person.mutable_groups {
             return Ok(());
         }
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: its groups are kept in {}, which is read-only for Bitbucket. Add it there.",
             person.home()
         )))
@@ -198,7 +198,7 @@ impl BitbucketTarget {
             Err(error) => return Err(error),
         };
         if !person.mutable_groups {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: its groups are kept in {}, which is read-only for Bitbucket. Take it out there.",
                 person.home()
             )));

@@ -1,6 +1,7 @@
 //! Bitbucket Data Center 8 to 10, through `/rest/api/1.0`.
 
 mod access;
+mod batch;
 mod dialect;
 mod find;
 mod groups;
@@ -10,7 +11,6 @@ mod probe;
 mod protection;
 mod seen;
 mod settings;
-mod together;
 mod users;
 mod wire;
 
@@ -20,15 +20,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::{
+    batch::{Member, USERS_AT_ONCE},
     dialect::BITBUCKET,
     listing::Licensed,
     protection::Known,
     seen::Seen,
-    together::{Member, USERS_AT_ONCE},
 };
 use super::{
     Applied, Credentials, NoToken, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, ProtectionCache, Rest, no_group_rename, not_done},
+    rest::{MemberBatches, ProtectionCache, Rest, no_group_rename, not_done},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
@@ -63,7 +63,7 @@ pub struct BitbucketTarget {
     known: ProtectionCache<Known>,
     licensed: ProtectionCache<Licensed>,
     seen: Seen,
-    joins: Joins<Member>,
+    batches: MemberBatches<Member>,
 }
 
 impl BitbucketTarget {
@@ -91,7 +91,7 @@ impl BitbucketTarget {
             known: ProtectionCache::default(),
             licensed: ProtectionCache::default(),
             seen: Seen::default(),
-            joins: Joins::new(USERS_AT_ONCE),
+            batches: MemberBatches::new(USERS_AT_ONCE),
         })
     }
 }
@@ -155,7 +155,7 @@ impl Target for BitbucketTarget {
         }
     }
 
-    async fn join_groups(
+    async fn add_to_groups(
         &self,
         account: &AccountId,
         name: &str,

@@ -8,7 +8,7 @@ use crate::{
     model::ErrorClass,
     target::{
         TargetError,
-        rest::{Ask, doubt, lenient::Entries, not_done},
+        rest::{Ask, lenient::Entries, not_done, unconfirmed},
     },
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Leaf<T> {
     /// Where the next one begins.
     pub next: Option<String>,
     /// Why there may be more than will be told.
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 impl BitbucketTarget {
@@ -72,10 +72,10 @@ impl BitbucketTarget {
         let Some(page) = self.rest.find::<PageOf<T>>(&ask).await? else {
             return match list.context {
                 Some(_) => Ok(None),
-                None => Err(doubt(format!("{}: Bitbucket says that it has no such list.", list.what))),
+                None => Err(unconfirmed(format!("{}: Bitbucket says that it has no such list.", list.what))),
             };
         };
-        let (next, doubt) = match (page.is_last_page, page.next_page_start) {
+        let (next, incomplete) = match (page.is_last_page, page.next_page_start) {
             _ if !page.values.told => (None, Some("a page came without its list".to_owned())),
             (Some(true), _) | (None, None) => (None, None),
             (Some(false), None) => (None, Some("Bitbucket says that more follows, but not where".to_owned())),
@@ -84,7 +84,7 @@ impl BitbucketTarget {
             }
             (_, Some(next)) => (Some(next.to_string()), None),
         };
-        Ok(Some(Leaf { values: page.values, next, doubt }))
+        Ok(Some(Leaf { values: page.values, next, incomplete }))
     }
 
     /// All of a list, which is an error where it may not be all.
@@ -116,8 +116,8 @@ impl BitbucketTarget {
                     return Ok(Some(true));
                 }
             }
-            if let Some(why) = leaf.doubt {
-                return Err(doubt(format!("{}: {why}.", list.what)));
+            if let Some(why) = leaf.incomplete {
+                return Err(unconfirmed(format!("{}: {why}.", list.what)));
             }
             if leaf.next.is_none() {
                 return Ok(Some(false));

@@ -16,7 +16,7 @@ use crate::{
     model::{AccountId, ErrorClass, Operation},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, Protection, atlassian, doubt, ended, error, fold},
+        rest::{Ask, Protection, atlassian, ended, error, fold, unconfirmed},
     },
 };
 
@@ -135,20 +135,20 @@ impl BitbucketTarget {
             return Err(self.rest.unexpected(&ask, &answer));
         }
         let login = atlassian::caller(&answer).or_else(|| self.login.clone()).ok_or_else(|| {
-            doubt(format!(
+            unconfirmed(format!(
                 "{what}: Bitbucket does not tell whose token this is (no header X-AUSERNAME). If a proxy takes headers \
                  away, let it pass them, or sign in with user and password."
             ))
         })?;
         self.rest.signed_in_as(&login);
         let me = self.person_by_login(&login, deadline).await?;
-        me.ok_or_else(|| doubt(format!("{what}: Bitbucket takes us for {login}, who is not among its users.")))
+        me.ok_or_else(|| unconfirmed(format!("{what}: Bitbucket takes us for {login}, who is not among its users.")))
     }
 
     /// Who has which global permission, read anew.
     pub(super) async fn grants(&self, deadline: Option<Timestamp>) -> Result<Grants, TargetError> {
         let what = "reading the global permissions of groups";
-        let lacks = || doubt(format!("{what}: one came without its group."));
+        let lacks = || unconfirmed(format!("{what}: one came without its group."));
         let all = self.all::<Permitted>(List::new("/admin/permissions/groups", what, deadline)).await?;
         let mut groups = HashMap::new();
         for one in all.unwrap_or_default() {
@@ -166,7 +166,7 @@ impl BitbucketTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Vec<(AccountId, String, User)>, TargetError> {
         let what = "reading the global permissions of users";
-        let lacks = || doubt(format!("{what}: one came without its user's id."));
+        let lacks = || unconfirmed(format!("{what}: one came without its user's id."));
         let mut list = List::new("/admin/permissions/users", what, deadline);
         if let Some(filter) = filter {
             list = list.filter(filter);
@@ -189,7 +189,7 @@ impl BitbucketTarget {
         let what = format!("reading the members of {group}");
         let list = List::new("/admin/groups/more-members", &what, deadline).of(group);
         let members = match self.all::<User>(list).await {
-            Err(error) if error.class() == ErrorClass::Doubt => return Ok((Vec::new(), Some(error.text))),
+            Err(error) if error.class() == ErrorClass::Unconfirmed => return Ok((Vec::new(), Some(error.text))),
             members => members?.unwrap_or_default(),
         };
         let came = members.len();

@@ -37,7 +37,7 @@ impl Seen {
     }
 
     /// An id whose login may be another one by now.
-    pub(super) fn doubt(&self, id: &AccountId) {
+    pub(super) fn unconfirmed(&self, id: &AccountId) {
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, at)) = logins.get_mut(id) {
             *at = None;

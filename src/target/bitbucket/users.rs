@@ -13,7 +13,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, not_done, not_possible, random_password},
+        rest::{Ask, error, not_done, random_password, unsupported},
     },
 };
 
@@ -44,7 +44,7 @@ impl BitbucketTarget {
         let deadline = Some(deadline);
         let email = fields.email.as_deref().unwrap_or_default();
         if email.trim().is_empty() {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
             )));
         }
@@ -90,7 +90,7 @@ impl BitbucketTarget {
                 ))
             }
             StatusCode::BAD_REQUEST if said.about("name").is_some() => {
-                Err(not_possible(format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.")))
+                Err(unsupported(format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.")))
             }
             StatusCode::FORBIDDEN if self.default_group => Err(self.refused_access(&ask, &answer, deadline).await),
             _ => Err(self.refused_end(&ask, &answer, "Look at it by hand in Bitbucket")),
@@ -113,7 +113,7 @@ impl BitbucketTarget {
                 let text = format!(
                     "{what}: Bitbucket keeps no empty {field}. Let the policy keep the old one, or give a default."
                 );
-                return Err(not_possible(text));
+                return Err(unsupported(text));
             }
         }
         let deadline = Some(deadline);
@@ -123,7 +123,7 @@ impl BitbucketTarget {
             fields.display_name.as_deref().or(Some(&person.display_name)),
             fields.email.as_deref().or(person.email.as_deref()),
         ) else {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: Bitbucket demands an e-mail address. Give the user one in Keycloak."
             )));
         };
@@ -172,7 +172,7 @@ impl BitbucketTarget {
                 return Ok(Applied::Done);
             }
             let text = format!("{what}: Bitbucket answered 200, but the login is {}. Rename it by hand.", now.name);
-            return Err(not_possible(text));
+            return Err(unsupported(text));
         }
         let said = self.rest.said(&answer, Some(to));
         let quoted = said.quoted();
@@ -181,7 +181,7 @@ impl BitbucketTarget {
                 return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
             }
             let text = format!("{what}: Bitbucket does not take this login{quoted}. Map it in the policy.");
-            return Err(not_possible(text));
+            return Err(unsupported(text));
         }
         Err(self.refused_end(&ask, &answer, "Rename it by hand in Bitbucket"))
     }
@@ -206,7 +206,7 @@ impl BitbucketTarget {
             Err(error) => return Err(error),
         };
         if !person.deletable {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: it is kept in {}, from which Bitbucket cannot delete. Delete it there.",
                 person.home()
             )));
@@ -250,7 +250,7 @@ fn changeable(person: &Person, what: &str) -> Result<(), TargetError> {
     if person.mutable_details {
         return Ok(());
     }
-    Err(not_possible(format!(
+    Err(unsupported(format!(
         "{what}: its details are kept in {}, which is read-only for Bitbucket. Change them there.",
         person.home()
     )))

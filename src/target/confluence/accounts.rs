@@ -12,7 +12,7 @@ use crate::{
     model::{Account, AccountId, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, Protection, doubt, error, fold, lenient::some},
+        rest::{Ask, Protection, error, fold, lenient::some, unconfirmed},
     },
 };
 
@@ -171,5 +171,5 @@ impl ConfluenceTarget {
 }
 
 fn lacking(what: &str) -> TargetError {
-    doubt(format!("{what}: Confluence's answer lacks the user's key, login or status."))
+    unconfirmed(format!("{what}: Confluence's answer lacks the user's key, login or status."))
 }

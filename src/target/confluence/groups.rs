@@ -12,7 +12,7 @@ use crate::{
     model::{TargetGroup, TargetGroupId},
     target::{
         Applied, CaseRule, TargetError, TargetErrorKind,
-        rest::{Ask, applied, doubt, error, fold, not_possible},
+        rest::{Ask, applied, error, fold, unconfirmed, unsupported},
     },
 };
 
@@ -69,7 +69,9 @@ impl ConfluenceTarget {
             let found = page.results.into_iter().filter_map(|group| group.name).find(|one| fold(one) == fold(name));
             match (found, next, why) {
                 (Some(found), ..) => return Ok(Some(found)),
-                (None, _, Some(why)) => return Err(doubt(format!("{what}: the list of groups is not whole: {why}."))),
+                (None, _, Some(why)) => {
+                    return Err(unconfirmed(format!("{what}: the list of groups is not whole: {why}.")));
+                }
                 (None, Some(next), None) => at = next,
                 (None, None, None) => return Ok(None),
             }
@@ -108,7 +110,7 @@ impl ConfluenceTarget {
             status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.spelled(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
                 "{what}: Confluence refuses{}. The last group that makes administrators cannot go; delete others by \
                  hand in Confluence, where it says what is in the way.",
                 said.quoted()

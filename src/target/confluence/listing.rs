@@ -45,25 +45,25 @@ impl ConfluenceTarget {
         }
         let page: ResultPage<User> = self.rest.parse(&ask, &answer)?;
         let (next, why) = page.next(at);
-        let mut doubts: Vec<String> = why.into_iter().collect();
-        let items = self.accounts_from(page.results, &protection, &mut doubts).await?;
-        Ok(Page { items, next: next.map(|next| next.to_string()), doubt: joined(&doubts) })
+        let mut unconfirmed: Vec<String> = why.into_iter().collect();
+        let items = self.accounts_from(page.results, &protection, &mut unconfirmed).await?;
+        Ok(Page { items, next: next.map(|next| next.to_string()), incomplete: joined(&unconfirmed) })
     }
 
     /// One page of the members of the group that nearly everybody is in, which are never all for certain.
     async fn list_members(&self, at: usize, protection: &Protection) -> Result<Page<Account>, TargetError> {
         let group = &self.everybody;
-        let mut doubts = vec![format!(
+        let mut unconfirmed = vec![format!(
             "this Confluence has no listing of all accounts (8.8 and later have one); only the members of {group} were \
              listed, so accounts outside of it are missing"
         )];
         let Some(page) = self.members_page(group, at, None).await? else {
-            return Ok(Page { items: Vec::new(), next: None, doubt: joined(&doubts) });
+            return Ok(Page { items: Vec::new(), next: None, incomplete: joined(&unconfirmed) });
         };
         let (next, why) = page.next(at);
-        doubts.extend(why);
-        let items = self.accounts_from(page.results, protection, &mut doubts).await?;
-        Ok(Page { items, next: next.map(|next| format!("{MEMBERS}{next}")), doubt: joined(&doubts) })
+        unconfirmed.extend(why);
+        let items = self.accounts_from(page.results, protection, &mut unconfirmed).await?;
+        Ok(Page { items, next: next.map(|next| format!("{MEMBERS}{next}")), incomplete: joined(&unconfirmed) })
     }
 
     /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
@@ -71,7 +71,7 @@ impl ConfluenceTarget {
         &self,
         users: Entries<User>,
         protection: &Protection,
-        doubts: &mut Vec<String>,
+        unconfirmed: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
         let mut accounts = Vec::with_capacity(users.len());
         let (mut unknown, mut unreadable) = (0_usize, 0_usize);
@@ -94,10 +94,10 @@ impl ConfluenceTarget {
             }
         }
         if unknown > 0 {
-            doubts.push(format!("{unknown} accounts came that could not be read"));
+            unconfirmed.push(format!("{unknown} accounts came that could not be read"));
         }
         if accounts.is_empty() && unreadable > 0 {
-            doubts.push(format!("none of {unreadable} accounts of a page could be read"));
+            unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
         }
         Ok(accounts)
     }
@@ -108,6 +108,6 @@ pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
     cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{cursor} is not a position in a list.")))
 }
 
-fn joined(doubts: &[String]) -> Option<String> {
-    (!doubts.is_empty()).then(|| doubts.join("; "))
+fn joined(unconfirmed: &[String]) -> Option<String> {
+    (!unconfirmed.is_empty()).then(|| unconfirmed.join("; "))
 }

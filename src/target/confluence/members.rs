@@ -68,7 +68,7 @@ impl ConfluenceTarget {
         let page = Page {
             items: items.into_iter().flatten().map(AccountId::from).collect(),
             next: next.map(|next| next.to_string()),
-            doubt: why.map(|why| format!("{group}: {why}")).or(keyless),
+            incomplete: why.map(|why| format!("{group}: {why}")).or(keyless),
         };
         Ok(Some((page, total)))
     }

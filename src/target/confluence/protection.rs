@@ -16,7 +16,7 @@ use crate::{
     model::{Account, AccountId, ErrorClass, Operation},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, Protection, doubt, ended, error, fold, not_done, segment},
+        rest::{Ask, Protection, ended, error, fold, not_done, segment, unconfirmed},
     },
 };
 
@@ -72,7 +72,8 @@ impl ConfluenceTarget {
         // It has just signed in.
         me.status = Some("current".to_owned());
         let me = me.into_account(&Protection::default(), None);
-        let me = me.ok_or_else(|| doubt(format!("{what}: Confluence's answer lacks the user's key or login.")))?;
+        let me =
+            me.ok_or_else(|| unconfirmed(format!("{what}: Confluence's answer lacks the user's key or login.")))?;
         self.rest.signed_in_as(&me.name);
         Ok(me)
     }
@@ -96,7 +97,7 @@ impl ConfluenceTarget {
             }
             match self.all_members(group, deadline).await {
                 Ok(found) => members.extend(found.into_iter().filter_map(|user| user.key)),
-                Err(error) if error.class() == ErrorClass::Doubt => incomplete = Some(error.text),
+                Err(error) if error.class() == ErrorClass::Unconfirmed => incomplete = Some(error.text),
                 Err(error) => return Err(error),
             }
         }
@@ -214,7 +215,7 @@ impl ConfluenceTarget {
         while let Some(page) = self.members_page(group, at, deadline).await? {
             let (next, why) = page.next(at);
             if let Some(why) = why {
-                return Err(doubt(format!("reading the frozen group {group}: {why}.")));
+                return Err(unconfirmed(format!("reading the frozen group {group}: {why}.")));
             }
             members.extend(page.results.into_iter().filter(User::known));
             match next {

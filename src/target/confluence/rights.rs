@@ -9,7 +9,7 @@ use crate::{
     target::{
         TargetError,
         http::Answer,
-        rest::{Ask, Said, not_done, not_possible, segment},
+        rest::{Ask, Said, not_done, segment, unsupported},
     },
 };
 
@@ -24,7 +24,7 @@ pub(super) enum Rights {
 /// A name as a segment of a path, where Confluence wants all its names; some cannot be one.
 pub(super) fn place(what: &str, name: &str) -> Result<String, TargetError> {
     if name.contains(['/', '\\']) || matches!(name, "" | "." | "..") {
-        return Err(not_possible(format!(
+        return Err(unsupported(format!(
             "{what}: Confluence has names in the paths of its REST interface, and {name:?} cannot stand there. Give it \
              another name in Keycloak."
         )));
@@ -84,7 +84,7 @@ impl ConfluenceTarget {
             );
         }
         if refused && said.read_only() {
-            return not_possible(format!(
+            return unsupported(format!(
                 "{what}: its user directory is read-only for Confluence{quoted}. Change it where it is kept, or make \
                  the directory writable (User directories; External user management off)."
             ));
@@ -95,7 +95,7 @@ impl ConfluenceTarget {
         }
         // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
         match self.rights(Some(deadline)).await {
-            Ok(Rights::Administrator) => not_possible(format!(
+            Ok(Rights::Administrator) => unsupported(format!(
                 "{what}: Confluence answered 403{quoted} although usersync is an administrator. Either its user \
                  directory is read-only for Confluence, or users are managed externally, or only a system \
                  administrator may do this."

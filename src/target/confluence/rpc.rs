@@ -87,7 +87,7 @@ impl ConfluenceTarget {
             .json(&body)?;
         let ask = if reads { ask.only_reads().refuses_by(is_rpc_or_off) } else { ask.refuses_by(is_rpc) };
         let answer = match self.rest.ask(&ask).await {
-            Err(error) if reads && error.class() == ErrorClass::Doubt => return Ok(Told::Off),
+            Err(error) if reads && error.class() == ErrorClass::Unconfirmed => return Ok(Told::Off),
             other => other?,
         };
         match Envelope::read(&answer) {

@@ -17,7 +17,7 @@ use crate::{
     model::{Account, AccountId, UserFields},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, after_the_fact, error, fold, not_possible, random_password, segment},
+        rest::{Ask, after_the_fact, error, fold, random_password, segment, unsupported},
     },
 };
 
@@ -39,13 +39,13 @@ impl ConfluenceTarget {
         let what = format!("creating {name}");
         place(&what, name)?;
         if fold(name) == ANONYMOUS {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: Confluence keeps this login for nobody. Give the user another one in Keycloak."
             )));
         }
         let email = fields.email.as_deref().unwrap_or_default().trim();
         if email.is_empty() {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: Confluence demands an e-mail address. Give the user one in Keycloak."
             )));
         }
@@ -113,7 +113,7 @@ impl ConfluenceTarget {
         }
         if fields.email.as_deref().is_some_and(|email| email.trim().is_empty()) {
             let text = format!("{what}: Confluence keeps no empty e-mail address. Give the user one in Keycloak.");
-            return Err(not_possible(text));
+            return Err(unsupported(text));
         }
         let path = format!("/admin/user/{}", place(&what, name)?);
         let seen = self.read_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
@@ -154,14 +154,14 @@ impl ConfluenceTarget {
                 }
                 Err(self.refused_write(&ask, &answer, deadline).await)
             }
-            None if absent => Err(not_possible(format!("{what}: that {}.", rpc::OFF))),
+            None if absent => Err(unsupported(format!("{what}: that {}.", rpc::OFF))),
             None => Err(self.refused_write(&ask, &answer, deadline).await),
         }
     }
 
     /// Why a login stays as it is, and the way out.
     pub(super) fn no_rename(name: &str, to: &str) -> TargetError {
-        not_possible(format!(
+        unsupported(format!(
             "renaming {name} to {to}: Confluence changes logins neither over REST nor over RPC. Rename it by hand in \
              User management, or keep its users in a directory that Confluence shares with Crowd or Jira and rename \
              there."
@@ -189,7 +189,7 @@ impl ConfluenceTarget {
                 return Err(self.refused_write(&ask, &answer, deadline).await);
             }
             if self.active_by_rpc(name, Some(deadline)).await?.is_none() {
-                return Err(not_possible(format!("{what}: that {}.", rpc::OFF)));
+                return Err(unsupported(format!("{what}: that {}.", rpc::OFF)));
             }
             self.set_active_by_rpc(name, active, &what, deadline).await?;
         }
@@ -199,7 +199,7 @@ impl ConfluenceTarget {
             return Ok(Applied::Done);
         }
         let state = if active { "inactive" } else { "active" };
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: Confluence answered that it was done, but the account stayed {state}. Change it by hand in \
              Confluence."
         )))
@@ -231,7 +231,7 @@ impl ConfluenceTarget {
             return Ok(Applied::Done);
         }
         match why {
-            Some(why) => Err(not_possible(format!(
+            Some(why) => Err(unsupported(format!(
                 "{what}: Confluence's task ended without success{why}. Deactivate it instead (leavers: deactivate), or \
                  take away in Confluence what it names."
             ))),
@@ -283,7 +283,7 @@ fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
     } else {
         return Ok(());
     };
-    Err(not_possible(format!("{what}: Confluence {why}. Change the user's name in Keycloak.")))
+    Err(unsupported(format!("{what}: Confluence {why}. Change the user's name in Keycloak.")))
 }
 
 fn gone(what: &str) -> TargetError {

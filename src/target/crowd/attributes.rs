@@ -18,7 +18,7 @@ use crate::{
     model::{Account, AccountId, TargetGroupId},
     target::{
         TargetError,
-        rest::{Ask, Protection, after_the_fact, not_possible},
+        rest::{Ask, Protection, after_the_fact, unsupported},
     },
 };
 
@@ -144,7 +144,7 @@ impl CrowdTarget {
         if other.is_empty() {
             return Ok(());
         }
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: Crowd took it, but keeps another {}. Change it there by hand, or map it in the policy to what Crowd \
              keeps.",
             other.join(" and ")
@@ -163,7 +163,7 @@ pub(super) fn refuse_long(what: &str, wanted: &BTreeMap<String, String>) -> Resu
     if long.is_empty() {
         return Ok(());
     }
-    Err(not_possible(format!(
+    Err(unsupported(format!(
         "{what}: the value of {} is longer than the {LONGEST} characters that Crowd keeps. Shorten it in the policy's \
          template, as by attributes.NAME[:{LONGEST}].",
         long.join(" and ")

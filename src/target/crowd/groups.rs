@@ -16,7 +16,7 @@ use crate::{
     target::{
         Applied, Page, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, applied, doubt, error, fold, not_done, not_possible},
+        rest::{Ask, applied, error, fold, not_done, unconfirmed, unsupported},
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Members {
     /// Where it goes on.
     pub next: Option<Place>,
     /// Why it may not be all.
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 /// Whether Crowd itself says that there is no such group.
@@ -82,7 +82,7 @@ impl CrowdTarget {
         Ok(page.map(|page| Page {
             items: page.users.iter().filter_map(User::id).collect(),
             next: page.next.as_ref().map(Place::write),
-            doubt: page.doubt,
+            incomplete: page.incomplete,
         }))
     }
 
@@ -116,7 +116,7 @@ impl CrowdTarget {
         let moved = brought.moved.then(|| format!("the members of {group} changed while they were read"));
         let unread = (unknown > 0).then(|| format!("{unknown} members of {group} could not be read"));
         let unlisted = (!told).then(|| format!("the members of {group} came without their list"));
-        Ok(Some(Members { users, next: brought.next, doubt: unlisted.or(moved).or(unread) }))
+        Ok(Some(Members { users, next: brought.next, incomplete: unlisted.or(moved).or(unread) }))
     }
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -135,7 +135,7 @@ impl CrowdTarget {
             }
             if reason(&answer) == "INVALID_GROUP" {
                 let text = format!("{what}: Crowd does not take this group{}. Map it in the policy.", said.quoted());
-                return Err(not_possible(text));
+                return Err(unsupported(text));
             }
         }
         Err(self.refused_write(&ask, &answer, &Right::of("Add group")))
@@ -223,7 +223,7 @@ impl CrowdTarget {
             (status, _) if status.is_success() => {
                 let page: super::wire::Groups = self.rest.parse(&ask, &answer)?;
                 if !page.groups.told {
-                    return Err(doubt(format!("{what}: the answer came without its list.")));
+                    return Err(unconfirmed(format!("{what}: the answer came without its list.")));
                 }
                 Ok(page.groups.iter().filter_map(|found| found.name.as_deref()).any(|found| fold(found) == fold(group)))
             }

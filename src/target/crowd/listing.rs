@@ -70,7 +70,7 @@ impl CrowdTarget {
         let moved = brought.moved.then(|| "accounts came or went while they were listed".to_owned());
         let unread = (unknown > 0).then(|| format!("{unknown} accounts came that could not be read"));
         let unlisted = (!told_list).then(|| "a page of accounts came without its list".to_owned());
-        Ok(Page { items, next: brought.next.as_ref().map(Place::write), doubt: unlisted.or(moved).or(unread) })
+        Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 
     /// A list of groups to its end; an empty one where Crowd says that the group is not there, or that there

@@ -50,7 +50,7 @@ impl CrowdTarget {
                 read(&answer.body, groups).map_err(|how| format!("{}: Crowd's answer is not used ({how})", ask.what))
             }
             Ok(answer) => Err(format!("{}: Crowd answered {}", ask.what, answer.status.as_u16())),
-            Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Doubt), text, .. }) => Err(text),
+            Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, .. }) => Err(text),
             Err(error) => return Err(error),
         };
         match told {

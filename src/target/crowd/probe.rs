@@ -175,7 +175,7 @@ fn why_not_rename(keys: bool, version: &str) -> Note {
         format!("this is Crowd {version}, and 2.8.4 is the first that can. Update it, or rename by hand")
     } else {
         "accounts have no key here, so a renamed one would be taken for another. Update Crowd, or rename by hand; \
-         then they wait to be adopted: usersync held list"
+         then they wait to be adopted: usersync approvals list"
             .to_owned()
     };
     note(NoteState::No, "cannot", format!("rename a login: {why}"))

@@ -117,7 +117,7 @@ impl CrowdTarget {
                     return Ok(None);
                 };
                 members.extend(page.users);
-                moved |= page.doubt.is_some();
+                moved |= page.incomplete.is_some();
                 match page.next {
                     Some(next) => place = next,
                     None => break,
@@ -148,5 +148,5 @@ impl CrowdTarget {
 
 /// Whether an answer came that says nothing, be it a refusal without its reason.
 fn is_unreadable(error: &TargetError) -> bool {
-    error.class() == ErrorClass::Doubt || error.kind == TargetErrorKind::NotFound
+    error.class() == ErrorClass::Unconfirmed || error.kind == TargetErrorKind::NotFound
 }

@@ -8,7 +8,7 @@ use crate::{
     target::{
         TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, body_mentions, doubt, error, not_done, not_possible},
+        rest::{Ask, body_mentions, error, not_done, unconfirmed, unsupported},
     },
 };
 
@@ -40,7 +40,7 @@ impl CrowdTarget {
                 self.rest.unexpected(ask, answer)
             }
             // Of an application or a directory that is not there.
-            (StatusCode::NOT_FOUND, _) => doubt(format!(
+            (StatusCode::NOT_FOUND, _) => unconfirmed(format!(
                 "{what}: Crowd answered 404{quoted}. That says nothing about the user or group itself, so nothing is \
                  taken as gone. Check the application and its directories in Crowd."
             )),
@@ -55,7 +55,7 @@ impl CrowdTarget {
         let code = answer.status.as_u16();
         if matches!(code, 400 | 403 | 405) && said.read_only() {
             let place = right.directory.map_or_else(String::new, |directory| format!(" {directory}"));
-            return not_possible(format!(
+            return unsupported(format!(
                 "{what}: its user directory{place} is read-only for Crowd{quoted}. Change it where it is kept, or make \
                  the directory writable."
             ));
@@ -71,13 +71,11 @@ impl CrowdTarget {
                 StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND,
                 "USER_NOT_FOUND" | "GROUP_NOT_FOUND" | "MEMBERSHIP_NOT_FOUND",
             ) => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
-            (StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION" | "NESTED_GROUPS_NOT_SUPPORTED") => {
-                not_possible(format!(
-                    "{what}: the directory cannot do this{quoted}. Change it where the directory's people are kept."
-                ))
-            }
+            (StatusCode::BAD_REQUEST, "UNSUPPORTED_OPERATION" | "NESTED_GROUPS_NOT_SUPPORTED") => unsupported(format!(
+                "{what}: the directory cannot do this{quoted}. Change it where the directory's people are kept."
+            )),
             (StatusCode::BAD_REQUEST, "INVALID_MEMBERSHIP") => {
-                not_possible(format!("{what}: Crowd does not take this membership{quoted}."))
+                unsupported(format!("{what}: Crowd does not take this membership{quoted}."))
             }
             _ => self.refused_read(ask, answer),
         }

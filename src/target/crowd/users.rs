@@ -10,7 +10,7 @@ use crate::{
     model::{Account, AccountId, TargetGroupId},
     target::{
         TargetError,
-        rest::{Ask, Protection, doubt, fold, lenient::some, unless_unreadable},
+        rest::{Ask, Protection, fold, lenient::some, unconfirmed, unless_unreadable},
     },
 };
 
@@ -90,7 +90,7 @@ impl CrowdTarget {
         let ask = Ask::get("/user", &what).query("key", id.as_str()).deadline(deadline);
         match self.find_user(ask).await? {
             Some(user) if user.key.as_deref() != Some(id.as_str()) => {
-                Err(doubt(format!("{what}: Crowd answered with another account.")))
+                Err(unconfirmed(format!("{what}: Crowd answered with another account.")))
             }
             found => Ok(found),
         }
@@ -120,7 +120,7 @@ impl CrowdTarget {
         }
         let user: User = self.rest.parse(ask, &answer)?;
         if user.name.as_deref().is_none_or(|name| name.trim().is_empty()) || user.active.is_none() {
-            return Err(doubt(format!("{}: Crowd's answer lacks name or active.", ask.what)));
+            return Err(unconfirmed(format!("{}: Crowd's answer lacks name or active.", ask.what)));
         }
         Ok(Some(user))
     }
@@ -141,10 +141,10 @@ impl CrowdTarget {
             if !groups.moved {
                 let groups = groups.names.iter().map(|name| TargetGroupId::from(fold(name))).collect();
                 let account = self.account_in(user, protection, Some(groups));
-                return account.ok_or_else(|| doubt(format!("{what}: Crowd's answer lacks name or active.")));
+                return account.ok_or_else(|| unconfirmed(format!("{what}: Crowd's answer lacks name or active.")));
             }
         }
-        Err(doubt(format!("{what}: they changed while they were read.")))
+        Err(unconfirmed(format!("{what}: they changed while they were read.")))
     }
 
     /// Reads anew what a list told too little of, as one that did not expand its entries; the number counts those who

@@ -22,7 +22,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, after_the_fact, applied, error, fold, not_done, not_possible, random_password},
+        rest::{Ask, after_the_fact, applied, error, fold, not_done, random_password, unsupported},
     },
     telemetry::logs::Personal,
 };
@@ -117,7 +117,7 @@ impl CrowdTarget {
         let what = format!("updating {name}");
         if fields.display_name.as_deref().is_some_and(|shown| shown.trim().is_empty()) {
             let text = "Crowd shows no empty display name. Let the policy keep the old one, or give a default.";
-            return Err(not_possible(format!("{what}: {text}")));
+            return Err(unsupported(format!("{what}: {text}")));
         }
         let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
         let mut body = as_read(&user);
@@ -141,9 +141,9 @@ impl CrowdTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("renaming {name} to {to}");
         if login_of(account).is_some() {
-            return Err(not_possible(format!(
+            return Err(unsupported(format!(
                 "{what}: Crowd tells no key for this account, so it could not be followed. Rename it by hand; \
-                 then it waits to be adopted: usersync held list"
+                 then it waits to be adopted: usersync approvals list"
             )));
         }
         let user = self.user_by_id(account, Some(deadline)).await?.ok_or_else(|| gone(&what))?;
@@ -160,13 +160,13 @@ impl CrowdTarget {
         let old = answer.header(VERSION).is_some() && reason(&answer).is_empty();
         match answer.status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED if old => {
-                Err(not_possible(format!("{what}: this Crowd cannot rename; 2.8.4 and later can. Rename it by hand.")))
+                Err(unsupported(format!("{what}: this Crowd cannot rename; 2.8.4 and later can. Rename it by hand.")))
             }
             status if status.is_success() => {
                 let told: Option<User> = serde_json::from_slice(&answer.body).ok();
                 match told.and_then(|user| user.name).filter(|name| fold(name) != fold(to)) {
                     Some(name) => {
-                        Err(not_possible(format!("{what}: Crowd took it, but the login is {name}. Rename it by hand.")))
+                        Err(unsupported(format!("{what}: Crowd took it, but the login is {name}. Rename it by hand.")))
                     }
                     None => Ok(Applied::Done),
                 }
@@ -195,7 +195,7 @@ impl CrowdTarget {
             return Ok(Applied::Done);
         }
         let (state, place) = (if active { "inactive" } else { "active" }, now.directory_name.as_deref());
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: Crowd took it, but the account stayed {state}. {} does not keep the state; change it where the \
              account is kept, or let Crowd manage the status locally (the directory's connector settings).",
             place.map_or_else(|| "Its directory".to_owned(), |name| format!("Directory {name}"))
@@ -286,7 +286,7 @@ impl CrowdTarget {
                 );
             }
             if reason == "INVALID_USER" && !said.licence_full() {
-                return not_possible(format!("{what}: Crowd does not take this user{quoted}. Map it in the policy."));
+                return unsupported(format!("{what}: Crowd does not take this user{quoted}. Map it in the policy."));
             }
         }
         let directory = renamed.and_then(|(_, user)| user.directory_name.as_deref());

@@ -11,7 +11,7 @@ use crate::{
     model::{AccountId, ErrorClass, TargetGroup, TargetGroupId},
     target::{
         Applied, FirstMembers, Page, Target, TargetError, TargetErrorKind,
-        rest::{Ask, applied, error, fold, lenient::some, not_done, not_possible},
+        rest::{Ask, applied, error, fold, lenient::some, not_done, unsupported},
     },
 };
 
@@ -91,7 +91,7 @@ impl JiraTarget {
         let unending = page.is_last == Some(false) && counted && came > 0;
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
-        let doubt = if !told {
+        let incomplete = if !told {
             Some(format!("the members of {group} came without their list"))
         } else if items.len() < came {
             Some(format!("{} members of {group} came without a key", came - items.len()))
@@ -101,7 +101,7 @@ impl JiraTarget {
             let short = total.filter(|total| last && end < *total);
             short.map(|total| format!("{end} of {total} members of {group} came"))
         };
-        Ok(Some((Page { items, next: (!last).then(|| end.to_string()), doubt }, total)))
+        Ok(Some((Page { items, next: (!last).then(|| end.to_string()), incomplete }, total)))
     }
 
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
@@ -130,7 +130,7 @@ impl JiraTarget {
             status if status.is_success() => Ok(applied(&answer, StatusCode::OK)),
             StatusCode::NOT_FOUND if said.own => Ok(Applied::Done),
             StatusCode::BAD_REQUEST if self.find_group(name, Some(deadline)).await?.is_none() => Ok(Applied::Done),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
                 "{what}: Jira refuses{}. Most likely comments or work logs are restricted to it; move them to another \
                  group when deleting it by hand in Jira.",
                 said.quoted()

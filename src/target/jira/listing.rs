@@ -14,9 +14,9 @@ use crate::{
     target::{
         Page, TargetError,
         rest::{
-            Ask, Protection, doubt,
+            Ask, Protection,
             lenient::{Entries, some},
-            unless_unreadable,
+            unconfirmed, unless_unreadable,
         },
     },
 };
@@ -77,28 +77,28 @@ impl JiraTarget {
         }
         let page: ListPage = self.rest.parse(&ask, &answer)?;
         let next = page.next_cursor.map(TextOrNumber::into_text).filter(|next| !next.is_empty());
-        let mut doubts = Vec::new();
+        let mut unconfirmed = Vec::new();
         place.at = if page.is_last == Some(true) {
             None
         } else if next.is_none() {
-            doubts
+            unconfirmed
                 .extend((page.is_last == Some(false)).then(|| "Jira says that more follows, but not where".to_owned()));
             None
         } else if next == at {
-            doubts.push("Jira points to the same page again".to_owned());
+            unconfirmed.push("Jira points to the same page again".to_owned());
             None
         } else {
             next
         };
         if !page.values.told {
-            doubts.push("a page of accounts came without its list".to_owned());
+            unconfirmed.push("a page of accounts came without its list".to_owned());
         }
-        let items = self.accounts_of(page.values, &protection, &mut doubts).await?;
+        let items = self.accounts_of(page.values, &protection, &mut unconfirmed).await?;
         place.seen_inactive |= items.iter().any(|account| !account.active);
         if place.at.is_none() && !place.seen_inactive {
-            doubts.extend(self.hidden_inactive().await?);
+            unconfirmed.extend(self.hidden_inactive().await?);
         }
-        Ok(Page { items, next: place.write(), doubt: joined(&doubts) })
+        Ok(Page { items, next: place.write(), incomplete: joined(&unconfirmed) })
     }
 
     /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
@@ -106,7 +106,7 @@ impl JiraTarget {
         &self,
         users: impl IntoIterator<Item = User, IntoIter: Send> + Send,
         protection: &Protection,
-        doubts: &mut Vec<String>,
+        unconfirmed: &mut Vec<String>,
     ) -> Result<Vec<Account>, TargetError> {
         let mut accounts = Vec::new();
         let (mut unknown, mut unreadable) = (0_usize, 0_usize);
@@ -132,10 +132,10 @@ impl JiraTarget {
             }
         }
         if unknown > 0 {
-            doubts.push(format!("{unknown} accounts came that could not be read"));
+            unconfirmed.push(format!("{unknown} accounts came that could not be read"));
         }
         if accounts.is_empty() && unreadable > 0 {
-            doubts.push(format!("none of {unreadable} accounts of a page could be read"));
+            unconfirmed.push(format!("none of {unreadable} accounts of a page could be read"));
         }
         Ok(accounts)
     }
@@ -155,18 +155,18 @@ impl JiraTarget {
     /// All accounts by search: page by page where that goes on, by ever longer prefixes where it is cut off.
     async fn search_all(&self, protection: &Protection) -> Result<Page<Account>, TargetError> {
         let mut found = Found::default();
-        let mut doubts = Vec::new();
+        let mut unconfirmed = Vec::new();
         let at_once = if self.version().await?.at_least(10, 0) { SEARCH_CAP } else { SEARCH_PAGE };
         if let Some(block) = self.search_pages(&mut found, at_once).await? {
             let done = self.search_prefixes(&mut found, block).await?;
             let how = if done { "it was walked by prefixes" } else { "a walk by prefixes was given up half-way" };
-            doubts.push(format!(
+            unconfirmed.push(format!(
                 "this Jira has no listing of all accounts and may have cut its search off at {block}; {how}, so \
                  accounts may be missing"
             ));
         }
-        let items = self.accounts_of(found.users, protection, &mut doubts).await?;
-        Ok(Page { items, next: None, doubt: joined(&doubts) })
+        let items = self.accounts_of(found.users, protection, &mut unconfirmed).await?;
+        Ok(Page { items, next: None, incomplete: joined(&unconfirmed) })
     }
 
     /// Pages through the search for everything. Gives the size of the block at which it may have been cut off: versions
@@ -234,7 +234,7 @@ impl JiraTarget {
         if users.told {
             Ok(users.into_iter().collect())
         } else {
-            Err(doubt("listing all accounts: a search came without its list."))
+            Err(unconfirmed("listing all accounts: a search came without its list."))
         }
     }
 }
@@ -260,8 +260,8 @@ impl Found {
     }
 }
 
-fn joined(doubts: &[String]) -> Option<String> {
-    (!doubts.is_empty()).then(|| doubts.join("; "))
+fn joined(unconfirmed: &[String]) -> Option<String> {
+    (!unconfirmed.is_empty()).then(|| unconfirmed.join("; "))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     model::{Account, Operation},
     target::{
         TargetError,
-        rest::{Ask, Protection, doubt, ended, fold},
+        rest::{Ask, Protection, ended, fold, unconfirmed},
     },
 };
 
@@ -70,7 +70,7 @@ impl JiraTarget {
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let me: User = self.rest.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
         let me = me.into_account(&Protection::default());
-        let me = me.ok_or_else(|| doubt("reading our own account: Jira's answer lacks key, name or active."))?;
+        let me = me.ok_or_else(|| unconfirmed("reading our own account: Jira's answer lacks key, name or active."))?;
         self.rest.signed_in_as(&me.name);
         Ok(me)
     }
@@ -86,7 +86,7 @@ impl JiraTarget {
             let mut cursor = None;
             // A default name that this Jira does not have protects nobody.
             while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
-                if let Some(why) = page.doubt {
+                if let Some(why) = page.incomplete {
                     incomplete.get_or_insert(format!("the members of {group} cannot all be read: {why}"));
                 }
                 members.extend(page.items.into_iter().map(|key| key.to_string()));

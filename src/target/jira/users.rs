@@ -14,7 +14,9 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, Protection, after_the_fact, applied, doubt, error, fold, lenient::some, not_done, not_possible},
+        rest::{
+            Ask, Protection, after_the_fact, applied, error, fold, lenient::some, not_done, unconfirmed, unsupported,
+        },
     },
 };
 
@@ -74,7 +76,7 @@ impl JiraTarget {
         }
         let account = user.into_account(&protection);
         let account =
-            account.ok_or_else(|| doubt(format!("{}: Jira's answer lacks key, name or active.", ask.what)))?;
+            account.ok_or_else(|| unconfirmed(format!("{}: Jira's answer lacks key, name or active.", ask.what)))?;
         self.protected_by_groups(account, &protection, None).await.map(Some)
     }
 
@@ -88,9 +90,7 @@ impl JiraTarget {
         let what = format!("creating {name}");
         let email = fields.email.as_deref().unwrap_or_default();
         if email.trim().is_empty() {
-            return Err(not_possible(format!(
-                "{what}: Jira demands an e-mail address. Give the user one in Keycloak."
-            )));
+            return Err(unsupported(format!("{what}: Jira demands an e-mail address. Give the user one in Keycloak.")));
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
         let body = UserWrite {
@@ -132,7 +132,7 @@ impl JiraTarget {
                 return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
             }
             if complaint.is_some() {
-                return Err(not_possible(format!(
+                return Err(unsupported(format!(
                     "{what}: Jira does not take this login{quoted}. Map it in the policy."
                 )));
             }
@@ -156,7 +156,7 @@ impl JiraTarget {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 let text =
                     format!("{what}: Jira keeps no empty {field}. Let the policy keep the old one, or give a default.");
-                return Err(not_possible(text));
+                return Err(unsupported(text));
             }
         }
         let body = UserWrite {
@@ -180,7 +180,7 @@ impl JiraTarget {
         let user = self.put_user(account, to, &what, &body, deadline).await?;
         match user.and_then(|user| user.name) {
             Some(now) if fold(&now) != fold(to) => {
-                Err(not_possible(format!("{what}: Jira answered 200, but the login is {now}. Rename it by hand.")))
+                Err(unsupported(format!("{what}: Jira answered 200, but the login is {now}. Rename it by hand.")))
             }
             Some(_) => Ok(Applied::Done),
             None => Ok(Applied::Undocumented),
@@ -209,7 +209,7 @@ impl JiraTarget {
             return Ok(Applied::Done);
         }
         let state = if active { "inactive" } else { "active" };
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: Jira answered 200, but the account stayed {state}. Change it by hand in Jira."
         )))
     }
@@ -235,7 +235,7 @@ impl JiraTarget {
                 TargetErrorKind::Unanswered,
                 format!("{what}: Jira answered 400 without a reason. usersync checks whether it took effect."),
             )),
-            StatusCode::BAD_REQUEST if !said.read_only() => Err(not_possible(format!(
+            StatusCode::BAD_REQUEST if !said.read_only() => Err(unsupported(format!(
                 "{what}: Jira refuses{}. Deactivate it instead (leavers: deactivate), or take away in Jira what \
                 it names.",
                 said.quoted()
@@ -268,7 +268,7 @@ impl JiraTarget {
         if answer.status == StatusCode::BAD_REQUEST {
             // The words come in the language of our account; whatever they are, the same call is refused again.
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
-                return Err(not_possible(format!(
+                return Err(unsupported(format!(
                     "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
                      then: usersync dead replay --all"
                 )));
@@ -289,7 +289,7 @@ impl JiraTarget {
                 }
                 if complaint {
                     let text = format!("{what}: Jira does not take this login{quoted}. Map it in the policy.");
-                    return Err(not_possible(text));
+                    return Err(unsupported(text));
                 }
             }
         }
@@ -304,7 +304,7 @@ impl JiraTarget {
         let plain = self.rest.unexpected(ask, answer);
         let refused = matches!(answer.status.as_u16(), 400 | 403 | 405);
         if refused && said.read_only() {
-            return not_possible(format!(
+            return unsupported(format!(
                 "{what}: its user directory is read-only for Jira{}. Change it where it is kept, or make the directory \
                  writable (User directories; External user management off).",
                 said.quoted()
@@ -315,7 +315,7 @@ impl JiraTarget {
         }
         // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
         match self.own_rights(Some(deadline)).await {
-            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => not_possible(format!(
+            Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => unsupported(format!(
                 "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \
                  read-only for Jira, or users are managed externally, or only a system administrator may do this.",
                 said.quoted()

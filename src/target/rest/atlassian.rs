@@ -79,7 +79,7 @@ pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
                     Ok(manifest) => Ok(Some(manifest)),
                     // It told the id before, and will again: to go by the address meanwhile would be another server.
                     Err(_) if answer.status.is_success() => {
-                        Err(super::doubt("reading the server's id: the manifest for application links lacks it."))
+                        Err(super::unconfirmed("reading the server's id: the manifest for application links lacks it."))
                     }
                     Err(_) => Ok(None),
                 },

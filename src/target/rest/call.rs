@@ -364,7 +364,7 @@ impl Rest {
         if ask.writes() {
             errors::error(TargetErrorKind::Unanswered, format!("{text} usersync checks whether it took effect."))
         } else {
-            errors::doubt(text)
+            errors::unconfirmed(text)
         }
     }
 

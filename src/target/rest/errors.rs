@@ -137,13 +137,13 @@ pub fn few(names: &[&str]) -> String {
 }
 
 /// Answered, and this object cannot be treated so.
-pub fn not_possible(text: impl Into<String>) -> TargetError {
-    error(TargetErrorKind::NotPossible, text)
+pub fn unsupported(text: impl Into<String>) -> TargetError {
+    error(TargetErrorKind::Unsupported, text)
 }
 
 /// A product whose interface does not rename groups.
 pub fn no_group_rename(name: &str, product: &str) -> TargetError {
-    not_possible(format!("renaming group {name}: {product} cannot. Make another one, and move its members."))
+    unsupported(format!("renaming group {name}: {product} cannot. Make another one, and move its members."))
 }
 
 /// A look that failed after a write may have taken effect: only another look tells.
@@ -156,7 +156,7 @@ pub fn after_the_fact(why: TargetError) -> TargetError {
 #[expect(clippy::option_option, reason = "not readable, not there, there")]
 pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Option<Option<T>>, TargetError> {
     match read {
-        Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Doubt) => {
+        Err(error) if error.kind == TargetErrorKind::NotDone(ErrorClass::Unconfirmed) => {
             tracing::warn!("{error} It is left out of the listing.");
             Ok(None)
         }
@@ -165,8 +165,8 @@ pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Opti
 }
 
 /// What was read lacks something that it always has.
-pub fn doubt(text: impl Into<String>) -> TargetError {
-    not_done(ErrorClass::Doubt, text)
+pub fn unconfirmed(text: impl Into<String>) -> TargetError {
+    not_done(ErrorClass::Unconfirmed, text)
 }
 
 /// Statuses that mean the same for every call: overload, faults, redirects, pages instead of data. `None` for the rest.
@@ -209,7 +209,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
             let text = format!("{text} usersync checks whether it took effect.");
             error(TargetErrorKind::Unanswered, text)
         } else {
-            doubt(text)
+            unconfirmed(text)
         });
     }
     None
@@ -256,11 +256,11 @@ pub(super) fn unexpected(
             ),
         ),
         StatusCode::NOT_FOUND if said.own => error(TargetErrorKind::NotFound, format!("{what}: not there{quoted}.")),
-        StatusCode::NOT_FOUND => doubt(format!(
+        StatusCode::NOT_FOUND => unconfirmed(format!(
             "{what}: 404, but not in {product}'s own words, so nothing is taken as gone. Check the address, its path \
              prefix and the proxy."
         )),
-        StatusCode::METHOD_NOT_ALLOWED => not_possible(format!(
+        StatusCode::METHOD_NOT_ALLOWED => unsupported(format!(
             "{what}: {product} answered 405{quoted}. The directory is read-only for {product}; change it where it is kept."
         )),
         StatusCode::CONFLICT => not_done(

@@ -3,6 +3,7 @@
 
 pub mod atlassian;
 mod auth;
+mod batch;
 mod call;
 mod errors;
 pub mod lenient;
@@ -12,20 +13,19 @@ mod probe;
 mod protection;
 mod sign_in;
 mod standings;
-mod together;
 
 pub use auth::{Auth, Permit, SignInRefusal, Verdict};
+pub use batch::{BatchCall, BatchOutcome, MemberBatches};
 pub use call::{Ask, More, Rest, segment};
 pub use errors::{
-    Said, after_the_fact, applied, body_mentions, doubt, error, few, no_group_rename, not_done, not_possible,
-    unless_unreadable,
+    Said, after_the_fact, applied, body_mentions, error, few, no_group_rename, not_done, unconfirmed,
+    unless_unreadable, unsupported,
 };
 pub use oauth::ClientCredentials;
 pub use password::random_password;
 pub use probe::{Version, access_groups, access_note, clock_note, note, round_trip_note, thin};
 pub use protection::{Protection, ProtectionCache, ended, fold};
 pub use standings::Standings;
-pub use together::{Came, Join, Joins};
 
 pub use auth::Credentials;
 

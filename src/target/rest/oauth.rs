@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::{Url, form_urlencoded};
 
-use super::errors::{doubt, error, not_done};
+use super::errors::{error, not_done, unconfirmed};
 use crate::{
     config::ClientAuth,
     model::ErrorClass,
@@ -215,7 +215,7 @@ fn read(client: &ClientCredentials, whose: &str, answer: &Answer) -> Result<(Hea
     if status.is_success() {
         let unreadable = || {
             let text = format!("{whose}: {from} answered, but with no token. Check token_url.");
-            NoToken::Failed(doubt(text))
+            NoToken::Failed(unconfirmed(text))
         };
         let given: Given = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
         let bearer = SecretString::from(format!("Bearer {}", given.access_token));

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::Mutex, time::Instant};
 
-use super::not_possible;
+use super::unsupported;
 use crate::{
     model::{AccountId, Operation, TargetGroupId},
     target::{ProtectedGroups, TargetError},
@@ -113,7 +113,7 @@ impl Protection {
     /// Our own account is never taken from us, whoever planned it.
     pub fn refuse_own_end(&self, operation: &Operation) -> Result<(), TargetError> {
         if ended(operation).is_some_and(|account| account.as_str() == self.own_id) {
-            return Err(not_possible(format!("{operation}: this is the account that usersync itself works with.")));
+            return Err(unsupported(format!("{operation}: this is the account that usersync itself works with.")));
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Protection {
         if active.iter().any(|other| other != account && other.as_str() != self.own_id) {
             return Ok(());
         }
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{operation}: this is the last active administrator beside usersync's own account. Make another user an \
              administrator there first, then: usersync dead replay --all"
         )))

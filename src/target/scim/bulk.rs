@@ -18,7 +18,7 @@ use crate::{
     model::{AccountId, TargetGroupId},
     target::{
         TargetError, TargetErrorKind,
-        rest::{Ask, error, few, not_possible},
+        rest::{Ask, error, few, unsupported},
     },
     telemetry::logs::Personal,
 };
@@ -43,7 +43,7 @@ impl ScimTarget {
     ) -> Result<Vec<TargetGroupId>, TargetError> {
         let names: Vec<&str> = groups.iter().map(|(_, name)| *name).collect();
         let what = format!("adding {name} to {}", few(&names));
-        let one_by_one = || not_possible(format!("{what}: not by one call."));
+        let one_by_one = || unsupported(format!("{what}: not by one call."));
         let service = self.service(Some(deadline)).await?;
         let Some(Bulk { most, bytes }) = self.bulk(&service) else { return Err(one_by_one()) };
         let path = self.groups_path(&what, Some(deadline)).await?;

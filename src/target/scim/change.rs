@@ -16,7 +16,7 @@ use crate::{
     target::{
         TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, error, not_done, not_possible},
+        rest::{Ask, error, not_done, unsupported},
     },
 };
 
@@ -101,9 +101,7 @@ impl ScimTarget {
             };
             let edits = edits(before.as_ref().map(|before| &before.resource));
             if edits.is_empty() {
-                return Err(not_possible(format!(
-                    "{what}: nothing of it can be written there. Mend it in the policy."
-                )));
+                return Err(unsupported(format!("{what}: nothing of it can be written there. Mend it in the policy.")));
             }
             let version = before.as_ref().and_then(|before| before.version.clone());
             let (method, body) = match before.filter(|_| !patches) {
@@ -157,7 +155,7 @@ impl ScimTarget {
         if is("mutability") {
             let text =
                 format!("{what}: the SCIM server does not let this be changed{quoted}. Change it there by hand.");
-            return error(TargetErrorKind::NotPossible, text);
+            return error(TargetErrorKind::Unsupported, text);
         }
         if answer.status == StatusCode::BAD_REQUEST {
             let kind = if kind.is_empty() { String::new() } else { format!(" ({kind})") };

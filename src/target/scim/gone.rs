@@ -50,7 +50,7 @@ impl ScimTarget {
         loop {
             let query = [("excludedAttributes", "members")];
             let slice = self.slice(kind, &what, &query, cursor.as_deref(), deadline).await?;
-            if slice.doubt.is_some() || slice.items.iter().any(|one| one.id().is_none_or(|found| found == id)) {
+            if slice.incomplete.is_some() || slice.items.iter().any(|one| one.id().is_none_or(|found| found == id)) {
                 return Ok(false);
             }
             others |= !slice.items.is_empty();

@@ -18,7 +18,7 @@ use crate::{
     target::{
         Applied, TargetError, TargetErrorKind,
         http::Answer,
-        rest::{Ask, doubt, error, fold, not_possible},
+        rest::{Ask, error, fold, unconfirmed, unsupported},
     },
 };
 
@@ -34,7 +34,7 @@ impl ScimTarget {
         if found.len() > 1 {
             found.retain(|group| group.text("displayName").as_deref() == Some(name));
             if found.len() != 1 {
-                return Err(doubt(format!(
+                return Err(unconfirmed(format!(
                     "reading group {name}: the SCIM server has several groups of this name. Rename all but one there."
                 )));
             }
@@ -46,7 +46,7 @@ impl ScimTarget {
             self.keep_absent(name);
             return Ok(None);
         };
-        let lacks = || doubt(format!("reading group {name}: the SCIM server's answer lacks the id."));
+        let lacks = || unconfirmed(format!("reading group {name}: the SCIM server's answer lacks the id."));
         let id = group.id().ok_or_else(lacks)?;
         let spelled = group.text("displayName").unwrap_or_else(|| name.to_owned());
         let protected = self.protection(deadline).await?.group(&spelled);
@@ -103,7 +103,7 @@ impl ScimTarget {
             Some(other) => format!("there is a group {other}, which differs in upper and lower case only"),
             None => "it shows no group of this name".to_owned(),
         };
-        Ok(not_possible(format!(
+        Ok(unsupported(format!(
             "{what}: the SCIM server calls the name taken{quoted}, but {why}. Free the name there, or give the group \
              another one."
         )))
@@ -126,7 +126,7 @@ impl ScimTarget {
     /// The path of groups, where the server has any.
     pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
         self.service(deadline).await?.groups.clone().ok_or_else(|| {
-            not_possible(format!("{what}: this SCIM server has no groups. Leave the group out in the policy."))
+            unsupported(format!("{what}: this SCIM server has no groups. Leave the group out in the policy."))
         })
     }
 
@@ -171,7 +171,7 @@ impl ScimTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("renaming group {name} to {to}");
         let path = path_of(&self.groups_path(&what, Some(deadline)).await?, group.as_str(), &what)?;
-        let cannot = || not_possible(format!("{what}: the SCIM server takes no PATCH. Rename it there by hand."));
+        let cannot = || unsupported(format!("{what}: the SCIM server takes no PATCH. Rename it there by hand."));
         if !self.patches(&*self.service(Some(deadline)).await?, Kind::Group) {
             return Err(cannot());
         }
@@ -192,7 +192,7 @@ impl ScimTarget {
             status if status.is_success() => {
                 let now = self.told_after(&ask, &answer)?.and_then(|group| group.text("displayName"));
                 match now.filter(|now| now != to) {
-                    Some(now) => Err(not_possible(format!(
+                    Some(now) => Err(unsupported(format!(
                         "{what}: the SCIM server took it, but the group is called {now}. Rename it there by hand."
                     ))),
                     None => Ok(Applied::Done),
@@ -231,7 +231,7 @@ impl ScimTarget {
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED => {
-                Err(not_possible(format!("{what}: the SCIM server refuses{}. Delete it there by hand.", said.quoted())))
+                Err(unsupported(format!("{what}: the SCIM server refuses{}. Delete it there by hand.", said.quoted())))
             }
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }

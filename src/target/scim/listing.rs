@@ -12,7 +12,7 @@ use crate::{
     target::{
         NoteState, Page, TargetError,
         http::Answer,
-        rest::{Ask, doubt, not_done},
+        rest::{Ask, not_done, unconfirmed},
     },
 };
 
@@ -23,7 +23,7 @@ const ACCOUNTS: &str = "accounts";
 pub(super) struct Slice {
     pub items: Vec<Resource>,
     pub next: Option<String>,
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
     /// The server counts no more than came so far. Some count a page and not the list, so that a walk goes on all the
     /// same; for a look that costs too much.
     pub whole: bool,
@@ -79,7 +79,7 @@ impl ScimTarget {
                 None => self.unreadable_account(user),
             }
         }
-        Ok(Page { items, next: slice.next, doubt: slice.doubt })
+        Ok(Page { items, next: slice.next, incomplete: slice.incomplete })
     }
 
     fn unreadable_account(&self, user: &Resource) {
@@ -124,7 +124,7 @@ impl ScimTarget {
         let answer = self.rest.ask(&ask).await?;
         if place.seen > 0 && place.total == Some(place.seen) && answer.status.is_client_error() {
             // All that are counted came; the page was to show whether the list moved.
-            return Ok(Slice { items: Vec::new(), next: None, whole: true, doubt: None });
+            return Ok(Slice { items: Vec::new(), next: None, whole: true, incomplete: None });
         }
         Ok(by_position(&place, self.list_in(&ask, &answer, what)?))
     }
@@ -198,13 +198,13 @@ impl ScimTarget {
         let nameless = list.items.iter().any(|item| item.text(attribute).is_none());
         let found: Vec<_> = list.items.into_iter().filter(fits).collect();
         if found.is_empty() && nameless && list.total.is_none_or(|total| total <= 1) {
-            return Err(doubt(format!(
+            return Err(unconfirmed(format!(
                 "{what}: the SCIM server found one, but shows no {attribute} of it. Look at it there."
             )));
         }
         if came == 0 && list.total.is_some_and(|total| total > 0) {
             // What is counted but not shown is there; too few rights look like this.
-            return Err(doubt(format!(
+            return Err(unconfirmed(format!(
                 "{what}: the SCIM server counts {} but shows none. Check that usersync may read users and groups there.",
                 list.total.unwrap_or_default()
             )));
@@ -222,19 +222,19 @@ impl ScimTarget {
         query: &[(&'static str, &str)],
         deadline: Option<Timestamp>,
     ) -> Result<Vec<Resource>, TargetError> {
-        let (mut found, mut doubts, mut cursor) = (Vec::new(), None, None::<String>);
+        let (mut found, mut incomplete, mut cursor) = (Vec::new(), None, None::<String>);
         loop {
             let slice = self.slice(path, what, query, cursor.as_deref(), deadline).await?;
             found.extend(slice.items.into_iter().filter(&fits));
-            doubts = doubts.or(slice.doubt);
+            incomplete = incomplete.or(slice.incomplete);
             cursor = slice.next;
             if cursor.is_none() {
                 break;
             }
         }
-        match doubts {
+        match incomplete {
             // Something that was found is there, whatever else was missed.
-            Some(why) if found.is_empty() => Err(doubt(format!("{what}: {why}, so nothing is taken as absent."))),
+            Some(why) if found.is_empty() => Err(unconfirmed(format!("{what}: {why}, so nothing is taken as absent."))),
             _ => Ok(found),
         }
     }
@@ -243,19 +243,19 @@ impl ScimTarget {
 /// A page that was asked for by position.
 fn by_position(place: &Place, list: List) -> Slice {
     let mut items = list.items;
-    let mut doubts = Vec::new();
+    let mut unconfirmed = Vec::new();
     let mut moved = false;
     if let (Some(was), Some(now)) = (place.total, list.total)
         && was != now
     {
-        doubts.push(format!("the server counted {was} at first and {now} later"));
+        unconfirmed.push(format!("the server counted {was} at first and {now} later"));
     }
     if let Some(last) = &place.mark {
         if items.first().and_then(Resource::id).as_ref() == Some(last) {
             items.remove(0);
         } else {
             moved = true;
-            doubts.push("the list moved while it was read".to_owned());
+            unconfirmed.push("the list moved while it was read".to_owned());
         }
     }
     let seen = place.seen + items.len();
@@ -274,35 +274,40 @@ fn by_position(place: &Place, list: List) -> Slice {
         Some(Place { seen, total, mark: items.last().and_then(Resource::id) })
     };
     if next.is_none() {
-        doubts.extend(missing(seen, list.total));
+        unconfirmed.extend(missing(seen, list.total));
     }
-    let whole = list.total == Some(seen) && doubts.is_empty();
-    Slice { items, next: next.map(|next| next.write()), whole, doubt: (!doubts.is_empty()).then(|| doubts.join("; ")) }
+    let whole = list.total == Some(seen) && unconfirmed.is_empty();
+    Slice {
+        items,
+        next: next.map(|next| next.write()),
+        whole,
+        incomplete: (!unconfirmed.is_empty()).then(|| unconfirmed.join("; ")),
+    }
 }
 
 /// A page that was asked for by cursor.
 fn by_cursor(place: &Place, list: List) -> Slice {
-    let mut doubts = Vec::new();
+    let mut unconfirmed = Vec::new();
     if let (Some(was), Some(now)) = (place.total, list.total)
         && was != now
     {
-        doubts.push(format!("the server counted {was} at first and {now} later"));
+        unconfirmed.push(format!("the server counted {was} at first and {now} later"));
     }
     let seen = place.seen + list.items.len();
     let same = list.next_cursor.is_some() && list.next_cursor == place.mark;
     if same {
-        doubts.push("the server points to the same page again".to_owned());
+        unconfirmed.push("the server points to the same page again".to_owned());
     }
     let mark = list.next_cursor.filter(|_| !same);
     let next = mark.map(|mark| Place { seen, total: place.total.or(list.total), mark: Some(mark) });
     if next.is_none() {
-        doubts.extend(missing(seen, list.total));
+        unconfirmed.extend(missing(seen, list.total));
     }
     Slice {
-        whole: next.is_none() && doubts.is_empty(),
+        whole: next.is_none() && unconfirmed.is_empty(),
         items: list.items,
         next: next.map(|next| next.write()),
-        doubt: (!doubts.is_empty()).then(|| doubts.join("; ")),
+        incomplete: (!unconfirmed.is_empty()).then(|| unconfirmed.join("; ")),
     }
 }
 
@@ -336,26 +341,26 @@ mod tests {
     #[test]
     fn a_list_is_followed_until_nothing_new_comes() {
         let first = by_position(&Place::default(), list(&["a", "b"], Some(3)));
-        assert_eq!(first.doubt, None);
+        assert_eq!(first.incomplete, None);
         let place = Place::read(first.next.as_deref().expect("more")).expect("a place");
         let second = by_position(&place, list(&["b", "c"], Some(3)));
-        assert_eq!((second.items.len(), &second.doubt), (1, &None));
+        assert_eq!((second.items.len(), &second.incomplete), (1, &None));
         assert_eq!(second.next, None, "all that are counted came");
         let alone = by_position(&Place::default(), list(&["a", "b"], Some(2)));
         let place = Place::read(alone.next.as_deref().expect("a second look")).expect("a place");
         let last = by_position(&place, list(&["b"], Some(2)));
-        assert_eq!((last.items.len(), last.next, last.doubt), (0, None, None));
+        assert_eq!((last.items.len(), last.next, last.incomplete), (0, None, None));
     }
 
     #[test]
     fn what_cannot_be_whole_is_doubted() {
         let place = Place { seen: 2, total: Some(3), mark: Some("b".into()) };
-        assert!(by_position(&place, list(&["x", "c"], Some(3))).doubt.expect("a doubt").contains("moved"));
-        assert!(by_position(&place, list(&["b", "c"], Some(4))).doubt.expect("a doubt").contains("3 at first"));
+        assert!(by_position(&place, list(&["x", "c"], Some(3))).incomplete.expect("a doubt").contains("moved"));
+        assert!(by_position(&place, list(&["b", "c"], Some(4))).incomplete.expect("a doubt").contains("3 at first"));
         let short = by_position(&Place { seen: 2, total: Some(3), mark: None }, list(&[], Some(3)));
-        assert_eq!((short.next, short.doubt.as_deref()), (None, Some("2 of 3 came")));
+        assert_eq!((short.next, short.incomplete.as_deref()), (None, Some("2 of 3 came")));
         let one = by_position(&place, list(&["b"], Some(3)));
-        assert!(one.next.is_some() && one.doubt.is_none(), "one at a time goes on");
+        assert!(one.next.is_some() && one.incomplete.is_none(), "one at a time goes on");
         let again = by_position(&Place { seen: 4, total: None, mark: Some("b".into()) }, list(&["a", "b"], None));
         assert_eq!(again.next, None, "positions that are passed over end");
         let mut same = list(&["a"], None);

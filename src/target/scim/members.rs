@@ -23,7 +23,7 @@ use crate::{
     target::{
         Applied, Memberships, Page, TargetError, TargetErrorKind,
         http::{Answer, NoAnswer, left},
-        rest::{Ask, doubt, error, not_possible},
+        rest::{Ask, error, unconfirmed, unsupported},
     },
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Members {
     pub group: Resource,
     pub version: Option<String>,
     pub all: Vec<Value>,
-    doubt: Option<String>,
+    incomplete: Option<String>,
 }
 
 impl Members {
@@ -81,13 +81,13 @@ impl ScimTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Option<Page<AccountId>>, TargetError> {
         if self.learned.is_just_created(group) {
-            return Ok(Some(Page { items: Vec::new(), next: None, doubt: None }));
+            return Ok(Some(Page { items: Vec::new(), next: None, incomplete: None }));
         }
         let what = format!("reading the members of {group}");
         let Some(members) = self.read_members(group, &what, false, deadline).await? else { return Ok(None) };
         let (items, unread) = accounts_among(&members.all);
         let unread = (unread > 0).then(|| format!("{unread} members of {group} came without an id"));
-        Ok(Some(Page { items, next: None, doubt: members.doubt.or(unread) }))
+        Ok(Some(Page { items, next: None, incomplete: members.incomplete.or(unread) }))
     }
 
     /// A group with its members; `whole` with all its other attributes as well.
@@ -109,7 +109,12 @@ impl ScimTarget {
         let Some(read) = self.whole(&asking(named), &path, deadline).await? else { return Ok(None) };
         let mut members = read.resource.list("members");
         if members.is_none() && self.learned.is_just_created(group) {
-            return Ok(Some(Members { group: read.resource, version: read.version, all: Vec::new(), doubt: None }));
+            return Ok(Some(Members {
+                group: read.resource,
+                version: read.version,
+                all: Vec::new(),
+                incomplete: None,
+            }));
         }
         if members.is_none() && !named {
             // Some leave them out unless they are asked for.
@@ -136,7 +141,7 @@ impl ScimTarget {
                 why = self.has_hidden_members(&service, group, deadline).await?;
             }
         }
-        Ok(Some(Members { group: read.resource, version: read.version, all, doubt: why }))
+        Ok(Some(Members { group: read.resource, version: read.version, all, incomplete: why }))
     }
 
     /// The members that a list of groups shows of one that shows none by itself.
@@ -271,7 +276,7 @@ impl ScimTarget {
         let (mut told, mut cursor, mut shows) = (Memberships::default(), None::<String>, false);
         loop {
             let slice = self.slice(path, "reading the members of all groups", query, cursor.as_deref(), None).await?;
-            if slice.doubt.is_some() {
+            if slice.incomplete.is_some() {
                 return Ok(None);
             }
             for group in &slice.items {
@@ -341,7 +346,7 @@ impl ScimTarget {
                 }
                 Err(error) => return Err(error),
             };
-            if slice.doubt.is_some() {
+            if slice.incomplete.is_some() {
                 return Ok(None);
             }
             found.extend(slice.items.iter().filter_map(Resource::id).map(TargetGroupId::from));
@@ -378,8 +383,8 @@ impl ScimTarget {
                     return Ok(Some((id, member)));
                 }
             }
-            if let Some(why) = slice.doubt {
-                return Err(doubt(format!("{what}: {why}.")));
+            if let Some(why) = slice.incomplete {
+                return Err(unconfirmed(format!("{what}: {why}.")));
             }
             cursor = slice.next;
             if cursor.is_none() {
@@ -395,8 +400,8 @@ impl ScimTarget {
         deadline: Option<Timestamp>,
     ) -> Result<Vec<AccountId>, TargetError> {
         let page = self.members_of(id, deadline).await?;
-        match page.as_ref().and_then(|page| page.doubt.as_deref()) {
-            Some(why) => Err(doubt(format!("reading the members of {id}: {why}."))),
+        match page.as_ref().and_then(|page| page.incomplete.as_deref()) {
+            Some(why) => Err(unconfirmed(format!("reading the members of {id}: {why}."))),
             None => Ok(page.map(|page| page.items).unwrap_or_default()),
         }
     }
@@ -411,7 +416,7 @@ impl ScimTarget {
         let what = format!("reading the members of {group}");
         match self.read_members(group, &what, false, Some(deadline)).await? {
             None => Ok(None),
-            Some(Members { doubt: Some(why), .. }) => Err(doubt(format!("{what}: {why}."))),
+            Some(Members { incomplete: Some(why), .. }) => Err(unconfirmed(format!("{what}: {why}."))),
             Some(members) => Ok(Some(members.ids().contains(account))),
         }
     }
@@ -569,7 +574,7 @@ impl ScimTarget {
             Some(Removed::Refused(answer)) if self.patches(&service, Kind::Group) && !no_patch(&answer) => {
                 Err(self.refused(what, None, &answer))
             }
-            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(not_possible(format!(
+            Some(Removed::Ignored) if self.patches(&service, Kind::Group) => Err(unsupported(format!(
                 "{what}: the SCIM server took it, but the account is still a member, and no other form of removing one \
                  member works there. Remove it by hand."
             ))),
@@ -630,8 +635,8 @@ impl ScimTarget {
     ) -> Result<Removed, TargetError> {
         let read = self.read_members(write.group, write.what, false, Some(write.deadline)).await?;
         let Some(before) = read else { return Ok(Removed::Done) };
-        if let Some(why) = before.doubt.as_ref().filter(|_| self.shown() != Shown::Never) {
-            return Err(doubt(format!("{}: {why}.", write.what)));
+        if let Some(why) = before.incomplete.as_ref().filter(|_| self.shown() != Shown::Never) {
+            return Err(unconfirmed(format!("{}: {why}.", write.what)));
         }
         let (ids, _) = accounts_among(&before.all);
         if !ids.is_empty() && ids.iter().all(|id| write.accounts.contains(&id)) {
@@ -651,7 +656,7 @@ impl ScimTarget {
             let name = read.group.text("displayName").unwrap_or_else(|| group.to_string());
             let unknown = |why: &str| {
                 // Without the account, so that it is told once for all of them.
-                not_possible(format!(
+                unsupported(format!(
                     "group {name}: {why}, so its members are not changed: writing the group back whole could remove \
                      others. Let the server take PATCH, or show the members of its groups."
                 ))
@@ -662,8 +667,8 @@ impl ScimTarget {
             if self.learned.forms.is_harmful(Form::Whole) {
                 return Err(unknown("neither PATCH nor PUT leaves the other members alone"));
             }
-            if let Some(why) = read.doubt {
-                return Err(doubt(format!("{what}: {why}.")));
+            if let Some(why) = read.incomplete {
+                return Err(unconfirmed(format!("{what}: {why}.")));
             }
             let (mut body, mut members) = (read.group, read.all);
             let before = write.before(members.clone());
@@ -682,7 +687,7 @@ impl ScimTarget {
                         return Ok(true);
                     }
                     return match self.verify(&write, &before).await? {
-                        Seen::NoEffect => Err(not_possible(format!(
+                        Seen::NoEffect => Err(unsupported(format!(
                             "{what}: the SCIM server took it, and did not change the members. Do it there by hand."
                         ))),
                         Seen::AsWanted | Seen::Nothing => Ok(true),

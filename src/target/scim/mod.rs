@@ -3,6 +3,7 @@
 //! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is the id at the
 //! source, written when an account is made and never looked at: what is linked to whom is kept by usersync itself.
 
+mod batch;
 mod bulk;
 mod change;
 mod dialect;
@@ -18,7 +19,6 @@ mod profile;
 mod protection;
 mod service;
 mod settings;
-mod together;
 mod users;
 mod verify;
 mod wire;
@@ -46,7 +46,7 @@ use self::{
 };
 use super::{
     AddedMembers, Applied, Memberships, Note, NoteState, Page, Target, TargetError, TargetInfo, TargetKind,
-    rest::{Joins, More, Protection, ProtectionCache, Rest, fold, not_done, note},
+    rest::{MemberBatches, More, Protection, ProtectionCache, Rest, fold, not_done, note},
 };
 use crate::{
     model::{Account, AccountId, ErrorClass, Operation, TargetGroup, TargetGroupId},
@@ -91,7 +91,7 @@ pub struct ScimTarget {
     learned: Learned,
     /// One write at a time for each group.
     group_locks: GroupLocks,
-    joins: Joins<AccountId>,
+    batches: MemberBatches<AccountId>,
 }
 
 /// What a server showed of itself while it was worked with.
@@ -210,7 +210,7 @@ impl ScimTarget {
             service: AsyncMutex::default(),
             learned: Learned::default(),
             group_locks: GroupLocks::default(),
-            joins: Joins::new(members_at_once),
+            batches: MemberBatches::new(members_at_once),
         })
     }
 }
@@ -309,7 +309,7 @@ impl Target for ScimTarget {
         }
     }
 
-    async fn join_groups(
+    async fn add_to_groups(
         &self,
         account: &AccountId,
         name: &str,

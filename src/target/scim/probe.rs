@@ -119,7 +119,7 @@ impl ScimTarget {
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
             let mut error = self.rest.unexpected(&ask, &answer);
-            if answer.status == StatusCode::NOT_FOUND && error.class() == ErrorClass::Doubt {
+            if answer.status == StatusCode::NOT_FOUND && error.class() == ErrorClass::Unconfirmed {
                 error.text.extend(service.profile.absent.iter().flat_map(|hint| [" ", hint]));
             }
             return Err(error);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::ScimTarget;
 use crate::target::{
     TargetError,
-    rest::{Protection, doubt, fold},
+    rest::{Protection, fold, unconfirmed},
 };
 
 impl ScimTarget {
@@ -29,8 +29,8 @@ impl ScimTarget {
             for group in self.groups_named(name, fold, deadline).await? {
                 let Some(id) = group.id() else { continue };
                 let Some(page) = self.members_of(&id.into(), deadline).await? else { continue };
-                if let Some(why) = page.doubt {
-                    return Err(doubt(format!("reading the frozen group {name}: {why}.")));
+                if let Some(why) = page.incomplete {
+                    return Err(unconfirmed(format!("reading the frozen group {name}: {why}.")));
                 }
                 members.extend(page.items.into_iter().map(|id| id.to_string()));
             }

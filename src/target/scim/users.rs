@@ -16,7 +16,7 @@ use crate::{
     model::{Account, AccountId, UserFields, UserId},
     target::{
         Applied, TargetError, TargetErrorKind,
-        rest::{Ask, after_the_fact, doubt, error, fold, not_possible},
+        rest::{Ask, after_the_fact, error, fold, unconfirmed, unsupported},
     },
     telemetry::logs::Personal,
 };
@@ -64,7 +64,7 @@ impl ScimTarget {
         let Some(user) = self.find_user(id, &ask, deadline).await? else { return Ok(None) };
         let account = self.account_of(&user, &what, deadline).await?;
         if account.id != *id {
-            return Err(doubt(format!("{what}: the SCIM server answered with another account.")));
+            return Err(unconfirmed(format!("{what}: the SCIM server answered with another account.")));
         }
         Ok(Some(account))
     }
@@ -82,7 +82,7 @@ impl ScimTarget {
         let mut found = self.find_by(&service.users, &what, ("userName", name), fold, query, deadline).await?;
         let Some(user) = found.pop() else { return self.account_spelled(name, deadline).await };
         if !found.is_empty() {
-            return Err(doubt(format!(
+            return Err(unconfirmed(format!(
                 "{what}: the SCIM server has several accounts of this login. Delete all but one there."
             )));
         }
@@ -90,7 +90,7 @@ impl ScimTarget {
         if service.ask_groups || user.direct_groups().is_some() {
             return self.account_of(&user, &what, deadline).await.map(Some);
         }
-        let id = user.id().ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks the id.")))?;
+        let id = user.id().ok_or_else(|| unconfirmed(format!("{what}: the SCIM server's answer lacks the id.")))?;
         self.account_by_id(&id.into(), deadline).await
     }
 
@@ -104,7 +104,7 @@ impl ScimTarget {
         let protection = self.protection(deadline).await?;
         let account = self.account_in(user, &protection, false);
         let mut account =
-            account.ok_or_else(|| doubt(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
+            account.ok_or_else(|| unconfirmed(format!("{what}: the SCIM server's answer lacks id or userName.")))?;
         account.groups = self.shown_groups(&*self.service(deadline).await?, user);
         Ok(account)
     }
@@ -224,7 +224,7 @@ impl ScimTarget {
             return Err(if self.is_taken(name, None, deadline).await? {
                 error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}."))
             } else {
-                not_possible(format!(
+                unsupported(format!(
                     "{what}: the SCIM server says that something of it is taken{quoted}, but not the login; most likely \
                      it is the e-mail address. Give one of the two another.{}",
                     external_id.map_or_else(String::new, |id| format!(
@@ -286,7 +286,7 @@ impl ScimTarget {
         let holders = holders.filter(|_| answer.status.is_success()).map(|list| list.items).unwrap_or_default();
         let held = |user: &&Resource| user.email().is_some_and(|one| fold(&one) == fold(email));
         match holders.iter().find(held).and_then(|user| user.text("userName")) {
-            Some(holder) if fold(&holder) != fold(name) => Err(not_possible(format!(
+            Some(holder) if fold(&holder) != fold(name) => Err(unsupported(format!(
                 "{what}: its e-mail address is that of {holder} there. Give one of the two another."
             ))),
             _ => Ok(()),
@@ -307,7 +307,7 @@ impl ScimTarget {
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 let text = format!("{what}: an empty {field} is not written. Give one in Keycloak, or a default.");
-                return Err(not_possible(text));
+                return Err(unsupported(text));
             }
         }
         let service = self.service(Some(deadline)).await?;
@@ -329,7 +329,7 @@ impl ScimTarget {
         let told = match self.change(&path, (&what, name), needs, edits, deadline).await? {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
                 let quoted = self.rest.said(&answer, Some(name)).quoted();
-                return Err(not_possible(format!(
+                return Err(unsupported(format!(
                     "{what}: the SCIM server says that something of it is taken{quoted}; most likely the e-mail address is \
                      another account's. Give one of the two another."
                 )));
@@ -356,7 +356,7 @@ impl ScimTarget {
         if other.is_empty() {
             return Ok(Applied::Done);
         }
-        Err(not_possible(format!(
+        Err(unsupported(format!(
             "{what}: the SCIM server took it, but keeps another {}. Change it there by hand, or map it in the policy to \
              what the server keeps.",
             other.join(" and ")
@@ -382,7 +382,7 @@ impl ScimTarget {
                     now = read.map(|account| account.name);
                 }
                 match now {
-                    Some(now) if fold(&now) != fold(to) => Err(not_possible(format!(
+                    Some(now) if fold(&now) != fold(to) => Err(unsupported(format!(
                         "{what}: the SCIM server took it, but the login is {now}. Rename it there by hand."
                     ))),
                     _ => Ok(Applied::Done),
@@ -401,7 +401,7 @@ impl ScimTarget {
                     return Err(error(TargetErrorKind::NameTaken, format!("{what}: the login is taken{quoted}.")));
                 }
                 if conflict {
-                    return Err(not_possible(format!(
+                    return Err(unsupported(format!(
                         "{what}: the SCIM server calls the login taken{quoted}, but shows no other account that has it. \
                          Free the login there, or give the user another one."
                     )));
@@ -436,7 +436,7 @@ impl ScimTarget {
             None => Err(error(TargetErrorKind::NotFound, format!("{what}: not there."))),
             Some(_) => {
                 let state = if active { "inactive" } else { "active" };
-                Err(not_possible(format!(
+                Err(unsupported(format!(
                     "{what}: the SCIM server took it, but the account stayed {state}. Change it there by hand."
                 )))
             }
@@ -466,7 +466,7 @@ impl ScimTarget {
             StatusCode::BAD_REQUEST
             | StatusCode::CONFLICT
             | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => Err(not_possible(format!(
+            | StatusCode::NOT_IMPLEMENTED => Err(unsupported(format!(
                 "{what}: the SCIM server refuses{}. Deactivate it instead (leavers: deactivate), or delete it there by hand.",
                 said.quoted()
             ))),

@@ -124,7 +124,7 @@ impl Action {
             Self::Link(Linking::RelinkUser { .. }) => "relink",
             Self::Link(Linking::DropLink { .. }) => "drop_link",
             Self::Link(Linking::AdoptGroup { .. }) => "adopt_group",
-            Self::Link(Linking::AddCreated { .. }) => "join",
+            Self::Link(Linking::AddCreated { .. }) => "add_member",
         }
     }
 
@@ -162,7 +162,7 @@ impl fmt::Display for Action {
             }
             Self::Link(Linking::DropLink { name, .. }) => write!(f, "drop the link to {name}"),
             Self::Link(Linking::AdoptGroup { path, name, .. }) => write!(f, "adopt group {name} for {path}"),
-            Self::Link(Linking::AddCreated { group_name, name, .. }) => write!(f, "join {name} to {group_name}"),
+            Self::Link(Linking::AddCreated { group_name, name, .. }) => write!(f, "add {name} to {group_name}"),
         }
     }
 }
@@ -184,7 +184,7 @@ mod tests {
             let text = serde_json::to_string(&action).expect("written");
             assert!(text.contains(r#""do":"add_member""#), "{text}");
             assert_eq!(serde_json::from_str::<Action>(&text).expect("read"), action);
-            assert_eq!(action.verb(), "join");
+            assert_eq!(action.verb(), "add_member");
         }
     }
 }

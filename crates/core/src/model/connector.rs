@@ -45,12 +45,12 @@ pub struct Safety {
     /// Percent of the active linked accounts (of the managed groups, for deleting groups).
     pub percent: f64,
     /// Percent of the memberships that were given, for removing memberships.
-    pub leave_percent: f64,
+    pub remove_members_percent: f64,
 }
 
 impl Default for Safety {
     fn default() -> Self {
-        Self { count: 20, percent: 5.0, leave_percent: 10.0 }
+        Self { count: 20, percent: 5.0, remove_members_percent: 10.0 }
     }
 }
 

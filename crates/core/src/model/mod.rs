@@ -2,12 +2,12 @@
 
 mod account;
 mod action;
+mod approval;
 mod change;
 mod condition;
 mod connector;
 mod declared;
 mod event;
-mod held;
 mod hook_secret;
 mod ids;
 mod link;
@@ -29,16 +29,18 @@ pub fn count(number: impl std::fmt::Display, one: &str, many: &str) -> String {
 
 pub use account::{Account, TargetGroup, TargetIdentity};
 pub use action::{Action, Linking, Party};
+pub use approval::{
+    Approval, ApprovalItem, ApprovalItemState, ApprovalKind, NewApprovalItem, Unsupported, adoption_key,
+};
 pub use change::{Cause, Change, ChangeOutcome};
 pub use condition::{About, Condition, ConditionCode};
 pub use connector::{AdoptRule, AttributeRule, AttributeRules, Empty, FirstRun, Policy, Safety, TargetPolicy, When};
 pub use declared::Declared;
 pub use event::{EventOutcome, EventRecord, NewEvent};
-pub use held::{HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, NotPossible, adoption_key};
 pub use hook_secret::{BadHookSecret, HOOK_SECRET_PREFIX, SHORTEST_HOOK_SECRET, hook_secret};
 pub use ids::{
-    AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName, Token,
-    UserId,
+    AccountId, ConnectorName, GroupId, IdMap, IdSet, IntentId, ObservationSeq, Pair, RunId, TargetGroupId, TargetName,
+    Token, UserId,
 };
 pub use link::{GroupMapping, Link, ManagedGroup, Written};
 pub use operation::{Limited, Operation, UserFields};

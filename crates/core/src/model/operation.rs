@@ -161,7 +161,7 @@ pub enum Limited {
     /// Deleting groups.
     DeleteGroup,
     /// Removing memberships.
-    Leave,
+    RemoveMember,
     /// Dropping links whose accounts are gone, so that new accounts are created.
     DropLink,
 }
@@ -175,7 +175,7 @@ impl Limited {
         Self::ChangeEmail,
         Self::ClearAttributes,
         Self::DeleteGroup,
-        Self::Leave,
+        Self::RemoveMember,
         Self::DropLink,
     ];
 
@@ -188,7 +188,7 @@ impl Limited {
             Self::ChangeEmail => "change_email",
             Self::ClearAttributes => "clear_attributes",
             Self::DeleteGroup => "delete_group",
-            Self::Leave => "leave",
+            Self::RemoveMember => "remove_member",
             Self::DropLink => "drop_link",
         }
     }
@@ -207,8 +207,8 @@ impl Operation {
             Self::CreateGroup { .. } => "create_group",
             Self::RenameGroup { .. } => "rename_group",
             Self::DeleteGroup { .. } => "delete_group",
-            Self::AddMember { .. } => "join",
-            Self::RemoveMember { .. } => "leave",
+            Self::AddMember { .. } => "add_member",
+            Self::RemoveMember { .. } => "remove_member",
         }
     }
 
@@ -221,7 +221,7 @@ impl Operation {
             Self::UpdateUser { fields, .. } if fields.email.is_some() => Some(Limited::ChangeEmail),
             Self::UpdateUser { fields, .. } if fields.clears() => Some(Limited::ClearAttributes),
             Self::DeleteGroup { .. } => Some(Limited::DeleteGroup),
-            Self::RemoveMember { .. } => Some(Limited::Leave),
+            Self::RemoveMember { .. } => Some(Limited::RemoveMember),
             _ => None,
         }
     }
@@ -274,14 +274,14 @@ impl fmt::Display for Operation {
                 write!(f, "update {name}: {what}")
             }
             Self::RenameUser { name, to, .. } => write!(f, "rename {name} → {to}"),
-            Self::ActivateUser { name, gives, .. } => write!(f, "activate {name}{}", listed(": give back", gives)),
-            Self::DeactivateUser { name, takes, .. } => write!(f, "deactivate {name}{}", listed(": take away", takes)),
+            Self::ActivateUser { name, gives, .. } => write!(f, "activate {name}{}", listed(": grant", gives)),
+            Self::DeactivateUser { name, takes, .. } => write!(f, "deactivate {name}{}", listed(": revoke", takes)),
             Self::DeleteUser { name, .. } => write!(f, "delete {name}"),
             Self::CreateGroup { name } => write!(f, "create group {name}"),
             Self::RenameGroup { name, to, .. } => write!(f, "rename group {name} → {to}"),
             Self::DeleteGroup { name, .. } => write!(f, "delete group {name}"),
-            Self::AddMember { group_name, name, .. } => write!(f, "join {name} to {group_name}"),
-            Self::RemoveMember { group_name, name, .. } => write!(f, "take {name} out of {group_name}"),
+            Self::AddMember { group_name, name, .. } => write!(f, "add {name} to {group_name}"),
+            Self::RemoveMember { group_name, name, .. } => write!(f, "remove {name} from {group_name}"),
         }
     }
 }

@@ -53,7 +53,7 @@ pub enum ErrorClass {
     /// A right is missing.
     Forbidden,
     /// What was read cannot be believed.
-    Doubt,
+    Unconfirmed,
     /// Two candidates for one link, or one account for two users; waits for an operator.
     Conflict,
     /// Refused for good: the same call would be refused again.
@@ -71,7 +71,7 @@ impl ErrorClass {
             Self::Maintenance => "maintenance",
             Self::Credentials => "credentials",
             Self::Forbidden => "forbidden",
-            Self::Doubt => "doubt",
+            Self::Unconfirmed => "unconfirmed",
             Self::Conflict => "conflict",
             Self::Permanent => "permanent",
             Self::Bug => "bug",

@@ -2,13 +2,13 @@
 //! dry run.
 
 mod cause;
-mod gate;
 mod groups;
+mod limit;
 mod user;
 
 pub use cause::cause;
-pub use gate::{Measure, limit};
 pub use groups::{GroupTable, Resolved};
+pub use limit::{Measure, limit};
 use user::leaving;
 pub use user::{
     Decision, Findings, Hold, NameHolder, OwnerStanding, Planned, Presence, Situation, Then, decide, has_left,

@@ -353,14 +353,14 @@ fn what_takes_a_value_away_is_a_removal_of_its_own_and_comes_last() {
     account.groups = Some(vec![group(0)]);
     account.attributes.insert("title".into(), "Dr".into());
     let planned = planned_attributes("", "Al", false, &account, &link);
-    let all = ["take alice out of G0", "update alice: display name", "update alice: nick", "update alice: title"];
+    let all = ["remove alice from G0", "update alice: display name", "update alice: nick", "update alice: title"];
     assert_eq!(words(&planned), all);
     assert_eq!(planned.operations[3].limited(), Some(Limited::ClearAttributes));
     assert_eq!((planned.operations[2].removes(), planned.operations[2].limited()), (false, None));
     // Of a federated user an empty value may only mean that the federation is down.
     let planned = planned_attributes("", "Al", true, &account, &link);
     assert_eq!(words(&planned), ["update alice: display name", "update alice: nick"]);
-    assert!(planned.findings.doubts.iter().any(|doubt| doubt.contains("alice: title would be cleared")));
+    assert!(planned.findings.unconfirmed.iter().any(|incomplete| incomplete.contains("alice: title would be cleared")));
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn what_a_target_cannot_update_is_told_and_not_planned() {
         });
         let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
         assert_eq!(planned.operations, []);
-        planned.findings.not_possible.join("\n")
+        planned.findings.unsupported.join("\n")
     };
     assert_eq!(told(&account, &link), "", "an address that nobody knows may be the right one");
     let renamed = Account { display_name: "Alice".into(), ..account.clone() };
@@ -486,7 +486,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
     });
     let Decision::Plan(planned) = decision else { panic!("nothing but a plan fits here") };
     let verbs: Vec<&str> = planned.operations.iter().map(Operation::verb).collect();
-    assert_eq!(verbs, ["leave", "update"]);
+    assert_eq!(verbs, ["remove_member", "update"]);
     assert!(matches!(planned.afterwards.as_deref(), Some(Decision::Conflict(_))), "{planned:?}");
 }
 
@@ -538,16 +538,16 @@ fn nobody_is_added_to_or_removed_from_a_protected_group_whose_members_are_change
     capabilities.protected_groups.left_alone.insert("g0".to_owned());
     capabilities.protected_groups.by_id.insert(group(1), why);
     let planned = planned_in(&[1, 2], &capabilities, Some((&account, &link)));
-    assert_eq!(words(&planned), ["update alice: e-mail", "join alice to G2"]);
+    assert_eq!(words(&planned), ["update alice: e-mail", "add alice to G2"]);
     assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is removed from it"]);
-    assert_eq!(planned.findings.not_possible, ["group G1: protected_groups names it; nobody is added to it"]);
+    assert_eq!(planned.findings.unsupported, ["group G1: protected_groups names it; nobody is added to it"]);
     assert_eq!(planned.findings.protected, None);
 
     account.groups = Some(Vec::new());
     let planned = planned_in(&[0, 2], &capabilities, Some((&account, &link)));
     assert_eq!(planned.findings.kept, ["G0: protected_groups names it; nobody is added to it"]);
-    assert_eq!(planned.findings.not_possible, [""; 0], "an operator wants it so");
+    assert_eq!(planned.findings.unsupported, [""; 0], "an operator wants it so");
 
     let created = planned_in(&[0, 1, 2], &capabilities, None);
-    assert_eq!(created.joins_after_create.keys().collect::<Vec<_>>(), [&group(2)]);
+    assert_eq!(created.adds_after_create.keys().collect::<Vec<_>>(), [&group(2)]);
 }

@@ -8,8 +8,8 @@ use super::GroupTable;
 use crate::{
     capabilities::{Capabilities, Deactivation},
     model::{
-        Account, AttributeRules, ConnectorName, GroupId, HeldKind, Link, Operation, Pair, TargetGroupId, UserFields,
-        UserId, UserState,
+        Account, ApprovalKind, AttributeRules, ConnectorName, GroupId, Link, Operation, Pair, TargetGroupId,
+        UserFields, UserId, UserState,
     },
     policy,
 };
@@ -96,9 +96,9 @@ pub struct Situation<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// What the target cannot do: why, and what a person can do.
-    pub not_possible: Vec<String>,
+    pub unsupported: Vec<String>,
     /// What is not believed, and so not done.
-    pub doubts: Vec<String>,
+    pub unconfirmed: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
     /// Memberships that stay because their group is protected or gives access to the product; one text for each, the same for each group.
@@ -111,7 +111,7 @@ pub struct Findings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// Why.
-    pub kind: HeldKind,
+    pub kind: ApprovalKind,
     /// What is done once it is approved.
     pub then: Then,
 }
@@ -133,7 +133,7 @@ pub struct Planned {
     /// What waits for approval.
     pub holds: Vec<Hold>,
     /// The groups that a new account joins once it is there.
-    pub joins_after_create: BTreeMap<TargetGroupId, String>,
+    pub adds_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
     /// The account's groups were not read, so that no membership is planned.
@@ -152,7 +152,7 @@ impl Planned {
     }
 
     /// Whether it makes an account that is there a member of something.
-    pub fn joins(&self) -> bool {
+    pub fn adds_members(&self) -> bool {
         self.operations.iter().any(|operation| matches!(operation, Operation::AddMember { .. }))
     }
 }
@@ -231,8 +231,8 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     let desired = policy::desired_user(user, situation.capabilities, situation.attributes, true);
     match situation.holder {
         NameHolder::NotAsked | NameHolder::Free | NameHolder::Own => {
-            if let Some(why) = policy::impossible_user(&desired, situation.capabilities) {
-                return Decision::Plan(not_possible(format!("{}: {why}", user.username)));
+            if let Some(why) = policy::unusable_user(&desired, situation.capabilities) {
+                return Decision::Plan(unsupported(format!("{}: {why}", user.username)));
             }
             let fields = UserFields {
                 display_name: Some(desired.display_name),
@@ -243,7 +243,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
             let resolved = situation.groups.resolve(&user.groups);
             let mut planned = Planned {
                 operations: vec![Operation::CreateUser { name: desired.login, fields, external_id }],
-                joins_after_create: resolved
+                adds_after_create: resolved
                     .wanted
                     .iter()
                     .filter_map(|group| situation.groups.managed(group))
@@ -253,11 +253,11 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
                 missing_groups: resolved.missing.into_iter().cloned().collect(),
                 ..Planned::default()
             };
-            planned.findings.not_possible.extend(desired.faults);
+            planned.findings.unsupported.extend(desired.faults);
             tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
             Decision::Plan(planned)
         }
-        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(not_possible(format!(
+        NameHolder::Unlinked(account) if account.name == situation.own_login => Decision::Plan(unsupported(format!(
             "{}: this login is usersync's own account, which it never touches",
             user.username
         ))),
@@ -277,7 +277,7 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
         }
         NameHolder::Unlinked(account) if situation.adopt_freely && account.active => Decision::Adopt(account.clone()),
         NameHolder::Unlinked(account) => Decision::Plan(Planned {
-            holds: vec![Hold { kind: HeldKind::Adoption, then: Then::Adopt(account.clone()) }],
+            holds: vec![Hold { kind: ApprovalKind::Adoption, then: Then::Adopt(account.clone()) }],
             ..Planned::default()
         }),
         NameHolder::Ours { user: owner, standing: None, .. } => Decision::LookAt(owner.clone()),
@@ -352,15 +352,15 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         return Decision::Plan(planned);
     }
     if let Some(why) = &account.immutable {
-        planned.findings.not_possible.push(format!("{}: {why}", account.name));
+        planned.findings.unsupported.push(format!("{}: {why}", account.name));
         return Decision::Plan(planned);
     }
     let desired = policy::desired_user(user, situation.capabilities, situation.attributes, false);
-    planned.findings.not_possible.extend(desired.faults.iter().cloned());
+    planned.findings.unsupported.extend(desired.faults.iter().cloned());
     match rename(situation, account, &desired.login) {
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
-        Rename::NotPossible(why) => planned.findings.not_possible.push(why),
+        Rename::Unsupported(why) => planned.findings.unsupported.push(why),
         // All that does not depend on the new login goes on under the old one.
         Rename::Instead(decision) => planned.afterwards = Some(Box::new(decision)),
     }
@@ -368,7 +368,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     let fields = changed_fields(&desired, account, link, situation.capabilities);
     let attributes = changed_attributes(&desired, account, link);
     if !fields.is_empty() && !situation.capabilities.update {
-        planned.findings.not_possible.push(format!(
+        planned.findings.unsupported.push(format!(
             "{}: {}; the target cannot change it, so change it there by hand",
             account.name,
             differing(&fields)
@@ -405,7 +405,7 @@ fn plan_attributes(
         }
         let fields = UserFields { attributes, ..UserFields::default() };
         if fields.clears() && federated {
-            planned.findings.doubts.push(format!(
+            planned.findings.unconfirmed.push(format!(
                 "{}: {} would be cleared, but the user is federated: whether the federation is well is not known yet, so \
                  nothing is taken",
                 account.name,
@@ -430,7 +430,7 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
     if link.deactivated_by_us || owed {
         planned.operations.push(activate);
     } else if capabilities.deactivate != Deactivation::Access {
-        planned.holds.push(Hold { kind: HeldKind::Activation, then: Then::Do(activate) });
+        planned.holds.push(Hold { kind: ApprovalKind::Activation, then: Then::Do(activate) });
     }
     // Without a switch, somebody whose groups give no access is nobody who was deactivated.
 }
@@ -443,16 +443,16 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
     };
     // A federation that is down shows its users as disabled or gone, with HTTP 200.
     if federation.is_some() && account.active {
-        let doubt = format!(
+        let incomplete = format!(
             "{}: {why}, but the user is federated: whether the federation is well is not known yet, so nothing is taken",
             account.name
         );
-        planned.findings.doubts.push(doubt);
+        planned.findings.unconfirmed.push(incomplete);
         return Decision::Plan(planned);
     }
     if let Some(reason) = &account.immutable {
         if account.active {
-            planned.findings.not_possible.push(format!("{}: {why}, but {reason}", account.name));
+            planned.findings.unsupported.push(format!("{}: {why}, but {reason}", account.name));
         }
         return Decision::Plan(planned);
     }
@@ -460,12 +460,12 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
         let (id, name) = (account.id.clone(), account.name.clone());
         let deactivate = Operation::DeactivateUser { account: id, name, takes: account.access.clone() };
         if situation.capabilities.deactivate == Deactivation::Never {
-            planned.findings.not_possible.push(format!(
+            planned.findings.unsupported.push(format!(
                 "{}: {why}, but the target cannot deactivate accounts; do it there by hand",
                 account.name
             ));
         } else if account.protected.is_some() {
-            planned.holds.push(Hold { kind: HeldKind::ProtectedLeaver, then: Then::Do(deactivate) });
+            planned.holds.push(Hold { kind: ApprovalKind::ProtectedLeaver, then: Then::Do(deactivate) });
         } else {
             planned.operations.push(deactivate);
         }
@@ -481,7 +481,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
             let login = policy::login(user, situation.capabilities);
             match rename(situation, account, &login) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
-                Rename::NotPossible(why) => planned.findings.not_possible.push(why),
+                Rename::Unsupported(why) => planned.findings.unsupported.push(why),
                 // Somebody who may not sign in waits for his name after he was kept out.
                 Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
                     return decision;
@@ -498,7 +498,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
 enum Rename {
     None,
     To(String),
-    NotPossible(String),
+    Unsupported(String),
     Instead(Decision),
 }
 
@@ -507,7 +507,7 @@ fn rename(situation: &Situation<'_>, account: &Account, login: &str) -> Rename {
         return Rename::None;
     }
     if !situation.capabilities.rename {
-        return Rename::NotPossible(format!(
+        return Rename::Unsupported(format!(
             "{}: the target cannot rename it to {login}; rename it there by hand",
             account.name
         ));
@@ -654,13 +654,13 @@ fn plan_memberships(
             name: account.name.clone(),
         };
         if managed.is_some_and(|managed| managed.adopted && !managed.removals_approved) && !given {
-            planned.holds.push(Hold { kind: HeldKind::AdoptedGroup, then: Then::Do(leave) });
+            planned.holds.push(Hold { kind: ApprovalKind::AdoptedGroup, then: Then::Do(leave) });
         } else {
             planned.operations.push(leave);
         }
     }
     if doubtful > 0 {
-        planned.findings.doubts.push(format!(
+        planned.findings.unconfirmed.push(format!(
             "{}: in {doubtful} groups that Keycloak does not show, but the user is federated: whether the federation is \
              well is not known yet, so nothing is taken",
             account.name
@@ -668,8 +668,8 @@ fn plan_memberships(
     }
 }
 
-fn not_possible(why: String) -> Planned {
-    Planned { findings: Findings { not_possible: vec![why], ..Findings::default() }, ..Planned::default() }
+fn unsupported(why: String) -> Planned {
+    Planned { findings: Findings { unsupported: vec![why], ..Findings::default() }, ..Planned::default() }
 }
 
 fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped: &[(&crate::model::GroupState, &str)]) {
@@ -677,7 +677,7 @@ fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped:
         if capabilities.protected_groups.is_left_alone(&group.name) {
             tell_group(findings, capabilities, &group.name, why);
         } else {
-            findings.not_possible.push(format!("group {}: {why}", group.path));
+            findings.unsupported.push(format!("group {}: {why}", group.path));
         }
     }
 }
@@ -686,6 +686,6 @@ fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped:
 fn tell_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
     match capabilities.protected_groups.why_named(name).filter(|_| capabilities.protected_groups.is_left_alone(name)) {
         Some(why) => findings.kept.push(format!("{name}: {why}; nobody is added to it")),
-        None => findings.not_possible.push(format!("group {name}: {why}; nobody is added to it")),
+        None => findings.unsupported.push(format!("group {name}: {why}; nobody is added to it")),
     }
 }

@@ -72,7 +72,7 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
 }
 
 /// Why the target cannot have an account for this user, and what a person can do; `None` if it can.
-pub fn impossible_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {
+pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {
     if capabilities.email_required && desired.email.is_none() {
         return Some("it has no e-mail address, which the target demands; give it one in Keycloak".to_owned());
     }
@@ -86,7 +86,7 @@ pub fn group_name(group: &GroupState, case: CaseRule) -> String {
 }
 
 /// Why the target cannot have a group of this name, and what a person can do; `None` if it can.
-pub fn impossible_group(name: &str, capabilities: &Capabilities) -> Option<String> {
+pub fn unusable_group(name: &str, capabilities: &Capabilities) -> Option<String> {
     name_fault("group name", name, capabilities.group_max, &capabilities.group_forbids)
         .map(|fault| format!("{fault}; rename the group in Keycloak"))
 }
@@ -147,9 +147,9 @@ mod tests {
         alice.email = Some(" ".into());
         let desired = wanted(&alice, &caps);
         assert_eq!(desired.email, None);
-        assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("e-mail")));
+        assert!(unusable_user(&desired, &caps).is_some_and(|why| why.contains("e-mail")));
         alice.email = Some("alice@example.org".into());
-        assert_eq!(impossible_user(&wanted(&alice, &caps), &caps), None);
+        assert_eq!(unusable_user(&wanted(&alice, &caps), &caps), None);
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         long.email = Some("e@example.org".into());
         let desired = wanted(&long, &caps);
         assert_eq!(desired.login, "é".repeat(300));
-        assert!(impossible_user(&desired, &caps).is_some_and(|why| why.contains("255")));
+        assert!(unusable_user(&desired, &caps).is_some_and(|why| why.contains("255")));
     }
 
     #[test]
@@ -198,8 +198,8 @@ mod tests {
     fn group_names_that_the_target_cannot_have_are_told() {
         let mut caps = capabilities();
         caps.group_forbids = vec!['/'];
-        assert!(impossible_group("a/b", &caps).is_some_and(|why| why.contains("'/'")));
-        assert!(impossible_group("", &caps).is_some());
-        assert_eq!(impossible_group("Entwicklung & Forschung", &caps), None);
+        assert!(unusable_group("a/b", &caps).is_some_and(|why| why.contains("'/'")));
+        assert!(unusable_group("", &caps).is_some());
+        assert_eq!(unusable_group("Entwicklung & Forschung", &caps), None);
     }
 }

@@ -60,10 +60,10 @@ fn run(outcome: RunOutcome, report: &Report) -> RunRecord {
     }
 }
 
-fn set(id: i64, kind: HeldKind, items: i64) -> HeldSet {
+fn set(id: i64, kind: ApprovalKind, items: i64) -> Approval {
     let summary = Report { planned: [("create".to_owned(), 14)].into(), ..Report::default() }.stored();
     let pair = pair().clone();
-    HeldSet {
+    Approval {
         id,
         pair,
         kind,
@@ -201,7 +201,7 @@ fn each_state_has_its_sentence_and_exit_code() {
         ),
         (
             |facts| facts.state = PairState::Held,
-            Standing::FirstRunHeld,
+            Standing::FirstRunWaits,
             "Its first run was rejected, so it is out of service. Plan it again: usersync sync",
             Exit::Held,
         ),
@@ -262,7 +262,7 @@ fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
         ),
         (
             |facts| {
-                let report = Report { doubts: vec!["a group".to_owned()].into(), ..Report::default() };
+                let report = Report { unconfirmed: vec!["a group".to_owned()].into(), ..Report::default() };
                 facts.last_run = Some(run(RunOutcome::Problems, &report));
             },
             "Out of sync: the last full reconcile met problems.",
@@ -281,17 +281,17 @@ fn whatever_is_open_keeps_status_from_a_bare_in_sync() {
 
 #[test]
 fn approvals_are_counted_and_named() {
-    let leavers = set(3, HeldKind::Gate(Limited::Leave), 30);
+    let leavers = set(3, ApprovalKind::SafetyLimit(Limited::RemoveMember), 30);
     let facts = Facts { held: vec![&leavers], ..quiet() };
     let verdict = judge(&facts);
     assert_eq!(verdict.sentence, format!("Out of sync: 30 operations wait for approval.{QUIET}"));
     assert_eq!(verdict.exit, Exit::Held);
-    assert!(verdict.more[0].ends_with("usersync held show 3"), "{:?}", verdict.more);
+    assert!(verdict.more[0].ends_with("usersync approvals show 3"), "{:?}", verdict.more);
 
-    let first = set(41, HeldKind::FirstRun, 0);
+    let first = set(41, ApprovalKind::FirstRun, 0);
     let facts = Facts { state: PairState::Held, held: vec![&first], ..quiet() };
     let verdict = judge(&facts);
-    assert_eq!(verdict.sentence, "Waits for its first run's approval: 14 operations. usersync held approve 41");
+    assert_eq!(verdict.sentence, "Waits for its first run's approval: 14 operations. usersync approvals approve 41");
     assert_eq!((verdict.exit, verdict.more), (Exit::Held, Vec::new()));
 }
 
@@ -392,9 +392,9 @@ fn without_a_server_nothing_is_said_to_go_on_by_itself() {
 fn tasks_that_wait_for_the_first_run_say_what_an_operator_has_to_do() {
     let waits =
         |facts: Facts<'_>| judge(&Facts { counts: PairCounts { tasks: 3, ..PairCounts::default() }, ..facts }).more;
-    let approve = "approve it: usersync held approve --connector acme";
+    let approve = "approve it: usersync approvals approve --connector acme";
     let before = "3 tasks wait: nothing is written before the first run is approved; ";
-    let first = set(41, HeldKind::FirstRun, 0);
+    let first = set(41, ApprovalKind::FirstRun, 0);
     let held = Facts { state: PairState::Held, held: vec![&first], ..quiet() };
     assert_eq!(waits(held), [format!("{before}{approve}")]);
     let empty = Facts { state: PairState::NoUsers, ..quiet() };

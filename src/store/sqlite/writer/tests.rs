@@ -45,7 +45,7 @@ async fn in_one<T: Send + 'static>(
             Done { failed: None, answer: Box::new(Result::unwrap) }
         })
     });
-    assert!(commit_together(tx, Vec::new(), vec![work]).await.committed);
+    assert!(commit_batch(tx, Vec::new(), vec![work]).await.committed);
     (result.try_recv().unwrap(), changes(tx).await.unwrap() - before)
 }
 

@@ -47,7 +47,7 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
     ] {
         wiki.simulator.faults.add(answer(body.clone()));
         let error = wiki.target.account_named("ada").await.expect_err("it lacks something");
-        assert_eq!(error.kind, not_done(ErrorClass::Doubt), "{body}: {error}");
+        assert_eq!(error.kind, not_done(ErrorClass::Unconfirmed), "{body}: {error}");
     }
     wiki.simulator.faults.add(answer(json!({ "type": "unknown", "userKey": "k", "username": "k" })));
     assert_eq!(wiki.target.account_named("ada").await, Ok(None), "what is left of a deleted one");
@@ -57,9 +57,9 @@ async fn answers_that_lack_something_are_doubted_and_what_is_new_is_passed_over(
     let ada = wiki.target.account_named("ada").await.expect("an answer").expect("there");
     assert_eq!((ada.display_name.as_str(), ada.active, ada.groups), ("ada", true, Some(Vec::new())));
     for (fault, class) in [
-        (Fault::html(404, "<html>no</html>"), ErrorClass::Doubt),
-        (Fault::status(404, "{\"message\": \"a proxy's\"}"), ErrorClass::Doubt),
-        (Fault::html(200, "<html>Welcome</html>"), ErrorClass::Doubt),
+        (Fault::html(404, "<html>no</html>"), ErrorClass::Unconfirmed),
+        (Fault::status(404, "{\"message\": \"a proxy's\"}"), ErrorClass::Unconfirmed),
+        (Fault::html(200, "<html>Welcome</html>"), ErrorClass::Unconfirmed),
         (Fault::status(403, ""), ErrorClass::Forbidden),
         (Fault::unavailable(), ErrorClass::Transient),
         (Fault::cut().times(2), ErrorClass::Transient),
@@ -110,7 +110,7 @@ async fn administrators_and_who_is_named_are_protected() {
     for (account, word) in [(&master, "last active administrator"), (&us, "itself works with")] {
         for operation in [deactivate(&account.id, &account.name), delete(&account.id, &account.name)] {
             let error = wiki.refused(operation).await;
-            assert_eq!(error.kind, TargetErrorKind::NotPossible);
+            assert_eq!(error.kind, TargetErrorKind::Unsupported);
             assert!(error.text.contains(word), "{error}");
         }
     }

@@ -21,7 +21,7 @@ const SMALL: u64 = 5;
 /// more than half of the whole, or five where half is less.
 pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
-        Limited::Leave => (measure.memberships, safety.leave_percent),
+        Limited::RemoveMember => (measure.memberships, safety.remove_members_percent),
         Limited::DeleteGroup => (measure.groups, safety.percent),
         Limited::Deactivate
         | Limited::Delete
@@ -62,7 +62,7 @@ mod tests {
     fn each_kind_has_its_own_measure() {
         let safety = Safety::default();
         let measure = Measure { active_accounts: 1_000, memberships: 5_000, groups: 200 };
-        assert_eq!(limit(Limited::Leave, &safety, measure), 500);
+        assert_eq!(limit(Limited::RemoveMember, &safety, measure), 500);
         assert_eq!(limit(Limited::DeleteGroup, &safety, measure), 20);
         assert_eq!(limit(Limited::Rename, &safety, measure), 50);
     }

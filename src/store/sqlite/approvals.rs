@@ -6,19 +6,19 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::{codec, codec::millis, memory::Claim, names::PairNo, writer::Tx};
 use crate::{
     model::{
-        Cause, ChangeOutcome, HeldItem, HeldItemState, HeldKind, HeldSet, NewHeldItem, Pair, Priority, Subject,
-        TargetGroupId, adoption_key,
+        Approval, ApprovalItem, ApprovalItemState, ApprovalKind, Cause, ChangeOutcome, NewApprovalItem, Pair, Priority,
+        Subject, TargetGroupId, adoption_key,
     },
     store::{Decision, PairState, StoreError, StoreResult},
 };
 
 type ItemRow = (i64, String, String, String, String, String, String, i64);
 
-fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> StoreResult<HeldItem> {
-    Ok(HeldItem {
+fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> StoreResult<ApprovalItem> {
+    Ok(ApprovalItem {
         id,
         subject: codec::parse(&subject)?,
-        item: NewHeldItem { kind: codec::from_json(&kind)?, what, key, fingerprint },
+        item: NewApprovalItem { kind: codec::from_json(&kind)?, what, key, fingerprint },
         state: codec::from_word(state)?,
         since: codec::time(since)?,
     })
@@ -27,14 +27,14 @@ fn item((id, subject, kind, what, key, fingerprint, state, since): ItemRow) -> S
 type SetRow = (i64, String, String, String, i64, bool, String, Option<String>, i64, i64, i64);
 
 const SETS: &str = "SELECT s.id, c.name, g.name, s.kind, s.since, s.open, s.summary, s.decision, \
-    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id AND i.state = 'open'), \
-    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id AND i.state = 'rejected'), \
-    (SELECT count(*) FROM held_item i WHERE i.held_set = s.id) \
-    FROM held_set s JOIN pair p ON p.no = s.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target ";
+    (SELECT count(*) FROM approval_item i WHERE i.approval = s.id AND i.state = 'open'), \
+    (SELECT count(*) FROM approval_item i WHERE i.approval = s.id AND i.state = 'rejected'), \
+    (SELECT count(*) FROM approval_item i WHERE i.approval = s.id) \
+    FROM approval s JOIN pair p ON p.no = s.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target ";
 
-fn set(row: SetRow) -> StoreResult<HeldSet> {
+fn set(row: SetRow) -> StoreResult<Approval> {
     let (id, connector, target, kind, since, open, summary, decision, open_items, rejected_items, items) = row;
-    Ok(HeldSet {
+    Ok(Approval {
         id,
         pair: Pair::new(connector, target),
         kind: codec::from_json(&kind)?,
@@ -50,15 +50,15 @@ fn set(row: SetRow) -> StoreResult<HeldSet> {
 
 impl Tx {
     /// Items of the subject that a person decided.
-    pub(super) async fn decided(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<HeldItem>> {
+    pub(super) async fn decided(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<ApprovalItem>> {
         let items = self.standing(no, subject).await?;
-        Ok(items.into_iter().filter(|item| item.state != HeldItemState::Open).collect())
+        Ok(items.into_iter().filter(|item| item.state != ApprovalItemState::Open).collect())
     }
 
     /// Items of the subject that are open, approved or rejected.
-    async fn standing(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<HeldItem>> {
+    async fn standing(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<ApprovalItem>> {
         let rows: Vec<ItemRow> = sqlx::query_as(
-            "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item \
+            "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item \
              WHERE pair = ?1 AND subject = ?2 AND state IN ('open', 'approved', 'rejected') ORDER BY id",
         )
         .bind(no.pair)
@@ -70,13 +70,13 @@ impl Tx {
 
     /// Makes the subject's open items exactly these. A decision stands while its item is among them with the same
     /// fingerprint; else it is withdrawn.
-    pub(super) async fn hold(&mut self, claim: &Claim, held: &[NewHeldItem], now: Timestamp) -> StoreResult<()> {
+    pub(super) async fn hold(&mut self, claim: &Claim, held: &[NewApprovalItem], now: Timestamp) -> StoreResult<()> {
         let old = self.standing(claim.no, &claim.subject).await?;
         for item in &old {
             let again = held.iter().find(|new| new.kind == item.item.kind && new.key == item.item.key);
             match (item.state, again) {
-                (HeldItemState::Open, Some(new)) => {
-                    sqlx::query("UPDATE held_item SET what = ?2, fingerprint = ?3 WHERE id = ?1")
+                (ApprovalItemState::Open, Some(new)) => {
+                    sqlx::query("UPDATE approval_item SET what = ?2, fingerprint = ?3 WHERE id = ?1")
                         .bind(item.id)
                         .bind(new.what.as_str())
                         .bind(new.fingerprint.as_str())
@@ -84,19 +84,19 @@ impl Tx {
                         .await?;
                 }
                 (_, Some(new)) if new.fingerprint == item.item.fingerprint => {}
-                _ => self.set_item_state(item.id, HeldItemState::Withdrawn).await?,
+                _ => self.set_item_state(item.id, ApprovalItemState::Withdrawn).await?,
             }
         }
         for new in held {
             let stands = old.iter().any(|item| {
                 item.item.kind == new.kind
                     && item.item.key == new.key
-                    && (item.state == HeldItemState::Open || item.item.fingerprint == new.fingerprint)
+                    && (item.state == ApprovalItemState::Open || item.item.fingerprint == new.fingerprint)
             });
             if !stands {
                 let set = self.open_set(claim.no, new.kind, now).await?;
                 sqlx::query(
-                    "INSERT INTO held_item (held_set, pair, subject, kind, what, key, fingerprint, since) \
+                    "INSERT INTO approval_item (approval, pair, subject, kind, what, key, fingerprint, since) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )
                 .bind(set)
@@ -117,8 +117,8 @@ impl Tx {
         Ok(())
     }
 
-    async fn set_item_state(&mut self, id: i64, state: HeldItemState) -> StoreResult<()> {
-        sqlx::query("UPDATE held_item SET state = ?2 WHERE id = ?1")
+    async fn set_item_state(&mut self, id: i64, state: ApprovalItemState) -> StoreResult<()> {
+        sqlx::query("UPDATE approval_item SET state = ?2 WHERE id = ?1")
             .bind(id)
             .bind(codec::to_word(&state)?)
             .execute(&mut self.conn)
@@ -129,20 +129,20 @@ impl Tx {
     /// Sets in which nothing waits any more; a first run's has no items and ends by a decision only.
     async fn close_empty_sets(&mut self, no: PairNo) -> StoreResult<()> {
         sqlx::query(
-            "UPDATE held_set SET open = 0 WHERE pair = ?1 AND open = 1 AND kind <> ?2 \
-             AND NOT EXISTS (SELECT 1 FROM held_item i WHERE i.held_set = held_set.id AND i.state = 'open')",
+            "UPDATE approval SET open = 0 WHERE pair = ?1 AND open = 1 AND kind <> ?2 \
+             AND NOT EXISTS (SELECT 1 FROM approval_item i WHERE i.approval = approval.id AND i.state = 'open')",
         )
         .bind(no.pair)
-        .bind(codec::to_json(&HeldKind::FirstRun)?)
+        .bind(codec::to_json(&ApprovalKind::FirstRun)?)
         .execute(&mut self.conn)
         .await?;
         Ok(())
     }
 
     /// The open set of this kind; later items join it.
-    async fn open_set(&mut self, no: PairNo, kind: HeldKind, now: Timestamp) -> StoreResult<i64> {
+    async fn open_set(&mut self, no: PairNo, kind: ApprovalKind, now: Timestamp) -> StoreResult<i64> {
         let kind = codec::to_json(&kind)?;
-        let open = sqlx::query_scalar("SELECT id FROM held_set WHERE pair = ?1 AND kind = ?2 AND open = 1")
+        let open = sqlx::query_scalar("SELECT id FROM approval WHERE pair = ?1 AND kind = ?2 AND open = 1")
             .bind(no.pair)
             .bind(&kind)
             .fetch_optional(&mut self.conn)
@@ -150,7 +150,7 @@ impl Tx {
         if let Some(id) = open {
             return Ok(id);
         }
-        let id = sqlx::query_scalar("INSERT INTO held_set (pair, kind, since) VALUES (?1, ?2, ?3) RETURNING id")
+        let id = sqlx::query_scalar("INSERT INTO approval (pair, kind, since) VALUES (?1, ?2, ?3) RETURNING id")
             .bind(no.pair)
             .bind(&kind)
             .bind(millis(now))
@@ -162,7 +162,7 @@ impl Tx {
     /// An approval that may be used: the claimed subject's, of which no request is under way.
     pub(super) async fn check_approved(&mut self, claim: &Claim, id: i64) -> StoreResult<()> {
         let decided = self.decided(claim.no, &claim.subject).await?;
-        let approved = decided.iter().any(|item| item.id == id && item.state == HeldItemState::Approved);
+        let approved = decided.iter().any(|item| item.id == id && item.state == ApprovalItemState::Approved);
         if approved && !self.is_under_way(claim, id).await? {
             return Ok(());
         }
@@ -172,8 +172,8 @@ impl Tx {
     /// An approval is used up by success, or by a refusal for good: whatever else became of it, it may be used again.
     pub(super) async fn use_up(&mut self, id: i64, outcome: &ChangeOutcome) -> StoreResult<()> {
         match outcome {
-            ChangeOutcome::Done | ChangeOutcome::FoundDone => self.set_item_state(id, HeldItemState::Done).await,
-            ChangeOutcome::Refused { permanent: true, .. } => self.set_item_state(id, HeldItemState::Refused).await,
+            ChangeOutcome::Done | ChangeOutcome::FoundDone => self.set_item_state(id, ApprovalItemState::Done).await,
+            ChangeOutcome::Refused { permanent: true, .. } => self.set_item_state(id, ApprovalItemState::Refused).await,
             ChangeOutcome::Refused { .. } | ChangeOutcome::FoundNotDone | ChangeOutcome::NotSeen => Ok(()),
         }
     }
@@ -182,8 +182,8 @@ impl Tx {
     pub(super) async fn adopted(&mut self, no: PairNo, subject: &Subject, id: &str) -> StoreResult<()> {
         let key = adoption_key(id);
         for item in self.decided(no, subject).await? {
-            if item.state == HeldItemState::Approved && item.item.key == key {
-                self.set_item_state(item.id, HeldItemState::Done).await?;
+            if item.state == ApprovalItemState::Approved && item.item.key == key {
+                self.set_item_state(item.id, ApprovalItemState::Done).await?;
             }
         }
         Ok(())
@@ -200,16 +200,18 @@ impl Tx {
         let set = read_set(&mut self.conn, id).await?;
         let no = self.pair(&set.pair).await?;
         let mut items = read_items(&mut self.conn, id).await?;
-        items.retain(|item| item.state == HeldItemState::Rejected && (chosen.is_empty() || chosen.contains(&item.id)));
+        items.retain(|item| {
+            item.state == ApprovalItemState::Rejected && (chosen.is_empty() || chosen.contains(&item.id))
+        });
         if items.is_empty() {
             return Ok(0);
         }
         for item in &items {
-            self.set_item_state(item.id, HeldItemState::Withdrawn).await?;
+            self.set_item_state(item.id, ApprovalItemState::Withdrawn).await?;
         }
         let what = format!("withdrew {} of set {id} of {}", of_rejections(items.len()), set.pair);
         self.audit(by, &what, now).await?;
-        let cause = Cause::Other { what: format!("rejections of held set {id} withdrawn by {by}") };
+        let cause = Cause::Other { what: format!("rejections of approval {id} withdrawn by {by}") };
         self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
         self.wake = true;
         self.memory.note_outside_change();
@@ -223,8 +225,8 @@ impl Tx {
         now: Timestamp,
     ) -> StoreResult<i64> {
         let no = self.pair(pair).await?;
-        let id = self.open_set(no, HeldKind::FirstRun, now).await?;
-        sqlx::query("UPDATE held_set SET summary = ?2 WHERE id = ?1")
+        let id = self.open_set(no, ApprovalKind::FirstRun, now).await?;
+        sqlx::query("UPDATE approval SET summary = ?2 WHERE id = ?1")
             .bind(id)
             .bind(codec::to_json(summary)?)
             .execute(&mut self.conn)
@@ -246,13 +248,13 @@ impl Tx {
         let no = self.pair(&set.pair).await?;
         let mut items = read_items(&mut self.conn, decision.set).await?;
         items.retain(|item| {
-            item.state == HeldItemState::Open && (decision.items.is_empty() || decision.items.contains(&item.id))
+            item.state == ApprovalItemState::Open && (decision.items.is_empty() || decision.items.contains(&item.id))
         });
-        let first_run = set.kind == HeldKind::FirstRun && decision.items.is_empty();
+        let first_run = set.kind == ApprovalKind::FirstRun && decision.items.is_empty();
         if items.is_empty() && !first_run {
             return Ok(0);
         }
-        let state = if decision.approve { HeldItemState::Approved } else { HeldItemState::Rejected };
+        let state = if decision.approve { ApprovalItemState::Approved } else { ApprovalItemState::Rejected };
         for item in &items {
             self.set_item_state(item.id, state).await?;
         }
@@ -264,12 +266,12 @@ impl Tx {
         }
         if decision.approve {
             // Some of them say nothing of the rest of the group.
-            if set.kind == HeldKind::AdoptedGroup && decision.items.is_empty() {
+            if set.kind == ApprovalKind::AdoptedGroup && decision.items.is_empty() {
                 for item in &items {
                     self.approve_removals(no, item).await?;
                 }
             }
-            let cause = Cause::Other { what: format!("held set {} approved by {}", set.id, decision.by) };
+            let cause = Cause::Other { what: format!("approval {} given by {}", set.id, decision.by) };
             self.raise(no, items.iter().map(|item| &item.subject), Priority::Retry, &cause, now).await?;
         }
         self.wake = true;
@@ -277,8 +279,8 @@ impl Tx {
         Ok(items.len() + usize::from(first_run))
     }
 
-    async fn decide_first_run(&mut self, set: &HeldSet, no: PairNo, approve: bool, now: Timestamp) -> StoreResult<()> {
-        sqlx::query("UPDATE held_set SET open = 0 WHERE id = ?1").bind(set.id).execute(&mut self.conn).await?;
+    async fn decide_first_run(&mut self, set: &Approval, no: PairNo, approve: bool, now: Timestamp) -> StoreResult<()> {
+        sqlx::query("UPDATE approval SET open = 0 WHERE id = ?1").bind(set.id).execute(&mut self.conn).await?;
         if approve {
             let approved = codec::to_word(&PairState::Approved)?;
             sqlx::query(
@@ -303,7 +305,7 @@ impl Tx {
 
     async fn note_decision(
         &mut self,
-        set: &HeldSet,
+        set: &Approval,
         decision: &Decision,
         items: usize,
         now: Timestamp,
@@ -313,17 +315,17 @@ impl Tx {
         let note = decision.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         let line = format!("{word}{part} by {}, {now}{note}", decision.by);
         sqlx::query(
-            "UPDATE held_set SET decision = iif(decision IS NULL, ?2, decision || char(10) || ?2) WHERE id = ?1",
+            "UPDATE approval SET decision = iif(decision IS NULL, ?2, decision || char(10) || ?2) WHERE id = ?1",
         )
         .bind(set.id)
         .bind(&line)
         .execute(&mut self.conn)
         .await?;
-        self.audit(&decision.by, &format!("held set {} of {} {word}{part}{note}", set.id, set.pair), now).await
+        self.audit(&decision.by, &format!("approval {} of {} {word}{part}{note}", set.id, set.pair), now).await
     }
 
     /// The group that an item is about may lose members: that which the subject feeds, else that which its key names.
-    async fn approve_removals(&mut self, no: PairNo, item: &HeldItem) -> StoreResult<()> {
+    async fn approve_removals(&mut self, no: PairNo, item: &ApprovalItem) -> StoreResult<()> {
         let fed = match &item.subject {
             Subject::Group(source) => self.fed_by(no, source).await?,
             Subject::User(_) => None,
@@ -344,7 +346,7 @@ impl Tx {
 }
 
 /// Held sets, newest first.
-pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreResult<Vec<HeldSet>> {
+pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreResult<Vec<Approval>> {
     let rows: Vec<SetRow> =
         sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.open = 1 OR NOT ?1 ORDER BY s.id DESC")))
             .bind(open_only)
@@ -353,17 +355,17 @@ pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreR
     rows.into_iter().map(set).collect()
 }
 
-/// One held set.
-pub(super) async fn read_set(conn: &mut SqliteConnection, id: i64) -> StoreResult<HeldSet> {
+/// One approval.
+pub(super) async fn read_set(conn: &mut SqliteConnection, id: i64) -> StoreResult<Approval> {
     let row: Option<SetRow> =
         sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.id = ?1"))).bind(id).fetch_optional(conn).await?;
-    set(row.ok_or_else(|| StoreError::NotFound(format!("there is no held set {id}")))?)
+    set(row.ok_or_else(|| StoreError::NotFound(format!("there is no approval {id}")))?)
 }
 
 /// The items of a set, open ones first.
-pub(super) async fn read_items(conn: &mut SqliteConnection, set: i64) -> StoreResult<Vec<HeldItem>> {
+pub(super) async fn read_items(conn: &mut SqliteConnection, set: i64) -> StoreResult<Vec<ApprovalItem>> {
     let rows: Vec<ItemRow> = sqlx::query_as(
-        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item WHERE held_set = ?1 \
+        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item WHERE approval = ?1 \
          ORDER BY state <> 'open', id",
     )
     .bind(set)
@@ -377,9 +379,9 @@ fn of_rejections(count: usize) -> String {
 }
 
 /// A pair's items that are open, approved or rejected.
-pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<HeldItem>> {
+pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<ApprovalItem>> {
     let rows: Vec<ItemRow> = sqlx::query_as(
-        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM held_item INDEXED BY held_item_standing \
+        "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item INDEXED BY approval_item_standing \
          WHERE pair = ?1 AND state IN ('open', 'approved', 'rejected') ORDER BY id",
     )
     .bind(pair)
@@ -389,9 +391,9 @@ pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreRes
 }
 
 /// Whether an open set of this kind has items that wait.
-pub(super) async fn is_held(conn: &mut SqliteConnection, pair: i64, kind: HeldKind) -> StoreResult<bool> {
+pub(super) async fn is_awaited(conn: &mut SqliteConnection, pair: i64, kind: ApprovalKind) -> StoreResult<bool> {
     let held = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM held_set s JOIN held_item i ON i.held_set = s.id AND i.state = 'open' \
+        "SELECT EXISTS (SELECT 1 FROM approval s JOIN approval_item i ON i.approval = s.id AND i.state = 'open' \
          WHERE s.pair = ?1 AND s.kind = ?2 AND s.open = 1)",
     )
     .bind(pair)

@@ -38,16 +38,16 @@ async fn crowd(people: usize) -> (Place, Vec<Operation>) {
             break;
         }
     }
-    let joins = ids.into_iter().zip(&names).map(|(id, name)| join("crowd", &id.into(), name)).collect();
-    (place, joins)
+    let adds = ids.into_iter().zip(&names).map(|(id, name)| join("crowd", &id.into(), name)).collect();
+    (place, adds)
 }
 
 impl Place {
     /// Begins all joins; the first is held back until the others wait, and `then` is done.
-    async fn side_by_side(&self, joins: &[Operation], then: impl Future<Output = ()>) -> Came {
+    async fn side_by_side(&self, adds: &[Operation], then: impl Future<Output = ()>) -> Came {
         let gate = Gate::default();
         let held = self.server.faults.add(Fault::late(&gate).path(CALL).once());
-        let all = join_all(joins.iter().map(|join| self.apply(join)));
+        let all = join_all(adds.iter().map(|join| self.apply(join)));
         let open = async {
             while self.server.faults.hits(held) == 0 {
                 tokio::task::yield_now().await;
@@ -81,8 +81,8 @@ fn all_done(came: &Came) -> bool {
 
 #[tokio::test]
 async fn two_hundred_people_join_by_three_calls() {
-    let (place, joins) = crowd(200).await;
-    let came = place.side_by_side(&joins, async {}).await;
+    let (place, adds) = crowd(200).await;
+    let came = place.side_by_side(&adds, async {}).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!(place.crowd(), 200);
     let named = place.named();
@@ -93,9 +93,9 @@ async fn two_hundred_people_join_by_three_calls() {
 
 #[tokio::test]
 async fn one_who_is_gone_is_told_and_the_others_are_done() {
-    let (place, joins) = crowd(20).await;
+    let (place, adds) = crowd(20).await;
     place.server.remove_account("p007");
-    let came = place.side_by_side(&joins, async {}).await;
+    let came = place.side_by_side(&adds, async {}).await;
     for (number, came) in came.iter().enumerate() {
         match came {
             Err(error) if number == 7 => {
@@ -111,21 +111,21 @@ async fn one_who_is_gone_is_told_and_the_others_are_done() {
 
 #[tokio::test]
 async fn one_who_is_in_it_already_keeps_nobody_out() {
-    let (place, joins) = crowd(20).await;
+    let (place, adds) = crowd(20).await;
     place.server.set_strict_members(true);
     place.server.add_member("crowd", "p007");
-    let came = place.side_by_side(&joins, async {}).await;
+    let came = place.side_by_side(&adds, async {}).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!(place.crowd(), 20);
 }
 
 #[tokio::test]
 async fn where_the_seats_are_not_enough_for_all_some_get_one() {
-    let (place, joins) = crowd(20).await;
+    let (place, adds) = crowd(20).await;
     place.server.set_group_permission("crowd", Some(Permission::LicensedUser));
     let licensed = place.server.snapshot().accounts.values().filter(|account| account.licensed).count();
     place.server.set_seats(Some(licensed + 12));
-    let came = place.side_by_side(&joins, async {}).await;
+    let came = place.side_by_side(&adds, async {}).await;
     let refused: Vec<_> = came.iter().filter_map(|came| came.as_ref().err()).collect();
     assert_eq!((refused.len(), place.crowd()), (8, 12));
     for error in refused {
@@ -137,15 +137,15 @@ async fn where_the_seats_are_not_enough_for_all_some_get_one() {
 #[tokio::test]
 async fn a_call_without_an_answer_leaves_all_of_it_to_be_looked_at() {
     for (fault, members) in [(Fault::cut(), 1), (Fault::cut_after(), 20), (Fault::status(502, ""), 1)] {
-        let (place, joins) = crowd(20).await;
+        let (place, adds) = crowd(20).await;
         place.server.faults.add(fault.path(CALL).after(1).once());
-        let came = place.side_by_side(&joins, async {}).await;
+        let came = place.side_by_side(&adds, async {}).await;
         assert_eq!(came[0], Ok(Applied::Done));
         for came in &came[1..] {
             assert_eq!(came.as_ref().expect_err("no answer").kind, Unanswered);
         }
         assert_eq!((place.calls(), place.crowd()), (2, members));
-        let again = place.side_by_side(&joins, async {}).await;
+        let again = place.side_by_side(&adds, async {}).await;
         assert!(all_done(&again), "{again:?}");
         assert_eq!(place.crowd(), 20);
     }
@@ -154,9 +154,9 @@ async fn a_call_without_an_answer_leaves_all_of_it_to_be_looked_at() {
 #[tokio::test]
 async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
     for fault in [Fault::too_many(7), Fault::status(503, "").header("retry-after", "7")] {
-        let (place, joins) = crowd(20).await;
+        let (place, adds) = crowd(20).await;
         place.server.faults.add(fault.path(CALL).after(1));
-        let came = place.side_by_side(&joins, async {}).await;
+        let came = place.side_by_side(&adds, async {}).await;
         for came in &came[1..] {
             let error = came.as_ref().expect_err("too many");
             assert_ne!(error.kind, Unanswered);
@@ -164,18 +164,18 @@ async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
         }
         assert_eq!((place.calls(), place.crowd()), (2, 1));
     }
-    let (place, joins) = crowd(3).await;
+    let (place, adds) = crowd(3).await;
     place.server.faults.add(Fault::too_many(7).path(CALL).after(1));
-    let came = place.side_by_side(&joins, async {}).await;
+    let came = place.side_by_side(&adds, async {}).await;
     assert_eq!(came[1].as_ref().expect_err("too many").kind, not_done(Throttled));
 }
 
 #[tokio::test]
 async fn who_is_renamed_while_he_waits_is_not_joined_by_his_old_login() {
-    let (place, joins) = crowd(20).await;
+    let (place, adds) = crowd(20).await;
     let seven = place.id("p007");
     let came = place
-        .side_by_side(&joins, async {
+        .side_by_side(&adds, async {
             place.done(&rename(&seven, "p007", "renamed")).await;
             place.server.add_account(NewAccount::named("p007"));
         })

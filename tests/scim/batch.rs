@@ -23,17 +23,17 @@ async fn crowd(people: usize, work: impl FnOnce(&mut ScimSwitches)) -> (World, V
         let account = world.server.add_account(NewAccount::named(&name)).into();
         Operation::AddMember { group: group.id.clone(), group_name: group.name.clone(), account, name }
     };
-    let joins = (0..people).map(join).collect();
-    (world, joins)
+    let adds = (0..people).map(join).collect();
+    (world, adds)
 }
 
 impl World {
     /// Begins all joins; the first write is held back until the others wait.
-    async fn side_by_side(&self, joins: &[Operation]) -> Came {
+    async fn side_by_side(&self, adds: &[Operation]) -> Came {
         let gate = Gate::default();
         let late = |method: &str| Fault::late(&gate).method(method).path("/Groups/").once();
         let held = [self.server.faults.add(late("PATCH")), self.server.faults.add(late("PUT"))];
-        let all = join_all(joins.iter().map(|join| self.apply(join)));
+        let all = join_all(adds.iter().map(|join| self.apply(join)));
         let open = async {
             while held.iter().all(|held| self.server.faults.hits(*held) == 0) {
                 tokio::task::yield_now().await;
@@ -54,8 +54,8 @@ fn all_done(came: &Came) -> bool {
 
 #[tokio::test]
 async fn two_hundred_people_join_by_five_writes() {
-    let (world, joins) = crowd(200, |_| {}).await;
-    let came = world.side_by_side(&joins).await;
+    let (world, adds) = crowd(200, |_| {}).await;
+    let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!(world.inside("crowd").len(), 200);
     assert!(world.writes() <= 5, "{} writes", world.writes());
@@ -68,13 +68,13 @@ async fn two_hundred_people_join_by_five_writes() {
 #[tokio::test]
 async fn a_group_that_is_written_back_whole_is_written_back_few_times() {
     for announced in [false, true] {
-        let (world, joins) = crowd(50, |switches| {
+        let (world, adds) = crowd(50, |switches| {
             switches.patch = false;
             switches.patch_announced = announced;
             switches.etag = true;
         })
         .await;
-        let came = world.side_by_side(&joins).await;
+        let came = world.side_by_side(&adds).await;
         assert!(all_done(&came), "{came:?}");
         assert_eq!(world.inside("crowd").len(), 50);
         assert!(world.server.journal.count("PUT", "/Groups/") <= 2);
@@ -85,13 +85,13 @@ async fn a_group_that_is_written_back_whole_is_written_back_few_times() {
 #[tokio::test]
 async fn one_who_is_gone_is_told_and_the_others_are_done() {
     for patch in [true, false] {
-        let (world, joins) = crowd(20, |switches| {
+        let (world, adds) = crowd(20, |switches| {
             switches.patch = patch;
             switches.patch_announced = patch;
         })
         .await;
         world.server.remove_account("p007");
-        let came = world.side_by_side(&joins).await;
+        let came = world.side_by_side(&adds).await;
         for (number, came) in came.iter().enumerate() {
             match came {
                 Err(error) if number == 7 => assert!(error.text.starts_with("adding p007 to crowd: "), "{error}"),
@@ -105,23 +105,23 @@ async fn one_who_is_gone_is_told_and_the_others_are_done() {
 
 #[tokio::test]
 async fn a_server_that_takes_few_members_at_once_gets_them_one_by_one() {
-    let (world, joins) = crowd(20, |switches| switches.members_per_patch = 10).await;
-    let came = world.side_by_side(&joins).await;
+    let (world, adds) = crowd(20, |switches| switches.members_per_patch = 10).await;
+    let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!((world.inside("crowd").len(), world.writes()), (20, 1 + 1 + 19));
 }
 
 #[tokio::test]
 async fn a_write_that_anothers_came_before_is_tried_again() {
-    let (world, joins) = crowd(20, |_| {}).await;
+    let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1).once());
-    let came = world.side_by_side(&joins).await;
+    let came = world.side_by_side(&adds).await;
     assert!(all_done(&came), "{came:?}");
     assert_eq!((world.inside("crowd").len(), world.writes()), (20, 3));
     // Not for ever.
-    let (world, joins) = crowd(20, |_| {}).await;
+    let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::status(412, "").method("PATCH").path("/Groups/").after(1));
-    let came = world.side_by_side(&joins).await;
+    let came = world.side_by_side(&adds).await;
     for came in &came[1..] {
         let error = came.as_ref().expect_err("overtaken");
         assert!(error.text.contains("another client changed it"), "{error}");
@@ -132,15 +132,15 @@ async fn a_write_that_anothers_came_before_is_tried_again() {
 #[tokio::test]
 async fn a_write_without_an_answer_leaves_all_of_it_to_be_looked_at() {
     for (fault, members) in [(Fault::cut(), 1), (Fault::cut_after(), 20), (Fault::status(502, ""), 1)] {
-        let (world, joins) = crowd(20, |_| {}).await;
+        let (world, adds) = crowd(20, |_| {}).await;
         world.server.faults.add(fault.method("PATCH").after(1).once());
-        let came = world.side_by_side(&joins).await;
+        let came = world.side_by_side(&adds).await;
         assert_eq!(came[0], Ok(Applied::Done));
         for came in &came[1..] {
             assert_eq!(came.as_ref().expect_err("no answer").kind, TargetErrorKind::Unanswered);
         }
         assert_eq!((world.writes(), world.inside("crowd").len()), (2, members));
-        let again = world.side_by_side(&joins).await;
+        let again = world.side_by_side(&adds).await;
         assert!(all_done(&again), "{again:?}");
         assert_eq!(world.inside("crowd").len(), 20);
     }
@@ -148,9 +148,9 @@ async fn a_write_without_an_answer_leaves_all_of_it_to_be_looked_at() {
 
 #[tokio::test]
 async fn a_server_that_asks_to_wait_is_not_asked_by_each() {
-    let (world, joins) = crowd(20, |_| {}).await;
+    let (world, adds) = crowd(20, |_| {}).await;
     world.server.faults.add(Fault::too_many(7).method("PATCH").after(1));
-    let came = world.side_by_side(&joins).await;
+    let came = world.side_by_side(&adds).await;
     for came in &came[1..] {
         let error = came.as_ref().expect_err("too many");
         assert_eq!(error.retry_after, Some(SignedDuration::from_secs(7)), "{error}");

@@ -36,13 +36,13 @@ fn joining(git: &Git) -> Vec<String> {
 }
 
 /// How the joins of somebody in one target ended.
-async fn joins(w: &World, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
+async fn adds(w: &World, target: &str, login: &str) -> Vec<(String, ChangeOutcome)> {
     let changes = w.changes_of(&w.id(login)).await;
-    let joins = changes.into_iter().filter(|one| one.verb == "join" && one.pair.target.as_str() == target);
+    let adds = changes.into_iter().filter(|one| one.verb == "add_member" && one.pair.target.as_str() == target);
     let group = |change: &Change| change.after["group_name"].as_str().expect("a name").to_owned();
-    let mut joins: Vec<_> = joins.map(|change| (group(&change), change.outcome)).collect();
-    joins.sort_by(|one, other| one.0.cmp(&other.0));
-    joins
+    let mut adds: Vec<_> = adds.map(|change| (group(&change), change.outcome)).collect();
+    adds.sort_by(|one, other| one.0.cmp(&other.0));
+    adds
 }
 
 fn all(outcome: &ChangeOutcome) -> Vec<(String, ChangeOutcome)> {
@@ -61,8 +61,8 @@ async fn one_call_puts_somebody_into_several_groups() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups"]);
     assert!(is_in_all(&git, "bob"));
-    assert_eq!(joins(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
-    assert_eq!(joins(&git.w, "jira", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(adds(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(adds(&git.w, "jira", "bob").await, all(&ChangeOutcome::Done));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn such_a_call_without_an_answer_is_settled_by_looking() {
         git.server.faults.add(fault.method("POST").path("add-groups").once());
         join_all(&git, "bob").await;
         assert!(is_in_all(&git, "bob"));
-        let ended = joins(&git.w, "git", "bob").await;
+        let ended = adds(&git.w, "git", "bob").await;
         assert_eq!(ended.iter().filter(|(_, outcome)| *outcome == found).count(), 3, "{ended:?}");
         let done = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
         assert_eq!(ended.iter().filter(|(_, outcome)| done(outcome)).count(), 3, "{ended:?}");
@@ -89,7 +89,7 @@ async fn where_one_group_is_refused_the_others_are_joined_by_themselves() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups", "add-users", "add-users", "add-users"]);
     assert!(is_in_all(&git, "bob"));
-    assert_eq!(joins(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
+    assert_eq!(adds(&git.w, "git", "bob").await, all(&ChangeOutcome::Done));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_refusal_of_one_of_several_leaves_no_other_without_an_intent() {
         w.jira().faults.add(first.method("POST").path("groupname=blue-one"));
         w.realm().create_user(NewUser::named("bob").in_groups(BLUE)).await.expect("made");
         w.calm().await;
-        let ended = joins(&w, "jira", "bob").await;
+        let ended = adds(&w, "jira", "bob").await;
         let refused = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Refused { .. });
         assert!(ended.iter().any(|(group, outcome)| group == "blue-one" && refused(outcome)), "{status}: {ended:?}");
         for group in ["blue-two", "blue-three"] {
@@ -132,7 +132,7 @@ async fn what_a_call_did_in_part_is_recorded_and_only_the_rest_is_tried_again() 
     w.calm().await;
 
     let pair = Pair::new("acme", "scim");
-    let ended = joins(&w, "scim", "bob").await;
+    let ended = adds(&w, "scim", "bob").await;
     let of = |name: &str| -> Vec<_> { ended.iter().filter(|(group, _)| group == name).map(|(_, how)| how).collect() };
     assert_eq!(of("blue-two"), [&ChangeOutcome::Done], "{ended:?}");
     assert_eq!(of("blue-three"), [&ChangeOutcome::Done], "{ended:?}");
@@ -157,7 +157,7 @@ async fn a_refusal_that_is_about_no_group_ends_them_all() {
     join_all(&git, "bob").await;
     assert_eq!(joining(&git)[before..], ["add-groups", "add-groups"]);
     assert!(is_in_all(&git, "bob"));
-    let ended = joins(&git.w, "git", "bob").await;
+    let ended = adds(&git.w, "git", "bob").await;
     let refused = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Refused { .. });
     assert_eq!(ended.iter().filter(|(_, outcome)| refused(outcome)).count(), 3, "{ended:?}");
     assert_eq!(ended.len(), 6, "{ended:?}");
@@ -178,7 +178,7 @@ async fn what_was_written_down_and_not_sent_leaves_no_change() {
     let changes = w.changes_of(&w.id("bob")).await;
     let ended: Vec<bool> = changes
         .iter()
-        .filter(|change| change.verb == "join")
+        .filter(|change| change.verb == "add_member")
         .map(|change| change.outcome == ChangeOutcome::Done)
         .collect();
     assert_eq!(ended, [true, false, true, true], "{changes:#?}");
@@ -217,7 +217,7 @@ async fn people_who_join_a_group_by_one_call_have_each_their_own_change() {
         let BitbucketSnapshot { groups, .. } = git.server.snapshot();
         assert!(people.iter().all(|login| groups["crew"].contains(login)), "{groups:?}");
         for login in &people {
-            let ended = joins(&git.w, "git", login).await;
+            let ended = adds(&git.w, "git", login).await;
             let done = |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone);
             assert_eq!(ended.iter().filter(|(_, outcome)| done(outcome)).count(), 1, "{login}: {ended:?}");
             assert!(fault.is_some() || ended.len() == 1, "{login}: {ended:?}");

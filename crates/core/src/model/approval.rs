@@ -8,9 +8,9 @@ use super::{AccountId, Limited, Link, Operation, Pair, Subject};
 /// Why operations wait for approval. Each kind has at most one open set for a pair; later ones join it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "limit")]
-pub enum HeldKind {
+pub enum ApprovalKind {
     /// Above a safety limit.
-    Gate(Limited),
+    SafetyLimit(Limited),
     /// The first run of a connector on a target.
     FirstRun,
     /// An account or group that existed before usersync, met after the first run.
@@ -26,7 +26,7 @@ pub enum HeldKind {
 /// Where one item of a set stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HeldItemState {
+pub enum ApprovalItemState {
     /// Waits.
     Open,
     /// May be done, once.
@@ -43,9 +43,9 @@ pub enum HeldItemState {
 
 /// One operation that is to be held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewHeldItem {
+pub struct NewApprovalItem {
     /// Why it is held.
-    pub kind: HeldKind,
+    pub kind: ApprovalKind,
     /// What would be done, in one line for people.
     pub what: String,
     /// Distinguishes several of one kind for one subject: `create`, `join:GROUP`, …
@@ -54,9 +54,9 @@ pub struct NewHeldItem {
     pub fingerprint: String,
 }
 
-impl NewHeldItem {
+impl NewApprovalItem {
     /// An operation, under the key that tells it apart from others of its subject.
-    pub fn operation(kind: HeldKind, operation: &Operation, key: String) -> Self {
+    pub fn operation(kind: ApprovalKind, operation: &Operation, key: String) -> Self {
         let account = operation.account().map_or("", AccountId::as_str);
         let fingerprint = format!("{key}@{account}");
         Self { kind, what: operation.to_string(), key, fingerprint }
@@ -64,11 +64,11 @@ impl NewHeldItem {
 
     /// Adopting the account or group with this stable id.
     pub fn adoption(id: &str, what: String) -> Self {
-        Self::about(HeldKind::Adoption, adoption_key(id), what)
+        Self::about(ApprovalKind::Adoption, adoption_key(id), what)
     }
 
     /// What its key says whole.
-    pub fn about(kind: HeldKind, key: String, what: String) -> Self {
+    pub fn about(kind: ApprovalKind, key: String, what: String) -> Self {
         let fingerprint = format!("{key}@");
         Self { kind, what, key, fingerprint }
     }
@@ -77,7 +77,7 @@ impl NewHeldItem {
     pub fn dropped_link(link: &Link) -> Self {
         let key = format!("drop_link:{}", link.account);
         Self {
-            kind: HeldKind::Gate(Limited::DropLink),
+            kind: ApprovalKind::SafetyLimit(Limited::DropLink),
             what: format!("drop the link to {}, whose account is gone, and create a new account", link.name),
             fingerprint: format!("{key}@"),
             key,
@@ -97,16 +97,16 @@ pub fn adoption_key(id: &str) -> String {
 
 /// One held operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldItem {
+pub struct ApprovalItem {
     /// Its id, for approving one by one.
     pub id: i64,
     /// Whose.
     pub subject: Subject,
     /// The operation.
     #[serde(flatten)]
-    pub item: NewHeldItem,
+    pub item: NewApprovalItem,
     /// Where it stands.
-    pub state: HeldItemState,
+    pub state: ApprovalItemState,
     /// Since when.
     pub since: Timestamp,
 }
@@ -114,7 +114,7 @@ pub struct HeldItem {
 /// An operation that the target cannot do: told once, and not sent again while the subject's state at the source is
 /// the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotPossible {
+pub struct Unsupported {
     /// Whose.
     pub subject: Subject,
     /// Which of its operations, as for a held one.
@@ -125,14 +125,14 @@ pub struct NotPossible {
     pub why: String,
 }
 
-impl NotPossible {
+impl Unsupported {
     /// The key of a user whose account is protected, so that nothing of it is changed. It is no operation's key.
     pub const PROTECTED: &str = "protected";
 }
 
-/// A held set.
+/// An approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldSet {
+pub struct Approval {
     /// Its id.
     pub id: i64,
     /// Where.
@@ -140,7 +140,7 @@ pub struct HeldSet {
     pub pair: Pair,
     /// Why.
     #[serde(flatten)]
-    pub kind: HeldKind,
+    pub kind: ApprovalKind,
     /// Since when.
     pub since: Timestamp,
     /// Whether it still waits.

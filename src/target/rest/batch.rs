@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// One account's join of a group, and how it is sent.
-pub trait Join: Sync {
+pub trait BatchCall: Sync {
     /// What a call for several says of each.
     type Member: Send + Sync;
 
@@ -40,16 +40,16 @@ pub trait Join: Sync {
     fn alone(&self) -> impl Future<Output = Result<Applied, TargetError>> + Send;
 
     /// Sends several by one call. With an error, it is the same for each of them.
-    fn together(
+    fn add_batch(
         &self,
         members: &[Self::Member],
         deadline: Timestamp,
-    ) -> impl Future<Output = Result<Came, TargetError>> + Send;
+    ) -> impl Future<Output = Result<BatchOutcome, TargetError>> + Send;
 }
 
 /// What came of a call for several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
+pub enum BatchOutcome {
     /// All of them are members.
     Done,
     /// Nothing was done, and one of them may be why: each goes by itself, and gets its own words.
@@ -58,14 +58,14 @@ pub enum Came {
 
 /// The joins of a target's groups. At one group one call is under way at a time, but for those that go by themselves
 /// after a refusal.
-pub struct Joins<M> {
+pub struct MemberBatches<M> {
     /// So many go by one call, at most.
     most: usize,
     /// A line belongs to those who stand in it.
     lines: Mutex<IdMap<TargetGroupId, Weak<Line<M>>>>,
 }
 
-impl<M: Send + Sync> Joins<M> {
+impl<M: Send + Sync> MemberBatches<M> {
     /// Joins of which so many go by one call, at most.
     pub fn new(most: usize) -> Self {
         Self { most, lines: Mutex::default() }
@@ -73,7 +73,7 @@ impl<M: Send + Sync> Joins<M> {
 
     /// Sends a join, by itself or together with others of its group; `what` is it in words. Whoever stops waiting is not
     /// sent; if the one who sends for others stops, they are unanswered.
-    pub async fn send<J: Join<Member = M>>(
+    pub async fn send<J: BatchCall<Member = M>>(
         &self,
         group: &TargetGroupId,
         what: &str,
@@ -130,10 +130,10 @@ impl<M: Send + Sync> Joins<M> {
 }
 
 /// Sends what goes next, and tells each how it ended. If this stops in the middle, they notice.
-async fn send_all<J: Join>(join: &J, next: Vec<Waiting<J::Member>>) {
+async fn send_all<J: BatchCall>(join: &J, next: Vec<Waiting<J::Member>>) {
     let Some(deadline) = next.iter().map(|one| one.deadline).min() else { return };
     let (members, tells): (Vec<_>, Vec<_>) = next.into_iter().map(|one| (one.member, one.tell)).unzip();
-    let came = if members.len() > 1 { join.together(&members, deadline).await } else { Ok(Came::Singly) };
+    let came = if members.len() > 1 { join.add_batch(&members, deadline).await } else { Ok(BatchOutcome::Singly) };
     for tell in tells {
         // Who does not wait any more needs no answer.
         let _ = tell.send(came.clone());
@@ -141,10 +141,14 @@ async fn send_all<J: Join>(join: &J, next: Vec<Waiting<J::Member>>) {
 }
 
 /// What a join comes to that others sent, or did not; `None`: who sent it stopped in the middle.
-async fn end<J: Join>(join: &J, what: &str, told: Option<Result<Came, TargetError>>) -> Result<Applied, TargetError> {
+async fn end<J: BatchCall>(
+    join: &J,
+    what: &str,
+    told: Option<Result<BatchOutcome, TargetError>>,
+) -> Result<Applied, TargetError> {
     match told {
-        Some(Ok(Came::Done)) => Ok(Applied::Done),
-        Some(Ok(Came::Singly)) => join.alone().await,
+        Some(Ok(BatchOutcome::Done)) => Ok(Applied::Done),
+        Some(Ok(BatchOutcome::Singly)) => join.alone().await,
         Some(Err(error)) => Err(error),
         None => {
             let text = "the call that it went by was broken off before its answer came.";
@@ -169,7 +173,7 @@ struct Waiting<M> {
     number: u64,
     member: M,
     deadline: Timestamp,
-    tell: oneshot::Sender<Result<Came, TargetError>>,
+    tell: oneshot::Sender<Result<BatchOutcome, TargetError>>,
 }
 
 impl<M> Default for Line<M> {
@@ -179,7 +183,7 @@ impl<M> Default for Line<M> {
 }
 
 impl<M> Line<M> {
-    fn enter(&self, member: M, deadline: Timestamp) -> (u64, oneshot::Receiver<Result<Came, TargetError>>) {
+    fn enter(&self, member: M, deadline: Timestamp) -> (u64, oneshot::Receiver<Result<BatchOutcome, TargetError>>) {
         let (tell, told) = oneshot::channel();
         let mut queue = locked(&self.queue);
         let number = queue.next;
@@ -206,7 +210,7 @@ impl<M> Line<M> {
         let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(waiting).into_iter().partition(stays);
         *waiting = stay;
         for one in go {
-            let _ = one.tell.send(Ok(Came::Singly));
+            let _ = one.tell.send(Ok(BatchOutcome::Singly));
         }
     }
 

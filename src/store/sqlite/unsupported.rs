@@ -7,38 +7,38 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{codec, names::PairNo, writer::Tx};
 use crate::{
-    model::{Cause, ErrorClass, NotPossible, Priority, Subject},
+    model::{Cause, ErrorClass, Priority, Subject, Unsupported},
     store::{StoreResult, TaskFilter},
 };
 
 type Row = (String, String, String, String);
 
-fn not_possible((subject, key, fingerprint, why): Row) -> StoreResult<NotPossible> {
-    Ok(NotPossible { subject: codec::parse(&subject)?, key, fingerprint, why })
+fn unsupported((subject, key, fingerprint, why): Row) -> StoreResult<Unsupported> {
+    Ok(Unsupported { subject: codec::parse(&subject)?, key, fingerprint, why })
 }
 
 impl Tx {
     /// What is known to be impossible for a subject.
-    pub(super) async fn not_possible(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<NotPossible>> {
+    pub(super) async fn unsupported(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<Unsupported>> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT subject, key, fingerprint, why FROM not_possible WHERE pair = ?1 AND subject = ?2")
+            sqlx::query_as("SELECT subject, key, fingerprint, why FROM unsupported WHERE pair = ?1 AND subject = ?2")
                 .bind(no.pair)
                 .bind(subject.to_string())
                 .fetch_all(&mut self.conn)
                 .await?;
-        rows.into_iter().map(not_possible).collect()
+        rows.into_iter().map(unsupported).collect()
     }
 
     /// Makes exactly this what is known to be impossible for a subject.
-    pub(super) async fn keep_not_possible(
+    pub(super) async fn keep_unsupported(
         &mut self,
         no: PairNo,
         subject: &Subject,
-        all: &[NotPossible],
+        all: &[Unsupported],
     ) -> StoreResult<()> {
-        self.forget_not_possible(no, [subject]).await?;
+        self.forget_unsupported(no, [subject]).await?;
         for one in all {
-            sqlx::query("INSERT INTO not_possible (pair, subject, key, fingerprint, why) VALUES (?1, ?2, ?3, ?4, ?5)")
+            sqlx::query("INSERT INTO unsupported (pair, subject, key, fingerprint, why) VALUES (?1, ?2, ?3, ?4, ?5)")
                 .bind(no.pair)
                 .bind(subject.to_string())
                 .bind(one.key.as_str())
@@ -50,13 +50,13 @@ impl Tx {
         Ok(())
     }
 
-    pub(super) async fn forget_not_possible<'a>(
+    pub(super) async fn forget_unsupported<'a>(
         &mut self,
         no: PairNo,
         subjects: impl IntoIterator<Item = &'a Subject>,
     ) -> StoreResult<()> {
         let subjects: Vec<String> = subjects.into_iter().map(ToString::to_string).collect();
-        sqlx::query("DELETE FROM not_possible WHERE pair = ?1 AND subject IN (SELECT value FROM json_each(?2))")
+        sqlx::query("DELETE FROM unsupported WHERE pair = ?1 AND subject IN (SELECT value FROM json_each(?2))")
             .bind(no.pair)
             .bind(codec::to_json(&subjects)?)
             .execute(&mut self.conn)
@@ -65,7 +65,7 @@ impl Tx {
     }
 
     /// Forgets what a person who replays dead letters means, and puts those subjects back to work. Returns how many.
-    pub(super) async fn replay_not_possible(
+    pub(super) async fn replay_unsupported(
         &mut self,
         filter: &TaskFilter,
         cause: &Cause,
@@ -75,10 +75,10 @@ impl Tx {
             return Ok(0);
         }
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT DISTINCT p.no, p.connector, p.target, n.subject FROM not_possible n JOIN pair p ON p.no = n.pair \
+            "SELECT DISTINCT p.no, p.connector, p.target, n.subject FROM unsupported n JOIN pair p ON p.no = n.pair \
              JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target WHERE n.key <> ",
         );
-        query.push_bind(NotPossible::PROTECTED);
+        query.push_bind(Unsupported::PROTECTED);
         if let Some(connector) = &filter.connector {
             query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
         }
@@ -99,7 +99,7 @@ impl Tx {
         let mut count = 0;
         for ((pair, connector, target), subjects) in meant {
             let no = PairNo { pair, connector, target };
-            self.forget_not_possible(no, &subjects).await?;
+            self.forget_unsupported(no, &subjects).await?;
             count += self.raise(no, &subjects, Priority::Retry, cause, now).await?;
         }
         Ok(count)
@@ -107,10 +107,10 @@ impl Tx {
 }
 
 /// All that is known to be impossible on a pair.
-pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<NotPossible>> {
-    let rows: Vec<Row> = sqlx::query_as("SELECT subject, key, fingerprint, why FROM not_possible WHERE pair = ?1")
+pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Unsupported>> {
+    let rows: Vec<Row> = sqlx::query_as("SELECT subject, key, fingerprint, why FROM unsupported WHERE pair = ?1")
         .bind(pair)
         .fetch_all(conn)
         .await?;
-    rows.into_iter().map(not_possible).collect()
+    rows.into_iter().map(unsupported).collect()
 }

@@ -1,4 +1,4 @@
-//! `usersync held`: what waits for approval.
+//! `usersync approvals`: what waits for approval.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::Report,
-    model::{ConnectorName, HeldItem, HeldItemState, HeldKind, HeldSet, TargetName},
+    model::{Approval, ApprovalItem, ApprovalItemState, ApprovalKind, ConnectorName, TargetName},
     store::{Decision, Store},
 };
 
@@ -32,33 +32,33 @@ existed before usersync, inactive accounts, administrators who left. Everything 
 
 An approval is used up once the target did the operation or refused it for good; after a timeout, 429 or 5xx it still \
 stands. A rejection stands until the operation would do something else, or is not needed any more. A rejected operation \
-counts towards no limit. To end a rejection: usersync held withdraw ID.",
+counts towards no limit. To end a rejection: usersync approvals withdraw ID.",
     after_help = "\
 Examples:
-  usersync held list
-  usersync held show 41
-  usersync held approve 41 --note 'the whole department moved'
-  usersync held approve 41 --item 7 --item 9
-  usersync held approve --connector acme
-  usersync held reject 41 --item 8
-  usersync held withdraw 41 --item 8"
+  usersync approvals list
+  usersync approvals show 41
+  usersync approvals approve 41 --note 'the whole department moved'
+  usersync approvals approve 41 --item 7 --item 9
+  usersync approvals approve --connector acme
+  usersync approvals reject 41 --item 8
+  usersync approvals withdraw 41 --item 8"
 )]
-pub(super) struct HeldArgs {
+pub(super) struct ApprovalsArgs {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show held sets that wait, and those with rejections that stand; the newest first
-    #[command(after_help = "Example:\n  usersync held list --all")]
+    /// Show approvals that wait, and those with rejections that stand; the newest first
+    #[command(after_help = "Example:\n  usersync approvals list --all")]
     List {
         /// Also those that are over
         #[arg(long)]
         all: bool,
     },
     /// Show one set and its items
-    #[command(after_help = "Example:\n  usersync held show 41 --limit 0")]
+    #[command(after_help = "Example:\n  usersync approvals show 41 --limit 0")]
     Show {
         /// Its id
         id: i64,
@@ -69,18 +69,18 @@ enum Command {
     /// Let what is held be done, once
     #[command(after_help = "\
 Examples:
-  usersync held approve 41
-  usersync held approve 41 --item 7 --item 9 --note 'left the company'
-  usersync held approve --connector acme         everything that waits, on all its targets")]
+  usersync approvals approve 41
+  usersync approvals approve 41 --item 7 --item 9 --note 'left the company'
+  usersync approvals approve --connector acme         everything that waits, on all its targets")]
     Approve(DecideArgs),
     /// Leave it undone while it would do the same
     #[command(after_help = "\
 Examples:
-  usersync held reject 41 --item 8 --note 'is on leave'
-  usersync held reject --connector acme --target jira-prod")]
+  usersync approvals reject 41 --item 8 --note 'is on leave'
+  usersync approvals reject --connector acme --target jira-prod")]
     Reject(DecideArgs),
     /// Withdraw rejections, so that the operations are planned again
-    #[command(after_help = "Example:\n  usersync held withdraw 41 --item 8")]
+    #[command(after_help = "Example:\n  usersync approvals withdraw 41 --item 8")]
     Withdraw {
         /// The set's id
         id: i64,
@@ -109,7 +109,7 @@ struct DecideArgs {
     note: Option<String>,
 }
 
-impl HeldArgs {
+impl ApprovalsArgs {
     pub async fn run(self, context: &Context) -> Outcome {
         match self.command {
             Command::List { all } => list(context, all).await,
@@ -122,20 +122,20 @@ impl HeldArgs {
 }
 
 /// Why a set is held, in words.
-pub(super) fn why(kind: HeldKind) -> String {
+pub(super) fn why(kind: ApprovalKind) -> String {
     match kind {
-        HeldKind::Gate(kind) => format!("safety limit reached: {}", report::limited(kind)),
-        HeldKind::FirstRun => "first run".to_owned(),
-        HeldKind::Adoption => "existed before usersync".to_owned(),
-        HeldKind::Activation => "inactive account".to_owned(),
-        HeldKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
-        HeldKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
+        ApprovalKind::SafetyLimit(kind) => format!("safety limit reached: {}", report::limited(kind)),
+        ApprovalKind::FirstRun => "first run".to_owned(),
+        ApprovalKind::Adoption => "existed before usersync".to_owned(),
+        ApprovalKind::Activation => "inactive account".to_owned(),
+        ApprovalKind::ProtectedLeaver => "an administrator, or a member of a frozen group, left".to_owned(),
+        ApprovalKind::AdoptedGroup => "members of a group that existed before usersync".to_owned(),
     }
 }
 
 /// How much it is about.
-pub(super) fn size(set: &HeldSet) -> String {
-    if set.kind == HeldKind::FirstRun {
+pub(super) fn size(set: &Approval) -> String {
+    if set.kind == ApprovalKind::FirstRun {
         let report = serde_json::from_value::<Report>(set.summary.clone()).unwrap_or_default();
         return count(report.planned_total(), "operation", "operations");
     }
@@ -148,11 +148,11 @@ pub(super) fn size(set: &HeldSet) -> String {
 async fn list(context: &Context, all: bool) -> Outcome {
     let config = context.config()?;
     let opened = app::open_for_reading(context, &config).await?;
-    let mut sets = opened.store.held_sets(false).await?;
+    let mut sets = opened.store.approvals(false).await?;
     sets.retain(|set| all || set.open || set.rejected_items > 0);
     let out = &context.out;
     if out.json {
-        out.document(&json!({ "held": sets }));
+        out.document(&json!({ "approvals": sets }));
     } else if sets.is_empty() {
         out.say("Nothing waits for approval.");
     } else {
@@ -168,16 +168,16 @@ async fn list(context: &Context, all: bool) -> Outcome {
             column("state"),
         ];
         out.table(&columns, rows.collect());
-        out.say("Show one: usersync held show ID   Decide: usersync held approve ID, usersync held reject ID");
+        out.say("Show one: usersync approvals show ID   Decide: usersync approvals approve ID, usersync approvals reject ID");
         if sets.iter().any(|set| set.rejected_items > 0) {
-            out.say("End a rejection: usersync held withdraw ID");
+            out.say("End a rejection: usersync approvals withdraw ID");
         }
     }
     let open = sets.iter().any(|set| set.open);
     Ok(if open { Exit::Held } else { Exit::Done })
 }
 
-fn state(set: &HeldSet) -> String {
+fn state(set: &Approval) -> String {
     let rejected = match set.rejected_items {
         0 => None,
         rejected => Some(format!("{} rejected", thin(rejected))),
@@ -193,10 +193,10 @@ fn state(set: &HeldSet) -> String {
 async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
     let config = context.config()?;
     let opened = app::open_for_reading(context, &config).await?;
-    let (set, items) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
+    let (set, items) = opened.store.approval(id).await.map_err(|error| unknown(id, error))?;
     let out = &context.out;
     if out.json {
-        out.document(&json!({ "held": set, "items": items }));
+        out.document(&json!({ "approval": set, "items": items }));
     } else {
         whole(out, &set, &items, limit);
     }
@@ -206,32 +206,32 @@ async fn show(context: &Context, id: i64, limit: usize) -> Outcome {
 fn unknown(id: i64, error: crate::store::StoreError) -> Failure {
     match error {
         crate::store::StoreError::NotFound(_) => {
-            Failure::usage(format!("{id}: there is no such held set. Those that wait: usersync held list"))
+            Failure::usage(format!("{id}: there is no such approval. Those that wait: usersync approvals list"))
         }
         error => error.into(),
     }
 }
 
-fn whole(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
+fn whole(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
     contents(out, set, items, limit);
     if set.rejected_items > 0 {
-        out.say(format!("End the rejections: usersync held withdraw {0}   One item only: --item N", set.id));
+        out.say(format!("End the rejections: usersync approvals withdraw {0}   One item only: --item N", set.id));
     }
     if set.open {
         out.say(format!(
-            "Approve: usersync held approve {0}   Reject: usersync held reject {0}   One item only: --item N",
+            "Approve: usersync approvals approve {0}   Reject: usersync approvals reject {0}   One item only: --item N",
             set.id
         ));
     }
 }
 
 /// A set and its items.
-fn contents(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
+fn contents(out: &Out, set: &Approval, items: &[ApprovalItem], limit: usize) {
     out.prose(4, format!("set {}    {}    {}    since {}", set.id, set.pair, why(set.kind), out.when(set.since)));
     if let Some(decision) = &set.decision {
         out.prose(4, format!("decided    {decision}"));
     }
-    if let (HeldKind::FirstRun, Ok(report)) = (set.kind, serde_json::from_value::<Report>(set.summary.clone())) {
+    if let (ApprovalKind::FirstRun, Ok(report)) = (set.kind, serde_json::from_value::<Report>(set.summary.clone())) {
         report::head(out, &set.pair, &report);
         report::counts(out, &report.planned, &report.lines);
         report::findings(out, &report, limit == 0);
@@ -243,12 +243,12 @@ fn contents(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
     if !items.is_empty() {
         let rows = items.iter().take(most).map(|item| {
             let state = match item.state {
-                HeldItemState::Open => "waits",
-                HeldItemState::Approved => "approved, not done yet",
-                HeldItemState::Rejected => "rejected",
-                HeldItemState::Done => "done",
-                HeldItemState::Refused => "approved, refused by the target",
-                HeldItemState::Withdrawn => "withdrawn",
+                ApprovalItemState::Open => "waits",
+                ApprovalItemState::Approved => "approved, not done yet",
+                ApprovalItemState::Rejected => "rejected",
+                ApprovalItemState::Done => "done",
+                ApprovalItemState::Refused => "approved, refused by the target",
+                ApprovalItemState::Withdrawn => "withdrawn",
             };
             vec![
                 item.id.to_string(),
@@ -268,16 +268,16 @@ fn contents(out: &Out, set: &HeldSet, items: &[HeldItem], limit: usize) {
         out.table(&columns, rows.collect());
     }
     if items.len() > most {
-        out.say(format!("and {} more: usersync held show {} --limit 0", thin(items.len() - most), set.id));
+        out.say(format!("and {} more: usersync approvals show {} --limit 0", thin(items.len() - most), set.id));
     }
 }
 
 /// An error where the set lacks one of these items.
-fn known_items(id: i64, items: &[i64], known: &[HeldItem]) -> Result<(), Failure> {
+fn known_items(id: i64, items: &[i64], known: &[ApprovalItem]) -> Result<(), Failure> {
     match items.iter().find(|item| !known.iter().any(|known| known.id == **item)) {
         None => Ok(()),
         Some(other) => Err(Failure::usage(format!(
-            "{other}: set {id} has no such item. Those that it has: usersync held show {id}"
+            "{other}: set {id} has no such item. Those that it has: usersync approvals show {id}"
         ))),
     }
 }
@@ -285,7 +285,7 @@ fn known_items(id: i64, items: &[i64], known: &[HeldItem]) -> Result<(), Failure
 async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
     let config = context.config()?;
     let opened = app::intend(context, &config).await?;
-    let (set, known) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
+    let (set, known) = opened.store.approval(id).await.map_err(|error| unknown(id, error))?;
     known_items(id, &items, &known)?;
     let withdrawn = opened.store.withdraw_rejections(id, &items, &context.by(), context.out.now).await?;
     opened.store.close().await;
@@ -293,7 +293,9 @@ async fn withdraw(context: &Context, id: i64, items: Vec<i64>) -> Outcome {
     if out.json {
         out.document(&json!({ "set": id, "withdrawn": withdrawn, "server": opened.server }));
     } else if withdrawn == 0 {
-        out.say(format!("Set {id}: no rejection stands there; nothing was withdrawn. See: usersync held show {id}"));
+        out.say(format!(
+            "Set {id}: no rejection stands there; nothing was withdrawn. See: usersync approvals show {id}"
+        ));
     } else {
         out.say(format!("Withdrew {} of set {id} ({}).", count(withdrawn, "rejection", "rejections"), set.pair));
         out.say("Within the limits the operations are done; past a limit they wait for approval again.");
@@ -321,16 +323,16 @@ async fn decide(context: &Context, args: DecideArgs, approve: bool) -> Outcome {
 }
 
 fn which_set() -> Failure {
-    Failure::usage("Which set? Name its id (usersync held list), or --connector NAME.")
+    Failure::usage("Which set? Name its id (usersync approvals list), or --connector NAME.")
 }
 
 /// Decides one set, or items of it.
 async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArgs, approve: bool) -> Outcome {
-    let (set, known) = opened.store.held_set(id).await.map_err(|error| unknown(id, error))?;
+    let (set, known) = opened.store.approval(id).await.map_err(|error| unknown(id, error))?;
     if !set.open {
         let decision = set.decision.unwrap_or_else(|| "nothing waits in it any more".to_owned());
         return Err(Failure::usage(format!(
-            "{id}: this set is closed: {decision}. Those that wait: usersync held list"
+            "{id}: this set is closed: {decision}. Those that wait: usersync approvals list"
         )));
     }
     known_items(id, &args.items, &known)?;
@@ -348,9 +350,9 @@ async fn decide_set(context: &Context, opened: &Opened, id: i64, args: DecideArg
     say_decided(out, &set, decided, approve);
     match (approve, set.kind) {
         (true, _) => say_who_does_it(out, opened),
-        (false, HeldKind::FirstRun) => say_out_of_service(out),
+        (false, ApprovalKind::FirstRun) => say_out_of_service(out),
         (false, _) => out.say(format!(
-            "A rejection stands while the operation would do the same. To end it: usersync held withdraw {id}"
+            "A rejection stands while the operation would do the same. To end it: usersync approvals withdraw {id}"
         )),
     }
     Ok(Exit::Done)
@@ -365,7 +367,7 @@ async fn decide_all(
     approve: bool,
 ) -> Outcome {
     let out = &context.out;
-    let mut sets = opened.store.held_sets(true).await?;
+    let mut sets = opened.store.approvals(true).await?;
     sets.retain(|set| {
         set.pair.connector == *connector && args.target.as_ref().is_none_or(|target| *target == set.pair.target)
     });
@@ -373,7 +375,7 @@ async fn decide_all(
     sets.sort_by_key(|set| set.id);
     let mut shown = Vec::with_capacity(sets.len());
     for set in &sets {
-        let (set, items) = opened.store.held_set(set.id).await?;
+        let (set, items) = opened.store.approval(set.id).await?;
         if !out.json {
             contents(out, &set, &items, SHOWN);
         }
@@ -398,17 +400,17 @@ async fn decide_all(
     } else if approve {
         say_who_does_it(out, opened);
     } else {
-        if shown.iter().any(|set| set.kind == HeldKind::FirstRun) {
+        if shown.iter().any(|set| set.kind == ApprovalKind::FirstRun) {
             say_out_of_service(out);
         }
-        out.say("A rejection stands while the operation would do the same. To end it: usersync held withdraw ID");
+        out.say("A rejection stands while the operation would do the same. To end it: usersync approvals withdraw ID");
     }
     Ok(Exit::Done)
 }
 
-fn say_decided(out: &Out, set: &HeldSet, decided: usize, approve: bool) {
+fn say_decided(out: &Out, set: &Approval, decided: usize, approve: bool) {
     let word = if approve { "Approved" } else { "Rejected" };
-    if set.kind == HeldKind::FirstRun {
+    if set.kind == ApprovalKind::FirstRun {
         return out.say(format!("{word}: the first run of {}, {}.", set.pair, size(set)));
     }
     let operations = count(decided, "operation", "operations");

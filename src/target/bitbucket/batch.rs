@@ -8,7 +8,7 @@ use crate::{
     model::{AccountId, TargetGroupId},
     target::{
         Applied, TargetError,
-        rest::{Ask, Came, Join},
+        rest::{Ask, BatchCall, BatchOutcome},
     },
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Member {
     login: String,
 }
 
-struct Joining<'a> {
+struct GroupBatch<'a> {
     bitbucket: &'a BitbucketTarget,
     group: &'a str,
     account: &'a AccountId,
@@ -30,7 +30,7 @@ struct Joining<'a> {
     deadline: Timestamp,
 }
 
-impl Join for Joining<'_> {
+impl BatchCall for GroupBatch<'_> {
     type Member = Member;
 
     fn member(&self) -> Member {
@@ -46,14 +46,14 @@ impl Join for Joining<'_> {
     }
 
     /// Bitbucket adds all or none, and nowhere is it said what it makes of one who is a member already.
-    async fn together(&self, members: &[Member], deadline: Timestamp) -> Result<Came, TargetError> {
+    async fn add_batch(&self, members: &[Member], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
         let what = format!("adding {} users to {}", members.len(), self.group);
         let users = members.iter().map(|member| member.login.as_str()).collect();
         let ask = Ask::new(Method::POST, "/admin/groups/add-users", &what)
             .deadline(Some(deadline))
             .json(&GroupAndUsers { group: self.group, users })?;
         let answer = self.bitbucket.rest.ask(&ask).await?;
-        Ok(if answer.status.is_success() { Came::Done } else { Came::Singly })
+        Ok(if answer.status.is_success() { BatchOutcome::Done } else { BatchOutcome::Singly })
     }
 }
 
@@ -68,8 +68,8 @@ impl BitbucketTarget {
     ) -> Result<Applied, TargetError> {
         let what = format!("adding {login} to {group}");
         // Whoever would be refused keeps out of the others' call.
-        self.can_join(account, login, &what, Some(deadline)).await?;
-        let join = Joining { bitbucket: self, group, account, login, what: &what, deadline };
-        self.joins.send(id, &what, &join, deadline).await
+        self.check_may_add(account, login, &what, Some(deadline)).await?;
+        let join = GroupBatch { bitbucket: self, group, account, login, what: &what, deadline };
+        self.batches.send(id, &what, &join, deadline).await
     }
 }

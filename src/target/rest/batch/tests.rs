@@ -27,14 +27,14 @@ type Ended = Result<Applied, TargetError>;
 struct Sent {
     people: Vec<usize>,
     deadline: Timestamp,
-    answer: Option<oneshot::Sender<Result<Came, TargetError>>>,
+    answer: Option<oneshot::Sender<Result<BatchOutcome, TargetError>>>,
 }
 
 #[derive(Default)]
 struct Server {
     sent: Mutex<Vec<Sent>>,
     /// Those of whom what was checked does not hold any more.
-    doubted: Mutex<BTreeSet<usize>>,
+    unconfirmed: Mutex<BTreeSet<usize>>,
     /// Calls for several time out a moment after their deadline.
     dead: bool,
     /// Calls are answered at once.
@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Server {
-    async fn call(&self, people: &[usize], deadline: Timestamp) -> Result<Came, TargetError> {
+    async fn call(&self, people: &[usize], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
         if self.dead && people.len() > 1 {
             sleep(left(deadline) + Duration::from_millis(20)).await;
             return Err(error(Unanswered, "no answer"));
@@ -63,7 +63,7 @@ struct Person {
     deadline: Timestamp,
 }
 
-impl Join for Person {
+impl BatchCall for Person {
     type Member = usize;
 
     fn member(&self) -> usize {
@@ -71,24 +71,24 @@ impl Join for Person {
     }
 
     fn still_holds(&self, member: &usize) -> bool {
-        !locked(&self.server.doubted).contains(member)
+        !locked(&self.server.unconfirmed).contains(member)
     }
 
     async fn alone(&self) -> Ended {
         match self.server.call(&[self.number], self.deadline).await? {
-            Came::Done => Ok(Applied::Done),
-            Came::Singly => Err(error(NotFound, format!("there is no {}", self.number))),
+            BatchOutcome::Done => Ok(Applied::Done),
+            BatchOutcome::Singly => Err(error(NotFound, format!("there is no {}", self.number))),
         }
     }
 
-    async fn together(&self, members: &[usize], deadline: Timestamp) -> Result<Came, TargetError> {
+    async fn add_batch(&self, members: &[usize], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
         self.server.call(members, deadline).await
     }
 }
 
 /// People on their way into one group.
 struct Scene {
-    joins: Arc<Joins<usize>>,
+    batches: Arc<MemberBatches<usize>>,
     server: Arc<Server>,
     people: Vec<Option<Pin<Box<dyn Future<Output = Ended>>>>>,
     ended: Vec<Option<Ended>>,
@@ -98,7 +98,7 @@ struct Scene {
 impl Scene {
     fn new(most: usize) -> Self {
         Self {
-            joins: Arc::new(Joins::new(most)),
+            batches: Arc::new(MemberBatches::new(most)),
             server: Arc::default(),
             people: Vec::new(),
             ended: Vec::new(),
@@ -112,10 +112,10 @@ impl Scene {
 
     fn comes_until(&mut self, deadline: Timestamp) -> usize {
         let number = self.people.len();
-        let (joins, server) = (Arc::clone(&self.joins), Arc::clone(&self.server));
+        let (batches, server) = (Arc::clone(&self.batches), Arc::clone(&self.server));
         self.people.push(Some(Box::pin(async move {
             let person = Person { server, number, deadline };
-            joins.send(&"group".into(), &format!("adding {number}"), &person, deadline).await
+            batches.send(&"group".into(), &format!("adding {number}"), &person, deadline).await
         })));
         self.ended.push(None);
         self.poll(number);
@@ -146,7 +146,7 @@ impl Scene {
         }
     }
 
-    fn answer(&mut self, call: usize, answer: Result<Came, TargetError>) {
+    fn answer(&mut self, call: usize, answer: Result<BatchOutcome, TargetError>) {
         let waits = locked(&self.server.sent)[call].answer.take().expect("it was not answered");
         let _ = waits.send(answer);
         self.settle();
@@ -161,7 +161,7 @@ impl Scene {
     }
 
     fn nobody_is_left(&self) -> bool {
-        locked(&self.joins.lines).values().all(|line| line.strong_count() == 0)
+        locked(&self.batches.lines).values().all(|line| line.strong_count() == 0)
     }
 }
 
@@ -169,8 +169,8 @@ fn later(seconds: i64) -> Timestamp {
     Timestamp::now() + SignedDuration::from_secs(seconds)
 }
 
-const DONE: Result<Came, TargetError> = Ok(Came::Done);
-const SINGLY: Result<Came, TargetError> = Ok(Came::Singly);
+const DONE: Result<BatchOutcome, TargetError> = Ok(BatchOutcome::Done);
+const SINGLY: Result<BatchOutcome, TargetError> = Ok(BatchOutcome::Singly);
 
 #[test]
 fn the_first_goes_at_once_and_those_who_come_meanwhile_go_together() {
@@ -294,8 +294,8 @@ fn a_call_ends_by_the_earliest_deadline_and_who_is_in_a_hurry_goes_by_himself() 
     scene.answer(0, DONE);
     let sent: BTreeSet<_> = scene.sent().into_iter().collect();
     assert_eq!(sent, BTreeSet::from([vec![0], vec![1, 3], vec![2]]));
-    let together = locked(&scene.server.sent).iter().find(|sent| sent.people.len() == 2).map(|sent| sent.deadline);
-    assert_eq!(together, Some(short));
+    let add_batch = locked(&scene.server.sent).iter().find(|sent| sent.people.len() == 2).map(|sent| sent.deadline);
+    assert_eq!(add_batch, Some(short));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn who_has_to_be_checked_again_goes_by_himself() {
     for _ in 0..4 {
         scene.comes();
     }
-    locked(&scene.server.doubted).insert(2);
+    locked(&scene.server.unconfirmed).insert(2);
     scene.answer(0, DONE);
     let sent: BTreeSet<_> = scene.sent().into_iter().collect();
     assert_eq!(sent, BTreeSet::from([vec![0], vec![1, 3], vec![2]]));
@@ -341,25 +341,25 @@ fn who_has_to_be_checked_again_goes_by_himself() {
 
 #[test]
 fn groups_do_not_wait_for_each_other_and_leave_nothing_behind() {
-    let joins = Joins::<usize>::new(100);
-    let one = joins.line(&"one".into());
-    assert!(!Arc::ptr_eq(&one, &joins.line(&"two".into())));
-    assert!(Arc::ptr_eq(&one, &joins.line(&"one".into())));
+    let batches = MemberBatches::<usize>::new(100);
+    let one = batches.line(&"one".into());
+    assert!(!Arc::ptr_eq(&one, &batches.line(&"two".into())));
+    assert!(Arc::ptr_eq(&one, &batches.line(&"one".into())));
     drop(one);
     for number in 0..1000 {
-        joins.line(&format!("group {number}").into());
+        batches.line(&format!("group {number}").into());
     }
-    assert_eq!(locked(&joins.lines).len(), 1);
+    assert_eq!(locked(&batches.lines).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_several_threads_nobody_is_forgotten() {
-    let (joins, server) = (Arc::new(Joins::new(7)), Arc::new(Server { prompt: true, ..Server::default() }));
+    let (batches, server) = (Arc::new(MemberBatches::new(7)), Arc::new(Server { prompt: true, ..Server::default() }));
     let send = |number: usize| {
-        let (joins, server) = (Arc::clone(&joins), Arc::clone(&server));
+        let (batches, server) = (Arc::clone(&batches), Arc::clone(&server));
         tokio::spawn(async move {
             let person = Person { server, number, deadline: later(60) };
-            joins.send(&"group".into(), "adding somebody", &person, later(60)).await
+            batches.send(&"group".into(), "adding somebody", &person, later(60)).await
         })
     };
     let tasks: Vec<_> = (0..5_000).map(|number| (number, send(number))).collect();
@@ -376,7 +376,7 @@ async fn on_several_threads_nobody_is_forgotten() {
             Err(stopped) => assert!(stopped.is_cancelled() && number % 9 == 0, "{stopped}"),
         }
     }
-    assert!(locked(&joins.lines).values().all(|line| line.strong_count() == 0));
+    assert!(locked(&batches.lines).values().all(|line| line.strong_count() == 0));
 }
 
 /// What happens next.
@@ -385,7 +385,7 @@ enum Event {
     Comes,
     Polled(usize),
     Leaves(usize),
-    Doubted(usize),
+    Unconfirmed(usize),
     Answered(usize, u8),
 }
 
@@ -394,12 +394,12 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::Comes),
         8 => (0..40_usize).prop_map(Event::Polled),
         1 => (0..40_usize).prop_map(Event::Leaves),
-        1 => (0..40_usize).prop_map(Event::Doubted),
+        1 => (0..40_usize).prop_map(Event::Unconfirmed),
         4 => (0..40_usize, 0..4_u8).prop_map(|(call, how)| Event::Answered(call, how)),
     ]
 }
 
-fn answer(how: u8) -> Result<Came, TargetError> {
+fn answer(how: u8) -> Result<BatchOutcome, TargetError> {
     match how {
         0 | 1 => DONE,
         2 => SINGLY,
@@ -415,9 +415,9 @@ proptest! {
     ) {
         let mut scene = Scene::new(most);
         // Who is sent by which call, and how it was answered.
-        let mut answers: Vec<Option<Result<Came, TargetError>>> = Vec::new();
+        let mut answers: Vec<Option<Result<BatchOutcome, TargetError>>> = Vec::new();
         let mut gone = BTreeSet::new();
-        let give = |scene: &Scene, answers: &mut Vec<Option<_>>, call: usize, came: Result<Came, TargetError>| {
+        let give = |scene: &Scene, answers: &mut Vec<Option<_>>, call: usize, came: Result<BatchOutcome, TargetError>| {
             let mut sent = locked(&scene.server.sent);
             answers.resize(sent.len(), None);
             if let Some(waits) = sent.get_mut(call).and_then(|sent| sent.answer.take())
@@ -436,7 +436,7 @@ proptest! {
                     scene.leaves(number);
                     gone.insert((number, before));
                 }
-                Event::Doubted(number) => drop(locked(&scene.server.doubted).insert(number)),
+                Event::Unconfirmed(number) => drop(locked(&scene.server.unconfirmed).insert(number)),
                 Event::Answered(call, how) => give(&scene, &mut answers, call, answer(how)),
                 _ => {}
             }
@@ -474,8 +474,8 @@ proptest! {
             // The last of its calls decides; one that nobody waited for any more was broken off.
             let last = calls.last().expect("whoever has an answer was sent");
             let kind = match &answers[*last] {
-                Some(Ok(Came::Done)) => None,
-                Some(Ok(Came::Singly)) => Some(NotFound),
+                Some(Ok(BatchOutcome::Done)) => None,
+                Some(Ok(BatchOutcome::Singly)) => Some(NotFound),
                 Some(Err(_)) | None => Some(Unanswered),
             };
             let came = ended.as_ref().err().map(|error| error.kind);

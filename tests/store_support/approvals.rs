@@ -1,4 +1,4 @@
-//! Safety limits, held sets, decisions.
+//! Safety limits, approvals, decisions.
 
 use usersync::{model::*, store::*};
 
@@ -73,16 +73,16 @@ pub async fn past_the_limit_nothing_is_sent_but_the_rest_is_written(store: World
 }
 
 pub async fn what_is_held_waits_for_a_decision(store: World) {
-    let gate = HeldKind::Gate(Limited::Deactivate);
+    let gate = ApprovalKind::SafetyLimit(Limited::Deactivate);
     let mut set = 0;
     for name in ["ann", "bob"] {
         let claimed = store.work(&user(name), at(1)).await;
-        let held = vec![hold(gate, "deactivate", "f1"), hold(HeldKind::Adoption, "adopt", "f1")];
+        let held = vec![hold(gate, "deactivate", "f1"), hold(ApprovalKind::Adoption, "adopt", "f1")];
         store.complete(claimed.token, Step::default(), held, at(9), at(1)).await.unwrap();
-        assert!(store.is_held(&pair(), gate).await.unwrap());
+        assert!(store.is_awaited(&pair(), gate).await.unwrap());
     }
     // One open set of each kind; later ones join it.
-    let sets = store.held_sets(true).await.unwrap();
+    let sets = store.approvals(true).await.unwrap();
     assert_eq!(sets.len(), 2);
     for one in &sets {
         assert_eq!((one.pair.clone(), one.open, one.open_items, one.items), (pair(), true, 2, 2));
@@ -90,13 +90,13 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
             set = one.id;
         }
     }
-    assert!(!store.is_held(&pair(), HeldKind::Gate(Limited::Leave)).await.unwrap());
+    assert!(!store.is_awaited(&pair(), ApprovalKind::SafetyLimit(Limited::RemoveMember)).await.unwrap());
     assert_eq!(store.counts(&pair(), at(1)).await.unwrap().held, 4);
     // The same again changes nothing; what is needed no more is withdrawn.
     let ann = store.work(&user("ann"), at(2)).await;
     assert!(ann.decided.is_empty());
     store.complete(ann.token, Step::default(), vec![hold(gate, "deactivate", "f2")], at(9), at(2)).await.unwrap();
-    let (one, items) = store.held_set(set).await.unwrap();
+    let (one, items) = store.approval(set).await.unwrap();
     assert_eq!((one.open_items, items.len()), (2, 2));
     assert_eq!((items[0].subject.clone(), items[0].item.fingerprint.as_str()), (user("ann"), "f2"));
 
@@ -104,13 +104,13 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
     assert_eq!(approve(&store, set, vec![items[0].id], true, at(3)).await, 1);
     assert_eq!(approve(&store, set, vec![items[0].id], false, at(3)).await, 0);
     assert_eq!(approve(&store, set, vec![4711], true, at(3)).await, 0);
-    let (one, again) = store.held_set(set).await.unwrap();
+    let (one, again) = store.approval(set).await.unwrap();
     assert!(one.open && again[0].subject == user("bob"), "open ones come first");
     assert!(one.decision.unwrap().contains("approved (1 of 2) by eve"));
     // An approval raises the task; it may be used once, and counts for no limit.
     let ann = store.claims(&user("ann"), at(3)).await;
     assert_eq!(store.task(&user("ann")).await.unwrap().priority, Priority::Retry);
-    assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Approved));
+    assert_eq!((ann.decided.len(), ann.decided[0].state), (1, ApprovalItemState::Approved));
     let approved = |item| NewIntent { approved_by: Some(item), ..intent(deactivate("a1", "ann"), at(9)) };
     let wrong = Step { next: vec![approved(items[1].id)], ..Step::default() };
     assert!(matches!(store.step(ann.token, wrong, at(3)).await, Err(StoreError::NotFound(_))));
@@ -125,13 +125,13 @@ pub async fn what_is_held_waits_for_a_decision(store: World) {
 
     // The rest at once; a set in which nothing waits is closed, and a later item opens another.
     assert_eq!(approve(&store, set, vec![], false, at(5)).await, 1);
-    assert!(!store.held_set(set).await.unwrap().0.open);
-    assert!(!store.is_held(&pair(), gate).await.unwrap());
+    assert!(!store.approval(set).await.unwrap().0.open);
+    assert!(!store.is_awaited(&pair(), gate).await.unwrap());
     assert_eq!(approve(&store, set, vec![], true, at(5)).await, 0);
     assert!(store.claim_one(at(5)).await.is_none(), "a rejection raises nothing");
-    let states: Vec<_> = store.held_set(set).await.unwrap().1.iter().map(|item| item.state).collect();
-    assert_eq!(states, [HeldItemState::Done, HeldItemState::Rejected]);
-    assert!(matches!(store.held_set(99).await, Err(StoreError::NotFound(_))));
+    let states: Vec<_> = store.approval(set).await.unwrap().1.iter().map(|item| item.state).collect();
+    assert_eq!(states, [ApprovalItemState::Done, ApprovalItemState::Rejected]);
+    assert!(matches!(store.approval(99).await, Err(StoreError::NotFound(_))));
     let nothing = Decision { set: 99, items: vec![], approve: true, by: "eve".into(), note: None };
     assert!(matches!(store.decide(&nothing, at(5)).await, Err(StoreError::NotFound(_))));
 }
@@ -140,17 +140,17 @@ pub async fn an_approval_is_used_up_by_success_or_a_refusal_for_good(store: Worl
     let refused = |permanent| ChangeOutcome::Refused { why: "no".into(), permanent };
     let stays = [Some(refused(false)), Some(ChangeOutcome::FoundNotDone), Some(ChangeOutcome::NotSeen), None];
     let ends = [
-        (ChangeOutcome::Done, HeldItemState::Done),
-        (ChangeOutcome::FoundDone, HeldItemState::Done),
-        (refused(true), HeldItemState::Refused),
+        (ChangeOutcome::Done, ApprovalItemState::Done),
+        (ChangeOutcome::FoundDone, ApprovalItemState::Done),
+        (refused(true), ApprovalItemState::Refused),
     ];
     for (nth, (outcome, state)) in ends.into_iter().enumerate() {
         let name = format!("ann{nth}");
         let subject = user(&name);
         let ann = store.work(&subject, at(1)).await;
-        let held = vec![hold(HeldKind::Gate(Limited::Deactivate), "deactivate", "f1")];
+        let held = vec![hold(ApprovalKind::SafetyLimit(Limited::Deactivate), "deactivate", "f1")];
         store.complete(ann.token, Step::default(), held, at(9), at(1)).await.unwrap();
-        let set = store.held_sets(true).await.unwrap()[0].id;
+        let set = store.approvals(true).await.unwrap()[0].id;
         assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
         for attempt in stays.iter().cloned().chain([Some(outcome)]) {
             let ann = store.claims(&subject, at(3)).await;
@@ -169,26 +169,26 @@ pub async fn an_approval_is_used_up_by_success_or_a_refusal_for_good(store: Worl
         let ann = store.claims(&subject, at(3)).await;
         assert!(ann.decided.is_empty(), "{:?}", ann.decided);
         store.done(ann.token, at(3)).await;
-        assert_eq!(store.held_set(set).await.unwrap().1[0].state, state);
+        assert_eq!(store.approval(set).await.unwrap().1[0].state, state);
     }
 }
 
 pub async fn an_adoption_uses_its_approval_up(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store
-        .complete(ann.token, Step::default(), vec![hold(HeldKind::Adoption, "adopt:a1", "f1")], at(9), at(1))
+        .complete(ann.token, Step::default(), vec![hold(ApprovalKind::Adoption, "adopt:a1", "f1")], at(9), at(1))
         .await
         .unwrap();
-    let set = store.held_sets(true).await.unwrap()[0].id;
+    let set = store.approvals(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
     let ann = store.claims(&user("ann"), at(2)).await;
     assert_eq!(store.adopt(ann.token, link("ann", "a1"), None, at(2)).await.unwrap(), Adopted::Linked);
     store.done(ann.token, at(2)).await;
-    assert_eq!(store.held_set(set).await.unwrap().1[0].state, HeldItemState::Done);
+    assert_eq!(store.approval(set).await.unwrap().1[0].state, ApprovalItemState::Done);
 }
 
 pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: World) {
-    let gate = HeldKind::Gate(Limited::Deactivate);
+    let gate = ApprovalKind::SafetyLimit(Limited::Deactivate);
     for name in ["ann", "bob"] {
         let claimed = store.work(&user(name), at(1)).await;
         store
@@ -196,11 +196,11 @@ pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: 
             .await
             .unwrap();
     }
-    let set = store.held_sets(true).await.unwrap()[0].id;
+    let set = store.approvals(true).await.unwrap()[0].id;
     let withdraw = async |items: &[i64]| store.withdraw_rejections(set, items, "eve", at(3)).await.unwrap();
     assert_eq!(withdraw(&[]).await, 0, "what waits is not rejected");
     assert_eq!(approve(&store, set, vec![], false, at(2)).await, 2);
-    let (rejected, items) = store.held_set(set).await.unwrap();
+    let (rejected, items) = store.approval(set).await.unwrap();
     assert_eq!((rejected.open, rejected.rejected_items), (false, 2));
     assert_eq!(store.standing_items(&pair()).await.unwrap().len(), 2);
     assert_eq!(withdraw(&[items[0].id]).await, 1);
@@ -209,26 +209,26 @@ pub async fn a_rejection_that_is_withdrawn_puts_its_subject_back_to_work(store: 
     assert!(ann.decided.is_empty());
     store.done(ann.token, at(3)).await;
     assert!(store.claim_one(at(3)).await.is_none());
-    assert_eq!(store.held_set(set).await.unwrap().0.rejected_items, 1);
+    assert_eq!(store.approval(set).await.unwrap().0.rejected_items, 1);
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("withdrew 1 rejection of set"));
     assert!(matches!(store.withdraw_rejections(99, &[], "eve", at(4)).await, Err(StoreError::NotFound(_))));
 }
 
 pub async fn a_rejection_stands_while_the_same_is_planned(store: World) {
-    let kind = HeldKind::Adoption;
+    let kind = ApprovalKind::Adoption;
     let ann = store.work(&user("ann"), at(1)).await;
     store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f1")], at(9), at(1)).await.unwrap();
-    let set = store.held_sets(true).await.unwrap()[0].id;
+    let set = store.approvals(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], false, at(2)).await, 1);
     for held in [vec![hold(kind, "adopt", "f1")], vec![hold(kind, "adopt", "f1")]] {
         let ann = store.work(&user("ann"), at(3)).await;
-        assert_eq!((ann.decided.len(), ann.decided[0].state), (1, HeldItemState::Rejected));
+        assert_eq!((ann.decided.len(), ann.decided[0].state), (1, ApprovalItemState::Rejected));
         store.complete(ann.token, Step::default(), held, at(9), at(3)).await.unwrap();
-        assert!(store.held_sets(true).await.unwrap().is_empty());
+        assert!(store.approvals(true).await.unwrap().is_empty());
     }
     let ann = store.work(&user("ann"), at(4)).await;
     store.complete(ann.token, Step::default(), vec![hold(kind, "adopt", "f2")], at(9), at(4)).await.unwrap();
-    let open = store.held_sets(true).await.unwrap();
+    let open = store.approvals(true).await.unwrap();
     assert_eq!((open.len(), open[0].open_items), (1, 1));
     assert_ne!(open[0].id, set);
     // What is not planned any more was rejected for nothing; it is asked about when it is planned again.
@@ -242,16 +242,16 @@ pub async fn a_rejection_stands_while_the_same_is_planned(store: World) {
 pub async fn an_approval_that_is_needed_no_more_is_withdrawn(store: World) {
     let ann = store.work(&user("ann"), at(1)).await;
     store
-        .complete(ann.token, Step::default(), vec![hold(HeldKind::Activation, "activate", "f1")], at(9), at(1))
+        .complete(ann.token, Step::default(), vec![hold(ApprovalKind::Activation, "activate", "f1")], at(9), at(1))
         .await
         .unwrap();
-    let set = store.held_sets(true).await.unwrap()[0].id;
+    let set = store.approvals(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, set, vec![], true, at(2)).await, 1);
     let ann = store.claims(&user("ann"), at(2)).await;
-    assert_eq!(ann.decided[0].state, HeldItemState::Approved);
+    assert_eq!(ann.decided[0].state, ApprovalItemState::Approved);
     store.done(ann.token, at(2)).await;
     assert!(store.work(&user("ann"), at(3)).await.decided.is_empty());
-    assert_eq!(store.held_set(set).await.unwrap().1[0].state, HeldItemState::Withdrawn);
+    assert_eq!(store.approval(set).await.unwrap().1[0].state, ApprovalItemState::Withdrawn);
 }
 
 pub async fn a_first_run_waits_for_approval(store: World) {
@@ -260,22 +260,22 @@ pub async fn a_first_run_waits_for_approval(store: World) {
     assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Held);
     let again = store.hold_first_run(&pair(), serde_json::json!({"create": 4}), at(2)).await.unwrap();
     assert_eq!(first, again);
-    let (set, items) = store.held_set(first).await.unwrap();
-    assert_eq!((set.kind, set.summary, items.len()), (HeldKind::FirstRun, serde_json::json!({"create": 4}), 0));
+    let (set, items) = store.approval(first).await.unwrap();
+    assert_eq!((set.kind, set.summary, items.len()), (ApprovalKind::FirstRun, serde_json::json!({"create": 4}), 0));
     // Other decisions leave it open.
     let ann = store.work(&user("ann"), at(2)).await;
     store
-        .complete(ann.token, Step::default(), vec![hold(HeldKind::Adoption, "adopt", "f")], at(9), at(2))
+        .complete(ann.token, Step::default(), vec![hold(ApprovalKind::Adoption, "adopt", "f")], at(9), at(2))
         .await
         .unwrap();
-    let other = store.held_sets(true).await.unwrap()[0].id;
+    let other = store.approvals(true).await.unwrap()[0].id;
     assert_eq!(approve(&store, other, vec![], true, at(3)).await, 1);
-    assert!(store.held_set(first).await.unwrap().0.open);
+    assert!(store.approval(first).await.unwrap().0.open);
     assert_eq!(approve(&store, first, vec![], true, at(4)).await, 1);
     assert_eq!(approve(&store, first, vec![], true, at(4)).await, 0);
     assert_eq!(store.pair_state(&pair()).await.unwrap(), PairState::Approved);
-    assert!(store.held_sets(true).await.unwrap().is_empty());
-    assert_eq!(store.held_sets(false).await.unwrap().len(), 2);
+    assert!(store.approvals(true).await.unwrap().is_empty());
+    assert_eq!(store.approvals(false).await.unwrap().len(), 2);
     assert!(store.audit(None, 1).await.unwrap()[0].what.contains("approved: fine"));
     // Rejected, it stays held; the next plan opens another set.
     store.set_pair_state(&pair(), PairState::Held, at(5)).await.unwrap();
@@ -296,10 +296,16 @@ pub async fn an_approved_adopted_group_may_lose_members(store: World) {
     store.done(claimed.token, at(1)).await;
     let ann = store.work(&user("ann"), at(2)).await;
     store
-        .complete(ann.token, Step::default(), vec![hold(HeldKind::AdoptedGroup, "leave:t1", "f")], at(9), at(2))
+        .complete(
+            ann.token,
+            Step::default(),
+            vec![hold(ApprovalKind::AdoptedGroup, "remove_member:t1", "f")],
+            at(9),
+            at(2),
+        )
         .await
         .unwrap();
-    let set = store.held_sets(true).await.unwrap()[0].id;
+    let set = store.approvals(true).await.unwrap()[0].id;
     assert!(!store.managed_groups(&target()).await.unwrap()[0].removals_approved);
     assert_eq!(approve(&store, set, vec![], true, at(3)).await, 1);
     assert!(store.managed_groups(&target()).await.unwrap()[0].removals_approved);

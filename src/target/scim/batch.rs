@@ -10,12 +10,12 @@ use crate::{
     model::{AccountId, ErrorClass, TargetGroupId},
     target::{
         AddedMembers, Applied, TargetError,
-        TargetErrorKind::{NotDone, NotFound, NotPossible},
-        rest::{Came, Join},
+        TargetErrorKind::{NotDone, NotFound, Unsupported},
+        rest::{BatchCall, BatchOutcome},
     },
 };
 
-struct Joining<'a> {
+struct GroupBatch<'a> {
     scim: &'a ScimTarget,
     group: &'a TargetGroupId,
     group_name: &'a str,
@@ -24,7 +24,7 @@ struct Joining<'a> {
     deadline: Timestamp,
 }
 
-impl Join for Joining<'_> {
+impl BatchCall for GroupBatch<'_> {
     type Member = AccountId;
 
     fn member(&self) -> AccountId {
@@ -35,20 +35,20 @@ impl Join for Joining<'_> {
         self.scim.add_alone(self.group, self.account, self.what, self.deadline).await
     }
 
-    async fn together(&self, members: &[AccountId], deadline: Timestamp) -> Result<Came, TargetError> {
+    async fn add_batch(&self, members: &[AccountId], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
         let what = format!("adding {} accounts to {}", members.len(), self.group_name);
         let members: Vec<&AccountId> = members.iter().collect();
         match self.scim.add_members(self.group, &members, &what, deadline).await {
-            Ok(Added::Done) => Ok(Came::Done),
-            Ok(Added::Refused(_)) => Ok(Came::Singly),
+            Ok(Added::Done) => Ok(BatchOutcome::Done),
+            Ok(Added::Refused(_)) => Ok(BatchOutcome::Singly),
             // Where the group is written back whole.
             Err(error)
                 if matches!(
                     error.kind,
-                    NotFound | NotPossible | NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
+                    NotFound | Unsupported | NotDone(ErrorClass::Permanent | ErrorClass::Forbidden)
                 ) =>
             {
-                Ok(Came::Singly)
+                Ok(BatchOutcome::Singly)
             }
             Err(error) => Err(error),
         }
@@ -101,7 +101,7 @@ impl ScimTarget {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let what = format!("adding {name} to {group_name}");
-        let join = Joining { scim: self, group, group_name, account, what: &what, deadline };
-        self.joins.send(group, &what, &join, deadline).await
+        let join = GroupBatch { scim: self, group, group_name, account, what: &what, deadline };
+        self.batches.send(group, &what, &join, deadline).await
     }
 }

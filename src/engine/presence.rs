@@ -67,7 +67,7 @@ impl Engine {
         if self.is_any_alive(connector, some.collect()).await? {
             return Ok(());
         }
-        Err(WorkError::Doubt(format!(
+        Err(WorkError::Unconfirmed(format!(
             "{}: Keycloak calls {except} gone, but no other user reads well either, so nothing is believed; look at the realm",
             connector.name
         )))

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use usersync::{
     demo::stack::{CLIENT_SECRET, CONNECTOR, Stack},
     engine::EngineTimes,
-    model::{GroupId, GroupMapping, HeldKind},
+    model::{ApprovalKind, GroupId, GroupMapping},
     store::{PairState, Store},
 };
 use usersync_simulators::{
@@ -61,7 +61,7 @@ async fn a_page_that_lacks_people_takes_nothing_from_them() {
     // The pages come from before, the count is of now.
     let stale = w.servers.keycloak.faults.add(Fault::stale(Stale::Frozen).path("/users?"));
     let report = w.run().await;
-    assert!(report.doubt.is_some(), "{report:?}");
+    assert!(report.incomplete.is_some(), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
     w.servers.keycloak.faults.remove(stale);
     w.run().await;
@@ -136,7 +136,11 @@ async fn a_federation_that_is_down_takes_nothing_and_others_go_on() {
     let report = w.run().await;
     assert_eq!(w.jira().snapshot(), before);
     for number in 0..4 {
-        assert!(report.doubts.iter().any(|doubt| doubt.contains(&format!("ldap{number}"))), "{:?}", report.doubts);
+        assert!(
+            report.unconfirmed.iter().any(|incomplete| incomplete.contains(&format!("ldap{number}"))),
+            "{:?}",
+            report.unconfirmed
+        );
     }
     w.realm().update_user(&w.id("staff1"), UserChange::email("one@example.com")).await.unwrap();
     w.realm().user_action(&w.id("ldap1"), "logout").await.unwrap();
@@ -177,11 +181,14 @@ async fn users_of_a_provider_that_is_switched_off_or_down_lose_nothing_whatever_
                 |on| if off { w.realm().switch_provider_off("spi", on) } else { w.realm().set_ldap_down("spi", on) };
             turn(true);
             let report = w.try_run().await.unwrap();
-            let told = |text: &String| report.doubts.contains(text) || report.errors.contains(text);
+            let told = |text: &String| report.unconfirmed.contains(text) || report.errors.contains(text);
             for number in 0..3 {
                 let name = format!("out{number}");
-                let found =
-                    report.doubts.iter().chain(report.errors.iter()).any(|text| told(text) && text.contains(&name));
+                let found = report
+                    .unconfirmed
+                    .iter()
+                    .chain(report.errors.iter())
+                    .any(|text| told(text) && text.contains(&name));
                 assert!(found, "{at}: {name}: {report:?}");
             }
             // An event asks for one of them.
@@ -297,7 +304,7 @@ async fn gone_by_a_run_is_read_twice_and_a_user_who_is_back_in_between_stays() {
     w.realm().vanish_user(&id).unwrap();
     w.run().await;
     assert!(!w.account("staff1").active);
-    assert_eq!(w.waiting(HeldKind::ProtectedLeaver).await.len(), 0);
+    assert_eq!(w.waiting(ApprovalKind::ProtectedLeaver).await.len(), 0);
     assert_eq!(w.agrees().users, STAFF - 1);
 }
 
@@ -312,7 +319,7 @@ async fn on_doubt_what_adds_goes_on_and_takes_nothing_along() {
     let fault = w.servers.keycloak.faults.add(empty);
     let count = w.servers.keycloak.faults.add(miscounted());
     let report = w.run().await;
-    assert!(report.doubt.is_some(), "{report:?}");
+    assert!(report.incomplete.is_some(), "{report:?}");
     assert!(w.servers.keycloak.faults.hits(fault) > 0 && w.servers.keycloak.faults.hits(count) > 0);
     assert_eq!(w.account("staff1").display_name, "Again Example");
     assert_eq!(w.account("staff1").groups, groups);
@@ -340,8 +347,9 @@ async fn on_doubt_nothing_is_done_about_linked_users_who_were_not_read() {
     let before = w.jira().snapshot();
     let fault = w.servers.keycloak.faults.add(miscounted());
     let report = w.try_run().await.unwrap();
-    assert!(report.doubt.is_some(), "{report:?}");
-    let left: Vec<&String> = report.doubts.iter().filter(|doubt| doubt.contains("not listed by Keycloak")).collect();
+    assert!(report.incomplete.is_some(), "{report:?}");
+    let left: Vec<&String> =
+        report.unconfirmed.iter().filter(|incomplete| incomplete.contains("not listed by Keycloak")).collect();
     assert!(left.len() == 1 && left[0].starts_with("staff1: "), "{report:?}");
     assert_eq!(w.jira().snapshot(), before);
     assert_eq!(report.unchanged, STAFF - 2, "no verdict on them: {report:?}");
@@ -375,8 +383,11 @@ async fn on_doubt_nothing_is_done_about_groups_that_were_not_read() {
     let short = Fault::status(200, r#"{"count":30}"#).header("content-type", "application/json").path("/groups/count");
     let fault = w.servers.keycloak.faults.add(short);
     let report = w.run().await;
-    assert!(report.doubt.is_some(), "{report:?}");
-    assert!(report.doubts.iter().any(|doubt| doubt.starts_with("group extra: not listed by Keycloak")), "{report:?}");
+    assert!(report.incomplete.is_some(), "{report:?}");
+    assert!(
+        report.unconfirmed.iter().any(|incomplete| incomplete.starts_with("group extra: not listed by Keycloak")),
+        "{report:?}"
+    );
     assert!(feeds(&w, &extra).await);
     assert_eq!(w.members("extra"), Vec::<String>::new(), "the user's own groups lack it");
     w.servers.keycloak.faults.remove(fault);
@@ -409,7 +420,7 @@ async fn a_group_that_is_gone_by_a_run_is_read_again_after_a_while() {
     assert!(feeds(&w, &extra).await, "{report:?}");
     faults.clear();
     w.calm().await;
-    assert_eq!(w.waiting(HeldKind::Adoption).await, Vec::<String>::new(), "nothing has to be adopted anew");
+    assert_eq!(w.waiting(ApprovalKind::Adoption).await, Vec::<String>::new(), "nothing has to be adopted anew");
     assert_eq!(w.members("extra"), ["staff1"]);
     w.run().await;
     w.agrees();
