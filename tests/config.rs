@@ -983,7 +983,7 @@ fn a_crowd_takes_attributes_of_any_name_but_its_own() {
 #[test]
 fn a_policy_tells_all_that_is_wrong_in_it() {
     let errors = Folder::new().errors(&with_connector(
-        "[connector.policy]\nfirst_run = 1\nadopt = \"x\"\n[connector.policy.safety]\ncount = \"a\"\nleave_percent = 51.5\nperzent = 1",
+        "[connector.policy]\nfirst_run = 1\nadopt = \"x\"\n[connector.policy.safety]\ncount = \"a\"\nremove_members_percent = 51.5\nperzent = 1",
     ));
     for line in ["14:13:", "15:9:", "17:9:", "18:17:", "19:1:"] {
         assert!(errors.contains(&format!("usersync.toml:{line} connector acme: policy.")), "{line}\n{errors}");

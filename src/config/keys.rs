@@ -414,7 +414,7 @@ pub(super) const KEYS: &[Key] = &[
         "Or so many percent of the active linked accounts, whichever is larger. Capped like `count`. In a first run, the accounts that it creates and adopts count too.",
     ),
     key(
-        "connector.policy.safety.leave_percent",
+        "connector.policy.safety.remove_members_percent",
         "0 to 50",
         Value("10.0"),
         "The same for removed memberships, as a share of those that usersync added.",

@@ -8,7 +8,7 @@ use crate::model::Policy;
 pub(super) fn policy(connector: &Table<'_>) -> Option<Policy> {
     let (policy, mut fine): (Policy, _) =
         typed(connector, "policy", "write [connector.policy] below its [[connector]]")?;
-    let limits = [("percent", policy.safety.percent), ("leave_percent", policy.safety.remove_members_percent)];
+    let limits = [("percent", policy.safety.percent), ("remove_members_percent", policy.safety.remove_members_percent)];
     for (key, percent) in limits {
         if !(0.0..=50.0).contains(&percent) {
             let wrong = Wrong::new(format!("{percent} is not 0 to 50"))
