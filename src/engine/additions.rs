@@ -1,14 +1,16 @@
-//! Additions to groups in a full reconcile, collected from many users: one call adds all who wait for a group.
+//! Batches additions to groups in a full reconcile: one call adds all users that wait for a group.
 //!
-//! The users of a wave are claimed at once. Each does what comes first, as creating its account, then waits until all of
-//! the wave have come so far; then all write their additions down, and the calls begin, the fullest group first.
+//! All users of a wave are claimed at once. Each user completes the operations that come first, such as creating its
+//! account, then waits until the whole wave has done so. Then all store the intents of their additions, and the calls
+//! begin with the group that has most users waiting.
 //!
-//! That may take minutes where the server limits calls. A user of whom an event comes meanwhile leaves the wave: its
-//! additions that are not being sent are withdrawn and its claim is given back, so that its task is worked at once.
+//! That may take minutes where the server limits calls. A user with a new event leaves the wave: its additions that are
+//! not being sent are withdrawn and its claim is released, so that its task is worked at once.
 //!
 //! # Guarantees
-//! An addition is written down before it is sent, and sent only while its user's claim is held. [6] [7] One that was not
-//! sent in time is given back, to be written down anew.
+//! An addition is stored as an intent before it is sent (rule: an open intent closes its subject and account). It is
+//! sent only while its user's claim is held (rule: an ended claim writes nothing). An addition that is not sent in time
+//! is returned to its user, which stores a new intent.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -33,26 +35,26 @@ use crate::{
 
 /// The verb of an addition.
 const VERB: &str = "add_member";
-/// Of a wave, one user in so many may leave it for an event that takes nothing away, and so many in any case: their
-/// additions cost calls of their own.
+/// One in `LEAVING` users of a wave, and at least `LEAVING_ALWAYS`, may leave it for an event that removes no access.
+/// The additions of a user that leaves cost calls of their own.
 const LEAVING: usize = 10;
 const LEAVING_ALWAYS: usize = 20;
 
-/// What the waves of a run share. The users of a wave begin beside the endings of the wave before it, so that the target is
-/// called while the store settles.
+/// State that the waves of a run share. The users of a wave begin while the previous wave ends, so that the target is
+/// called while the store writes.
 pub(super) struct Waves {
-    /// Users who work side by side up to their additions.
+    /// Limits how many users work concurrently up to their additions.
     beginning: Arc<Semaphore>,
-    /// Users who work side by side after their additions.
+    /// Limits how many users work concurrently after their additions.
     ending: Arc<Semaphore>,
-    /// Groups that are being written.
+    /// Groups with a write in progress.
     busy: Mutex<BTreeSet<TargetGroupId>>,
-    /// Tells that a group is no longer being written.
+    /// Signals that a group's write has ended.
     freed: Notify,
 }
 
 impl Waves {
-    /// For waves of which so many users work side by side.
+    /// Creates the state for waves in which this many users work concurrently.
     pub fn new(side_by_side: usize) -> Arc<Self> {
         let semaphore = || Arc::new(Semaphore::new(side_by_side.max(1)));
         Arc::new(Self { beginning: semaphore(), ending: semaphore(), busy: Mutex::default(), freed: Notify::new() })
@@ -63,16 +65,16 @@ impl Waves {
 pub(super) struct Additions {
     clock: Arc<dyn Clock>,
     pair: Pair,
-    /// Whether tasks are worked beside the wave.
+    /// Whether workers process tasks during the wave.
     beside_workers: bool,
     /// Ends the run early.
     cancel: CancellationToken,
-    /// Accounts that one call takes.
+    /// Maximum number of accounts in one call.
     most: usize,
     state: Mutex<State>,
-    /// Tells that all of the wave have come to their additions, or are done without any.
+    /// Signals that each user of the wave has reached its additions or ended without any.
     all_came: Notify,
-    /// Wakes the one who sends.
+    /// Wakes the sender.
     changed: Notify,
     waves: Arc<Waves>,
 }
@@ -85,25 +87,25 @@ impl fmt::Debug for Additions {
 
 #[derive(Default)]
 struct State {
-    /// Users who are not done.
+    /// Users that are not done.
     users: HashSet<Subject>,
-    /// How many may still leave for an event that takes nothing away.
+    /// Number of users that may still leave for an event that removes no access.
     may_leave: usize,
-    /// When a user came further, or a call ended.
+    /// Time of the last progress: a user reached the next stage, or a call ended.
     got_on: Timestamp,
-    /// Users who wait until the server takes calls.
+    /// Number of users that wait until the server accepts calls.
     waiting_for_server: usize,
-    /// Users who have not come to their additions yet.
+    /// Number of users that have not reached their additions.
     coming: usize,
-    /// Users who came, and write their additions down.
+    /// Number of users that have reached their additions and are storing the intents.
     writing: usize,
-    /// Users who are not done.
+    /// Number of users that are not done.
     present: usize,
     next: u64,
     lines: BTreeMap<TargetGroupId, Line>,
 }
 
-/// Those who wait for one group.
+/// Users that wait for one group.
 #[derive(Debug, Default)]
 struct Line {
     name: String,
@@ -119,11 +121,11 @@ struct Waiting {
     tell: oneshot::Sender<Told>,
 }
 
-/// What became of one addition.
+/// The result of one addition.
 #[derive(Clone, Debug)]
 pub(super) enum Told {
     Done,
-    /// Refused; alone it gets its own reason.
+    /// Refused in a batch; sent separately, it gets its own reason.
     Alone,
     /// Not sent in time.
     NotSent,
@@ -132,14 +134,14 @@ pub(super) enum Told {
     Failed(TargetError),
 }
 
-/// One addition that is written down.
+/// One addition that is stored as an intent.
 pub(super) struct Addition<'a> {
     pub group: &'a TargetGroupId,
     pub group_name: &'a str,
     pub account: &'a AccountId,
 }
 
-/// Where a user of the wave stands.
+/// Stage of a user in the wave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Coming,
@@ -166,7 +168,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Additions {
-    /// A wave of these users; one call takes `most` accounts. In a `first` run no tasks are worked beside it.
+    /// Creates a wave of these users; one call takes at most `most` accounts. No tasks are worked during a `first` run.
     pub fn wave(
         waves: &Arc<Waves>,
         clock: Arc<dyn Clock>,
@@ -204,14 +206,15 @@ impl Additions {
         (wave, parts)
     }
 
-    /// Whether the subject is one of the wave, and the wave has got on since then, or waits for the server.
+    /// Returns whether the subject is in the wave, and the wave has made progress since this time or waits for the
+    /// server.
     pub fn works(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
         let state = locked(&self.state);
         let gets_on = state.got_on >= since || state.waiting_for_server > 0;
         *pair == self.pair && gets_on && state.users.contains(subject)
     }
 
-    /// Whether a user may leave for an event of this priority.
+    /// Returns whether a user may leave for an event of this priority.
     fn lets_go(&self, priority: Priority) -> bool {
         if !self.beside_workers || priority == Priority::Removal {
             return self.beside_workers;
@@ -222,11 +225,11 @@ impl Additions {
         may
     }
 
-    /// Sends what is collected, until all users of the wave are done.
+    /// Sends the collected additions until all users of the wave are done.
     pub async fn send(&self, engine: &Engine, port: &TargetPort) {
         let mut calls = FuturesUnordered::new();
         loop {
-            // Before looking, so that no group is freed unseen.
+            // Before the check, so that no signal is missed.
             let freed = self.waves.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
@@ -251,7 +254,7 @@ impl Additions {
         }
     }
 
-    /// What is sent next: the fullest line of a group that is not being written.
+    /// Returns the next call: for the group with most users waiting among those without a write in progress.
     fn next(&self) -> Option<(TargetGroupId, String, Vec<Waiting>)> {
         let mut state = locked(&self.state);
         if state.coming > 0 || state.writing > 0 {
@@ -271,7 +274,7 @@ impl Additions {
         Some((group, name, waiting))
     }
 
-    /// Adds some accounts to a group, in smaller calls where the target refuses them together.
+    /// Adds accounts to a group, in smaller calls where the target refuses the batch.
     async fn call(
         &self,
         engine: &Engine,
@@ -304,7 +307,7 @@ impl Additions {
                 }
                 Ok(AddedMembers::Refused) => Told::Alone,
                 Err(error) => {
-                    // One call is one failure, however many users it was for.
+                    // One call is one failure, regardless of its number of users.
                     engine.note_target_failure(port, &error);
                     Told::Failed(error)
                 }
@@ -330,12 +333,12 @@ impl Additions {
 }
 
 impl Part {
-    /// Waits for the turn to begin.
+    /// Waits for permission to begin.
     pub async fn begin(&self) {
         self.take_turn(&self.additions.waves.beginning).await;
     }
 
-    /// Waits for the turn to go on after the additions.
+    /// Waits for permission to continue after the additions.
     pub async fn resume(&self) {
         self.take_turn(&self.additions.waves.ending).await;
     }
@@ -345,13 +348,14 @@ impl Part {
         locked(&self.own).permit = permit;
     }
 
-    /// Waits until the server takes calls; that may be long, and ends at last.
+    /// Waits until the server accepts calls. The wait may be long, but it ends.
     pub async fn wait_for_server<F: Future>(&self, open: F) -> F::Output {
         let _waiting = WaitingForServer::begin(&self.additions);
         open.await
     }
 
-    /// Waits until an event of the user is to be worked before the wave goes on, or its claim has ended.
+    /// Waits until an event of the user has to be worked before the wave continues, or until the user's claim has
+    /// ended.
     pub async fn called_away(&self, events: &mut watch::Receiver<Option<Priority>>) {
         loop {
             let waits = *events.borrow_and_update();
@@ -361,17 +365,18 @@ impl Part {
         }
     }
 
-    /// Waits until the run is to end.
+    /// Waits until the run has to end.
     pub async fn stopped(&self) {
         self.additions.cancel.cancelled().await;
     }
 
-    /// Leaves the wave, which waits for the user no longer.
+    /// Leaves the wave, which no longer waits for the user.
     pub fn leave(&self) {
         self.pass(Stage::Sending);
     }
 
-    /// Waits until all users of the wave came so far. Meanwhile others work. `false`: the user is called away.
+    /// Waits until all users of the wave have reached this stage. Other users work meanwhile. Returns `false` if the
+    /// user has to leave the wave.
     pub async fn come(&self, events: &mut watch::Receiver<Option<Priority>>) -> bool {
         {
             let mut own = locked(&self.own);
@@ -392,7 +397,8 @@ impl Part {
         }
     }
 
-    /// Hands over additions that are written down; what became of each. After `late` those that wait are given back.
+    /// Queues additions that are stored as intents, and returns the result of each. After `late`, additions that still
+    /// wait are returned unsent.
     pub async fn add(
         &self,
         additions: &[Addition<'_>],

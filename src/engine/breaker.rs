@@ -1,4 +1,4 @@
-//! Keeps work away from a side that does not answer, without using up anybody's attempts.
+//! Circuit breaker: keeps work away from a side that does not answer, without using up attempts of tasks.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -6,21 +6,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::retry::Backoff;
 
-/// Refused credentials that wait to be sent again.
+/// Refused credentials that are to be sent again.
 #[derive(Debug, Clone, Copy)]
 struct Refused {
-    /// How often they were sent again.
+    /// Number of times they were sent again.
     probes: usize,
     /// When they are sent again next.
     probe_at: Timestamp,
 }
 
-/// Failures in a row that open the breaker.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 5;
-/// The pauses: a second, doubled with each further failure, a minute at most.
+/// Pauses of the open breaker: one second, doubled with each further failure, up to one minute.
 const PAUSES: Backoff = Backoff::new(500, 2, Duration::from_mins(1));
 
-/// Counts failures in a row and says when to try again.
+/// Counts consecutive failures and determines when to retry.
 #[derive(Debug, Default)]
 pub struct Breaker(Mutex<State>);
 
@@ -42,13 +42,13 @@ impl State {
     }
 }
 
-/// The time between the `made`-th probe and the next one; the last of `gaps` goes on.
+/// Returns the time between the `made`-th probe and the next one; the last of `gaps` repeats.
 fn gap(gaps: &[SignedDuration], made: usize) -> SignedDuration {
     gaps.get(made).or(gaps.last()).copied().unwrap_or(SignedDuration::from_hours(1))
 }
 
 impl Breaker {
-    /// It answered. Returns whether it had failed before.
+    /// Closes the breaker after an answer. Returns whether the side had failed before.
     pub fn succeeded(&self) -> bool {
         let Ok(mut state) = self.0.lock() else { return false };
         if state.failures == 0 {
@@ -58,7 +58,7 @@ impl Breaker {
         true
     }
 
-    /// Opens it as an earlier process left it; it is to be tried at once.
+    /// Opens the breaker as an earlier process left it; a retry is due at once.
     pub fn recall(&self, why: &str, since: Timestamp, now: Timestamp) {
         let Ok(mut state) = self.0.lock() else { return };
         *state = State {
@@ -70,12 +70,12 @@ impl Breaker {
         };
     }
 
-    /// It did not answer. Returns whether work is kept away because of failures in a row.
+    /// Records a missing answer. Returns whether the breaker is open because of consecutive failures.
     pub fn failed(&self, why: &str, now: Timestamp) -> bool {
         let Ok(mut state) = self.0.lock() else { return false };
         state.why = Some(why.to_owned());
         state.since.get_or_insert(now);
-        // Those that were under way when it opened, perhaps by one and the same call, tell nothing new.
+        // Calls in progress when it opened, perhaps all waiting for one call, are no further evidence.
         if state.until.is_none_or(|until| until <= now) {
             state.failures = state.failures.saturating_add(1);
             if state.failures >= FAILURES {
@@ -86,22 +86,23 @@ impl Breaker {
         state.failures >= FAILURES
     }
 
-    /// Opens it until it is told that all is well: a right is missing, or another identity was found.
+    /// Opens the breaker until a success is recorded: a right is missing, or another identity was found.
     pub fn stop(&self, why: &str, now: Timestamp, contact_after: SignedDuration) {
         let Ok(mut state) = self.0.lock() else { return };
         state.open(why, now, now + contact_after);
         state.refused = None;
     }
 
-    /// Opens it because credentials were refused. Whether they have changed is looked at after `contact_after`; unchanged
-    /// ones are sent again after each of `gaps`, see [`Breaker::take_probe`].
+    /// Opens the breaker because credentials were refused. A check for changed credentials follows after
+    /// `contact_after`; unchanged ones are sent again after each of `gaps`, see [`Breaker::take_probe`].
     pub fn refused(&self, why: &str, now: Timestamp, contact_after: SignedDuration, gaps: &[SignedDuration]) {
         let Ok(mut state) = self.0.lock() else { return };
         let refused = *state.refused.get_or_insert(Refused { probes: 0, probe_at: now + gap(gaps, 0) });
         state.open(why, now, refused.probe_at.clamp(now, now + contact_after));
     }
 
-    /// Whether refused credentials are to be sent again now, once; the next time is then after the next of `gaps`.
+    /// Returns, once, whether refused credentials are to be sent again now; the next time follows after the next of
+    /// `gaps`.
     pub fn take_probe(&self, now: Timestamp, gaps: &[SignedDuration]) -> bool {
         let Ok(mut state) = self.0.lock() else { return false };
         let Some(refused) = state.refused.as_mut().filter(|refused| refused.probe_at <= now) else { return false };
@@ -110,12 +111,12 @@ impl Breaker {
         true
     }
 
-    /// When refused credentials are sent again.
+    /// Returns when refused credentials are sent again.
     pub fn next_probe(&self) -> Option<Timestamp> {
         self.0.lock().ok()?.refused.map(|refused| refused.probe_at)
     }
 
-    /// Why and since when work is kept away, and when it is tried again; `None`: it is not.
+    /// Returns why and since when the breaker is open, and when the next retry is due; `None`: the breaker is closed.
     pub fn open(&self) -> Option<(String, Timestamp, Timestamp)> {
         let state = self.0.lock().ok()?.clone();
         Some((state.why?, state.since?, state.until?))
@@ -166,7 +167,7 @@ mod tests {
                 }
                 breaker.refused("401", now, every, &gaps);
             }
-            // What was under way says the same again.
+            // A call in progress reports the same again.
             breaker.refused("401", now, every, &gaps);
             now += SignedDuration::from_secs(1);
         }

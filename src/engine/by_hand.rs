@@ -1,4 +1,4 @@
-//! What a server does by itself, for whoever works without one.
+//! The work that a server does by itself, for commands that run without a server.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,25 +18,25 @@ use crate::{
     store::{Claimed, PairState, StoreError, TaskFilter},
 };
 
-/// What working the queue came to.
+/// The result of working the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// Tasks that were worked to their end.
+    /// Number of tasks that were worked to their end.
     pub done: usize,
-    /// Tasks that failed; they are tried again later.
+    /// Number of tasks that failed; they are retried later.
     pub failed: usize,
-    /// What became of the operations that they planned.
+    /// The operations that they planned, by fate.
     pub tally: Tally,
 }
 
-/// What became of a first plan.
+/// The result of a first plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstPlan {
-    /// It waits for approval, in this approval.
+    /// It waits for approval, under this approval id.
     Held(i64),
-    /// It has no operations, as both sides agree: the pair is in service.
+    /// It has no operations, as both sides are in sync: the pair is in service.
     InService,
-    /// No user is in scope yet: the pair stays out of service, and is planned again.
+    /// No user is in scope yet: the pair stays out of service and is planned again.
     NoUsers,
 }
 
@@ -48,16 +48,16 @@ impl Drained {
 }
 
 impl Report {
-    /// Whether a first plan has no operations because no user is in scope.
+    /// Returns whether a first plan has no operations because no user is in scope.
     pub fn finds_no_users(&self) -> bool {
         self.needs_no_approval() && self.in_scope == 0
     }
 }
 
 impl Engine {
-    /// Plans the first run of a pair and holds it for approval. A plan without operations needs none: the pair is in
-    /// service at once, by the rules that hold there. Without users in scope nothing is known of what the pair will do, so
-    /// that it stays out of service.
+    /// Plans the first run of a pair and holds it for approval. A plan without operations needs no approval: the pair
+    /// is in service at once, by the rules that apply there. Without users in scope nothing is known of what the pair
+    /// would do, so it stays out of service.
     pub async fn plan_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(FirstPlan, Report), WorkError> {
         let (_, report) = self.run(pair, options).await?;
         if options.cancel.is_cancelled() {
@@ -77,7 +77,7 @@ impl Engine {
         Ok((FirstPlan::Held(set), report))
     }
 
-    /// Does the approved first run of a pair, after which the pair is in service, unless it was ended early.
+    /// Executes the approved first run of a pair. Afterwards the pair is in service, unless the run was ended early.
     pub async fn do_first_run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let done = self.run(pair, options).await?;
         if !options.cancel.is_cancelled() {
@@ -87,8 +87,7 @@ impl Engine {
         Ok(done)
     }
 
-    /// Works the tasks of a pair whose time has come, side by side, until none is left or one of both sides keeps work
-    /// away.
+    /// Works due tasks of a pair concurrently, until none is left or the breaker of one side is open.
     pub async fn work_due(&self, pair: &Pair, cancel: &CancellationToken) -> Result<Drained, WorkError> {
         let port = self.target(&pair.target)?;
         let drained = Mutex::new(Drained::default());
@@ -111,8 +110,8 @@ impl Engine {
         Ok(*drained.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Works due tasks of a pair one by one, until this subject's is done or has failed, or none is left that could be
-    /// worked now. What is more urgent, or what it waits for, is worked on the way.
+    /// Works due tasks of a pair one by one, until this subject's task has ended or no task can be worked now. Tasks
+    /// that are more urgent, or that it waits for, are worked first.
     pub async fn work_until(
         &self,
         pair: &Pair,

@@ -1,4 +1,4 @@
-//! One claimed subject while it is worked: what was learnt, what is held, how it ends.
+//! Work on one claimed subject: its state, its pending writes, and how it ends.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,63 +27,63 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// What is different for a subject that a run works.
+/// Rules for a subject that a run works on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunRules {
-    /// A run works it, not a worker.
+    /// Whether a run works on the subject, not a worker.
     pub in_run: bool,
-    /// The first run: what existed before usersync is adopted without asking.
+    /// Whether this is the first run: it adopts existing accounts and groups without approval.
     pub first: bool,
-    /// Kinds that the run would do too often: it holds them whole.
+    /// Kinds of operation that would exceed their safety limits. The run holds all operations of these kinds.
     pub hold: HashSet<crate::model::Limited>,
-    /// The hourly limits that a first run's plan was compared with. They stand for the whole run: until it has linked all
-    /// accounts, there are fewer than it was planned for.
+    /// Hourly limits that the plan of a first run was compared with. They apply to the whole run: until it has linked
+    /// all accounts, fewer are linked than the plan assumed.
     pub limits: BTreeMap<crate::model::Limited, u32>,
-    /// The user's part in a wave whose additions to groups are collected; `None`: they are sent by themselves.
+    /// The user's part in a wave that collects additions to groups; `None`: the user's additions are sent separately.
     pub part: Option<Arc<Part>>,
 }
 
-/// How work on a subject ended.
+/// The result of the work on a subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Worked {
-    /// What was done, in order.
+    /// Completed operations, in order.
     pub done: Vec<Operation>,
-    /// Links that were made to accounts and groups that existed before, or dropped because their accounts are gone, in
+    /// Links to accounts and groups that existed before usersync, and links dropped because their accounts are gone, in
     /// order.
     pub linked: Vec<Action>,
     /// Operations that wait for approval.
     pub held: Vec<NewApprovalItem>,
-    /// What is worth telling.
+    /// Findings to report.
     pub findings: Findings,
-    /// Why it is a conflict, if so.
+    /// The reason for a conflict; `None`: there is no conflict.
     pub conflict: Option<String>,
-    /// Whether the claim was given back before all was done; the task goes on later.
+    /// Whether the claim was released before all was done. The task continues later.
     pub later: bool,
-    /// What was planned, and what became of it.
+    /// The planned operations, each with its fate.
     pub ledger: Ledger,
 }
 
-/// What an error is about.
+/// What an error concerns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failed {
     /// The work on this subject.
     Subject,
-    /// A call for many users, which is noted once for all of them.
+    /// A call for many users. It is recorded once for all of them.
     SharedCall,
 }
 
-/// Work that an error ended. The claim is still to be given back.
+/// Work that an error ended. The claim still has to be released.
 pub(super) struct Unfinished {
     pub claim: Claimed,
     pub error: WorkError,
-    /// What was done before.
+    /// Results up to the error.
     pub worked: Worked,
-    /// What failed.
+    /// What the error concerns.
     pub failed: Failed,
 }
 
 impl Unfinished {
-    /// Ended before anything was planned.
+    /// Creates a result for work that ended before anything was planned.
     pub fn at_once(claim: Claimed, error: WorkError) -> Self {
         Self { claim, error, worked: Worked::default(), failed: Failed::Subject }
     }
@@ -96,37 +96,37 @@ pub(super) struct Case<'e> {
     pub info: Arc<TargetInfo>,
     pub rules: &'e RunRules,
     pub claim: Claimed,
-    /// The user's link as it is known by now; written with the next step.
+    /// The user's current link, which the next step writes.
     pub link: Option<Link>,
     /// Whether the linked account is confirmed to be gone.
     pub account_gone: bool,
-    /// What the next step writes.
+    /// Changes that the next step writes.
     pub step: Step,
-    /// Whether a group was renamed, which the next step settles.
+    /// Whether a group was renamed. The next step records it.
     renamed_group: bool,
     pub held: Vec<NewApprovalItem>,
-    /// Decided items that are planned still, so that their decision stands.
+    /// Decided items that are still planned, so that their decisions stand.
     pub decided_still: Vec<NewApprovalItem>,
-    /// Whether what was read did not show all that decisions are about.
+    /// Whether the reads did not cover everything that decisions are about.
     pub inconclusive: bool,
     pub worked: Worked,
-    /// A fingerprint of the subject's state at the source.
+    /// Fingerprint of the subject's state at the source.
     pub fingerprint: String,
-    /// Operations that are not tried again in this piece of work.
+    /// Operations that are not retried within this work.
     pub set_aside: HashSet<String>,
-    /// Why the target refuses to create the account, if it does.
+    /// Why the target refuses to create the account; `None`: it has not refused.
     pub create_refused: Option<String>,
-    /// Why operations were refused for good.
+    /// Permanent refusals of the target.
     pub refused: Vec<TargetError>,
-    /// Operations that were refused because a name is taken.
+    /// Operations refused because a name is taken.
     pub names_taken: HashSet<String>,
-    /// What the target said when it refused something last.
+    /// Reason of the target's latest refusal.
     pub last_refusal: String,
-    /// What fails, where an error ends the work.
+    /// What an error that ends the work concerns.
     pub failed: Failed,
-    /// Why the account's groups could not be read; `None`: they were, or were not asked for.
+    /// Why the account's groups could not be read; `None`: they were read, or were not requested.
     pub unread_groups: Option<TargetError>,
-    /// How the memberships are read where the target shows none with an account.
+    /// How memberships are read where the target lists none with an account.
     pub reading: Reading,
 }
 
@@ -170,7 +170,7 @@ impl<'e> Case<'e> {
         })
     }
 
-    /// Writes what was learnt since the last step, if anything was.
+    /// Writes all changes since the last step, if there are any.
     pub async fn flush(&mut self) -> Result<(), WorkError> {
         if self.step == Step::default() {
             return Ok(());
@@ -188,7 +188,7 @@ impl<'e> Case<'e> {
         self.unless_taken(stepped)
     }
 
-    /// Whether the store's groups are others with this step.
+    /// Returns whether this step changes the groups in the store.
     fn changes_groups(&self, step: &Step) -> bool {
         step.group.is_some() || self.renamed_group
     }
@@ -200,12 +200,13 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// Keeps the link as it is by now for the next step.
+    /// Schedules the current link for the next step.
     pub fn keep_link(&mut self) {
         self.step.link = self.link.clone().map(LinkWrite::Put);
     }
 
-    /// Keeps what the subject's state at the source is by now; what was not possible in another one may be so in this.
+    /// Records the fingerprint of the subject's current state at the source. An operation that was unsupported in
+    /// another state may be supported in this one.
     pub fn know_state(&mut self, fingerprint: String) {
         self.fingerprint = fingerprint;
         let known = self.claim.unsupported.len();
@@ -215,7 +216,8 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// Whether the target is known to be unable to do this; then that is told again, and nothing is sent.
+    /// Returns whether the target is known not to support this operation. If so, it is reported again and nothing is
+    /// sent.
     pub fn was_unsupported(&mut self, key: &str) -> bool {
         let Some(known) = self.claim.unsupported.iter().find(|one| one.key == key) else { return false };
         self.worked.findings.unsupported.push(known.why.clone());
@@ -230,7 +232,7 @@ impl<'e> Case<'e> {
         self.step.unsupported = Some(self.claim.unsupported.clone());
     }
 
-    /// Keeps whether the account is protected, so that `status` counts it.
+    /// Records whether the account is protected, so that `status` counts it.
     pub fn note_protected(&mut self, why: Option<&str>) {
         let known = self.claim.unsupported.iter().find(|one| one.key == Unsupported::PROTECTED);
         match (why, known) {
@@ -245,7 +247,7 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// Keeps what an operation that took effect changes in the link.
+    /// Records how a completed operation changes the link.
     pub fn learn(&mut self, operation: &Operation) {
         self.renamed_group |= matches!(operation, Operation::RenameGroup { .. });
         if self.link.as_mut().is_some_and(|link| link.learn(operation)) {
@@ -253,7 +255,7 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// The approval of this, while it can be used.
+    /// Returns the approval of this item while it can still be used.
     pub fn approval(&self, item: &NewApprovalItem) -> Option<i64> {
         let approved = |decided: &&ApprovalItem| {
             decided.state == ApprovalItemState::Approved
@@ -263,7 +265,8 @@ impl<'e> Case<'e> {
         self.claim.decided.iter().find(approved).map(|decided| decided.id)
     }
 
-    /// Whether an operator rejected this, whatever it was held for; the rejection stands while it is planned.
+    /// Returns whether an operator rejected this operation, whatever it was held for. The rejection stands while it is
+    /// planned.
     pub fn is_rejected(&mut self, item: &NewApprovalItem) -> bool {
         let rejected =
             |decided: &&ApprovalItem| decided.state == ApprovalItemState::Rejected && decided.item.does_the_same(item);
@@ -274,7 +277,7 @@ impl<'e> Case<'e> {
         true
     }
 
-    /// Keeps an operation for an operator's decision, unless it was rejected.
+    /// Holds an operation for an operator's decision, unless it was rejected.
     pub fn hold(&mut self, item: NewApprovalItem) {
         self.set_aside.insert(item.key.clone());
         if !self.is_rejected(&item) && !self.held.contains(&item) {
@@ -296,14 +299,14 @@ impl<'e> Case<'e> {
         Ok(plan::limit(kind, &self.connector.policy.safety, measure))
     }
 
-    /// All is done, or held: ends the task.
+    /// Ends the task after all operations are done or held.
     pub async fn complete(mut self) -> Result<Worked, Unfinished> {
         let written = async {
             self.worked.held.clone_from(&self.held);
             let (last, mut held) = (std::mem::take(&mut self.step), std::mem::take(&mut self.held));
             held.append(&mut self.decided_still);
             if self.inconclusive || !self.worked.findings.unconfirmed.is_empty() {
-                // What was not read may need its decision again.
+                // An item that was not read may need its decision again.
                 let stand = self.claim.decided.iter().map(|decided| &decided.item);
                 let missing: Vec<_> = stand.filter(|item| !held.contains(item)).cloned().collect();
                 held.extend(missing);
@@ -321,22 +324,22 @@ impl<'e> Case<'e> {
         }
     }
 
-    /// The claim was given back, or completed: what is still open is done by the subject's task later, or waits for a
-    /// person to end a conflict.
+    /// Ends the work after the claim was released or completed. The subject's task does the rest later, or waits until
+    /// an operator resolves a conflict.
     pub fn released(mut self) -> Worked {
         self.close(if self.worked.conflict.is_some() { Fate::Failed } else { Fate::Postponed });
         self.worked
     }
 
-    /// An error ended it.
+    /// Ends the work with an error.
     pub fn unfinished(mut self, error: WorkError) -> Unfinished {
-        // Whoever holds the claim now goes on.
+        // The current holder of the claim continues the work.
         let ended = matches!(error, WorkError::Store(StoreError::ClaimEnded));
         self.close(if ended { Fate::Postponed } else { Fate::Failed });
         Unfinished { claim: self.claim, error, worked: self.worked, failed: self.failed }
     }
 
-    /// Back to the queue for a while.
+    /// Returns the task to the queue for this time.
     pub async fn defer(&mut self, wait: SignedDuration) -> Result<(), WorkError> {
         self.flush().await?;
         let now = self.engine.clock.now();
@@ -344,7 +347,7 @@ impl<'e> Case<'e> {
         Ok(self.engine.store.defer(self.claim.token, now + wait, None, now).await?)
     }
 
-    /// Waits for others; `false`: who waits for whom goes round, and the claim is still held.
+    /// Waits for other subjects. Returns `false` if the waits form a cycle; the claim is then still held.
     pub async fn wait_for(&mut self, others: &[Subject], ring_ends_it: bool) -> Result<bool, WorkError> {
         self.flush().await?;
         let now = self.engine.clock.now();
@@ -354,14 +357,14 @@ impl<'e> Case<'e> {
         Ok(self.worked.later)
     }
 
-    /// A person has to decide; a dead letter that harms nobody else.
+    /// Ends the task as a conflict for an operator to decide: a dead letter that blocks no other subject.
     pub async fn conflict(&mut self, text: String) -> Result<(), WorkError> {
         self.end_dead(ErrorClass::Conflict, text.clone()).await?;
         self.worked.conflict = Some(text);
         Ok(())
     }
 
-    /// Without its account nothing of the subject is done: a failed task, which is listed as one.
+    /// Ends the task as failed, because nothing can be done without the subject's account.
     pub async fn refused(mut self, why: String) -> Result<Worked, Unfinished> {
         match self.end_dead(ErrorClass::Permanent, why).await {
             Ok(()) => {
@@ -384,7 +387,7 @@ impl<'e> Case<'e> {
 }
 
 impl Engine {
-    /// What the safety limits are measured against.
+    /// Returns the totals that the safety limits are measured against.
     pub(super) async fn measure(&self, pair: &Pair) -> Result<Measure, WorkError> {
         let totals = self.store.totals(pair).await?;
         Ok(Measure {
@@ -394,8 +397,8 @@ impl Engine {
         })
     }
 
-    /// Gives a claim back after an error: with another attempt where that can help, as a dead letter where it can not. The
-    /// error of a call for many users is no attempt of any of them. Whether its ending is written.
+    /// Releases a claim after an error, with another attempt where a retry can help, else as a dead letter. An error of
+    /// a call for many users uses up no attempt of any of them. Returns whether the end of the claim was written.
     pub(super) async fn give_back(&self, claim: &Claimed, error: &WorkError, about: Failed) -> bool {
         let now = self.clock.now();
         if let (Ok(connector), Ok(port), false) =
@@ -425,7 +428,7 @@ impl Engine {
             _ if about == Failed::SharedCall => self.store.defer(claim.token, now + wait, reason(), now).await,
             _ => {
                 let ends = matches!(class, ErrorClass::Permanent | ErrorClass::Conflict | ErrorClass::Bug);
-                // A maintenance ends some time: nobody's change is given up for it.
+                // Maintenance ends, so no change is given up for it.
                 let again = failed < retry::ATTEMPTS || class == ErrorClass::Maintenance;
                 let retry_at = (!ends && again).then_some(now + wait);
                 dead = retry_at.is_none();
@@ -451,7 +454,7 @@ impl Engine {
     }
 }
 
-/// A short fingerprint of a state.
+/// Returns a short fingerprint of a state.
 pub(super) fn fingerprint(state: &impl serde::Serialize) -> String {
     let bytes = serde_json::to_vec(state).unwrap_or_default();
     hex::encode(&Sha256::digest(&bytes)[..8])

@@ -1,4 +1,4 @@
-//! Whether the two sides answer: what their calls came to, for the breakers and for the conditions that are reported.
+//! Results of the calls to both sides, for the breakers and for the reported conditions.
 
 use super::{
     breaker::Breaker,
@@ -13,11 +13,11 @@ use crate::{
     telemetry::Conditions,
 };
 
-/// One side and its breaker.
+/// One side with its breaker.
 struct Side<'a> {
     about: About,
     breaker: &'a Breaker,
-    /// Whether refused credentials are not to be sent again by themselves.
+    /// Whether refused credentials are not sent again automatically.
     locked_out: bool,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What a class of error means where all work on a side fails by it.
+/// Returns the condition for a class of error that fails all work on a side.
 fn code(class: ErrorClass) -> ConditionCode {
     match class {
         ErrorClass::Credentials => ConditionCode::CredentialsRefused,
@@ -47,32 +47,32 @@ fn code(class: ErrorClass) -> ConditionCode {
 }
 
 impl Engine {
-    /// What is wrong at present.
+    /// Returns the current conditions.
     pub fn conditions(&self) -> &Conditions {
         self.metrics.conditions()
     }
 
-    /// The source answered.
+    /// Records that the source answered.
     pub(super) fn source_answered(&self, connector: &Connector) {
         if connector.breaker.succeeded() {
             self.conditions().clear_all(&About::source(&connector.name));
         }
     }
 
-    /// The target answered.
+    /// Records that the target answered.
     pub(super) fn target_answered(&self, port: &TargetPort) {
         if port.breaker.succeeded() {
             self.conditions().clear_all(&About::target(&port.name));
         }
     }
 
-    /// All that was wrong with it is over.
+    /// Ends all conditions of a side.
     fn well(&self, side: &Side<'_>) {
         side.breaker.succeeded();
         self.conditions().clear_all(&side.about);
     }
 
-    /// It refuses all work, or is another than before.
+    /// Records that a side refuses all work, or has another identity than before.
     fn refused(&self, side: &Side<'_>, class: ErrorClass, text: &str) {
         let now = self.clock.now();
         let mut again_at = None;
@@ -85,7 +85,7 @@ impl Engine {
         self.conditions().raise(&side.about, code(class), text, now, again_at);
     }
 
-    /// It does not answer.
+    /// Records that a side does not answer.
     fn failed(&self, side: &Side<'_>, text: &str) {
         let now = self.clock.now();
         if side.breaker.failed(text, now) {
@@ -93,8 +93,8 @@ impl Engine {
         }
     }
 
-    /// Notes how a call of a task ended, for the breakers of both sides. A side that limits calls answers: its gate has them
-    /// wait.
+    /// Records the result of a task's call for the breakers of both sides. A side that limits calls does answer: its
+    /// rate limiter delays the calls.
     pub(super) fn note_failure(&self, connector: &Connector, port: &TargetPort, error: &WorkError) {
         let source = Side::source(connector);
         match error {
@@ -110,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// Notes how a call at a target failed, for its breaker.
+    /// Records how a call at a target failed, for its breaker.
     pub(super) fn note_target_failure(&self, port: &TargetPort, error: &TargetError) {
         let (target, TargetError { kind, text, .. }) = (Side::target(port), error);
         match kind {
@@ -122,7 +122,7 @@ impl Engine {
         }
     }
 
-    /// Contacts a target, and notes what comes of it. Refused credentials are sent again if that is due, or if an operator
+    /// Contacts a target and records the result. Refused credentials are sent again if that is due, or if an operator
     /// `ordered` it.
     pub(super) async fn try_target(&self, port: &TargetPort, ordered: bool) -> Result<(), WorkError> {
         let due = port.breaker.take_probe(self.clock.now(), &self.times.probes);
@@ -137,7 +137,7 @@ impl Engine {
         found
     }
 
-    /// Contacts a source, as [`Engine::try_target`] does a target.
+    /// Contacts a source, as [`Engine::try_target`] does for a target.
     pub(super) async fn try_source(&self, connector: &Connector, ordered: bool) -> Result<(), WorkError> {
         if connector.breaker.take_probe(self.clock.now(), &self.times.probes) || ordered {
             connector.source.forget_refusal().await;
@@ -155,7 +155,7 @@ impl Engine {
         found
     }
 
-    /// Contacts the sides that operators ordered to be contacted, and records what came of it. Returns how many.
+    /// Contacts the sides that operators ordered to be contacted, and records the results. Returns the number of sides.
     pub async fn carry_out_contacts(&self) -> Result<usize, StoreError> {
         let mut orders = self.store.contact_orders().await?;
         orders.retain(|order| order.ended.is_none());
@@ -185,13 +185,14 @@ impl Engine {
             class @ (ErrorClass::Credentials | ErrorClass::Forbidden | ErrorClass::Conflict) => {
                 self.refused(side, class, &error.to_string());
             }
-            // It answers, if only this; one that was not well has to answer a contact first.
+            // It answers, if only this; a side with an open breaker has to answer a contact first.
             ErrorClass::Throttled if side.breaker.open().is_none() => {}
             _ => self.failed(side, &error.to_string()),
         }
     }
 
-    /// Notes how a run of a pair ended. A side that ended it is reported at once, whatever its breaker waits for.
+    /// Records how a run of a pair ended. If a side ended it, that is reported at once, whatever the state of the
+    /// side's breaker.
     pub(super) fn note_run(&self, pair: &Pair, error: Option<&WorkError>) {
         let about = About::Pair(pair.clone());
         let Some(error) = error else {
@@ -211,19 +212,19 @@ impl Engine {
             }
             _ => None,
         };
-        // Refused credentials are on record already, with the time when they are sent again.
+        // Refused credentials are recorded already, with the time when they are sent again.
         if let Some((side, class @ (ErrorClass::Transient | ErrorClass::Maintenance))) = side {
             self.conditions().raise(&side, code(class), &text, now, None);
         }
     }
 
-    /// Takes up the conditions that an earlier process left in the store. A side that was not well is left alone until it
-    /// was tried, see [`Engine::try_again`].
+    /// Loads the conditions that an earlier process left in the store. A side that had a problem gets no work until it
+    /// was contacted, see [`Engine::try_again`].
     pub async fn recall(&self) -> Result<(), StoreError> {
         let pairs = self.pairs();
         let now = self.clock.now();
         let kept = self.store.conditions().await?;
-        // Whether it takes calls, the next one tells.
+        // The next call shows whether it accepts calls.
         let of_calls = [ConditionCode::RateLimited, ConditionCode::Unavailable];
         let holds =
             |one: &Condition| !of_calls.contains(&one.code) && pairs.iter().any(|pair| one.about.concerns(pair));
@@ -247,9 +248,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries every side once that is kept from work. For commands that work without a server, which does it by itself.
+    /// Contacts each side with an open breaker once. For commands that work without a server; a server does this by
+    /// itself.
     pub async fn try_again(&self) {
-        // What a contact comes to is in the conditions.
+        // The result of a contact is in the conditions.
         for port in self.targets().filter(|port| port.breaker.open().is_some()) {
             let _ = self.try_target(port, false).await;
         }
@@ -258,10 +260,10 @@ impl Engine {
         }
     }
 
-    /// Writes the conditions that hold into the store, for commands and for the next process.
+    /// Writes the current conditions into the store, for commands and for the next process.
     pub async fn keep_conditions(&self) -> Result<(), StoreError> {
         let mut conditions = self.conditions().all();
-        // This one would not get there.
+        // A condition of the store itself cannot be stored.
         conditions.retain(|condition| condition.about != About::Store);
         self.store.keep_conditions(&conditions).await
     }

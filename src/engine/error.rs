@@ -1,4 +1,4 @@
-//! What ends a piece of work early.
+//! Errors that end a piece of work early.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::{
     target::TargetError,
 };
 
-/// Why work on a subject, or a run, could not go on.
+/// Why work on a subject, or a run, could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// The source could not be read.
@@ -18,55 +18,55 @@ pub enum WorkError {
     /// The target could not be read, or refused.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A write got no answer; its intent stays open until it can not arrive any more.
+    /// A write got no answer; its intent stays open until the request can no longer arrive.
     #[error("{error}; usersync checks whether it took effect")]
     Unanswered {
-        /// What happened.
+        /// The error of the call.
         error: TargetError,
-        /// When it can be looked after.
+        /// When the intent can be recovered.
         until: Timestamp,
     },
     /// The store failed, or the claim has ended.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was read cannot be believed.
+    /// A read is not confirmed.
     #[error("{0}")]
     Unconfirmed(String),
-    /// Another identity behind the same settings.
+    /// Another identity answers at the same settings.
     #[error("{pair}: {text}")]
     Identity {
-        /// Which pair stops.
+        /// The pair that stops.
         pair: Pair,
-        /// What was found, and what to do.
+        /// The identity that was found, and what to do.
         text: String,
     },
-    /// What is read changes faster than it can be worked.
+    /// The state changes faster than it can be worked.
     #[error("{0} keeps changing while it is worked; it is looked at again")]
     Unsteady(String),
-    /// The subject leaves a full reconcile, as an event of it waits or the run is to end: the claim is given back.
+    /// The subject leaves a full reconcile because an event of it waits or the run has to end. The claim is released.
     #[error("{0} is left to its task")]
     LeftToTask(Subject),
-    /// A person or a shutdown ended it before there was a result.
+    /// An operator or a shutdown ended the work before there was a result.
     #[error("{0}: stopped before the plan was made; nothing was written")]
     Stopped(Pair),
-    /// Operations were planned, and nothing tells why they are neither done nor needed: a defect of usersync.
+    /// Operations were planned, and nothing shows why they are neither done nor needed: a defect of usersync.
     #[error("{subject}: planned, but neither done, held, unsupported nor failed: {what}. Please report it")]
     Unaccounted {
-        /// Whose they are.
+        /// The subject of the operations.
         subject: String,
-        /// The operations, in words.
+        /// The operations, as text.
         what: String,
     },
     /// A defect of usersync.
     #[error("usersync itself failed here; please report it with the log of that moment")]
     Bug,
-    /// The configuration names something that is not there.
+    /// The configuration names something that does not exist.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl WorkError {
-    /// The class under which it is kept.
+    /// Returns the class under which the error is stored.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Source(error) => error.class,

@@ -1,5 +1,5 @@
-//! Reconcile one group on one target: makes it, adopts it, or lets it go. Its members are their own users' business; the
-//! group only raises the tasks of those whose memberships differ.
+//! Reconciles one group on one target: creates, adopts or releases it. Its members belong to their own users' tasks;
+//! the group only raises the tasks of users whose memberships differ (rule: a membership belongs to its user).
 
 use std::collections::HashSet;
 
@@ -21,23 +21,22 @@ use crate::{
     target::{Applied, Capabilities},
 };
 
-/// What a source group should come to on the target.
+/// What a source group should map to on the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Intended {
-    /// It feeds this managed group already.
+    /// It already feeds this managed group.
     InOrder(TargetGroupId),
-    /// It is to feed the target group of this name, which is ours already.
+    /// It is to feed this target group, which is managed already.
     Existing(TargetGroupId),
-    /// It is to feed the group of this name, which may have to be made.
+    /// It is to feed the group of this name, which may have to be created.
     Create(String),
-    /// It feeds none, and this is why.
+    /// It feeds no group, for this reason.
     None(String),
-    /// Another source group holds that name: is it still so at the source?
+    /// Another source group has that name on record. The source has to be read to confirm it.
     Ask(GroupId),
 }
 
-/// Decides from what is known without reading the target. `other_stands`: the source was asked, and the other group does
-/// have the name.
+/// Decides without reading the target. `other_stands`: the source was read, and the other group has the name.
 pub(super) fn intend(
     group: &GroupState,
     table: &GroupTable,
@@ -61,7 +60,7 @@ pub(super) fn intend(
     }
     match table.others_feeding(&group.id, &group.name, case).next() {
         Some(_) if other_stands => return Intended::None(two_paths(&group.name)),
-        // Also for one that has the name itself: two may have taken it at once.
+        // Also for a group that has the name itself: two may have taken it at the same time.
         Some((other, _)) => return Intended::Ask(other.clone()),
         None => {}
     }
@@ -77,7 +76,7 @@ fn two_paths(name: &str) -> String {
 }
 
 impl Engine {
-    /// Works one claimed group.
+    /// Works on one claimed group.
     pub(super) async fn work_group(&self, claim: Claimed, id: GroupId, rules: &RunRules) -> Result<Worked, Unfinished> {
         let mut case = Case::open(self, claim, rules).await?;
         match case.reconcile_group(&id).await {
@@ -92,7 +91,8 @@ impl Engine {
 }
 
 impl Case<'_> {
-    /// `true`: all is done and the claim is to be completed; `false`: it was given back.
+    /// Reconciles the group. Returns `true` if all is done and the claim is to be completed, `false` if the claim was
+    /// released.
     async fn reconcile_group(&mut self, id: &GroupId) -> Result<bool, WorkError> {
         let mut group = self.connector.source.group(id).await?;
         self.engine.identify(&self.connector).await?;
@@ -124,7 +124,7 @@ impl Case<'_> {
             let holder = self.connector.source.group(other).await?;
             let stands = holder.is_some_and(|holder| case.fold(&holder.name) == case.fold(&group.name));
             if !stands {
-                // It has another name by now, or is gone: its own task finds that out.
+                // It has another name by now, or is gone: its own task finds out.
                 self.raise(vec![Subject::Group(other.clone())], Priority::Event).await?;
             }
             intended = match (table.mapping(other), table.mapping(&group.id)) {
@@ -159,7 +159,7 @@ impl Case<'_> {
         Ok(true)
     }
 
-    /// The mapping stands: the group has to be there still, and its members may have changed.
+    /// Checks a mapping that stands: the target group must still exist, and its members may have changed.
     async fn check_managed(
         &mut self,
         group: &GroupState,
@@ -168,7 +168,7 @@ impl Case<'_> {
     ) -> Result<bool, WorkError> {
         let name = table.managed(target).map_or_else(|| group.name.clone(), |managed| managed.name.clone());
         if self.port.target.group_named(&name).await?.is_none() {
-            // Somebody deleted it behind our back.
+            // It was deleted outside usersync.
             return self.make(group, name, table.mapping(&group.id).cloned()).await;
         }
         if let Some(GroupMapping::Managed { name: mapped, .. }) = table.mapping(&group.id)
@@ -191,7 +191,7 @@ impl Case<'_> {
         Ok(true)
     }
 
-    /// Makes the group, or adopts the one that is there.
+    /// Creates the group, or adopts the existing one.
     async fn make(
         &mut self,
         group: &GroupState,
@@ -209,7 +209,8 @@ impl Case<'_> {
             let unknown: Vec<Subject> =
                 namesakes.into_iter().filter(|other| !known(other)).map(|other| Subject::Group(other.id)).collect();
             self.unmap(group, two_paths(&group.name), former).await?;
-            // Only one who is known by this name tells us when it lets go of it: till then we look again after it.
+            // Only a group mapped under this name raises this task when it releases the name; otherwise the task is
+            // rechecked.
             return Ok(unknown.is_empty() || !self.wait_for(&unknown, true).await?);
         }
         if let Some(found) = self.port.target.group_named(&name).await? {
@@ -219,7 +220,7 @@ impl Case<'_> {
         if self.rename_with_source(group, &name, former.as_ref()).await? {
             return Ok(true);
         }
-        // Before it is made: what can fail in between would leave a group that nobody knows to be ours.
+        // Before the creation: a failure in between would leave a group that is not known as managed.
         let concerned = self.concerned(&group.id, former.as_ref()).await?;
         let create = Operation::CreateGroup { name: name.clone() };
         match self.send(&create, None).await? {
@@ -241,7 +242,7 @@ impl Case<'_> {
                 let why = self.worked.findings.unsupported.last().cloned();
                 self.unmap(group, why.unwrap_or_else(|| "the target refused to make it".to_owned()), former).await
             }
-            // Its members are finished without it. It is created once its name has changed, or an operator replays it.
+            // Its members are completed without it. It is created once its name changes or an operator replays it.
             Sent::Refused => {
                 let why = self.refused.pop().map_or_else(|| "the target refused it".to_owned(), |error| error.text);
                 self.keep_unsupported(approval_key(&create), why.clone());
@@ -251,8 +252,8 @@ impl Case<'_> {
         Ok(true)
     }
 
-    /// Renames the group that this one fed under its former name, where that is ours alone and the target can; whether
-    /// it did. Its members stay.
+    /// Renames the group that this one fed under its former name, if no other source feeds it and the target supports
+    /// it. The members stay. Returns whether the group was renamed.
     async fn rename_with_source(
         &mut self,
         group: &GroupState,
@@ -275,7 +276,7 @@ impl Case<'_> {
                 self.manage(group, renamed, NameFrom::Target, false, waiting).await?;
                 Ok(true)
             }
-            // Another one has the name by now, or it is gone.
+            // Another group has the name by now, or it is gone.
             Sent::ReadAgain => match self.port.target.group_named(name).await? {
                 Some(found) => self.adopt_group(group, found, former.cloned()).await.map(|()| true),
                 None => Ok(false),
@@ -298,7 +299,7 @@ impl Case<'_> {
         if let Some(why) = found.protected {
             return self.unmap(group, format!("{}: {why}; never changed", found.name), former).await;
         }
-        // Another connector may have made it in the meantime: then it is ours already.
+        // Another connector may have created it in the meantime: then it is managed already.
         let table = self.engine.group_table(&self.claim.pair).await?;
         if let Some(managed) = table.managed(&found.id) {
             let concerned = self.concerned(&group.id, former.as_ref()).await?;
@@ -329,7 +330,7 @@ impl Case<'_> {
         .await
     }
 
-    /// The group feeds this target group from now on.
+    /// Records that the group feeds this target group from now on.
     async fn manage(
         &mut self,
         group: &GroupState,
@@ -361,12 +362,13 @@ impl Case<'_> {
         if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.worked.findings.unsupported.push(format!("group {}: {why}", group.path));
         }
-        // Why it feeds none says nothing of what was decided about the group that it might feed.
+        // The reason for feeding no group says nothing about earlier decisions on the group that it might feed.
         self.inconclusive = true;
         Ok(())
     }
 
-    /// The source group is gone: it feeds nothing any more, and its sub-groups, for which no event came, may be gone too.
+    /// Releases a source group that is gone: it feeds nothing any more. Its subgroups, which have no event of their
+    /// own, may be gone too.
     async fn let_go(&mut self, id: &GroupId, former: Option<GroupMapping>) -> Result<(), WorkError> {
         if former.is_none() {
             return Ok(());
@@ -382,9 +384,10 @@ impl Case<'_> {
         self.flush().await
     }
 
-    /// Whom a changed mapping concerns: the members, and groups that could not have the name that is free now. They are
-    /// raised with the change itself; the store adds who was given the former group. A run works all users itself, after
-    /// the groups; but who is to get another group may be known by nothing else, should the run end early.
+    /// Returns the subjects that a changed mapping concerns: the members, and groups that could not get the name that
+    /// is now free. They are raised in the same transaction as the change; the store adds the members of the former
+    /// group. A run works all users itself after the groups. If it ends early, no other record shows which users need
+    /// another group.
     pub(super) async fn concerned(
         &self,
         id: &GroupId,
@@ -396,7 +399,7 @@ impl Case<'_> {
         Ok(users.chain(self.waiting_for_name(id, former).await?).collect())
     }
 
-    /// Groups that could not have the name that is free now.
+    /// Returns the groups that could not get the name that is now free.
     async fn waiting_for_name(&self, id: &GroupId, former: Option<&GroupMapping>) -> Result<Vec<Subject>, WorkError> {
         let Some(former) = former else { return Ok(Vec::new()) };
         let case = self.info.capabilities.group_case;
@@ -408,8 +411,8 @@ impl Case<'_> {
         Ok(waiting.map(|(source, _)| Subject::Group(source.clone())).collect())
     }
 
-    /// All direct members as they are listed; none for a group that is gone. They are only whom to read: each user's own
-    /// task goes by the user's own groups.
+    /// Returns all listed direct members; none for a group that is gone. They only select the users to read: each
+    /// user's own task uses the user's own groups.
     async fn members(&self, id: &GroupId) -> Result<HashSet<UserId>, WorkError> {
         let Some(walked) = self.connector.source.members(id).await? else { return Ok(HashSet::new()) };
         Ok(walked.items.iter().chain(walked.unreadable.into_iter().map(|(id, _)| id)).collect())

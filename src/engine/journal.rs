@@ -1,4 +1,4 @@
-//! Approvals in the log: requested by workers and runs, decided by operators in another process.
+//! Logs approvals that workers and runs request and that operators decide in another process.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// Decisions that are read at once.
+/// Maximum number of decisions in one read.
 const DECISIONS: usize = 100;
 
-/// What was logged so far.
+/// The approvals logged so far.
 #[derive(Default)]
 pub(super) struct ApprovalLog {
-    /// Operations that wait, by set.
+    /// Number of operations that wait, by approval id.
     waiting: BTreeMap<i64, i64>,
-    /// The newest decision; `None`: none was read yet, and those that are there are old.
+    /// The newest decision; `None`: none was read yet, and existing decisions are not logged.
     newest: Option<i64>,
 }
 
 impl ApprovalLog {
-    /// Logs what is new since the last time.
+    /// Logs all changes since the last call.
     pub async fn write(&mut self, store: &dyn Store) -> StoreResult<()> {
         let mut waiting = BTreeMap::new();
         for set in store.approvals(true).await? {

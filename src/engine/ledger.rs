@@ -1,8 +1,8 @@
-//! What was planned for a subject, and what became of each operation.
+//! The operations planned for a subject, each with its fate.
 //!
 //! # Guarantees
-//! Every planned operation ends with exactly one fate. One that is neither done, held, unsupported, postponed nor shown
-//! to be obsolete by a later read fails the work on its subject: see [`Ledger::open`].
+//! Every planned operation ends with exactly one fate. An operation without one fails the work on its subject: see
+//! [`Ledger::open`]. The fates are done, held, unsupported, postponed, and obsolete as shown by a later read.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ use crate::{
     plan::{Decision, Findings, Presence, Then},
 };
 
-/// What became of a planned operation.
+/// The fate of a planned operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is planned, and nothing was decided yet.
+    /// Planned, not yet decided.
     Open,
-    /// The target did it.
+    /// Done by the target.
     Done,
-    /// It waits for approval, or was rejected.
+    /// Waiting for approval, or rejected.
     Held,
-    /// The target does not support it.
+    /// Unsupported by the target.
     Unsupported,
-    /// An error ended the work before it was done.
+    /// Not done, because an error ended the work.
     Failed,
-    /// The subject's task does it later.
+    /// Left to the subject's task.
     Postponed,
-    /// A later read of both sides showed that it is not needed any more.
+    /// No longer needed, as a later read of both sides showed.
     Obsolete,
 }
 
@@ -37,61 +37,61 @@ pub enum Fate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     action: Action,
-    /// The subject's state at the source when it was planned.
+    /// Fingerprint of the subject's state at the source when it was planned.
     fingerprint: String,
     fate: Fate,
 }
 
-/// The operations that were planned for one subject, by their keys.
+/// The operations planned for one subject, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger(BTreeMap<String, Entry>);
 
-/// How many operations were planned, and what became of them.
+/// Number of planned operations, in total and by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Planned in all.
+    /// Number planned in total.
     pub planned: u64,
     /// Done by the target.
     pub done: u64,
     /// Waiting for approval, or rejected.
     pub held: u64,
-    /// Not supported by the target.
+    /// Unsupported by the target.
     pub unsupported: u64,
-    /// Ended by an error; their tasks go on.
+    /// Ended by an error; their tasks continue.
     pub failed: u64,
     /// Left to their subjects' tasks, or to the next full reconcile.
     pub postponed: u64,
-    /// Not needed any more when both sides were read again.
+    /// No longer needed when both sides were read again.
     pub obsolete: u64,
 }
 
 impl Ledger {
-    /// Notes that an operation is planned.
+    /// Records that an operation is planned.
     pub(super) fn plan(&mut self, action: Action, fingerprint: &str) {
         let entry = Entry { fingerprint: fingerprint.to_owned(), fate: Fate::Open, action };
         self.0.insert(key(&entry.action), entry);
     }
 
-    /// Notes what became of an operation; of one that was not planned before, too.
+    /// Records the fate of an operation, even if it was not planned before.
     pub(super) fn end(&mut self, action: Action, fate: Fate) {
         let entry = Entry { fingerprint: String::new(), fate, action };
         self.0.insert(key(&entry.action), entry);
     }
 
-    /// Notes what became of those that are open.
+    /// Records the fate of each open operation.
     fn close(&mut self, fate: impl Fn(&str) -> Fate) {
         for (key, entry) in self.0.iter_mut().filter(|(_, entry)| entry.fate == Fate::Open) {
             entry.fate = fate(key);
         }
     }
 
-    /// The operations with their fates.
+    /// Returns the operations with their fates.
     pub fn entries(&self) -> impl Iterator<Item = (&Action, Fate)> {
         self.0.values().map(|entry| (&entry.action, entry.fate))
     }
 
-    /// How many had which fate.
+    /// Returns the number of operations by fate.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for entry in self.0.values() {
@@ -102,7 +102,7 @@ impl Ledger {
 }
 
 impl Tally {
-    /// Counts planned operations with one fate.
+    /// Adds planned operations of one fate.
     pub(super) fn add(&mut self, fate: Fate, more: u64) {
         self.planned += more;
         match fate {
@@ -116,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// Adds another count.
+    /// Adds another tally.
     pub fn merge(&mut self, other: Self) {
         self.planned += other.planned;
         self.done += other.done;
@@ -127,14 +127,14 @@ impl Tally {
         self.obsolete += other.obsolete;
     }
 
-    /// Whether each planned operation has a fate.
+    /// Returns whether each planned operation has a fate.
     pub fn adds_up(&self) -> bool {
         let known = self.done + self.held + self.unsupported + self.failed + self.postponed + self.obsolete;
         self.planned == known
     }
 }
 
-/// What tells the operations of one subject apart; the same as for held ones.
+/// Returns the key that distinguishes the operations of one subject; the same as for held operations.
 fn key(action: &Action) -> String {
     match action {
         Action::Write(operation) => approval_key(operation),
@@ -146,7 +146,8 @@ fn key(action: &Action) -> String {
     }
 }
 
-/// All that a decision plans for a user: writes, links, what waits for approval, and the groups of a new account.
+/// Returns everything that a decision plans for a user: writes, links, held operations, and the groups of a new
+/// account.
 pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Action> {
     let adopt = |account: &Account| user.map(|user| Action::adopt(user, account));
     match decision {
@@ -174,7 +175,7 @@ pub(super) fn actions(decision: &Decision, user: Option<&UserState>) -> Vec<Acti
 }
 
 impl Case<'_> {
-    /// Notes what a decision plans for the user.
+    /// Records what a decision plans for the user.
     pub fn plan(&mut self, decision: &Decision, presence: &Presence) {
         let user = match presence {
             Presence::Present(user) => Some(user),
@@ -185,10 +186,10 @@ impl Case<'_> {
         }
     }
 
-    /// Gives the operations that are still open a fate, now that the last decision plans nothing that could be done.
+    /// Sets the fate of the operations that are still open, after a last decision that plans nothing more to do.
     ///
     /// # Errors
-    /// One of them has no fate: it was planned, and nothing tells why it is neither done nor needed.
+    /// An operation was planned, and nothing shows why it is neither done nor needed.
     pub fn account_for(&mut self, account: Option<&Account>, findings: &Findings) -> Result<(), WorkError> {
         let explained = findings.protected.is_some() || !findings.unconfirmed.is_empty();
         let mut lost = Vec::new();
@@ -224,14 +225,14 @@ impl Case<'_> {
         Err(WorkError::Unaccounted { subject: self.claim.subject.to_string(), what })
     }
 
-    /// Notes what the operations without a fate came to, for work that ended before they were worked.
+    /// Sets the fate of the open operations, for work that ended before they were processed.
     pub fn close(&mut self, fate: Fate) {
         let (claim, set_aside) = (&self.claim, &self.set_aside);
         let waits = self.held.iter().chain(&self.decided_still);
         let waits: Vec<String> = waits.map(|item| item.key.clone()).collect();
         self.worked.ledger.close(|key| match () {
             () if claim.unsupported.iter().any(|one| one.key == key) => Fate::Unsupported,
-            // Set aside but not held: refused, which is what ended the work.
+            // Set aside but not held: refused, which ended the work.
             () if set_aside.contains(key) && (fate != Fate::Failed || waits.iter().any(|one| one == key)) => Fate::Held,
             () => fate,
         });
@@ -246,10 +247,10 @@ fn is_membership(action: &Action) -> bool {
     )
 }
 
-/// Whether the account looks as if this took effect.
+/// Returns whether the account shows the effect of this action.
 fn already_so(action: &Action, account: Option<&Account>, case: &Case<'_>) -> bool {
     match action {
-        // Refused, as an account has the login: it is linked by now, or waits for a decision.
+        // Refused because an account has the login: it is linked by now, or waits for a decision.
         Action::Write(Operation::CreateUser { .. }) => case.link.is_some() || !case.names_taken.is_empty(),
         Action::Link(Linking::AddCreated { .. }) if case.link.is_none() && !case.names_taken.is_empty() => true,
         Action::Write(operation) => shows(operation, account, case.info.capabilities.reads_email) == Some(true),

@@ -1,4 +1,4 @@
-//! The memberships of an account whose own list of groups is missing or cut: each group that matters is asked.
+//! Reads memberships group by group where an account's own list of groups is missing or incomplete.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use crate::{
     target::{TargetError, TargetErrorKind},
 };
 
-/// Which groups are asked for a member.
+/// The groups that are checked for a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// All that decide the memberships.
+    /// All groups that decide the memberships.
     All,
-    /// Those that a full reconcile found to differ; of the others the record counts.
+    /// Groups where a full reconcile found a difference; for the others the record counts.
     Suspected(BTreeSet<TargetGroupId>),
-    /// Those that the user is not to be in any more; of the others the record counts.
+    /// Groups from which the user is to be removed; for the others the record counts.
     Leaving(BTreeSet<TargetGroupId>),
 }
 
 impl Case<'_> {
-    /// Keeps which groups a full reconcile found to differ.
+    /// Records the groups where a full reconcile found a difference.
     pub fn suspect(&mut self, expected: &[Action]) {
         let suspected: BTreeSet<TargetGroupId> = expected
             .iter()
@@ -36,8 +36,8 @@ impl Case<'_> {
         }
     }
 
-    /// Decides which groups a task asks: where that costs a call for each group, those that the record says change. What
-    /// somebody changed there by hand is found by full reconciles, which read all groups.
+    /// Decides which groups a task reads. Where each group costs a call, these are the groups that change according to
+    /// the record. Manual changes of other memberships are found by full reconciles, which read all groups.
     pub async fn decide_reading(&mut self, presence: &Presence) -> Result<(), WorkError> {
         if !self.port.target.reads_memberships_by_group() {
             self.reading = Reading::All;
@@ -48,7 +48,7 @@ impl Case<'_> {
         }
         let pair = &self.claim.pair;
         let store = &self.engine.store;
-        // What waits for an operator is to be seen again, or it would be withdrawn.
+        // A held operation must be planned again, or it would be withdrawn.
         let waits = store.is_awaited(pair, ApprovalKind::AdoptedGroup).await?
             || store.is_awaited(pair, ApprovalKind::SafetyLimit(Limited::RemoveMember)).await?
             || !self.claim.decided.is_empty();
@@ -64,8 +64,8 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Completes an account as the target showed it: from the groups' side, or, where the target shows no memberships at all,
-    /// by the record of what usersync gave. Groups that cannot be read completely stay unknown; why is kept for
+    /// Completes an account from the member lists of groups. Where the target shows no memberships at all, the record
+    /// of what usersync granted is used. Groups that cannot be read completely stay unknown; the reason is kept for
     /// [`unread_groups`](Self::unread_groups).
     pub async fn with_groups(&mut self, mut account: Account) -> Result<Account, WorkError> {
         if account.groups.is_some() {
@@ -89,7 +89,7 @@ impl Case<'_> {
         Ok(account)
     }
 
-    /// The groups to be asked, and those that the account is in by the record.
+    /// Returns the groups to read, and the groups that the account is a member of according to the record.
     async fn asked(&self) -> Result<(BTreeSet<TargetGroupId>, Vec<TargetGroupId>), WorkError> {
         let (Reading::Suspected(differing) | Reading::Leaving(differing), Some(link)) = (&self.reading, &self.link)
         else {
@@ -106,7 +106,7 @@ impl Case<'_> {
         Ok((asked, given))
     }
 
-    /// Why the memberships of this user are not known, after all else is done: the task fails and is tried again.
+    /// Returns why this user's memberships are unknown, after all else is done: the task fails and is retried.
     pub fn unread_groups(&mut self, name: &str) -> WorkError {
         let why = self
             .unread_groups

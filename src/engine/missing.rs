@@ -1,11 +1,11 @@
 //! Linked accounts that the target does not find.
 //!
-//! One "not found" proves nothing: a stale node, a disabled directory or a resync answer so for accounts that are back a
-//! minute later. The link stays, marked with the time since when its account is missing. The account is gone only if it
-//! is still not found after [`super::EngineTimes::account_gone`], by two reads between which another linked account
-//! was found. Only then is the link dropped, within a safety limit of its own; it is kept aside for an account that comes
-//! back. The account of somebody who left is read every [`super::EngineTimes::dropped_recheck`] for a day, later by full
-//! reconciles only.
+//! One "not found" proves nothing: a stale node, a disabled directory or a resync gives this answer for accounts that
+//! are back a minute later. The link stays, marked with the time since when its account is missing. The account counts
+//! as gone only if two reads after [`super::EngineTimes::account_gone`] do not find it. Between the two, another linked
+//! account must be found. Only then is the link dropped, within its own safety limit. The dropped link is kept in case
+//! the account comes back. The account of a user that left is read every [`super::EngineTimes::dropped_recheck`] for a
+//! day, later by full reconciles only.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,13 +16,13 @@ use crate::{
     store::{Adopted, LinkWrite, Step, Stepped},
 };
 
-/// How many other accounts are read at most before the target is not believed.
+/// Maximum number of other accounts that are read before the answers of the target count as unconfirmed.
 const OTHER_ACCOUNTS: usize = 3;
 
 impl Case<'_> {
-    /// Notes that the linked account was not found; whether it has been missing for so long that it may be gone.
+    /// Records that the linked account was not found. Returns whether it has been missing long enough to be gone.
     pub(super) async fn is_missing_for_long(&mut self) -> Result<bool, WorkError> {
-        // Another server behind the same address knows none of the accounts.
+        // Another server at the same address has none of the accounts.
         self.engine.probe(&self.port).await?;
         let now = self.engine.clock.now();
         let Some(link) = self.link.as_mut() else { return Ok(false) };
@@ -40,7 +40,8 @@ impl Case<'_> {
         Ok(now.duration_since(since) >= self.engine.times.account_gone)
     }
 
-    /// Fails unless the target finds the account of another link, or usersync's own where there is no other.
+    /// Fails unless the target finds the account of another link, or usersync's own account where there is no other
+    /// link.
     pub(super) async fn see_another_account(&self) -> Result<(), WorkError> {
         let Some(link) = &self.link else { return Ok(()) };
         let pair = &self.claim.pair;
@@ -62,7 +63,7 @@ impl Case<'_> {
         )))
     }
 
-    /// Puts the task off until the missing account is to be read again.
+    /// Defers the task until the next read of the missing account.
     pub(super) async fn recheck_missing(&mut self) -> Result<(), WorkError> {
         let times = &self.engine.times;
         let Some((name, since)) = self.link.as_ref().and_then(|link| Some((link.name.clone(), link.missing_since?)))
@@ -75,7 +76,7 @@ impl Case<'_> {
         self.defer(missing.min(left).max(times.account_recheck)).await
     }
 
-    /// Drops the link of an account that is gone; `false`: past the limit or rejected, so it is kept.
+    /// Drops the link of an account that is gone. Returns `false` if the link is kept: limit reached, or rejected.
     pub(super) async fn drop_link(&mut self) -> Result<bool, WorkError> {
         let Some(link) = self.link.clone() else { return Ok(true) };
         let action = Action::Link(Linking::DropLink { account: link.account.clone(), name: link.name.clone() });
@@ -104,7 +105,8 @@ impl Case<'_> {
         Ok(true)
     }
 
-    /// Ends the work on a user. The account of somebody who left may come back active: it is read again for a while.
+    /// Ends the work on a user. The account of a user that left may come back active, so it is read again for a limited
+    /// time.
     pub(super) async fn unless_it_may_return(&mut self, presence: &Presence) -> Result<Round, WorkError> {
         let (now, times) = (self.engine.clock.now(), &self.engine.times);
         let lately =
@@ -116,7 +118,7 @@ impl Case<'_> {
         Ok(Round::Released)
     }
 
-    /// Links the account of a dropped link again if it is back, with all that was known of it.
+    /// Links the account of a dropped link again if it is back, with everything that was recorded of it.
     pub(super) async fn restore_dropped(&mut self) -> Result<(), WorkError> {
         if self.link.is_some() {
             return Ok(());
@@ -142,7 +144,7 @@ impl Case<'_> {
     }
 }
 
-/// What is reported of a linked account that is not found.
+/// Returns the report about a linked account that is not found.
 pub(super) fn missing_account(name: &str, since: Timestamp) -> String {
     format!(
         "{name}: the linked account is missing at the target since {since:.0}; the link is kept, and the account is read again"

@@ -1,8 +1,8 @@
-//! The engine: brings one subject in step, or all of them, and survives whatever happens in between.
+//! The engine: reconciles one subject or all of them, and recovers from a crash at any point.
 //!
-//! A worker claims a task, looks at the source, decides what the target should hold, looks at the target, and applies the
-//! difference one operation at a time: written down as an intent, sent, recorded as a change. A run walks both sides and
-//! feeds what differs through the same functions. The rules that the claims, looks and intents keep are those of the
+//! A worker claims a task, reads the source, decides what the target should hold, and reads the target. It applies the
+//! difference one operation at a time: stored as an intent, sent, recorded as a change. A run walks both sides and
+//! passes the differences through the same functions. The rules for claims, observations and intents are those of the
 //! store's trait; they were model-checked, and `tests/simulation.rs` attacks them with this engine.
 
 mod additions;

@@ -1,4 +1,4 @@
-//! What an operator ordered about a user's link: carried out under the user's claim, after both sides were read again.
+//! Carries out an operator's order about a user's link, under the user's claim and after both sides were read again.
 
 use super::{
     case::Case,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Case<'_> {
-    /// Carries out an order, or refuses it; the user is planned afterwards as any other.
+    /// Carries out an order or refuses it. The user is planned afterwards as usual.
     pub(super) async fn carry_out_order(
         &mut self,
         id: &UserId,
@@ -91,7 +91,7 @@ impl Case<'_> {
         Ok(Round::Again)
     }
 
-    /// Why no order may touch this account, if so.
+    /// Returns why no order may change this account; `None`: an order may.
     fn untouchable(&self, account: &Account) -> Option<String> {
         if account.name == self.info.signed_in_as {
             return Some(format!("account {} is usersync's own", account.name));

@@ -1,4 +1,4 @@
-//! What the engine works with: a store, sources, targets, a clock.
+//! The interfaces and settings that the engine uses: store, sources, targets, clock.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,54 +21,54 @@ use crate::{
     telemetry::{CallMeter, Metrics},
 };
 
-/// Linked users who are read to recognise a realm.
+/// Number of linked users that are read to recognize a realm.
 const KNOWN_USERS: usize = 3;
 
-/// A connector as the engine works it.
+/// A connector as the engine uses it.
 pub struct Connector {
     /// Its name.
     pub name: ConnectorName,
     /// Its source.
     pub source: Arc<dyn Source>,
-    /// What it wants.
+    /// Its policy.
     pub policy: Policy,
     /// The targets that it fills.
     pub targets: Vec<TargetName>,
-    /// Reads at the source side by side.
+    /// Number of concurrent reads at the source.
     pub parallel: usize,
     pub(super) breaker: Breaker,
 }
 
-/// A target as the engine works it.
+/// A target as the engine uses it.
 pub struct TargetPort {
     /// Its name.
     pub name: TargetName,
     /// Its client.
     pub target: Arc<dyn Target>,
-    /// Subjects worked side by side.
+    /// Number of subjects worked concurrently.
     pub parallel: usize,
-    /// Users of a full reconcile whose additions to groups are collected, where one call adds many. A claim is held and a
-    /// few kilobytes are kept for each of two such waves; with more users the calls are fewer.
+    /// Number of users in a wave of a full reconcile, where one call adds many users to a group. For each user of two
+    /// such waves a claim is held and a few kilobytes are kept. A larger wave needs fewer calls.
     pub wave: usize,
     pub(super) breaker: Breaker,
     info: Mutex<Option<Arc<TargetInfo>>>,
-    /// Whether its workers found nothing to do when they asked last.
+    /// Whether its workers found no due task in their last query.
     idle: AtomicBool,
-    /// Kinds of removal, by verb, that were read back and had taken effect.
+    /// Verbs of removals that a re-read has confirmed to take effect.
     verified: Mutex<HashSet<&'static str>>,
-    /// Waves of full reconciles that are under way.
+    /// Waves of full reconciles in progress.
     waves: Mutex<Vec<Weak<Additions>>>,
 }
 
 impl Connector {
-    /// A connector with default pace.
+    /// Creates a connector with default concurrency.
     pub fn new(name: ConnectorName, source: Arc<dyn Source>, policy: Policy, targets: Vec<TargetName>) -> Self {
         Self { name, source, policy, targets, parallel: 8, breaker: Breaker::default() }
     }
 }
 
 impl TargetPort {
-    /// A target with default pace.
+    /// Creates a target with default concurrency.
     pub fn new(name: TargetName, target: Arc<dyn Target>) -> Self {
         Self {
             name,
@@ -83,20 +83,20 @@ impl TargetPort {
         }
     }
 
-    /// Keeps a wave for as long as it is under way.
+    /// Registers a wave for as long as it is in progress.
     pub(super) fn note_wave(&self, wave: &Arc<Additions>) {
         let mut waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
         waves.retain(|known| known.strong_count() > 0);
         waves.push(Arc::downgrade(wave));
     }
 
-    /// Whether the subject is one of a wave that has got on since then, or waits for the server.
+    /// Returns whether the subject is in a wave that has made progress since this time or waits for the server.
     pub(super) fn is_in_wave(&self, pair: &Pair, subject: &Subject, since: Timestamp) -> bool {
         let waves = self.waves.lock().unwrap_or_else(PoisonError::into_inner);
         waves.iter().filter_map(Weak::upgrade).any(|wave| wave.works(pair, subject, since))
     }
 
-    /// Whether its workers found nothing to do when they asked last.
+    /// Returns whether its workers found no due task in their last query.
     pub(super) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
     }
@@ -105,17 +105,17 @@ impl TargetPort {
         self.idle.store(idle, Ordering::Relaxed);
     }
 
-    /// Whether removals of this kind are known to take effect.
+    /// Returns whether removals of this kind are confirmed to take effect.
     pub(super) fn is_verified(&self, verb: &str) -> bool {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(verb)
     }
 
-    /// Notes that a removal of this kind took effect.
+    /// Records that a removal of this kind took effect.
     pub(super) fn verified(&self, verb: &'static str) {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
     }
 
-    /// Has the next removal of this kind read back again.
+    /// Requires the next removal of this kind to be confirmed by a re-read.
     pub(super) fn distrust(&self, verb: &str) {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(verb);
     }
@@ -129,15 +129,15 @@ impl TargetPort {
     }
 }
 
-/// What is kept of the groups of each pair.
+/// The cached groups of each pair.
 #[derive(Default)]
 struct GroupTables {
     kept: HashMap<Pair, Arc<GroupTable>>,
-    /// Groups that are being written.
+    /// Number of group writes in progress.
     writing: usize,
-    /// Groups ever written.
+    /// Number of group writes since the start.
     written: u64,
-    /// See [`Store::outside_changes`], as it was when the kept ones were read.
+    /// Value of [`Store::outside_changes`] when the cached tables were read.
     outside: u64,
 }
 
@@ -152,7 +152,7 @@ impl Drop for WritingGroup<'_> {
     }
 }
 
-/// Brings subjects in step. Holds no state that a crash could harm: all that matters is in the store.
+/// Keeps subjects in sync. It has no state that a crash could lose: all durable state is in the store.
 pub struct Engine {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
@@ -161,13 +161,13 @@ pub struct Engine {
     connectors: HashMap<ConnectorName, Arc<Connector>>,
     targets: HashMap<TargetName, Arc<TargetPort>>,
     groups: Mutex<GroupTables>,
-    /// Runs whose end could not be written.
+    /// Runs with an end that could not be written.
     left_runs: Mutex<Vec<EndedRun>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
 impl Engine {
-    /// An engine over these.
+    /// Creates an engine from these parts.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -189,7 +189,7 @@ impl Engine {
         engine.with_metrics(Arc::new(Metrics::new()))
     }
 
-    /// The same, counting into these, the calls of all clients too.
+    /// Sets the metrics of the engine and of all clients.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         for connector in self.connectors.values() {
@@ -201,43 +201,43 @@ impl Engine {
         Self { metrics, ..self }
     }
 
-    /// The same with other waits.
+    /// Sets other times.
     #[must_use]
     pub fn with_times(mut self, times: EngineTimes) -> Self {
         self.times = times;
         self
     }
 
-    /// Its store.
+    /// Returns its store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// All connectors.
+    /// Returns all connectors.
     pub fn connectors(&self) -> impl Iterator<Item = &Arc<Connector>> {
         self.connectors.values()
     }
 
-    /// All targets.
+    /// Returns all targets.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<TargetPort>> {
         self.targets.values()
     }
 
-    /// A connector by name.
+    /// Returns a connector by name.
     pub fn connector(&self, name: &ConnectorName) -> Result<&Arc<Connector>, WorkError> {
         self.connectors
             .get(name)
             .ok_or_else(|| WorkError::Unknown(format!("there is no connector {name} in the configuration")))
     }
 
-    /// A target by name.
+    /// Returns a target by name.
     pub fn target(&self, name: &TargetName) -> Result<&Arc<TargetPort>, WorkError> {
         self.targets
             .get(name)
             .ok_or_else(|| WorkError::Unknown(format!("there is no target {name} in the configuration")))
     }
 
-    /// All pairs of a connector and a target that it fills.
+    /// Returns all pairs of a connector and a target that it fills.
     pub fn pairs(&self) -> Vec<Pair> {
         let mut pairs: Vec<Pair> = self
             .connectors
@@ -248,7 +248,7 @@ impl Engine {
         pairs
     }
 
-    /// What is known of a target; found out at first contact.
+    /// Returns the cached information about a target; the first call reads it from the target.
     pub(super) async fn info(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
         let known = port.info.lock().ok().and_then(|slot| slot.clone());
         match known {
@@ -257,7 +257,7 @@ impl Engine {
         }
     }
 
-    /// Asks the target who it is, and compares with what was pinned at first contact.
+    /// Reads the target's identity and compares it with the identity that was pinned at first contact.
     pub(super) async fn probe(&self, port: &TargetPort) -> Result<Arc<TargetInfo>, WorkError> {
         let info = port.target.probe().await?;
         let (pinned, elsewhere) = self.store.pin_target(&port.name, &info.identity).await?;
@@ -288,7 +288,7 @@ impl Engine {
     }
 
     async fn stop_target(&self, port: &TargetPort, text: String) -> Result<WorkError, WorkError> {
-        // Nobody goes on by what was known of it.
+        // The cached information may be of another server.
         if let Ok(mut slot) = port.info.lock() {
             *slot = None;
         }
@@ -304,7 +304,7 @@ impl Engine {
         })
     }
 
-    /// Who the source is; another one than at first contact stops the connector.
+    /// Reads the source's identity. An identity other than at first contact stops the connector.
     pub(super) async fn identify(&self, connector: &Connector) -> Result<SourceIdentity, WorkError> {
         let found = connector.source.identify().await?.identity;
         let pinned = self.store.pin_source(&connector.name, &found).await?;
@@ -333,7 +333,7 @@ impl Engine {
         Err(WorkError::Identity { pair, text })
     }
 
-    /// Whether a linked user is there by its id. Another realm of the same name has users of other ids.
+    /// Returns whether a linked user exists by its id. Another realm of the same name has users with other ids.
     async fn is_same_realm(&self, connector: &Connector) -> Result<bool, WorkError> {
         for target in &connector.targets {
             let pair = Pair { connector: connector.name.clone(), target: target.clone() };
@@ -346,7 +346,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// The groups of a pair; kept until a group is written.
+    /// Returns the groups of a pair, cached until a group is written.
     pub(super) async fn group_table(&self, pair: &Pair) -> Result<Arc<GroupTable>, WorkError> {
         let outside = self.store.outside_changes();
         let (known, written) = {
@@ -370,8 +370,8 @@ impl Engine {
         Ok(table)
     }
 
-    /// Until the guard goes, a group is written, and no table is kept: neither one that was read before nor one that
-    /// is read meanwhile.
+    /// Marks a group write as in progress until the guard is dropped. Meanwhile no table is cached, neither one read
+    /// before nor one read during the write.
     pub(super) fn writing_group(&self) -> WritingGroup<'_> {
         let mut tables = self.group_tables();
         tables.writing += 1;

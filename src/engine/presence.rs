@@ -1,4 +1,4 @@
-//! Nothing is removed on doubt.
+//! Confirms that a user or group is gone before anything is removed.
 
 use super::{error::WorkError, ports::Connector, ports::Engine};
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     plan::Presence,
 };
 
-/// How many live users are asked at most before the source is called doubtful.
+/// Maximum number of live users that are read before the source counts as unconfirmed.
 const LIVE_USERS: usize = 3;
 
 impl Engine {
-    /// Reads a user. Gone is only what Keycloak itself calls gone, twice, while a live user reads well in between, and
-    /// while the source is who it was.
+    /// Reads a user. A user is gone only if Keycloak itself answers so twice. A live user must be read successfully in
+    /// between, and the source's identity must be unchanged.
     pub(super) async fn read_user(
         &self,
         connector: &Connector,
@@ -30,12 +30,12 @@ impl Engine {
 
     async fn read_once(&self, connector: &Connector, id: &UserId) -> Result<Option<UserState>, WorkError> {
         let user = connector.source.user(id).await?;
-        // Afterwards: the reading may have renewed the token at another realm behind the same address.
+        // After the read, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
         Ok(user)
     }
 
-    /// Reads a group that was not listed: whether it is gone.
+    /// Reads a group that was not listed, and returns whether it is gone.
     pub(super) async fn read_group_gone(
         &self,
         connector: &Connector,
@@ -45,7 +45,7 @@ impl Engine {
         Ok(connector.source.group(id).await?.is_none() && self.group_is_gone(connector, pair, id).await?)
     }
 
-    /// Whether a group that Keycloak called gone is gone, by the same rule.
+    /// Returns whether a group that Keycloak reported as gone is gone, by the same rule.
     pub(super) async fn group_is_gone(
         &self,
         connector: &Connector,
@@ -73,7 +73,8 @@ impl Engine {
         )))
     }
 
-    /// Whether one of these users reads well. One who cannot be read is no sign of life, and no reason not to ask the next.
+    /// Returns whether one of these users can be read. A user that cannot be read proves nothing, and the next one is
+    /// read.
     async fn is_any_alive(&self, connector: &Connector, users: Vec<UserId>) -> Result<bool, WorkError> {
         for id in users {
             match connector.source.is_alive(&id).await {

@@ -1,17 +1,17 @@
-//! When a failed task is tried again.
+//! Retries of failed tasks.
 
 use jiff::SignedDuration;
 
 use crate::{clock::Dice, retry::Backoff};
 
-/// Attempts before a task becomes a dead letter: with the usual delays, after about three days.
+/// Attempts before a task becomes a dead letter; with the default delays that is after about three days.
 pub const ATTEMPTS: u32 = 18;
 
-/// The longest that a `Retry-After` is obeyed.
+/// Upper limit for a `Retry-After` of the other side.
 const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long to wait after that many failed attempts: the delay with jitter over its upper half, and never less than the
-/// other side asked for.
+/// Returns the delay after this number of failed attempts: with jitter over its upper half, and never less than the
+/// other side requested.
 pub fn wait(backoff: &Backoff, failed: u32, asked: Option<SignedDuration>, dice: &Dice) -> SignedDuration {
     let planned = SignedDuration::try_from(backoff.after(failed)).unwrap_or(LONGEST_ASKED);
     planned.mul_f64(0.5 + dice.fraction() / 2.0).max(asked.unwrap_or_default().min(LONGEST_ASKED))

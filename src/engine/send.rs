@@ -1,4 +1,5 @@
-//! How a claimed subject's operations are sent: each is written down before, and how it ended after. [7]
+//! Sends the operations of a claimed subject. Each is stored as an intent before, and its result is recorded after
+//! (rule: an open intent closes its subject and account).
 
 use std::collections::BTreeSet;
 
@@ -21,41 +22,41 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// So many joins are told to a target at once, at most.
+/// Maximum number of additions in one call to a target.
 const ADDS_AT_ONCE: usize = 100;
-/// So many are written down together where each is sent by itself. With a slow target more would be written down again
-/// and again, and after a crash each of them is looked after.
+/// Number of additions stored together where each is sent separately. With a slow target a larger number would be
+/// stored repeatedly, and after a crash each of them has to be recovered.
 const ADDS_ALONE: usize = 8;
-/// How often additions that the server refuses for now are written down anew by one task.
+/// Number of times that one task stores new intents for additions that the server rate limits.
 const LIMITED_ROUNDS: u32 = 12;
 
-/// What came of one operation.
+/// The result of one operation.
 #[allow(clippy::large_enum_variant, reason = "looked at once and gone")]
 pub(super) enum Sent {
     Done(Applied),
     /// It waits for approval, or was rejected.
     Held,
-    /// Nothing was done, and looking again is the answer.
+    /// Nothing was done; the state has to be read again.
     ReadAgain,
-    /// The target cannot do it.
+    /// Unsupported by the target.
     Unsupported,
-    /// The target refused it for good; what does not depend on it goes on.
+    /// Refused permanently by the target; operations that do not depend on it continue.
     Refused,
 }
 
-/// What is written down.
+/// Operations that are stored as intents.
 struct WrittenDown {
     intents: Vec<IntentId>,
-    /// Past this, a further one is written down anew, so that each has enough time to be sent in.
+    /// After this time a further operation gets a new intent, so that each has enough time to be sent.
     late: Timestamp,
-    /// Past this nothing is sent.
+    /// After this time nothing is sent.
     deadline: Timestamp,
-    /// Past this nothing arrives.
+    /// After this time no request can arrive.
     arrives_until: Timestamp,
 }
 
 impl Case<'_> {
-    /// Writes an operation down, sends it, and notes how it ended.
+    /// Stores an operation as an intent, sends it, and records its result.
     pub async fn send(&mut self, operation: &Operation, account: Option<&Account>) -> Result<Sent, WorkError> {
         self.worked.ledger.plan(operation.clone().into(), &self.fingerprint);
         let kind = operation.limited().map(ApprovalKind::SafetyLimit);
@@ -70,7 +71,7 @@ impl Case<'_> {
         self.send_within(operation, account, limit, approved_by).await
     }
 
-    /// Why an operation is not to be sent, if so.
+    /// Returns why an operation is not to be sent; `None`: it is.
     fn not_now(&mut self, operation: &Operation, approved: bool) -> Option<Sent> {
         let key = approval_key(operation);
         if self.set_aside.contains(&key) {
@@ -79,7 +80,7 @@ impl Case<'_> {
         if self.was_unsupported(&key) {
             return Some(Sent::Unsupported);
         }
-        // Its kind is of no matter here.
+        // The kind does not matter here.
         if !approved && self.is_rejected(&approval_item(ApprovalKind::Activation, operation)) {
             self.set_aside.insert(key);
             return Some(Sent::Held);
@@ -87,7 +88,7 @@ impl Case<'_> {
         None
     }
 
-    /// Sends an operation that waits for an operator unless it was approved.
+    /// Sends an operation that was approved; holds it otherwise.
     pub async fn send_if_approved(
         &mut self,
         kind: ApprovalKind,
@@ -130,7 +131,7 @@ impl Case<'_> {
         self.note(operation, &written, 0, answer).await
     }
 
-    /// Writes an operation down once the server takes its calls, and sends it; `None`: past the limit.
+    /// Stores an operation as an intent once the server accepts its calls, and sends it; `None`: safety limit reached.
     async fn write_down_and_apply(
         &mut self,
         operation: &Operation,
@@ -138,7 +139,7 @@ impl Case<'_> {
         limit: Option<u32>,
         approved_by: Option<i64>,
     ) -> Result<Option<(WrittenDown, Result<Applied, TargetError>)>, WorkError> {
-        // Its time to be sent in begins when it is written down.
+        // Its deadline counts from when the intent is stored.
         self.until_open().await?;
         let taken = self.keep_what_is_taken(operation);
         let Some(written) = self.write_down(&[operation], account, limit, approved_by).await? else {
@@ -152,12 +153,12 @@ impl Case<'_> {
         Ok(Some((written, answer)))
     }
 
-    /// How soon the call of an operation is to go once it is written down: in good time before its deadline.
+    /// Returns the time within which the call should be sent after its intent is stored, well before its deadline.
     fn soon(&self) -> SignedDuration {
         self.engine.times.call / 3
     }
 
-    /// Waits until the server takes the calls of the operation, unless a user of a wave is called away.
+    /// Waits until the server accepts the calls of the operation, or until a user of a wave has to leave it.
     async fn until_open(&self) -> Result<(), WorkError> {
         let open = self.port.target.until_open();
         let part = self.rules.part.as_ref().filter(|_| self.claim.subject.as_user().is_some());
@@ -165,21 +166,21 @@ impl Case<'_> {
         let mut events = self.engine.store.event_waits(self.claim.token);
         tokio::select! {
             biased;
-            // No event waits for it, so that it has the time of its run.
+            // No event waits for it, so it may use the time of its run.
             open = part.wait_for_server(turn_within(self.engine.times.run_turn, open)) => Ok(open?),
             () = part.called_away(&mut events) => Err(self.leave(part)),
             () = part.stopped() => Err(self.leave(part)),
         }
     }
 
-    /// Leaves the wave for an event of the user, or as the run is to end.
+    /// Leaves the wave because of an event of the user, or because the run has to end.
     fn leave(&self, part: &Part) -> WorkError {
         part.leave();
         WorkError::LeftToTask(self.claim.subject.clone())
     }
 
-    /// Writes joins of the account down together, and sends them: at once where the target takes several, else one after
-    /// another. `account` learns of those that are done.
+    /// Stores the intents of the account's additions together and sends them: in one call where the target supports
+    /// that, else one after another. Adds completed ones to `account`.
     pub async fn send_additions(
         &mut self,
         adds: &[Operation],
@@ -215,7 +216,8 @@ impl Case<'_> {
         Ok(if done { Sent::Done(Applied::Done) } else { Sent::Held })
     }
 
-    /// Writes joins down once the server takes their calls, and sends them; see [`send_written`](Self::send_written).
+    /// Stores the intents of additions once the server accepts their calls, and sends them; see
+    /// [`send_written`](Self::send_written).
     async fn write_down_and_add(
         &mut self,
         adds: &[&Operation],
@@ -228,7 +230,7 @@ impl Case<'_> {
         self.send_written(adds, &written, account).await
     }
 
-    /// Writes additions down and hands them over to be sent with those of other users.
+    /// Stores the intents of additions and queues them to be sent with those of other users.
     async fn send_collected(
         &mut self,
         part: &Part,
@@ -276,7 +278,7 @@ impl Case<'_> {
                         left.push(now[number]);
                     }
                     Told::Alone => alone.push(number),
-                    // Nothing was done, and the server takes calls again later.
+                    // Nothing was done, and the server accepts calls again later.
                     Told::Failed(error) if error.class() == ErrorClass::Throttled && limited < LIMITED_ROUNDS => {
                         self.step.unsent.push(written.intents[number]);
                         left.push(now[number]);
@@ -312,7 +314,8 @@ impl Case<'_> {
         })
     }
 
-    /// Notes additions that failed; whether to look again. An error that ends the work ends it after all are noted.
+    /// Records failed additions. Returns whether the state has to be read again. An error that ends the work does so
+    /// after all are recorded.
     async fn note_failed(
         &mut self,
         adds: &[&Operation],
@@ -348,7 +351,8 @@ impl Case<'_> {
         }
     }
 
-    /// Sends joins that are written down; tells how many of the first have ended. The others are written down anew.
+    /// Sends additions that are stored as intents. Returns how many, from the first, have ended; the rest get new
+    /// intents.
     async fn send_written(
         &mut self,
         adds: &[&Operation],
@@ -391,7 +395,7 @@ impl Case<'_> {
         Ok((if done { Sent::Done(Applied::Done) } else { Sent::Unsupported }, adds.len()))
     }
 
-    /// Sends joins by one call; gives those, by number, that are to be sent by themselves.
+    /// Sends additions in one call. Returns the indexes of those that have to be sent separately.
     async fn send_batch(
         &mut self,
         adds: &[&Operation],
@@ -403,7 +407,7 @@ impl Case<'_> {
             Err(error) if error.kind == TargetErrorKind::Unanswered => {
                 return Err(WorkError::Unanswered { error, until: written.arrives_until });
             }
-            // Nothing was done, and one of them is why; by itself each tells.
+            // Nothing was done because of one of them. Sent separately, each gets its own answer.
             Err(error) if is_about_one(error.kind) => return Ok((0..adds.len()).collect()),
             Err(error) if is_throttled(&error) => {
                 self.step.unsent.extend(&written.intents);
@@ -432,7 +436,7 @@ impl Case<'_> {
         Ok(alone)
     }
 
-    /// Writes operations down; `None`: past the limit.
+    /// Stores operations as intents; `None`: safety limit reached.
     async fn write_down(
         &mut self,
         operations: &[&Operation],
@@ -491,12 +495,12 @@ impl Case<'_> {
         Ok(answer)
     }
 
-    /// An ended claim sends nothing. [6]
+    /// Checks that the claim is held, as nothing is sent after its end (rule: an ended claim writes nothing).
     async fn check_claim(&self) -> Result<(), WorkError> {
         if self.engine.store.still_held(self.claim.token).await? { Ok(()) } else { Err(StoreError::ClaimEnded.into()) }
     }
 
-    /// Notes how one of the operations that were written down ended.
+    /// Records the result of one of the operations that were stored as intents.
     async fn note(
         &mut self,
         operation: &Operation,
@@ -531,7 +535,7 @@ impl Case<'_> {
         self.flush().await?;
         self.last_refusal.clone_from(&error.text);
         match error.kind {
-            // It was read once more since, and who has the name was not found: reading again would go on for ever.
+            // It was read again since, and no holder of the name was found: another read would loop for ever.
             TargetErrorKind::NameTaken if !self.names_taken.insert(approval_key(operation)) => {
                 let text = format!(
                     "{} A lookup does not find who has the name. Free it there, then run: usersync dead replay --all",
@@ -541,7 +545,7 @@ impl Case<'_> {
                     .into())
             }
             TargetErrorKind::NameTaken | TargetErrorKind::NotFound => Ok(Sent::ReadAgain),
-            // Nothing was done, and the server takes calls again soon. Of a group a further read would find the same.
+            // Nothing was done, and the server accepts calls again soon. For a group another read would find the same.
             TargetErrorKind::NotDone(ErrorClass::Throttled) if self.claim.subject.as_user().is_some() => {
                 self.until_open().await?;
                 Ok(Sent::ReadAgain)
@@ -551,7 +555,7 @@ impl Case<'_> {
                 self.worked.findings.unsupported.push(error.text);
                 Ok(Sent::Unsupported)
             }
-            // Keys are those of this claim: the next one sends it again.
+            // These keys are of this claim only: the next claim sends it again.
             TargetErrorKind::NotDone(ErrorClass::Permanent | ErrorClass::Forbidden) => {
                 self.set_aside.insert(approval_key(operation));
                 self.refused.push(error);
@@ -573,8 +577,8 @@ impl Case<'_> {
         self.worked.done.push(operation.clone());
     }
 
-    /// What deactivating takes away is written down with the intent: after a crash nothing else tells it. Gives what was
-    /// written down before, if that is less.
+    /// Stores with the intent what a deactivation revokes, as nothing else records it after a crash. Returns the former
+    /// record if it had less.
     fn keep_what_is_taken(&mut self, operation: &Operation) -> Option<BTreeSet<String>> {
         let link = self.link.as_mut()?;
         let before = link.taken.clone();
@@ -582,7 +586,8 @@ impl Case<'_> {
         Some(before)
     }
 
-    /// Nothing was taken after all: who takes it away himself must not see it given back by us.
+    /// Restores the former record, as nothing was revoked. If another party revokes it later, usersync must not grant
+    /// it again.
     fn nothing_was_taken(&mut self, before: Option<BTreeSet<String>>) {
         if let (Some(before), Some(link)) = (before, self.link.as_mut()) {
             link.taken = before;
@@ -590,7 +595,7 @@ impl Case<'_> {
         }
     }
 
-    /// How long it took from an event to what was written for it.
+    /// Measures the time from an event to the write for it.
     fn count_written(&self, written: bool) {
         if written && matches!(self.claim.cause, Cause::Event { .. }) {
             self.engine.metrics.written(&self.port.name, self.claim.caused_at, self.engine.clock.now());
@@ -598,7 +603,7 @@ impl Case<'_> {
     }
 }
 
-/// What a join adds to which group.
+/// Returns the account and group of an addition.
 fn addition(add: &Operation) -> Option<Addition<'_>> {
     match add {
         Operation::AddMember { group, group_name, account, .. } => Some(Addition { group, group_name, account }),
@@ -606,7 +611,7 @@ fn addition(add: &Operation) -> Option<Addition<'_>> {
     }
 }
 
-/// Whether a refusal may be meant for one of several joins only.
+/// Returns whether a refusal may concern only one of several additions.
 fn is_about_one(kind: TargetErrorKind) -> bool {
     matches!(
         kind,
@@ -617,7 +622,7 @@ fn is_about_one(kind: TargetErrorKind) -> bool {
     )
 }
 
-/// Whether the operations that were written down with a refused one are still sent: their intents stay open.
+/// Returns whether the operations that were stored with a refused one are still sent: their intents stay open.
 fn concerns_it_alone(error: &TargetError) -> bool {
     matches!(
         error.kind,
@@ -625,22 +630,22 @@ fn concerns_it_alone(error: &TargetError) -> bool {
     )
 }
 
-/// Whether nothing was done because calls are limited.
+/// Returns whether nothing was done because calls are rate limited.
 fn is_throttled(error: &TargetError) -> bool {
     error.kind == TargetErrorKind::NotDone(ErrorClass::Throttled)
 }
 
-/// How an operation ended that the target refused.
+/// Returns the outcome of an operation that the target refused.
 fn refusal(error: &TargetError) -> ChangeOutcome {
     ChangeOutcome::Refused { why: error.text.clone(), permanent: error.is_permanent() }
 }
 
-/// An operation as an operator decides about it.
+/// Returns the approval item for an operation.
 pub(super) fn approval_item(kind: ApprovalKind, operation: &Operation) -> NewApprovalItem {
     NewApprovalItem::operation(kind, operation, approval_key(operation))
 }
 
-/// Tells several held operations of one subject apart.
+/// Returns the key that distinguishes the held operations of one subject.
 pub(crate) fn approval_key(operation: &Operation) -> String {
     match operation {
         Operation::RenameUser { to, .. } => format!("rename:{to}"),
@@ -656,7 +661,7 @@ pub(crate) fn approval_key(operation: &Operation) -> String {
     }
 }
 
-/// What is there before an operation, for its change.
+/// Returns the state before an operation, for its change record.
 fn before(operation: &Operation, account: Option<&Account>) -> Value {
     let Some(account) = account else { return Value::Null };
     match operation {

@@ -1,4 +1,4 @@
-//! The engine at work: one dispatcher for each target, one runner for each pair, and a watch over both.
+//! The running engine: one dispatcher for each target, one runner for each pair, and a watch over both.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,34 +25,34 @@ use crate::{
     store::{Claimed, PairState, StoreError},
 };
 
-/// When a connector's next run is due after a time.
+/// Function that returns when a connector's next run is due after a time.
 pub type Schedule = Arc<dyn Fn(Timestamp) -> Option<Timestamp> + Send + Sync>;
 
-/// How often what other processes may have changed is looked at, at the latest.
+/// Maximum interval between checks for changes by other processes.
 const REFRESH_EVERY: Duration = Duration::from_millis(250);
-/// How often old events, changes and runs are removed, and how many in one step.
+/// Interval at which old events, changes and runs are removed, and how many are removed in one step.
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_mins(30);
 const PRUNE_STEP: usize = 500;
-/// How often the gauges are brought up to date.
+/// Interval at which the gauges are updated.
 const GAUGED_EVERY: SignedDuration = SignedDuration::from_secs(5);
-/// The longest that a dispatcher sleeps without looking.
+/// Maximum time that a dispatcher sleeps between checks.
 const DISPATCH_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_secs(30);
-/// How often it is looked whether a side is kept from work.
+/// Interval of checks whether a side's breaker is open.
 const BREAKERS_EVERY: SignedDuration = SignedDuration::from_millis(500);
-/// How long it is waited after conditions could not be written.
+/// Delay before the next attempt to write conditions.
 const CONDITIONS_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Settings of a [`Service`].
 pub struct ServiceOptions {
-    /// When each connector's runs are due.
+    /// Schedules that say when each connector's runs are due.
     pub schedules: HashMap<ConnectorName, Schedule>,
-    /// Connectors that the configuration switches off: events are stored, tasks wait.
+    /// Connectors that the configuration disables: events are stored, tasks wait.
     pub disabled: BTreeSet<ConnectorName>,
-    /// How long events, changes and ended runs are kept.
+    /// Time for which events, changes and ended runs are kept.
     pub retention: SignedDuration,
 }
 
-/// The engine at work. Dropping it without [`Service::shutdown`] leaves its tasks to the runtime.
+/// The running engine. If it is dropped without [`Service::shutdown`], its tasks are left to the runtime.
 pub struct Service {
     engine: Arc<Engine>,
     cancel: CancellationToken,
@@ -60,10 +60,10 @@ pub struct Service {
     shared: Arc<Shared>,
 }
 
-/// What the watch finds, for dispatchers and runners.
+/// The watch's findings, for dispatchers and runners.
 #[derive(Clone, Default)]
 struct Readiness {
-    /// Connectors whose tasks may be worked, by target.
+    /// Connectors with tasks that may be worked, by target.
     ready: HashMap<TargetName, Vec<ConnectorName>>,
     paused: BTreeSet<ConnectorName>,
 }
@@ -73,16 +73,19 @@ struct Shared {
     options: ServiceOptions,
     cancel: CancellationToken,
     readiness: watch::Sender<Readiness>,
-    /// Told whenever something may have been asked for.
+    /// Notified whenever a request may have been stored.
     asked: Notify,
-    /// Ends the run of a pair that is under way.
+    /// Tokens that end the run in progress of a pair.
     runs: Mutex<HashMap<Pair, CancellationToken>>,
-    /// The part that ended although the service was to go on.
+    /// The part that ended although the service should continue.
     died: watch::Sender<Option<String>>,
 }
 
 impl Service {
-    /// Sets all to work. Fails where the store can not be read.
+    /// Starts all parts.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn start(engine: Arc<Engine>, options: ServiceOptions) -> Result<Self, StoreError> {
         engine.store.ensure_pairs(&engine.pairs(), engine.clock.now()).await?;
         engine.recall().await?;
@@ -121,23 +124,23 @@ impl Service {
         Ok(Self { engine, cancel, tasks, shared })
     }
 
-    /// Waits until a part of it has ended by a defect. Only a new process mends that.
+    /// Waits until a part has ended by a defect. Only a new process repairs that.
     pub async fn died(&self) -> String {
         let mut died = self.shared.died.subscribe();
         match died.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
-            // The sender lives as long as we do.
+            // The sender lives as long as this service.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    /// Its engine.
+    /// Returns its engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    /// Takes nothing new, lets what is under way end. Returns whether all ended within `patience`; what did not is
-    /// settled by looking after the next start.
+    /// Stops new work and waits for work in progress. Returns whether all work ended within `patience`. The intents of
+    /// unfinished work are recovered after the next start.
     pub async fn shutdown(self, patience: Duration) -> bool {
         self.cancel.cancel();
         tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
@@ -145,7 +148,7 @@ impl Service {
 }
 
 impl Shared {
-    /// Works a part of the service. One that panics, or ends while the service is to go on, is reported.
+    /// Runs a part of the service. A part that panics, or ends while the service should continue, is reported.
     async fn part(self: Arc<Self>, name: String, work: impl Future<Output = ()> + Send) {
         let ended = AssertUnwindSafe(work).catch_unwind().await;
         if ended.is_ok() && self.cancel.is_cancelled() {
@@ -159,7 +162,7 @@ impl Shared {
         });
     }
 
-    /// Sleeps, unless all ends before.
+    /// Sleeps, or returns early at shutdown.
     async fn sleep(&self, duration: SignedDuration) {
         tokio::select! {
             () = self.cancel.cancelled() => {}
@@ -167,7 +170,7 @@ impl Shared {
         }
     }
 
-    /// Looks, again and again, at what other processes may have changed and who asked for something.
+    /// Checks repeatedly for changes and requests of other processes.
     async fn watch(self: Arc<Self>) {
         let mut seen = 0;
         while !self.cancel.is_cancelled() {
@@ -179,7 +182,7 @@ impl Shared {
                 count = self.engine.store.woken_after(seen) => seen = count,
                 () = tokio::time::sleep(REFRESH_EVERY) => {}
             }
-            // Many events wake it; looking around once in a while is enough.
+            // Many events wake it; a check from time to time is enough.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -210,7 +213,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Claims what is due for a target and works it, so many side by side.
+    /// Claims due tasks of a target and works them, up to its concurrency limit.
     async fn dispatch(self: Arc<Self>, port: Arc<TargetPort>) {
         let places = Arc::new(Semaphore::new(port.parallel.max(1)));
         let working = TaskTracker::new();
@@ -235,7 +238,7 @@ impl Shared {
                     working.spawn(async move {
                         let worked = AssertUnwindSafe(shared.engine.work(claim)).catch_unwind().await;
                         drop(place);
-                        // An error is reported and kept with the task; a panic here would keep its claim for ever.
+                        // An error is reported and stored with the task; a panic here would keep its claim for ever.
                         if let Err(panic) = worked {
                             shared.part("work on a task".to_owned(), async { std::panic::resume_unwind(panic) }).await;
                         }
@@ -244,7 +247,7 @@ impl Shared {
                 Ok(None) => {
                     drop(place);
                     port.set_idle(true);
-                    // Its breaker may close by a call that was under way, and nobody tells that.
+                    // A call in progress may close the breaker, and nothing signals that.
                     let wait = if kept_away { BREAKERS_EVERY } else { self.until_due(&port, &ready).await };
                     tokio::select! {
                         () = self.cancel.cancelled() => {}
@@ -280,18 +283,18 @@ impl Shared {
         wait.clamp(SignedDuration::from_millis(5), DISPATCH_AT_LEAST_EVERY)
     }
 
-    /// Tries a target again that was kept from work, so that work goes on once it is well. One that nobody works with is
-    /// contacted now and then, so that a token that was revoked meanwhile is noticed before it is needed.
+    /// Contacts a target with an open breaker again, so that work continues once it recovers. A target without work is
+    /// contacted from time to time, so that a revoked token is noticed before it is needed.
     async fn contact_target(self: Arc<Self>, port: Arc<TargetPort>) {
         let mut next = self.next_contact();
         while self.comes_to_contact(&port.breaker, &mut next).await {
-            // What it comes to is in the conditions.
+            // The result is in the conditions.
             let _ = self.engine.try_target(&port, false).await;
             self.readiness.send_modify(|_| {});
         }
     }
 
-    /// The same for a source.
+    /// Contacts a source, as [`Self::contact_target`] does for a target.
     async fn contact_source(self: Arc<Self>, connector: Arc<Connector>) {
         let mut next = self.next_contact();
         while self.comes_to_contact(&connector.breaker, &mut next).await {
@@ -319,7 +322,7 @@ impl Shared {
         self.engine.clock.now() + self.engine.times.contact
     }
 
-    /// Waits until a side is to be contacted; `false`: all ends before.
+    /// Waits until a contact with a side is due; `false`: shutdown came first.
     async fn comes_to_contact(&self, breaker: &Breaker, next: &mut Timestamp) -> bool {
         while !self.cancel.is_cancelled() {
             let now = self.engine.clock.now();
@@ -349,13 +352,13 @@ impl Shared {
                     () = self.cancel.cancelled() => {}
                     () = changes.next() => {}
                 },
-                // Its own condition tells of that.
+                // The store's own condition reports that.
                 Err(_) => self.sleep(CONDITIONS_AGAIN).await,
             }
         }
     }
 
-    /// Runs a pair when its time has come: its first plan, its approved first run, its schedule, somebody's wish.
+    /// Runs a pair when due: its first plan, its approved first run, its schedule, or a request.
     async fn run_when_due(self: Arc<Self>, pair: Pair) {
         let mut next = self.next_after_last_run(&pair).await;
         while !self.cancel.is_cancelled() {
@@ -374,14 +377,14 @@ impl Shared {
             };
             let ended = self.runs.lock().ok().and_then(|mut runs| runs.remove(&pair));
             if ended.is_some_and(|run| run.is_cancelled()) {
-                // A pause broke it off: it is made up for when that ends.
+                // A pause interrupted the run: it is repeated when the pause ends.
                 next = Some((now, RunTrigger::Missed));
             }
             if let Err(error) = result {
                 if let WorkError::Store(error) = &error {
-                    // A run has logged how it failed.
+                    // A run has logged its failure.
                     tracing::error!(%pair, "{error}");
-                    // Nothing of the other side's stands in its way once the store can be written.
+                    // Only the store failed, so the run can be repeated once the store can be written.
                     next = Some((now, RunTrigger::Missed));
                 }
                 self.sleep(self.engine.times.after_failure).await;
@@ -397,7 +400,7 @@ impl Shared {
         }
     }
 
-    /// One run for all that makes one due: the schedule, and whoever asked for it.
+    /// Runs once for everything that makes a run due: the schedule and all requests.
     async fn run_if_due(
         &self,
         pair: &Pair,
@@ -415,7 +418,7 @@ impl Shared {
         }
     }
 
-    /// Plans a first run again that found no user in scope, when a run is due.
+    /// Plans a first run again if a run is due and the last plan found no user in scope.
     async fn plan_again_if_due(
         &self,
         pair: &Pair,
@@ -438,7 +441,7 @@ impl Shared {
         schedule(time).map(|due| (due, RunTrigger::Schedule))
     }
 
-    /// When the next run is due; at once if one was missed, or broken off, while nothing ran.
+    /// Returns when the next run is due; at once if one was missed or interrupted while no server ran.
     async fn next_after_last_run(&self, pair: &Pair) -> Option<(Timestamp, RunTrigger)> {
         let now = self.engine.clock.now();
         let runs = self.engine.store.runs(Some(pair), 20).await.unwrap_or_default();
@@ -455,7 +458,7 @@ impl Shared {
         }
     }
 
-    /// What ends the run of a pair that begins now: a shutdown, or a pause of its connector.
+    /// Returns the token that ends the run that now begins: at a shutdown, or when its connector is paused.
     fn begin(&self, pair: &Pair) -> CancellationToken {
         let cancel = self.cancel.child_token();
         if let Ok(mut runs) = self.runs.lock() {
@@ -499,7 +502,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps the gauges of all pairs up to date, and logs approvals.
+    /// Updates the gauges of all pairs, and logs approvals.
     async fn gauge(self: Arc<Self>) {
         let mut approvals = ApprovalLog::default();
         while !self.cancel.is_cancelled() {
@@ -522,7 +525,7 @@ impl Shared {
         }
     }
 
-    /// Reports tasks that nobody works though they are due.
+    /// Reports tasks that are due but not worked.
     async fn note_overdue(&self, pair: &Pair, now: Timestamp) -> Result<(), StoreError> {
         let longest = self.engine.times.overdue;
         let overdue = self.engine.store.overdue(pair, now - longest).await?;
@@ -531,7 +534,7 @@ impl Shared {
         let idle = ready && self.engine.target(&pair.target).is_ok_and(|port| port.is_idle());
         let mut stuck = overdue.claimed;
         if let Ok(port) = self.engine.target(&pair.target) {
-            // The users of a wave are claimed until all have come so far; their events go first.
+            // The users of a wave stay claimed until all have reached the same stage; their events go first.
             stuck.retain(|subject| !port.is_in_wave(pair, subject, now - longest));
         }
         stuck.extend(overdue.unclaimed.into_iter().filter(|_| idle));
@@ -550,7 +553,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes what is older than it is to be kept, in small steps.
+    /// Removes records older than the retention time, in small steps.
     async fn prune(self: Arc<Self>) {
         while !self.cancel.is_cancelled() {
             let before = self.engine.clock.now() - self.options.retention;

@@ -1,4 +1,4 @@
-//! What a deactivated account still has open: its sessions are ended after each deactivation.
+//! Ends the sessions of an account after each deactivation.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,14 +10,14 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// How often the call is sent while no answer comes.
+/// Maximum number of calls while no answer is received.
 const ATTEMPTS: usize = 3;
-/// The key under which a refusal is kept with the user.
+/// Key under which a refusal is stored for the user.
 const KEY: &str = "end_sessions";
 
 impl Case<'_> {
-    /// Ends the sessions of an account whose deactivation is done; other operations are passed over. A refusal is reported,
-    /// and the deactivation stands all the same.
+    /// Ends the sessions of an account after its deactivation; ignores other operations. A refusal is reported, and the
+    /// deactivation stands.
     pub async fn end_sessions(&mut self, operation: &Operation) {
         let Operation::DeactivateUser { name, .. } = operation else { return };
         let deadline = self.engine.clock.now() + self.engine.times.call;
@@ -35,7 +35,7 @@ impl Case<'_> {
         }
     }
 
-    /// Sends the call again after a lost answer: ended twice is as ended once.
+    /// Ends the sessions, and retries after a lost answer: the call is idempotent.
     async fn try_end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
         let mut delays = retry::within_call(ATTEMPTS);
         loop {

@@ -1,4 +1,4 @@
-//! Intents that a claim before this one left open: settled by looking, now that they can not arrive any more.
+//! Recovers intents that an earlier claim left open, by reading the target once their requests can no longer arrive.
 
 use super::{case::Case, error::WorkError};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Case<'_> {
-    /// Settles what was left open. `account` is the linked account as just read. Returns whether the link is another
-    /// one now, so that the target has to be read again.
+    /// Recovers the open intents. `account` is the linked account as just read. Returns whether the link has changed,
+    /// so that the target has to be read again.
     pub async fn settle_leftovers(&mut self, account: Option<&Account>) -> Result<bool, WorkError> {
         let mut linked = false;
         for intent in std::mem::take(&mut self.claim.intents) {
@@ -24,7 +24,7 @@ impl Case<'_> {
                     Some(self.port.target.group_named(to).await?.is_some_and(|found| found.id == *group))
                 }
                 Operation::DeleteGroup { name, .. } => Some(self.port.target.group_named(name).await?.is_none()),
-                // Missing is not gone: the account itself will show what became of it.
+                // Missing is not gone: the account itself will show the result.
                 operation if account.is_none() && self.is_missing(operation) => {
                     self.claim.intents.push(intent);
                     continue;
@@ -53,13 +53,13 @@ impl Case<'_> {
         Ok(linked)
     }
 
-    /// Whether an operation is about the linked account, which is missing but not confirmed to be gone.
+    /// Returns whether an operation concerns the linked account, which is missing but not confirmed to be gone.
     fn is_missing(&self, operation: &Operation) -> bool {
         let linked = self.link.as_ref().map(|link| &link.account);
         !self.account_gone && linked.is_some() && operation.account() == linked
     }
 
-    /// Whether the account that was to be made is there and nobody else's: then it is ours, made by us.
+    /// Returns whether the account of an unanswered creation exists and no other user has it: then usersync created it.
     async fn find_made_account(&mut self, intent: &OpenIntent, name: &str) -> Result<bool, WorkError> {
         let Some(account) = self.port.target.account_named(name).await? else { return Ok(false) };
         if let Some(link) = &self.link {
@@ -109,7 +109,7 @@ impl Case<'_> {
     }
 }
 
-/// Whether an account looks as if the operation took effect; `None` where the target does not show it, or does not find
+/// Returns whether an account shows the effect of the operation; `None`: the target does not show it, or does not find
 /// the account.
 pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_email: bool) -> Option<bool> {
     let Some(account) = account else { return matches!(operation, Operation::DeleteUser { .. }).then_some(true) };
@@ -124,8 +124,8 @@ pub(super) fn shows(operation: &Operation, account: Option<&Account>, reads_emai
                 return None;
             }
             match (&fields.email, &account.email) {
-                // The display name speaks for itself only: to take its word for an address that is not told could leave
-                // the old one for ever, as nobody would see it.
+                // A matching display name proves nothing about an address that cannot be read: the old address could
+                // stay for ever.
                 (Some(_), None) if named && !reads_email => None,
                 (Some(wanted), told) => Some(named && told.as_ref() == Some(wanted)),
                 (None, _) => Some(named),

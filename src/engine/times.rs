@@ -1,4 +1,4 @@
-//! How long the engine waits for what.
+//! Deadlines, delays and intervals of the engine.
 
 use std::time::Duration;
 
@@ -6,51 +6,53 @@ use jiff::SignedDuration;
 
 use crate::retry::Backoff;
 
-/// How long the engine waits for what; the defaults are the product's, tests take shorter ones.
+/// Deadlines, delays and intervals of the engine. The defaults are for production; tests use shorter ones.
 #[derive(Clone, Debug)]
 pub struct EngineTimes {
-    /// How long one call that writes at a target may take.
+    /// Timeout of one write call at a target.
     pub call: SignedDuration,
-    /// How much later than its deadline such a call may still arrive.
+    /// Time after its deadline within which such a call may still arrive.
     pub margin: SignedDuration,
-    /// When the second look is due that closes the race with a sender that fires before the commit.
+    /// Delay of the recheck, for events that a sender sends before Keycloak's commit.
     pub settle: SignedDuration,
-    /// Between the two readings of a run that must both say "gone".
+    /// Delay between the two reads of a run that must both find a user gone.
     pub gone_twice: SignedDuration,
-    /// How long after a run's walk somebody is still addressed by the login that it saw.
+    /// Time after a run's walk for which the login that it read may be used to address an account.
     pub login_believed: SignedDuration,
-    /// How long an account has to be missing at the target before it is believed to be gone.
+    /// Time for which an account must be missing at the target before it counts as gone.
     pub account_gone: SignedDuration,
-    /// When a missing account is read again first; the waits double until `account_gone`.
+    /// Delay of the first re-read of a missing account. Later delays double, up to `account_gone`.
     pub account_recheck: SignedDuration,
-    /// How often the account of a dropped link is read again, if its user has left.
+    /// Interval between re-reads of the account of a dropped link, if its user has left.
     pub dropped_recheck: SignedDuration,
-    /// For how long after the account went missing that is done.
+    /// Time after the account went missing for which these re-reads continue.
     pub dropped_believed: SignedDuration,
-    /// How long a subject steps back when its account may be another's that is just being made.
+    /// Delay of a subject when its account may be another user's account that is being created.
     pub step_back: SignedDuration,
-    /// How long a task waits for another one before it looks for itself.
+    /// Maximum time that a task waits for another one before it is worked anyway.
     pub wait_at_most: SignedDuration,
-    /// Before the second, third, … attempt of a task.
+    /// Delays before the second, third, … attempt of a task.
     pub retries: Backoff,
-    /// How long tasks rest, at the least, when the other side asked to slow down.
+    /// Minimum delay of tasks after a server limited calls (429).
     pub throttled: SignedDuration,
-    /// How long a side is left alone that refused our credentials or rights, or was another than before. Refused
+    /// Interval between contacts with a side that refused credentials or rights, or has another identity. Refused
     /// credentials are sent again only if they have changed since.
     pub refused: SignedDuration,
-    /// After which times unchanged credentials are sent again that were refused; the last one goes on.
+    /// Delays after which refused, unchanged credentials are sent again. The last one repeats.
     pub probes: Vec<SignedDuration>,
-    /// How often a side is contacted that nobody works with.
+    /// Interval between contacts with a side that has no work.
     pub contact: SignedDuration,
-    /// How long a call of a run waits while its server limits calls.
+    /// Maximum time that a call of a run waits while its server limits calls.
     pub run_turn: SignedDuration,
-    /// How long a call for one subject waits while its server limits calls; then its task is tried again later.
+    /// Maximum time that a call for one subject waits while its server limits calls. After that its task is retried
+    /// later.
     pub task_turn: SignedDuration,
-    /// Before the second, third, … reading of whether a write took effect; after the last one it did not.
+    /// Delays before the second, third, … read that checks whether a write took effect. After the last one it counts as
+    /// not done.
     pub read_back: Vec<SignedDuration>,
-    /// How long a due task may wait while workers are idle, or be claimed, before it is reported as a defect.
+    /// Time that a due task may wait while workers are idle, or be claimed, before it is reported as a defect.
     pub overdue: SignedDuration,
-    /// After a run that failed.
+    /// Delay after a failed run.
     pub after_failure: SignedDuration,
 }
 
@@ -83,7 +85,7 @@ impl Default for EngineTimes {
 }
 
 impl EngineTimes {
-    /// A few milliseconds each, for simulators on the same machine.
+    /// Returns times of a few milliseconds each, for simulators on the same machine.
     pub fn hasty() -> Self {
         let short = SignedDuration::from_millis(50);
         Self {

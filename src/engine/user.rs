@@ -1,4 +1,4 @@
-//! Reconcile one user on one target.
+//! Reconciles one user on one target.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,33 +17,34 @@ use crate::{
     target::Applied,
 };
 
-/// Rounds of deciding and doing in one piece of work; more means that somebody changes it under our hands.
+/// Maximum number of decide-and-apply rounds in one piece of work. More rounds mean that another party keeps changing
+/// the user.
 const ROUNDS: usize = 12;
-/// How old the note may grow that a user was seen alive, before it is renewed without other cause.
+/// Age at which the record of when a user was last seen alive is renewed without other cause.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(1);
 
-/// Both sides of a user as they were read.
+/// Both sides of a user as read.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub presence: Presence,
     pub account: Option<Account>,
     pub holder: NameHolder,
-    /// Seen by a run's walk, which read the target from this time on.
+    /// When the run's walk that read them began to read the target; `None`: read by this work.
     pub walked: Option<Timestamp>,
 }
 
-/// What a run's walk knows of a user whom it gives to be worked; nothing for a task.
+/// What a run's walk read and planned for a user; empty for a task.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
-    /// Both sides as the walk saw them; `None`: both are read again first.
+    /// Both sides as the walk read them; `None`: both are read again first.
     pub view: Option<View>,
-    /// What the walk planned, where both sides are read again: each of it is accounted for.
+    /// The walk's plan, where both sides are read again. Each of its operations must end with a fate.
     pub expected: Vec<Action>,
-    /// The user's state at the source that it was planned for.
+    /// Fingerprint of the user's state at the source that the plan was made for.
     pub fingerprint: String,
 }
 
-/// Whether the claim is still held after a round.
+/// The state of the claim after a round.
 pub(super) enum Round {
     Again,
     ReadAgain,
@@ -52,7 +53,8 @@ pub(super) enum Round {
 }
 
 impl Engine {
-    /// Works one claimed user: looks, decides, does, until all is in order, held, or somebody else's turn.
+    /// Works on one claimed user: reads, decides and applies until all is in sync or held, or another subject has to be
+    /// worked first.
     pub(super) async fn work_user(
         &self,
         claim: Claimed,
@@ -77,7 +79,7 @@ impl Engine {
                 Err(error) => Err(case.unfinished(error)),
             },
             Err(error) => {
-                // What is known to be done is written even so; the claim may have ended, then there is nothing to write.
+                // Completed operations are recorded all the same. If the claim has ended, there is nothing to write.
                 let _ = case.flush().await;
                 Err(case.unfinished(error))
             }
@@ -86,7 +88,8 @@ impl Engine {
 }
 
 impl Case<'_> {
-    /// `true`: all is done and the claim is to be completed; `false`: it was given back.
+    /// Reconciles the user. Returns `true` if all is done and the claim is to be completed, `false` if the claim was
+    /// released.
     async fn reconcile_user(&mut self, id: &UserId, view: Option<View>) -> Result<bool, WorkError> {
         let mut view = match view {
             Some(view) => view,
@@ -122,12 +125,12 @@ impl Case<'_> {
                 own_login: &self.info.signed_in_as,
             });
             self.plan(&decision, &view.presence);
-            // Nothing is taken by what a walk saw a while ago.
+            // Removals need fresh reads, not those of a walk (rule: removals are read again).
             if view.walked.is_some() && matches!(&decision, Decision::Plan(planned) if planned.removes()) {
                 view = self.observation(id).await?;
                 continue;
             }
-            // Some targets take only the login of who joins, which may be somebody else's by now.
+            // Some targets address a new member by login only, which may belong to another user by now.
             if self.is_old(view.walked) && matches!(&decision, Decision::Plan(planned) if planned.adds_members()) {
                 view.account = self.read_account().await?;
                 view.walked = Some(self.engine.clock.now());
@@ -143,15 +146,15 @@ impl Case<'_> {
         Err(WorkError::Unsteady(self.claim.subject.to_string()))
     }
 
-    /// Whether what a walk saw is too old to address somebody by the login that it saw.
+    /// Returns whether a walk's read is too old to address an account by the login that it read.
     fn is_old(&self, walked: Option<Timestamp>) -> bool {
-        // Those that take several accounts in one call take ids.
+        // Targets that add several accounts in one call address them by id.
         self.port.target.members_at_once() == 1
             && walked
                 .is_some_and(|began| self.engine.clock.now().duration_since(began) > self.engine.times.login_believed)
     }
 
-    /// Reads the source, settles what was left open, reads the target.
+    /// Reads the source, recovers open intents, and reads the target.
     async fn observation(&mut self, id: &UserId) -> Result<View, WorkError> {
         let presence = self.engine.read_user(&self.connector, &self.claim.pair, id).await?;
         self.engine.source_answered(&self.connector);
@@ -195,7 +198,7 @@ impl Case<'_> {
                     if let Some(link) = self.link.as_mut() {
                         link.missing_since = None;
                         link.name.clone_from(&account.name);
-                        // Somebody activated it: whoever deactivates it next, it was not us.
+                        // It was activated outside usersync, so a later deactivation is not by usersync.
                         link.deactivated_by_us &= !account.active;
                     }
                     self.keep_link();
@@ -209,7 +212,7 @@ impl Case<'_> {
         }
     }
 
-    /// Notes when the user was last seen alive, and where it comes from.
+    /// Records when the user was last seen alive, and its federation component.
     fn note_seen(&mut self, presence: &Presence) {
         let now = self.engine.clock.now();
         let (Presence::Present(user), Some(link)) = (presence, self.link.as_mut()) else { return };
@@ -223,7 +226,7 @@ impl Case<'_> {
         }
     }
 
-    /// Finds out who holds the login that the user should have, if that matters.
+    /// Finds the holder of the login that the user should have, if the decision needs it.
     async fn find_holder(&mut self, view: &mut View) -> Result<(), WorkError> {
         if view.holder != NameHolder::NotAsked {
             return Ok(());
@@ -290,8 +293,8 @@ impl Case<'_> {
         }
     }
 
-    /// Links an account that was found by name and claims it, then reads it again: what was read before the claim counts
-    /// for nothing.
+    /// Links an account that was found by name, claims it, and reads it again: reads from before the claim do not
+    /// count.
     pub(super) async fn take(
         &mut self,
         account: &Account,
@@ -305,11 +308,11 @@ impl Case<'_> {
         match self.engine.store.adopt(self.claim.token, link, from, self.engine.clock.now()).await? {
             Adopted::Linked => {
                 self.note_linked(account, relinked, &view.presence);
-                // No record tells which memberships it has.
+                // No record shows which memberships it has.
                 self.reading = Reading::All;
                 self.link = self.engine.store.link(&self.claim.pair, &user).await?;
                 view.account = self.read_account().await?;
-                // The account may bring along what a claim of its former user left open.
+                // The account may have intents that a claim of its former user left open.
                 self.claim.intents = self.engine.store.open_intents(self.claim.token).await?;
                 if !self.claim.intents.is_empty() {
                     self.settle_leftovers(view.account.as_ref()).await?;
@@ -328,7 +331,7 @@ impl Case<'_> {
         }
     }
 
-    /// Notes a link to an account that existed before.
+    /// Records a link to an account that existed before.
     fn note_linked(&mut self, account: &Account, relinked: bool, presence: &Presence) {
         let Presence::Present(user) = presence else { return };
         let action = if relinked { Action::relink(user, Some(account)) } else { Action::adopt(user, account) };
@@ -336,7 +339,7 @@ impl Case<'_> {
         self.worked.linked.push(action);
     }
 
-    /// Whether the user whose account holds the wanted login is still there.
+    /// Reads whether the user with the account that holds the wanted login still exists.
     async fn ask_standing(&mut self, owner: &UserId, view: &mut View) -> Result<(), WorkError> {
         let found = match self.engine.read_user(&self.connector, &self.claim.pair, owner).await? {
             Presence::Present(_) => OwnerStanding::Alive,
@@ -378,7 +381,7 @@ impl Case<'_> {
             match self.send(operation, view.account.as_ref()).await? {
                 Sent::Done(Applied::Account(account)) => {
                     self.link_new_account(operation, &account, &view.presence);
-                    // A target that gives groups of its own accord does not say so in its answer.
+                    // A target that adds groups automatically does not report them in its answer.
                     let known = account.groups.is_some();
                     view.account = Some(account);
                     view.holder = NameHolder::NotAsked;
@@ -394,7 +397,7 @@ impl Case<'_> {
                     }
                     if matches!(operation, Operation::RenameUser { .. }) {
                         view.holder = NameHolder::NotAsked;
-                        // What follows is addressed by the former name, which may be somebody else's by now.
+                        // The next operations would use the former name, which may belong to another user by now.
                         return Ok(Round::Again);
                     }
                 }
@@ -441,7 +444,7 @@ impl Case<'_> {
             // All else is done; the task fails with the first reason.
             return Err(self.refused.remove(0).into());
         }
-        // A reading that does not show the groups says nothing of the decisions about them.
+        // A read without the groups says nothing about decisions on them.
         self.inconclusive |= view.account.as_ref().is_some_and(|account| account.groups.is_none());
         if planned.groups_unread
             && let Some(account) = &view.account
@@ -472,13 +475,13 @@ impl Case<'_> {
     }
 }
 
-/// Adopting an account, as an operator decides about it.
+/// Returns the approval item for adopting an account.
 pub(super) fn adoption(account: &Account) -> NewApprovalItem {
     let state = if account.active { "" } else { ", which is inactive" };
     NewApprovalItem::adoption(account.id.as_str(), format!("adopt the account {}{state}", account.name))
 }
 
-/// A fingerprint of a user's state at the source.
+/// Returns a fingerprint of a user's state at the source.
 pub(super) fn fingerprint_of(presence: &Presence) -> String {
     match presence {
         Presence::Present(user) => fingerprint(user),

@@ -1,5 +1,5 @@
-//! Whether a write did what its answer says: read back where the answer alone does not prove it. A reverse proxy that
-//! answers a DELETE itself, with 200 and an empty body, looks like a server that did it.
+//! Verifies by a re-read that a write took effect, where the answer alone does not prove it. A reverse proxy that
+//! answers a DELETE itself, with 200 and an empty body, is indistinguishable from a server that executed it.
 
 use super::{case::Case, error::WorkError, settle::shows};
 use crate::{
@@ -8,12 +8,13 @@ use crate::{
     target::{Applied, TargetError, TargetErrorKind},
 };
 
-/// Changes of a subject that are searched for the same operation.
+/// Number of a subject's latest changes that are searched for the same operation.
 const LATEST: usize = 50;
 
 impl Case<'_> {
-    /// An answer, corrected by what the target shows. Read back are the first removal of each kind since the start of this
-    /// process, one that was done before, and whatever was answered by a success that the vendor does not document.
+    /// Returns an answer, corrected by a re-read of the target. Three answers are verified: the first removal of each
+    /// kind since the start of this process, a removal that was done before, and a success that the vendor does not
+    /// document.
     pub async fn verified(
         &self,
         operation: &Operation,
@@ -25,7 +26,7 @@ impl Case<'_> {
         if !undocumented && !first() {
             return Ok(answer);
         }
-        // A server of several nodes may show the former state for a moment.
+        // A server with several nodes may show the former state for a moment.
         for wait in std::iter::once(None).chain(self.engine.times.read_back.iter().copied().map(Some)) {
             if let Some(wait) = wait {
                 self.engine.clock.sleep(wait).await;
@@ -40,7 +41,7 @@ impl Case<'_> {
                     self.port.verified(operation.verb());
                     return Ok(if undocumented { Applied::Done } else { answer });
                 }
-                // The target does not show it: its answer is all there is.
+                // The target does not show it, so only its answer is known.
                 None => return Ok(if undocumented { Applied::Done } else { answer }),
                 Some(false) => {}
             }
@@ -53,7 +54,7 @@ impl Case<'_> {
         Err(TargetError { kind: TargetErrorKind::NotDone(ErrorClass::Unconfirmed), text, retry_after: None })
     }
 
-    /// Whether the target shows the state that an operation leaves; `None` where it does not tell.
+    /// Returns whether the target shows the state after an operation; `None`: the target does not show it.
     async fn shown(&self, operation: &Operation) -> Result<Option<bool>, TargetError> {
         let target = &self.port.target;
         if let Operation::DeleteGroup { name, .. } = operation {
@@ -111,7 +112,7 @@ impl Case<'_> {
     }
 }
 
-/// Whether one operation takes back what the other does.
+/// Returns whether one operation undoes the other.
 fn undoes(one: &Operation, other: &Operation) -> bool {
     match (one, other) {
         (Operation::AddMember { group, account, .. }, Operation::RemoveMember { group: left, account: who, .. }) => {

@@ -1,4 +1,4 @@
-//! One claim, whoever took it: worked to its end, whatever happens on the way.
+//! Works one claim to its end, whatever its origin and whatever errors occur.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{Claimed, StoreError},
 };
 
-/// Abandons a claim unless its ending was written: however the work ends, nobody is left with it.
+/// Abandons a claim unless its end was written, so that no claim stays held however the work ends.
 struct Unended<'e> {
     engine: &'e Engine,
     token: Token,
@@ -32,19 +32,19 @@ impl Drop for Unended<'_> {
 }
 
 impl Engine {
-    /// Works one claim to its end. It is released whatever happens: also if its ending cannot be written, if the work
-    /// panics, or if this future is dropped.
+    /// Works one claim to its end. The claim is always released, even if its end cannot be written, the work panics, or
+    /// this future is dropped.
     pub async fn work(&self, claim: Claimed) -> Result<Worked, WorkError> {
         let (worked, error) = self.work_to_end(claim).await;
         error.map_or(Ok(worked), Err)
     }
 
-    /// The same; also returns what was done before an error.
+    /// Works one claim to its end, and also returns the results up to an error.
     pub async fn work_to_end(&self, claim: Claimed) -> (Worked, Option<WorkError>) {
         self.work_claim(claim, Walked::default(), &RunRules::default()).await
     }
 
-    /// The same, from what the walk of a full reconcile read or from a read of its own.
+    /// Works one claim to its end, from the reads of a full reconcile or from its own reads.
     pub(super) async fn work_claim(
         &self,
         claim: Claimed,
@@ -67,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// A panic ends only this piece of work.
+    /// Limits the effect of a panic to the work on this subject.
     async fn work_guarded(&self, claim: Claimed, walked: Walked, rules: &RunRules) -> Result<Worked, Unfinished> {
         let kept = claim.clone();
         let work = Box::pin(async {

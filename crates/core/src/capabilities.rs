@@ -1,4 +1,4 @@
-//! What a target can do.
+//! The capabilities of a target.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,16 +13,16 @@ use crate::model::TargetGroupId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CaseRule {
-    /// Compared without regard to case, kept in lower case.
+    /// Case-insensitive, stored in lower case.
     Lower,
-    /// Compared without regard to case, kept as given.
+    /// Case-insensitive and case-preserving.
     Insensitive,
-    /// Compared as given.
+    /// Case-sensitive.
     Sensitive,
 }
 
 impl CaseRule {
-    /// The form in which two names are compared.
+    /// Returns the form in which two names are compared.
     pub fn fold(self, name: &str) -> String {
         match self {
             Self::Lower | Self::Insensitive => name.to_lowercase(),
@@ -30,12 +30,12 @@ impl CaseRule {
         }
     }
 
-    /// Whether two names are the same.
+    /// Returns whether two names are the same.
     pub fn same(self, one: &str, other: &str) -> bool {
         self.fold(one) == self.fold(other)
     }
 
-    /// The form in which a name is written.
+    /// Returns the form in which a name is written.
     pub fn written(self, name: &str) -> String {
         match self {
             Self::Lower => name.to_lowercase(),
@@ -44,19 +44,20 @@ impl CaseRule {
     }
 }
 
-/// How a target keeps an account from signing in.
+/// How a target prevents an account from signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deactivation {
-    /// Not at all.
+    /// Unsupported.
     Never,
-    /// An account has a switch for it.
+    /// By a switch of the account.
     Switch,
-    /// By taking away all that lets an account sign in ([`Account::access`]); an account without any counts as inactive.
+    /// By revoking everything that allows an account to sign in, see
+    /// [`Account::access`](crate::model::Account::access); an account without any counts as inactive.
     Access,
 }
 
-/// What a target can do; probed once, shown by `usersync check`, obeyed by the planner.
+/// The capabilities of a target: probed once, shown by `usersync check`, and respected by the planner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub struct Capabilities {
@@ -73,16 +74,16 @@ pub struct Capabilities {
     pub delete: bool,
     /// A group's name can be changed.
     pub rename_group: bool,
-    /// Into so many groups an account can be put by one call, [`Target::add_to_groups`](super::Target::join_groups).
+    /// Maximum number of groups to which one call adds an account, by `Target::add_to_groups`.
     #[serde(default = "one")]
     pub groups_at_once: usize,
-    /// An account keeps the id that the source has for it.
+    /// An account stores the source's id of its user.
     #[serde(default)]
     pub keeps_external_id: bool,
-    /// An account can have further attributes, which the policy makes by templates.
+    /// An account can have further attributes, which the policy renders from templates.
     #[serde(default)]
     pub attributes: bool,
-    /// An account needs an e-mail address.
+    /// An account requires an e-mail address.
     pub email_required: bool,
     /// E-mail addresses can be read back.
     pub reads_email: bool,
@@ -90,63 +91,64 @@ pub struct Capabilities {
     pub login_case: CaseRule,
     /// The case rule of group names.
     pub group_case: CaseRule,
-    /// The longest login, in characters.
+    /// Maximum length of a login, in characters.
     pub login_max: usize,
-    /// Characters that logins cannot have.
+    /// Characters that are not allowed in logins.
     pub login_forbids: Vec<char>,
-    /// The longest group name, in characters.
+    /// Maximum length of a group name, in characters.
     pub group_max: usize,
-    /// Characters that group names cannot have.
+    /// Characters that are not allowed in group names.
     pub group_forbids: Vec<char>,
-    /// Groups that give access to the product, each with how: nobody is removed from them whom usersync did not add.
+    /// Groups that give access to the product, each with the kind of access. Members that usersync did not add are not
+    /// removed from them.
     #[serde(default)]
     pub access_groups: BTreeMap<TargetGroupId, String>,
-    /// Groups that are never changed, nor who is in them.
+    /// Groups that are never changed, nor their members.
     #[serde(default)]
     pub protected_groups: ProtectedGroups,
 }
 
-/// Groups that are never changed, nor who is in them, each with the reason.
+/// Groups that are never changed, nor their members, each with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProtectedGroups {
-    /// By name in lower case, whether the target has such a group or not.
+    /// By name in lower case, whether or not the target has such a group.
     pub by_name: BTreeMap<String, String>,
-    /// By stable id, where that is not made of the name.
+    /// By stable id, where that is not derived from the name.
     pub by_id: BTreeMap<TargetGroupId, String>,
-    /// Of the names, those that an operator wants to be left alone: that nothing is done about them is no problem.
+    /// Those names that an operator excluded: it is not a problem that nothing is done about them.
     pub left_alone: BTreeSet<String>,
 }
 
 impl ProtectedGroups {
-    /// Why a group is never changed, by its name.
+    /// Returns why a group is never changed, by its name.
     pub fn why_named(&self, name: &str) -> Option<&str> {
         self.by_name.get(&name.trim().to_lowercase()).map(String::as_str)
     }
 
-    /// Whether an operator wants this group to be left alone.
+    /// Returns whether an operator excluded this group.
     pub fn is_left_alone(&self, name: &str) -> bool {
         self.left_alone.contains(&name.trim().to_lowercase())
     }
 
-    /// Why a group is never changed, by its id or its name.
+    /// Returns why a group is never changed, by its id or its name.
     pub fn why(&self, id: &TargetGroupId, name: &str) -> Option<&str> {
         self.by_id.get(id).map(String::as_str).or_else(|| self.why_named(name))
     }
 }
 
-/// What was kept before there was a target that could not.
+/// Default for a capability that was stored before any target lacked it.
 fn yes() -> bool {
     true
 }
 
-/// The same.
+/// Default of `groups_at_once` for capabilities that were stored without it.
 fn one() -> usize {
     1
 }
 
 impl Capabilities {
-    /// All of them as lines of a table: what it is, and how it stands here.
+    /// Returns all capabilities as table rows: the name, and the target's value.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let yes = |can: bool| if can { "yes" } else { "no" }.to_owned();
         vec![
@@ -191,7 +193,7 @@ impl fmt::Display for Deactivation {
     }
 }
 
-/// Characters side by side, all white space as one word.
+/// Returns the characters side by side, with all white space as one word.
 fn characters(all: &[char]) -> String {
     let mut told: Vec<String> = Vec::new();
     for c in all {

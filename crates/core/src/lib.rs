@@ -1,9 +1,11 @@
-//! What usersync decides with: the nouns in [`model`], what a target can do in [`capabilities`], and the pure functions of
-//! [`policy`] and [`plan`], which lead from the state at the source to the operations at a target.
+//! The types and pure functions that usersync decides with.
+//!
+//! The data types are in [`model`], the abilities of a target in [`capabilities`]. The functions of [`policy`] and
+//! [`plan`] lead from the state at the source to the operations at a target.
 //!
 //! # Guarantees
 //!
-//! Nothing here does I/O, waits, or reads a clock: the same input gives the same answer.
+//! Nothing here does I/O, waits, or reads a clock: the same input gives the same result.
 
 pub mod capabilities;
 pub mod model;

@@ -1,27 +1,27 @@
-//! What a check found, a line each.
+//! The results of a check, one line each.
 
 use serde::{Deserialize, Serialize};
 
 /// One line of `usersync check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// How it stands.
+    /// The state.
     pub state: NoteState,
-    /// What it is about: `rights`, `seats`, `clock`.
+    /// The topic: `rights`, `seats`, `clock`.
     pub about: String,
-    /// The sentence, with what to do where it is not well.
+    /// The message, with what to do if there is a problem.
     pub text: String,
 }
 
-/// How a line of `usersync check` stands; each state has a word.
+/// The state of a line of `usersync check`; each state has a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteState {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// Worth knowing.
+    /// Information.
     Note,
-    /// Something is still to come.
+    /// Something is still pending.
     Wait,
     /// A problem.
     No,

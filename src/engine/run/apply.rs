@@ -1,4 +1,4 @@
-//! Applying what a run planned, and what it records at its end.
+//! Applies the plan of a run, and records the verdicts at its end.
 
 use std::{
     iter,
@@ -27,18 +27,18 @@ use crate::{
     store::StoreError,
 };
 
-/// How old the note may grow that a linked user was seen alive.
+/// Age at which the record of when a linked user was last seen alive is renewed.
 const SEEN_ALIVE_RENEWED: SignedDuration = SignedDuration::from_hours(4);
-/// Subjects in one transaction of verdicts.
+/// Number of subjects in one transaction of verdicts.
 const BATCH: usize = 500;
-/// Such transactions under way.
+/// Number of such transactions in progress.
 const AHEAD: usize = 3;
-/// Waves under way: one ends while the next one begins.
+/// Number of waves in progress: one ends while the next one begins.
 const WAVES_AT_ONCE: usize = 2;
-/// How often the progress is stored.
+/// Number of subjects between two writes of the progress.
 const STORED_EVERY: usize = 500;
 
-/// What is shared by those who apply side by side.
+/// State that concurrent work on subjects shares.
 struct Applying {
     done: AtomicUsize,
     stopped: AtomicBool,
@@ -51,14 +51,14 @@ impl Applying {
     }
 }
 
-/// Subjects under way where so many calls go at once: some more, as each waits for the store at times. The target's own
-/// limit of calls stays.
+/// Returns the number of subjects in progress for this number of concurrent calls: somewhat more, as each subject
+/// sometimes waits for the store. The target's own limit of calls stays.
 fn side_by_side(parallel: usize) -> usize {
     parallel.max(1) + parallel / 4
 }
 
 impl Run<'_> {
-    /// Works users for whom something was planned. What the walk saw of each is restored when its turn comes.
+    /// Works users with a plan. The walk's reads of each user are unpacked when its turn comes.
     pub(super) async fn apply_users(
         &mut self,
         users: Vec<Pending>,
@@ -71,7 +71,7 @@ impl Run<'_> {
         self.apply("applying", total, items, rules).await
     }
 
-    /// Works what was planned, so many side by side as the target takes; `phase` is told beside the progress.
+    /// Works the planned subjects, as many concurrently as the target allows; `phase` is reported with the progress.
     pub(super) async fn apply(
         &mut self,
         phase: &'static str,
@@ -94,8 +94,8 @@ impl Run<'_> {
         broken.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Works them wave by wave: what the users of one add to groups goes together. A wave begins while the one before it
-    /// ends.
+    /// Works users wave by wave, with the additions to groups of one wave sent together. A wave begins while the
+    /// previous one ends.
     async fn apply_in_waves(
         &self,
         phase: &'static str,
@@ -134,12 +134,12 @@ impl Run<'_> {
             .buffer_unordered(size)
             .filter_map(|result| future::ready(result.err()))
             .collect::<Vec<_>>();
-        // In this order always, as simulations repeat a run.
+        // Always in this order, as simulations repeat a run.
         let (broken, ()) = future::join(applied, additions.send(self.engine, &self.port)).await;
         broken
     }
 
-    /// Works one of a wave, once it is its turn.
+    /// Works one user of a wave when its turn comes.
     async fn apply_part(
         &self,
         phase: &'static str,
@@ -154,7 +154,7 @@ impl Run<'_> {
         self.apply_one(phase, item, &rules, state, total).await
     }
 
-    /// Works one of them; a defect ends no other, which would keep its claim.
+    /// Works one subject. A panic ends no other subject, as that would leave its claim held.
     async fn apply_one(
         &self,
         phase: &'static str,
@@ -176,7 +176,7 @@ impl Run<'_> {
         total: usize,
     ) -> Result<(), WorkError> {
         let Item { planned, walked, operations } = item;
-        // No subject is claimed while its server takes no calls; if that is for too long, the call itself fails.
+        // No subject is claimed while its server accepts no calls; if that takes too long, the call itself fails.
         let open = self.options.cancel.run_until_cancelled(self.port.target.until_open());
         let _ = match &rules.part {
             Some(part) => part.wait_for_server(open).await,
@@ -217,8 +217,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether the source's breaker is open and stays so: many users who cannot be read are no reason, as long as it answers
-    /// otherwise.
+    /// Returns whether the source's breaker is open and stays so. Many users that cannot be read are no reason to stop,
+    /// as long as the source answers otherwise.
     async fn source_is_down(&self) -> bool {
         if self.connector.breaker.open().is_none() {
             return false;
@@ -230,7 +230,7 @@ impl Run<'_> {
         !answers
     }
 
-    /// Verdicts on what was in order, and who was seen alive.
+    /// Writes the verdicts on subjects that were in sync, and which users were seen alive.
     pub(super) async fn close(&mut self, source: &SourceWalk, target: &TargetWalk) -> Result<(), WorkError> {
         let engine = self.engine;
         let InOrder { users, absent, others } = std::mem::take(&mut self.in_order);
@@ -245,7 +245,7 @@ impl Run<'_> {
             planned(&link.user, target.observation, Some(&link))
         });
         let (pair, run) = (self.pair, self.id);
-        // The next ones are made ready while the store works on one.
+        // The next verdicts are prepared while the store writes a transaction.
         let mut verdicts = stream::iter(others.into_iter().chain(read).chain(absent))
             .chunks(BATCH)
             .map(|batch| store.found_in_order(pair, run, batch, engine.clock.now()))

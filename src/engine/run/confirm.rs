@@ -1,4 +1,4 @@
-//! Links of before another server was confirmed: believed only where the account still has the login that was recorded.
+//! Links from before another server was confirmed: valid only where the account still has the recorded login.
 
 use super::{Run, walk::TargetWalk};
 use crate::{
@@ -6,11 +6,11 @@ use crate::{
     model::{RunMode, UserId},
 };
 
-/// Links in one transaction.
+/// Number of links in one transaction.
 const BATCH: usize = 500;
 
 impl Run<'_> {
-    /// Compares unconfirmed links with the accounts that were read, and drops those whose account is another or absent.
+    /// Compares unconfirmed links with the accounts that were read, and drops links to an absent or different account.
     /// Where the listing is incomplete, absence proves nothing, and the link stays unconfirmed.
     pub(super) async fn confirm_links(&mut self, target: &mut TargetWalk) -> Result<(), WorkError> {
         let store = &self.engine.store;

@@ -1,6 +1,6 @@
-//! Groups whose members were read whole not long ago: where the target counts as many as are recorded, they are not read
-//! again. A count alone never proves that somebody is no member: what removes is read again before it is sent, and every
-//! group is read whole once a day, which finds one who joined by hand in the place of another.
+//! Groups with recorded members: if all members were read recently and the target counts as many as are recorded, they
+//! are not read again. A count alone never proves that an account is not a member. Removals are read again before they
+//! are sent. Every group is read completely once a day, which finds a manual replacement of one member by another.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,29 +11,30 @@ use crate::{
     target::Page,
 };
 
-/// After so long a group is read whole, whatever it counts.
+/// Age at which a group is read completely, whatever its count.
 const WHOLE_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether records may stand for a reading: what a person starts, and what only plans, reads everything.
+/// Returns whether records may replace a read. A run that an operator starts and a dry run read everything.
 pub(super) fn trusts_records(options: &RunOptions) -> bool {
     options.mode == RunMode::Apply
         && matches!(options.trigger, RunTrigger::Schedule | RunTrigger::Missed | RunTrigger::Event)
 }
 
-/// Readings before this are of no use.
+/// Returns the time before which records are too old to use.
 pub(super) fn oldest(now: Timestamp) -> Timestamp {
     now - WHOLE_AGAIN
 }
 
 /// The recorded members of a group.
 pub(super) struct Recorded {
-    /// The places of those that were listed, in order.
+    /// Indexes of the listed accounts, in ascending order.
     places: Vec<u32>,
-    /// Those that were not listed.
+    /// Accounts that were not listed.
     unlisted: IdSet<AccountId>,
 }
 
-/// The recorded members of each group that was read whole within a day: users to whom usersync gave it, and others.
+/// Returns the recorded members of each group that was read completely within a day: memberships that usersync granted,
+/// and others.
 pub(super) async fn recorded(
     store: &dyn Store,
     pair: &Pair,
@@ -72,7 +73,7 @@ pub(super) async fn recorded(
 }
 
 impl Recorded {
-    /// Whether a group's first page and count are those of the recorded members.
+    /// Returns whether a group's first page and count match the recorded members.
     pub fn is_as(&self, first: &Page<AccountId>, count: Option<usize>, accounts: &Packed<Account>) -> bool {
         let holds = |account: &AccountId| match accounts.place(account.as_str()) {
             Some(place) => self.places.binary_search(&number(place)).is_ok(),
@@ -83,14 +84,14 @@ impl Recorded {
             && first.items.iter().all(holds)
     }
 
-    /// The recorded members.
+    /// Returns the recorded members.
     pub fn members(self) -> Members {
         Members { places: self.places, unlisted: self.unlisted.into_iter().collect() }
     }
 }
 
-/// The members of groups that were read whole, but for those to whom usersync gave them: a place takes four bytes, and a
-/// first run finds millions.
+/// Returns the members of completely read groups, without the memberships that usersync granted. An index takes four
+/// bytes, and a first run finds millions.
 pub(super) fn others(whole: Vec<Whole>, target: &TargetWalk) -> Vec<Others> {
     let mut others: IdMap<TargetGroupId, Others> = IdMap::default();
     for Whole { group, unlisted } in whole {
@@ -123,23 +124,23 @@ pub(super) fn others(whole: Vec<Whole>, target: &TargetWalk) -> Vec<Others> {
     others.into_values().collect()
 }
 
-/// The members of a group to whom usersync did not give it.
+/// The members of a group that usersync did not add.
 pub(super) struct Others {
     group: TargetGroupId,
-    /// The places of those that were listed as accounts.
+    /// Indexes of the listed accounts.
     places: Vec<u32>,
     unlisted: Vec<AccountId>,
 }
 
 impl Others {
-    /// What is recorded of the group.
+    /// Returns the record of the group.
     pub fn record(self, target: &TargetWalk) -> MembersRead {
         let listed = self.places.into_iter().map(|place| target.accounts().key(place as usize).into());
         MembersRead { group: self.group, others: self.unlisted.into_iter().chain(listed).collect(), at: target.began }
     }
 }
 
-/// A group that was read whole, with its members that were not listed as accounts.
+/// A group that was read completely, with its members that were not listed as accounts.
 pub(super) struct Whole {
     pub group: TargetGroupId,
     pub unlisted: Vec<AccountId>,

@@ -1,4 +1,4 @@
-//! The groups of a run: brought in order before the users, or modelled where nothing is written.
+//! The groups of a run: reconciled before the users, or modelled in a dry run.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Run<'_> {
-    /// Brings the groups in order, or models what that would come to; returns the table that users are planned with.
+    /// Reconciles the groups, or models the result. Returns the table that users are planned with.
     pub(super) async fn groups(
         &mut self,
         source: &SourceWalk,
@@ -64,7 +64,7 @@ impl Run<'_> {
                 }
                 Intended::Create(name) => self.model_group(&mut table, target, group, name).await?,
                 Intended::Ask(other) => {
-                    // The one that holds the name has another by now, and will let go of it.
+                    // The group that holds the name has another one by now, and will release it.
                     if let Some(GroupMapping::Managed { group: id, .. }) = table.mapping(&other)
                         && let Some(managed) = table.managed(id).cloned()
                     {
@@ -83,7 +83,7 @@ impl Run<'_> {
         }
         let mut gone = Vec::new();
         for id in absent {
-            // One that cannot be told fails in its own work.
+            // A group with an unknown state fails in its own work.
             let is_gone = matches!(engine.read_group_gone(&self.connector, self.pair, &id).await, Ok(true));
             if is_gone {
                 table.let_go(self.pair, &id);
@@ -107,14 +107,14 @@ impl Run<'_> {
         table.assume_unmapped(self.pair, group, why);
     }
 
-    /// Tells why a group feeds none. What an operator wants to be left alone is told by its members.
+    /// Reports why a group feeds no target group. A group that an operator excluded is reported by its members.
     fn tell_unmapped(&mut self, group: &GroupState, why: &str) {
         if !self.info.capabilities.protected_groups.is_left_alone(&group.name) {
             self.report.unsupported.push_once(format!("group {}: {why}", group.path));
         }
     }
 
-    /// What making this group would come to.
+    /// Models the creation of this group.
     async fn model_group(
         &mut self,
         table: &mut GroupTable,
@@ -124,7 +124,7 @@ impl Run<'_> {
     ) -> Result<(), WorkError> {
         let subject = Subject::Group(group.id.clone());
         let found = match self.port.target.group_named(&name).await {
-            // One group that is ambiguous, or cannot be read, ends no plan.
+            // A group that is ambiguous or cannot be read does not end the plan.
             Err(error) if is_about_one(error.class()) => {
                 self.report.conflicts.push(format!("group {}: {}", group.path, error.text));
                 table.assume_unmapped(self.pair, group, error.text);
@@ -139,7 +139,7 @@ impl Run<'_> {
                 self.model_unmapped(table, group, format!("{}: {why}; never changed", found.name));
                 return Ok(());
             }
-            // Another connector's, or our own that was given this name by hand.
+            // Managed for another connector, or renamed to this name outside usersync.
             Some(found) if let Some(managed) = table.managed(&found.id).cloned() => {
                 (found.id, found.name, managed.adopted)
             }
@@ -185,7 +185,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What renaming the group that this one fed so far would come to; whether it would be renamed.
+    /// Models renaming the group that this one has fed so far. Returns whether it would be renamed.
     async fn model_rename(
         &mut self,
         table: &mut GroupTable,
@@ -225,7 +225,7 @@ impl Run<'_> {
         self.apply("groups", work.len(), work.into_iter().map(item), rules).await
     }
 
-    /// Managed groups that somebody deleted behind our back are made again.
+    /// Recreates managed groups that were deleted outside usersync.
     pub(super) async fn restore_groups(
         &mut self,
         absent: Vec<TargetGroupId>,

@@ -9,13 +9,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Entries of each list that a report keeps, unless all of them were asked for.
+/// Default number of entries that a report keeps of each list.
 pub(super) const KEPT: usize = 1_000;
 
-/// One for all lists, so that their hashes can be compared.
+/// Shared by all lists, so that their hashes can be compared.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The first entries of a list, and how many there are in all. Dereferences to the kept ones.
+/// The first entries of a list, and the total number of entries. Dereferences to the kept entries.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Read<T>")]
 pub struct Listed<T> {
@@ -23,12 +23,12 @@ pub struct Listed<T> {
     first: Vec<T>,
     #[serde(skip)]
     keep: usize,
-    /// Hashes of what was pushed once.
+    /// Hashes of the entries that were added by `push_once`.
     #[serde(skip)]
     seen: HashSet<u64>,
 }
 
-/// As it is read back; older reports have the list alone.
+/// The stored form; older reports have the list alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Read<T> {
@@ -37,12 +37,12 @@ enum Read<T> {
 }
 
 impl<T> Listed<T> {
-    /// An empty list that keeps its first `keep` entries.
+    /// Creates an empty list that keeps its first `keep` entries.
     pub(super) fn keeping(keep: usize) -> Self {
         Self { total: 0, first: Vec::new(), keep, seen: HashSet::new() }
     }
 
-    /// Adds an entry, which is made only if it is kept.
+    /// Adds an entry, which is created only if it is kept.
     pub(super) fn push_with(&mut self, entry: impl FnOnce() -> T) {
         self.total += 1;
         if self.first.len() < self.keep {
@@ -55,12 +55,12 @@ impl<T> Listed<T> {
         self.push_with(|| entry);
     }
 
-    /// How many there are, kept or not.
+    /// Returns the number of entries, kept or not.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// The kept ones, to be changed.
+    /// Returns the kept entries for modification.
     pub(super) fn kept_mut(&mut self) -> &mut [T] {
         &mut self.first
     }

@@ -1,4 +1,4 @@
-//! Who has a login at a target, and whose an account is, by places in what was read.
+//! Indexes of a target's accounts by login, and of links by account.
 
 use std::{collections::HashSet, hash::BuildHasher as _};
 
@@ -19,17 +19,17 @@ pub(super) struct Logins {
     ambiguous: HashSet<String>,
 }
 
-/// Who has a login.
+/// The account with a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nobody,
-    /// The account at this place.
+    /// The account at this index.
     One(usize),
     Several,
 }
 
 impl Logins {
-    /// The logins of these accounts, compared by this rule.
+    /// Indexes the logins of these accounts, compared by this rule.
     pub fn new(accounts: &Packed<Account>, case: CaseRule) -> Self {
         let mut logins = Self {
             case,
@@ -49,13 +49,13 @@ impl Logins {
         logins
     }
 
-    /// The place of the first account with this folded login.
+    /// Returns the index of the first account with this folded login.
     fn place(&self, login: &str, accounts: &Packed<Account>) -> Option<u32> {
         let has_it = |place: &u32| self.case.fold(&accounts.get(*place as usize).name) == login;
         self.places.find(self.hasher.hash_one(login), has_it).copied()
     }
 
-    /// Who of the accounts that it was made of has a login.
+    /// Returns which of the indexed accounts has a login.
     pub fn find(&self, login: &str, accounts: &Packed<Account>) -> Found {
         let login = self.case.fold(login);
         match self.place(&login, accounts) {
@@ -73,7 +73,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// The owners that these links tell.
+    /// Indexes these links.
     pub fn new(links: &Packed<Link>) -> Self {
         let mut owners = Self { places: HashTable::with_capacity(links.len()), hasher: RandomState::default() };
         for (place, link) in (0..).zip(links.iter()) {
@@ -83,7 +83,7 @@ impl Owners {
         owners
     }
 
-    /// The link of an account.
+    /// Returns the link of an account.
     pub fn find(&self, account: &AccountId, links: &Packed<Link>) -> Option<Link> {
         let is_it = |place: &u32| links.get(*place as usize).account == *account;
         self.places.find(self.hasher.hash_one(account), is_it).map(|place| links.get(*place as usize))

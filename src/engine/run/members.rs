@@ -1,5 +1,5 @@
-//! Who is in the groups that matter: by one reading of all memberships where the target has one and where it pays, else
-//! group by group.
+//! Reads the members of the managed groups: by one bulk listing of all memberships where the target has one and where
+//! it pays, else group by group.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -12,14 +12,14 @@ use crate::{
     model::{Account, AccountId, ErrorClass, IdSet, Packed, TargetGroupId, number},
 };
 
-/// From so many groups on, all memberships are asked for at once. That answer tells of every group and member that the
-/// target has, whoever fills them; with few groups, a call or two for each costs less.
+/// Number of groups from which all memberships are read in one bulk listing. That listing covers every group and member
+/// of the target, whether managed or not; with few groups, one or two calls for each cost less.
 const AT_ONCE: usize = 20;
 
 /// Members of a group.
 #[derive(Clone, Default)]
 pub(super) struct Members {
-    /// The places of accounts that were listed.
+    /// Indexes of listed accounts.
     pub places: Vec<u32>,
     /// Accounts that were not listed.
     pub unlisted: Vec<AccountId>,
@@ -32,7 +32,7 @@ impl Members {
         self
     }
 
-    /// Adds an account, which may be there already.
+    /// Adds an account, which may be a member already.
     pub fn add(&mut self, account: AccountId, accounts: &Packed<Account>) {
         match accounts.place(account.as_str()) {
             Some(place) => self.places.push(number(place)),
@@ -44,9 +44,9 @@ impl Members {
 /// A group with its members.
 pub(super) struct GroupRead {
     pub group: TargetGroupId,
-    /// `None`: there is no such group.
+    /// The members; `None`: the group does not exist.
     pub members: Option<Members>,
-    /// Why these may not be all, if so.
+    /// Why the members may be incomplete; `None`: they are complete.
     pub incomplete: Option<String>,
     pub reading: Reading,
 }
@@ -54,15 +54,15 @@ pub(super) struct GroupRead {
 /// How a group's members are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// They were read.
+    /// All were read.
     Whole,
-    /// They were read page by page, and are as many as the target counts: a later count tells whether they changed.
+    /// They were read page by page and match the target's count: a later count shows whether they changed.
     Countable,
-    /// The target counts as many as are recorded.
+    /// They are recorded, and the target counts as many.
     Recorded,
 }
 
-/// The members of those of these groups of which one reading tells all that there is to know.
+/// Returns the members of the groups that the bulk listing covers completely.
 pub(super) async fn told_at_once(
     port: &TargetPort,
     groups: &BTreeSet<TargetGroupId>,
@@ -74,7 +74,7 @@ pub(super) async fn told_at_once(
     let told = match port.target.memberships(groups).await {
         Ok(Some(told)) => told,
         Ok(None) => return Ok(BTreeMap::new()),
-        // It may be this one reading that is too much for the target; if it is not well at all, the next call tells.
+        // This read alone may be too much for the target; if the target has a problem, the next call shows it.
         Err(error) if matches!(error.class(), ErrorClass::Transient | ErrorClass::Maintenance) => {
             tracing::warn!(target.name = %port.name, "{error} Until then members are read group by group.");
             return Ok(BTreeMap::new());
@@ -82,9 +82,9 @@ pub(super) async fn told_at_once(
         Err(error) => return Err(error.into()),
     };
     let (accounts, known) = (walk.accounts(), walk.logins());
-    // A login that the walk does not know is an account's that was created, or renamed, since the accounts were listed: such
-    // a group is asked for by itself, which tells ids. Two accounts that swapped logins since then are taken for each other
-    // until the next run; nobody loses by it, as what removes is read again before it is sent.
+    // A login that the walk does not know belongs to an account that was created or renamed since the accounts were
+    // listed. Such a group is read separately, which returns ids. Two accounts that swapped logins since then are
+    // confused until the next run. That does no harm, as removals are read again before they are sent.
     let by_login = |logins: &[Arc<str>]| -> Option<Members> {
         let place = |login: &Arc<str>| match known.find(login, accounts) {
             Found::One(place) => Some(number(place)),
@@ -103,13 +103,13 @@ pub(super) async fn told_at_once(
     Ok(by_id.chain(by_login).map(|(group, members)| (group, members.each_once())).collect())
 }
 
-/// Whether an error may be about one object of a target only, so that the others can be read all the same.
+/// Returns whether an error may concern only one object of a target, so that the others can still be read.
 pub(super) fn is_about_one(class: ErrorClass) -> bool {
     matches!(class, ErrorClass::Unconfirmed | ErrorClass::Permanent | ErrorClass::Bug)
 }
 
-/// A group's members: what was told of them already, what is recorded where the target counts as many, or what it tells
-/// now.
+/// Returns a group's members: from the bulk listing, from the record where the target counts as many, or from a new
+/// read.
 pub(super) async fn members(
     port: &TargetPort,
     accounts: &Packed<Account>,
@@ -136,7 +136,7 @@ pub(super) async fn members(
         let (page, counted) = match answer {
             Ok(Some(read)) => read,
             Ok(None) => return ended(group, None, pages.incomplete, Reading::Whole),
-            // One group that cannot be read ends no run.
+            // A group that cannot be read does not end the run.
             Err(error) if is_about_one(error.class()) => {
                 return ended(group, read(places, unlisted), Some(error.text), Reading::Whole);
             }

@@ -1,15 +1,15 @@
-//! Who is in which groups, as numbers: a realm with a million users has millions of memberships.
+//! Memberships stored as numbers, as a realm with a million users has millions of them.
 
 /// The groups of each row, by number.
 #[derive(Default)]
 pub(super) struct Memberships {
-    /// Where the groups of each row begin, and where the last one's end.
+    /// Start of each row's groups, followed by the end of the last row's.
     starts: Vec<u32>,
     groups: Vec<u32>,
 }
 
 impl Memberships {
-    /// The groups of a row, in the order in which they were added.
+    /// Returns the groups of a row, in the order in which they were added.
     pub fn of(&self, row: usize) -> &[u32] {
         match self.starts.get(row..=row + 1) {
             Some([from, to]) => &self.groups[*from as usize..*to as usize],
@@ -17,7 +17,7 @@ impl Memberships {
         }
     }
 
-    /// Adds the members of some groups to so many rows.
+    /// Adds the members of these groups to this number of rows.
     ///
     /// # Panics
     /// If there are more than four billion memberships.
@@ -46,7 +46,7 @@ impl Memberships {
                 add(row, *group);
             }
         }
-        // Each list is freed once it is taken in.
+        // Each list is freed once it is added.
         for (group, members) in lists {
             for row in members {
                 add(row as usize, group);

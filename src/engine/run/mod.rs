@@ -1,5 +1,5 @@
-//! The full reconcile: walks both sides, plans through the same pure functions as the worker, applies through the same
-//! operations. A dry run is the same without writing.
+//! The full reconcile: walks both sides, plans through the same pure functions as the worker, and applies through the
+//! same operations. A dry run does the same without writing.
 
 mod apply;
 mod confirm;
@@ -50,41 +50,41 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// Members that are recorded by one write.
+/// Maximum number of members recorded by one write.
 const MEMBERS_AT_ONCE: usize = 50_000;
 
-/// How a run is to go.
+/// Options of a run.
 #[derive(Clone)]
 pub struct RunOptions {
-    /// What made it begin.
+    /// What started it.
     pub trigger: RunTrigger,
     /// Whether it writes.
     pub mode: RunMode,
-    /// The first run of the pair: what existed before usersync is adopted without asking.
+    /// Whether it is the first run of the pair: existing accounts and groups are adopted without approval.
     pub first: bool,
-    /// Told how far it is.
+    /// Receives the progress.
     pub progress: Option<watch::Sender<Progress>>,
     /// Ends it early, between two subjects.
     pub cancel: CancellationToken,
-    /// Entries of each list that the report keeps; a plan that is to be shown whole keeps all.
+    /// Maximum number of entries that the report keeps of each list. A plan that is shown completely keeps all.
     pub keep: usize,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does now.
+    /// The current phase.
     pub phase: &'static str,
-    /// Done of it.
+    /// Number of completed items of the phase.
     pub done: usize,
-    /// Of so many.
+    /// Total number of items of the phase.
     pub total: usize,
-    /// Failed so far.
+    /// Number of failures so far.
     pub errors: usize,
 }
 
 impl RunOptions {
-    /// A run that applies what it plans.
+    /// Returns the options of a run that applies its plan.
     pub fn apply(trigger: RunTrigger) -> Self {
         Self {
             trigger,
@@ -96,7 +96,7 @@ impl RunOptions {
         }
     }
 
-    /// A run that only plans.
+    /// Returns the options of a run that only plans.
     pub fn dry(trigger: RunTrigger) -> Self {
         Self { mode: RunMode::DryRun, ..Self::apply(trigger) }
     }
@@ -108,7 +108,7 @@ impl RunOptions {
     }
 }
 
-/// How a run ended, for the store that could not be written then.
+/// The end of a run that could not be written to the store at that time.
 pub(super) struct EndedRun {
     id: RunId,
     outcome: RunOutcome,
@@ -116,7 +116,7 @@ pub(super) struct EndedRun {
     at: Timestamp,
 }
 
-/// All that one run reads and knows.
+/// Everything that one run reads and knows.
 struct Run<'e> {
     engine: &'e Engine,
     pair: &'e Pair,
@@ -125,41 +125,41 @@ struct Run<'e> {
     info: Arc<TargetInfo>,
     id: RunId,
     options: &'e RunOptions,
-    /// Groups that a dry run shows as made: they are not there, but not because somebody deleted them.
+    /// Groups that a dry run models as created. They do not exist, but were not deleted.
     planned: IdSet<TargetGroupId>,
-    /// Found in order; stands unless a worker has worked on it since.
+    /// Subjects found in sync; this stands unless a worker has worked on them since.
     in_order: InOrder,
-    /// Planned operations that were approved, and so count towards no limit.
+    /// Number of planned operations that were approved and so count towards no limit.
     approved: HashMap<Limited, u32>,
     report: Report,
 }
 
-/// What was found in order.
+/// Subjects found in sync.
 #[derive(Default)]
 struct InOrder {
-    /// Users who were read, by place.
+    /// Users that were read, by index.
     users: Vec<u32>,
-    /// Links of users who were not listed, by place.
+    /// Links of users that were not listed, by index.
     absent: Vec<u32>,
     others: Vec<Planned>,
 }
 
-/// A user or group for which there is something to do.
+/// A user or group with pending work.
 struct Item {
     planned: Planned,
-    /// What the walk saw and planned.
+    /// What the walk read and planned.
     walked: Walked,
-    /// Operations that the walk planned.
+    /// Number of operations that the walk planned.
     operations: usize,
 }
 
 impl Item {
-    /// One of which both sides are read, whatever the walk planned.
+    /// Creates an item with both sides still to be read, whatever the walk planned.
     fn unread(planned: Planned, operations: usize) -> Self {
         Self { planned, walked: Walked::default(), operations }
     }
 
-    /// One of which both sides are read again, and of which the walk planned this.
+    /// Creates an item with both sides to be read again, and with the walk's plan.
     fn expecting(planned: Planned, expected: Vec<Action>, presence: &Presence) -> Self {
         let operations = expected.len();
         let fingerprint = fingerprint_of(presence);
@@ -168,7 +168,8 @@ impl Item {
 }
 
 impl Engine {
-    /// Runs one pair whole. The report is stored with the run, also that of a run that fails; an error ends it as failed.
+    /// Runs a full reconcile of one pair. The report is stored with the run, even if the run fails; an error ends the
+    /// run as failed.
     pub async fn run(&self, pair: &Pair, options: &RunOptions) -> Result<(RunId, Report), WorkError> {
         let began = self.clock.now();
         let id = self.store.begin_run(pair, options.trigger.clone(), options.mode, began).await?;
@@ -202,13 +203,13 @@ impl Engine {
             ),
         }
         let written = self.end_run(id, ended, report.stored(), now).await;
-        // The reason of a failure matters more than that it could not be written.
+        // The reason of a failure matters more than the error of writing it.
         outcome?;
         written?;
         Ok((id, report))
     }
 
-    /// Writes how a run ended; if the store refuses, [`Engine::end_left_runs`] writes it later.
+    /// Writes the end of a run; if the store cannot be written, [`Engine::end_left_runs`] writes it later.
     async fn end_run(
         &self,
         id: RunId,
@@ -224,7 +225,7 @@ impl Engine {
         written
     }
 
-    /// Writes the ends of runs that the store refused before.
+    /// Writes the ends of runs that the store could not write before.
     pub(super) async fn end_left_runs(&self) {
         let left = std::mem::take(&mut *self.left_runs());
         for run in left {
@@ -280,7 +281,7 @@ impl Run<'_> {
                 engine.walk_target(self.pair, &self.port, self.info.capabilities.login_case, trusts),
             )
         };
-        // Nothing is written yet, so that reading may end anywhere.
+        // Nothing is written yet, so the read may end anywhere.
         let Some(read) = self.options.cancel.run_until_cancelled(Box::pin(reading)).await else {
             return Ok(());
         };
@@ -328,7 +329,7 @@ impl Run<'_> {
         self.close(&source, &target).await
     }
 
-    /// Keeps for the next run the members of groups that were read whole, some groups at a time.
+    /// Records the members of completely read groups for the next run, in batches of groups.
     async fn keep_members_read(&self, target: &mut TargetWalk) -> Result<(), WorkError> {
         let whole = std::mem::take(&mut target.whole);
         if self.options.mode != RunMode::Apply || whole.is_empty() {
@@ -352,7 +353,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reports who could not be read; their tasks go on by themselves.
+    /// Reports subjects that could not be read; their tasks continue by themselves.
     async fn tell_failed(&mut self, source: &SourceWalk) -> Result<(), WorkError> {
         let unconfirmed = source.members_incomplete.iter().map(|(path, why)| {
             format!(
@@ -372,11 +373,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Compares what is planned with the limits; kinds past theirs are held whole.
+    /// Compares the plan with the safety limits. All operations of a kind above its limit are held.
     async fn check_limits(&mut self, mut rules: RunRules) -> Result<RunRules, WorkError> {
         let now = self.engine.clock.now();
         let mut measure = self.engine.measure(self.pair).await?;
-        // The accounts that a first run links and creates are there when its limits matter.
+        // The accounts that a first run links and creates exist by the time its limits matter.
         let first = self.options.first;
         if first {
             let planned =

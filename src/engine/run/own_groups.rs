@@ -1,4 +1,4 @@
-//! Memberships that the lists of members contradict are confirmed by the users' own groups, before they matter.
+//! Confirms memberships that the member lists contradict by reading the users' own groups.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,12 +15,12 @@ use crate::{
     policy,
 };
 
-/// Names that one line lists.
+/// Maximum number of names in one line of a list.
 const NAMES: usize = 20;
 
 impl Run<'_> {
-    /// Reads the own groups of linked users who lack a membership that they were given, or have at the target: a list of
-    /// members that is too short would have it removed, or keep it from being given back.
+    /// Reads the own groups of linked users that lack a membership which usersync granted or the target shows. An
+    /// incomplete member list would have that membership removed, or would prevent that it is granted again.
     pub(super) async fn confirm_memberships(
         &mut self,
         source: &mut SourceWalk,
@@ -53,7 +53,7 @@ impl Run<'_> {
                     }
                     source.replace(place, user);
                 }
-                // Gone since it was listed: what removes is read again before it is sent.
+                // Gone since it was listed: removals are read again before they are sent.
                 Ok(None) => {}
                 Err(error) => {
                     let user = source.user(place);
@@ -71,7 +71,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The target groups that groups of this connector feed.
+    /// Returns the target groups that groups of this connector feed.
     fn fed_groups(&self, groups: &GroupTable) -> IdSet<TargetGroupId> {
         let connector = &self.pair.connector;
         let fed = groups.sources().filter_map(|(source, mapping)| match mapping {
@@ -85,7 +85,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether a user is said to be no member of a group that they were given, or are in at the target.
+/// Returns whether the member lists contradict a membership that usersync granted or that exists at the target.
 fn is_contradicted(user: &UserState, target: &TargetWalk, groups: &GroupTable, fed: &IdSet<TargetGroupId>) -> bool {
     if !user.enabled || policy::out_of_scope(user).is_some() {
         return false;

@@ -1,22 +1,22 @@
-//! The end of a target's listing: where it says so, and where its pages bring nothing new.
+//! Detects the end of a target's listing: its explicit end, or pages without new entries.
 
 use std::collections::HashSet;
 
-/// Empty pages in a row after which nothing more is expected.
+/// Number of consecutive empty pages after which the listing ends.
 const EMPTY_AT_MOST: usize = 1_000;
 
-/// A listing of a target while it is read page by page.
+/// A listing of a target that is read page by page.
 #[derive(Default)]
 pub(super) struct Pages {
     cursors: HashSet<String>,
     empty: usize,
-    /// Why this may not be all, if so.
+    /// Why the listing may be incomplete; `None`: it is complete.
     pub incomplete: Option<String>,
 }
 
 impl Pages {
-    /// Notes a page with so many entries, so many of them new; gives where the next one begins. A listing that repeats
-    /// itself is ended, so that it is not read forever.
+    /// Records a page with this number of entries and of new entries. Returns the start of the next page. A listing
+    /// that repeats itself is ended, so that it is not read forever.
     pub fn next(
         &mut self,
         (came, fresh): (usize, usize),

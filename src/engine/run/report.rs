@@ -1,4 +1,5 @@
-//! What a run reports: evidence, counts and findings. Bounded while it is collected, whatever the size of the realm.
+//! The report of a run: evidence, counts and findings. Its size is bounded while it is collected, whatever the size of
+//! the realm.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +14,20 @@ use crate::{
     model::{Action, ApprovalKind, Limited, Subject},
 };
 
-/// How often each thing was planned, or done.
+/// Number of planned or completed operations, by verb.
 pub type Counts = BTreeMap<String, u64>;
 
-/// One operation of a plan, or of what was done, for `--list` and JSON.
+/// One planned or completed operation, for `--list` and JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Whose.
+    /// The subject.
     pub subject: Subject,
     /// The operation.
     pub operation: Action,
-    /// Why it is needed; `None` for what was done: its change has the cause.
+    /// Why it is needed; `None` for a completed operation, as its change record has the cause.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
-    /// Why it waits for approval, if it does.
+    /// Why it waits for approval; `None`: it does not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held: Option<ApprovalKind>,
 }
@@ -34,100 +35,100 @@ pub struct Line {
 /// One operation that waits for approval after a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingLine {
-    /// Whose.
+    /// The subject.
     pub subject: Subject,
-    /// The operation, in words.
+    /// The operation, as text.
     pub what: String,
     /// Why it waits.
     pub why: ApprovalKind,
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
-    /// Subjects that were worked.
+    /// Number of subjects that were worked.
     pub done: usize,
-    /// Of so many.
+    /// Total number of subjects.
     pub of: usize,
 }
 
-/// Evidence, counts and findings of one run on one pair. Counts are exact; of each list the first entries are kept.
+/// Evidence, counts and findings of one run on one pair. Counts are exact; each list keeps its first entries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// Users read at the source.
+    /// Number of users read at the source.
     pub users: usize,
-    /// Groups read at the source.
+    /// Number of groups read at the source.
     pub groups: usize,
-    /// Accounts read at the target.
+    /// Number of accounts read at the target.
     pub accounts: usize,
-    /// Groups whose members were only counted, as they were read whole within a day.
+    /// Number of groups with members that were only counted, as they were read completely within a day.
     pub counted: usize,
-    /// Why the read may be incomplete, if so: nothing was removed then.
+    /// Why the read may be incomplete; then nothing was removed. `None`: it is complete.
     pub incomplete: Option<String>,
-    /// Users in scope.
+    /// Number of users in scope.
     pub in_scope: usize,
-    /// What is planned, by verb: links and what waits for approval included.
+    /// Planned operations, by verb, including links and operations that wait for approval.
     pub planned: Counts,
-    /// What was done, by verb; empty for a dry run.
+    /// Completed operations, by verb; empty for a dry run.
     pub done: Counts,
-    /// What became of the planned operations; zero for a dry run.
+    /// The planned operations, by fate; zero for a dry run.
     pub tally: Tally,
-    /// Users in scope who are in sync.
+    /// Number of users in scope that are in sync.
     pub unchanged: usize,
-    /// Accounts that are never changed.
+    /// Number of accounts that are never changed.
     pub protected: usize,
     /// These accounts, each with the reason.
     #[serde(default)]
     pub not_changed: Listed<String>,
-    /// Of each limited kind: planned, and the hourly limit.
+    /// Number of planned operations and the hourly limit, by limited kind.
     pub limits: BTreeMap<Limited, (u32, u32)>,
     /// Kinds that are held as a whole.
     pub limits_reached: Vec<Limited>,
-    /// Operations that wait for approval; in a dry run: that would.
+    /// Number of operations that wait for approval; in a dry run, that would wait.
     pub held: usize,
-    /// Operations that an operator rejected: they are not done, and count towards no limit.
+    /// Number of operations that an operator rejected: they are not done and count towards no limit.
     #[serde(default)]
     pub rejected: usize,
-    /// Links that do not stand after another server was confirmed, each with the reason; they are dropped.
+    /// Links that are no longer valid after another server was confirmed, each with the reason; they are dropped.
     #[serde(default)]
     pub dropped_links: Listed<String>,
-    /// Subjects whose task was raised because something newer is known of them.
+    /// Number of subjects with a task raised because of a newer observation.
     pub raised: usize,
-    /// What the target does not support: why, and what to do.
+    /// Operations that the target does not support: why, and what to do.
     pub unsupported: Listed<String>,
-    /// Of these, what was found without asking the target. What it refused is kept by the store.
+    /// Those of `unsupported` that were found without a call to the target. What the target refused is in the store.
     #[serde(default)]
     pub known_unsupported: Listed<String>,
-    /// Two candidates: an operator has to decide.
+    /// Conflicts of two candidates: an operator has to decide.
     pub conflicts: Listed<String>,
     /// What is not confirmed, and so not done.
     pub unconfirmed: Listed<String>,
-    /// Memberships that stay because their group is protected or gives access to the product: why, and how many.
+    /// Memberships that stay because their group is protected or gives access to the product: number by reason.
     #[serde(default)]
     pub kept: BTreeMap<String, usize>,
-    /// What was planned again although it was done last time.
+    /// Operations that were planned again although they were done last time.
     pub repeated: Listed<String>,
-    /// Subjects that failed, and why; their tasks go on.
+    /// Subjects that failed, with the reason; their tasks continue.
     pub errors: Listed<String>,
     /// The planned operations.
     pub lines: Listed<Line>,
-    /// The operations that were done.
+    /// The completed operations.
     pub did: Listed<Line>,
     /// The operations that wait for approval after the run.
     pub waiting: Listed<WaitingLine>,
-    /// How far it is, while it is under way.
+    /// Progress while the run is in progress; `None` afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reached: Option<Reached>,
-    /// How long it took; milliseconds.
+    /// Duration in milliseconds.
     pub took_ms: i64,
-    /// Planned operations of each limited kind, but for those that wait for approval anyway.
+    /// Planned operations of each limited kind, without those that wait for approval anyway.
     #[serde(skip)]
     pub(crate) limited: BTreeMap<Limited, u32>,
 }
 
 impl Report {
-    /// An empty report that keeps the first `keep` entries of each list.
+    /// Creates an empty report that keeps the first `keep` entries of each list.
     pub(super) fn keeping(keep: usize) -> Self {
         Self {
             not_changed: Listed::keeping(keep),
@@ -143,29 +144,29 @@ impl Report {
         }
     }
 
-    /// Whether an operator should see it.
+    /// Returns whether the report has problems that an operator should see.
     pub fn has_problems(&self) -> bool {
         let troubles = [&self.conflicts, &self.errors, &self.unconfirmed, &self.repeated];
         self.incomplete.is_some() || troubles.iter().any(|list| list.total() > 0)
     }
 
-    /// Operations that are planned, links included.
+    /// Returns the number of planned operations, links included.
     pub fn planned_total(&self) -> u64 {
         self.planned.values().sum()
     }
 
-    /// Whether a first plan needs no approval: it has no operations, and what it read is complete.
+    /// Returns whether a first plan needs no approval: it has no operations, and its reads are complete.
     pub fn needs_no_approval(&self) -> bool {
         let complete = self.incomplete.is_none() && self.unconfirmed.total() == 0 && self.errors.total() == 0;
         complete && self.planned_total() == 0 && self.dropped_links.total() == 0
     }
 
-    /// Operations that were done, links included.
+    /// Returns the number of completed operations, links included.
     pub fn done_total(&self) -> u64 {
         self.done.values().sum()
     }
 
-    /// Adds an operation to the plan; `held`: it waits for approval whatever the limits are.
+    /// Adds an operation to the plan; `held`: why it waits for approval regardless of the limits.
     pub(super) fn plan(
         &mut self,
         subject: &Subject,
@@ -181,7 +182,7 @@ impl Report {
         self.lines.push_with(|| Line { subject: subject.clone(), operation, cause: Some(cause()), held });
     }
 
-    /// Notes in the plan that a limited kind is held as a whole.
+    /// Records in the plan that a limited kind is held as a whole.
     pub(super) fn hold(&mut self, limited: Limited) {
         self.limits_reached.push(limited);
         let of_kind =
@@ -191,8 +192,8 @@ impl Report {
         }
     }
 
-    /// Adds what working one subject came to, of whose operations `planned` were planned by the walk; `failed`: an error
-    /// ended it.
+    /// Adds the result of the work on one subject. The walk planned `planned` of its operations; `failed`: an error
+    /// ended the work.
     pub(super) fn add(&mut self, subject: &Subject, worked: Worked, planned: usize, failed: bool) {
         let done = worked.done.into_iter().map(Action::Write);
         for operation in worked.linked.into_iter().chain(done) {
@@ -211,30 +212,30 @@ impl Report {
         let tally = worked.ledger.tally();
         self.tally.merge(tally);
         if subject.as_user().is_none() {
-            // A run works groups without a plan of its own, as users are planned on what they come to.
+            // A run works groups without a separate plan, as users are planned on the resulting groups.
             for (operation, fate) in worked.ledger.entries() {
                 let held = (fate == Fate::Held).then_some(ApprovalKind::Adoption);
                 self.plan(subject, operation.clone(), held, || "the group in Keycloak".to_owned());
             }
         }
-        // Ended before it was planned anew, or planned anew on other groups.
+        // Ended before it was planned again, or planned again on other groups.
         let planned = u64::try_from(planned).unwrap_or(u64::MAX);
         self.tally.add(if failed { Fate::Failed } else { Fate::Obsolete }, planned.saturating_sub(tally.planned));
     }
 
-    /// Notes planned operations that are left to their subject's task, or to the next run.
+    /// Counts planned operations that are left to their subject's task or to the next run.
     pub(super) fn postpone(&mut self, planned: usize) {
         self.tally.add(Fate::Postponed, u64::try_from(planned).unwrap_or(u64::MAX));
     }
 
-    /// Sorts what workers add in the order in which they come to it, so that two runs read alike. What was done keeps its
-    /// order.
+    /// Sorts entries that workers add concurrently, so that two runs have the same order. Completed operations keep
+    /// their order.
     pub(super) fn sort(&mut self) {
         self.waiting.kept_mut().sort_by(|a, b| (a.why, &a.what).cmp(&(b.why, &b.what)));
         self.texts().into_iter().for_each(|list| list.kept_mut().sort());
     }
 
-    /// The lists of sentences.
+    /// Returns the lists of sentences.
     fn texts(&mut self) -> [&mut Listed<String>; 6] {
         [
             &mut self.not_changed,
@@ -246,17 +247,17 @@ impl Report {
         ]
     }
 
-    /// The report as it is stored.
+    /// Returns the report as it is stored.
     pub fn stored(&self) -> serde_json::Value {
         self.stored_with(KEPT)
     }
 
-    /// The report as it is stored while the run is under way: counts only.
+    /// Returns the report as it is stored while the run is in progress: counts only.
     pub(super) fn stored_under_way(&self, done: usize, of: usize) -> serde_json::Value {
         Self { reached: Some(Reached { done, of }), ..self.counts() }.stored_with(0)
     }
 
-    /// The report without its lists.
+    /// Returns the report without its lists.
     fn counts(&self) -> Self {
         let mut counts = Self {
             incomplete: self.incomplete.clone(),

@@ -1,4 +1,4 @@
-//! What a run makes of each user: in order, to be worked from what the walk saw, or to be looked at again.
+//! What a run decides for each user: in sync, to be worked from the walk's reads, or to be read again.
 
 use std::sync::Arc;
 
@@ -26,19 +26,19 @@ use crate::{
     target::Capabilities,
 };
 
-/// Users whom one search asks for by id, beside one who is there.
+/// Number of users that one search requests by id, in addition to one that exists.
 const IDS_AT_ONCE: usize = 99;
 
-/// A user with something to do.
+/// A user with pending work.
 pub(super) enum Pending {
-    /// To be worked from what the walk saw of the user at this place.
+    /// To be worked from the walk's reads of the user at this index.
     FromWalk { place: u32, operations: u32 },
     /// To be read again first.
     Item(Box<Item>),
 }
 
 impl Pending {
-    /// How many operations the walk planned.
+    /// Returns the number of operations that the walk planned.
     pub fn operations(&self) -> usize {
         match self {
             Self::FromWalk { operations, .. } => *operations as usize,
@@ -46,7 +46,7 @@ impl Pending {
         }
     }
 
-    /// The user with all that the work on it needs; what the walk saw is only then restored.
+    /// Returns the user with all data that its work needs. The walk's reads are unpacked only here.
     pub fn item(self, source: &SourceWalk, target: &TargetWalk, capabilities: &Capabilities) -> Item {
         let (place, operations) = match self {
             Self::FromWalk { place, operations } => (place as usize, operations as usize),
@@ -63,12 +63,12 @@ impl Pending {
     }
 }
 
-/// A user's plan, which stands as long as nothing newer is known.
+/// Returns a user's plan, which stands until a newer observation exists.
 pub(super) fn planned(user: &UserId, observation: ObservationSeq, link: Option<&Link>) -> Planned {
     Planned { subject: Subject::User(user.clone()), observation, account: link.map(|link| link.account.clone()) }
 }
 
-/// The login that a user is to have, where it is to be looked up, and who holds it.
+/// Returns the login that a user should have, if it has to be looked up, and its holder.
 fn holder(
     presence: &Presence,
     link: Option<&Link>,
@@ -81,18 +81,18 @@ fn holder(
     (wanted, holder)
 }
 
-/// What the walk makes of one user.
+/// The walk's decision for one user.
 enum Verdict {
     InOrder,
     Nothing,
-    /// To be worked from what the walk saw, with so many operations.
+    /// To be worked from the walk's reads, with this number of operations.
     FromWalk(usize),
-    /// What was planned, to be accounted for when both sides were read again.
+    /// To be read again on both sides. Each of these planned operations must end with a fate.
     ReadAgain(Vec<Action>),
 }
 
 impl Run<'_> {
-    /// Decides for each user who was read; returns those with something to do.
+    /// Decides for each user that was read. Returns the users with pending work.
     pub(super) fn plan_users(&mut self, source: &SourceWalk, target: &TargetWalk, groups: &GroupTable) -> Vec<Pending> {
         let mut items = Vec::new();
         for place in 0..source.users() {
@@ -112,7 +112,7 @@ impl Run<'_> {
             let presence = Presence::Present(user);
             let link = linked.as_ref().or(returned);
             let verdict = self.plan_user(&presence, link, target, groups, &planned.subject);
-            // Whether an account is back is for the work on its user to say.
+            // Only the work on its user can decide whether an account is back.
             let reads_again = linked.is_none() && has_dropped;
             let item = match verdict {
                 Verdict::InOrder if reads_again && returned.is_some() => Item::unread(planned, 0),
@@ -134,8 +134,8 @@ impl Run<'_> {
         items
     }
 
-    /// Decides for each linked user who was not listed. Absence from a listing proves nothing: each is read by id, and
-    /// where the listing is incomplete, nothing is done about who is not there by id either.
+    /// Decides for each linked user that was not listed. Absence from a listing proves nothing, so each user is read by
+    /// id. If the listing is incomplete, nothing is done about users that are not found by id either.
     pub(super) async fn plan_absent(
         &mut self,
         source: &mut SourceWalk,
@@ -190,7 +190,7 @@ impl Run<'_> {
                 }
             };
             let planned = planned(&link.user, target.observation, target.link(&link.user).as_ref());
-            // Who is gone is read once more before anything is sent.
+            // A user that is gone is read once more before anything is sent.
             let item = match self.plan_user(&presence, Some(&link), target, groups, &planned.subject) {
                 Verdict::InOrder => {
                     self.in_order.others.push(planned);
@@ -206,8 +206,8 @@ impl Run<'_> {
         Ok(items)
     }
 
-    /// Who of these is not found by two searches for a hundred ids each, which find a user who is there. What is planned
-    /// for them is confirmed by Keycloak's own answer for each id before it is done.
+    /// Returns the users that are not found by two searches for a hundred ids each, which do find an existing user.
+    /// What is planned for them is done only after Keycloak's own answer for each id confirms it.
     async fn gone_by_search(&self, links: &[Link], source: &SourceWalk) -> Result<IdSet<UserId>, WorkError> {
         let mut gone = IdSet::default();
         let is_plain = |id: &UserId| !id.as_str().contains(char::is_whitespace);
@@ -222,7 +222,7 @@ impl Run<'_> {
             let mut missing = some.to_vec();
             for _ in 0..2 {
                 missing.push(present.clone());
-                // Those of whom nothing is told this way are read by id.
+                // Users that these searches do not resolve are read by id.
                 let found = match self.connector.source.users_among(&missing).await {
                     Ok(Some(found)) if found.contains(&present) => found,
                     _ => missing.iter().cloned().collect(),
@@ -234,12 +234,12 @@ impl Run<'_> {
             }
             gone.extend(missing);
         }
-        // Afterwards: the reading may have renewed the token at another realm behind the same address.
+        // After the read, which may have renewed the token at another realm at the same address.
         self.engine.identify(&self.connector).await?;
         Ok(gone)
     }
 
-    /// Lists by name who is left as they are, because the listing that lacks them is incomplete.
+    /// Reports by name the users that stay unchanged because the listing without them is incomplete.
     fn tell_left(&mut self, left: &[String]) {
         let left_as_is = |who: &str| {
             format!("{who}: not listed by Keycloak, but the listing is incomplete. Nothing is done about this user")
@@ -249,7 +249,7 @@ impl Run<'_> {
         }
     }
 
-    /// An account that was gone is back, but its user has another by now: an operator decides.
+    /// Reports an account that was gone and is back while its user has another one: an operator decides.
     fn report_beside_replacement(&mut self, link: &Link, returned: &Link) {
         if returned.account != link.account {
             self.report.conflicts.push(format!(
@@ -270,7 +270,7 @@ impl Run<'_> {
     ) -> Verdict {
         let order = subject.as_user().and_then(|user| target.orders.get(user));
         if let Some(order) = order.filter(|order| order.ended.is_none()) {
-            // Whoever claims the user carries it out.
+            // The worker that claims the user carries it out.
             let account = order.account.as_ref().and_then(|account| target.account(account));
             if let (RunMode::DryRun, Some(account), Presence::Present(user)) = (self.options.mode, account, presence) {
                 let adopt = Action::adopt(user, &account);
@@ -363,8 +363,8 @@ impl Run<'_> {
                 }
                 let nothing =
                     planned.operations.is_empty() && planned.holds.is_empty() && planned.missing_groups.is_empty();
-                // Somebody activated an account that we had deactivated, or one that was missing is there again: that is
-                // to be noted.
+                // An account that usersync had deactivated was activated, or a missing one is back: the link has to
+                // record that.
                 let forgotten = link.is_some_and(|link| {
                     link.missing_since.is_some()
                         || link.deactivated_by_us && account.is_some_and(|account| account.active)
@@ -382,7 +382,8 @@ impl Run<'_> {
                     return Verdict::InOrder;
                 }
                 let removes = planned.operations.iter().any(Operation::removes) || !planned.holds.is_empty();
-                // A membership that usersync gave and the walk did not see is read once more, before it is given again.
+                // A membership that usersync granted and the walk did not find is read once more before it is granted
+                // again.
                 let unseen = |operation: &Operation| {
                     let given = |group| link.is_some_and(|link| link.given.contains(group));
                     matches!(operation, Operation::AddMember { group, .. } if given(group))
@@ -461,7 +462,7 @@ impl Run<'_> {
         }
     }
 
-    /// Users whose accounts wait for each other: what can be told beforehand is where each of them ends.
+    /// Models users with accounts that wait for each other. Only the final state of each can be predicted.
     fn model_entangled(&mut self, presence: &Presence, link: Option<&Link>, subject: &Subject) {
         let Presence::Present(user) = presence else { return };
         let login = policy::login(user, &self.info.capabilities);
@@ -480,7 +481,7 @@ impl Run<'_> {
     }
 }
 
-/// Why an action waits for approval, whatever the limits are, if it does.
+/// Returns why an action waits for approval regardless of the limits; `None`: it does not.
 fn held_for(action: &Action, decision: &Decision) -> Option<ApprovalKind> {
     let Decision::Plan(planned) = decision else { return None };
     let holds = planned.holds.iter().find(|hold| match &hold.then {
@@ -490,16 +491,16 @@ fn held_for(action: &Action, decision: &Decision) -> Option<ApprovalKind> {
     holds.map(|hold| hold.kind)
 }
 
-/// What operators decided about a plan.
+/// Operators' decisions about a plan.
 #[derive(Clone, Copy, Default)]
 struct Decided {
-    /// Rejected operations that were taken out of it.
+    /// Number of rejected operations that were removed from it.
     rejected: usize,
-    /// Whether something waits, or was decided, that is not planned any more.
+    /// Whether a held or decided operation is no longer planned.
     outdated: bool,
 }
 
-/// Takes out of a plan what an operator rejected.
+/// Removes from a plan the operations that an operator rejected.
 fn forgo_rejected(planned: &mut plan::Planned, target: &TargetWalk, subject: &Subject) -> Decided {
     let standing = target.standing(subject);
     if standing.is_empty() {
@@ -525,7 +526,7 @@ fn hold_item(hold: &plan::Hold) -> NewApprovalItem {
     }
 }
 
-/// Takes out of a plan what is known to be impossible; gives the reasons.
+/// Removes from a plan the operations that are known to be unsupported. Returns the reasons.
 fn forgo_unsupported(
     planned: &mut plan::Planned,
     target: &TargetWalk,

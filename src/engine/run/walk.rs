@@ -1,4 +1,4 @@
-//! Reading both sides whole, each under an observation that was numbered before.
+//! Reads both sides completely, each under an observation that is numbered before the read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -33,74 +33,74 @@ use crate::{
     target::CaseRule,
 };
 
-/// The source as it was read.
+/// The source as read.
 pub(super) struct SourceWalk {
     /// The number of this observation.
     pub observation: ObservationSeq,
-    /// Without their groups.
+    /// The users, without their groups.
     users: Packed<UserState>,
-    /// Users who were read again by themselves, by place.
+    /// Users that were read again separately, by index.
     read_again: HashMap<usize, UserState>,
-    /// Groups whose members were read, by number.
+    /// Groups with members that were read, by number.
     joined: Vec<Arc<GroupState>>,
     memberships: Memberships,
-    /// Users and groups that are there, but could not be read, each with its failure.
+    /// Users and groups that exist but could not be read, each with its error.
     pub failed: Vec<(Subject, String)>,
     failed_ids: IdSet<UserId>,
     pub groups: Vec<GroupState>,
-    /// Why there may be more users, if so: who was not read may be there.
+    /// Why there may be more users: a user that was not read may exist. `None`: the listing is complete.
     pub users_incomplete: Option<String>,
-    /// The same of groups.
+    /// Why there may be more groups; `None`: the listing is complete.
     pub groups_incomplete: Option<String>,
-    /// Groups by path, of which not all members may have been read, and why.
+    /// Paths of groups with members that may be incomplete, and why.
     pub members_incomplete: Vec<(String, String)>,
 }
 
-/// The target as it was read.
+/// The target as read.
 pub(super) struct TargetWalk {
     pub observation: ObservationSeq,
-    /// Before the first account was read.
+    /// The time before the first account was read.
     pub began: Timestamp,
     links: Packed<Link>,
-    /// Users whose link this run dropped.
+    /// Users with a link that this run dropped.
     unlinked: IdSet<UserId>,
     /// Links that were dropped because their accounts were gone, by user.
     pub dropped: IdMap<UserId, Vec<Link>>,
     elsewhere: BTreeMap<AccountId, ConnectorName>,
-    /// Without their groups.
+    /// The accounts, without their groups.
     accounts: Packed<Account>,
-    /// Groups whose members were read, by number.
+    /// Groups with members that were read, by number.
     joined: Vec<TargetGroupId>,
     memberships: Memberships,
     /// How logins are compared.
     pub case: CaseRule,
-    /// Made when they are first needed: most runs find no user who needs another login.
+    /// Created on first use: in most runs no user needs another login.
     names: OnceLock<(Logins, Owners)>,
-    /// What is known to be impossible, by subject and key.
+    /// Operations that are known to be unsupported, by subject and key.
     pub unsupported: HashMap<(Subject, String), Unsupported>,
-    /// Users who are stored as protected.
+    /// Users that are stored as protected.
     pub protected: HashSet<Subject>,
-    /// Items that wait for an operator or that one decided, by subject.
+    /// Items that wait for an operator or that an operator decided, by subject.
     standing: HashMap<Subject, Vec<ApprovalItem>>,
-    /// What operators ordered about links.
+    /// Operators' orders about links.
     pub orders: IdMap<UserId, LinkOrder>,
-    /// Groups whose members were asked for, and those of them that are not there.
+    /// Groups with members that were requested; `absent` has those that do not exist.
     asked: IdSet<TargetGroupId>,
     pub absent: Vec<TargetGroupId>,
-    /// The recorded members of groups that were read whole within a day; empty where records do not count.
+    /// The recorded members of groups that were read completely within a day; empty where records do not count.
     recorded: IdMap<TargetGroupId, Recorded>,
-    /// Groups whose members were not read, as the target counts as many as are recorded.
+    /// Number of groups with members that were not read, as the target counts as many as are recorded.
     pub counted: usize,
-    /// Groups that were read whole, to be recorded.
+    /// Groups that were read completely and are to be recorded.
     pub whole: Vec<Whole>,
-    /// Groups of which not all members were read, by name, and why: of these, who is not listed may be a member.
+    /// Reasons why group members are incomplete, by group name: an account that is not listed may be a member.
     pub groups_incomplete: BTreeMap<String, String>,
     pub incomplete: Option<String>,
 }
 
 impl Engine {
-    /// Reads all users, all groups, and the members of each group; never one request a user. What concerns one group is
-    /// that group's failure.
+    /// Reads all users, all groups, and the members of each group, never with one request per user. An error about one
+    /// group fails that group only.
     pub(super) async fn walk_source(
         &self,
         pair: &Pair,
@@ -131,14 +131,14 @@ impl Engine {
         let known = self.group_table(pair).await?;
         for (id, odd) in groups.unreadable {
             walk.failed.push((Subject::Group(id.clone()), odd.failure()));
-            // Its members keep what they have by it.
+            // Its members keep the memberships that it gave them.
             if let Some(mapping) = known.mapping(&id) {
                 let name = mapping.name().to_owned();
                 walk.groups.push(GroupState { path: odd.name.unwrap_or_else(|| format!("/{name}")), id, name });
             }
         }
         self.walk_members(connector, &mut walk).await?;
-        // Afterwards: a reading may have renewed the token at another realm behind the same address.
+        // After the reads, which may have renewed the token at another realm at the same address.
         self.identify(connector).await?;
         Ok(walk)
     }
@@ -181,8 +181,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells an error that concerns one subject alone, as the source answers otherwise, from one that ends the run. To be
-    /// asked where the subject is read: among reads side by side each holds a connection until it is polled again.
+    /// Distinguishes an error that concerns one subject, while the source answers otherwise, from an error that ends
+    /// the run. It must be called right where the subject is read: each concurrent read holds a connection until it is
+    /// polled again.
     pub(super) async fn apart<T>(
         &self,
         connector: &Connector,
@@ -200,7 +201,8 @@ impl Engine {
         }
     }
 
-    /// Walks all accounts and the members of the groups that matter so far; the links are read under the same look.
+    /// Reads all accounts and the members of the groups that matter so far; the links are read under the same
+    /// observation.
     pub(super) async fn walk_target(
         &self,
         pair: &Pair,
@@ -273,7 +275,7 @@ impl Engine {
         Ok(walk)
     }
 
-    /// Adds to the accounts who is a member of the groups that matter and were not asked for yet.
+    /// Reads the members of relevant groups that were not requested yet, and adds them to the accounts.
     pub(super) async fn walk_target_groups(
         &self,
         pair: &Pair,
@@ -328,7 +330,7 @@ impl Engine {
     }
 }
 
-/// Where not all members were read, what usersync gave counts.
+/// Adds the memberships that usersync granted to incomplete member lists.
 fn given_count(
     walk: &TargetWalk,
     partly: &IdSet<TargetGroupId>,
@@ -351,27 +353,27 @@ fn given_count(
 }
 
 impl TargetWalk {
-    /// How many users are linked.
+    /// Returns the number of linked users.
     pub fn links(&self) -> usize {
         self.links.len() - self.unlinked.len()
     }
 
-    /// The link of a user.
+    /// Returns the link of a user.
     pub fn link(&self, user: &UserId) -> Option<Link> {
         self.links.find(user.as_str()).filter(|_| !self.unlinked.contains(user))
     }
 
-    /// The links of all users.
+    /// Returns the links of all users.
     pub fn linked(&self) -> impl Iterator<Item = Link> + '_ {
         self.links.iter().filter(|link| !self.unlinked.contains(&link.user))
     }
 
-    /// Whether a user is linked.
+    /// Returns whether a user is linked.
     pub fn is_linked(&self, user: &UserId) -> bool {
         self.links.contains(user.as_str()) && !self.unlinked.contains(user)
     }
 
-    /// The places of links whose users were not listed at the source.
+    /// Returns the indexes of links to users that were not listed at the source.
     pub fn links_absent_from<'a>(&'a self, source: &'a SourceWalk) -> impl Iterator<Item = usize> + 'a {
         (0..self.links.len()).filter(|place| {
             let user = UserId::from(self.links.key(*place));
@@ -379,27 +381,27 @@ impl TargetWalk {
         })
     }
 
-    /// The link at a place.
+    /// Returns the link at an index.
     pub fn link_at(&self, place: usize) -> Link {
         self.links.get(place)
     }
 
-    /// Notes that this run dropped a link.
+    /// Records that this run dropped a link.
     pub fn unlink(&mut self, user: UserId) {
         self.unlinked.insert(user);
     }
 
-    /// All accounts that were read, without their groups.
+    /// Returns all accounts that were read, without their groups.
     pub fn accounts(&self) -> &Packed<Account> {
         &self.accounts
     }
 
-    /// An account, with the groups whose members were read.
+    /// Returns an account with those of its groups that had their members read.
     pub fn account(&self, id: &AccountId) -> Option<Account> {
         self.accounts.place(id.as_str()).map(|place| self.account_at(place))
     }
 
-    /// The groups of the account at a place, as far as their members were read.
+    /// Returns the groups of the account at an index, as far as their members were read.
     pub fn groups_at(&self, place: usize) -> impl Iterator<Item = &TargetGroupId> {
         self.memberships.of(place).iter().map(|group| &self.joined[*group as usize])
     }
@@ -408,14 +410,14 @@ impl TargetWalk {
         Account { groups: Some(self.groups_at(place).cloned().collect()), ..self.accounts.get(place) }
     }
 
-    /// The dropped link of a user whose account the target has again.
+    /// Returns the dropped link of a user with an account that is back at the target.
     pub fn returned(&self, user: &UserId) -> Option<&Link> {
         let is_there =
             |link: &&Link| self.accounts.contains(link.account.as_str()) && !self.elsewhere.contains_key(&link.account);
         self.dropped.get(user)?.iter().find(is_there)
     }
 
-    /// Who holds a login, as far as the walk tells.
+    /// Returns the holder of a login, as far as the walk has read it.
     pub fn holder(&self, login: &str, link: Option<&Link>) -> NameHolder {
         let (logins, owners) = self.names();
         let Found::One(place) = logins.find(login, &self.accounts) else { return NameHolder::Free };
@@ -437,17 +439,17 @@ impl TargetWalk {
         self.names.get_or_init(|| (self.logins(), Owners::new(&self.links)))
     }
 
-    /// The accounts by login.
+    /// Returns the accounts by login.
     pub fn logins(&self) -> Logins {
         Logins::new(&self.accounts, self.case)
     }
 
-    /// Whether several accounts have this login.
+    /// Returns whether several accounts have this login.
     pub fn is_ambiguous(&self, login: &str) -> bool {
         self.names().0.find(login, &self.accounts) == Found::Several
     }
 
-    /// Of which groups not all members were read, in one line.
+    /// Returns the groups with incomplete members, in one line.
     pub fn not_all_members(&self) -> Option<String> {
         let (first, why) = self.groups_incomplete.first_key_value()?;
         let of = match self.groups_incomplete.len() {
@@ -457,18 +459,18 @@ impl TargetWalk {
         Some(format!("not all members of {of} were read ({why}), so the memberships that usersync gave count"))
     }
 
-    /// The subject's items that are open, approved or rejected.
+    /// Returns the subject's items that are open, approved or rejected.
     pub fn standing(&self, subject: &Subject) -> &[ApprovalItem] {
         self.standing.get(subject).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether an operator rejected this for the subject.
+    /// Returns whether an operator rejected this item for the subject.
     pub fn is_rejected(&self, subject: &Subject, item: &NewApprovalItem) -> bool {
         let rejected = |one: &ApprovalItem| one.state == ApprovalItemState::Rejected && one.item.does_the_same(item);
         self.standing(subject).iter().any(rejected)
     }
 
-    /// Whether an operator approved this for the subject.
+    /// Returns whether an operator approved this item for the subject.
     pub fn is_approved(&self, subject: &Subject, item: &NewApprovalItem) -> bool {
         let approved = |one: &ApprovalItem| {
             one.state == ApprovalItemState::Approved && one.item.kind == item.kind && one.item.does_the_same(item)
@@ -476,7 +478,8 @@ impl TargetWalk {
         self.standing(subject).iter().any(approved)
     }
 
-    /// Why an operation is known to be impossible in this state of its subject at the source, if it is.
+    /// Returns why an operation is known to be unsupported in this state of its subject at the source; `None`: it is
+    /// not.
     pub fn why_not(&self, subject: &Subject, operation: &Operation, fingerprint: &str) -> Option<String> {
         let known = self.unsupported.get(&(subject.clone(), approval_key(operation)))?;
         (known.fingerprint == fingerprint).then(|| known.why.clone())
@@ -484,12 +487,12 @@ impl TargetWalk {
 }
 
 impl SourceWalk {
-    /// How many users were read.
+    /// Returns the number of users that were read.
     pub fn users(&self) -> usize {
         self.users.len()
     }
 
-    /// The user at a place, with the groups whose members were read.
+    /// Returns the user at an index, with the groups that had their members read.
     pub fn user(&self, place: usize) -> UserState {
         if let Some(user) = self.read_again.get(&place) {
             return user.clone();
@@ -498,34 +501,34 @@ impl SourceWalk {
         UserState { groups: groups.collect(), ..self.users.get(place) }
     }
 
-    /// Puts a user who was read again in place of what the listing told.
+    /// Replaces a listed user by the result of a separate read.
     pub fn replace(&mut self, place: usize, user: UserState) {
         self.read_again.insert(place, user);
     }
 
-    /// Whether this user was listed.
+    /// Returns whether this user was listed.
     pub fn holds(&self, user: &UserId) -> bool {
         self.users.contains(user.as_str()) || self.has_failed(user)
     }
 
-    /// Whether reading this user failed, so that nothing is decided.
+    /// Returns whether reading this user failed, so that nothing is decided.
     pub fn has_failed(&self, user: &UserId) -> bool {
         self.failed_ids.contains(user)
     }
 
-    /// Whether reading this group failed, so that nothing is decided.
+    /// Returns whether reading this group failed, so that nothing is decided.
     pub fn has_failed_group(&self, group: &GroupId) -> bool {
         self.failed.iter().any(|(subject, _)| matches!(subject, Subject::Group(id) if id == group))
     }
 
-    /// Notes that a user is there, or may be, but could not be read.
+    /// Records that a user exists or may exist, but could not be read.
     pub fn fail_user(&mut self, user: UserId, why: String) {
         if self.failed_ids.insert(user.clone()) {
             self.failed.push((Subject::User(user), why));
         }
     }
 
-    /// The ids of the groups that were listed.
+    /// Returns the ids of the groups that were listed.
     pub fn group_ids(&self) -> IdSet<&GroupId> {
         let failed = self.failed.iter().filter_map(|(subject, _)| match subject {
             Subject::Group(id) => Some(id),

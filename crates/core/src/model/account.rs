@@ -1,4 +1,4 @@
-//! What is read at a target.
+//! Objects that are read at a target.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,17 +10,17 @@ use super::{
     packed::{self, Names, Packable},
 };
 
-/// Which server a target is. A clone has the id of its original, so the base URL belongs to it.
+/// Identity of a target's server. A clone has the id of its original, so the base URL is part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetIdentity {
-    /// The server's own id; its address where it has none.
+    /// The server's own id, or its address if it has none.
     pub id: String,
-    /// The base URL that the server reports, without a slash at its end; `None`: it reports none.
+    /// The base URL that the server reports, without a trailing slash; `None`: it reports none.
     pub base_url: Option<String>,
 }
 
 impl TargetIdentity {
-    /// A server that reports this base URL; a text that is not one counts as none.
+    /// Creates the identity of a server that reports this base URL; an invalid URL counts as none.
     pub fn new(id: impl Into<String>, base_url: Option<&str>) -> Self {
         let base_url = base_url.and_then(|text| Url::parse(text.trim()).ok());
         let base_url = base_url.filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -28,7 +28,7 @@ impl TargetIdentity {
         Self { id: id.into(), base_url: base_url.map(written) }
     }
 
-    /// Whether both are one server, as far as they tell: a base URL that one of them lacks does not set them apart.
+    /// Returns whether both identify the same server. A base URL that one of them lacks is not a difference.
     pub fn is_same(&self, other: &Self) -> bool {
         let differ = self.base_url.as_ref().zip(other.base_url.as_ref()).is_some_and(|(one, other)| one != other);
         self.id == other.id && !differ
@@ -52,24 +52,24 @@ pub struct Account {
     pub id: AccountId,
     /// Its login.
     pub name: String,
-    /// The name shown to people.
+    /// The display name.
     pub display_name: String,
-    /// The e-mail address; `None` where the target does not tell.
+    /// The e-mail address; `None`: the target does not show it.
     pub email: Option<String>,
-    /// Further attributes that the policy speaks of, by the target's own names for them; an empty text where it is known
-    /// that there is no value, none where this reading did not tell.
+    /// Further attributes in the policy, by the target's own names. An empty text means known to have no value; a
+    /// missing entry means not returned by this read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub attributes: BTreeMap<String, String>,
-    /// Whether it may sign in.
+    /// Whether the account may sign in.
     pub active: bool,
-    /// What lets it sign in, where that is no switch (licensed groups, permissions), in the target's own words.
+    /// What allows sign-in where there is no switch for it (licensed groups, permissions), in the target's own terms.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub access: Vec<String>,
-    /// Groups that it is a direct member of; `None` where this reading did not tell.
+    /// Groups that it is a direct member of; `None`: not returned by this read.
     pub groups: Option<Vec<TargetGroupId>>,
-    /// Why it must not be changed (an administrator's, our own), if so.
+    /// Why it must not be changed (an administrator's account, usersync's own); `None`: it may be.
     pub protected: Option<String>,
-    /// Why it cannot be changed here (a read-only directory, shadowed by another), if so.
+    /// Why it cannot be changed (read-only directory, shadowed by another account); `None`: it can be.
     pub immutable: Option<String>,
 }
 
@@ -78,13 +78,13 @@ pub struct Account {
 pub struct TargetGroup {
     /// Its stable id.
     pub id: TargetGroupId,
-    /// Its name as the target spells it.
+    /// Its name in the target's spelling.
     pub name: String,
-    /// Why its members and itself are never touched, if so.
+    /// Why the group and its members are never changed; `None`: they may be.
     pub protected: Option<String>,
 }
 
-/// Without its groups: who holds many accounts keeps their memberships beside them.
+/// Packed without its groups: a holder of many accounts stores their memberships separately.
 impl Packable for Account {
     fn key(&self) -> &str {
         self.id.as_str()
@@ -122,7 +122,7 @@ impl Packable for Account {
 }
 
 impl Account {
-    /// What it looks like after an operation on it that took effect.
+    /// Applies the effect of a completed operation.
     pub fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::UpdateUser { fields, .. } => {

@@ -1,4 +1,4 @@
-//! What a plan consists of: writes to a target, and links to what exists there already.
+//! The entries of a plan: writes to a target, and links to existing accounts and groups.
 
 use std::fmt;
 
@@ -19,7 +19,8 @@ pub struct Party {
     pub email: Option<String>,
 }
 
-/// A link to an account or group that exists already. Nothing is written to the target.
+/// An entry about a link to an existing account or group, without a write to the target; also the addition of an
+/// account that the plan creates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Linking {
@@ -30,7 +31,7 @@ pub enum Linking {
         /// The account at the target.
         account: Party,
     },
-    /// Move the link of a deleted user to the same person's new user.
+    /// Move the link of a deleted user to its recreated user.
     RelinkUser {
         /// The new user at the source.
         user: Party,
@@ -54,7 +55,7 @@ pub enum Linking {
         /// Its name there.
         name: String,
     },
-    /// Add an account that the same plan creates, so that it has no id yet, to a group.
+    /// Add an account to a group, where the same plan creates the account, so that it has no id yet.
     #[serde(rename = "add_member")]
     AddCreated {
         /// The group.
@@ -77,7 +78,7 @@ pub enum Action {
 }
 
 impl Party {
-    /// The user's side.
+    /// Returns the user's side.
     pub fn user(user: &UserState) -> Self {
         let names = [&user.first_name, &user.last_name].into_iter().flatten().map(String::as_str);
         let name = names.collect::<Vec<_>>().join(" ");
@@ -89,7 +90,7 @@ impl Party {
         }
     }
 
-    /// The account's side.
+    /// Returns the account's side.
     pub fn account(account: &Account) -> Self {
         Self {
             id: account.id.to_string(),
@@ -101,22 +102,22 @@ impl Party {
 }
 
 impl Action {
-    /// Links this user to this account.
+    /// Returns the action that links this user to this account.
     pub fn adopt(user: &UserState, account: &Account) -> Self {
         Self::Link(Linking::AdoptUser { user: Party::user(user), account: Party::account(account) })
     }
 
-    /// Moves a deleted user's link to this user.
+    /// Returns the action that moves a deleted user's link to this user.
     pub fn relink(user: &UserState, account: Option<&Account>) -> Self {
         Self::Link(Linking::RelinkUser { user: Party::user(user), account: account.map(Party::account) })
     }
 
-    /// Manages this group for the source group.
+    /// Returns the action that manages this group for the source group.
     pub fn adopt_group(source: &GroupState, group: &TargetGroup) -> Self {
         Self::Link(Linking::AdoptGroup { path: source.path.clone(), group: group.id.clone(), name: group.name.clone() })
     }
 
-    /// The word under which it is counted.
+    /// Returns the verb under which the action is counted.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Write(operation) => operation.verb(),
@@ -128,7 +129,7 @@ impl Action {
         }
     }
 
-    /// The write, unless it is a link.
+    /// Returns the write; `None`: the action is a link.
     pub fn operation(&self) -> Option<&Operation> {
         match self {
             Self::Write(operation) => Some(operation),

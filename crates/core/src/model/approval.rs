@@ -1,11 +1,12 @@
-//! Held sets: operations that wait for approval.
+//! Approvals: operations that wait for an operator's decision.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountId, Limited, Link, Operation, Pair, Subject};
 
-/// Why operations wait for approval. Each kind has at most one open set for a pair; later ones join it.
+/// Why operations wait for approval. Each kind has at most one open approval for a pair; later operations are added to
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "limit")]
 pub enum ApprovalKind {
@@ -13,67 +14,67 @@ pub enum ApprovalKind {
     SafetyLimit(Limited),
     /// The first run of a connector on a target.
     FirstRun,
-    /// An account or group that existed before usersync, met after the first run.
+    /// An account or group that existed before usersync, found after the first run.
     Adoption,
     /// An inactive account that usersync did not deactivate.
     Activation,
-    /// An administrator's account whose person left.
+    /// An administrator's account with a user that left.
     ProtectedLeaver,
-    /// A member, not added by us, of a group that existed before usersync.
+    /// A member of a group that existed before usersync, not added by usersync.
     AdoptedGroup,
 }
 
-/// Where one item of a set stands.
+/// The state of one item of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalItemState {
-    /// Waits.
+    /// It waits for a decision.
     Open,
-    /// May be done, once.
+    /// It may be done, once.
     Approved,
-    /// Not to be done while it would do the same.
+    /// It must not be done while it would do the same.
     Rejected,
-    /// Was approved and is done.
+    /// It was approved and is done.
     Done,
-    /// Was approved, and the target refused it for good.
+    /// It was approved, and the target refused it permanently.
     Refused,
-    /// Not needed any more, or its rejection was withdrawn.
+    /// It is not needed any more, or its rejection was withdrawn.
     Withdrawn,
 }
 
-/// One operation that is to be held.
+/// One operation to be held.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewApprovalItem {
     /// Why it is held.
     pub kind: ApprovalKind,
-    /// What would be done, in one line for people.
+    /// The operation, in one line of text.
     pub what: String,
-    /// Distinguishes several of one kind for one subject: `create`, `join:GROUP`, …
+    /// Distinguishes several operations of one kind for one subject: `create`, `add_member:GROUP`, …
     pub key: String,
-    /// What would be done, and to which account: a decision stands while it is the same.
+    /// The operation and its account: a decision stands while this is the same.
     pub fingerprint: String,
 }
 
 impl NewApprovalItem {
-    /// An operation, under the key that tells it apart from others of its subject.
+    /// Creates an item for an operation, with the key that distinguishes it from others of its subject.
     pub fn operation(kind: ApprovalKind, operation: &Operation, key: String) -> Self {
         let account = operation.account().map_or("", AccountId::as_str);
         let fingerprint = format!("{key}@{account}");
         Self { kind, what: operation.to_string(), key, fingerprint }
     }
 
-    /// Adopting the account or group with this stable id.
+    /// Creates an item for the adoption of the account or group with this stable id.
     pub fn adoption(id: &str, what: String) -> Self {
         Self::about(ApprovalKind::Adoption, adoption_key(id), what)
     }
 
-    /// What its key says whole.
+    /// Creates an item that its key describes completely.
     pub fn about(kind: ApprovalKind, key: String, what: String) -> Self {
         let fingerprint = format!("{key}@");
         Self { kind, what, key, fingerprint }
     }
 
-    /// Dropping the link to an account that is gone, so that a new account is created.
+    /// Creates an item for dropping the link to an account that is gone, so that a new account is created.
     pub fn dropped_link(link: &Link) -> Self {
         let key = format!("drop_link:{}", link.account);
         Self {
@@ -84,13 +85,13 @@ impl NewApprovalItem {
         }
     }
 
-    /// Whether a decision about `other` is one about this, whatever either is held for.
+    /// Returns whether a decision about `other` also applies to this item, whatever either is held for.
     pub fn does_the_same(&self, other: &Self) -> bool {
         self.key == other.key && self.fingerprint == other.fingerprint
     }
 }
 
-/// The key of an adoption.
+/// Returns the key of an adoption.
 pub fn adoption_key(id: &str) -> String {
     format!("adopt:{id}")
 }
@@ -98,35 +99,35 @@ pub fn adoption_key(id: &str) -> String {
 /// One held operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalItem {
-    /// Its id, for approving one by one.
+    /// Its id, for approving single items.
     pub id: i64,
-    /// Whose.
+    /// The subject.
     pub subject: Subject,
     /// The operation.
     #[serde(flatten)]
     pub item: NewApprovalItem,
-    /// Where it stands.
+    /// The state.
     pub state: ApprovalItemState,
-    /// Since when.
+    /// When it was held.
     pub since: Timestamp,
 }
 
-/// An operation that the target cannot do: told once, and not sent again while the subject's state at the source is
-/// the same.
+/// An operation that the target does not support. It is reported once, and not sent again while the subject's state at
+/// the source is the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsupported {
-    /// Whose.
+    /// The subject.
     pub subject: Subject,
-    /// Which of its operations, as for a held one.
+    /// The key of the operation, as for a held one.
     pub key: String,
     /// The fingerprint of the subject's state at the source.
     pub fingerprint: String,
-    /// Why not, and what a person can do.
+    /// Why it is unsupported, and what an operator can do.
     pub why: String,
 }
 
 impl Unsupported {
-    /// The key of a user whose account is protected, so that nothing of it is changed. It is no operation's key.
+    /// Key of a user with a protected account, which is not changed at all. It is not the key of an operation.
     pub const PROTECTED: &str = "protected";
 }
 
@@ -135,24 +136,24 @@ impl Unsupported {
 pub struct Approval {
     /// Its id.
     pub id: i64,
-    /// Where.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// Why.
+    /// Why its operations wait.
     #[serde(flatten)]
     pub kind: ApprovalKind,
-    /// Since when.
+    /// When it was requested.
     pub since: Timestamp,
     /// Whether it still waits.
     pub open: bool,
-    /// What it is about, for sets without items (a first run's numbers); JSON.
+    /// Its content if it has no items (the numbers of a first run); JSON.
     pub summary: serde_json::Value,
-    /// Who decided, when, and their note.
+    /// The operator who decided, when, and the note; `None`: not decided.
     pub decision: Option<String>,
-    /// Items that are open.
+    /// Number of open items.
     pub open_items: i64,
-    /// Items whose rejection stands.
+    /// Number of items with a rejection that stands.
     pub rejected_items: i64,
-    /// Items in all.
+    /// Total number of items.
     pub items: i64,
 }

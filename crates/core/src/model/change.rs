@@ -1,38 +1,38 @@
-//! The record of every write.
+//! Change records: one for each write.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Limited, Pair, RunId, Subject};
 
-/// Why something was done.
+/// Why an operation was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Cause {
-    /// An event, by its id.
+    /// An event.
     Event {
         /// The event's id.
         id: String,
     },
     /// A run.
     Run {
-        /// Its id.
+        /// The run's id.
         id: RunId,
     },
     /// Something else: a replay, the name of another user, an approval.
     Other {
-        /// What, in plain words.
+        /// The cause, as text.
         what: String,
     },
 }
 
-/// How a write ended.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ChangeOutcome {
     /// The target did it.
     Done,
-    /// The target refused, with its reason.
+    /// The target refused it.
     Refused {
         /// The reason.
         why: String,
@@ -40,11 +40,11 @@ pub enum ChangeOutcome {
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         permanent: bool,
     },
-    /// No answer came; looking found it done.
+    /// No answer was received; a read of the target showed that it was done.
     FoundDone,
-    /// No answer came; looking found it not done.
+    /// No answer was received; a read of the target showed that it was not done.
     FoundNotDone,
-    /// No answer came, and the target does not show whether it was done.
+    /// No answer was received, and the target does not show whether it was done.
     NotSeen,
 }
 
@@ -55,28 +55,28 @@ pub struct Change {
     pub id: i64,
     /// When it was recorded.
     pub at: Timestamp,
-    /// Where.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// Whose task.
+    /// The subject of the task.
     pub subject: Subject,
-    /// The operation's word: `create`, `join`, …
+    /// The verb of the operation: `create`, `add_member`, …
     pub verb: String,
-    /// The login or group name that it was about.
+    /// The login or group name that the operation concerned.
     pub name: String,
-    /// What was there before; JSON, `null` where nothing was.
+    /// State before the operation as JSON; `null`: nothing existed.
     pub before: serde_json::Value,
-    /// What was asked for: the operation; JSON.
+    /// The requested operation as JSON.
     pub after: serde_json::Value,
-    /// The limit that it counts towards.
+    /// The safety limit that it counts towards; `None`: it counts towards none.
     pub limited: Option<Limited>,
-    /// Whether a person approved it, so that it counts towards no limit.
+    /// Whether an operator approved it, so that it counts towards no limit.
     pub approved: bool,
-    /// Why.
+    /// Why it was done.
     pub cause: Cause,
-    /// When its cause was received, for the latency.
+    /// When its cause was received, to measure latency.
     pub caused_at: Option<Timestamp>,
-    /// How it ended.
+    /// The result.
     #[serde(flatten)]
     pub outcome: ChangeOutcome,
 }

@@ -1,4 +1,4 @@
-//! Conditions: what is wrong, for as long as it is.
+//! Conditions: problems, for as long as they last.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConnectorName, Pair, TargetName};
 
-/// What a condition is about.
+/// The subject of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "about", rename_all = "snake_case")]
 pub enum About {
@@ -28,17 +28,17 @@ pub enum About {
 }
 
 impl About {
-    /// A connector's Keycloak.
+    /// Returns a connector's Keycloak.
     pub fn source(connector: &ConnectorName) -> Self {
         Self::Source { connector: connector.clone() }
     }
 
-    /// A target.
+    /// Returns a target.
     pub fn target(target: &TargetName) -> Self {
         Self::Target { target: target.clone() }
     }
 
-    /// Whether work on the pair suffers from it.
+    /// Returns whether the condition affects work on the pair.
     pub fn concerns(&self, pair: &Pair) -> bool {
         match self {
             Self::Store => true,
@@ -48,7 +48,7 @@ impl About {
         }
     }
 
-    /// The connector that it names.
+    /// Returns the connector that it names.
     pub fn connector_name(&self) -> Option<&ConnectorName> {
         match self {
             Self::Source { connector } | Self::Pair(Pair { connector, .. }) => Some(connector),
@@ -56,7 +56,7 @@ impl About {
         }
     }
 
-    /// The target that it names.
+    /// Returns the target that it names.
     pub fn target_name(&self) -> Option<&TargetName> {
         match self {
             Self::Target { target } | Self::Pair(Pair { target, .. }) => Some(target),
@@ -64,7 +64,7 @@ impl About {
         }
     }
 
-    /// From the names of connector and target.
+    /// Returns the subject from the names of connector and target.
     pub fn of(connector: Option<ConnectorName>, target: Option<TargetName>) -> Self {
         match (connector, target) {
             (None, None) => Self::Store,
@@ -86,32 +86,32 @@ impl fmt::Display for About {
     }
 }
 
-/// What is wrong.
+/// The kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConditionCode {
     /// The store cannot be written.
     NotWritable,
-    /// Token or password are refused.
+    /// The token or password is refused.
     CredentialsRefused,
-    /// A right is missing that everything needs.
+    /// A right that all work needs is missing.
     RightMissing,
     /// Another server or realm answers than at first contact.
     OtherIdentity,
-    /// It does not answer, or only with errors.
+    /// The side does not answer, or only with errors.
     Unreachable,
-    /// It limits calls (429): they wait, and are sent again.
+    /// The side limits calls (429): they wait and are retried.
     RateLimited,
-    /// It answers every call by a 503 with `Retry-After`: calls wait, and are sent again.
+    /// The side answers every call with a 503 with `Retry-After`: calls wait and are retried.
     Unavailable,
     /// The last full reconcile, or the plan of the first one, failed.
     RunFailed,
-    /// Tasks are due for long, and nobody works them: a defect of usersync.
+    /// Tasks are overdue and no worker takes them: a defect of usersync.
     TasksOverdue,
 }
 
 impl ConditionCode {
-    /// The word in the store, in metrics and in JSON.
+    /// Returns the word in the store, in metrics and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotWritable => "not_writable",
@@ -127,25 +127,25 @@ impl ConditionCode {
     }
 }
 
-/// Something that is wrong, until it is not.
+/// A problem that exists at present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// What it is about.
+    /// The subject of the condition.
     #[serde(flatten)]
     pub about: About,
-    /// What is wrong.
+    /// The kind of problem.
     pub code: ConditionCode,
-    /// What the other side, or the system, said last. It may name a user.
+    /// Latest message of the other side or of the system. It may name a user.
     pub text: String,
-    /// Since when.
+    /// When the condition began.
     pub since: Timestamp,
-    /// When usersync tries again by itself; `None`: not known, or not before something changes.
+    /// When usersync retries by itself; `None`: unknown, or not before something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_at: Option<Timestamp>,
 }
 
 impl Condition {
-    /// The condition in a few words, without anything about users.
+    /// Returns the condition in a few words, without data about users.
     pub fn summary(&self) -> String {
         let about = &self.about;
         match self.code {

@@ -1,4 +1,4 @@
-//! What a connector is told to do.
+//! The policy settings of a connector.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,14 +17,14 @@ use super::{TargetName, Template};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstRun {
-    /// It is planned, and waits for approval.
+    /// It is planned and waits for approval.
     #[default]
     Hold,
     /// It is applied at once.
     Apply,
 }
 
-/// What to do with an account or group that existed before usersync.
+/// How existing accounts and groups, older than usersync, are adopted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdoptRule {
@@ -35,16 +35,15 @@ pub enum AdoptRule {
     Always,
 }
 
-/// Safety limits: at most `count` or `percent` of the whole, whichever is larger, never more than half,
-/// in a rolling hour.
+/// Safety limits in a rolling hour: `count` or `percent` of the whole, whichever is larger, but never more than half.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Safety {
-    /// So many are always allowed.
+    /// Number of operations that a limit allows even where the percentage is smaller.
     pub count: u32,
-    /// Percent of the active linked accounts (of the managed groups, for deleting groups).
+    /// Percentage of the active linked accounts; for deleting groups, of the managed groups.
     pub percent: f64,
-    /// Percent of the memberships that were given, for removing memberships.
+    /// Percentage of the granted memberships, for removing memberships.
     pub remove_members_percent: f64,
 }
 
@@ -61,33 +60,33 @@ pub enum When {
     /// Whenever it differs.
     #[default]
     Always,
-    /// With a new account only; afterwards it is the target's.
+    /// With a new account only; afterwards it belongs to the target.
     Create,
 }
 
-/// What an empty value does.
+/// The effect of an empty value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Empty {
-    /// It leaves what is there.
+    /// It keeps the current value.
     #[default]
     Keep,
-    /// It takes away what is there.
+    /// It clears the current value.
     Clear,
 }
 
-/// How one further attribute of an account is made; a template alone stands for one with the defaults.
+/// Rule for one further attribute of an account. A template alone stands for a rule with the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttributeRule {
-    /// What it is made of.
+    /// The template of its value.
     pub template: Template,
     /// When it is written.
     pub when: When,
-    /// What an empty value does.
+    /// The effect of an empty value.
     pub empty: Empty,
 }
 
-/// Further attributes by the target's own names for them.
+/// Rules for further attributes, by the target's own attribute names.
 pub type AttributeRules = BTreeMap<String, AttributeRule>;
 
 impl<'de> Deserialize<'de> for AttributeRule {
@@ -123,32 +122,33 @@ impl<'de> Deserialize<'de> for AttributeRule {
     }
 }
 
-/// What a connector wants of one of its targets.
+/// Policy of a connector for one of its targets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetPolicy {
-    /// Attributes beside login, display name and e-mail address.
+    /// Attributes other than login, display name and e-mail address.
     pub attributes: AttributeRules,
 }
 
-/// What a connector wants of its targets. The defaults are those of the design; more options come with the full policy.
+/// Policy of a connector. The defaults are those of the design; more options come with the full policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Whether the first run waits for approval.
     pub first_run: FirstRun,
-    /// What happens to accounts and groups that existed before usersync.
+    /// How existing accounts and groups, older than usersync, are adopted.
     pub adopt: AdoptRule,
     /// The safety limits.
     pub safety: Safety,
-    /// How long after it was last seen alive an id's link moves by itself to a new id with the same login; `24h`.
+    /// Time since a user was last seen alive within which its link moves automatically to a new id with the same login;
+    /// default `24h`.
     pub same_person_within: SignedDuration,
-    /// What is wanted of one target only.
+    /// Policies for single targets.
     pub targets: BTreeMap<TargetName, TargetPolicy>,
 }
 
 impl Policy {
-    /// The further attributes of accounts in a target.
+    /// Returns the rules for further attributes in a target.
     pub fn attributes_of(&self, target: &TargetName) -> &AttributeRules {
         static NONE: AttributeRules = AttributeRules::new();
         self.targets.get(target).map_or(&NONE, |target| &target.attributes)

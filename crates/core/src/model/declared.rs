@@ -1,4 +1,4 @@
-//! What a configuration declares by name.
+//! Names that a configuration declares.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum Declared {
 }
 
 impl Declared {
-    /// What it is.
+    /// Returns what the name stands for.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Connector(_) => "connector",

@@ -1,51 +1,51 @@
-//! Events: hints that somebody or something should be looked at again.
+//! Events: hints that a subject has to be reconciled.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectorName, Subject};
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventOutcome {
-    /// Its hints were put to work.
+    /// Its hints raised tasks.
     Accepted,
-    /// It asks for nothing, and this is why.
+    /// It needs no work, for this reason.
     Ignored(String),
 }
 
-/// An event as it is handed to the store, decoded.
+/// A decoded event, as passed to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// Keycloak's id, else the listener's, else a hash of the body.
     pub id: String,
-    /// What happened, as `CREATE USER` or `UPDATE_PROFILE`.
+    /// The kind of event, such as `CREATE USER` or `UPDATE_PROFILE`.
     pub kind: String,
-    /// The path or object that it names, as `users/ID`.
+    /// The path or object that it names, such as `users/ID`.
     pub about: String,
     /// When it happened, by Keycloak's clock.
     pub occurred_at: Option<Timestamp>,
-    /// As received, less addresses and session ids; JSON.
+    /// The event as received, without addresses and session ids; JSON.
     pub body: String,
-    /// Whom to look at again.
+    /// The subjects to reconcile.
     pub hints: Vec<Subject>,
-    /// Whether it may take access away: a user is deleted, perhaps disabled, or leaves a group.
+    /// Whether it may remove access: a user is deleted, perhaps disabled, or removed from a group.
     pub may_remove: bool,
-    /// Whether it asks for a full reconcile (an LDAP sync, an import).
+    /// Whether it requires a full reconcile (an LDAP sync, an import).
     pub wants_run: bool,
-    /// Whether its sender may have sent it before Keycloak's commit, so that a second look is due.
+    /// Whether its sender may have sent it before Keycloak's commit, so that a recheck is due.
     pub settle: bool,
-    /// Accepted, or why not.
+    /// Accepted, or ignored with the reason.
     pub outcome: EventOutcome,
 }
 
-/// An event as it was stored.
+/// A stored event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// Order of arrival.
+    /// Sequence number, in order of arrival.
     pub seq: i64,
-    /// The connector that it came in by.
+    /// The connector that received it.
     pub connector: ConnectorName,
     /// See [`NewEvent::id`].
     pub id: String,
@@ -57,12 +57,12 @@ pub struct EventRecord {
     pub occurred_at: Option<Timestamp>,
     /// When it was stored.
     pub received_at: Timestamp,
-    /// How often it came again.
+    /// Number of times it was received again.
     pub duplicates: i64,
-    /// Whom it asked to look at.
+    /// The subjects to reconcile.
     pub hints: Vec<Subject>,
-    /// Accepted, or why not.
+    /// Accepted, or ignored with the reason.
     pub outcome: EventOutcome,
-    /// As received, less addresses and session ids; JSON.
+    /// The event as received, without addresses and session ids; JSON.
     pub body: String,
 }

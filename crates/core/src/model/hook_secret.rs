@@ -1,4 +1,4 @@
-//! The secret that pushed events are signed with, as Standard Webhooks writes it.
+//! The secret that signs pushed events, in the format of Standard Webhooks.
 
 use base64::{
     Engine as _, alphabet,
@@ -6,13 +6,13 @@ use base64::{
 };
 use secrecy::SecretSlice;
 
-/// What a hook secret begins with.
+/// Prefix of a hook secret.
 pub const HOOK_SECRET_PREFIX: &str = "whsec_";
 
-/// The least bytes of a hook secret: the minimum of Standard Webhooks.
+/// Minimum length of a hook secret in bytes: the minimum of Standard Webhooks.
 pub const SHORTEST_HOOK_SECRET: usize = 24;
 
-/// Hex of fewer digits than this may be a word.
+/// Minimum number of hex digits; a shorter text may be a word.
 const SHORTEST_HEX: usize = 16;
 
 /// Padding is optional, as in the listener inside Keycloak.
@@ -21,28 +21,28 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a text is no hook secret, and what to do; never holds the text.
+/// Why a text is not a hook secret, and what to do; never contains the text.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadHookSecret {
-    /// Nothing, or blanks.
+    /// Empty, or only white space.
     #[error("the secret is empty. {MAKE_ONE}")]
     Empty,
-    /// Quotes around it.
+    /// Enclosed in quotes.
     #[error("the secret is in quotes. Remove them")]
     Quoted,
-    /// `NAME=value` or `name: value`.
+    /// An assignment, `NAME=value` or `name: value`.
     #[error("the secret is written as NAME=value. Keep only the value, which begins with whsec_")]
     Assignment,
-    /// The value of a signature's header.
+    /// The value of a signature header.
     #[error("this is a signature, not the secret that signs. Give the secret, which begins with whsec_")]
     Signature,
     /// Hex digits.
     #[error("the secret is hex, and must be whsec_ and base64. {MAKE_ONE}")]
     Hex,
-    /// Anything else without the prefix.
+    /// Any other text without the prefix.
     #[error("the secret does not begin with whsec_. {MAKE_ONE}")]
     NoPrefix,
-    /// Blanks within: two secrets, or a line that was broken.
+    /// White space inside the text: two secrets, or a line that was broken.
     #[error("the secret has blanks in it. Give one secret; the one before it goes to hook_secret_previous")]
     Blank,
     /// What follows `whsec_` is not base64.
@@ -55,7 +55,8 @@ pub enum BadHookSecret {
 
 const MAKE_ONE: &str = "Make one and give it to Keycloak too: echo \"whsec_$(openssl rand -base64 32)\"";
 
-/// The bytes of a hook secret, from `whsec_` and base64 of at least 24 bytes; blanks around it are not part of it.
+/// Returns the bytes of a hook secret: `whsec_` and base64 of at least 24 bytes. White space around the text is
+/// ignored.
 pub fn hook_secret(text: &str) -> Result<SecretSlice<u8>, BadHookSecret> {
     let text = text.trim();
     if text.is_empty() {
@@ -77,7 +78,7 @@ pub fn hook_secret(text: &str) -> Result<SecretSlice<u8>, BadHookSecret> {
 
 const QUOTES: [char; 9] = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}'];
 
-/// The likeliest mistake behind a text without the prefix.
+/// Returns the most likely mistake behind a text without the prefix.
 fn what_it_is(text: &str) -> BadHookSecret {
     let is_hex = |text: &str| text.len() >= SHORTEST_HEX && text.bytes().all(|b| b.is_ascii_hexdigit());
     let is_name =
@@ -91,7 +92,7 @@ fn what_it_is(text: &str) -> BadHookSecret {
     if is_hex(text.strip_prefix("0x").unwrap_or(text)) {
         return BadHookSecret::Hex;
     }
-    // Padding at the end of base64 is no value.
+    // Base64 padding at the end is not an assigned value.
     match text.split_once(['=', ':']) {
         Some((name, value)) if is_name(name) && !value.trim_matches('=').trim().is_empty() => BadHookSecret::Assignment,
         _ => BadHookSecret::NoPrefix,

@@ -1,10 +1,11 @@
-//! Names and ids, each a type of its own so that one is never taken for another. Cloning them copies no text.
+//! Names and ids as distinct types, so that they cannot be confused. A clone copies no text.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A map whose keys are ids, which usersync or the systems that it reads have made: a full reconcile looks up a million.
+/// A map with ids as keys and a fast hash. The ids come from usersync or from the systems that it reads, and a full
+/// reconcile looks up a million.
 pub type IdMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 /// A set of such ids.
 pub type IdSet<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
@@ -17,7 +18,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The text itself.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -73,7 +74,7 @@ text_id!(
     AccountId
 );
 text_id!(
-    /// A group's stable id in its target (where groups have no id of their own: the name, folded).
+    /// A group's stable id in its target; where groups have no id of their own, the folded name.
     TargetGroupId
 );
 number_id!(
@@ -85,15 +86,15 @@ number_id!(
     RunId
 );
 number_id!(
-    /// The number of a look: one sequence for all, taken before reading. A newer look always wins.
+    /// The number of an observation: one sequence for all, taken before reading (rule: a newer observation wins).
     ObservationSeq
 );
 number_id!(
-    /// What the holder of a claim shows with every transaction; never given twice.
+    /// Identifies a claim in every transaction of its holder; never reused.
     Token
 );
 
-/// A connector on one of the targets that it fills: what has a first run, a gate and a queue of its own.
+/// A connector on one of the targets that it fills, with its own first run, safety limits and queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     /// The connector.
@@ -103,7 +104,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The pair of these two names.
+    /// Creates the pair of these two names.
     pub fn new(connector: impl Into<ConnectorName>, target: impl Into<TargetName>) -> Self {
         Self { connector: connector.into(), target: target.into() }
     }

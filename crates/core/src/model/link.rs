@@ -1,4 +1,4 @@
-//! What ties source and target together.
+//! Links and mappings between source and target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{
     packed::{self, Compact, Names, Packable},
 };
 
-/// What was last written to an account, so that drift and a change at the source are told apart.
+/// What was last written to an account, to distinguish drift from a change at the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The login.
@@ -25,14 +25,14 @@ pub struct Written {
 }
 
 impl Written {
-    /// What an account was made with.
+    /// Creates the record for an account that was created with these fields.
     pub fn new(name: &str, fields: &UserFields) -> Self {
         let mut written = Self { name: Some(name.to_owned()), ..Self::default() };
         written.take(fields);
         written
     }
 
-    /// Takes in fields that were written.
+    /// Records fields that were written.
     pub fn take(&mut self, fields: &UserFields) {
         if fields.display_name.is_some() {
             self.display_name.clone_from(&fields.display_name);
@@ -44,7 +44,7 @@ impl Written {
     }
 }
 
-/// What ties a Keycloak user to an account in a target.
+/// The link between a Keycloak user and an account in a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The user's id.
@@ -59,17 +59,17 @@ pub struct Link {
     pub seen_alive: Option<Timestamp>,
     /// What was last written.
     pub written: Written,
-    /// Whether it was usersync that deactivated the account, so that it may activate it again.
+    /// Whether usersync deactivated the account, so that it may activate it again.
     pub deactivated_by_us: bool,
-    /// What deactivating took away, in the target's own words, until activating gives it back; merged, never
+    /// What deactivation revoked, in the target's own terms, until activation grants it again; merged, never
     /// overwritten.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub taken: BTreeSet<String>,
-    /// The memberships that usersync gave.
+    /// The memberships that usersync granted.
     pub given: BTreeSet<TargetGroupId>,
     /// Whether the account existed before usersync.
     pub adopted: bool,
-    /// When the account was first missed at the target; `None` while it is there.
+    /// When the account was first not found at the target; `None`: it exists.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub missing_since: Option<Timestamp>,
 }
@@ -81,15 +81,16 @@ pub struct ManagedGroup {
     pub id: TargetGroupId,
     /// Its name as last seen.
     pub name: String,
-    /// Whether it existed before usersync. Nobody whom we did not add is removed from such a group until a person approves.
+    /// Whether it existed before usersync. Members that usersync did not add stay in such a group until an operator
+    /// approves their removal.
     pub adopted: bool,
-    /// Whether a person approved removals from an adopted group.
+    /// Whether an operator approved removals from an adopted group.
     pub removals_approved: bool,
-    /// The groups that feed it, each with its connector.
+    /// The source groups that feed it, each with its connector.
     pub sources: Vec<(ConnectorName, GroupId)>,
 }
 
-/// What became of a group of the source on a target.
+/// The mapping of a source group on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum GroupMapping {
@@ -100,17 +101,17 @@ pub enum GroupMapping {
         /// The name by which it was mapped.
         name: String,
     },
-    /// It feeds none, and this is why; looked at again when its name changes, by a run, or when a person decided.
+    /// It feeds no group. This is rechecked when its name changes, by a run, or after an operator's decision.
     Unmapped {
         /// The name by which it would have been mapped.
         name: String,
-        /// Why not, in plain words.
+        /// The reason, as text.
         why: String,
     },
 }
 
 impl GroupMapping {
-    /// The name that the group had when this was found out.
+    /// Returns the name that the group had when it was mapped.
     pub fn name(&self) -> &str {
         match self {
             Self::Managed { name, .. } | Self::Unmapped { name, .. } => name,
@@ -119,7 +120,7 @@ impl GroupMapping {
 }
 
 impl Link {
-    /// A link to an account, with nothing given yet.
+    /// Creates a link to an account, with no memberships granted yet.
     pub fn new(user: UserId, account: AccountId, name: impl Into<String>) -> Self {
         Self {
             user,
@@ -145,7 +146,7 @@ impl Packable for Link {
     fn pack(&self, names: &mut Names, out: &mut Vec<u8>) {
         let account = Compact::from(self.account.as_str());
         let federation = self.federation_link.as_deref().map(|component| names.number(component));
-        // Most names were written as they are.
+        // The written name equals the current one in most links.
         let written_name = self.written.name.as_ref().map(|name| Some(name).filter(|name| **name != self.name));
         let attributes: Vec<(u32, &String)> =
             self.written.attributes.iter().map(|(name, value)| (names.number(name), value)).collect();
@@ -188,12 +189,12 @@ impl Packable for Link {
 }
 
 impl Link {
-    /// The federation component that the user was last seen to come from, if any.
+    /// Returns the federation component that the user was last seen to come from, if any.
     pub fn federation(&self) -> Option<&str> {
         super::federation(&self.user, self.federation_link.as_deref(), None)
     }
 
-    /// Takes in what an operation that is about to be sent takes away from the account; whether that is new.
+    /// Records what an operation will revoke from the account, before it is sent. Returns whether any of it is new.
     pub fn will_lose(&mut self, operation: &Operation) -> bool {
         let Operation::DeactivateUser { takes, .. } = operation else { return false };
         let known = self.taken.len();
@@ -201,7 +202,7 @@ impl Link {
         self.taken.len() > known
     }
 
-    /// Takes in what an operation that took effect changes; whether it may have changed anything.
+    /// Records the effect of a completed operation. Returns whether the link may have changed.
     pub fn learn(&mut self, operation: &Operation) -> bool {
         if operation.account() != Some(&self.account) {
             return false;
@@ -234,7 +235,7 @@ impl Link {
 }
 
 impl ManagedGroup {
-    /// Whether a group of this pair's connector feeds it.
+    /// Returns whether a group of this pair's connector feeds it.
     pub fn fed_by(&self, pair: &Pair) -> bool {
         self.sources.iter().any(|(connector, _)| *connector == pair.connector)
     }

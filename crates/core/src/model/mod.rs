@@ -1,4 +1,4 @@
-//! The nouns of usersync as plain types; no I/O, no clock.
+//! The data types of usersync as plain types; no I/O, no clock.
 
 mod account;
 mod action;
@@ -20,7 +20,7 @@ mod subject;
 mod task;
 mod template;
 
-/// `1 user`, `2 users`, `0 users`.
+/// Returns a number with its noun: `1 user`, `2 users`, `0 users`.
 pub fn count(number: impl std::fmt::Display, one: &str, many: &str) -> String {
     let number = number.to_string();
     let what = if number == "1" { one } else { many };

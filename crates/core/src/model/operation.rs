@@ -1,4 +1,4 @@
-//! What can be done to a target.
+//! Operations on a target.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountId, TargetGroupId, UserId};
 
-/// The fields of an account that usersync writes, beside its login.
+/// The fields of an account that usersync writes, other than its login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserFields {
-    /// The name shown to people; `None` leaves it.
+    /// The display name; `None`: it is not changed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub display_name: Option<String>,
-    /// The e-mail address; `None` leaves it.
+    /// The e-mail address; `None`: it is not changed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub email: Option<String>,
-    /// Further attributes by the target's own names for them; an empty value clears.
+    /// Further attributes, by the target's own names; an empty value clears the attribute.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub attributes: BTreeMap<String, String>,
 }
 
 impl UserFields {
-    /// Whether there is nothing to write.
+    /// Returns whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.display_name.is_none() && self.email.is_none() && self.attributes.is_empty()
     }
 
-    /// Whether the value of an attribute is taken away.
+    /// Returns whether an attribute is cleared.
     pub fn clears(&self) -> bool {
         self.attributes.values().any(String::is_empty)
     }
 
-    /// The fields that are written, as people call them.
+    /// Returns the fields that are written, by their display names.
     pub fn names(&self) -> Vec<&str> {
         let display_name = self.display_name.as_ref().map(|_| "display name");
         let email = self.email.as_ref().map(|_| "e-mail");
@@ -39,24 +39,24 @@ impl UserFields {
     }
 }
 
-/// One write to a target. Accounts and groups are named by stable id, what is to be made by name;
-/// `name` beside an id is the login as last seen, for addressing where ids cannot be, and for people.
+/// One write to a target. Existing accounts and groups are identified by stable id, new ones by name. A `name` beside
+/// an id is the login as last seen, for display and for targets that cannot address by id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Operation {
-    /// Make an account that is active.
+    /// Create an active account.
     CreateUser {
         /// The login.
         name: String,
         /// Its fields.
         fields: UserFields,
-        /// What the source knows the user by, where the target keeps such an id beside its own.
+        /// The user's id at the source, where the target stores such an id beside its own.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         external_id: Option<UserId>,
     },
     /// Write fields.
     UpdateUser {
-        /// Whose.
+        /// The account.
         account: AccountId,
         /// The login as last seen.
         name: String,
@@ -65,48 +65,48 @@ pub enum Operation {
     },
     /// Change the login.
     RenameUser {
-        /// Whose.
+        /// The account.
         account: AccountId,
         /// The login as last seen.
         name: String,
         /// The new login.
         to: String,
     },
-    /// Let an account sign in again.
+    /// Allow an account to sign in again.
     ActivateUser {
-        /// Which.
+        /// The account.
         account: AccountId,
         /// The login as last seen.
         name: String,
-        /// What deactivating took away and is given back, where there is no switch.
+        /// What a deactivation revoked and is granted again, where there is no switch.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         gives: Vec<String>,
     },
-    /// Keep an account from signing in.
+    /// Prevent an account from signing in.
     DeactivateUser {
-        /// Which.
+        /// The account.
         account: AccountId,
         /// The login as last seen.
         name: String,
-        /// What lets it sign in and is taken away, where there is no switch.
+        /// What allows sign-in and is revoked, where there is no switch.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         takes: Vec<String>,
     },
     /// Delete an account.
     DeleteUser {
-        /// Which.
+        /// The account.
         account: AccountId,
         /// The login as last seen.
         name: String,
     },
-    /// Make a group.
+    /// Create a group.
     CreateGroup {
         /// Its name.
         name: String,
     },
     /// Change a group's name.
     RenameGroup {
-        /// Which.
+        /// The group.
         group: TargetGroupId,
         /// Its name as last seen.
         name: String,
@@ -115,12 +115,12 @@ pub enum Operation {
     },
     /// Delete a group.
     DeleteGroup {
-        /// Which.
+        /// The group.
         group: TargetGroupId,
         /// Its name as last seen.
         name: String,
     },
-    /// Make an account a member of a group.
+    /// Add an account to a group.
     AddMember {
         /// The group.
         group: TargetGroupId,
@@ -131,7 +131,7 @@ pub enum Operation {
         /// The login as last seen.
         name: String,
     },
-    /// Take an account out of a group.
+    /// Remove an account from a group.
     RemoveMember {
         /// The group.
         group: TargetGroupId,
@@ -156,18 +156,18 @@ pub enum Limited {
     Rename,
     /// Changing users' e-mail addresses.
     ChangeEmail,
-    /// Taking away the values of users' further attributes.
+    /// Clearing users' further attributes.
     ClearAttributes,
     /// Deleting groups.
     DeleteGroup,
     /// Removing memberships.
     RemoveMember,
-    /// Dropping links whose accounts are gone, so that new accounts are created.
+    /// Dropping links with accounts that are gone, so that new accounts are created.
     DropLink,
 }
 
 impl Limited {
-    /// All of them, in the order in which they are shown.
+    /// All kinds, in display order.
     pub const ALL: [Self; 8] = [
         Self::Deactivate,
         Self::Delete,
@@ -179,7 +179,7 @@ impl Limited {
         Self::DropLink,
     ];
 
-    /// The word in the store and on the screen.
+    /// Returns the word in the store and in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deactivate => "deactivate",
@@ -195,7 +195,7 @@ impl Limited {
 }
 
 impl Operation {
-    /// The word for it in plans and lists.
+    /// Returns the verb in plans and lists.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::CreateUser { .. } => "create",
@@ -212,7 +212,7 @@ impl Operation {
         }
     }
 
-    /// The limit that it counts towards, if it can hurt.
+    /// Returns the safety limit that the operation counts towards; `None`: it is harmless.
     pub fn limited(&self) -> Option<Limited> {
         match self {
             Self::DeactivateUser { .. } => Some(Limited::Deactivate),
@@ -226,7 +226,7 @@ impl Operation {
         }
     }
 
-    /// Whether it takes something away from somebody, so that both sides are read again right before it is sent.
+    /// Returns whether the operation removes access or data, so that both sides are read again right before it is sent.
     pub fn removes(&self) -> bool {
         match self {
             Self::UpdateUser { fields, .. } => fields.clears(),
@@ -238,7 +238,7 @@ impl Operation {
         }
     }
 
-    /// The account that it works on, if that exists already.
+    /// Returns the existing account that the operation changes, if any.
     pub fn account(&self) -> Option<&AccountId> {
         match self {
             Self::UpdateUser { account, .. }
@@ -256,7 +256,7 @@ impl Operation {
     }
 }
 
-/// What an operation gives or takes, if there is any of it.
+/// Returns what an operation grants or revokes, as text; empty if there is nothing.
 fn listed(word: &str, items: &[String]) -> String {
     if items.is_empty() { String::new() } else { format!("{word} {}", items.join(", ")) }
 }

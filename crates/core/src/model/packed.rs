@@ -1,4 +1,5 @@
-//! Values of which a full reconcile holds a million: kept as bytes, and made into values one at a time.
+//! Compact storage for the values that a full reconcile holds by the million: kept as bytes, and unpacked one at a
+//! time.
 
 use std::{borrow::Cow, collections::HashMap, fmt, hash::BuildHasher as _, marker::PhantomData, sync::Arc};
 
@@ -9,22 +10,22 @@ use uuid::Uuid;
 
 use super::UserId;
 
-/// Rows in one block. More of them take less memory, and longer to find.
+/// Number of rows in one block. A larger block takes less memory and more time for a lookup.
 const BLOCK: usize = 32;
 
-/// What can be kept as bytes.
+/// A value that can be kept as bytes.
 pub trait Packable: Sized {
-    /// What tells one value from another.
+    /// Returns the key that distinguishes the value from others.
     fn key(&self) -> &str;
 
-    /// The rest, as it is written. A text that many values share is taken into `names`.
+    /// Writes everything but the key. A text that many values share is stored in `names`.
     fn pack(&self, names: &mut Names, out: &mut Vec<u8>);
 
-    /// The value that was packed.
+    /// Restores the packed value.
     fn unpack(key: &str, bytes: &[u8], names: &Names) -> Self;
 }
 
-/// Texts that many values share, each kept once and known by its number.
+/// Texts that many values share, each kept once and identified by a number.
 #[derive(Clone, Default)]
 pub struct Names {
     numbers: HashMap<Arc<str>, u32, RandomState>,
@@ -32,7 +33,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The number of a text, which is taken in if it is new.
+    /// Returns the number of a text, which is added if it is new.
     pub fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
@@ -43,19 +44,19 @@ impl Names {
         new
     }
 
-    /// The text of a number.
+    /// Returns the text of a number.
     pub fn name(&self, number: u32) -> Arc<str> {
         Arc::clone(&self.names[number as usize])
     }
 }
 
-/// Writes a value behind what was written before.
+/// Appends a value to the output.
 pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     let bytes = postcard::to_extend(value, std::mem::take(out));
     *out = bytes.expect("values of these types can be written to memory");
 }
 
-/// Reads what [`write`] wrote.
+/// Reads a value that [`write`] wrote.
 pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
     postcard::from_bytes(bytes).expect("it was written as this type")
 }
@@ -63,7 +64,7 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> T {
 /// An id or another text; a UUID takes 17 bytes.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compact<'a> {
-    /// A UUID in the usual form.
+    /// A UUID in its usual form.
     Uuid([u8; 16]),
     /// Any other text.
     #[serde(borrow)]
@@ -89,25 +90,25 @@ impl fmt::Display for Compact<'_> {
     }
 }
 
-/// Values in the order in which they were added, each key once. A value is known by its place.
+/// Values in insertion order, with unique keys. A value is identified by its index.
 #[derive(Clone)]
 pub struct Packed<T> {
-    /// Blocks of rows. A row is the length of its key and of the rest, then both.
+    /// Blocks of rows. A row consists of the lengths of its key and of the rest, then both.
     blocks: Vec<Box<[u8]>>,
-    /// The block that is being filled.
+    /// The block being filled.
     open: Vec<u8>,
     len: usize,
-    /// Places, by key.
+    /// Indexes, by key.
     places: HashTable<u32>,
     hasher: RandomState,
     names: Names,
     kind: PhantomData<fn() -> T>,
 }
 
-/// A place or a length in four bytes.
+/// Converts an index or a length to four bytes.
 ///
 /// # Panics
-/// From four billion on, which is more than a realm holds.
+/// From four billion on, which is more than a realm has.
 pub fn number(place: usize) -> u32 {
     u32::try_from(place).expect("fewer than four billion of a kind")
 }
@@ -126,7 +127,7 @@ impl<T> Default for Packed<T> {
     }
 }
 
-/// A row's key and the rest, and what follows the row.
+/// Splits off the first row: its key, its rest, and the bytes after the row.
 fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let ((key, rest), after) =
         postcard::take_from_bytes::<(u32, u32)>(bytes).expect("a row begins with its two lengths");
@@ -136,12 +137,12 @@ fn split(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
 }
 
 impl<T> Packed<T> {
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -160,22 +161,22 @@ impl<T> Packed<T> {
         self.places.find(self.hasher.hash_one(key), is_it).map(|place| *place as usize)
     }
 
-    /// The place of the value with this key.
+    /// Returns the index of the value with this key.
     pub fn place(&self, key: &str) -> Option<usize> {
         let mut bytes = Vec::with_capacity(key.len() + 2);
         write(&Compact::from(key), &mut bytes);
         self.place_of(&bytes)
     }
 
-    /// Whether there is a value with this key.
+    /// Returns whether there is a value with this key.
     pub fn contains(&self, key: &str) -> bool {
         self.place(key).is_some()
     }
 
-    /// The key of the value at a place.
+    /// Returns the key of the value at an index.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no such value.
     pub fn key(&self, place: usize) -> String {
         read_key(self.row(place).0)
     }
@@ -186,7 +187,7 @@ fn read_key(bytes: &[u8]) -> String {
 }
 
 impl<T: Packable> Packed<T> {
-    /// Adds a value; `false`, and nothing is added, if there is one with its key.
+    /// Adds a value. Returns `false`, and adds nothing, if the key exists.
     pub fn push(&mut self, value: &T) -> bool {
         let mut key = Vec::with_capacity(value.key().len() + 2);
         write(&Compact::from(value.key()), &mut key);
@@ -211,21 +212,21 @@ impl<T: Packable> Packed<T> {
         true
     }
 
-    /// The value at a place.
+    /// Returns the value at an index.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no such value.
     pub fn get(&self, place: usize) -> T {
         let (key, rest) = self.row(place);
         T::unpack(&read_key(key), rest, &self.names)
     }
 
-    /// The value with this key.
+    /// Returns the value with this key.
     pub fn find(&self, key: &str) -> Option<T> {
         self.place(key).map(|place| self.get(place))
     }
 
-    /// All values, in the order in which they were added.
+    /// Returns all values in insertion order.
     pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
         (0..self.len).map(|place| self.get(place))
     }

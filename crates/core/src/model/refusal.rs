@@ -1,25 +1,25 @@
-//! Requests that the hook refused.
+//! Requests that the hook endpoint refused.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ConnectorName;
 
-/// Why the hook refused a request.
+/// Why the hook endpoint refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalReason {
-    /// No connector has the name in the address.
+    /// No connector has the name in the URL.
     UnknownConnector,
-    /// Not all headers of a signature.
+    /// A signature header is missing.
     Unsigned,
-    /// Headers of a signature that cannot be one.
+    /// A signature header is malformed.
     Malformed,
     /// Signed too long ago.
     TooOld,
     /// Signed in the future.
     TooNew,
-    /// The connector has no usable secret for the form of the signature.
+    /// The connector has no usable secret for this form of signature.
     NoSecret,
     /// Signed with another secret.
     WrongSecret,
@@ -63,17 +63,17 @@ impl std::fmt::Display for RefusalReason {
     }
 }
 
-/// Requests that the hook refused for one reason.
+/// Requests that the hook endpoint refused for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusals {
-    /// The connector; `None`: no connector has the name in the address.
+    /// The connector; `None`: no connector has the name in the URL.
     pub connector: Option<ConnectorName>,
-    /// Why.
+    /// Why they were refused.
     pub reason: RefusalReason,
-    /// How many since `since`.
+    /// Number of requests since `since`.
     pub count: u64,
-    /// The first of them: since the last accepted event, or since a day without any.
+    /// Time of the first refusal since the last accepted event, or since a day without any.
     pub since: Timestamp,
-    /// The last of them.
+    /// Time of the last refusal.
     pub last: Timestamp,
 }

@@ -1,79 +1,79 @@
-//! Runs: one full reconcile each.
+//! Runs: single executions of a full reconcile.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorClass, Pair, RunId};
 
-/// What made a run begin.
+/// What started a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunTrigger {
     /// The schedule.
     Schedule,
-    /// A scheduled one was missed while nothing ran.
+    /// A scheduled run that was missed while no server ran.
     Missed,
-    /// A person.
+    /// An operator.
     Person,
-    /// An event that tells of a change of unknown size.
+    /// An event that reports a change of unknown size.
     Event,
-    /// The first of this connector on this target.
+    /// The first run of this connector on this target.
     First,
-    /// A person approved the first.
+    /// An operator's approval of the first run.
     Approved,
 }
 
-/// Whether it writes.
+/// Whether a run writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunMode {
-    /// It applies what it plans.
+    /// It applies its plan.
     Apply,
     /// It only plans.
     DryRun,
 }
 
-/// How it ended, or that it has not.
+/// The state or result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum RunOutcome {
-    /// Under way.
+    /// In progress.
     Running,
-    /// All in order or done.
+    /// Everything is in sync or done.
     Done,
-    /// Done, but with problems that its report tells.
+    /// Done, with problems that the report lists.
     Problems,
     /// Waits for approval.
     Held,
-    /// Given up, and this is why.
+    /// Ended by an error.
     Failed {
-        /// Why.
+        /// The error.
         why: String,
-        /// What kind of error it was; `None` in runs that were stored before it was kept.
+        /// The class of the error; `None` in runs from before it was stored.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         class: Option<ErrorClass>,
     },
-    /// Stopped by a person or by the end of the process.
+    /// Stopped by an operator or by the end of the process.
     Stopped,
 }
 
-/// A run as it is kept and shown.
+/// A run as it is stored and shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Its id.
     pub id: RunId,
-    /// Where.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// What made it begin.
+    /// What started it.
     pub trigger: RunTrigger,
     /// Whether it writes.
     pub mode: RunMode,
     /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When it ended; `None`: it is in progress.
     pub ended_at: Option<Timestamp>,
-    /// How it ended.
+    /// The state or result.
     #[serde(flatten)]
     pub outcome: RunOutcome,
     /// Evidence, progress and counts; JSON, see `engine::run::Report`.

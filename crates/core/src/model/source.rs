@@ -1,4 +1,4 @@
-//! What is read at the source.
+//! Objects that are read at the source.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,8 +9,8 @@ use super::{
     packed::{self, Names, Packable},
 };
 
-/// Who the source is: the token's issuer and the service account's own id. Another one behind the same settings is
-/// another realm.
+/// Identity of the source: the token's issuer and the service account's own id. A different identity behind the same
+/// settings is another realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceIdentity {
     /// `iss` of the token.
@@ -26,15 +26,15 @@ pub struct UserState {
     pub id: UserId,
     /// The login; Keycloak keeps it in lower case.
     pub username: String,
-    /// The first name, if there is one.
+    /// The first name; `None`: there is none.
     pub first_name: Option<String>,
-    /// The last name, if there is one.
+    /// The last name; `None`: there is none.
     pub last_name: Option<String>,
-    /// The e-mail address, if there is one.
+    /// The e-mail address; `None`: there is none.
     pub email: Option<String>,
     /// Whether the user may sign in.
     pub enabled: bool,
-    /// The federation component that the user comes from, if any.
+    /// The federation component that the user comes from; `None`: the user is not federated, or only the id shows it.
     pub federation_link: Option<String>,
     /// Custom attributes.
     pub attributes: BTreeMap<String, Vec<String>>,
@@ -43,13 +43,13 @@ pub struct UserState {
 }
 
 impl UserState {
-    /// The federation component that the user comes from, if any.
+    /// Returns the federation component that the user comes from, if any.
     pub fn federation(&self) -> Option<&str> {
         federation(&self.id, self.federation_link.as_deref(), None)
     }
 }
 
-/// Without its groups: who holds many users keeps their memberships beside them.
+/// Packed without its groups: a holder of many users stores their memberships separately.
 impl Packable for UserState {
     fn key(&self) -> &str {
         self.id.as_str()
@@ -83,15 +83,16 @@ impl Packable for UserState {
     }
 }
 
-/// The federation component that a user comes from: Keycloak's `federationLink`, else its `origin`, else the component in
-/// an id of the form `f:COMPONENT:NAME`. Users of a provider that is not LDAP have nothing but that id.
+/// Returns the federation component that a user comes from: Keycloak's `federationLink`, else its `origin`, else the
+/// component in an id of the form `f:COMPONENT:NAME`. Users of a provider that is not LDAP have only that id.
 pub fn federation<'a>(id: &'a UserId, link: Option<&'a str>, origin: Option<&'a str>) -> Option<&'a str> {
     let told = [link, origin].into_iter().flatten().map(str::trim).find(|component| !component.is_empty());
     told.or_else(|| id.component())
 }
 
 impl UserId {
-    /// The component in an id of the form `f:COMPONENT:NAME`, which users have that Keycloak itself does not store.
+    /// Returns the component in an id of the form `f:COMPONENT:NAME`, as users have that Keycloak itself does not
+    /// store.
     pub fn component(&self) -> Option<&str> {
         let (component, name) = self.as_str().strip_prefix("f:")?.split_once(':')?;
         (!component.is_empty() && !name.is_empty()).then_some(component)
@@ -105,7 +106,7 @@ pub struct GroupState {
     pub id: GroupId,
     /// The leaf name.
     pub name: String,
-    /// The full path, `/parent/leaf`; a slash inside a name is not told apart.
+    /// The full path, `/parent/leaf`; a slash inside a name is not distinguished from a separator.
     pub path: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a task is about.
+//! The subject of a task.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GroupId, UserId};
 
-/// The user or group, by Keycloak id, that a task or a hint is about. As text: `user:ID`, `group:ID`.
+/// The user or group, by Keycloak id, that a task or a hint concerns. Text form: `user:ID`, `group:ID`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Subject {
@@ -17,17 +17,17 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The subject that is this user.
+    /// Returns the subject for this user.
     pub fn user(id: impl Into<UserId>) -> Self {
         Self::User(id.into())
     }
 
-    /// The subject that is this group.
+    /// Returns the subject for this group.
     pub fn group(id: impl Into<GroupId>) -> Self {
         Self::Group(id.into())
     }
 
-    /// The user's id, if the subject is a user.
+    /// Returns the user's id, if the subject is a user.
     pub fn as_user(&self) -> Option<&UserId> {
         match self {
             Self::User(id) => Some(id),
@@ -45,7 +45,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A text that names no subject.
+/// Error: the text is not a subject.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is no subject: write user:ID or group:ID")]
 pub struct NotASubject(String);

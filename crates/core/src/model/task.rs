@@ -5,65 +5,65 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cause, Pair, Subject};
 
-/// Who goes first; smaller is sooner.
+/// Priority of a task; a smaller value is worked sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// An event that may take access away from a linked user.
+    /// An event that may remove access from a linked user.
     Removal = 0,
-    /// Any other event, and what an operator asks for.
+    /// Any other event, or a request of an operator.
     Event = 1,
     /// A retry.
     Retry = 2,
-    /// An event of a bulk: hundreds of others of its connector waited with it.
+    /// An event of a bulk change: hundreds of other events of its connector waited with it.
     Bulk = 3,
-    /// One of many that a change of a group, or of another subject, raised.
+    /// One of many tasks that a change of a group, or of another subject, raised.
     FanOut = 4,
     /// Raised by a full reconcile.
     Run = 5,
 }
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum TaskState {
-    /// To be worked, not before its time.
+    /// To be worked once it is due.
     Ready,
-    /// Waits for another subject's work, and is looked at again after a while all the same.
+    /// Waits for the work on another subject. After a maximum time it is worked anyway.
     Waiting {
-        /// Whose.
+        /// The other subject.
         on: Subject,
     },
     /// Its attempts are used up; it waits for a replay.
     Dead,
 }
 
-/// What kind of trouble it was; decides whether, and how, it is tried again.
+/// Class of an error; decides whether and how a task is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
-    /// Goes away by itself: a time-out, a 503, a cut connection.
+    /// Temporary: a timeout, a 503, a connection reset.
     Transient,
-    /// The other side asks to slow down: 429.
+    /// Rate limited by the other side (429).
     Throttled,
-    /// A page answers all calls in the target's place: a maintenance, a redirect to a sign-in page. Retried without end.
+    /// A page replaces all answers of the target: maintenance, or a redirect to a sign-in page. Retried without end.
     Maintenance,
-    /// The credentials were refused: sent again once they change, and now and then before.
+    /// The credentials were refused: sent again once they change, and unchanged at intervals.
     Credentials,
     /// A right is missing.
     Forbidden,
-    /// What was read cannot be believed.
+    /// A read is not confirmed.
     Unconfirmed,
     /// Two candidates for one link, or one account for two users; waits for an operator.
     Conflict,
-    /// Refused for good: the same call would be refused again.
+    /// Permanent: the same call would be refused again.
     Permanent,
-    /// usersync's own fault.
+    /// A defect of usersync.
     Bug,
 }
 
 impl ErrorClass {
-    /// The word in the store and on the screen.
+    /// Returns the word in the store and in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
@@ -82,26 +82,26 @@ impl ErrorClass {
 /// A task as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRecord {
-    /// Where.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// Who.
+    /// The subject.
     pub subject: Subject,
-    /// How often it was raised.
+    /// Number of times the task was raised.
     pub generation: i64,
-    /// Who goes first.
+    /// Priority.
     pub priority: Priority,
-    /// Where it stands.
+    /// The state.
     #[serde(flatten)]
     pub state: TaskState,
-    /// Not before this.
+    /// The earliest time at which it may be worked.
     pub not_before: Timestamp,
     /// When it was first raised.
     pub since: Timestamp,
-    /// Attempts that failed so far.
+    /// Number of failed attempts.
     pub attempts: u32,
     /// Class and text of the last error.
     pub error: Option<(ErrorClass, String)>,
-    /// Why it was raised first.
+    /// The cause for which it was first raised.
     pub cause: Cause,
 }

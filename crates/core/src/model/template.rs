@@ -1,4 +1,4 @@
-//! Templates that make a text of what the source knows of a user: Jinja's `{{ … }}`, with a few filters of our own.
+//! Templates that render a text from the user at the source: Jinja's `{{ … }}`, with a few filters of usersync.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,32 +12,32 @@ use serde::{Deserialize, Serialize};
 
 use super::UserState;
 
-/// The name that a template has within its own environment.
+/// The name of a template within its own environment.
 const NAME: &str = "template";
-/// Steps that one rendering may take: more than any value needs, so that no loop holds up a run.
+/// Maximum number of steps of one rendering: more than any value needs, so that no loop blocks a run.
 const FUEL: u64 = 100_000;
-/// The longest text that a template makes, in bytes.
+/// Maximum length of a rendered text, in bytes.
 const LONGEST: usize = 64 << 10;
-/// What a template can speak of.
+/// The names that a template can use.
 const KNOWN: [&str; 9] =
     ["id", "username", "first_name", "last_name", "email", "enabled", "attributes", "values", "groups"];
-/// Compiled patterns are kept up to so many; a configuration has a handful.
+/// Maximum number of cached compiled patterns; a configuration has a handful.
 const PATTERNS: usize = 256;
 
-/// A template; it was found to be well-formed, and to work for a user of whom nothing but the login is known.
+/// A template that was checked to be well-formed and to work for a user with nothing but a login.
 #[derive(Clone)]
 pub struct Template {
     text: Arc<str>,
     compiled: Arc<Environment<'static>>,
 }
 
-/// Why a template does not work: what, and what to do.
+/// Why a template does not work, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(String);
 
 impl TemplateError {
-    /// What the words begin with where a template is read among other things.
+    /// Start of the message where a template is part of a larger input.
     pub const PREFIX: &str = "this template does not work";
 }
 
@@ -53,7 +53,10 @@ impl From<Error> for TemplateError {
 }
 
 impl Template {
-    /// Reads a template. The error says what is wrong with it.
+    /// Parses and checks a template.
+    ///
+    /// # Errors
+    /// The template is invalid; the error says why.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
         let text = text.into();
         let mut environment = Environment::new();
@@ -74,7 +77,7 @@ impl Template {
         Ok(template)
     }
 
-    /// The text that it makes of a user, without white space around it.
+    /// Renders the template for a user, and trims white space around the text.
     pub fn render(&self, user: &UserState) -> Result<String, TemplateError> {
         let made = self.compiled.get_template(NAME)?.render(context(user))?;
         if made.len() > LONGEST {
@@ -84,7 +87,7 @@ impl Template {
     }
 }
 
-/// A user of whom nothing but the login is known.
+/// Returns a user with nothing but a login.
 fn nobody() -> UserState {
     UserState {
         id: "0".into(),
@@ -99,7 +102,8 @@ fn nobody() -> UserState {
     }
 }
 
-/// What a template sees. Of an attribute with several values `attributes` has the first, `values` has all.
+/// Returns the values that a template can use. For an attribute with several values, `attributes` has the first and
+/// `values` has all.
 fn context(user: &UserState) -> Value {
     #[derive(Serialize)]
     struct Known<'u> {
@@ -130,7 +134,7 @@ fn context(user: &UserState) -> Value {
     }))
 }
 
-/// `regex_replace(pattern, with)`: each match is replaced; `$1` is the first group.
+/// Filter `regex_replace(pattern, with)`: replaces each match; `$1` is the first group.
 fn regex_replace(value: &Value, pattern: &str, with: &str) -> Result<String, Error> {
     static KEPT: LazyLock<RwLock<HashMap<String, Regex>>> = LazyLock::new(RwLock::default);
     let value = &if value.is_undefined() { String::new() } else { value.to_string() };

@@ -1,11 +1,11 @@
-//! Why each operation of a plan is needed: pure.
+//! Explains why each operation of a plan is needed: pure.
 
 use std::sync::Arc;
 
 use super::{Presence, Situation, leaving};
 use crate::model::{Action, GroupMapping, GroupState, Linking, Operation, TargetGroupId, UserFields, UserState};
 
-/// Why this is part of the plan that was made for this situation, in a few words.
+/// Returns, in a few words, why an action is in the plan for this situation.
 pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     let present = match situation.presence {
         Presence::Present(user) => Some(user),
@@ -45,7 +45,7 @@ pub fn cause(action: &Action, situation: &Situation<'_>) -> String {
     }
 }
 
-/// The source groups that ask for a membership.
+/// Returns the source groups that require a membership.
 fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGroupId) -> String {
     let feeds = |source: &&Arc<GroupState>| {
         matches!(
@@ -62,11 +62,11 @@ fn sources(user: Option<&UserState>, situation: &Situation<'_>, group: &TargetGr
     }
 }
 
-/// Whether fields differ because Keycloak changed, or because the target did.
+/// Returns whether fields differ because of a change in Keycloak or at the target.
 fn changed(fields: &UserFields, situation: &Situation<'_>) -> String {
     let Some(link) = situation.link else { return "differs from Keycloak".to_owned() };
     let written = &link.written;
-    // What usersync wrote last is what is wanted now: then it is the target that changed.
+    // If the desired value is the last written one, the target has changed.
     let drifted = |wanted: &Option<String>, wrote: &Option<String>| wanted.is_some() && wanted == wrote;
     let names = drifted(&fields.display_name, &written.display_name);
     let emails = drifted(&fields.email, &written.email);

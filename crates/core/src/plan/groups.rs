@@ -1,4 +1,4 @@
-//! Which target group a source group feeds.
+//! The mapping of source groups to target groups.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,34 +10,34 @@ use crate::{
     model::{GroupId, GroupMapping, GroupState, IdMap, Link, ManagedGroup, Pair, TargetGroupId},
 };
 
-/// What is known of the groups of one connector on one target.
+/// The groups of one connector on one target.
 #[derive(Clone, Debug, Default)]
 pub struct GroupTable {
     mappings: Vec<(GroupId, GroupMapping)>,
-    /// Where in `mappings` each is: each user's groups are looked up.
+    /// Index of each group in `mappings`, as each user's groups are looked up.
     places: IdMap<GroupId, usize>,
     managed: BTreeMap<TargetGroupId, ManagedGroup>,
-    /// Source groups by the name that they feed under, and managed groups by theirs, both in lower case: each group of a
-    /// run asks who has its name.
+    /// Source groups by the name that they feed under, and managed groups by their own, both in lower case: a run looks
+    /// up the name of each group.
     feeding: HashMap<String, Vec<GroupId>>,
     named: HashMap<String, Vec<TargetGroupId>>,
 }
 
-/// A user's source groups as target groups.
+/// A user's source groups, resolved to target groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved<'a> {
-    /// The target groups that the user should be in.
+    /// The target groups that the user should be a member of.
     pub wanted: BTreeSet<&'a TargetGroupId>,
-    /// Source groups that have no target group yet, or another name by now: their tasks go first.
+    /// Source groups that have no target group yet, or have a new name: their tasks are worked first.
     pub missing: Vec<&'a GroupId>,
-    /// Target groups of those by their former name: nobody leaves them before the new ones are there.
+    /// Target groups of those under their former name: the user is not removed from them before the new groups exist.
     pub keep: BTreeSet<&'a TargetGroupId>,
-    /// Source groups that feed none, with the reason.
+    /// Source groups that feed no target group, with the reason.
     pub unmapped: Vec<(&'a GroupState, &'a str)>,
 }
 
 impl GroupTable {
-    /// The table of `pair`, from the target's managed groups and the pair's mappings.
+    /// Creates the table of a pair from the target's managed groups and the pair's mappings.
     pub fn new(managed: Vec<ManagedGroup>, mappings: Vec<(GroupId, GroupMapping)>) -> Self {
         let mut table = Self::default();
         for group in managed {
@@ -49,7 +49,7 @@ impl GroupTable {
         table
     }
 
-    /// Other source groups than this one that feed a target group under this name.
+    /// Returns the other source groups that feed a target group under this name.
     pub fn others_feeding<'a>(
         &'a self,
         group: &'a GroupId,
@@ -65,45 +65,47 @@ impl GroupTable {
         })
     }
 
-    /// The managed group of this name, whoever feeds it.
+    /// Returns the managed group of this name, whatever feeds it.
     pub fn managed_named(&self, name: &str, case: CaseRule) -> Option<&ManagedGroup> {
         let candidates = self.named.get(&name.to_lowercase()).into_iter().flatten();
         candidates.filter_map(|id| self.managed(id)).find(|managed| case.fold(&managed.name) == case.fold(name))
     }
 
-    /// What became of a source group.
+    /// Returns the mapping of a source group.
     pub fn mapping(&self, group: &GroupId) -> Option<&GroupMapping> {
         self.places.get(group).map(|place| &self.mappings[*place].1)
     }
 
-    /// All source groups that are known here.
+    /// Returns all source groups with a mapping.
     pub fn sources(&self) -> impl Iterator<Item = (&GroupId, &GroupMapping)> {
         self.mappings.iter().map(|(group, mapping)| (group, mapping))
     }
 
-    /// A managed group of the target.
+    /// Returns a managed group of the target.
     pub fn managed(&self, group: &TargetGroupId) -> Option<&ManagedGroup> {
         self.managed.get(group)
     }
 
-    /// The managed groups that this pair's connector feeds.
+    /// Returns the managed groups that this pair's connector feeds.
     pub fn fed_by<'a>(&'a self, pair: &'a Pair) -> impl Iterator<Item = &'a ManagedGroup> {
         self.managed.values().filter(|group| group.fed_by(pair))
     }
 
-    /// The target groups that decide a linked user's memberships: those that this pair feeds, and those that usersync gave.
+    /// Returns the target groups that decide a linked user's memberships: those that this pair feeds, and those that
+    /// usersync granted.
     pub fn deciding(&self, pair: &Pair, link: Option<&Link>) -> BTreeSet<TargetGroupId> {
         let fed = self.fed_by(pair).map(|group| group.id.clone());
         fed.chain(link.iter().flat_map(|link| link.given.iter().cloned())).collect()
     }
 
-    /// The group that a source group feeds, if that can be renamed with it: it is ours, and nobody else's.
+    /// Returns the group that a source group feeds, if it can be renamed with the source group: it is not adopted and
+    /// has no other source.
     pub fn renamable(&self, source: &GroupId) -> Option<&ManagedGroup> {
         let Some(GroupMapping::Managed { group, .. }) = self.mapping(source) else { return None };
         self.managed(group).filter(|managed| !managed.adopted && managed.sources.len() == 1)
     }
 
-    /// Notes that the group that a source group feeds is renamed with it; for a dry run.
+    /// Records that the target group is renamed with its source group; for a dry run.
     pub fn assume_renamed(&mut self, source: &GroupState, name: String) {
         let Some(renamed) = self.renamable(&source.id).cloned() else { return };
         if let Some(named) = self.named.get_mut(&renamed.name.to_lowercase()) {
@@ -113,7 +115,8 @@ impl GroupTable {
         self.manage(ManagedGroup { name, ..renamed });
     }
 
-    /// Notes that a source group feeds a target group from now on; for a dry run, which models what it would make.
+    /// Records that a source group feeds a target group from now on; for a dry run, which models the groups it would
+    /// create.
     pub fn assume(&mut self, pair: &Pair, source: &GroupState, group: ManagedGroup) {
         let id = group.id.clone();
         self.let_go(pair, &source.id);
@@ -126,13 +129,13 @@ impl GroupTable {
         self.map(&source.id, GroupMapping::Managed { group: id, name: source.name.clone() });
     }
 
-    /// Notes that a source group feeds none; for a dry run.
+    /// Records that a source group feeds no target group; for a dry run.
     pub fn assume_unmapped(&mut self, pair: &Pair, source: &GroupState, why: String) {
         self.let_go(pair, &source.id);
         self.map(&source.id, GroupMapping::Unmapped { name: source.name.clone(), why });
     }
 
-    /// Notes that a source group feeds nothing any more; for a dry run.
+    /// Records that a source group no longer feeds a target group; for a dry run.
     pub fn let_go(&mut self, pair: &Pair, source: &GroupId) {
         let former = match self.mapping(source) {
             Some(GroupMapping::Managed { group, .. }) => group.clone(),
@@ -150,7 +153,7 @@ impl GroupTable {
 
     fn map(&mut self, source: &GroupId, mapping: GroupMapping) {
         if let GroupMapping::Managed { name, .. } = &mapping {
-            // A former name stays here; it is passed over, as the mapping tells another by then.
+            // A former name stays here; it is ignored, as the mapping has another name by then.
             let feeding = self.feeding.entry(name.to_lowercase()).or_default();
             if !feeding.contains(source) {
                 feeding.push(source.clone());
@@ -164,7 +167,7 @@ impl GroupTable {
         }
     }
 
-    /// The target groups of a user's source groups.
+    /// Resolves a user's source groups to target groups.
     pub fn resolve<'a>(&'a self, groups: &'a [Arc<GroupState>]) -> Resolved<'a> {
         let mut resolved = Resolved::default();
         for group in groups {

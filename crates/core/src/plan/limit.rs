@@ -2,23 +2,23 @@
 
 use crate::model::{Limited, Safety};
 
-/// What a limit is measured against, for one connector on one target.
+/// Totals that the limits are measured against, for one connector on one target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measure {
-    /// Linked accounts that are active.
+    /// Number of active linked accounts.
     pub active_accounts: u64,
-    /// Memberships that were given.
+    /// Number of granted memberships.
     pub memberships: u64,
-    /// Managed groups.
+    /// Number of managed groups.
     pub groups: u64,
 }
 
-/// So many operations of a kind are allowed in a rolling hour, however small the realm: a limit of one would make a test
+/// Minimum for the cap of half the whole, in operations of a kind per rolling hour: a limit of one would make a test
 /// realm of three users useless.
 const SMALL: u64 = 5;
 
-/// How many operations of a kind may be done in a rolling hour: `count` or `percent`, whichever is larger, but never
-/// more than half of the whole, or five where half is less.
+/// Returns the number of operations of a kind that are allowed in a rolling hour: `count` or `percent`, whichever is
+/// larger, but never more than half of the whole, or five where half is less.
 pub fn limit(kind: Limited, safety: &Safety, measure: Measure) -> u32 {
     let (whole, percent) = match kind {
         Limited::RemoveMember => (measure.memberships, safety.remove_members_percent),

@@ -1,5 +1,5 @@
-//! From desired and actual to operations: pure, no I/O, no clock. The same functions serve the worker, the run and the
-//! dry run.
+//! Plans the operations from the actual to the desired state: pure, no I/O, no clock. The same functions serve the
+//! worker, the run and the dry run.
 
 mod cause;
 mod groups;
@@ -22,7 +22,7 @@ mod tests;
 pub(crate) mod fixtures {
     use crate::capabilities::{Capabilities, CaseRule, Deactivation};
 
-    /// What Jira can do.
+    /// Returns the capabilities of Jira.
     pub(crate) fn capabilities() -> Capabilities {
         Capabilities {
             list_all: true,

@@ -1,5 +1,5 @@
-//! What planning promises, whatever it is given: applying the plan reaches the desired state, and the next plan is
-//! empty; nothing is done to what is not ours.
+//! Guarantees of planning for any input: applying the plan reaches the desired state, the next plan is empty, and
+//! nothing unmanaged is changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +22,13 @@ use crate::{
     policy,
 };
 
-/// Source groups `0` to `3` feed target groups `g0` to `g3`; `g4` is managed for another connector, `g5` for nobody.
+/// Source groups `0` to `3` feed target groups `g0` to `g3`; `g4` is managed for another connector, `g5` is unmanaged.
 const FED: usize = 4;
 const GROUPS: usize = 6;
 /// More rounds than any plan needs.
 const ROUNDS: usize = 6;
 
-/// One attribute that an empty value clears, one that it leaves, one that is given to new accounts only.
+/// Three attributes: an empty value clears the first and keeps the second; the third is written to new accounts only.
 static RULES: LazyLock<AttributeRules> = LazyLock::new(|| {
     serde_json::from_value(serde_json::json!({
         "title": { "template": "{{ attributes.title }}", "empty": "clear" },
@@ -59,7 +59,7 @@ fn table() -> GroupTable {
     GroupTable::new(groups, (0..FED).map(|nth| (nth.to_string().into(), mapping(nth))).collect())
 }
 
-/// A user at the source, and perhaps an account with its link.
+/// A user at the source, with or without a linked account.
 #[derive(Clone, Debug)]
 struct Case {
     user: UserState,
@@ -92,7 +92,7 @@ impl Case {
         })
     }
 
-    /// What remains to be planned once all that was planned is done.
+    /// Applies plans until one has no operations, and returns it.
     fn settle(&mut self, presence: &Presence) -> Planned {
         for _ in 0..ROUNDS {
             let Decision::Plan(planned) = self.decide(presence) else { panic!("nothing but a plan fits here") };
@@ -169,7 +169,7 @@ fn users() -> impl Strategy<Value = UserState> {
     )
 }
 
-/// A user with a linked account, sometimes or always.
+/// Generates users, with a linked account sometimes or always.
 fn cases(always: bool) -> impl Strategy<Value = Case> {
     let strings = || prop_oneof![Just("alice"), Just("other"), Just("Ünï")].prop_map(str::to_owned);
     let present = btree_set(0..GROUPS, 0..=GROUPS);
@@ -192,7 +192,7 @@ fn cases(always: bool) -> impl Strategy<Value = Case> {
             };
             let mut link = Link::new("1".into(), "a".into(), name);
             link.adopted = adopted;
-            // Whoever is inactive by our hand had his access taken down.
+            // An account that usersync deactivated had its access revoked.
             link.deactivated_by_us = by_us && !active;
             if link.deactivated_by_us && access {
                 link.taken = ["group:licensed".to_owned()].into();
@@ -231,14 +231,15 @@ proptest! {
         prop_assert_eq!(account.attributes.get("other"), before.shown("other"), "nobody speaks of it");
         prop_assert_eq!(account.attributes.contains_key("locale"), new);
         prop_assert_eq!((&account.name, &account.display_name, &account.email), (&desired.login, &desired.display_name, &desired.email));
-        // Somebody else's deactivation stands until a person decides; all else is active.
+        // A deactivation outside usersync stands until an operator decides; all other accounts are active.
         let by_others = before.there.as_ref().is_some_and(|(account, link)| !account.active && !link.deactivated_by_us);
         prop_assert_eq!(account.active, !by_others);
         prop_assert_eq!(left.holds.len(), usize::from(by_others && !case.access));
         let present = case.groups();
         prop_assert!(present.is_superset(&wanted));
         prop_assert!(link.given.is_superset(&wanted.difference(&before.groups()).cloned().collect()));
-        // What goes is only what we gave or manage; what we manage and Keycloak does not know goes.
+        // Removed are only memberships that usersync granted or manages; managed ones that are not in Keycloak are
+        // removed.
         let kept: BTreeSet<_> = (0..GROUPS).map(group).filter(|one| present.contains(one) && !wanted.contains(one)).collect();
         for nth in 0..GROUPS {
             let id = group(nth);
@@ -274,13 +275,13 @@ fn what_was_taken_is_merged_when_it_is_taken_in_two_goes_and_given_back_whole() 
     };
     let mut link = Link::new("1".into(), "a".into(), "alice");
     assert!(link.will_lose(&takes(&["group:one", "group:two"])));
-    // After a crash half-way, a second look sees less.
+    // After a crash in between, a second read sees less.
     assert!(!link.will_lose(&takes(&["group:two"])));
     assert!(link.will_lose(&takes(&["permission:LICENSED_USER"])));
     assert_eq!(link.taken.len(), 3);
 }
 
-/// What is planned for alice of this title and nick, whose account and link are these; and what is doubted.
+/// Plans for alice with this title and nick, this account and this link; includes unconfirmed findings.
 fn planned_attributes(title: &str, nick: &str, federated: bool, account: &Account, link: &Link) -> Planned {
     let attributes = [("title".to_owned(), vec![title.to_owned()]), ("nick".to_owned(), vec![nick.to_owned()])];
     let user = UserState {
@@ -341,7 +342,7 @@ fn an_attribute_that_a_target_does_not_show_is_written_once() {
     link.written.attributes.insert("title".into(), "Dr".into());
     assert_eq!(planned("Dr", &account, &link), [""; 0]);
     assert_eq!(planned("Prof", &account, &link), ["update alice: title"]);
-    // Where it is known to be empty, somebody took it away.
+    // A value that is known to be empty was cleared outside usersync.
     account.attributes.insert("title".into(), String::new());
     assert_eq!(planned("Dr", &account, &link), ["update alice: title"]);
 }
@@ -357,7 +358,7 @@ fn what_takes_a_value_away_is_a_removal_of_its_own_and_comes_last() {
     assert_eq!(words(&planned), all);
     assert_eq!(planned.operations[3].limited(), Some(Limited::ClearAttributes));
     assert_eq!((planned.operations[2].removes(), planned.operations[2].limited()), (false, None));
-    // Of a federated user an empty value may only mean that the federation is down.
+    // An empty value of a federated user may only mean that the federation is down.
     let planned = planned_attributes("", "Al", true, &account, &link);
     assert_eq!(words(&planned), ["update alice: display name", "update alice: nick"]);
     assert!(planned.findings.unconfirmed.iter().any(|incomplete| incomplete.contains("alice: title would be cleared")));
@@ -490,7 +491,7 @@ fn removals_come_first_and_a_conflict_of_logins_holds_up_nothing_else() {
     assert!(matches!(planned.afterwards.as_deref(), Some(Decision::Conflict(_))), "{planned:?}");
 }
 
-/// The plan for alice with these groups in Keycloak, on a target with these abilities.
+/// Plans for alice with these groups in Keycloak, on a target with these capabilities.
 fn planned_in(groups: &[usize], capabilities: &Capabilities, there: Option<(&Account, &Link)>) -> Planned {
     let source = |nth: &usize| {
         let (name, path) = (format!("n{nth}"), format!("/n{nth}"));
@@ -533,7 +534,7 @@ fn nobody_is_added_to_or_removed_from_a_protected_group_whose_members_are_change
     link.given = [group(0)].into();
     let mut capabilities = capabilities();
     let why = "protected_groups names it".to_owned();
-    // One by its name, one by its id.
+    // One group by its name, one by its id.
     capabilities.protected_groups.by_name.insert("g0".to_owned(), why.clone());
     capabilities.protected_groups.left_alone.insert("g0".to_owned());
     capabilities.protected_groups.by_id.insert(group(1), why);

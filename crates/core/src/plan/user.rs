@@ -1,4 +1,4 @@
-//! What has to be done for one user.
+//! Plans the operations for one user.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -14,21 +14,21 @@ use crate::{
     policy,
 };
 
-/// Whether a user is there at the source.
+/// Whether a user exists at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Read, and this is how it is.
+    /// The user as read.
     Present(UserState),
-    /// Gone by Keycloak's own word, twice, while a live user read well in between.
+    /// Keycloak answered twice that the user is gone, with a successful read of a live user in between.
     Gone,
 }
 
-/// Who holds the login that a user should have in the target.
+/// The holder of the login that a user should have in the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameHolder {
     /// Not looked up.
     NotAsked,
-    /// Nobody.
+    /// No account has the login.
     Free,
     /// The user's own linked account, in another spelling.
     Own,
@@ -40,137 +40,138 @@ pub enum NameHolder {
         account: Account,
         /// The user.
         user: UserId,
-        /// What the source says of that user, if it was asked.
+        /// Whether the source still has that user; `None`: it was not read.
         standing: Option<OwnerStanding>,
     },
     /// An account that another connector links.
     Theirs(ConnectorName),
-    /// Perhaps another user's account, just being made.
+    /// Possibly another user's account that is being created.
     BeingMade,
 }
 
-/// What the source says of the user whose account holds a wanted login.
+/// The state at the source of the user with the account that holds a wanted login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerStanding {
-    /// There.
+    /// The user exists.
     Alive,
-    /// Gone, and seen alive so lately that a new id with the same login is the same person.
+    /// Gone, but last seen alive so recently that a new id with the same login is the same user.
     GoneLately,
-    /// Gone for longer: it may be somebody new.
+    /// Gone for longer: the login may belong to a different user.
     GoneLong,
 }
 
-/// All that a decision about one user rests on.
+/// The input of a decision about one user.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
-    /// Where.
+    /// The pair.
     pub pair: &'a Pair,
-    /// What the target can do.
+    /// The target's capabilities.
     pub capabilities: &'a Capabilities,
     /// The user at the source.
     pub presence: &'a Presence,
     /// The user's link.
     pub link: Option<&'a Link>,
-    /// The linked account; `None` beside a link: it was not found.
+    /// The linked account; `None` with a link: it was not found.
     pub account: Option<&'a Account>,
     /// Whether a linked account that was not found is confirmed to be gone.
     pub account_gone: bool,
-    /// Who holds the login that the user should have, see [`wanted_name`].
+    /// The holder of the login that the user should have, see [`wanted_name`].
     pub holder: &'a NameHolder,
     /// The groups of the pair.
     pub groups: &'a GroupTable,
-    /// How further attributes are made.
+    /// The rules for further attributes.
     pub attributes: &'a AttributeRules,
-    /// Whether accounts that existed before usersync are adopted without asking.
+    /// Whether accounts that existed before usersync are adopted without approval.
     pub adopt_freely: bool,
-    /// Whether somebody waits for this user's account to give up its name.
+    /// Whether another user waits for this account to release its login.
     pub wanted_by_other: bool,
-    /// Whether who waits for whom goes round, so that this account takes a temporary name.
+    /// Whether the users that wait for each other form a cycle, so that this account takes a temporary login.
     pub in_ring: bool,
     /// The login of usersync's own account in the target.
     pub own_login: &'a str,
 }
 
-/// What is worth telling a person, though nothing is done.
+/// Findings to report to an operator, without an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// What the target cannot do: why, and what a person can do.
+    /// What the target does not support: why, and what an operator can do.
     pub unsupported: Vec<String>,
-    /// What is not believed, and so not done.
+    /// What is not confirmed, and so not done.
     pub unconfirmed: Vec<String>,
     /// Why the account is not changed.
     pub protected: Option<String>,
-    /// Memberships that stay because their group is protected or gives access to the product; one text for each, the same for each group.
+    /// Memberships that stay because their group is protected or gives access to the product. One text for each; the
+    /// text is the same for each group.
     pub kept: Vec<String>,
-    /// What is planned again although it was done last time.
+    /// Operations that are planned again although they were done last time.
     pub repeated: Vec<String>,
 }
 
-/// An operation that waits for approval from the start, whatever the limits say.
+/// An operation that always waits for approval, whatever the limits are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Why.
+    /// Why it waits.
     pub kind: ApprovalKind,
-    /// What is done once it is approved.
+    /// The action once it is approved.
     pub then: Then,
 }
 
-/// What an approval sets free.
+/// The action that an approval allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// An operation.
+    /// Do an operation.
     Do(Operation),
-    /// Linking this account.
+    /// Link this account.
     Adopt(Account),
 }
 
-/// What is to be done for a user.
+/// The plan for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Planned {
-    /// In this order.
+    /// The operations, in this order.
     pub operations: Vec<Operation>,
-    /// What waits for approval.
+    /// Operations that wait for approval.
     pub holds: Vec<Hold>,
-    /// The groups that a new account joins once it is there.
+    /// The groups to which a new account is added once it exists.
     pub adds_after_create: BTreeMap<TargetGroupId, String>,
     /// Source groups whose tasks have to be worked before this user is done.
     pub missing_groups: Vec<GroupId>,
-    /// The account's groups were not read, so that no membership is planned.
+    /// Whether the account's groups were not read, so that no membership is planned.
     pub groups_unread: bool,
-    /// What is decided about the login once all of this is done: a conflict, or whom to wait for.
+    /// The decision about the login once all of this is done: a conflict, or a user to wait for.
     pub afterwards: Option<Box<Decision>>,
-    /// What is worth telling.
+    /// Findings to report.
     pub findings: Findings,
 }
 
 impl Planned {
-    /// Whether anything of it takes something away.
+    /// Returns whether any operation removes access or data.
     pub fn removes(&self) -> bool {
         self.operations.iter().any(Operation::removes)
             || self.holds.iter().any(|hold| matches!(&hold.then, Then::Do(operation) if operation.removes()))
     }
 
-    /// Whether it makes an account that is there a member of something.
+    /// Returns whether an operation adds an existing account to a group.
     pub fn adds_members(&self) -> bool {
         self.operations.iter().any(|operation| matches!(operation, Operation::AddMember { .. }))
     }
 }
 
-/// What to do about a user.
+/// The decision about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// This; nothing if it is empty.
+    /// Apply this plan; an empty one means that nothing is to be done.
     Plan(Planned),
     /// Link this account, which existed before usersync, then read it again.
     Adopt(Account),
-    /// Move the link of that user, who is the same person, over to this one, then look again.
+    /// Move the link of that gone user to this one, the same person with a new id, then read again.
     TakeOver(UserId, Account),
-    /// Find out whether that user is still there, then decide again.
+    /// Read whether that user still exists, then decide again.
     LookAt(UserId),
-    /// That user's work goes first.
+    /// Work that user first.
     WaitFor(UserId),
-    /// The account may be another's that is just being made: back to the queue.
+    /// The account may be another user's that is being created: return the task to the queue.
     Later,
     /// The linked account was not found, which alone proves nothing: read it again later.
     Missing,
@@ -180,7 +181,7 @@ pub enum Decision {
     Conflict(String),
 }
 
-/// Why a linked user's account is to be deactivated.
+/// Returns why a linked user's account is to be deactivated; `None`: it is not.
 pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
     match presence {
         Presence::Gone => Some("deleted in Keycloak"),
@@ -189,12 +190,13 @@ pub(super) fn leaving(presence: &Presence) -> Option<&'static str> {
     }
 }
 
-/// Whether a user's account, if there were one, would have to be deactivated.
+/// Returns whether an account of this user would have to be deactivated.
 pub fn has_left(presence: &Presence) -> bool {
     leaving(presence).is_some()
 }
 
-/// The login whose holder has to be known before deciding, if any: that of a new account, or of a rename.
+/// Returns the login with a holder that must be known before deciding: that of a new account, or of a rename. `None`:
+/// no holder has to be known.
 pub fn wanted_name(
     presence: &Presence,
     link: Option<&Link>,
@@ -305,8 +307,8 @@ fn decide_unlinked(situation: &Situation<'_>) -> Decision {
     }
 }
 
-/// Whether an account is another person's than the user's of its login: both name and e-mail address are another. What
-/// the target does not show proves nothing.
+/// Returns whether an account with the user's login belongs to a different person: both name and e-mail address differ.
+/// A value that the target does not show proves nothing.
 fn is_somebody_else(desired: &policy::DesiredUser, account: &Account) -> bool {
     let differs = |one: &str, other: &str| !one.is_empty() && !other.is_empty() && one != other;
     let email = |email: &Option<String>| email.as_deref().unwrap_or_default().trim().to_lowercase();
@@ -314,7 +316,7 @@ fn is_somebody_else(desired: &policy::DesiredUser, account: &Account) -> bool {
         && differs(&email(&account.email), &email(&desired.email))
 }
 
-/// The words of a name in one order, so that `Liddell, Alice` is `Alice Liddell`.
+/// Returns the words of a name in a fixed order, so that `Liddell, Alice` equals `Alice Liddell`.
 fn words(name: &str) -> String {
     let folded = name.to_lowercase();
     let mut words: Vec<&str> = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -331,7 +333,7 @@ fn link_command_of(user: &UserId, account: &str, situation: &Situation<'_>) -> S
     format!("usersync link {} {} --connector {connector} --target {target}", word(user.as_str()), word(account))
 }
 
-/// One word of a command line.
+/// Quotes one word of a command line where necessary.
 fn word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "._@+-:".contains(c);
     if text.chars().all(plain) { Cow::Borrowed(text) } else { Cow::Owned(format!("'{}'", text.replace('\'', r"'\''"))) }
@@ -361,7 +363,7 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
         Rename::None => {}
         Rename::To(to) => planned.operations.push(rename_operation(account, to)),
         Rename::Unsupported(why) => planned.findings.unsupported.push(why),
-        // All that does not depend on the new login goes on under the old one.
+        // Everything that does not depend on the new login continues under the old one.
         Rename::Instead(decision) => planned.afterwards = Some(Box::new(decision)),
     }
     plan_activation(link, account, situation.capabilities, &mut planned);
@@ -379,8 +381,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     }
     plan_memberships(situation, link, account, user, &mut planned);
     plan_attributes(link, account, user, attributes, &mut planned);
-    // What takes access away does not wait for what may be refused. A group that no source feeds any more was replaced by
-    // another, which is joined before it is left.
+    // Removals do not wait for operations that may be refused. If no source feeds a group any more, another one has
+    // replaced it; the user is added to the new group first.
     let is_fed =
         |group: &TargetGroupId| situation.groups.managed(group).is_some_and(|managed| !managed.sources.is_empty());
     planned
@@ -389,7 +391,8 @@ fn decide_linked(situation: &Situation<'_>, link: &Link, account: &Account) -> D
     Decision::Plan(planned)
 }
 
-/// Writes further attributes, at last and each way by itself: what is wrong with one keeps nothing else from being done.
+/// Plans the writes of further attributes, as the last operations, with values to set and to clear apart. An error in
+/// one write blocks nothing else.
 fn plan_attributes(
     link: &Link,
     account: &Account,
@@ -418,9 +421,10 @@ fn plan_attributes(
     }
 }
 
-/// Lets an account sign in again that usersync deactivated; an account that was deactivated otherwise waits for approval.
+/// Plans the activation of an account that usersync deactivated. An account that was deactivated otherwise waits for
+/// approval.
 fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, planned: &mut Planned) {
-    // Somebody may have given back a part of what was taken; the rest is still owed.
+    // A part of what was revoked may have been granted outside usersync; the rest is still to be granted.
     let owed = account.active && !link.taken.is_empty();
     if account.active && !owed {
         return;
@@ -432,7 +436,7 @@ fn plan_activation(link: &Link, account: &Account, capabilities: &Capabilities, 
     } else if capabilities.deactivate != Deactivation::Access {
         planned.holds.push(Hold { kind: ApprovalKind::Activation, then: Then::Do(activate) });
     }
-    // Without a switch, somebody whose groups give no access is nobody who was deactivated.
+    // Without a switch, an account without access was not necessarily deactivated.
 }
 
 fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why: &str) -> Decision {
@@ -482,7 +486,7 @@ fn decide_leaver(situation: &Situation<'_>, link: &Link, account: &Account, why:
             match rename(situation, account, &login) {
                 Rename::To(to) => planned.operations.push(rename_operation(account, to)),
                 Rename::Unsupported(why) => planned.findings.unsupported.push(why),
-                // Somebody who may not sign in waits for his name after he was kept out.
+                // A user that may not sign in is deactivated before it waits for its login.
                 Rename::Instead(decision) if planned.operations.is_empty() && planned.holds.is_empty() => {
                     return decision;
                 }
@@ -540,7 +544,7 @@ fn rename_operation(account: &Account, to: String) -> Operation {
     Operation::RenameUser { account: account.id.clone(), name: account.name.clone(), to }
 }
 
-/// The mark of a temporary name; made of the account's stable id, so that two accounts never want the same.
+/// Returns the mark of a temporary name, derived from the account's stable id, so that no two accounts use the same.
 fn temporary_mark(account: &Account) -> String {
     let digest = Sha256::digest(account.id.as_str().as_bytes());
     format!(".moved-{}", hex::encode(&digest[..4]))
@@ -550,7 +554,7 @@ fn is_temporary(account: &Account) -> bool {
     account.name.ends_with(&temporary_mark(account))
 }
 
-/// The name that an account takes while its own is needed by somebody else.
+/// Returns the name that an account takes while another user needs its own.
 fn temporary_name(account: &Account, capabilities: &Capabilities) -> String {
     let mark = temporary_mark(account);
     let room = capabilities.login_max.saturating_sub(mark.len());
@@ -558,7 +562,7 @@ fn temporary_name(account: &Account, capabilities: &Capabilities) -> String {
     head + &mark
 }
 
-/// The fields that differ. Where e-mail addresses cannot be read back, what was last written counts.
+/// Returns the fields that differ. Where e-mail addresses cannot be read back, the last written one is compared.
 fn changed_fields(
     desired: &policy::DesiredUser,
     account: &Account,
@@ -566,17 +570,17 @@ fn changed_fields(
     capabilities: &Capabilities,
 ) -> UserFields {
     let present_email = if capabilities.reads_email { &account.email } else { &link.written.email };
-    // An address that was neither read nor written may be the right one.
+    // An address that was neither read nor written may be correct.
     let unknown = !capabilities.update && !capabilities.reads_email && present_email.is_none();
     UserFields {
         display_name: (account.display_name != desired.display_name).then(|| desired.display_name.clone()),
-        // An empty address leaves what is there: some targets demand one.
+        // An empty address keeps the current one: some targets require an address.
         email: desired.email.clone().filter(|email| !unknown && present_email.as_ref() != Some(email)),
         attributes: BTreeMap::new(),
     }
 }
 
-/// Further attributes that differ. What a target does not show is written once.
+/// Returns further attributes that differ. An attribute that a target does not show is written once.
 fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &Link) -> BTreeMap<String, String> {
     let differs = |(name, wanted): &(&String, &String)| {
         let present = account.attributes.get(*name).or_else(|| link.written.attributes.get(*name));
@@ -586,7 +590,7 @@ fn changed_attributes(desired: &policy::DesiredUser, account: &Account, link: &L
     differing.map(|(name, wanted)| (name.clone(), wanted.clone())).collect()
 }
 
-/// What differs, for a target where it stays so.
+/// Describes the differences, for a target that cannot change them.
 fn differing(fields: &UserFields) -> String {
     let name = fields.display_name.as_ref().map(|name| format!("its display name in Keycloak is now {name}"));
     let email = fields.email.as_ref().map(|_| "its e-mail address in Keycloak is now another".to_owned());
@@ -603,13 +607,13 @@ fn plan_memberships(
     let resolved = situation.groups.resolve(&user.groups);
     tell_unmapped(&mut planned.findings, situation.capabilities, &resolved.unmapped);
     planned.missing_groups = resolved.missing.iter().copied().cloned().collect();
-    // An account whose groups were not read is not an account without groups.
+    // Groups that were not read are not an empty list of groups.
     let Some(present) = &account.groups else {
         planned.groups_unread = true;
         return;
     };
     let protected = &situation.capabilities.protected_groups;
-    // Most memberships are in order, so that is asked first.
+    // Checked first, as most memberships are in sync.
     let absent = resolved.wanted.iter().filter(|group| !present.contains(group));
     for group in absent.filter_map(|group| situation.groups.managed(group)) {
         if let Some(why) = protected.why(&group.id, &group.name) {
@@ -682,7 +686,7 @@ fn tell_unmapped(findings: &mut Findings, capabilities: &Capabilities, unmapped:
     }
 }
 
-/// Tells of a group that should have the user as a member, and is never changed.
+/// Reports a group that should have the user as a member but is never changed.
 fn tell_group(findings: &mut Findings, capabilities: &Capabilities, name: &str, why: &str) {
     match capabilities.protected_groups.why_named(name).filter(|_| capabilities.protected_groups.is_left_alone(name)) {
         Some(why) => findings.kept.push(format!("{name}: {why}; nobody is added to it")),

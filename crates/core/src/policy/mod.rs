@@ -1,7 +1,7 @@
-//! What a target should hold, from what the source holds: pure, no I/O, no clock.
+//! Derives what a target should hold from the state at the source: pure, no I/O, no clock.
 //!
-//! These are the default rules: all users but service accounts, display name from the names, all groups by leaf name;
-//! and the templates of further attributes.
+//! These are the default rules: all users but service accounts, the display name from the names, all groups by leaf
+//! name, and the templates of further attributes.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +10,34 @@ use crate::{
     model::{AttributeRule, AttributeRules, Empty, GroupState, UserState, When},
 };
 
-/// What an account should look like.
+/// The desired state of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredUser {
     /// The login, in the target's spelling.
     pub login: String,
-    /// The name shown to people.
+    /// The display name.
     pub display_name: String,
-    /// The e-mail address, if the user has one.
+    /// The e-mail address; `None`: the user has none.
     pub email: Option<String>,
-    /// Further attributes by the target's names for them, of a new account or of one that is there; an empty text clears.
+    /// Further attributes by the target's own names, for a new or an existing account; an empty text clears the
+    /// attribute.
     pub attributes: BTreeMap<String, String>,
-    /// Attributes that could not be made, with the reason.
+    /// Attributes that could not be rendered, with the reason.
     pub faults: Vec<String>,
 }
 
-/// Why a user is not in scope, if so. Who is out of scope is never matched to an account.
+/// Returns why a user is out of scope; `None`: it is in scope. A user out of scope is never matched to an account.
 pub fn out_of_scope(user: &UserState) -> Option<&'static str> {
     // Keycloak reserves this prefix for the users behind clients.
     user.username.starts_with("service-account-").then_some("it is the service account of a client")
 }
 
-/// The login that the user's account should have.
+/// Returns the login that the user's account should have.
 pub fn login(user: &UserState, capabilities: &Capabilities) -> String {
     capabilities.login_case.written(&user.username)
 }
 
-/// What the user's account should look like; `new`: one that is to be made.
+/// Returns the desired state of the user's account; `new`: the account is to be created.
 pub fn desired_user(user: &UserState, capabilities: &Capabilities, rules: &AttributeRules, new: bool) -> DesiredUser {
     let names = [user.first_name.as_deref(), user.last_name.as_deref()];
     let display_name = names.into_iter().flatten().map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>();
@@ -50,7 +51,7 @@ pub fn desired_user(user: &UserState, capabilities: &Capabilities, rules: &Attri
     }
 }
 
-/// The further attributes that are to be so, and what could not be made.
+/// Returns the desired further attributes, and the errors of those that could not be rendered.
 fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<String, String>, Vec<String>) {
     let (mut made, mut faults) = (BTreeMap::new(), Vec::new());
     for (name, AttributeRule { template, when, empty }) in rules {
@@ -58,7 +59,7 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
             continue;
         }
         match template.render(user) {
-            // There is nothing to clear in a new account.
+            // A new account has nothing to clear.
             Ok(value) if value.is_empty() && (new || *empty == Empty::Keep) => {}
             Ok(value) => {
                 made.insert(name.clone(), value);
@@ -71,7 +72,7 @@ fn attributes(user: &UserState, rules: &AttributeRules, new: bool) -> (BTreeMap<
     (made, faults)
 }
 
-/// Why the target cannot have an account for this user, and what a person can do; `None` if it can.
+/// Returns why the target cannot have an account for this user, and what an operator can do; `None`: it can.
 pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Option<String> {
     if capabilities.email_required && desired.email.is_none() {
         return Some("it has no e-mail address, which the target demands; give it one in Keycloak".to_owned());
@@ -80,12 +81,12 @@ pub fn unusable_user(desired: &DesiredUser, capabilities: &Capabilities) -> Opti
         .map(|fault| format!("{fault}; change the login in Keycloak"))
 }
 
-/// The name of a group in the target.
+/// Returns the name of a group in the target.
 pub fn group_name(group: &GroupState, case: CaseRule) -> String {
     case.written(&group.name)
 }
 
-/// Why the target cannot have a group of this name, and what a person can do; `None` if it can.
+/// Returns why the target cannot have a group of this name, and what an operator can do; `None`: it can.
 pub fn unusable_group(name: &str, capabilities: &Capabilities) -> Option<String> {
     name_fault("group name", name, capabilities.group_max, &capabilities.group_forbids)
         .map(|fault| format!("{fault}; rename the group in Keycloak"))
