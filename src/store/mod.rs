@@ -1,7 +1,8 @@
-//! The store: what is kept, spoken of in intentions. Each method is one transaction; `tests/store.rs` runs the same
+//! The store: the [`Store`] trait and its types. Each method is one transaction; `tests/store.rs` runs the same
 //! expectations against every implementation.
 //!
-//! The rules that these transactions keep were model-checked; the numbers in brackets are those of the design, section 4.
+//! The rules that these transactions keep are model-checked. `docs/architecture.md` describes them; the comments cite
+//! them by name.
 
 pub mod sqlite;
 
@@ -20,22 +21,22 @@ use crate::model::{
     UserId,
 };
 
-/// What went wrong in the store.
+/// Error of a store operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The claim is not held any more: its holder writes nothing. [6]
+    /// The claim is no longer held: its holder writes nothing (rule: an ended claim writes nothing).
     #[error("the claim has ended")]
     ClaimEnded,
-    /// What was asked for is not there.
+    /// The requested item does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// An operator asks for what cannot be done as things are: why, and what to do.
+    /// An operator's request cannot be carried out in the current state: the reason, and what to do.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be written to now: a full disk, a lock held by another process.
+    /// The store cannot be written now: a full disk, a lock held by another process.
     #[error("the store cannot be written: {0}")]
     Unavailable(String),
-    /// Anything else.
+    /// Any other error.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -43,93 +44,94 @@ pub enum StoreError {
 /// Result of a store's method.
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// What appending did.
+/// Result of appending events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Events that are new.
+    /// Number of new events.
     pub stored: usize,
-    /// Events that were there already.
+    /// Number of events that were already stored.
     pub duplicates: usize,
 }
 
-/// A task that a worker may work, and all that the store knows about its subject.
+/// A claimed task, with all that the store knows about its subject.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claimed {
-    /// To be shown with every transaction.
+    /// The claim's token, checked by every transaction.
     pub token: Token,
-    /// Where.
+    /// The pair.
     pub pair: Pair,
-    /// Who.
+    /// The subject.
     pub subject: Subject,
-    /// The generation that was claimed; 0 for a claim that a run took without a task.
+    /// The claimed generation; 0: a run claimed the subject without a task.
     pub generation: i64,
-    /// Attempts that failed so far.
+    /// Number of failed attempts so far.
     pub attempts: u32,
-    /// Why the task was raised first.
+    /// The first cause of the task.
     pub cause: Cause,
-    /// When that was received, for the latency.
+    /// When the cause was received; the latency is measured from it.
     pub caused_at: Timestamp,
-    /// The user's link, its account being claimed too.
+    /// The user's link. Its account is claimed too.
     pub link: Option<Link>,
-    /// Links of a user without one that were dropped because their accounts were gone, the newest first.
+    /// Links that were dropped because their accounts were gone, newest first; only for a user without a link.
     pub dropped: Vec<Link>,
-    /// Open intents of the subject or of its account, left behind by claims that ended; none of them can arrive any more.
+    /// Open intents of the subject or of its account, left by claims that ended. Their requests can no longer arrive.
     pub intents: Vec<OpenIntent>,
-    /// Held items of the subject that an operator decided; a decision stands while the fingerprint is the same. Approved
-    /// ones may be done once.
+    /// Approval items of the subject that an operator decided. A decision stands while the fingerprint is the same. An
+    /// approved item may be done once.
     pub decided: Vec<ApprovalItem>,
-    /// What is known to be impossible for it: not sent again while its state at the source is the same.
+    /// Operations that the target does not support for the subject; not sent again while its state at the source is the
+    /// same.
     pub unsupported: Vec<Unsupported>,
-    /// What an operator ordered about the user's link and is not done yet.
+    /// The operator's order about the user's link, if it is not carried out yet.
     pub order: Option<LinkOrder>,
-    /// Whether the link was made with the server that was there before another was confirmed, and not compared since: it
-    /// stands only if its account has the same login.
+    /// Whether the link was created with the previous server and not compared since another one was confirmed. Such a
+    /// link stands only if its account has the same login.
     pub unconfirmed: bool,
-    /// The account whose link to the user an operator removed: it is not adopted without an approval.
+    /// The account whose link to the user an operator removed. It is not adopted without an approval.
     pub unlinked: Option<AccountId>,
-    /// Whether another subject waits for this one (so a leaver's account gives up its name). [4]
+    /// Whether another subject waits for this one. The account of a deleted user then gives up its login.
     pub wanted: bool,
 }
 
-/// What a whole reading of a group's members told, for a later one that only counts them.
+/// Result of a complete read of a group's members, kept so that a later run only has to count them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MembersRead {
     /// The group.
     pub group: TargetGroupId,
-    /// Its members beside those whom the pair's links were given it.
+    /// Its members, except those that usersync granted it through links of the pair.
     pub others: Vec<AccountId>,
-    /// When the reading began.
+    /// When the read began.
     pub at: Timestamp,
 }
 
-/// What an operator orders about a user's link. Whoever works the user next carries it out, after both sides were read
-/// again.
+/// An operator's order about a user's link. The next worker on the user carries it out, after it has re-read both
+/// sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkOrder {
     /// The user.
     pub user: UserId,
-    /// The account that the user is to be linked to; `None`: the link is to be removed.
+    /// The account to link to the user; `None`: remove the link.
     pub account: Option<AccountId>,
     /// The operator.
     pub by: String,
     /// When it was ordered.
     pub at: Timestamp,
-    /// How it ended; `None`: not carried out yet.
+    /// How the order ended; `None`: not carried out yet.
     pub ended: Option<OrderEnd>,
-    /// The account whose link was removed by an order, until another is made by one.
+    /// The account whose link an order removed; cleared when an order creates another link.
     pub unlinked: Option<AccountId>,
 }
 
-/// An operator's order to contact a side at once.
+/// An operator's order to contact a source or target at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactOrder {
-    /// The side.
+    /// The source or target.
     pub about: About,
     /// The operator.
     pub by: String,
     /// When it was ordered.
     pub at: Timestamp,
-    /// How it ended: [`OrderEnd::Done`] if the side answered; `None`: not carried out yet.
+    /// How the order ended: [`OrderEnd::Done`] if the source or target answered; `None`: not carried out yet.
     pub ended: Option<OrderEnd>,
 }
 
@@ -139,52 +141,52 @@ pub struct ContactOrder {
 pub enum OrderEnd {
     /// Carried out.
     Done,
-    /// Refused, and nothing was changed.
+    /// Refused; nothing was changed.
     Refused {
-        /// Why, and what to do.
+        /// The reason, and what to do.
         why: String,
     },
 }
 
-/// An operation written down before it is sent. [7]
+/// An operation that is stored before it is sent (rule: an open intent closes its subject and account).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenIntent {
-    /// Its id.
+    /// The intent's id.
     pub id: IntentId,
-    /// Where.
+    /// The pair.
     pub pair: Pair,
-    /// Whose task.
+    /// The subject of the task.
     pub subject: Subject,
-    /// What was about to be done.
+    /// The operation to send.
     pub operation: Operation,
-    /// What was there before; for the change.
+    /// The state before the operation, for the change record.
     pub before: serde_json::Value,
-    /// Why it was done.
+    /// The cause of the operation.
     pub cause: Cause,
     /// When the cause was received.
     pub caused_at: Option<Timestamp>,
-    /// Whether a person approved it.
+    /// Whether an operator approved it.
     pub approved: bool,
-    /// Until when its request can arrive; past it nobody sends it.
+    /// Until when its request can arrive. It is not sent after this time.
     pub arrives_until: Timestamp,
 }
 
-/// An operation about to be sent.
+/// An operation to be sent next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewIntent {
     /// The operation.
     pub operation: Operation,
-    /// What is there before; for the change.
+    /// The state before the operation, for the change record.
     pub before: serde_json::Value,
     /// Until when its request can arrive: the call's deadline and a margin.
     pub arrives_until: Timestamp,
-    /// Past how many of its kind in the rolling hour it is held; `None` where it is not limited, or approved.
+    /// Hourly limit of its kind; above it, the operation is held. `None`: unlimited or approved.
     pub limit: Option<u32>,
-    /// The held item that approves it; used up once it took effect or was refused for good.
+    /// The approval item that allows it; used up once it took effect or was permanently refused.
     pub approved_by: Option<i64>,
 }
 
-/// How an intent ended; becomes its change.
+/// Outcome of an intent; recorded as its change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
     /// The intent.
@@ -193,65 +195,66 @@ pub struct Settled {
     pub outcome: ChangeOutcome,
 }
 
-/// What is written of a link.
+/// A write to a link.
 #[expect(clippy::large_enum_variant, reason = "one at a time, moved once")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LinkWrite {
-    /// Written as it is here. A link to a new account claims that account, too.
+    /// Write the link as given. A link to a new account claims that account too.
     Put(Link),
-    /// Taken away (its account is gone).
+    /// Remove the link: its account is gone.
     Remove,
-    /// Dropped, because the account of its id has another login on a confirmed server. It leaves a change.
+    /// Drop the link: on a confirmed server, the account with its id has another login. A change is recorded.
     Unconfirmed {
         /// The reason.
         why: String,
     },
-    /// Dropped, because its account is confirmed to be gone. It leaves a change, and is kept as it was for an account
-    /// that comes back, see [`Claimed::dropped`].
+    /// Drop the link: its account is confirmed to be gone. A change is recorded. The link is kept unchanged for an
+    /// account that comes back, see [`Claimed::dropped`].
     Drop {
         /// The reason.
         why: String,
-        /// Hourly limit; `None`: unlimited or approved. Past it nothing is dropped.
+        /// Hourly limit; `None`: unlimited or approved. Above it, the link is not dropped.
         limit: Option<u32>,
-        /// The held item that approves it, which is thereby used up.
+        /// The approval item that allows it; used up by the drop.
         approved_by: Option<i64>,
     },
 }
 
-/// Where the name comes from that is written of a target's group.
+/// Origin of the name that is written for a target's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameFrom {
-    /// It was read at the target just now, or given to the group.
+    /// The name was just read at the target, or just given to the group.
     Target,
-    /// It was known before. If the group was renamed since, that stands, and the source looks again.
+    /// The name was already stored. If the group was renamed since, the new name stands and the source group is
+    /// re-read.
     Store,
 }
 
-/// What is written of a group.
+/// A write to a group mapping.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupWrite {
-    /// The source group feeds this managed group, which is made if it is not there; another one that it fed loses it
-    /// as a source.
+    /// Map the source group to this managed group, which is created if it is missing. A group that it fed before loses
+    /// it as a source.
     Manage {
         /// The source group.
         source: GroupId,
-        /// Its name at the source, which the target may spell otherwise.
+        /// Its name at the source. The target may spell it differently.
         name: String,
         /// The target's group; `sources` is ignored.
         group: ManagedGroup,
-        /// Where its name comes from.
+        /// Origin of the group's name.
         named: NameFrom,
     },
-    /// The source group feeds none, and this is why; one that it fed loses it as a source.
+    /// Record that the source group feeds no group. A group that it fed before loses it as a source.
     Unmap {
         /// The source group.
         source: GroupId,
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// The source group is gone; one that it fed loses it as a source.
+    /// Forget a deleted source group. A group that it fed loses it as a source.
     Forget {
         /// The source group.
         source: GroupId,
@@ -259,7 +262,7 @@ pub enum GroupWrite {
 }
 
 impl GroupWrite {
-    /// The source group.
+    /// Returns the source group.
     pub fn source(&self) -> &GroupId {
         match self {
             Self::Manage { source, .. } | Self::Unmap { source, .. } | Self::Forget { source } => source,
@@ -267,258 +270,261 @@ impl GroupWrite {
     }
 }
 
-/// One step of a worker: settles what was answered, writes what it learnt, writes down what it sends next; all or
-/// nothing, and only while the claim is held. [6]
+/// One step of a worker: records the outcomes of intents, writes what the worker learned, and stores the next intents.
+/// It is all or nothing (rule: an ended claim writes nothing).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
-    /// Intents that were answered or looked after; each leaves its change and records a look. A successful rename
-    /// makes those ready that wait for this subject.
+    /// Intents with a known outcome, answered or recovered. Each leaves its change and records an observation. A
+    /// successful rename or deletion of a user makes the tasks ready that wait for this subject.
     pub settled: Vec<Settled>,
-    /// The user's link.
+    /// The write to the user's link.
     pub link: Option<LinkWrite>,
-    /// The group. The tasks of users who were given the group that its source fed before, unless it feeds it still, and
-    /// of all subjects of the pair that are claimed, are raised with it: their claims may have planned with what was
-    /// before.
+    /// The write to the group mapping. It raises the tasks of all claimed subjects of the pair: their claims may have
+    /// planned with the old mapping. If the source group stops feeding a group, the tasks of users that were granted
+    /// that group are raised too.
     pub group: Option<GroupWrite>,
-    /// Other subjects that this concerns: their tasks are raised with it, so that no crash comes in between.
+    /// Other subjects that this step affects. Their tasks are raised in the same transaction, so no crash can separate
+    /// the two.
     pub raise: Vec<Subject>,
-    /// What is known to be impossible for the subject becomes exactly this.
+    /// The complete new set of unsupported operations of the subject; `None`: unchanged.
     pub unsupported: Option<Vec<Unsupported>>,
-    /// How the open order about the user's link ended. One that is done raises the conflicts of the target's pairs.
+    /// How the open order about the user's link ended. An order that is done raises the conflicts of the target's
+    /// pairs.
     pub order: Option<OrderEnd>,
-    /// Intents that were not sent and never will be: they leave no change.
+    /// Intents that were not sent and never will be. They leave no change.
     pub unsent: Vec<IntentId>,
-    /// What is sent next.
+    /// The operations to send next.
     pub next: Vec<NewIntent>,
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
-    /// Written; nothing was to be sent.
+    /// Written; no operation was to be sent.
     Written,
-    /// Written; these are the intents to send now, in their order.
+    /// Written; the intents to send now, in order.
     Send(Vec<IntentId>),
-    /// Written, but the next operation is past the limit: it has to be held. So many were done in the last hour.
+    /// Written, but the next operation is above its limit and has to be held.
     PastLimit {
-        /// Done in the last hour, those under way included.
+        /// Number of such operations in the last hour, including those under way.
         done: u32,
     },
-    /// Nothing was written: the account of the link belongs to another link or claim by now.
+    /// Nothing was written: another link or claim has the link's account.
     AccountTaken,
 }
 
-/// What came of asking for an account that was found by name.
+/// Result of adopting an account that was found by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Adopted {
-    /// Linked and claimed; read the target again before planning. [4]
+    /// Linked and claimed. The target must be re-read before planning (rule: a claim holds the subject and the
+    /// account).
     Linked,
-    /// Somebody else's claim, or a request under way, holds it: back to the queue until then.
+    /// Another claim, or a request under way, holds the account. The task goes back to the queue.
     Busy {
-        /// Not before this.
+        /// Earliest time of the next attempt.
         until: Timestamp,
     },
-    /// Another user's link has it meanwhile.
+    /// Another user's link has the account by now.
     LinkedElsewhere {
-        /// Whose connector.
+        /// The connector of that link.
         connector: ConnectorName,
-        /// Which user.
+        /// The user of that link.
         user: UserId,
     },
 }
 
-/// What came of waiting for another subject.
+/// Result of waiting for another subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// The claim is released; the task becomes ready when the other is done.
+    /// The claim is released. The task becomes ready when the other subject is done.
     Waits,
-    /// Nothing was written and the claim is still held: following who waits for whom leads back to this subject. [4]
+    /// Nothing was written and the claim is still held: the chain of waiting subjects leads back to this one.
     Ring,
 }
 
-/// Who holds an account, by what the store knows.
+/// The holder of an account, as far as the store knows.
 #[expect(clippy::large_enum_variant, reason = "one at a time, read and dropped")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Holder {
-    /// No link of any connector.
+    /// No link of any connector has the account.
     Nobody,
-    /// A link.
+    /// A link has the account.
     Linked {
-        /// Whose connector.
+        /// The connector of the link.
         connector: ConnectorName,
         /// The link.
         link: Link,
     },
-    /// No link, but an open create intent of another subject names it. [4]
+    /// No link has the account, but an open create intent of another subject names it.
     BeingMade,
 }
 
-/// How a task failed.
+/// The failure of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Class of the error.
     pub class: ErrorClass,
-    /// One readable line.
+    /// The error text, one line.
     pub text: String,
-    /// When to try again; `None`: the attempts are used up, it is a dead letter.
+    /// When to retry; `None`: the attempts are used up, and the task becomes a dead letter.
     pub retry_at: Option<Timestamp>,
 }
 
-/// What a run asks before it works a subject from its walk. [3]
+/// A subject that a run planned, with what must be unchanged before the run claims it (rule: a newer observation wins).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Who.
+    /// The subject.
     pub subject: Subject,
-    /// The lower of the two looks that it was read with.
+    /// The lower of the two observations that the subject was read with.
     pub observation: ObservationSeq,
-    /// The account of its link as the run read it.
+    /// The account of the subject's link as the run read it.
     pub account: Option<AccountId>,
 }
 
-/// Whether the link between a pair's source and target has had its first run.
+/// State of a pair, up to and after its first run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairState {
-    /// Not planned yet: events are stored, tasks wait.
+    /// Not planned yet. Events are stored; tasks wait.
     New,
-    /// Its first plan found no user in scope, so that there was nothing to approve; it is planned again with each scheduled
-    /// run. Events are stored, tasks wait.
+    /// The first plan found no user in scope, so there was nothing to approve. Each scheduled run plans the pair again.
+    /// Events are stored; tasks wait.
     NoUsers,
-    /// Planned and held: events are stored, tasks wait.
+    /// Planned; the first run waits for approval. Events are stored; tasks wait.
     Held,
-    /// Approved, its first run is due or under way.
+    /// Approved; the first run is due or under way.
     Approved,
     /// In service.
     InService,
-    /// A person has to confirm another identity first.
+    /// Another identity was found. An operator has to confirm it first.
     Stopped,
 }
 
-/// A pair as it is kept.
+/// A stored pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairRecord {
-    /// Which.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// Where it stands.
+    /// Its state.
     pub state: PairState,
-    /// Since when.
+    /// When the state began.
     pub since: Timestamp,
 }
 
-/// What a pair holds in its target.
+/// What a pair holds at its target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Which.
+    /// The pair.
     #[serde(flatten)]
     pub pair: Pair,
-    /// Where it stands.
+    /// Its state.
     pub state: PairState,
-    /// Linked accounts.
+    /// Number of linked accounts.
     pub links: u64,
-    /// Memberships that were given.
+    /// Number of granted memberships.
     pub memberships: u64,
-    /// Managed groups that it feeds.
+    /// Number of managed groups that the pair feeds.
     pub managed_groups: u64,
 }
 
-/// Tasks that nobody has worked for long.
+/// Tasks that have been claimed, or due and unclaimed, for too long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
-    /// Claimed for longer, by whoever holds the claim.
+    /// Subjects that one claim has held for too long.
     pub claimed: Vec<Subject>,
-    /// Due for longer, and not claimed.
+    /// Subjects with a task that is overdue and unclaimed.
     pub unclaimed: Vec<Subject>,
 }
 
-/// Something that a person asked for; a running server finds it at once. [8]
+/// An operator's request, which a running server takes up at once (rule: commands never work beside a server).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// A full reconcile of a connector, on one target or on all on which it was ever configured.
+    /// A full reconcile of a connector, on one target or on all for which it was ever configured.
     Run {
-        /// Whose.
+        /// The connector.
         connector: ConnectorName,
-        /// On which target only.
+        /// The target; `None`: all targets of the connector.
         target: Option<TargetName>,
-        /// What made it due.
+        /// The trigger of the run.
         trigger: RunTrigger,
     },
 }
 
-/// Which events are meant.
+/// Filter for events. Conditions are combined with "and"; `None` and `false` do not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Of this connector.
+    /// Connector of the event.
     pub connector: Option<ConnectorName>,
-    /// With this id.
+    /// Id of the event.
     pub id: Option<String>,
-    /// With one of these ids; empty: any.
+    /// Ids of the events; empty: any.
     pub ids: Vec<String>,
-    /// About this subject.
+    /// Subject of the event.
     pub subject: Option<Subject>,
-    /// Received at or after this.
+    /// Earliest time of receipt, inclusive.
     pub from: Option<Timestamp>,
-    /// Received before this.
+    /// Latest time of receipt, exclusive.
     pub to: Option<Timestamp>,
-    /// Only those whose subject's task is a dead letter.
+    /// Only events with a dead letter for their subject.
     pub failed: bool,
-    /// Only those that were ignored.
+    /// Only ignored events.
     pub ignored: bool,
-    /// With a sequence number below this (keyset paging, newest first).
+    /// Upper bound of the sequence number, exclusive (keyset paging, newest first).
     pub before: Option<i64>,
-    /// At most so many; 0: all.
+    /// Maximum number of events; 0: unlimited.
     pub limit: usize,
 }
 
-/// Which changes are meant.
+/// Filter for changes. Conditions are combined with "and"; `None` does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeFilter {
-    /// Of this connector.
+    /// Connector of the change.
     pub connector: Option<ConnectorName>,
-    /// On this target.
+    /// Target of the change.
     pub target: Option<TargetName>,
-    /// For this subject.
+    /// Subject of the change.
     pub subject: Option<Subject>,
-    /// With this login or group name.
+    /// Login or group name of the change.
     pub name: Option<String>,
-    /// Of this run.
+    /// Run that made the change.
     pub run: Option<RunId>,
-    /// Recorded at or after this.
+    /// Earliest time of recording, inclusive.
     pub from: Option<Timestamp>,
-    /// Recorded before this.
+    /// Latest time of recording, exclusive.
     pub to: Option<Timestamp>,
-    /// With an id below this (keyset paging, newest first).
+    /// Upper bound of the id, exclusive (keyset paging, newest first).
     pub before: Option<i64>,
-    /// At most so many; 0: all.
+    /// Maximum number of changes; 0: unlimited.
     pub limit: usize,
 }
 
-/// Which tasks are meant.
+/// Filter for tasks. Conditions are combined with "and"; `None` does not filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// Of this connector.
+    /// Connector of the task.
     pub connector: Option<ConnectorName>,
-    /// On this target.
+    /// Target of the task.
     pub target: Option<TargetName>,
-    /// About this subject.
+    /// Subject of the task.
     pub subject: Option<Subject>,
-    /// Only dead letters (`true`) or only others (`false`).
+    /// Only dead letters (`true`), or only other tasks (`false`).
     pub dead: Option<bool>,
-    /// Only those whose last error has this class.
+    /// Class of the last error.
     pub class: Option<ErrorClass>,
-    /// Only those whose last error contains this text.
+    /// Text that the last error contains.
     pub reason: Option<String>,
-    /// At most so many; 0: all.
+    /// Maximum number of tasks; 0: unlimited.
     pub limit: usize,
 }
 
-/// What the safety limits are measured against; read at once, however large the store is.
+/// Totals that the safety limits are measured against; read in constant time, however large the store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Links whose account was not deactivated by us.
+    /// Links with an account that usersync did not deactivate.
     pub active_links: u64,
-    /// Memberships that we gave.
+    /// Memberships that usersync granted.
     pub memberships: u64,
     /// Managed groups.
     pub managed_groups: u64,
@@ -527,73 +533,73 @@ pub struct Totals {
 /// Counts for `status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairCounts {
-    /// Tasks that are ready or wait.
+    /// Live tasks, due or not; without dead letters.
     pub tasks: u64,
-    /// Of these, those whose time has come.
+    /// Tasks that are due.
     pub due: u64,
-    /// When the oldest of these was raised.
+    /// When the oldest live task was raised; `None`: there is none.
     pub oldest: Option<Timestamp>,
     /// Dead letters.
     pub dead: u64,
     /// Links.
     pub links: u64,
-    /// Links whose accounts are missing at the target.
+    /// Links with an account that is missing at the target.
     #[serde(default)]
     pub missing: u64,
-    /// Links whose account was not deactivated by us: what the safety limits count as active.
+    /// Links with an account that usersync did not deactivate; the safety limits count them as active.
     pub active_links: u64,
-    /// Memberships that we gave.
+    /// Memberships that usersync granted.
     pub memberships: u64,
     /// Managed groups.
     pub managed_groups: u64,
-    /// Held items that are open.
+    /// Open approval items.
     pub held: u64,
-    /// When the last change was recorded.
+    /// When the last change was recorded; `None`: there is no change.
     pub last_change: Option<Timestamp>,
 }
 
-/// The events of a connector so far.
+/// Counts of a connector's events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
-    /// Events that came, duplicates among them.
+    /// Received events, including duplicates.
     pub received: u64,
-    /// Of these, duplicates.
+    /// Received duplicates.
     pub duplicates: u64,
-    /// When the last came.
+    /// When the last event was received; `None`: none so far.
     pub last: Option<Timestamp>,
-    /// Since when a server has been listening for them; `None`: none has yet.
+    /// When a server first listened for the connector's events; `None`: no server has yet.
     pub since: Option<Timestamp>,
 }
 
-/// A decision of a person about an approval.
+/// An operator's decision about an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The set.
+    /// The approval.
     pub set: i64,
-    /// Only these items; empty: all of them.
+    /// The items that are decided; empty: all.
     pub items: Vec<i64>,
-    /// Approve, else reject.
+    /// `true`: approve; `false`: reject.
     pub approve: bool,
-    /// Who.
+    /// The operator.
     pub by: String,
-    /// Why.
+    /// The operator's note.
     pub note: Option<String>,
 }
 
-/// Something that a person did in usersync.
+/// An operator's action in usersync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
     /// Time-ordered id.
     pub id: i64,
-    /// When.
+    /// When it was done.
     pub at: Timestamp,
-    /// Who.
+    /// The operator.
     pub by: String,
-    /// What, in plain words.
+    /// What was done, in plain words.
     pub what: String,
 }
 
-/// Where events are put: all that whoever takes them in needs of a store.
+/// Receives events: the part of a store that the event listener needs.
 #[async_trait]
 pub trait Inbox: Send + Sync {
     /// See [`Store::append_events`].
@@ -626,14 +632,15 @@ impl<S: Store> Inbox for S {
     }
 }
 
-/// What is kept, and the rules that keep it right. Times come in as values. [9]
+/// The store. All times are passed in as values (rule: time and chance are values).
 #[async_trait]
 pub trait Store: Send + Sync {
     // --- events ---
 
-    /// Stores events, each with its tasks on `targets`, durably; many callers share one commit. An event whose id is
-    /// there already counts as a duplicate and raises nothing, nor does an ignored one. A settle event marks its tasks
-    /// to be looked at once more, see [`Store::complete`]. One that wants a run asks for it. [1, 2]
+    /// Stores events durably, each with its tasks on `targets` in the same transaction. Many callers share one commit.
+    ///
+    /// A stored id counts as a duplicate. A duplicate or an ignored event raises no task. An event that needs a recheck
+    /// marks its tasks for one, see [`Store::complete`]. An event that needs a run requests it.
     async fn append_events(
         &self,
         connector: &ConnectorName,
@@ -642,14 +649,16 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Appended>;
 
-    /// Events, newest first.
+    /// Returns events, newest first.
     async fn events(&self, filter: &EventFilter) -> StoreResult<Vec<EventRecord>>;
 
     // --- tasks ---
 
-    /// Makes sure that a task is there for each subject, and that work on it which is under way does not end it (its
-    /// generation is raised); an earlier time and a higher priority win. A dead letter is brought back to life. Returns how
-    /// many. More than a thousand are written down durably, and become tasks in parts.
+    /// Ensures that each subject has a task, and returns their number.
+    ///
+    /// The generation of an existing task is raised, so that work under way does not end it. An earlier time and a
+    /// higher priority win. A dead letter becomes a live task again. Above a thousand subjects, the rest is stored
+    /// durably and becomes tasks in parts.
     async fn raise(
         &self,
         pair: &Pair,
@@ -659,9 +668,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<usize>;
 
-    /// Claims the next task of this target whose time has come, for one of `connectors`, by priority, then time.
-    /// Subject and linked account are claimed together. A task with an intent under way on either waits until that can
-    /// not arrive any more. `None`: nothing to do. [4, 7]
+    /// Claims the next due task of this target for one of `connectors`, by priority, then time; `None`: no task is due.
+    ///
+    /// The subject and its linked account are claimed together. A task waits while a request on either of them can
+    /// still arrive (rule: an open intent closes its subject and account).
     async fn claim(
         &self,
         target: &TargetName,
@@ -669,53 +679,64 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>>;
 
-    /// Tasks of a pair that nobody has worked since `before`, though they are due: a hundred of each kind at most.
+    /// Returns tasks of a pair that have been claimed, or due and unclaimed, since before `before`; at most a hundred
+    /// of each.
     async fn overdue(&self, pair: &Pair, before: Timestamp) -> StoreResult<Overdue>;
 
-    /// When the next task of this target falls due, so that a worker knows how long to sleep.
+    /// Returns when the next task of this target is due, so that a worker knows how long to sleep.
     async fn next_due(&self, target: &TargetName, connectors: &[ConnectorName]) -> StoreResult<Option<Timestamp>>;
 
-    /// Counts the wakes: returns the count as soon as it is larger than `seen`. Each caller keeps its own, begins with
-    /// 0, and looks for work before it waits again.
+    /// Waits until the count of wake-ups is larger than `seen`, and returns it. Each caller keeps its own count, starts
+    /// with 0, and checks for work before it waits again.
     async fn woken_after(&self, seen: u64) -> u64;
 
-    /// Grows whenever a person decided something or another process wrote, so that what is kept of the store outside of
-    /// it is read anew.
+    /// Returns a counter that grows when an operator decides or another process writes. A cache outside the store is
+    /// re-read when it has grown.
     fn outside_changes(&self) -> u64;
 
-    /// The next number of the one sequence of looks; never given twice, also after a restart. [3]
+    /// Returns the next observation number; never issued twice, not even after a restart (rule: a newer observation
+    /// wins).
     async fn next_observation(&self) -> StoreResult<ObservationSeq>;
 
-    /// Who holds this account; `name` is its login, to compare with open create intents of other subjects.
+    /// Returns the holder of this account. `name` is its login, compared with open create intents of other subjects.
     async fn holder(&self, token: Token, account: &AccountId, name: &str) -> StoreResult<Holder>;
 
-    /// Open intents of the claimed subject and accounts by now: an account that was adopted may bring some along, which
-    /// are to be settled by looking. [7]
+    /// Returns the current open intents of the claimed subject and accounts. An adopted account may bring some with it;
+    /// the caller recovers them by reading the target.
     async fn open_intents(&self, token: Token) -> StoreResult<Vec<OpenIntent>>;
 
-    /// Links the claimed subject to an account found by name, and claims it; a link of `from` moves over with all that
-    /// it knows. [4]
+    /// Links the claimed subject to an account found by name, and claims the account. A link of `from` moves to the
+    /// subject with all its data (rule: a claim holds the subject and the account).
     async fn adopt(&self, token: Token, link: Link, from: Option<UserId>, now: Timestamp) -> StoreResult<Adopted>;
 
-    /// One step of a worker, see [`Step`].
+    /// Writes one step of a worker, see [`Step`].
     async fn step(&self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped>;
 
-    /// Whether the claim is still held on subject and account; asked right before something is sent. [6]
+    /// Returns whether the claim still holds its subject and account; checked right before a request is sent (rule: an
+    /// ended claim writes nothing).
     async fn still_held(&self, token: Token) -> StoreResult<bool>;
 
-    /// The priority of the most urgent event that waits for the claimed subject: raised since the claim was taken, or,
-    /// for the claim of a full reconcile, due then. `None`: no event waits. Closed once the claim has ended.
+    /// Watches for events on the claimed subject: the priority of the most urgent one; `None`: no event waits.
+    ///
+    /// An event counts if it was raised since the claim was taken. For the claim of a full reconcile, an event that was
+    /// due then counts too. The channel closes when the claim ends.
     fn event_waits(&self, token: Token) -> watch::Receiver<Option<Priority>>;
 
-    /// Ends a claim whose ending was not written: the store refused it, the work panicked, or its caller was dropped. Its
-    /// subject's task is raised with the next write that succeeds. A claim that has ended stays as it is. [6]
+    /// Ends a claim whose ending was not written: the store refused it, the work panicked, or its caller was dropped.
+    /// The subject's task is raised with the next write that succeeds. A claim that has already ended is not changed.
     fn abandon(&self, token: Token, now: Timestamp);
 
-    /// The work is done: takes a last step, which sends nothing; unless that is refused records a look, releases the claim, ends the task if its generation is the claimed one (else
-    /// it is ready again). Those that wait for it are ready now, or, if it is a user, at `settle_at`: one who gave up a
-    /// name woke them then, and with others they would take turns without end. The subject's open held items become
-    /// exactly `held`; those that are not among them are withdrawn, as are decisions about others. A task marked
-    /// to settle becomes ready again at `settle_at`.
+    /// Ends a claim after successful work, with a last step that sends nothing. If that step is refused, nothing else
+    /// is done.
+    ///
+    /// Records an observation, releases the claim, and ends the task. A task that was raised meanwhile is ready again;
+    /// one that is marked for a recheck becomes ready at `settle_at`.
+    ///
+    /// Tasks that wait for a group are ready now; those that wait for a user, at `settle_at`. A user that gives up a
+    /// login wakes them right then. Without the delay, two users that wait for each other would alternate without end.
+    ///
+    /// The subject's open approval items become exactly `held`. Items that are not in `held` are withdrawn, whether
+    /// open or decided.
     async fn complete(
         &self,
         token: Token,
@@ -725,12 +746,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Stepped>;
 
-    /// The work failed: releases the claim, notes the error, counts an attempt. A claim without a task raises it. A task
-    /// that was raised meanwhile is ready at once; one with an intent open is no dead letter.
+    /// Ends a claim after failed work: releases it, records the error, and counts an attempt. A claim without a task
+    /// raises one. A task that was raised meanwhile is ready at once. A task with an open intent does not become a dead
+    /// letter.
     async fn fail(&self, token: Token, failure: Failure, now: Timestamp) -> StoreResult<()>;
 
-    /// Back to the queue until then, or at once if it was raised meanwhile, without using up an attempt: releases the
-    /// claim. The reason, if there is one, is kept as the task's last error.
+    /// Releases the claim and puts the task back until `until`, without using up an attempt. A task that was raised
+    /// meanwhile is ready at once. The reason, if given, is kept as the task's last error.
     async fn defer(
         &self,
         token: Token,
@@ -739,10 +761,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Waits for `others`, the first of which counts for rings: raises their tasks where there are none (they are in
-    /// a hurry as we are), releases the claim. Becomes ready when the first is done or gave up its name, and at
-    /// `at_latest` all the same; at once if the work on the first ended after this claim was taken. If following who waits for whom leads back to this subject and `ring_ends_it`, nothing
-    /// is written. [4]
+    /// Releases the claim and makes its task wait for `others`. Raises a task for each of them that has none. Their
+    /// tasks get at least the priority of the waiting one.
+    ///
+    /// The task becomes ready when the first of `others` is done or gives up its name, at the latest at `at_latest`. It
+    /// is ready at once if the work on the first ended after this claim was taken.
+    ///
+    /// If `ring_ends_it` and the chain of waiting subjects from the first leads back to this one, nothing is written.
     async fn wait_for(
         &self,
         token: Token,
@@ -752,48 +777,50 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Waiting>;
 
-    // --- what is linked ---
+    // --- links and groups ---
 
-    /// A user's link.
+    /// Returns a user's link.
     async fn link(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<Link>>;
 
-    /// All links of a pair.
+    /// Returns all links of a pair.
     async fn links(&self, pair: &Pair) -> StoreResult<Packed<Link>>;
 
-    /// Links of a pair that were dropped because their accounts were gone, the newest first.
+    /// Returns links of a pair that were dropped because their accounts were gone, newest first.
     async fn dropped_links(&self, pair: &Pair) -> StoreResult<Vec<Link>>;
 
-    /// Accounts of this target that other connectors link, and which ones.
+    /// Returns the accounts of this target that other connectors link, each with its connector.
     async fn linked_elsewhere(&self, pair: &Pair) -> StoreResult<BTreeMap<AccountId, ConnectorName>>;
 
-    /// Links whose account's login, or whose user's id, is this; over all pairs.
+    /// Returns links of all pairs with this account login or user id.
     async fn links_named(&self, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>>;
 
-    /// Some users of the pair, other than `except`, who were lately seen alive; newest first.
+    /// Returns users of the pair, other than `except`, that were recently seen at the source; newest first.
     async fn seen_alive(&self, pair: &Pair, except: &UserId, limit: usize) -> StoreResult<Vec<UserId>>;
 
-    /// Users whose links hold a membership of this group that we gave.
+    /// Returns users with a membership of this group that usersync granted.
     async fn given(&self, pair: &Pair, group: &TargetGroupId) -> StoreResult<Vec<UserId>>;
 
-    /// Managed groups of a target.
+    /// Returns the managed groups of a target.
     async fn managed_groups(&self, target: &TargetName) -> StoreResult<Vec<ManagedGroup>>;
 
-    /// What became of the source's groups on a target.
+    /// Returns the mappings of the source's groups to groups of the target.
     async fn group_mappings(&self, pair: &Pair) -> StoreResult<Vec<(GroupId, GroupMapping)>>;
 
-    /// What is known to be impossible on a pair; forgotten when a person replays the subject's events or dead letters.
+    /// Returns what the target of a pair does not support; forgotten when an operator replays the subject's events or
+    /// dead letters.
     async fn unsupported(&self, pair: &Pair) -> StoreResult<Vec<Unsupported>>;
 
     // --- runs ---
 
-    /// Writes down that a run began. One that applies answers whatever asked for a run of its pair until now.
+    /// Records the start of a run. A run that applies changes fulfils all open requests for a run of its pair.
     async fn begin_run(&self, pair: &Pair, trigger: RunTrigger, mode: RunMode, now: Timestamp) -> StoreResult<RunId>;
 
-    /// Writes down how far a run is.
+    /// Records the progress of a run.
     async fn progress_run(&self, run: RunId, report: serde_json::Value) -> StoreResult<()>;
 
-    /// Writes down how a run ended. One that has ended stays as it is. If it failed, or was stopped (also by the end of
-    /// the process), what an event had asked for is asked for again; a person sees what came of it.
+    /// Records the end of a run. A run that has already ended is not changed. If it failed or was stopped (also by the
+    /// end of the process), an event's request for a run is open again. An operator's request is not: the operator sees
+    /// the outcome.
     async fn end_run(
         &self,
         run: RunId,
@@ -802,8 +829,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Claims a subject that a run planned from its walk. `None`: something newer is recorded, the link is another, an
-    /// intent is open on subject or account, or somebody holds it: then its task is raised. [3, 7]
+    /// Claims a subject that a run planned (rule: a newer observation wins).
+    ///
+    /// Returns `None` and raises the subject's task if a newer observation is recorded or the link is another one. The
+    /// same applies if an intent is open on the subject or account, or another claim holds either of them.
     async fn claim_planned(
         &self,
         pair: &Pair,
@@ -812,49 +841,52 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Option<Claimed>>;
 
-    /// Subjects that a run found in order: those recorded since, claimed, linked otherwise, or with an open intent get
-    /// their task raised. Returns how many. [3]
+    /// Checks subjects that a run found in sync, and returns the number of tasks raised. A subject's task is raised if
+    /// a newer observation is recorded, or its link is another one. The same applies if another claim holds it, or an
+    /// intent is open (rule: a newer observation wins).
     async fn found_in_order(&self, pair: &Pair, run: RunId, found: Vec<Planned>, now: Timestamp) -> StoreResult<usize>;
 
-    /// Users whom a run saw alive, each with its federation; who has no link is left out. Kept to the hour.
+    /// Records users that a run saw at the source, each with its federation; users without a link are skipped. Recorded
+    /// at most once an hour.
     async fn saw_alive(&self, pair: &Pair, seen: Vec<(UserId, Option<String>)>, now: Timestamp) -> StoreResult<()>;
 
-    /// Open create intents of a pair that no subject's task will settle; a run has checked their names and settles them. [7]
+    /// Returns open create intents of a pair that no subject's task will resolve. A run checks their names and resolves
+    /// them.
     async fn stale_intents(&self, pair: &Pair, now: Timestamp) -> StoreResult<Vec<OpenIntent>>;
 
-    /// Runs, newest first.
+    /// Returns runs, newest first.
     async fn runs(&self, pair: Option<&Pair>, limit: usize) -> StoreResult<Vec<RunRecord>>;
 
     // --- pairs and identities ---
 
-    /// The pairs that are configured; new ones begin as [`PairState::New`]. Pairs that are no longer configured keep
-    /// their links.
+    /// Ensures that the configured pairs exist, and returns them. A new pair starts as [`PairState::New`]. Pairs that
+    /// are no longer configured keep their links.
     async fn ensure_pairs(&self, pairs: &[Pair], now: Timestamp) -> StoreResult<Vec<PairRecord>>;
 
-    /// Remembers how the senders of these connectors sign, as a document without secrets; returns those that were
-    /// remembered before and are not among them any more, so that their senders can be told to stop.
+    /// Stores how the senders of these connectors sign, as a document without secrets. Returns the stored ones that are
+    /// no longer among `connectors`, so that their senders can be stopped.
     async fn remember_hooks(
         &self,
         connectors: &[(ConnectorName, serde_json::Value)],
     ) -> StoreResult<Vec<(ConnectorName, serde_json::Value)>>;
 
-    /// Where a pair stands.
+    /// Returns the state of a pair.
     async fn pair_state(&self, pair: &Pair) -> StoreResult<PairState>;
 
-    /// Moves a pair.
+    /// Sets the state of a pair.
     async fn set_pair_state(&self, pair: &Pair, state: PairState, now: Timestamp) -> StoreResult<()>;
 
-    /// Stops a pair because another server answers at its target. Where it stood is kept for
-    /// [`Store::confirm_same_server`], unless it was stopped before.
+    /// Stops a pair because another server answers at its target. Its former state is kept for
+    /// [`Store::confirm_same_server`], unless the pair is already stopped.
     async fn stop_for_target(&self, pair: &Pair, now: Timestamp) -> StoreResult<()>;
 
-    /// Opens the approval of a pair's first run with the numbers of its plan, or renews them in the open one.
+    /// Opens the approval of a pair's first run with the numbers of its plan, or updates the open one.
     async fn hold_first_run(&self, pair: &Pair, summary: serde_json::Value, now: Timestamp) -> StoreResult<i64>;
 
-    /// Pins the source's identity at first contact; returns the pinned one, which may be another.
+    /// Pins the source's identity at first contact; returns the pinned one, which may differ.
     async fn pin_source(&self, connector: &ConnectorName, identity: &SourceIdentity) -> StoreResult<SourceIdentity>;
 
-    /// Pins the source's identity again, whose realm was found to be the same with another service account.
+    /// Pins the source's identity again, for the same realm read with another service account.
     async fn repin_source(
         &self,
         connector: &ConnectorName,
@@ -862,28 +894,30 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Pins a target's identity at first contact, and adds the base URL to one that was pinned without it; returns the pinned
-    /// one, and under which other name the same server is known, if it is.
+    /// Pins a target's identity at first contact, or adds the base URL to one that was pinned without it. Returns the
+    /// pinned identity, and another name under which the same server is known, if there is one.
     async fn pin_target(
         &self,
         target: &TargetName,
         identity: &TargetIdentity,
     ) -> StoreResult<(TargetIdentity, Option<TargetName>)>;
 
-    /// The source's identity as it is pinned, if it is.
+    /// Returns the source's pinned identity, if there is one.
     async fn source_identity(&self, connector: &ConnectorName) -> StoreResult<Option<SourceIdentity>>;
 
-    /// The target's identity as it is pinned, if it is, and under which other name the server of `identity` is known, if
-    /// it is.
+    /// Returns the target's pinned identity, and another name under which the server of `identity` is known, if there
+    /// is one.
     async fn target_identity(
         &self,
         target: &TargetName,
         identity: &TargetIdentity,
     ) -> StoreResult<(Option<TargetIdentity>, Option<TargetName>)>;
 
-    /// An operator confirmed another identity: forgets the pinned one, and the pairs begin anew as [`PairState::New`]. The
-    /// links of another target are unconfirmed, see [`Store::confirm_links`]; its groups, what was given to members,
-    /// decisions and what was not possible are forgotten.
+    /// Forgets the pinned identity after an operator confirmed another one. The pairs start again as
+    /// [`PairState::New`].
+    ///
+    /// For a target, the links become unconfirmed, see [`Store::confirm_links`]. Its groups, granted memberships,
+    /// decisions and unsupported operations are forgotten.
     async fn confirm_identity(
         &self,
         connector: Option<&ConnectorName>,
@@ -892,12 +926,14 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// An operator confirmed that the pinned server is reached under another base URL: `found` is pinned, and everything
-    /// known of the server stays. Its links are unconfirmed, see [`Store::confirm_links`]. Pairs that were stopped for the
-    /// target stand again where they stood; a run is asked for of those in service. Returns the target's pairs.
+    /// Pins `found` after an operator confirmed that the pinned server has another base URL. Returns the target's
+    /// pairs.
+    ///
+    /// Everything known of the server is kept. Its links become unconfirmed, see [`Store::confirm_links`]. Pairs that
+    /// were stopped for the target return to their former state; a run is requested for those in service.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where no server is pinned, `found` has another id, or another target is this server.
+    /// [`StoreError::Refused`] if no server is pinned, `found` has another id, or another target is this server.
     async fn confirm_same_server(
         &self,
         target: &TargetName,
@@ -906,46 +942,59 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<Vec<PairRecord>>;
 
-    /// Gives a connector or a target another name: links, managed groups, tasks and history stay with it. What was begun
-    /// under the new name gives way if it has no links; a run of the pairs is asked for then, as its tasks are forgotten. Only
-    /// while nobody else works with the store. Returns what its pairs hold.
+    /// Renames a connector or a target, and returns what its pairs hold. Links, managed groups, tasks and history are
+    /// kept.
+    ///
+    /// Data that exists under the new name is forgotten, except its history. A run of the pairs is requested then, to
+    /// make up for the forgotten tasks. Requires exclusive use of the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the new name has links or managed groups, or a request of its pairs can still arrive.
     async fn rename(&self, named: &Declared, to: &str, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
 
-    /// Forgets what ties a connector or a target to accounts and groups, so that others can adopt them; its history stays.
-    /// Only while nobody else works with the store. Returns what its pairs held.
+    /// Forgets the links and managed groups of a connector or target, and returns what its pairs held. Other connectors
+    /// can then adopt the accounts and groups. Its history is kept. Requires exclusive use of the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if a request of its pairs can still arrive.
     async fn remove(&self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>>;
 
-    /// Pauses a connector, or lets it go on; it stays so over restarts.
+    /// Pauses or resumes a connector; kept across restarts.
     async fn set_paused(&self, connector: &ConnectorName, paused: bool, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// Connectors that are paused.
+    /// Returns the paused connectors.
     async fn paused(&self) -> StoreResult<BTreeSet<ConnectorName>>;
 
     // --- approvals ---
 
-    /// Held sets, newest first.
+    /// Returns approvals, newest first.
     async fn approvals(&self, open_only: bool) -> StoreResult<Vec<Approval>>;
 
-    /// One approval and its items, open ones first.
+    /// Returns one approval and its items, open ones first.
     async fn approval(&self, id: i64) -> StoreResult<(Approval, Vec<ApprovalItem>)>;
 
-    /// Approves or rejects, once; approved subjects' tasks are raised, an approved first run moves its pair to
-    /// [`PairState::Approved`], an approved adopted group (which the subject feeds, else that of the key `leave:GROUP`)
-    /// may lose members. Returns how many items were decided, a first run as one; 0: all of it was decided before.
+    /// Approves or rejects items of an approval, once each, and returns the number of decided items. A first run counts
+    /// as one; 0: all were already decided.
+    ///
+    /// The tasks of approved subjects are raised. An approved first run moves its pair to [`PairState::Approved`]. An
+    /// adopted group that is approved as a whole may lose members: the group that the subject feeds, otherwise the one
+    /// in the key `leave:GROUP`.
     async fn decide(&self, decision: &Decision, now: Timestamp) -> StoreResult<usize>;
 
-    /// What whole readings of groups' members found, one for each group: some at a time, in the order of their ids, those
-    /// after `after`. None: there are no more.
+    /// Returns the next results of complete member reads, one for each group, in the order of group ids after `after`.
+    /// An empty list: there are no more.
     async fn members_read(&self, pair: &Pair, after: Option<&TargetGroupId>) -> StoreResult<Vec<MembersRead>>;
 
-    /// Keeps such readings, each in the place of its group's former one, and forgets those from before `oldest`.
+    /// Stores results of complete member reads, replacing those of the same groups. Forgets results older than
+    /// `oldest`.
     async fn keep_members_read(&self, pair: &Pair, read: &[MembersRead], oldest: Timestamp) -> StoreResult<()>;
 
-    /// Users whose links were made with the server that was there before another was confirmed, and not compared since.
+    /// Returns users with a link that was created with the previous server and not compared since another one was
+    /// confirmed.
     async fn unconfirmed_links(&self, pair: &Pair) -> StoreResult<Vec<UserId>>;
 
-    /// Writes down which of them stand, and drops the others, each with a change that has its reason; one that is
-    /// claimed waits for the next run.
+    /// Confirms the links in `stand` and drops those in `dropped`, each with a change that has the reason. A claimed
+    /// user waits for the next run.
     async fn confirm_links(
         &self,
         pair: &Pair,
@@ -955,8 +1004,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// Orders that the user be linked to this account, or that the link be removed; replaces an order before it. The
-    /// user's task is raised; what came of it is audited and read by [`Store::link_order`].
+    /// Orders a link of the user to this account, or its removal (`None`); replaces an earlier order. The user's task
+    /// is raised. The outcome is audited, and returned by [`Store::link_order`].
     async fn order_link(
         &self,
         pair: &Pair,
@@ -966,36 +1015,36 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<()>;
 
-    /// The newest order about a user's link.
+    /// Returns the newest order about a user's link.
     async fn link_order(&self, pair: &Pair, user: &UserId) -> StoreResult<Option<LinkOrder>>;
 
-    /// Orders of a pair that are not carried out yet, or that removed a link.
+    /// Returns orders of a pair that are not carried out yet, or that removed a link.
     async fn link_orders(&self, pair: &Pair) -> StoreResult<Vec<LinkOrder>>;
 
-    /// Withdraws rejections of a set, all or these; their subjects' tasks are raised, so that they are planned again.
-    /// Returns how many.
+    /// Withdraws rejections of an approval, all (`items` is empty) or these, and returns their number. The subjects'
+    /// tasks are raised, so that they are planned again.
     async fn withdraw_rejections(&self, set: i64, items: &[i64], by: &str, now: Timestamp) -> StoreResult<usize>;
 
-    /// Items of a pair that are open, approved and not done, or rejected.
+    /// Returns items of a pair that are open, approved and not done, or rejected.
     async fn standing_items(&self, pair: &Pair) -> StoreResult<Vec<ApprovalItem>>;
 
-    /// How many limited operations of a kind were done, or are under way, in the hour before `now`; approved ones are
-    /// not counted.
+    /// Returns the number of limited operations of a kind, done in the hour before `now` or under way. Approved ones
+    /// are not counted.
     async fn done_in_last_hour(&self, pair: &Pair, kind: Limited, now: Timestamp) -> StoreResult<u32>;
 
-    /// Whether a kind is held for the pair at present: an open set of it has items.
+    /// Returns whether an open approval of this kind has open items for the pair.
     async fn is_awaited(&self, pair: &Pair, kind: ApprovalKind) -> StoreResult<bool>;
 
-    // --- what people ask for ---
+    // --- requests of operators ---
 
-    /// Asks a running server for something.
+    /// Stores a request for a running server.
     async fn request(&self, request: &Request, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// What asked first for a run of this pair, if one is asked for and has not begun; what was asked for twice is one.
-    /// It stays so over restarts until a run begins, see [`Store::begin_run`]. [8]
+    /// Returns the first trigger of a requested run of this pair that has not begun. Repeated requests are one. A
+    /// request is kept across restarts until a run begins, see [`Store::begin_run`].
     async fn asked_run(&self, pair: &Pair) -> StoreResult<Option<RunTrigger>>;
 
-    /// Puts the hints of events back to work. Returns events and tasks.
+    /// Raises tasks for the hints of stored events. Returns the numbers of events and tasks.
     async fn replay_events(
         &self,
         filter: &EventFilter,
@@ -1004,57 +1053,60 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> StoreResult<(usize, usize)>;
 
-    /// Puts dead letters, and what was not possible, back to work with fresh attempts. Returns how many.
+    /// Retries dead letters and unsupported operations with new attempts, and returns their number.
     async fn replay_dead(&self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize>;
 
-    // --- looking ---
+    // --- queries ---
 
-    /// Tasks, the most urgent first.
+    /// Returns tasks, most urgent first.
     async fn tasks(&self, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>>;
 
-    /// Changes, newest first.
+    /// Returns changes, newest first.
     async fn changes(&self, filter: &ChangeFilter) -> StoreResult<Vec<Change>>;
 
-    /// Totals of a pair.
+    /// Returns the totals of a pair.
     async fn totals(&self, pair: &Pair) -> StoreResult<Totals>;
 
-    /// Counts of a pair.
+    /// Returns the counts of a pair.
     async fn counts(&self, pair: &Pair, now: Timestamp) -> StoreResult<PairCounts>;
 
-    /// The events of a connector so far.
+    /// Returns the counts of a connector's events so far.
     async fn event_counts(&self, connector: &ConnectorName) -> StoreResult<EventCounts>;
 
-    /// Adds to the counts of requests that the hook refused: one row for each connector and reason. A count begins again
-    /// with the first refusal after an accepted event, and after a day without any.
+    /// Adds to the counts of requests that the hook refused, one row for each connector and reason. A count restarts
+    /// with the first refusal after an accepted event, or after a day without refusals.
     async fn note_refusals(&self, refusals: &[Refusals]) -> StoreResult<()>;
 
-    /// The requests that the hook refused, the newest first.
+    /// Returns the requests that the hook refused, newest first.
     async fn refusals(&self) -> StoreResult<Vec<Refusals>>;
 
-    /// What people did (decided, asked for, replayed, paused, confirmed), newest first; with an id below `before`.
+    /// Returns actions of operators (decisions, requests, replays, pauses, confirmations), newest first, with an id
+    /// below `before`.
     async fn audit(&self, before: Option<i64>, limit: usize) -> StoreResult<Vec<AuditRecord>>;
 
     // --- housekeeping ---
 
-    /// Removes at most `limit` events, changes and ended runs each that are older than `before`; never open sets,
-    /// rejections or open intents. Returns how many; 0: all done.
+    /// Deletes rows that are older than `before`, at most `limit` of each kind, and returns their number; 0: all done.
+    /// The kinds are events, changes, audit records, and ended runs, orders and approvals. Open approvals, rejections
+    /// and open intents are never deleted.
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
 
-    /// The conditions that hold, the oldest first: those of the process that works with the store, or of the last one.
+    /// Returns the current conditions, oldest first: those of the process that works with the store, or of the last
+    /// one.
     async fn conditions(&self) -> StoreResult<Vec<Condition>>;
 
-    /// Makes exactly these the conditions that hold.
+    /// Replaces the stored conditions with exactly these.
     async fn keep_conditions(&self, conditions: &[Condition]) -> StoreResult<()>;
 
-    /// Orders that a side be contacted at once, refused credentials sent again; replaces an order before it.
+    /// Orders that a source or target be contacted at once, even with refused credentials; replaces an earlier order.
     async fn order_contact(&self, about: &About, by: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// The newest order about each side, the oldest first.
+    /// Returns the newest order about each source or target, oldest first.
     async fn contact_orders(&self) -> StoreResult<Vec<ContactOrder>>;
 
-    /// Records how an order to contact a side ended, and audits it.
+    /// Records how an order to contact a source or target ended, and audits it.
     async fn end_contact(&self, order: &ContactOrder, end: &OrderEnd, now: Timestamp) -> StoreResult<()>;
 
-    /// Whether it can be written, with room for a large commit.
+    /// Checks that the store can be written, with room for a large commit.
     async fn check(&self) -> StoreResult<()>;
 }

@@ -1,4 +1,4 @@
-//! Held sets: what waits for approval, and what operators decided.
+//! Approvals: operations that wait for an operator, and what operators decided.
 
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -49,13 +49,13 @@ fn set(row: SetRow) -> StoreResult<Approval> {
 }
 
 impl Tx {
-    /// Items of the subject that a person decided.
+    /// Returns items of the subject that an operator decided.
     pub(super) async fn decided(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<ApprovalItem>> {
         let items = self.standing(no, subject).await?;
         Ok(items.into_iter().filter(|item| item.state != ApprovalItemState::Open).collect())
     }
 
-    /// Items of the subject that are open, approved or rejected.
+    /// Returns items of the subject that are open, approved or rejected.
     async fn standing(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<ApprovalItem>> {
         let rows: Vec<ItemRow> = sqlx::query_as(
             "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item \
@@ -68,8 +68,8 @@ impl Tx {
         rows.into_iter().map(item).collect()
     }
 
-    /// Makes the subject's open items exactly these. A decision stands while its item is among them with the same
-    /// fingerprint; else it is withdrawn.
+    /// Replaces the subject's open items with exactly these. A decision stands while its item is among them with the
+    /// same fingerprint; otherwise it is withdrawn.
     pub(super) async fn hold(&mut self, claim: &Claim, held: &[NewApprovalItem], now: Timestamp) -> StoreResult<()> {
         let old = self.standing(claim.no, &claim.subject).await?;
         for item in &old {
@@ -126,7 +126,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Sets in which nothing waits any more; a first run's has no items and ends by a decision only.
+    /// Closes approvals without open items. A first run's approval has no items and is closed only by a decision.
     async fn close_empty_sets(&mut self, no: PairNo) -> StoreResult<()> {
         sqlx::query(
             "UPDATE approval SET open = 0 WHERE pair = ?1 AND open = 1 AND kind <> ?2 \
@@ -139,7 +139,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The open set of this kind; later items join it.
+    /// Returns the open approval of this kind, to which later items are added; creates one if there is none.
     async fn open_set(&mut self, no: PairNo, kind: ApprovalKind, now: Timestamp) -> StoreResult<i64> {
         let kind = codec::to_json(&kind)?;
         let open = sqlx::query_scalar("SELECT id FROM approval WHERE pair = ?1 AND kind = ?2 AND open = 1")
@@ -159,7 +159,7 @@ impl Tx {
         Ok(id)
     }
 
-    /// An approval that may be used: the claimed subject's, of which no request is under way.
+    /// Checks that an approval item may be used: it belongs to the claimed subject, and no request under way uses it.
     pub(super) async fn check_approved(&mut self, claim: &Claim, id: i64) -> StoreResult<()> {
         let decided = self.decided(claim.no, &claim.subject).await?;
         let approved = decided.iter().any(|item| item.id == id && item.state == ApprovalItemState::Approved);
@@ -169,7 +169,8 @@ impl Tx {
         Err(StoreError::NotFound(format!("held item {id} of {} is not approved", claim.subject)))
     }
 
-    /// An approval is used up by success, or by a refusal for good: whatever else became of it, it may be used again.
+    /// Marks an approval item as used after success or a permanent refusal. After any other outcome it may be used
+    /// again.
     pub(super) async fn use_up(&mut self, id: i64, outcome: &ChangeOutcome) -> StoreResult<()> {
         match outcome {
             ChangeOutcome::Done | ChangeOutcome::FoundDone => self.set_item_state(id, ApprovalItemState::Done).await,
@@ -189,7 +190,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Withdraws rejections: their subjects are planned again.
+    /// Withdraws rejections and raises the tasks of their subjects.
     pub(super) async fn withdraw_rejections(
         &mut self,
         id: i64,
@@ -265,7 +266,7 @@ impl Tx {
             self.close_empty_sets(no).await?;
         }
         if decision.approve {
-            // Some of them say nothing of the rest of the group.
+            // An approval of single items does not cover the rest of the group.
             if set.kind == ApprovalKind::AdoptedGroup && decision.items.is_empty() {
                 for item in &items {
                     self.approve_removals(no, item).await?;
@@ -291,7 +292,7 @@ impl Tx {
             .bind(millis(now))
             .execute(&mut self.conn)
             .await?;
-            // One that is stopped meanwhile is approved once it goes on.
+            // A pair that is stopped now is approved when it resumes.
             sqlx::query(
                 "UPDATE pair SET stopped_from = ?2 WHERE no = ?1 AND stopped_from IN ('new', 'no_users', 'held')",
             )
@@ -324,7 +325,7 @@ impl Tx {
         self.audit(&decision.by, &format!("approval {} of {} {word}{part}{note}", set.id, set.pair), now).await
     }
 
-    /// The group that an item is about may lose members: that which the subject feeds, else that which its key names.
+    /// Allows removals from an item's group: the group that the subject feeds, otherwise the one in its key.
     async fn approve_removals(&mut self, no: PairNo, item: &ApprovalItem) -> StoreResult<()> {
         let fed = match &item.subject {
             Subject::Group(source) => self.fed_by(no, source).await?,
@@ -345,7 +346,7 @@ impl Tx {
     }
 }
 
-/// Held sets, newest first.
+/// Returns approvals, newest first.
 pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreResult<Vec<Approval>> {
     let rows: Vec<SetRow> =
         sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.open = 1 OR NOT ?1 ORDER BY s.id DESC")))
@@ -355,14 +356,14 @@ pub(super) async fn sets(conn: &mut SqliteConnection, open_only: bool) -> StoreR
     rows.into_iter().map(set).collect()
 }
 
-/// One approval.
+/// Returns one approval.
 pub(super) async fn read_set(conn: &mut SqliteConnection, id: i64) -> StoreResult<Approval> {
     let row: Option<SetRow> =
         sqlx::query_as(AssertSqlSafe(format!("{SETS} WHERE s.id = ?1"))).bind(id).fetch_optional(conn).await?;
     set(row.ok_or_else(|| StoreError::NotFound(format!("there is no approval {id}")))?)
 }
 
-/// The items of a set, open ones first.
+/// Returns the items of an approval, open ones first.
 pub(super) async fn read_items(conn: &mut SqliteConnection, set: i64) -> StoreResult<Vec<ApprovalItem>> {
     let rows: Vec<ItemRow> = sqlx::query_as(
         "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item WHERE approval = ?1 \
@@ -378,7 +379,7 @@ fn of_rejections(count: usize) -> String {
     if count == 1 { "1 rejection".to_owned() } else { format!("{count} rejections") }
 }
 
-/// A pair's items that are open, approved or rejected.
+/// Returns a pair's items that are open, approved or rejected.
 pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<ApprovalItem>> {
     let rows: Vec<ItemRow> = sqlx::query_as(
         "SELECT id, subject, kind, what, key, fingerprint, state, since FROM approval_item INDEXED BY approval_item_standing \
@@ -390,7 +391,7 @@ pub(super) async fn standing(conn: &mut SqliteConnection, pair: i64) -> StoreRes
     rows.into_iter().map(item).collect()
 }
 
-/// Whether an open set of this kind has items that wait.
+/// Returns whether an open approval of this kind has open items.
 pub(super) async fn is_awaited(conn: &mut SqliteConnection, pair: i64, kind: ApprovalKind) -> StoreResult<bool> {
     let held = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM approval s JOIN approval_item i ON i.approval = s.id AND i.state = 'open' \

@@ -1,4 +1,4 @@
-//! Changes: read.
+//! Reads change records.
 
 use sqlx::{QueryBuilder, Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -8,7 +8,7 @@ use crate::{
     store::{ChangeFilter, StoreResult},
 };
 
-/// Changes, newest first.
+/// Returns changes, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection, filter: &ChangeFilter) -> StoreResult<Vec<Change>> {
     let mut query = QueryBuilder::new(
         "SELECT h.id, h.at, c.name, g.name, h.subject, h.verb, h.name, h.before, h.after, h.limited, h.approved, h.cause, \

@@ -1,4 +1,4 @@
-//! Claims: who may work what. [4, 6, 7]
+//! Claims: exclusive rights to work on a subject and its account.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,10 +21,10 @@ use crate::{
     store::{Adopted, Claimed, Holder, LinkOrder, Planned, StoreError, StoreResult},
 };
 
-/// When to ask again for an account that another claim holds, whose end nobody knows.
+/// Retry delay for an account that another claim holds; the end of that claim is unknown.
 const BUSY: SignedDuration = SignedDuration::from_millis(250);
 
-/// The most urgent task of a pair whose time has come, claimed ones aside; each branch is one step into the index.
+/// The most urgent due task of a pair, without claimed subjects. Each branch is one index lookup.
 const HEAD: &str = "
 SELECT h.subject, h.generation, h.priority, h.not_before, h.attempts, h.cause, h.caused_at, h.blocked_by,
     EXISTS (SELECT 1 FROM task w WHERE w.pair = ?1 AND w.blocked_by = h.subject)
@@ -50,7 +50,7 @@ FROM (
 
 type Head = (String, i64, i64, i64, i64, String, i64, Option<String>, bool);
 
-/// Subjects that a run found in order, but that somebody worked on since, or works on.
+/// Query for subjects that a run found in sync, but that have a newer observation, another link or an open intent.
 const WORKED_SINCE: &str = "
 WITH found (subject, observation, account, user) AS MATERIALIZED
     (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2))
@@ -63,7 +63,8 @@ WHERE l.number > f.observation
         EXISTS (SELECT 1 FROM intent i WHERE i.pair = ?1 AND i.subject = f.subject)
         OR EXISTS (SELECT 1 FROM intent i WHERE i.target = ?3 AND i.object = 'account:' || f.account)))";
 
-/// What else is stored about a subject that is to be claimed. Most have nothing, which one statement tells.
+/// Flags for what else is stored about a subject that is to be claimed. Most subjects have nothing, which one query
+/// shows.
 #[allow(clippy::struct_excessive_bools, reason = "one for each table")]
 struct Stored {
     /// The newest observation that was recorded.
@@ -77,11 +78,11 @@ struct Stored {
     unconfirmed: bool,
 }
 
-/// What is known of a claimed subject beside its link.
+/// Stored data of a claimed subject, other than its link.
 #[derive(Default)]
 struct Known {
     decided: Vec<ApprovalItem>,
-    /// Dropped links of a user who has no other link.
+    /// Dropped links of a user without a link.
     dropped: Vec<Link>,
     unsupported: Vec<Unsupported>,
     /// The open order about the subject's link.
@@ -90,7 +91,8 @@ struct Known {
     unlinked: Option<AccountId>,
 }
 
-/// The list of states repeats the condition of the partial index `approval_item_standing`, which is used only so.
+/// Query for [`Stored`]. The list of states repeats the condition of the partial index `approval_item_standing`;
+/// otherwise SQLite does not use it.
 const STORED: &str = "
 SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM intent),
@@ -102,7 +104,7 @@ SELECT (SELECT number FROM observation WHERE pair = ?1 AND subject = ?2),
     EXISTS (SELECT 1 FROM unconfirmed_link WHERE pair = ?1 AND user = ?3)";
 
 impl Tx {
-    /// The claim, if it is still held.
+    /// Returns the claim, if it is still held.
     pub(super) fn held(&self, token: Token) -> StoreResult<Claim> {
         self.memory.find(token).ok_or(StoreError::ClaimEnded)
     }
@@ -142,7 +144,8 @@ impl Tx {
         }
     }
 
-    /// Claims this task, unless its account is claimed or an intent can still arrive: then it waits until that can not.
+    /// Claims this task, unless its account is claimed or the request of an intent can still arrive. In the latter case
+    /// the task waits until it cannot.
     async fn claim_task(
         &mut self,
         pair: Pair,
@@ -171,7 +174,7 @@ impl Tx {
             return Ok(None);
         }
         if blocked_by.is_some() {
-            // It looks for itself now; whom it still waits for, it says again.
+            // The claim re-checks what it waits for, and records it again if it still waits.
             sqlx::query("UPDATE task SET blocked_by = NULL WHERE pair = ?1 AND subject = ?2")
                 .bind(no.pair)
                 .bind(name)
@@ -233,7 +236,7 @@ impl Tx {
         Ok(Stored { observed, intents, decided, dropped, unsupported, ordered, unconfirmed })
     }
 
-    /// Reads what a claimed subject has, as far as it has any.
+    /// Reads the data that [`Stored`] reports for a claimed subject.
     async fn known(
         &mut self,
         no: PairNo,
@@ -260,7 +263,7 @@ impl Tx {
         Ok(known)
     }
 
-    /// The link of a subject that is a user.
+    /// Returns the link of a subject that is a user.
     async fn link_of(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<Link>> {
         match subject.as_user() {
             Some(user) => self.link(no, user).await,
@@ -348,7 +351,7 @@ impl Tx {
             self.end_dead(no, found.iter().map(|one| &one.subject).filter(|subject| dead.contains(subject))).await?;
         }
         let Some(oldest) = found.iter().map(|one| one.observation).min() else { return Ok(0) };
-        // All that is recorded is recorded under a claim: without one, nothing can be newer.
+        // An observation is recorded only under a claim: without a claim since, none is newer.
         let rests = !self.ended_on.contains(&no.target) && self.memory.rests_since(no.target, oldest);
         if rests && !self.has_intents(no).await? {
             return Ok(0);
@@ -372,8 +375,8 @@ impl Tx {
         self.raise(no, &again, Priority::Run, &Cause::Run { id: run }, now).await
     }
 
-    /// Finds events that other processes raised for subjects that full reconciles have claimed. A task that waits for its
-    /// time was not raised since.
+    /// Finds events that other processes raised for subjects that full reconciles have claimed. A task with a later due
+    /// time was not raised since then.
     pub(super) async fn note_events_of_others(&mut self) -> StoreResult<()> {
         let claimed = self.memory.claimed_by_runs();
         if claimed.is_empty() {
@@ -401,7 +404,7 @@ impl Tx {
             .await?)
     }
 
-    /// Whether the work on another subject ended after this claim was taken, and nothing is due for it now.
+    /// Returns whether the work on another subject ended after this claim was taken, with no task left.
     pub(super) async fn has_ended_since(&mut self, claim: &Claim, other: &Subject) -> StoreResult<bool> {
         if self.memory.holds_subject(claim.no, other).is_some() {
             return Ok(false);
@@ -414,7 +417,7 @@ impl Tx {
         Ok(!due && self.recorded_observation(claim.no, other).await?.is_some_and(|ended| ended > claim.began))
     }
 
-    /// The number of the newest look that is recorded.
+    /// Returns the number of the newest recorded observation.
     async fn recorded_observation(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<ObservationSeq>> {
         let number: Option<i64> = sqlx::query_scalar("SELECT number FROM observation WHERE pair = ?1 AND subject = ?2")
             .bind(no.pair)
@@ -424,7 +427,7 @@ impl Tx {
         Ok(number.map(ObservationSeq))
     }
 
-    /// Records a number taken now, when work on the subject ends. [3]
+    /// Records a new observation number when work on the subject ends (rule: a newer observation wins).
     pub(super) async fn record_observation(&mut self, claim: &Claim) -> StoreResult<()> {
         sqlx::query(
             "INSERT INTO observation (pair, subject, number) VALUES (?1, ?2, ?3) \
@@ -447,7 +450,7 @@ impl Tx {
         Ok(if made.is_some() { Holder::BeingMade } else { Holder::Nobody })
     }
 
-    /// Until when the request of another subject's open create intent of this name can arrive, if there is one.
+    /// Returns until when the request of another subject's open create intent of this name can arrive, if there is one.
     async fn being_made(&mut self, claim: &Claim, name: &str) -> StoreResult<Option<i64>> {
         let until = sqlx::query_scalar(
             "SELECT max(arrives_until) FROM intent WHERE target = ?1 AND made = ?2 AND (pair <> ?3 OR subject <> ?4)",
@@ -506,7 +509,7 @@ impl Tx {
         Ok(Adopted::Linked)
     }
 
-    /// What the priority of a claim's task is; that of a run where it has none.
+    /// Returns the priority of a claim's task, or that of a run if there is no task.
     pub(super) async fn priority_of(&mut self, claim: &Claim) -> StoreResult<i64> {
         let priority: Option<i64> = sqlx::query_scalar("SELECT priority FROM task WHERE pair = ?1 AND subject = ?2")
             .bind(claim.no.pair)
@@ -517,7 +520,7 @@ impl Tx {
     }
 }
 
-/// A claim that nobody got to hear of ends at once.
+/// Releases a claim whose caller was dropped.
 pub(super) fn forget(memory: &Memory, claimed: Option<Claimed>) {
     if let Some(claimed) = claimed {
         memory.end(claimed.token);

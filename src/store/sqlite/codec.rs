@@ -1,4 +1,4 @@
-//! How values look in the store: times, words, JSON, ids, sets of group numbers.
+//! Encoding of stored values: times, words, JSON, ids, sets of group numbers.
 
 use std::collections::BTreeSet;
 
@@ -9,32 +9,32 @@ use uuid::Uuid;
 use super::error::damaged;
 use crate::store::StoreResult;
 
-/// A time as it is stored.
+/// Encodes a time as milliseconds.
 pub(super) fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// A stored time.
+/// Decodes a stored time.
 pub(super) fn time(millis: i64) -> StoreResult<Timestamp> {
     Timestamp::from_millisecond(millis).map_err(damaged)
 }
 
-/// A stored time that may be missing.
+/// Decodes an optional stored time.
 pub(super) fn some_time(millis: Option<i64>) -> StoreResult<Option<Timestamp>> {
     millis.map(time).transpose()
 }
 
-/// A value as JSON.
+/// Encodes a value as JSON.
 pub(super) fn to_json(value: &impl Serialize) -> StoreResult<String> {
     serde_json::to_string(value).map_err(damaged)
 }
 
-/// A value stored as JSON.
+/// Decodes a value stored as JSON.
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> StoreResult<T> {
     serde_json::from_str(text).map_err(damaged)
 }
 
-/// A value that is one word, without the quotes that JSON has.
+/// Encodes a value that is a single word, without JSON's quotes.
 pub(super) fn to_word(value: &impl Serialize) -> StoreResult<String> {
     match serde_json::to_value(value).map_err(damaged)? {
         serde_json::Value::String(word) => Ok(word),
@@ -42,39 +42,39 @@ pub(super) fn to_word(value: &impl Serialize) -> StoreResult<String> {
     }
 }
 
-/// A value stored as one word.
+/// Decodes a value stored as a single word.
 pub(super) fn from_word<T: DeserializeOwned>(word: String) -> StoreResult<T> {
     serde_json::from_value(serde_json::Value::String(word)).map_err(damaged)
 }
 
-/// A stored subject, id or other text with a type of its own.
+/// Parses a stored subject, id or other text with its own type.
 pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> StoreResult<T> {
     text.parse().map_err(damaged)
 }
 
-/// A login or group name as names are compared.
+/// Returns a login or group name in lower case, for case-insensitive comparison.
 pub(super) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// The 16 bytes of an id that is a UUID as it is usually written: a third of the text in table and index.
+/// Returns the 16 bytes of an id that is a UUID in its usual form: a third of the size in table and index.
 pub(super) fn uuid_bytes(id: &str) -> Option<[u8; 16]> {
     let uuid = Uuid::try_parse(id).ok()?;
     let mut buffer = Uuid::encode_buffer();
     (uuid.hyphenated().encode_lower(&mut buffer) == id).then(|| *uuid.as_bytes())
 }
 
-/// The id that these 16 bytes stand for.
+/// Returns the UUID of these 16 bytes as text.
 pub(super) fn uuid_text(bytes: &[u8]) -> StoreResult<String> {
     Ok(Uuid::from_slice(bytes).map_err(damaged)?.hyphenated().to_string())
 }
 
-/// A set of numbers, each as the distance to the one before it, seven bits a byte.
+/// Encodes a set of numbers, each as its distance to the previous one, seven bits a byte.
 pub(super) fn pack(numbers: &BTreeSet<i64>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(numbers.len() * 2);
     let mut last = 0_i64;
     for &number in numbers {
-        // The set is ordered, so that the distance is not negative.
+        // The set is sorted, so the distance is not negative.
         let mut rest = number.wrapping_sub(last).cast_unsigned();
         last = number;
         loop {
@@ -90,7 +90,7 @@ pub(super) fn pack(numbers: &BTreeSet<i64>) -> Vec<u8> {
     bytes
 }
 
-/// The numbers that were packed.
+/// Decodes a packed set of numbers.
 pub(super) fn unpack(bytes: &[u8]) -> StoreResult<BTreeSet<i64>> {
     let mut numbers = BTreeSet::new();
     let (mut last, mut value, mut shift) = (0_i64, 0_u64, 0_u32);

@@ -1,4 +1,4 @@
-//! Conditions that hold, for commands and for the next process; orders to contact a side that is not well.
+//! Current conditions, for commands and for the next process, and orders to contact a failing source or target.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Tx {
-    /// Makes exactly these the conditions that hold.
+    /// Replaces the stored conditions with exactly these.
     pub(super) async fn keep_conditions(&mut self, conditions: &[Condition]) -> StoreResult<()> {
         sqlx::query("DELETE FROM condition").execute(&mut self.conn).await?;
         for Condition { about, code, text, since, again_at } in conditions {
@@ -30,7 +30,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Orders that a side be contacted at once; replaces an order before it.
+    /// Orders that a source or target be contacted at once; replaces an earlier order.
     pub(super) async fn order_contact(&mut self, about: &About, by: &str, now: Timestamp) -> StoreResult<()> {
         let (connector, target) = names(about);
         sqlx::query(
@@ -48,7 +48,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Records how an order ended; a newer one about the same side stays open.
+    /// Records how an order ended; a newer order about the same source or target stays open.
     pub(super) async fn end_contact(
         &mut self,
         order: &ContactOrder,
@@ -77,13 +77,13 @@ impl Tx {
     }
 }
 
-/// The names that stand for what a row is about.
+/// Returns the names of connector and target under which a row is stored.
 fn names(about: &About) -> (&str, &str) {
     let connector = about.connector_name().map_or("", |name| name.as_str());
     (connector, about.target_name().map_or("", |name| name.as_str()))
 }
 
-/// What a row with these names is about.
+/// Returns the source or target of a row with these names.
 fn about(connector: String, target: String) -> About {
     let some = |name: String| Some(name).filter(|name| !name.is_empty());
     About::of(some(connector).map(Into::into), some(target).map(Into::into))
@@ -91,7 +91,7 @@ fn about(connector: String, target: String) -> About {
 
 type OrderRow = (String, String, String, i64, bool, Option<String>);
 
-/// The newest order about each side.
+/// Returns the newest order about each source or target.
 pub(super) async fn orders(conn: &mut SqliteConnection) -> StoreResult<Vec<ContactOrder>> {
     let rows: Vec<OrderRow> =
         sqlx::query_as("SELECT connector, target, by_whom, at, ended, why FROM contact_order ORDER BY at")
@@ -106,7 +106,7 @@ pub(super) async fn orders(conn: &mut SqliteConnection) -> StoreResult<Vec<Conta
 
 type ConditionRow = (String, String, String, String, i64, Option<i64>);
 
-/// All that hold, the oldest first.
+/// Returns all current conditions, oldest first.
 pub(super) async fn all(conn: &mut SqliteConnection) -> StoreResult<Vec<Condition>> {
     let rows: Vec<ConditionRow> = sqlx::query_as(
         "SELECT connector, target, code, text, since, again_at FROM condition ORDER BY since, connector, target",

@@ -1,4 +1,4 @@
-//! Links that were dropped because their accounts were gone: kept as they were, for an account that comes back.
+//! Links that were dropped because their accounts were gone, kept unchanged for an account that comes back.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Tx {
-    /// Drops the claimed user's link. It leaves a change with its reason.
+    /// Drops the claimed user's link, and records a change with the reason.
     pub(super) async fn drop_link(
         &mut self,
         claim: &Claim,
@@ -51,7 +51,7 @@ impl Tx {
         self.wake_waiting(claim.no, &claim.subject, now).await
     }
 
-    /// Dropped links of a user, the newest first.
+    /// Returns the dropped links of a user, newest first.
     pub(super) async fn dropped(&mut self, no: PairNo, user: &UserId) -> StoreResult<Vec<Link>> {
         let links: Vec<String> =
             sqlx::query_scalar("SELECT link FROM dropped_link WHERE pair = ?1 AND user = ?2 ORDER BY at DESC")
@@ -62,7 +62,7 @@ impl Tx {
         links.iter().map(|link| codec::from_json(link)).collect()
     }
 
-    /// An account that is linked is nobody's dropped one.
+    /// Forgets dropped links of an account that is linked again.
     pub(super) async fn forget_dropped(&mut self, target: i64, account: &AccountId) -> StoreResult<()> {
         sqlx::query("DELETE FROM dropped_link WHERE target = ?1 AND account = ?2")
             .bind(target)
@@ -73,7 +73,7 @@ impl Tx {
     }
 }
 
-/// All dropped links of a pair.
+/// Returns all dropped links of a pair.
 pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Link>> {
     let links: Vec<String> = sqlx::query_scalar("SELECT link FROM dropped_link WHERE pair = ?1 ORDER BY at DESC")
         .bind(pair)

@@ -1,4 +1,4 @@
-//! How a claim ends: done, failed, back to the queue, waiting. [4, 6, 7]
+//! Ending of a claim: done, failed, deferred, or waiting for another subject.
 
 use jiff::Timestamp;
 
@@ -14,10 +14,10 @@ use crate::{
     store::{Failure, Step, Stepped, StoreError, StoreResult, Waiting},
 };
 
-/// Following who waits for whom ends here at the latest: a chain that does not come back may be long, not endless.
+/// Maximum length of a chain of waiting subjects that is followed; bounds a chain that does not lead back.
 const CHAIN: usize = 10_000;
 
-/// What a claim's task becomes when it does not end.
+/// The new state of a claim's task that does not end.
 struct Again {
     not_before: Timestamp,
     dead: bool,
@@ -25,7 +25,7 @@ struct Again {
 }
 
 impl Tx {
-    /// Releases the claim; the first thing that an ending does.
+    /// Releases the claim; the first step of every ending.
     fn release(&mut self, token: Token) -> StoreResult<Claim> {
         let claim = self.held(token)?;
         let undo = self.memory.end(token);
@@ -34,8 +34,8 @@ impl Tx {
         Ok(claim)
     }
 
-    /// Whether the task was raised while it was worked. A claim without a task counts as raised if there is one now, but
-    /// for a dead letter: that would not be dead any more.
+    /// Returns whether the task was raised while it was worked; `None`: there is no task. For a claim without a task,
+    /// any existing task counts as raised. A dead letter does not: a raise would have made it live again.
     async fn raised_since(&mut self, claim: &Claim) -> StoreResult<Option<bool>> {
         let task: Option<(i64, bool)> =
             sqlx::query_as("SELECT generation, dead FROM task WHERE pair = ?1 AND subject = ?2")
@@ -74,8 +74,8 @@ impl Tx {
         let claim = self.release(token)?;
         self.record_observation(&claim).await?;
         self.hold(&claim, held, now).await?;
-        // A user who gave up a name woke those who wait for it then; others look again after a pause, or two of whom one
-        // cannot do what the other waits for would take turns without end.
+        // A user that gave up a login has already woken the waiting tasks. Without the delay, two users of which one
+        // cannot give what the other waits for would alternate without end.
         let woken_at = if claim.subject.as_user().is_some() { settle_at } else { now };
         self.wake_waiting(claim.no, &claim.subject, woken_at).await?;
         if self.raise_for_intents(&claim, now).await? {
@@ -87,7 +87,7 @@ impl Tx {
             self.wake = true;
             return Ok(());
         }
-        // Ends the generation that was claimed; a settle event asks for one more look.
+        // Ends only the claimed generation; a task that is marked for a recheck stays.
         let ended = sqlx::query("DELETE FROM task WHERE pair = ?1 AND subject = ?2 AND generation = ?3 AND settle = 0")
             .bind(claim.no.pair)
             .bind(claim.subject.to_string())
@@ -114,7 +114,7 @@ impl Tx {
         Ok(())
     }
 
-    /// A claim that ends with its intent open raises the subject's task, also one that a run took. [7]
+    /// Raises the subject's task if the claim ends with its intent open, even for a claim of a run.
     async fn raise_for_intents(&mut self, claim: &Claim, now: Timestamp) -> StoreResult<bool> {
         if self.own_intents_until(claim).await?.is_none() {
             return Ok(false);
@@ -126,7 +126,7 @@ impl Tx {
     pub(super) async fn fail(&mut self, token: Token, failure: &Failure, now: Timestamp) -> StoreResult<()> {
         let claim = self.release(token)?;
         let until = self.own_intents_until(&claim).await?;
-        // With an intent open it cannot be given up; somebody has to look.
+        // A task with an open intent is no dead letter: the intent has to be recovered.
         let retry_at = failure.retry_at.or(until.map(|until| until.max(now)));
         let raised = self.keep_task(&claim, now).await?;
         let again = match retry_at {
@@ -134,7 +134,7 @@ impl Tx {
             Some(at) => Again { not_before: at, dead: false, blocked_by: None },
             None => Again { not_before: now, dead: true, blocked_by: None },
         };
-        // News that came during a last attempt deserves attempts of its own.
+        // A task that was raised during its last attempt starts again with no failed attempts.
         let fresh = raised && failure.retry_at.is_none();
         sqlx::query(
             "UPDATE task SET class = ?3, error = ?4, attempts = iif(?5, 0, attempts + 1), \
@@ -173,7 +173,7 @@ impl Tx {
         self.requeue(&claim, Again { not_before, dead: false, blocked_by: None }).await
     }
 
-    /// Makes sure that the claim's task is there; whether it was raised meanwhile.
+    /// Ensures that the claim's task exists; returns whether it was raised meanwhile.
     async fn keep_task(&mut self, claim: &Claim, now: Timestamp) -> StoreResult<bool> {
         if let Some(raised) = self.raised_since(claim).await? {
             return Ok(raised);
@@ -218,13 +218,13 @@ impl Tx {
         let priority = self.priority_of(&claim).await?;
         let raised = self.keep_task(&claim, now).await?;
         if ended {
-            // What it was seen to wait for is over: it is ready at once.
+            // The work that it waits for has already ended, so it is ready at once.
             self.requeue(&claim, Again { not_before: now, dead: false, blocked_by: None }).await?;
             return Ok(Waiting::Waits);
         }
         let cause = codec::to_json(&Cause::Other { what: format!("{} waits for it", claim.subject) })?;
         for other in others.iter().filter(|other| **other != claim.subject) {
-            // One that is there already is not raised: it would be worked twice. It is in a hurry as we are.
+            // An existing task is not raised, or it would be worked twice; it only gets at least this task's priority.
             sqlx::query(
                 "INSERT INTO task (pair, subject, priority, not_before, since, cause, caused_at, last_cause, last_at) \
                  VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?5, ?4) \
@@ -246,7 +246,8 @@ impl Tx {
         Ok(Waiting::Waits)
     }
 
-    /// Whether following who waits for whom from `first` comes back to the claimed subject, over tasks that are there.
+    /// Returns whether the chain of waiting subjects from `first` leads back to the claimed subject, over existing
+    /// tasks.
     async fn leads_back(&mut self, claim: &Claim, first: &Subject) -> StoreResult<bool> {
         let own = claim.subject.to_string();
         let mut at = first.to_string();

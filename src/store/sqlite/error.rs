@@ -1,4 +1,4 @@
-//! What the database says, in the store's words.
+//! Conversion of database errors to [`StoreError`].
 
 use std::fmt::Display;
 
@@ -18,7 +18,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Something stored that cannot be read back.
+/// Returns the error for a stored value that cannot be decoded.
 pub(super) fn damaged(what: impl Display) -> StoreError {
     StoreError::Failed(format!("what is stored cannot be read: {what}"))
 }

@@ -20,12 +20,12 @@ use crate::{
     store::{Appended, EventCounts, EventFilter, StoreResult},
 };
 
-/// At most so many rows are in one INSERT.
+/// Maximum number of rows in one INSERT.
 const MOST_ROWS: usize = 256;
-/// Rows beyond a multiple of this go into an INSERT of their own.
+/// Granularity of INSERT sizes: rows beyond a multiple of this go into a separate INSERT.
 const STEP: usize = 16;
 
-/// One caller's events.
+/// The events of one caller.
 pub(super) struct Append {
     pub connector: ConnectorName,
     pub targets: Vec<TargetName>,
@@ -34,8 +34,8 @@ pub(super) struct Append {
     pub reply: oneshot::Sender<StoreResult<Appended>>,
 }
 
-/// How many of so many rows the next INSERT takes; `None`: nothing is left. Few statements for a batch, as each costs a
-/// way to another thread and back; few sizes, so that all their texts stay prepared.
+/// Returns the number of rows for the next INSERT; `None`: no rows are left. Few statements, because each costs a
+/// thread switch there and back; few sizes, so that all their texts stay prepared.
 pub(super) fn chunk(left: usize) -> Option<usize> {
     match left {
         0 => None,
@@ -44,7 +44,7 @@ pub(super) fn chunk(left: usize) -> Option<usize> {
     }
 }
 
-/// The id as it is stored.
+/// An event id in its stored form.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum EventId {
     Uuid([u8; 16]),
@@ -68,7 +68,7 @@ impl Append {
         let answer = move |committed: StoreResult<()>| {
             let result = result.and_then(|counts| committed.map(|()| counts));
             for (nth, append) in appends.into_iter().enumerate() {
-                // Who went away meanwhile will send again and find a duplicate.
+                // A caller that was dropped sends again and finds a duplicate.
                 let _ = append.reply.send(match &result {
                     Ok(counts) => Ok(counts[nth]),
                     Err(error) => Err(error.clone()),
@@ -79,7 +79,7 @@ impl Append {
     }
 }
 
-/// What tells an event from all others; what comes again has its id and its time again.
+/// The identity of an event; a duplicate has the same id and time.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     connector: i64,
@@ -87,7 +87,7 @@ struct Key {
     id: EventId,
 }
 
-/// An event of a batch on its way into the table.
+/// An event of a batch that is to be inserted.
 struct Row0<'a> {
     caller: usize,
     key: Key,
@@ -173,7 +173,7 @@ impl Tx {
         Ok(inserted.rows_affected())
     }
 
-    /// The sequence number of the newest event; only this writer adds any.
+    /// Returns the sequence number of the newest event, cached because only this writer adds events.
     async fn newest_event(&mut self) -> StoreResult<i64> {
         if let Some(seq) = self.newest_event {
             return Ok(seq);
@@ -237,8 +237,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The tasks of new events, each subject once.
-    /// Linked users, each with its pair, from whom an event may take access away.
+    /// Returns linked users, each with its pair, from whom an event may remove access.
     async fn linked_leavers(&mut self, appends: &[Append], rows: &[Row0<'_>]) -> StoreResult<HashSet<(i64, String)>> {
         let mut users: HashMap<i64, Vec<&str>> = HashMap::new();
         for row in rows.iter().filter(|row| row.event.may_remove && row.event.outcome == EventOutcome::Accepted) {
@@ -315,14 +314,14 @@ fn event_id(row: &SqliteRow, at: usize) -> StoreResult<String> {
     if row.try_get(at)? { codec::uuid_text(row.try_get_unchecked(at + 1)?) } else { Ok(row.try_get_unchecked(at + 1)?) }
 }
 
-/// The conditions of a filter on `event e JOIN connector c`.
+/// Adds the conditions of a filter to a query on `event e JOIN connector c`.
 fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreResult<()> {
     query.push(" WHERE true");
     if let Some(connector) = &filter.connector {
         query.push(" AND c.name = ").push_bind(connector.as_str().to_owned());
     }
     for ids in [filter.id.as_slice(), &filter.ids].into_iter().filter(|ids| !ids.is_empty()) {
-        // No index begins with the id; but this one holds it, and is a small part of the table to look through.
+        // No index begins with the id, but this one contains it, and scanning it is cheaper than scanning the table.
         query.push(" AND e.seq IN (SELECT seq FROM event INDEXED BY event_once WHERE id IN (");
         for (at, id) in ids.iter().enumerate() {
             query.push(if at > 0 { ", " } else { "" });
@@ -357,16 +356,16 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter) -> StoreRe
     Ok(())
 }
 
-/// A limit as SQL takes it: none for 0.
+/// Returns a limit in SQL form: -1 (unlimited) for 0.
 pub(super) fn limit(limit: usize) -> i64 {
     if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(-1) }
 }
 
-/// An event with all that is told of it.
+/// Query for an event with all its columns.
 const SELECTED: &str = "SELECT e.seq, c.name, typeof(e.id) = 'blob', e.id, e.kind, e.about, e.occurred_at, e.received_at, \
      e.duplicates, e.hints, e.ignored, e.body FROM event e JOIN connector c ON c.no = e.connector";
 
-/// Events, newest first.
+/// Returns events, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection, filter: &EventFilter) -> StoreResult<Vec<EventRecord>> {
     let mut query = QueryBuilder::new(SELECTED);
     conditions(&mut query, filter)?;
@@ -390,7 +389,7 @@ fn record(row: &SqliteRow) -> StoreResult<EventRecord> {
     })
 }
 
-/// How many accepted events a filter means, and the subjects that they hint at.
+/// Returns the number of accepted events that match a filter, and the subjects of their hints.
 pub(super) async fn hints(
     conn: &mut SqliteConnection,
     filter: &EventFilter,
@@ -407,7 +406,7 @@ pub(super) async fn hints(
     Ok((rows.len(), subjects))
 }
 
-/// The events of a connector so far.
+/// Returns the counts of a connector's events so far.
 pub(super) async fn counts(conn: &mut SqliteConnection, connector: &ConnectorName) -> StoreResult<EventCounts> {
     let row: Option<(i64, i64, Option<i64>, Option<i64>)> =
         sqlx::query_as("SELECT events, duplicates, last_event, listens_since FROM connector WHERE name = ?1")

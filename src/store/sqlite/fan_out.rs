@@ -1,5 +1,5 @@
-//! Raises of many subjects, as when a group with a hundred thousand members is deleted: written down in parts, each of
-//! which the writer turns into tasks in a transaction of its own. So they hold up no event that comes meanwhile.
+//! Large raises, such as the deletion of a group with a hundred thousand members. They are stored in parts, and the
+//! writer turns each part into tasks in its own transaction. An event that arrives meanwhile is not delayed by them.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{model::Priority, store::StoreResult};
 
-/// Number of subjects that are raised in one transaction.
+/// Maximum number of subjects that are raised in one transaction.
 pub(super) const PART: usize = 1_000;
 
-/// A part that waits.
+/// A pending part.
 pub(super) struct Part {
     id: i64,
     pub raises: Vec<Raise>,
@@ -24,7 +24,7 @@ pub(super) struct Part {
 type PartRow = (i64, i64, i64, i64, String, String);
 
 impl Tx {
-    /// Writes down subjects that are raised by later transactions.
+    /// Stores subjects that later transactions raise.
     pub(super) async fn put_off(
         &mut self,
         pair: i64,
@@ -50,7 +50,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The oldest part that waits.
+    /// Returns the oldest pending part.
     pub(super) async fn next_part(&mut self) -> StoreResult<Option<Part>> {
         let row: Option<PartRow> =
             sqlx::query_as("SELECT id, pair, priority, at, cause, subjects FROM fan_out ORDER BY id LIMIT 1")
@@ -71,7 +71,7 @@ impl Tx {
     }
 }
 
-/// Number of subjects of a pair that wait to become tasks, and since when.
+/// Returns the number of subjects of a pair that wait to become tasks, and since when.
 pub(super) async fn waiting(conn: &mut SqliteConnection, pair: i64) -> StoreResult<(i64, Option<i64>)> {
     let waiting = sqlx::query_as("SELECT coalesce(sum(count), 0), min(at) FROM fan_out WHERE pair = ?1")
         .bind(pair)

@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Tx {
-    /// The managed group that a source group feeds.
+    /// Returns the managed group that a source group feeds.
     pub(super) async fn fed_by(&mut self, no: PairNo, source: &GroupId) -> StoreResult<Option<TargetGroupId>> {
         let id: Option<String> = sqlx::query_scalar(
             "SELECT t.id FROM source_group s JOIN target_group t ON t.no = s.managed WHERE s.pair = ?1 AND s.source = ?2",
@@ -24,15 +24,15 @@ impl Tx {
         Ok(id.map(TargetGroupId::from))
     }
 
-    /// Whom a change of what this source group feeds concerns, by what is known before it: who was given the group that
-    /// it feeds, and who is being worked, perhaps by what was known until now.
+    /// Returns the subjects that a group write affects, by the mapping before the write. These are users that were
+    /// granted the group, and claimed subjects that may have planned with that mapping.
     pub(super) async fn concerned(&mut self, claim: &Claim, write: &GroupWrite) -> StoreResult<Vec<Subject>> {
         let former = self.fed_by(claim.no, write.source()).await?;
-        // Where no name was let go of, other groups decide the same before and after.
+        // If no name becomes free, other groups' decisions do not change.
         let groups = former.is_some() || !matches!(write, GroupWrite::Manage { .. });
         let mut concerned = self.memory.busy(claim.no.pair);
         concerned.retain(|subject| *subject != claim.subject && (groups || subject.as_user().is_some()));
-        // Where the group stays the same, its members do.
+        // If the group stays the same, its memberships stay too.
         let stays = |group: &TargetGroupId| matches!(write, GroupWrite::Manage { group: now, .. } if now.id == *group);
         if let Some(group) = former.filter(|group| !stays(group)) {
             let given = links::given(&mut self.conn, claim.no.pair, &group).await?;
@@ -41,8 +41,8 @@ impl Tx {
         Ok(concerned)
     }
 
-    /// Writes what became of a source group; `false` if it has to be decided again: the group has another name by now, or
-    /// another source group of this name came to feed it at the same time.
+    /// Writes a group mapping; returns `false` if it has to be decided again. The group has another name by now, or
+    /// another source group with this name has started to feed it.
     pub(super) async fn write_group(&mut self, claim: &Claim, write: GroupWrite) -> StoreResult<bool> {
         let no = claim.no;
         match write {
@@ -85,7 +85,7 @@ impl Tx {
         Ok(true)
     }
 
-    /// Whether another source group of the pair feeds this managed group by the same name.
+    /// Returns whether another source group of the pair feeds this managed group under the same name.
     async fn has_namesake(&mut self, no: PairNo, source: &GroupId, name: &str, managed: i64) -> StoreResult<bool> {
         let others: Vec<String> =
             sqlx::query_scalar("SELECT name FROM source_group WHERE pair = ?1 AND managed = ?2 AND source <> ?3")
@@ -97,7 +97,7 @@ impl Tx {
         Ok(others.iter().any(|other| codec::fold(other) == codec::fold(name)))
     }
 
-    /// The name that a managed group has by now, if it is another than this one.
+    /// Returns the current name of a managed group if it differs from this one.
     async fn other_name(&mut self, no: PairNo, group: &ManagedGroup) -> StoreResult<Option<String>> {
         let number = self.group_number(no.target, &group.id).await?;
         let name = sqlx::query_scalar("SELECT name FROM managed_group WHERE no = ?1 AND name <> ?2")
@@ -108,8 +108,8 @@ impl Tx {
         Ok(name)
     }
 
-    /// A group that we renamed for this subject has that name whoever feeds it: nobody else's is in order by its former
-    /// name. Whoever came to feed it meanwhile looks again, and whoever waits for the name that is free now.
+    /// Records that usersync renamed a group for this subject: the new name replaces the old one for all source groups
+    /// that feed it. Raises the tasks of the other source groups that feed it, and of those that wait for the old name.
     pub(super) async fn group_renamed(
         &mut self,
         no: PairNo,
@@ -143,7 +143,7 @@ impl Tx {
         Ok(())
     }
 
-    /// A group that we deleted is managed no more.
+    /// Records that usersync deleted a group: it is no longer managed.
     pub(super) async fn group_deleted(&mut self, no: PairNo, group: &TargetGroupId) -> StoreResult<()> {
         let number = self.group_number(no.target, group).await?;
         for sql in ["DELETE FROM source_group WHERE managed = ?1", "DELETE FROM managed_group WHERE no = ?1"] {
@@ -175,7 +175,7 @@ impl Tx {
     }
 }
 
-/// Managed groups of a target.
+/// Returns the managed groups of a target.
 pub(super) async fn managed(conn: &mut SqliteConnection, target: &TargetName) -> StoreResult<Vec<ManagedGroup>> {
     let groups: Vec<(i64, String, String, bool, bool)> = sqlx::query_as(
         "SELECT m.no, t.id, m.name, m.adopted, m.removals_approved FROM managed_group m \
@@ -206,7 +206,7 @@ pub(super) async fn managed(conn: &mut SqliteConnection, target: &TargetName) ->
     Ok(groups.into_iter().map(group).collect())
 }
 
-/// What became of a pair's source groups.
+/// Returns the mappings of a pair's source groups.
 pub(super) async fn mappings(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<(GroupId, GroupMapping)>> {
     let rows: Vec<(String, String, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT s.source, s.name, t.id, s.why FROM source_group s LEFT JOIN target_group t ON t.no = s.managed \

@@ -1,4 +1,4 @@
-//! Intents: what was written down before it was sent. [7]
+//! Intents: operations that are stored before they are sent.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{
     store::{NewIntent, OpenIntent, StoreError, StoreResult},
 };
 
-/// An open intent as it is read; the approval that it makes use of is the last.
+/// Columns of an open intent. The last one is the approval item that it uses.
 type IntentRow = (i64, String, String, String, String, String, String, Option<i64>, bool, i64, Option<i64>);
 
 const INTENT: &str = "
@@ -23,7 +23,7 @@ fn intents_where(condition: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("{INTENT} {condition}"))
 }
 
-/// An open intent from its row.
+/// Converts a row to an open intent.
 fn open_intent(row: IntentRow) -> StoreResult<OpenIntent> {
     let (id, connector, target, subject, operation, before, cause, caused_at, approved, arrives_until, _) = row;
     Ok(OpenIntent {
@@ -43,7 +43,7 @@ fn account_object(account: &AccountId) -> String {
     format!("account:{account}")
 }
 
-/// What exists already and is worked on.
+/// Returns the existing account or group that an operation works on; `None` for a create.
 fn object(operation: &Operation) -> Option<String> {
     match operation {
         Operation::RenameGroup { group, .. } | Operation::DeleteGroup { group, .. } => Some(format!("group:{group}")),
@@ -51,7 +51,7 @@ fn object(operation: &Operation) -> Option<String> {
     }
 }
 
-/// The name that a create brings into being. A rename's new name is not closed: its account is.
+/// Returns the name that a create adds. The new name of a rename is not closed, because its account is.
 fn made(operation: &Operation) -> Option<String> {
     match operation {
         Operation::CreateUser { name, .. } => Some(codec::fold(name)),
@@ -59,7 +59,7 @@ fn made(operation: &Operation) -> Option<String> {
     }
 }
 
-/// The login or group name that an operation is about.
+/// Returns the login or group name that an operation is about.
 fn name(operation: &Operation) -> &str {
     match operation {
         Operation::CreateUser { name, .. }
@@ -91,7 +91,7 @@ pub(super) struct NewChange<'c, A> {
     pub outcome: &'c ChangeOutcome,
 }
 
-/// The columns of a change from `pair` on, as they are stored.
+/// Stored columns of a change, starting with `pair`.
 type ChangeRow = (
     i64,
     String,
@@ -134,7 +134,7 @@ impl<A: Serialize> NewChange<'_, A> {
 }
 
 impl Tx {
-    /// Open intents of a subject, or of the account or group that it is linked to, whoever wrote them.
+    /// Returns the open intents of a subject, and those of any subject on its linked account or group.
     pub(super) async fn intents_closing(
         &mut self,
         no: PairNo,
@@ -160,7 +160,7 @@ impl Tx {
         rows.into_iter().map(open_intent).collect()
     }
 
-    /// The open intents that close what this claim holds.
+    /// Returns the open intents of everything that this claim holds.
     pub(super) async fn open_intents(&mut self, token: Token) -> StoreResult<Vec<OpenIntent>> {
         let claim = self.held(token)?;
         let mut all = self.intents_closing(claim.no, &claim.subject, claim.accounts.first()).await?;
@@ -172,7 +172,7 @@ impl Tx {
         Ok(all)
     }
 
-    /// An account's open intents go with it: who claims it now looks after them, and nobody else.
+    /// Moves an account's open intents to the claimed subject, which then recovers them.
     pub(super) async fn hand_over(&mut self, claim: &Claim, account: &AccountId) -> StoreResult<()> {
         sqlx::query("UPDATE intent SET subject = ?3 WHERE pair = ?1 AND object = ?2")
             .bind(claim.no.pair)
@@ -183,7 +183,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Until when a request on this account can still arrive, if one can.
+    /// Returns until when a request on this account can still arrive; `None`: none can.
     pub(super) async fn arrives_at(
         &mut self,
         no: PairNo,
@@ -201,7 +201,7 @@ impl Tx {
         codec::some_time(until)
     }
 
-    /// Until when requests of this subject's own open intents can arrive, if it has any.
+    /// Returns until when requests of this subject's own open intents can arrive; `None`: it has none.
     pub(super) async fn own_intents_until(&mut self, claim: &Claim) -> StoreResult<Option<Timestamp>> {
         let until: Option<i64> =
             sqlx::query_scalar("SELECT max(arrives_until) FROM intent WHERE pair = ?1 AND subject = ?2")
@@ -212,7 +212,7 @@ impl Tx {
         codec::some_time(until)
     }
 
-    /// Open intents by their ids, in this order, each with the approval that it makes use of.
+    /// Returns open intents in the order of these ids, each with the approval item that it uses.
     pub(super) async fn intents(&mut self, ids: &[IntentId]) -> StoreResult<Vec<(OpenIntent, Option<i64>)>> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -231,7 +231,7 @@ impl Tx {
         ids.iter().map(take).collect()
     }
 
-    /// Raises the tasks of all open intents, whose claims have ended.
+    /// Raises the tasks of all open intents; their claims have ended.
     pub(super) async fn raise_open_intents(&mut self, now: Timestamp) -> StoreResult<()> {
         let open: Vec<(i64, String)> =
             sqlx::query_as("SELECT DISTINCT pair, subject FROM intent").fetch_all(&mut self.conn).await?;
@@ -248,7 +248,7 @@ impl Tx {
         self.raise_all(raises).await
     }
 
-    /// Writes intents down; their ids in the same order.
+    /// Stores intents; returns their ids in the same order.
     pub(super) async fn write_intents(&mut self, claim: &Claim, next: &[NewIntent]) -> StoreResult<Vec<IntentId>> {
         let row = |next: &NewIntent| -> StoreResult<_> {
             Ok((
@@ -276,12 +276,12 @@ impl Tx {
         .bind(codec::to_json(&rows)?)
         .fetch_all(&mut self.conn)
         .await?;
-        // Numbers ascend as the rows are written; the order in which they are returned is not promised.
+        // SQLite assigns ascending ids in row order, but does not promise the order in which it returns them.
         ids.sort_unstable();
         Ok(ids.into_iter().map(IntentId).collect())
     }
 
-    /// Whether an open intent makes use of this approval.
+    /// Returns whether an open intent uses this approval item.
     pub(super) async fn is_under_way(&mut self, claim: &Claim, approval: i64) -> StoreResult<bool> {
         let any = "SELECT EXISTS (SELECT 1 FROM intent WHERE pair = ?1 AND subject = ?2 AND approval = ?3)";
         Ok(sqlx::query_scalar(any)
@@ -292,7 +292,7 @@ impl Tx {
             .await?)
     }
 
-    /// Takes back what was written down and never sent.
+    /// Deletes intents that were never sent.
     pub(super) async fn forget_intents(&mut self, ids: impl Iterator<Item = IntentId>) -> StoreResult<()> {
         let ids: Vec<i64> = ids.map(|id| id.0).collect();
         if ids.is_empty() {
@@ -305,7 +305,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Turns open intents into their changes, in this order.
+    /// Turns open intents into changes, in this order.
     pub(super) async fn settle(
         &mut self,
         settled: &[(&OpenIntent, &ChangeOutcome)],
@@ -358,7 +358,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Limited operations of a kind that were done in the last hour or are under way, approved ones aside.
+    /// Returns the number of limited operations of a kind, done in the last hour or under way. Approved ones are not
+    /// counted.
     pub(super) async fn done_in_last_hour(&mut self, no: PairNo, kind: Limited, now: Timestamp) -> StoreResult<u32> {
         done_in_last_hour(&mut self.conn, no.pair, kind, now).await
     }
@@ -383,7 +384,7 @@ pub(super) async fn done_in_last_hour(
     Ok(u32::try_from(done).unwrap_or(u32::MAX))
 }
 
-/// Open create intents of subjects without a task that would settle them.
+/// Returns open create intents of subjects without a live task that would resolve them.
 pub(super) async fn stale(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<Vec<OpenIntent>> {
     let rows: Vec<IntentRow> = sqlx::query_as(intents_where(
         "WHERE i.pair = ?1 AND i.object IS NULL AND i.arrives_until <= ?2 AND NOT EXISTS \

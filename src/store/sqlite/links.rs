@@ -20,10 +20,11 @@ macro_rules! link_columns {
     };
 }
 
-/// How often it is written down that somebody was seen alive: a run sees everybody, each hour.
+/// Minimum interval between two records that a user was seen at the source: an hourly run sees every user. In
+/// milliseconds.
 const SEEN_EVERY_MS: i64 = 3_600_000;
 
-/// A link whose memberships are still numbers.
+/// A link with its memberships still in packed form.
 struct LinkRow {
     link: Link,
     given: Vec<u8>,
@@ -49,7 +50,7 @@ impl FromRow<'_, SqliteRow> for LinkRow {
     }
 }
 
-/// A link as an element of a list in JSON, its columns in the order of [`all`].
+/// A link as an element of a JSON list, with its columns in the order of [`all`].
 #[derive(Deserialize)]
 struct Listed(
     String,
@@ -99,7 +100,7 @@ impl TryFrom<Listed> for LinkRow {
     }
 }
 
-/// A set that was stored as a list, or as nothing.
+/// Decodes a set that is stored as a list or as NULL.
 fn taken(list: Option<String>) -> StoreResult<BTreeSet<String>> {
     list.map_or_else(|| Ok(BTreeSet::new()), |list| codec::from_json(&list))
 }
@@ -109,7 +110,7 @@ impl Tx {
         Ok(Link { given: self.group_ids(&row.given).await?, ..row.link })
     }
 
-    /// A user's link.
+    /// Returns a user's link.
     pub(super) async fn link(&mut self, no: PairNo, user: &UserId) -> StoreResult<Option<Link>> {
         let row: Option<LinkRow> =
             sqlx::query_as(concat!("SELECT ", link_columns!(), " FROM link k WHERE k.user = ?1 AND k.pair = ?2"))
@@ -123,7 +124,7 @@ impl Tx {
         }
     }
 
-    /// Whose link has this account.
+    /// Returns the link of this account, with its connector.
     pub(super) async fn linked(
         &mut self,
         target: i64,
@@ -144,7 +145,7 @@ impl Tx {
         Ok(Some((connector.into(), self.filled(LinkRow::from_row(&row)?).await?)))
     }
 
-    /// Writes a link as it is.
+    /// Writes a link as given.
     pub(super) async fn put_link(&mut self, no: PairNo, link: &Link) -> StoreResult<()> {
         let given = self.group_numbers(no.target, &link.given).await?;
         let before = self.packed(no, &link.user).await?;
@@ -178,7 +179,7 @@ impl Tx {
         self.index_memberships(id, &before, &given).await
     }
 
-    /// The number of a user's link, and those of the groups that were given.
+    /// Returns the number of a user's link and the numbers of the granted groups.
     async fn packed(&mut self, no: PairNo, user: &UserId) -> StoreResult<Option<(i64, BTreeSet<i64>)>> {
         let row: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, given FROM link WHERE user = ?1 AND pair = ?2")
             .bind(user.as_str())
@@ -188,7 +189,7 @@ impl Tx {
         row.map(|(id, packed)| Ok((id, codec::unpack(&packed)?))).transpose()
     }
 
-    /// Keeps the index of memberships as the link has them.
+    /// Updates the index of memberships to those of the link.
     async fn index_memberships(&mut self, link: i64, before: &BTreeSet<i64>, now: &BTreeSet<i64>) -> StoreResult<()> {
         let (more, less): (Vec<_>, Vec<_>) = (now.difference(before).collect(), before.difference(now).collect());
         for (sql, groups) in [
@@ -202,7 +203,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes a link away.
+    /// Removes a link.
     pub(super) async fn remove_link(&mut self, no: PairNo, user: &UserId) -> StoreResult<()> {
         let Some((id, given)) = self.packed(no, user).await? else { return Ok(()) };
         self.index_memberships(id, &given, &BTreeSet::new()).await?;
@@ -210,7 +211,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes down who was seen alive.
+    /// Records users that were seen at the source.
     pub(super) async fn saw_alive(
         &mut self,
         pair: &Pair,
@@ -235,10 +236,10 @@ impl Tx {
     }
 }
 
-/// The ids of a target's groups by number, as far as they were asked for.
+/// Ids of a target's groups by number, as far as they were read.
 type GroupIds = HashMap<i64, TargetGroupId>;
 
-/// Rows of one target with their memberships.
+/// Adds the memberships to rows of one target.
 async fn fill(conn: &mut SqliteConnection, rows: Vec<LinkRow>, ids: &mut GroupIds) -> StoreResult<Vec<Link>> {
     let mut sets = Vec::with_capacity(rows.len());
     let mut unknown = BTreeSet::new();
@@ -259,7 +260,7 @@ async fn fill(conn: &mut SqliteConnection, rows: Vec<LinkRow>, ids: &mut GroupId
     Ok(rows.into_iter().zip(sets).map(|(row, set)| Link { given: given(set), ..row.link }).collect())
 }
 
-/// A user's link.
+/// Returns a user's link.
 pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -> StoreResult<Option<Link>> {
     let rows = sqlx::query_as(concat!("SELECT ", link_columns!(), " FROM link k WHERE k.user = ?1 AND k.pair = ?2"))
         .bind(user.as_str())
@@ -269,8 +270,8 @@ pub(super) async fn one(conn: &mut SqliteConnection, pair: i64, user: &UserId) -
     Ok(fill(conn, rows, &mut GroupIds::new()).await?.pop())
 }
 
-/// All links of a pair. Rows come one by one through another thread, which costs more than all else that a run reads
-/// of them, so some hundreds come as one.
+/// Returns all links of a pair. Each row crosses a thread boundary, which costs more than everything else that a run
+/// reads of it. Therefore 500 links arrive as one row.
 pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Packed<Link>> {
     let mut tx = conn.begin().await?;
     let (mut links, mut ids, mut last) = (Packed::default(), GroupIds::new(), 0);
@@ -292,7 +293,8 @@ pub(super) async fn all(conn: &mut SqliteConnection, pair: i64) -> StoreResult<P
     }
 }
 
-/// Accounts of the pair's target that other pairs link, and whose they are; the pair itself may not be known yet.
+/// Returns accounts of the pair's target that other pairs link, each with its connector. The pair itself may be
+/// unknown.
 pub(super) async fn elsewhere(
     conn: &mut SqliteConnection,
     pair: &Pair,
@@ -308,7 +310,7 @@ pub(super) async fn elsewhere(
     Ok(accounts.into_iter().map(|(account, connector)| (account.into(), connector.into())).collect())
 }
 
-/// Links by login or user's id, over all pairs.
+/// Returns links of all pairs with this login or user id.
 pub(super) async fn named(conn: &mut SqliteConnection, name_or_id: &str) -> StoreResult<Vec<(Pair, Link)>> {
     let rows = sqlx::query(concat!(
         "SELECT c.name AS connector, g.name AS target_name, ",
@@ -329,7 +331,7 @@ pub(super) async fn named(conn: &mut SqliteConnection, name_or_id: &str) -> Stor
     Ok(pairs.into_iter().zip(fill(conn, links, &mut GroupIds::new()).await?).collect())
 }
 
-/// Users lately seen alive, newest first.
+/// Returns users that were recently seen at the source, newest first.
 pub(super) async fn seen_alive(
     conn: &mut SqliteConnection,
     pair: i64,
@@ -348,7 +350,7 @@ pub(super) async fn seen_alive(
     Ok(users.into_iter().map(UserId::from).collect())
 }
 
-/// Users to whom a membership of this group was given.
+/// Returns users with a membership of this group that usersync granted.
 pub(super) async fn given(conn: &mut SqliteConnection, pair: i64, group: &TargetGroupId) -> StoreResult<Vec<UserId>> {
     let no: Option<i64> = sqlx::query_scalar(
         "SELECT t.no FROM target_group t JOIN pair p ON p.target = t.target WHERE p.no = ?1 AND t.id = ?2",

@@ -1,4 +1,4 @@
-//! What whole readings of groups' members told.
+//! Results of complete reads of groups' members.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -9,11 +9,11 @@ use crate::{
     store::{MembersRead, StoreResult},
 };
 
-/// Groups that are read at once: each may have thousands of members.
+/// Maximum number of groups in one query: each may have thousands of members.
 const AT_ONCE: i64 = 50;
 
 impl Tx {
-    /// Keeps these readings, and forgets those of the pair that are older than `oldest`.
+    /// Stores these results, and forgets those of the pair that are older than `oldest`.
     pub(super) async fn keep_members_read(
         &mut self,
         pair: &Pair,
@@ -38,8 +38,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets the readings of groups that an account is taken out of which was one of their others: with it, they would
-    /// count one too many. Whom the links were given a group is known by the links.
+    /// Forgets the results of groups that an account is removed from if the account is among their other members. The
+    /// results would count one member too many. Memberships that usersync granted are known from the links.
     pub(super) async fn forget_members_read(&mut self, target: i64, operation: &Operation) -> StoreResult<()> {
         let (group, account) = match operation {
             Operation::RemoveMember { group, account, .. } => (Some(group.as_str()), account),
@@ -59,7 +59,7 @@ impl Tx {
     }
 }
 
-/// The next of a pair after a group, at most [`AT_ONCE`].
+/// Returns the next results of a pair after a group, at most [`AT_ONCE`].
 pub(super) async fn of_pair(
     conn: &mut SqliteConnection,
     pair: i64,

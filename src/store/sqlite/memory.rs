@@ -1,4 +1,4 @@
-//! Claims, which live as long as the process, and the two sequences that are never given twice.
+//! Claims, which end with the process at the latest, and the two sequences that never issue a number twice.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,30 +14,31 @@ use tokio::sync::{Notify, watch};
 use super::names::PairNo;
 use crate::model::{AccountId, Cause, ObservationSeq, Pair, Priority, Subject, Token};
 
-/// Bits of a look or token that count within one opening of the store; those above count the openings.
+/// Number of low bits of an observation number or token that count within one opening of the store; the higher bits
+/// count the openings.
 const WITHIN: u32 = 40;
 
-/// A claim that is held.
+/// A current claim.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub token: Token,
     pub pair: Pair,
     pub no: PairNo,
     pub subject: Subject,
-    /// 0: without a task.
+    /// The claimed generation; 0: no task was claimed.
     pub generation: i64,
     pub cause: Cause,
     pub caused_at: Timestamp,
     pub accounts: Vec<AccountId>,
-    /// The newest number of the sequence of looks when it was taken.
+    /// The newest observation number when the claim was taken.
     pub began: ObservationSeq,
-    /// When it was taken.
+    /// When the claim was taken.
     pub since: Timestamp,
     /// See [`crate::store::Store::event_waits`].
     pub event: Arc<watch::Sender<Option<Priority>>>,
 }
 
-/// What takes back one change of the claims.
+/// How to undo one change of the claims.
 pub(super) enum Undo {
     End(Token),
     Restore(Box<Claim>),
@@ -49,11 +50,11 @@ struct Claims {
     by_token: HashMap<Token, Claim>,
     subjects: HashMap<(i64, Subject), Token>,
     accounts: HashMap<(i64, AccountId), Token>,
-    /// For each target: the number of the newest look when the last claim on it had ended, durably.
+    /// For each target, the newest observation number when the last claim on it had durably ended.
     ended: HashMap<i64, ObservationSeq>,
-    /// Tokens whose holders are gone, as of this time; the writer ends their claims.
+    /// Tokens of abandoned claims, each with the time of abandonment. The writer ends these claims.
     abandoned: Vec<(Token, Timestamp)>,
-    /// Claims that ended without a written ending: their tasks are still to be raised.
+    /// Subjects of claims that ended without a written ending. Their tasks are still to be raised.
     unraised: Vec<Unraised>,
 }
 
@@ -66,10 +67,10 @@ pub(super) struct Unraised {
     pub at: Timestamp,
 }
 
-/// Shared by the writer and those who only ask whether a claim is held.
+/// State that the writer shares with callers that only check whether a claim is held.
 pub(super) struct Memory {
     claims: Mutex<Claims>,
-    /// Whether claims are given here.
+    /// Whether this process may take claims.
     engine: bool,
     observations: AtomicI64,
     tokens: AtomicI64,
@@ -79,7 +80,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// For the store's `opened`-th opening; 0: beside a server.
+    /// Creates the state for the store's `opened`-th opening; 0: beside a server.
     pub(super) fn new(opened: i64) -> Self {
         let first = opened << WITHIN;
         Self {
@@ -92,12 +93,12 @@ impl Memory {
         }
     }
 
-    /// Whether it is the engine's, and not a command's beside a server.
+    /// Returns whether it belongs to the engine, not to a command beside a server.
     pub(super) fn is_engine(&self) -> bool {
         self.engine
     }
 
-    // Nothing is half done when a holder of this lock panics: each change is a few map operations.
+    // A poisoned lock is safe to use: each change is a few map operations and leaves nothing half done.
     fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,30 +132,31 @@ impl Memory {
         self.claims().by_token.contains_key(&token)
     }
 
-    /// Who holds the subject.
+    /// Returns the token of the claim that holds the subject.
     pub(super) fn holds_subject(&self, no: PairNo, subject: &Subject) -> Option<Token> {
         self.claims().subjects.get(&(no.pair, subject.clone())).copied()
     }
 
-    /// Who holds the account.
+    /// Returns the token of the claim that holds the account.
     pub(super) fn holds_account(&self, target: i64, account: &AccountId) -> Option<Token> {
         self.claims().accounts.get(&(target, account.clone())).copied()
     }
 
-    /// A claim on the target has ended, and what it wrote can be read.
+    /// Records that a claim on the target has ended and that its writes can be read.
     pub(super) fn note_ended(&self, target: i64) {
         let newest = ObservationSeq(self.observations.load(Ordering::SeqCst));
         self.claims().ended.insert(target, newest);
     }
 
-    /// Whether nobody has held a claim on the target since this look was taken.
+    /// Returns whether no claim on the target has been held since this observation.
     pub(super) fn rests_since(&self, target: i64, observation: ObservationSeq) -> bool {
         let claims = self.claims();
         claims.ended.get(&target).is_none_or(|ended| *ended < observation)
             && claims.by_token.values().all(|claim| claim.no.target != target)
     }
 
-    /// All claimed subjects, each with its pair; `None` beside a server, which does not tell.
+    /// Returns all claimed subjects, each with its pair. `None` beside a server, because its claims are not visible
+    /// here.
     pub(super) fn claimed(&self) -> Option<HashSet<(i64, String)>> {
         let claims = self.claims();
         self.engine.then(|| claims.subjects.keys().map(|(pair, subject)| (*pair, subject.to_string())).collect())
@@ -168,7 +170,8 @@ impl Memory {
         }
     }
 
-    /// A task of this priority is raised for a subject. If its transaction fails, its holder looks in vain.
+    /// Signals to the claim of a subject that a task of this priority is raised. If the transaction fails, the claim
+    /// checks without a result.
     pub(super) fn note_event(&self, pair: i64, subject: &Subject, priority: Priority) {
         if priority > Priority::Event {
             return;
@@ -184,14 +187,14 @@ impl Memory {
         }
     }
 
-    /// Subjects that are claimed without a task, each with its pair.
+    /// Returns subjects that are claimed without a task, each with its pair.
     pub(super) fn claimed_by_runs(&self) -> Vec<(i64, String)> {
         let claims = self.claims();
         let runs = claims.by_token.values().filter(|claim| claim.generation == 0);
         runs.map(|claim| (claim.no.pair, claim.subject.to_string())).collect()
     }
 
-    /// Claimed subjects of a pair.
+    /// Returns the claimed subjects of a pair.
     pub(super) fn busy(&self, pair: i64) -> Vec<Subject> {
         self.claims()
             .by_token
@@ -201,7 +204,7 @@ impl Memory {
             .collect()
     }
 
-    /// Subjects of a pair that were claimed before this time.
+    /// Returns subjects of a pair that were claimed before this time; at most a hundred.
     pub(super) fn claimed_before(&self, pair: i64, before: Timestamp) -> Vec<Subject> {
         let claims = self.claims();
         let old = claims.by_token.values().filter(|claim| claim.no.pair == pair && claim.since < before);
@@ -231,7 +234,7 @@ impl Memory {
         self.claims().remove(token).map(|claim| Undo::Restore(Box::new(claim)))
     }
 
-    /// See [`crate::store::Store::abandon`]. Only noted here: the ending that the store refused may be under way still.
+    /// See [`crate::store::Store::abandon`]. Only recorded here, because the refused ending may still be under way.
     pub(super) fn abandon(&self, token: Token, now: Timestamp) {
         self.claims().abandoned.push((token, now));
         self.abandoned.notify_one();
@@ -242,7 +245,7 @@ impl Memory {
         self.abandoned.notified().await;
     }
 
-    /// Ends abandoned claims; all subjects whose tasks are to be raised.
+    /// Ends abandoned claims; returns all subjects with a task that still has to be raised.
     pub(super) fn end_abandoned(&self) -> Vec<Unraised> {
         let newest = ObservationSeq(self.observations.load(Ordering::SeqCst));
         let mut claims = self.claims();
@@ -254,7 +257,7 @@ impl Memory {
         claims.unraised.clone()
     }
 
-    /// So many of the first are raised, durably.
+    /// Removes the first `count` subjects, because their tasks are durably raised.
     pub(super) fn note_raised(&self, count: usize) {
         self.claims().unraised.drain(..count);
     }

@@ -1,8 +1,8 @@
 //! The embedded store: one `SQLite` file, one writer, a few readers.
 //!
-//! Whatever changes something is a job of the one writer (`writer`), which runs many of them in one commit. Claims live
-//! in memory (`memory`): with one process a lease ends only with it. What another process may write (a command beside a
-//! running server) is never kept in memory.
+//! Every write is a job of the one writer (`writer`), which runs many jobs in one commit. Claims are kept in memory
+//! (`memory`): with one process, a lease ends only with that process. Data that another process may write (a command
+//! beside a running server) is never cached in memory.
 
 mod approvals;
 mod changes;
@@ -70,26 +70,26 @@ use crate::{
     },
 };
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// What time it is: what an earlier process left open is put to work at this time.
+    /// The current time; tasks of intents that an earlier process left open become due at this time.
     pub now: Timestamp,
-    /// Whether a commit is on disk before it is answered. Only simulations do without.
+    /// Whether a commit is on disk before it is acknowledged. Only simulations turn it off.
     pub durable: bool,
-    /// How often writes of other processes are looked for; `None`: never.
+    /// Poll interval for writes of other processes; `None`: never.
     pub poll: Option<Duration>,
-    /// How long a write waits for another process's transaction.
+    /// Maximum time that a write waits for another process's transaction.
     pub busy: Duration,
 }
 
 impl OpenOptions {
-    /// Durable, and other processes are heard five times a second.
+    /// Returns options for production: durable, with a check for writes of other processes every 200 ms.
     pub fn new(now: Timestamp) -> Self {
         Self { now, durable: true, poll: Some(Duration::from_millis(200)), busy: open::BUSY }
     }
 
-    /// For simulations and tests: not durable, no timer, no other process.
+    /// Returns options for simulations and tests: not durable, no timer, no other process.
     pub fn simulation(now: Timestamp) -> Self {
         Self { now, durable: false, poll: None, busy: open::BUSY }
     }
@@ -102,9 +102,9 @@ pub struct SqliteStore {
     readers: Readers,
     memory: Arc<Memory>,
     wakes: Arc<Wakes>,
-    /// Whether it is the engine's: a command's may neither claim nor look.
+    /// Whether the engine opened it. A command's store may neither claim a subject nor take an observation number.
     engine: bool,
-    /// Whether its folder goes with it.
+    /// Whether its folder is deleted when the store is dropped.
     temporary: bool,
 }
 
@@ -116,7 +116,7 @@ impl Drop for SqliteStore {
     }
 }
 
-/// A job of the writer; what it needs is copied into it.
+/// Runs a job of the writer, with copies of the named values.
 macro_rules! job {
     ($self:ident, [$($name:ident),*], |$tx:ident| $work:expr) => {{
         $(let $name = $name.to_owned();)*
@@ -125,8 +125,8 @@ macro_rules! job {
 }
 
 impl SqliteStore {
-    /// Opens the store for the engine, alone: takes its lock, brings the schema up to date, stops the runs and raises
-    /// the tasks that an ended process left behind.
+    /// Opens the store for the engine, with exclusive use. Takes the lock and migrates the schema. Stops the runs of an
+    /// ended process, and raises the tasks of its open intents.
     pub async fn open(file: impl AsRef<Path>, options: OpenOptions) -> StoreResult<Self> {
         let file = file.as_ref();
         let folder = open::folder(file)?;
@@ -147,8 +147,8 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the store beside a running server, for a command that reads and writes intentions: it asks, raises,
-    /// decides, replays, pauses. Whatever needs a claim or a look is refused.
+    /// Opens the store beside a running server, for a command that reads, requests, raises, decides, replays or pauses.
+    /// An operation that needs a claim or an observation is refused.
     pub async fn open_beside(file: impl AsRef<Path>, options: OpenOptions) -> StoreResult<Self> {
         let file = file.as_ref();
         let folder = open::folder(file)?;
@@ -158,12 +158,12 @@ impl SqliteStore {
         Ok(Self::start(file, conn, 0, &options, false, ()))
     }
 
-    /// The process that has the store open for the engine, if one has: its id.
+    /// Returns the id of the process that has the store open for the engine, if there is one.
     pub fn worked_by(file: impl AsRef<Path>) -> Option<String> {
         open::worked_by(file.as_ref())
     }
 
-    /// A store of its own that is removed with it; for tests and demonstrations.
+    /// Opens a new store that is deleted when it is dropped; for tests and demonstrations.
     pub async fn open_temporary(options: OpenOptions) -> StoreResult<Self> {
         let folder = std::env::temp_dir().join(format!("usersync-{}", uuid::Uuid::new_v4()));
         let mut store = Self::open(folder.join("usersync.db"), options).await?;
@@ -187,25 +187,25 @@ impl SqliteStore {
         Self { readers: Readers::new(file.clone()), file, writer, memory, wakes, engine, temporary: false }
     }
 
-    /// Why it cannot be written, from the first write that fails until one succeeds. The sender ends with the writer: when
-    /// the store was closed, or by a defect.
+    /// Watches for write errors: the reason, from the first write that fails until one succeeds. The sender is dropped
+    /// when the writer ends: the store was closed, or there is a defect.
     pub fn failing(&self) -> watch::Receiver<Option<String>> {
         self.writer.failing()
     }
 
-    /// Writes a little, so that a store that nobody writes is noticed when it cannot be written.
+    /// Writes a small amount of data, so that write errors are noticed even when the store is idle.
     pub async fn touch(&self) -> StoreResult<()> {
         job!(self, [], |tx| tx.touch())
     }
 
-    /// Finishes what is under way and closes the files; another may open the store afterwards.
+    /// Finishes pending work and closes the files; another process may open the store afterwards.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    /// Ends all claims as the end of the process would, without reopening the file: tasks of open intents are raised,
-    /// runs under way are stopped. For simulations.
+    /// Ends all claims as the end of the process would, without reopening the file. Raises the tasks of open intents
+    /// and stops runs that are under way. For simulations.
     pub async fn crash(&self, now: Timestamp) -> StoreResult<()> {
         self.memory.end_all();
         self.write(move |tx| {
@@ -217,13 +217,13 @@ impl SqliteStore {
         .await
     }
 
-    /// The folder that holds it.
+    /// Returns the folder that contains the store.
     pub fn folder(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new("."))
     }
 
-    /// Lets the file grow no further than to so many pages (or to what it has already), as a full disk would; `None`:
-    /// as far as it likes. For tests of what happens then.
+    /// Limits the file, as a full disk would, to this number of pages or its present size, whichever is larger. `None`:
+    /// unlimited. For tests of a full disk.
     pub async fn limit_pages(&self, pages: Option<u32>) -> StoreResult<()> {
         self.write(move |tx| Box::pin(async move { tx.limit_pages(pages).await })).await
     }
@@ -251,7 +251,7 @@ impl SqliteStore {
     }
 }
 
-/// A read of one pair; `$none` where nothing is known of it.
+/// Reads data of one pair; returns `$none` if the pair is unknown.
 macro_rules! of_pair {
     ($self:ident, $pair:ident, $none:expr, |$conn:ident, $no:ident| $work:expr) => {{
         let pair = $pair.clone();

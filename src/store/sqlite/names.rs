@@ -1,4 +1,4 @@
-//! The numbers that stand for connectors, targets, pairs and target groups in the tables.
+//! Numbers that stand for connectors, targets, pairs and target groups in the tables.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use crate::{
     store::StoreResult,
 };
 
-/// A pair's number and those of its two ends.
+/// The numbers of a pair, its connector and its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PairNo {
     pub pair: i64,
@@ -16,7 +16,7 @@ pub(super) struct PairNo {
     pub target: i64,
 }
 
-/// Numbers that were looked up. They never change, so that they may be kept; after a rollback they are forgotten.
+/// Cache of numbers. They never change; after a rollback the cache is cleared.
 #[derive(Default)]
 pub(super) struct Names {
     connectors: HashMap<ConnectorName, i64>,
@@ -27,7 +27,7 @@ pub(super) struct Names {
 }
 
 impl Tx {
-    /// A connector's number; it is given one if it has none.
+    /// Returns a connector's number; assigns one if it has none.
     pub(super) async fn connector(&mut self, name: &ConnectorName) -> StoreResult<i64> {
         if let Some(no) = self.names.connectors.get(name) {
             return Ok(*no);
@@ -44,7 +44,7 @@ impl Tx {
         Ok(no)
     }
 
-    /// A target's number; it is given one if it has none.
+    /// Returns a target's number; assigns one if it has none.
     pub(super) async fn target(&mut self, name: &TargetName) -> StoreResult<i64> {
         if let Some(no) = self.names.targets.get(name) {
             return Ok(*no);
@@ -61,7 +61,7 @@ impl Tx {
         Ok(no)
     }
 
-    /// A pair's number; it is given one if it has none.
+    /// Returns a pair's number; assigns one if it has none.
     pub(super) async fn pair(&mut self, pair: &Pair) -> StoreResult<PairNo> {
         if let Some(no) = self.names.pairs.get(pair) {
             return Ok(*no);
@@ -83,7 +83,7 @@ impl Tx {
         Ok(no)
     }
 
-    /// The numbers of target groups; those without one are given one.
+    /// Returns the numbers of target groups; assigns one to each that has none.
     pub(super) async fn group_numbers(
         &mut self,
         target: i64,
@@ -96,7 +96,7 @@ impl Tx {
         Ok(numbers)
     }
 
-    /// A target group's number; it is given one if it has none.
+    /// Returns a target group's number; assigns one if it has none.
     pub(super) async fn group_number(&mut self, target: i64, id: &TargetGroupId) -> StoreResult<i64> {
         let key = (target, id.clone());
         if let Some(no) = self.names.groups.get(&key) {
@@ -117,7 +117,7 @@ impl Tx {
         Ok(no)
     }
 
-    /// The target groups that these packed numbers stand for.
+    /// Returns the target groups of these packed numbers.
     pub(super) async fn group_ids(&mut self, packed: &[u8]) -> StoreResult<BTreeSet<TargetGroupId>> {
         let numbers = codec::unpack(packed)?;
         let unknown: Vec<i64> = numbers.iter().copied().filter(|no| !self.names.group_ids.contains_key(no)).collect();

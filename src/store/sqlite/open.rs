@@ -1,4 +1,4 @@
-//! Opening the store: whose file it is, who else works with it, which `SQLite` and which schema.
+//! Opens the store: checks the owner of its files, other processes, the `SQLite` version, and the schema.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -20,7 +20,7 @@ use crate::store::{StoreError, StoreResult};
 /// The oldest `SQLite` whose write-ahead log does not lose commits when a checkpoint meets a writer.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
-/// The steps of the schema, oldest first; one that was published is never changed.
+/// Migrations of the schema, oldest first. A published migration is never changed.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("migrations/0001_initial.sql")),
     (2, "not possible", include_str!("migrations/0002_not_possible.sql")),
@@ -44,19 +44,19 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (21, "standard terms", include_str!("migrations/0021_standard_terms.sql")),
 ];
 
-/// How long a write waits for another process's transaction.
+/// Maximum time that a write waits for another process's transaction.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 fn unavailable(what: String) -> StoreError {
     StoreError::Unavailable(what)
 }
 
-/// The newest schema that this binary knows.
+/// Returns the newest schema version of this binary.
 fn newest() -> i64 {
     MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
-/// The folder that holds the store; made if it is missing, for us alone.
+/// Returns the folder of the store; creates a missing one that only this user may access.
 pub(super) fn folder(file: &Path) -> StoreResult<PathBuf> {
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -72,12 +72,13 @@ pub(super) fn folder(file: &Path) -> StoreResult<PathBuf> {
     Ok(folder)
 }
 
-/// Refuses a file or folder of another user; the folder may be root's, who can do everything anyhow.
+/// Refuses a file or folder of another user. The folder may be root's, because root has access anyway.
 pub(super) fn check_owners(file: &Path, folder: &Path) -> StoreResult<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
-        // Who we are, told without a system call of our own; elsewhere than on Linux it is not checked.
+        // The owner of `/proc/self` is this process's user, read without a system call in this crate. Other systems
+        // than Linux are not checked.
         let Ok(us) = fs::metadata("/proc/self").map(|own| own.uid()) else { return Ok(()) };
         if let Ok(meta) = fs::metadata(folder)
             && meta.uid() != 0
@@ -91,7 +92,7 @@ pub(super) fn check_owners(file: &Path, folder: &Path) -> StoreResult<()> {
     Ok(())
 }
 
-/// Why something that `owner` owns is not for us.
+/// Returns an error if `owner` is another user.
 pub(super) fn refuse_foreign(what: &str, path: &Path, owner: u32, us: u32) -> StoreResult<()> {
     if owner == us {
         return Ok(());
@@ -103,7 +104,7 @@ pub(super) fn refuse_foreign(what: &str, path: &Path, owner: u32, us: u32) -> St
     )))
 }
 
-/// Opens or makes a file that only we may read.
+/// Opens or creates a file that only this user may read.
 fn private(path: &Path) -> StoreResult<File> {
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -115,14 +116,14 @@ fn private(path: &Path) -> StoreResult<File> {
     })
 }
 
-/// A file beside the store's, by its ending.
+/// Returns the path of a file beside the store's, with this ending.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
 }
 
-/// The engine's exclusive lock; held as long as the file is open.
+/// Takes the engine's exclusive lock, which is held while the returned file is open.
 pub(super) fn lock(file: &Path) -> StoreResult<File> {
     let path = beside(file, ".lock");
     let mut lock = private(&path)?;
@@ -142,10 +143,10 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
     Ok(lock)
 }
 
-/// The process that holds the engine's lock, if one does.
+/// Returns the id of the process that holds the engine's lock, if there is one.
 pub(super) fn worked_by(file: &Path) -> Option<String> {
     let mut lock = File::open(beside(file, ".lock")).ok()?;
-    // Shared, so that two who ask do not take each other for the engine.
+    // A shared lock: two commands that check at the same time do not take each other for the engine.
     match lock.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
@@ -199,13 +200,13 @@ async fn connect(file: &Path, options: SqliteConnectOptions) -> StoreResult<Sqli
         .map_err(|error| unavailable(format!("{} cannot be opened: {error}", file.display())))
 }
 
-/// Refuses a `SQLite` that can lose commits.
+/// Refuses a `SQLite` version that can lose commits.
 pub(super) fn check_sqlite(version: &str) -> StoreResult<()> {
     let mut found = [0_u32; 3];
     for (part, text) in found.iter_mut().zip(version.split('.')) {
         *part = u32::from_str(text).unwrap_or(0);
     }
-    // 3.52.0 was withdrawn: it lacks the correction, too.
+    // 3.52.0 was withdrawn and lacks the fix too.
     if found < OLDEST_SQLITE || found[..2] == [3, 52] {
         return Err(StoreError::Failed(format!(
             "SQLite {version} can lose commits; usersync has to be built with 3.51.3 or newer"
@@ -214,7 +215,7 @@ pub(super) fn check_sqlite(version: &str) -> StoreResult<()> {
     Ok(())
 }
 
-/// Brings the schema to the newest that we know; a copy of what was there is made first.
+/// Migrates the schema to the newest version, after a backup of the existing file.
 pub(super) async fn migrate(conn: &mut SqliteConnection, file: &Path) -> StoreResult<()> {
     let found = schema(conn).await?;
     refuse_newer(found)?;
@@ -240,7 +241,7 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, file: &Path) -> StoreRe
         .map_err(|error| StoreError::Failed(format!("the schema cannot be brought up to date: {error}")))
 }
 
-/// Refuses any schema but ours; a command does not change it beside a server.
+/// Refuses any other schema version, because a command does not migrate beside a server.
 pub(super) async fn expect_schema(conn: &mut SqliteConnection) -> StoreResult<()> {
     let found = schema(conn).await?;
     refuse_newer(found)?;
@@ -263,7 +264,7 @@ fn refuse_newer(found: i64) -> StoreResult<()> {
     )))
 }
 
-/// The schema of the file; 0: it is empty.
+/// Returns the schema version of the file; 0: it is empty.
 async fn schema(conn: &mut SqliteConnection) -> StoreResult<i64> {
     let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')")
         .fetch_one(&mut *conn)
@@ -274,7 +275,7 @@ async fn schema(conn: &mut SqliteConnection) -> StoreResult<i64> {
     Ok(sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(conn).await?)
 }
 
-/// Counts an opening of the store.
+/// Increments the number of openings, and returns it.
 pub(super) async fn count_opening(conn: &mut SqliteConnection) -> StoreResult<i64> {
     let opened = sqlx::query_scalar("UPDATE meta SET value = value + 1 WHERE name = 'opened' RETURNING value")
         .fetch_one(conn)
@@ -282,7 +283,7 @@ pub(super) async fn count_opening(conn: &mut SqliteConnection) -> StoreResult<i6
     Ok(opened)
 }
 
-/// Gives up a connection that could not be used.
+/// Closes a connection and ignores errors.
 pub(super) async fn discard(conn: SqliteConnection) {
     let _ = conn.close().await;
 }

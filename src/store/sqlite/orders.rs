@@ -1,4 +1,4 @@
-//! What operators order about links.
+//! Operators' orders about links.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -56,7 +56,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The order about this user's link, if there ever was one.
+    /// Returns the newest order about this user's link.
     pub(super) async fn order(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Option<LinkOrder>> {
         match subject.as_user() {
             Some(user) => of_user(&mut self.conn, no.pair, user).await,
@@ -98,7 +98,7 @@ impl Tx {
         };
         self.audit(&order.by, &line, now).await?;
         if *end == OrderEnd::Done {
-            // What was dropped before does not come back by itself.
+            // A link that was dropped before must not come back by itself.
             sqlx::query("DELETE FROM dropped_link WHERE pair = ?1 AND user = ?2")
                 .bind(claim.no.pair)
                 .bind(order.user.as_str())
@@ -109,7 +109,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Another link may solve conflicts of every connector that fills the target.
+    /// Raises the conflicts of every connector that fills the target, because a changed link may solve them.
     async fn raise_conflicts(&mut self, claim: &Claim, now: Timestamp) -> StoreResult<()> {
         let conflicts: Vec<(i64, String)> = sqlx::query_as(
             "SELECT t.pair, t.subject FROM pair p CROSS JOIN task t INDEXED BY task_dead ON t.pair = p.no AND t.dead = 1 \
@@ -136,7 +136,7 @@ fn wording(user: &UserId, account: Option<&AccountId>) -> String {
     }
 }
 
-/// The order about a user's link.
+/// Returns the newest order about a user's link.
 pub(super) async fn of_user(conn: &mut SqliteConnection, pair: i64, user: &UserId) -> StoreResult<Option<LinkOrder>> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT user, account, by_whom, at, ended, why, unlinked FROM link_order WHERE pair = ?1 AND user = ?2",
@@ -148,7 +148,7 @@ pub(super) async fn of_user(conn: &mut SqliteConnection, pair: i64, user: &UserI
     row.map(order).transpose()
 }
 
-/// All orders of a pair that still matter.
+/// Returns orders of a pair that are not carried out yet, or that removed a link.
 pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<LinkOrder>> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT user, account, by_whom, at, ended, why, unlinked FROM link_order \

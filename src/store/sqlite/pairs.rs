@@ -21,7 +21,7 @@ impl Tx {
                 .bind(millis(now))
                 .execute(&mut self.conn)
                 .await?;
-            // 0: made by an event or a command before it was configured.
+            // 0: an event or a command created the row before the pair was configured.
             sqlx::query("UPDATE pair SET since = ?2 WHERE no = ?1 AND since = 0")
                 .bind(no.pair)
                 .bind(millis(now))
@@ -169,7 +169,7 @@ impl Tx {
                 .bind(no)
                 .execute(&mut self.conn)
                 .await?;
-            // On another server their account ids mean nothing.
+            // Account ids of the previous server mean nothing on another one.
             sqlx::query("DELETE FROM dropped_link WHERE target = ?1").bind(no).execute(&mut self.conn).await?;
             self.begin_anew(
                 "UPDATE pair SET state = 'new', since = ?2, stopped_from = NULL WHERE target = ?1",
@@ -271,7 +271,7 @@ impl Tx {
     }
 }
 
-/// Why the server that answers is not the pinned one under another address.
+/// Returns why the server that answers is not the pinned one under another address.
 fn another_server(target: &TargetName, pinned: &TargetIdentity, found: &TargetIdentity) -> String {
     let by_address = if found.id.contains("://") || pinned.id.contains("://") {
         " A server that tells no id is known by its address alone."
@@ -285,7 +285,7 @@ fn another_server(target: &TargetName, pinned: &TargetIdentity, found: &TargetId
     )
 }
 
-/// A pair's number; `None`: nothing is known of it.
+/// Returns a pair's number; `None`: the pair is unknown.
 pub(super) async fn number(conn: &mut SqliteConnection, pair: &Pair) -> StoreResult<Option<i64>> {
     let no = sqlx::query_scalar(
         "SELECT p.no FROM pair p JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target \
@@ -298,7 +298,7 @@ pub(super) async fn number(conn: &mut SqliteConnection, pair: &Pair) -> StoreRes
     Ok(no)
 }
 
-/// The source's pinned identity.
+/// Returns the source's pinned identity.
 pub(super) async fn source_identity(
     conn: &mut SqliteConnection,
     connector: &ConnectorName,
@@ -311,7 +311,7 @@ pub(super) async fn source_identity(
     Ok(pinned.map(|(issuer, service_account)| SourceIdentity { issuer, service_account }))
 }
 
-/// The target's pinned identity, and under which other name this server is known.
+/// Returns the target's pinned identity, and another name under which this server is known.
 pub(super) async fn target_identity(
     conn: &mut SqliteConnection,
     target: &TargetName,
@@ -333,19 +333,19 @@ pub(super) async fn target_identity(
     Ok((pinned.map(|(id, base_url)| TargetIdentity { id, base_url }), other.map(TargetName::from)))
 }
 
-/// Where a pair stands.
+/// Returns the state of a pair.
 pub(super) async fn state(conn: &mut SqliteConnection, pair: i64) -> StoreResult<PairState> {
     let state = sqlx::query_scalar("SELECT state FROM pair WHERE no = ?1").bind(pair).fetch_one(conn).await?;
     codec::from_word(state)
 }
 
-/// Connectors that are paused.
+/// Returns the paused connectors.
 pub(super) async fn paused(conn: &mut SqliteConnection) -> StoreResult<BTreeSet<ConnectorName>> {
     let names: Vec<String> = sqlx::query_scalar("SELECT name FROM connector WHERE paused = 1").fetch_all(conn).await?;
     Ok(names.into_iter().map(ConnectorName::from).collect())
 }
 
-/// Totals of a pair, none of which is counted.
+/// Returns the totals of a pair, from columns that are kept up to date instead of counting rows.
 pub(super) async fn totals(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Totals> {
     let (active, memberships, managed): (i64, i64, i64) =
         sqlx::query_as("SELECT active_links, memberships, managed_groups FROM pair WHERE no = ?1")
@@ -359,7 +359,7 @@ pub(super) async fn totals(conn: &mut SqliteConnection, pair: i64) -> StoreResul
     })
 }
 
-/// Counts of a pair. Only tasks that are not due yet are counted one by one: those were worked before.
+/// Returns the counts of a pair. Only tasks that are not due yet are counted row by row.
 pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestamp) -> StoreResult<PairCounts> {
     let (tasks, dead, links, missing, active): (i64, i64, i64, i64, i64) =
         sqlx::query_as("SELECT tasks, dead_tasks, links, missing_links, active_links FROM pair WHERE no = ?1")
@@ -384,7 +384,7 @@ pub(super) async fn counts(conn: &mut SqliteConnection, pair: i64, now: Timestam
     let oldest = [oldest, since].into_iter().flatten().min();
     Ok(PairCounts {
         tasks: tasks.unsigned_abs(),
-        // Read one after the other, while the writer goes on.
+        // The numbers are read one after the other while the writer goes on, so the difference can be negative.
         due: (tasks - later).max(0).unsigned_abs(),
         oldest: codec::some_time(oldest)?,
         dead: dead.unsigned_abs(),

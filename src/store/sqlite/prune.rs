@@ -1,4 +1,4 @@
-//! What is old goes, a little at a time.
+//! Deletes old rows, a few at a time.
 
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
@@ -6,7 +6,8 @@ use sqlx::AssertSqlSafe;
 use super::{codec::millis, events::limit, writer::Tx};
 use crate::store::StoreResult;
 
-/// Each takes the oldest rows, which come first by id, as far as they are older than ?1: never a scan of what stays.
+/// Queries that delete the oldest rows, as far as they are older than ?1. The oldest come first by id, so rows that
+/// stay are not scanned.
 const OLD: [&str; 4] = [
     "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, received_at FROM event ORDER BY seq LIMIT ?2) WHERE received_at < ?1)",
     "DELETE FROM change WHERE id IN (SELECT id FROM (SELECT id, at FROM change ORDER BY id LIMIT ?2) WHERE at < ?1)",
@@ -14,11 +15,11 @@ const OLD: [&str; 4] = [
     "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < ?1 AND ended_at < ?1 ORDER BY id LIMIT ?2)",
 ];
 
-/// A commit that failed leaves its space in the log behind, where smaller ones find room: this is more than most commits
-/// write.
+/// Size of the write test, in bytes; larger than most commits. A failed commit leaves its space in the log behind, and
+/// smaller commits still fit into it.
 const ROOM: i64 = 256 << 10;
 
-/// Items that are over; open sets and rejections stay.
+/// Queries that delete ended orders, items and approvals. Open approvals and rejections stay.
 const OVER: [&str; 3] = [
     "DELETE FROM link_order WHERE (pair, user) IN \
      (SELECT pair, user FROM link_order WHERE ended = 1 AND unlinked IS NULL AND at < ?1 LIMIT ?2)",
@@ -29,7 +30,7 @@ const OVER: [&str; 3] = [
 ];
 
 impl Tx {
-    /// Writes a little, which fails while another process holds the lock.
+    /// Writes a small amount of data, which fails while another process holds the lock.
     pub(super) async fn touch(&mut self) -> StoreResult<()> {
         sqlx::query("UPDATE meta SET value = value WHERE name = 'opened'").execute(&mut self.conn).await?;
         Ok(())
@@ -37,7 +38,7 @@ impl Tx {
 
     /// Writes [`ROOM`] bytes, which fails on a full disk.
     pub(super) async fn check(&mut self) -> StoreResult<()> {
-        // Random, as SQLite does not write what is there already.
+        // Random data, because SQLite does not write unchanged content.
         sqlx::query(
             "INSERT INTO write_probe VALUES (1, randomblob(?1)) ON CONFLICT DO UPDATE SET data = excluded.data",
         )
@@ -47,9 +48,9 @@ impl Tx {
         Ok(())
     }
 
-    /// How far the file may grow.
+    /// Limits the size of the file, in pages; `None`: unlimited.
     pub(super) async fn limit_pages(&mut self, pages: Option<u32>) -> StoreResult<()> {
-        // SQLite's own largest, and never below what is there.
+        // `None` is SQLite's own maximum. SQLite never sets a limit below the present size.
         let pages = pages.unwrap_or(u32::MAX - 1);
         sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&mut self.conn).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Connections that only read, for people and pages; as many as are asked for at once, up to a few.
+//! Connections that only read, for commands and the web console; opened on demand, up to a few.
 
 use std::{
     path::PathBuf,
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::{open, writer::closed};
 use crate::store::StoreResult;
 
-/// At most so many read at once.
+/// Maximum number of concurrent reads.
 const READERS: usize = 4;
 
 pub(super) struct Readers {
@@ -26,7 +26,8 @@ impl Readers {
         Self { file, idle: Mutex::default(), turns: Semaphore::new(READERS) }
     }
 
-    /// Reads with a connection of its own; one whose reader went away half-way is not used again.
+    /// Reads with an exclusive connection. The connection of a caller that was dropped during the read is not used
+    /// again.
     pub(super) async fn read<T>(
         &self,
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, StoreResult<T>>,
@@ -42,7 +43,7 @@ impl Readers {
         result
     }
 
-    /// Closes those that are idle; none is lent any more.
+    /// Closes idle connections, and refuses further reads.
     pub(super) async fn close(&self) {
         self.turns.close();
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));

@@ -5,9 +5,9 @@ use sqlx::{Row as _, SqliteConnection};
 use super::{codec, codec::millis, writer::Tx};
 use crate::{model::Refusals, store::StoreResult};
 
-/// The number of the connector that no address names.
+/// Connector number for requests to an address that names no connector.
 const NO_CONNECTOR: i64 = 0;
-/// After so long without a refusal the count begins again; milliseconds.
+/// Time without a refusal after which a count restarts, in milliseconds.
 const A_DAY: i64 = 24 * 60 * 60 * 1000;
 
 impl Tx {
@@ -17,7 +17,7 @@ impl Tx {
                 Some(name) => self.connector(name).await?,
                 None => NO_CONNECTOR,
             };
-            // An accepted event since the last refusal, or a day without any, begins a new series.
+            // An accepted event since the last refusal, or a day without refusals, restarts the count.
             sqlx::query(
                 "INSERT INTO hook_refusal AS r (connector, reason, count, since, last) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT DO UPDATE SET (count, since) = (SELECT \
@@ -39,7 +39,7 @@ impl Tx {
     }
 }
 
-/// All of them, the newest first.
+/// Returns all refused requests, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection) -> StoreResult<Vec<Refusals>> {
     let rows = sqlx::query(
         "SELECT c.name, r.reason, r.count, r.since, r.last FROM hook_refusal r LEFT JOIN connector c ON c.no = r.connector \

@@ -1,4 +1,4 @@
-//! Connectors and targets under another name, and those that are taken out of service for good.
+//! Renames connectors and targets, and removes those that are taken out of service for good.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::{
     store::{Kept, PairState, StoreError, StoreResult},
 };
 
-/// What is known of the pairs that begin to work: all but their history. `{pairs}` stands for a query of their numbers.
+/// Statements that forget all data of pairs except their history. `{pairs}` stands for a query of the pairs' numbers.
 const FORGET: [&str; 15] = [
     "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE pair IN ({pairs}))",
     "DELETE FROM link WHERE pair IN ({pairs})",
@@ -27,7 +27,7 @@ const FORGET: [&str; 15] = [
     "UPDATE pair SET state = 'new', stopped_from = NULL WHERE no IN ({pairs})",
 ];
 
-/// Where a connector or a target is kept.
+/// The table and column of a connector or a target.
 struct Kind {
     table: &'static str,
     column: &'static str,
@@ -49,7 +49,8 @@ impl Kind {
 }
 
 impl Tx {
-    /// Gives it another name. What was begun under the new name without links gives way; a run makes up for its tasks.
+    /// Renames a connector or target. Data under the new name is forgotten if it has no links or managed groups; a run
+    /// makes up for its tasks.
     pub(super) async fn rename(
         &mut self,
         named: &Declared,
@@ -69,7 +70,7 @@ impl Tx {
                 )));
             }
             self.refuse_if_under_way(&kind, taken, to, now).await?;
-            // Its history stays, under a name that nobody can give.
+            // Its history is kept under a name that a configuration cannot use.
             self.forget(&kind, taken, now).await?;
             self.forget_identity(&kind, taken).await?;
             self.forget_named(&kind, to).await?;
@@ -84,8 +85,8 @@ impl Tx {
         self.kept(&kind, no).await
     }
 
-    /// Forgets what ties it to accounts and groups, which stay as they are and may be adopted by others. A request that
-    /// can still arrive is in the way.
+    /// Forgets the links and managed groups of a connector or target, so that others can adopt the accounts and groups.
+    /// Refused while a request can still arrive.
     pub(super) async fn remove(&mut self, named: &Declared, by: &str, now: Timestamp) -> StoreResult<Vec<Kept>> {
         let kind = Kind::of(named);
         let no = self.number_of(&kind, &kind.name).await?.ok_or_else(|| unknown(&kind))?;
@@ -109,7 +110,7 @@ impl Tx {
         Ok(kept)
     }
 
-    /// Asks for a run of each of its pairs, which stays asked for until one comes to its end.
+    /// Requests a run of each of its pairs; the request is kept until a run completes.
     async fn ask_for_runs(&mut self, kind: &Kind, no: i64) -> StoreResult<()> {
         let sql = format!("SELECT no FROM pair WHERE {} = ?1 ORDER BY no", kind.column);
         let pairs: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(no).fetch_all(&mut self.conn).await?;
@@ -119,7 +120,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Fails while a request of its pairs can still arrive.
+    /// Returns an error while a request of its pairs can still arrive.
     async fn refuse_if_under_way(&mut self, kind: &Kind, no: i64, name: &str, now: Timestamp) -> StoreResult<()> {
         let open: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT count(*) FROM intent WHERE pair IN (SELECT no FROM pair WHERE {} = ?1) AND arrives_until > ?2",
@@ -139,7 +140,7 @@ impl Tx {
         )))
     }
 
-    /// Forgets what is kept by its name: what is wrong with it at present, and orders to contact it.
+    /// Forgets data that is stored under its name: current conditions, and orders to contact it.
     async fn forget_named(&mut self, kind: &Kind, name: &str) -> StoreResult<()> {
         for table in ["condition", "contact_order"] {
             let sql = format!("DELETE FROM {table} WHERE {} = ?1", kind.column);
@@ -175,7 +176,7 @@ impl Tx {
         let pairs = format!("SELECT no FROM pair WHERE {} = ?1", kind.column);
         let open = format!("SELECT id FROM intent WHERE pair IN ({pairs}) ORDER BY id");
         let open: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(open)).bind(no).fetch_all(&mut self.conn).await?;
-        // Nobody will find out what became of them; their changes say so.
+        // The outcome of these intents will never be known; their changes record that.
         let open: Vec<IntentId> = open.into_iter().map(IntentId).collect();
         let open = self.intents(&open).await?;
         let unseen: Vec<_> = open.iter().map(|(intent, _)| (intent, &ChangeOutcome::NotSeen)).collect();
@@ -184,8 +185,8 @@ impl Tx {
             let query = sqlx::AssertSqlSafe(sql.replace("{pairs}", &pairs));
             sqlx::query(query).bind(no).execute(&mut self.conn).await?;
         }
-        // What others feed too stays theirs. A group that nobody feeds is not remembered either: its members may be removed
-        // only after it was adopted anew.
+        // Groups that other connectors feed stay managed. Other groups are forgotten: their members may be removed only
+        // after another adoption.
         let unfed = format!(
             "DELETE FROM managed_group WHERE target IN (SELECT target FROM pair WHERE {} = ?1) \
              AND NOT EXISTS (SELECT 1 FROM source_group g WHERE g.managed = managed_group.no)",
@@ -195,7 +196,7 @@ impl Tx {
         Ok(())
     }
 
-    /// What its pairs hold.
+    /// Returns what its pairs hold.
     async fn kept(&mut self, kind: &Kind, no: i64) -> StoreResult<Vec<Kept>> {
         let sql = format!(
             "SELECT c.name, t.name, p.state, p.links, p.memberships, \

@@ -1,4 +1,4 @@
-//! What people ask for, and what they did.
+//! Requests of operators, and the audit of their actions.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Tx {
-    /// Asks once: what is asked for already is not asked twice.
+    /// Requests a run, unless one is already requested.
     pub(super) async fn ask(&mut self, pair: i64, trigger: &RunTrigger) -> StoreResult<()> {
         sqlx::query("INSERT INTO asked (pair, trigger_word) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
             .bind(pair)
@@ -41,7 +41,7 @@ impl Tx {
         self.audit(by, &format!("asked for a run of {connector}{on}"), now).await
     }
 
-    /// A run begins that answers what was asked for until now.
+    /// Marks the open requests as fulfilled by a run that begins.
     pub(super) async fn run_for_asked(&mut self, pair: i64, run: RunId) -> StoreResult<()> {
         sqlx::query("UPDATE asked SET run = ?2 WHERE pair = ?1 AND run IS NULL")
             .bind(pair)
@@ -51,8 +51,8 @@ impl Tx {
         Ok(())
     }
 
-    /// A run (or all) has ended: what it was asked for is answered; but if it did not come to its end, what an event
-    /// asked for is asked for again.
+    /// Closes the requests that a run fulfilled; `None`: those of all runs. If the run failed or was stopped, a run
+    /// that an event requested is requested again.
     pub(super) async fn answer_asked(&mut self, run: Option<RunId>, came_to_its_end: bool) -> StoreResult<()> {
         let run = run.map(|run| run.0);
         if !came_to_its_end {
@@ -72,7 +72,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Raises what the hints of events name.
+    /// Raises tasks for the subjects of events' hints.
     pub(super) async fn replay(
         &mut self,
         subjects: &HashMap<ConnectorName, BTreeSet<Subject>>,
@@ -94,7 +94,7 @@ impl Tx {
         Ok(tasks)
     }
 
-    /// Writes down what a person did.
+    /// Records an operator's action.
     pub(super) async fn audit(&mut self, by: &str, what: &str, now: Timestamp) -> StoreResult<()> {
         sqlx::query("INSERT INTO audit (at, by_whom, what) VALUES (?1, ?2, ?3)")
             .bind(millis(now))
@@ -106,7 +106,7 @@ impl Tx {
     }
 }
 
-/// What asked first for a run of the pair that has not begun.
+/// Returns the first trigger of a requested run of the pair that has not begun.
 pub(super) async fn asked(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Option<RunTrigger>> {
     let word: Option<String> =
         sqlx::query_scalar("SELECT trigger_word FROM asked WHERE pair = ?1 AND run IS NULL ORDER BY id LIMIT 1")
@@ -116,7 +116,7 @@ pub(super) async fn asked(conn: &mut SqliteConnection, pair: i64) -> StoreResult
     word.map(codec::from_word).transpose()
 }
 
-/// What people did, newest first.
+/// Returns operators' actions, newest first.
 pub(super) async fn audit(
     conn: &mut SqliteConnection,
     before: Option<i64>,

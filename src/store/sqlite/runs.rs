@@ -1,4 +1,4 @@
-//! Runs.
+//! Full reconcile runs.
 
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, SqliteConnection};
@@ -64,7 +64,7 @@ impl Tx {
         self.answer_asked(Some(run), came_to_its_end).await
     }
 
-    /// Runs that were under way when the process before us ended.
+    /// Stops the runs that were under way when the previous process ended.
     pub(super) async fn stop_runs(&mut self, now: Timestamp) -> StoreResult<()> {
         sqlx::query("UPDATE run SET outcome = ?1, ended_at = ?2 WHERE ended_at IS NULL")
             .bind(codec::to_json(&RunOutcome::Stopped)?)
@@ -81,7 +81,7 @@ fn under_way(run: RunId, rows: u64) -> StoreResult<()> {
 
 type RunRow = (i64, String, String, String, String, i64, Option<i64>, String, String);
 
-/// Runs, newest first.
+/// Returns runs, newest first.
 pub(super) async fn read(conn: &mut SqliteConnection, pair: Option<i64>, limit: i64) -> StoreResult<Vec<RunRecord>> {
     let mut query = QueryBuilder::new(
         "SELECT r.id, c.name, g.name, r.trigger_word, r.mode, r.started_at, r.ended_at, r.outcome, r.report FROM run r \

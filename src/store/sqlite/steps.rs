@@ -1,4 +1,5 @@
-//! One step of a worker: settles, writes what was learnt, writes down what is sent next. [6]
+//! One step of a worker: resolves intents, writes what the worker learned, and stores the next intents (rule: an ended
+//! claim writes nothing).
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use crate::{
 impl Tx {
     pub(super) async fn step(&mut self, token: Token, step: Step, now: Timestamp) -> StoreResult<Stepped> {
         let claim = self.held(token)?;
-        // Whatever can be refused is refused before anything is written.
+        // All checks that can refuse the step come before the first write.
         if let Some(LinkWrite::Put(link)) = &step.link {
             if claim.subject.as_user() != Some(&link.user) {
                 return Err(StoreError::Failed(format!("{} is not the claimed {}", link.user, claim.subject)));
@@ -51,7 +52,7 @@ impl Tx {
             if matches!(outcome, ChangeOutcome::Done | ChangeOutcome::FoundDone) {
                 let no = self.pair(&intent.pair).await?;
                 match &intent.operation {
-                    // The name is free.
+                    // The login is free now.
                     Operation::RenameUser { .. } | Operation::DeleteUser { .. } => {
                         self.wake_waiting(no, &intent.subject, now).await?;
                     }
@@ -110,7 +111,7 @@ impl Tx {
         Ok(Stepped::Send(self.write_intents(&claim, &step.next).await?))
     }
 
-    /// Writes a link. A drop past its limit is not written; then this returns how many were dropped in the last hour.
+    /// Writes a link. A drop above its limit is not written; the number of drops in the last hour is returned instead.
     async fn write_link(
         &mut self,
         claim: &Claim,

@@ -1,4 +1,4 @@
-//! Tasks: raised, looked at, put back to work.
+//! Tasks: raised, read, replayed.
 
 use std::collections::HashSet;
 
@@ -18,32 +18,34 @@ use crate::{
     store::{StoreResult, TaskFilter},
 };
 
-/// "Look at this subject again."
+/// A request to reconcile a subject.
 pub(super) struct Raise {
     pub pair: i64,
     pub subject: String,
     pub priority: Priority,
     pub at: Timestamp,
     pub settle: bool,
-    /// As JSON.
+    /// The cause as JSON.
     pub cause: String,
 }
 
-/// What a task row is given; the parameters of one raise, in the order of [`VALUE`].
+/// Start of the INSERT into `task`; each raise adds its parameters in the order of [`VALUE`].
 const INTO: &str = "INSERT INTO task \
     (pair, subject, priority, not_before, settle, since, cause, caused_at, last_cause, last_at) \
     SELECT column1, column2, column3, column4, column5, column4, column6, column4, column6, column4 FROM (VALUES ";
 const VALUE: &str = "(?,?,?,?,?,?)";
 
-/// Whether a raise only has to add to the generation: the row is as urgent as it asks already.
+/// Condition: the existing row is already as urgent as the raise, which then only increments the generation.
 const AS_URGENT: &str = "task.dead = 0 AND task.priority <= excluded.priority \
     AND task.not_before <= excluded.not_before AND task.settle >= excluded.settle";
 
-/// The usual case: a new row, or one that is as urgent already; writes no index of a row that is there.
+/// Conflict clause of the usual case, a new row or one that is already as urgent. It writes no index of an existing
+/// row.
 const BUMP: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
     last_cause = excluded.last_cause, last_at = excluded.last_at WHERE ";
 
-/// The other rows: an earlier time and a higher priority win; the dead come back to life.
+/// Conflict clause of the other rows: an earlier time and a higher priority win, and a dead letter becomes a live task
+/// again.
 const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = task.generation + 1, \
     last_cause = excluded.last_cause, last_at = excluded.last_at, \
     priority = iif(task.dead, excluded.priority, min(task.priority, excluded.priority)), \
@@ -55,15 +57,15 @@ const HASTEN: &str = " ON CONFLICT (pair, subject) DO UPDATE SET generation = ta
     caused_at = iif(task.dead, excluded.caused_at, task.caused_at), \
     dead = 0 WHERE NOT ";
 
-/// So many waiting events of a connector are a bulk.
+/// Number of waiting tasks of one priority that is treated as a bulk.
 const BULK: i64 = 300;
 
-/// What SQL calls a priority.
+/// Returns the number of a priority in SQL.
 pub(super) fn rank(priority: Priority) -> i64 {
     priority as i64
 }
 
-/// The priority that SQL calls so.
+/// Returns the priority of a number in SQL.
 pub(super) fn priority(rank: i64) -> Priority {
     match rank {
         0 => Priority::Removal,
@@ -76,11 +78,11 @@ pub(super) fn priority(rank: i64) -> Priority {
 }
 
 impl Tx {
-    /// Makes sure that there is a task for each of these, which name no subject of a pair twice.
+    /// Ensures that each of these subjects has a task. A subject of a pair must not occur twice.
     ///
-    /// A generation only tells its holder that something came after the claim. Where nobody holds one, a row that is as
-    /// urgent already is left as it is: most of a burst of events writes no task at all. A command beside the server
-    /// does not know who holds what, and bumps always.
+    /// A generation only shows the holder of a claim that the task was raised after the claim. Without a claim, a row
+    /// that is already as urgent is left unchanged. Most of a burst of events then writes no task. A command beside the
+    /// server does not know the claims and always increments the generation.
     pub(super) async fn raise_all(&mut self, raises: Vec<Raise>) -> StoreResult<()> {
         self.wake |= !raises.is_empty();
         let claimed = self.memory.claimed();
@@ -90,7 +92,7 @@ impl Tx {
         for raise in &worked {
             self.memory.note_event(raise.pair, &codec::parse(&raise.subject)?, raise.priority);
         }
-        // Whatever was bumped is as urgent as asked, so that the second statement leaves it alone.
+        // After the increment a row is as urgent as requested, so the second statement leaves it unchanged.
         if self.upsert_all(&worked, BUMP).await? < worked.len() as u64 {
             self.upsert_all(&worked, HASTEN).await?;
         }
@@ -124,8 +126,8 @@ impl Tx {
         Ok(query.execute(&mut self.conn).await?.rows_affected())
     }
 
-    /// Makes room for what comes now: where hundreds of one priority wait already, they become a bulk. So a single event
-    /// never waits behind an import, and each task moves down at most twice.
+    /// Frees the priority of new events: if [`BULK`] tasks of one priority already wait, they move to a lower one. A
+    /// single event then never waits behind an import. Each task moves down at most twice.
     pub(super) async fn demote_bulk(&mut self, pair: i64) -> StoreResult<()> {
         for (from, to) in [(Priority::Event, Priority::Bulk), (Priority::Removal, Priority::Event)] {
             let waiting: i64 = sqlx::query_scalar(
@@ -149,8 +151,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Raises subjects of one pair. Of many, the first are raised at once and the others by later transactions, as soon as
-    /// this one is committed.
+    /// Raises tasks for subjects of one pair. The first thousand are raised at once; later transactions raise the
+    /// others, as soon as this one is committed.
     pub(super) async fn raise<'a>(
         &mut self,
         no: PairNo,
@@ -174,10 +176,10 @@ impl Tx {
         Ok(count)
     }
 
-    /// Makes those ready that wait for this subject.
+    /// Makes the tasks ready that wait for this subject.
     pub(super) async fn wake_waiting(&mut self, no: PairNo, subject: &Subject, now: Timestamp) -> StoreResult<()> {
         let woken = sqlx::query(
-            // Named, as the planner would rather walk all tasks of the pair.
+            // The index is named because the planner would otherwise scan all tasks of the pair.
             "UPDATE task INDEXED BY task_blocked SET blocked_by = NULL, not_before = min(not_before, ?3) WHERE pair = ?1 AND blocked_by = ?2",
         )
         .bind(no.pair)
@@ -189,7 +191,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Puts dead letters back to work with fresh attempts.
+    /// Retries dead letters with new attempts.
     pub(super) async fn replay_dead(&mut self, filter: &TaskFilter, by: &str, now: Timestamp) -> StoreResult<usize> {
         let filter = TaskFilter { dead: Some(true), ..filter.clone() };
         let replayed = Cause::Other { what: format!("replayed by {by}") };
@@ -211,7 +213,7 @@ impl Tx {
         Ok(count)
     }
 
-    /// Subjects of which there are dead letters.
+    /// Returns the subjects that have dead letters.
     pub(super) async fn dead(&mut self, no: PairNo) -> StoreResult<HashSet<Subject>> {
         let subjects: Vec<String> =
             sqlx::query_scalar("SELECT subject FROM task INDEXED BY task_dead WHERE pair = ?1 AND dead = 1")
@@ -221,7 +223,7 @@ impl Tx {
         subjects.iter().map(|subject| codec::parse(subject)).collect()
     }
 
-    /// Ends the dead letters of subjects that are in order by now.
+    /// Deletes the dead letters of subjects that are now in sync.
     pub(super) async fn end_dead<'a>(
         &mut self,
         no: PairNo,
@@ -237,7 +239,7 @@ impl Tx {
     }
 }
 
-/// Tasks with the names of their pairs.
+/// Join of tasks with the names of their pairs.
 const JOINED: &str =
     "task t JOIN pair p ON p.no = t.pair JOIN connector c ON c.no = p.connector JOIN target g ON g.no = p.target";
 
@@ -263,7 +265,7 @@ fn conditions(query: &mut QueryBuilder<Sqlite>, filter: &TaskFilter) {
     }
 }
 
-/// Tasks, the most urgent first.
+/// Returns tasks, most urgent first.
 pub(super) async fn read(conn: &mut SqliteConnection, filter: &TaskFilter) -> StoreResult<Vec<TaskRecord>> {
     let mut query = QueryBuilder::new(
         "SELECT c.name, g.name, t.subject, t.generation, t.priority, t.dead, t.blocked_by, t.not_before, t.since, \
@@ -299,7 +301,7 @@ fn record(row: &SqliteRow) -> StoreResult<TaskRecord> {
     })
 }
 
-/// Tasks of a pair that are due since before this time, those of claimed subjects aside; a hundred at most.
+/// Returns subjects with a task that has been due since before this time, without claimed subjects; at most a hundred.
 pub(super) async fn due_before(
     conn: &mut SqliteConnection,
     pair: i64,
@@ -319,9 +321,9 @@ pub(super) async fn due_before(
     subjects.iter().map(|subject| codec::parse(subject)).collect()
 }
 
-/// When the next task of a pair falls due, those of claimed subjects aside.
+/// Returns when the next task of a pair is due, without claimed subjects.
 pub(super) async fn next_due(conn: &mut SqliteConnection, pair: i64, busy: &[Subject]) -> StoreResult<Option<i64>> {
-    // A minimum for each priority, so that each is one step into the index.
+    // A minimum for each priority, so that each is one index lookup.
     let (next,) = sqlx::query_as(
         "SELECT min(at) FROM (SELECT (SELECT not_before FROM task INDEXED BY task_due WHERE dead = 0 AND pair = ?1 AND priority = p.value \
          AND subject NOT IN (SELECT value FROM json_each(?2)) ORDER BY not_before LIMIT 1) AS at \

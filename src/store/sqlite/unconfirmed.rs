@@ -1,4 +1,4 @@
-//! What another server behind a target leaves of what was known of the one before it.
+//! Updates stored data when another server answers at a target.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,8 +10,9 @@ use crate::{
     store::StoreResult,
 };
 
-/// An id of the server before may be another's on this one. Links have to be compared; groups are found by name again,
-/// and nobody is removed from them without an approval; decisions and notes about single accounts are over.
+/// Statements for another server, where an id of the previous server may be another account's. Links have to be
+/// compared, and groups are found by name again. No member is removed from them without an approval. Decisions and
+/// notes about single accounts are dropped.
 const BEGIN: [&str; 10] = [
     "INSERT OR IGNORE INTO unconfirmed_link SELECT pair, user FROM link WHERE target = ?1",
     "DELETE FROM membership WHERE link IN (SELECT id FROM link WHERE target = ?1)",
@@ -26,12 +27,12 @@ const BEGIN: [&str; 10] = [
      AND state IN ('open', 'approved', 'rejected')",
 ];
 
-/// The same server under another address: what is known of it stays, but its links are compared, and the members of its
-/// groups are read again instead of counted.
+/// Statements for the same server under another address. Its data is kept. Its links are compared, and the members of
+/// its groups are read again instead of counted.
 const COMPARE: [&str; 2] = [BEGIN[0], "DELETE FROM members_read WHERE pair IN (SELECT no FROM pair WHERE target = ?1)"];
 
 impl Tx {
-    /// Marks the links of a target whose server is the same under another address.
+    /// Marks the links of a target with the same server under another address as unconfirmed.
     pub(super) async fn compare_links(&mut self, target: i64) -> StoreResult<()> {
         for sql in COMPARE {
             sqlx::query(sql).bind(target).execute(&mut self.conn).await?;
@@ -39,7 +40,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Marks the links of a target whose server is another one, and forgets what cannot be compared.
+    /// Marks the links of a target with another server as unconfirmed, and forgets what cannot be compared.
     pub(super) async fn unconfirm(&mut self, target: i64) -> StoreResult<()> {
         for sql in BEGIN {
             sqlx::query(sql).bind(target).execute(&mut self.conn).await?;
@@ -55,7 +56,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Drops a claimed user's link, whose account has another login on the confirmed server.
+    /// Drops the link of a claimed user: its account has another login on the confirmed server.
     pub(super) async fn drop_own_unconfirmed(&mut self, claim: &Claim, why: &str, now: Timestamp) -> StoreResult<()> {
         let Some(user) = claim.subject.as_user() else { return Ok(()) };
         let Some(link) = self.link(claim.no, user).await? else { return Ok(()) };
@@ -68,7 +69,7 @@ impl Tx {
         self.wake_waiting(claim.no, &claim.subject, now).await
     }
 
-    /// Drops a link that does not stand on the confirmed server, and writes a change with the reason.
+    /// Drops a link that does not stand on the confirmed server, and records a change with the reason.
     async fn drop_unconfirmed(
         &mut self,
         no: PairNo,
@@ -130,7 +131,7 @@ impl Tx {
     }
 }
 
-/// Users of a pair whose links were not compared with the confirmed server yet.
+/// Returns users of a pair with links that were not compared with the confirmed server yet.
 pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<UserId>> {
     let users: Vec<String> =
         sqlx::query_scalar("SELECT user FROM unconfirmed_link WHERE pair = ?1").bind(pair).fetch_all(conn).await?;

@@ -1,4 +1,4 @@
-//! What a target cannot do: kept, so that it is told once and not sent again.
+//! Operations that a target does not support: stored, so that they are reported once and not sent again.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn unsupported((subject, key, fingerprint, why): Row) -> StoreResult<Unsupported
 }
 
 impl Tx {
-    /// What is known to be impossible for a subject.
+    /// Returns the unsupported operations of a subject.
     pub(super) async fn unsupported(&mut self, no: PairNo, subject: &Subject) -> StoreResult<Vec<Unsupported>> {
         let rows: Vec<Row> =
             sqlx::query_as("SELECT subject, key, fingerprint, why FROM unsupported WHERE pair = ?1 AND subject = ?2")
@@ -29,7 +29,7 @@ impl Tx {
         rows.into_iter().map(unsupported).collect()
     }
 
-    /// Makes exactly this what is known to be impossible for a subject.
+    /// Replaces the unsupported operations of a subject with exactly these.
     pub(super) async fn keep_unsupported(
         &mut self,
         no: PairNo,
@@ -64,7 +64,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets what a person who replays dead letters means, and puts those subjects back to work. Returns how many.
+    /// Forgets unsupported operations that match a replay of dead letters, raises the tasks of their subjects, and
+    /// returns their number.
     pub(super) async fn replay_unsupported(
         &mut self,
         filter: &TaskFilter,
@@ -106,7 +107,7 @@ impl Tx {
     }
 }
 
-/// All that is known to be impossible on a pair.
+/// Returns all unsupported operations of a pair.
 pub(super) async fn of_pair(conn: &mut SqliteConnection, pair: i64) -> StoreResult<Vec<Unsupported>> {
     let rows: Vec<Row> = sqlx::query_as("SELECT subject, key, fingerprint, why FROM unsupported WHERE pair = ?1")
         .bind(pair)

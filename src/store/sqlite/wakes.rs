@@ -1,4 +1,4 @@
-//! Wakes those who wait for something to do.
+//! Wakes callers that wait for work.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,10 +7,10 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Counts the wakes.
+/// Counter of wake-ups.
 pub(super) struct Wakes {
     count: watch::Sender<u64>,
-    /// When other processes were last looked for while we were busy ourselves.
+    /// When a busy writer last checked for writes of other processes.
     polled: Mutex<Instant>,
     every: Option<Duration>,
 }
@@ -24,17 +24,17 @@ impl Wakes {
         self.count.send_modify(|count| *count += 1);
     }
 
-    /// The count, once it is larger than `seen`.
+    /// Waits until the count is larger than `seen`, and returns it.
     pub(super) async fn after(&self, seen: u64) -> u64 {
         let mut count = self.count.subscribe();
         match count.wait_for(|count| *count > seen).await {
             Ok(count) => *count,
-            // The sender lives as long as we do.
+            // Unreachable: the sender lives as long as `self`.
             Err(_) => seen,
         }
     }
 
-    /// Whether a busy writer should look for writes of other processes; says so once an interval.
+    /// Returns whether a busy writer should check for writes of other processes; `true` at most once an interval.
     pub(super) fn poll_due(&self) -> bool {
         let Some(every) = self.every else { return false };
         let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);

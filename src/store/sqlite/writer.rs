@@ -1,6 +1,7 @@
-//! The one writer: a task that owns the only connection that writes. It drains the jobs that wait, runs them in one
-//! transaction and answers all of them after its commit, so that one fsync serves many callers and batches grow by
-//! themselves under load.
+//! The one writer: a Tokio task that owns the only writing connection.
+//!
+//! It takes all pending jobs, runs them in one transaction, and answers them after the commit. One fsync then serves
+//! many callers, and batches grow by themselves under load.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -19,25 +20,25 @@ use crate::{
     store::{StoreError, StoreResult},
 };
 
-/// At most so many jobs share a commit.
+/// Maximum number of jobs in a commit.
 const BATCH: usize = 512;
-/// At most so many events share a commit, unless one caller alone brings more.
+/// Maximum number of events in a commit, unless a single caller sends more.
 const EVENTS: usize = 4096;
-/// So many jobs may wait; who comes then waits with them.
+/// Maximum number of pending jobs; further callers wait for a free place.
 const QUEUE: usize = 4096;
-/// How soon the writer retries to raise tasks while the store cannot be written.
+/// Retry interval for raising tasks while the store cannot be written.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// What a job's transaction works with.
+/// The transaction of a job, with the state that it shares.
 pub(super) struct Tx {
     pub conn: SqliteConnection,
     pub memory: Arc<Memory>,
     pub names: Names,
-    /// The sequence number of the newest event, once it is known.
+    /// The sequence number of the newest event; `None`: not read yet.
     pub newest_event: Option<i64>,
-    /// Whether something may have become due or been asked for.
+    /// Whether a task may be due or a run may be requested.
     pub wake: bool,
-    /// Whether parts of large raises may wait.
+    /// Whether parts of large raises may be pending.
     pub parts_wait: bool,
     undo: Vec<Undo>,
     /// Targets on which a claim ended in this transaction.
@@ -48,7 +49,7 @@ impl Tx {
     pub(super) fn new(conn: SqliteConnection, memory: Arc<Memory>) -> Self {
         Self {
             conn,
-            // Those of the process before.
+            // The previous process may have left parts.
             parts_wait: memory.is_engine(),
             memory,
             names: Names::default(),
@@ -59,12 +60,12 @@ impl Tx {
         }
     }
 
-    /// Notes how a change of the claims is taken back, should the transaction fail.
+    /// Records how to undo a change of the claims if the transaction fails.
     pub(super) fn undo_with(&mut self, undo: Option<Undo>) {
         self.undo.extend(undo);
     }
 
-    /// One statement without parameters or rows.
+    /// Runs one statement without parameters or rows.
     async fn run(&mut self, sql: &'static str) -> StoreResult<()> {
         sqlx::query(sql).execute(&mut self.conn).await?;
         Ok(())
@@ -79,27 +80,27 @@ impl Tx {
     }
 }
 
-/// A job's work is over: how it is answered once its transaction has ended.
+/// A job after its work: how to answer it when its transaction has ended.
 pub(super) struct Done {
-    /// The error of the work, if it has to be taken back.
+    /// The error of the work, if its writes have to be rolled back.
     pub failed: Option<StoreError>,
     pub answer: Answer,
 }
 
-/// Runs in a transaction, or is told why there is none.
+/// The work of a job; receives the transaction, or the error if there is none.
 type Work = Box<dyn for<'t> FnOnce(StoreResult<&'t mut Tx>) -> BoxFuture<'t, Done> + Send>;
 type Answer = Box<dyn FnOnce(StoreResult<()>) + Send>;
 
 enum Job {
-    /// Events; those of one batch are written together.
+    /// Append events; all of one batch are written together.
     Append(Append),
-    /// Anything else.
+    /// Do any other work.
     Work(Work),
     /// Finish and close.
     Close(oneshot::Sender<()>),
 }
 
-/// Hands jobs to the writer.
+/// Sends jobs to the writer.
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
@@ -108,8 +109,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer. `keep` lives until its connection is closed; `poll` is how often it looks for writes of other
-    /// processes.
+    /// Starts the writer. `keep` lives until the connection is closed; `poll` is the interval of checks for writes of
+    /// other processes.
     pub(super) fn start(tx: Tx, wakes: Arc<Wakes>, poll: Option<Duration>, keep: impl Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let memory = Arc::clone(&tx.memory);
@@ -121,7 +122,7 @@ impl Writer {
         Self { jobs, memory, failing }
     }
 
-    /// Runs a job in a transaction. `lost` is called with the result when the caller went away meanwhile.
+    /// Runs a job in a transaction. `lost` is called with the result if the caller was dropped meanwhile.
     pub(super) async fn run<T, F>(&self, job: F, lost: fn(&Memory, T)) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -148,17 +149,18 @@ impl Writer {
         result.await.map_err(|_| closed())?
     }
 
-    /// Why the last write failed, from the first that fails until one succeeds. Its sender ends with the writer.
+    /// Watches for write errors: the reason, from the first write that fails until one succeeds. The sender is dropped
+    /// when the writer ends.
     pub(super) fn failing(&self) -> watch::Receiver<Option<String>> {
         self.failing.clone()
     }
 
-    /// Appends events.
+    /// Sends events to append.
     pub(super) async fn append(&self, append: Append) -> StoreResult<()> {
         self.send(Job::Append(append)).await
     }
 
-    /// Finishes what waits and closes the connection.
+    /// Finishes pending jobs and closes the connection.
     pub(super) async fn close(&self) {
         let (reply, closed) = oneshot::channel();
         if self.jobs.send(Job::Close(reply)).await.is_ok() {
@@ -171,7 +173,7 @@ impl Writer {
     }
 }
 
-/// The writer is gone.
+/// Returns the error of a writer that has ended.
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".into())
 }
@@ -218,23 +220,23 @@ async fn work(
             writable = ended.committed;
             match ended.unwritten {
                 Some(why) => drop(fails.send_replace(Some(why))),
-                // A commit that wrote nothing proves nothing.
+                // A commit without writes does not prove that the store can be written.
                 None if fails.borrow().is_some() && changes(&mut tx).await > before => {
                     fails.send_replace(no_room(&mut tx).await);
                 }
                 None => {}
             }
         }
-        // Again, as a claim may have been abandoned while its ending was in this batch.
+        // Again, because a claim may have been abandoned while its ending was in this batch.
         unraised = !tx.memory.end_abandoned().is_empty();
-        // A batch that failed has waited for the lock already.
+        // A batch that failed has already waited for the lock.
         if unraised && writable {
             unraised = !raise_abandoned(&mut tx).await;
         }
         if tx.parts_wait && writable {
             part_failed = !raise_next_part(&mut tx).await;
         }
-        // Unchanged by our own commits, so that it tells of other processes.
+        // Own commits do not change the data version, so a difference shows another process's write.
         if poll.is_some() && (waited.is_none() || wakes.poll_due()) {
             let now = data_version(&mut tx).await;
             if now != seen {
@@ -263,7 +265,7 @@ async fn work(
     }
 }
 
-/// Why there is no room for a commit, if so: a small one may succeed where others fail.
+/// Returns why a commit of [`Tx::check`]'s size fails, if it does: a small commit may succeed where others fail.
 async fn no_room(tx: &mut Tx) -> Option<String> {
     let written = async {
         tx.run("BEGIN IMMEDIATE").await?;
@@ -271,12 +273,12 @@ async fn no_room(tx: &mut Tx) -> Option<String> {
         tx.run("COMMIT").await
     };
     let error = written.await.err()?;
-    // Fails where the transaction did not begin.
+    // Fails if the transaction did not begin.
     let _ = tx.run("ROLLBACK").await;
     Some(cannot_be_written(&error).unwrap_or_else(|| error.to_string()))
 }
 
-/// Rows that this connection has written since it was opened.
+/// Returns the number of rows that this connection has written since it was opened.
 async fn changes(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("SELECT total_changes()").fetch_one(&mut tx.conn).await.ok()
 }
@@ -289,7 +291,7 @@ async fn sleep(duration: Option<Duration>) {
     }
 }
 
-/// Raises the tasks of abandoned claims; whether that was written.
+/// Raises the tasks of abandoned claims; returns whether they were written.
 async fn raise_abandoned(tx: &mut Tx) -> bool {
     let unraised = tx.memory.end_abandoned();
     let count = unraised.len();
@@ -308,7 +310,7 @@ async fn raise_abandoned(tx: &mut Tx) -> bool {
         }
         Err(error) => {
             tracing::debug!(tasks = count, "the tasks of abandoned claims cannot be raised yet: {error}");
-            // Fails where the transaction did not begin.
+            // Fails if the transaction did not begin.
             let _ = tx.run("ROLLBACK").await;
             tx.take_back(0);
             false
@@ -316,7 +318,7 @@ async fn raise_abandoned(tx: &mut Tx) -> bool {
     }
 }
 
-/// Raises the oldest part of a large raise, if one waits; whether that was written.
+/// Raises the oldest pending part of a large raise, if there is one; returns `false` if that failed.
 async fn raise_next_part(tx: &mut Tx) -> bool {
     let raised = async {
         match tx.next_part().await? {
@@ -335,7 +337,7 @@ async fn raise_next_part(tx: &mut Tx) -> bool {
     } else {
         tracing::error!("the next tasks of many cannot be raised: {error}. Run a full reconcile: usersync sync");
     }
-    // Fails where the transaction did not begin.
+    // Fails if the transaction did not begin.
     let _ = tx.run("ROLLBACK").await;
     tx.take_back(0);
     false
@@ -345,7 +347,7 @@ async fn data_version(tx: &mut Tx) -> Option<i64> {
     sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut tx.conn).await.ok()
 }
 
-/// The jobs of each transaction: events in their order, none with many more than [`EVENTS`]; all other jobs with the last.
+/// Splits jobs into transactions: events in order, none with many more than [`EVENTS`], and all other jobs in the last.
 fn by_size(appends: Vec<Append>, works: Vec<Work>) -> Vec<(Vec<Append>, Vec<Work>)> {
     let mut all: Vec<(Vec<Append>, Vec<Work>)> = Vec::new();
     let (mut batch, mut events) = (Vec::new(), 0);
@@ -363,14 +365,14 @@ fn by_size(appends: Vec<Append>, works: Vec<Work>) -> Vec<(Vec<Append>, Vec<Work
     all
 }
 
-/// How the jobs of one transaction ended.
+/// Result of a transaction.
 struct Ended {
     committed: bool,
-    /// Why the store could not be written, if so.
+    /// Why the store could not be written; `None`: it could.
     unwritten: Option<String>,
 }
 
-/// Runs jobs in one transaction; one that fails is taken back alone.
+/// Runs jobs in one transaction; a job that fails is rolled back alone.
 async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> Ended {
     let mut jobs: Vec<Work> = Vec::with_capacity(works.len() + 1);
     if !appends.is_empty() {
@@ -378,7 +380,7 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> En
     }
     jobs.extend(works);
 
-    // Savepoints cost time, so that they are only for those who are not alone.
+    // A single job needs no savepoint, which would only cost time.
     let alone = jobs.len() == 1;
     let mut answers: Vec<Answer> = Vec::with_capacity(jobs.len());
     let mut state = tx.run("BEGIN IMMEDIATE").await;
@@ -397,7 +399,7 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> En
         unwritten = unwritten.or(failed.as_ref().and_then(cannot_be_written));
         if failed.is_some() && state.is_ok() {
             tx.take_back(mark);
-            // Fails where SQLite rolled all of it back by itself, as it may on a full disk.
+            // Fails if SQLite has already rolled back the whole transaction, as it may on a full disk.
             let undone = if alone { Err(nothing_left()) } else { tx.run("ROLLBACK TO job").await };
             state = undone.map_err(|_| nothing_left());
         }
@@ -411,7 +413,7 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> En
         tx.undo.clear();
     } else {
         tx.take_back(0);
-        // Fails where there is none any more; then nothing is left to do.
+        // Fails if there is no transaction any more; nothing is left to roll back then.
         let _ = tx.run("ROLLBACK").await;
     }
     for target in tx.ended_on.drain() {
@@ -424,7 +426,7 @@ async fn commit_batch(tx: &mut Tx, appends: Vec<Append>, works: Vec<Work>) -> En
     Ended { committed: committed.is_ok(), unwritten }
 }
 
-/// What a failure says about the store itself.
+/// Returns why the store could not be written, if the error shows that.
 fn cannot_be_written(error: &StoreError) -> Option<String> {
     match error {
         StoreError::Unavailable(why) => Some(why.clone()),
@@ -432,7 +434,7 @@ fn cannot_be_written(error: &StoreError) -> Option<String> {
     }
 }
 
-/// What those hear whose writes were lost with another's.
+/// Returns the error for jobs that were rolled back together with another one.
 fn nothing_left() -> StoreError {
     StoreError::Unavailable("the writes of this commit were taken back".into())
 }

@@ -1,4 +1,4 @@
-//! What one transaction writes.
+//! Tests of the number of rows that one transaction writes.
 
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
@@ -12,9 +12,9 @@ use crate::{
     },
 };
 
-/// Members of the deleted group, all of them linked and in its group at the target.
+/// Number of members of the deleted group, all of them linked and members of its group at the target.
 const MEMBERS: usize = 20_000;
-/// Groups below it.
+/// Number of groups below it.
 const GROUPS: usize = 500;
 
 fn now() -> Timestamp {
@@ -32,7 +32,7 @@ async fn tx(folder: &tempfile::TempDir) -> Tx {
     Tx::new(conn, Arc::new(Memory::new(1)))
 }
 
-/// Runs a job in a transaction of its own; its result, and the number of rows that were written.
+/// Runs a job in its own transaction; returns its result and the number of rows written.
 async fn in_one<T: Send + 'static>(
     tx: &mut Tx,
     job: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, StoreResult<T>> + Send + 'static,
@@ -54,7 +54,7 @@ async fn number(tx: &mut Tx, sql: &'static str) -> usize {
     usize::try_from(number).unwrap()
 }
 
-/// A claimed group that feeds group 1 of the target, of which everybody is a member.
+/// Creates and claims a group that feeds group 1 of the target, with all users as members.
 async fn claimed_group(tx: &mut Tx) -> crate::model::Token {
     let (claimed, _) = in_one(tx, |tx| {
         Box::pin(async move {
@@ -84,7 +84,7 @@ async fn a_deleted_tree_of_groups_becomes_tasks_in_bounded_transactions() {
     let folder = tempfile::tempdir().unwrap();
     let mut tx = tx(&folder).await;
     let token = claimed_group(&mut tx).await;
-    // As the task of the deleted group ends: its members and all groups below it are read again.
+    // As when the task of the deleted group ends: its members and all groups below it are read again.
     let (stepped, rows) = in_one(&mut tx, move |tx| {
         let raise = (0..GROUPS).map(|nth| Subject::Group(GroupId::from(format!("below-{nth}")))).collect();
         let group = Some(GroupWrite::Forget { source: "top".into() });
@@ -92,7 +92,7 @@ async fn a_deleted_tree_of_groups_becomes_tasks_in_bounded_transactions() {
     })
     .await;
     assert_eq!(stepped, Stepped::Written);
-    // A task counts twice: its row, and its pair's count.
+    // Each task writes two rows: its own, and the count of its pair.
     let most = i64::try_from(2 * PART + 100).unwrap();
     assert!(rows <= most, "{rows} rows in the transaction of the step");
     let subjects = MEMBERS + GROUPS + 1;
@@ -100,14 +100,14 @@ async fn a_deleted_tree_of_groups_becomes_tasks_in_bounded_transactions() {
 
     let mut transactions = 0;
     while tx.parts_wait {
-        // Between two parts the writer takes whatever waits, as an event.
+        // Between two parts the writer takes any pending job, such as an event.
         let before = changes(&mut tx).await.unwrap();
         assert!(raise_next_part(&mut tx).await);
         let rows = changes(&mut tx).await.unwrap() - before;
         assert!(rows <= most, "{rows} rows in the transaction of a part");
         transactions += 1;
     }
-    // The last one finds that none is left.
+    // The last call finds no more parts.
     assert_eq!(transactions, (subjects - 1).div_ceil(PART));
     assert_eq!(number(&mut tx, "SELECT count(*) FROM task").await, subjects);
     assert_eq!(number(&mut tx, "SELECT tasks FROM pair").await, subjects);
