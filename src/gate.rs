@@ -1,4 +1,5 @@
-//! The one gate that all calls to a server pass: so many at a time, no faster than its pace, and none while it refuses them.
+//! The gate for all calls to a server: it limits concurrency and rate, and holds calls while the server refuses them
+//! temporarily.
 
 use std::{
     num::NonZeroU32,
@@ -16,9 +17,9 @@ use crate::{
     telemetry::CallMeter,
 };
 
-/// How long a call waits for its turn, where nothing else is said; see [`turn_within`].
+/// Default time that a call waits for its turn; see [`turn_within`].
 const TURN_WITHIN: SignedDuration = SignedDuration::from_secs(30);
-/// How long every call is answered by a 503 that asks to wait before that is reported.
+/// Duration of continuous 503 answers with a delay before the server is reported as unavailable.
 const UNAVAILABLE: SignedDuration = SignedDuration::from_mins(1);
 
 tokio::task_local! {
@@ -26,14 +27,14 @@ tokio::task_local! {
     static OPERATION: Operation;
 }
 
-/// An operation that is waited for and then sent.
+/// An operation that waits for its turn before it is sent.
 struct Operation {
     kind: &'static str,
     soon: SignedDuration,
     promised: Mutex<Option<Promised>>,
 }
 
-/// The lanes in which an operation's calls are expected.
+/// Reserved lanes of an operation's expected calls; released on drop.
 struct Promised {
     pace: Arc<Mutex<Pace>>,
     lanes: Vec<String>,
@@ -46,8 +47,8 @@ impl Drop for Promised {
     }
 }
 
-/// Has [`Gate::until_open`] within `work` wait for the lanes that operations of this kind were seen to take, until the
-/// operation's calls are expected to go within `soon`.
+/// Runs `work` as an operation of this kind. Within it, [`Gate::until_open`] waits for the lanes that such operations
+/// are known to use. The wait ends when the operation's calls are expected to go within `soon`.
 pub async fn for_operation<F: Future>(kind: &'static str, soon: SignedDuration, work: F) -> F::Output {
     if OPERATION.try_with(|_| ()).is_ok() {
         return work.await;
@@ -55,18 +56,19 @@ pub async fn for_operation<F: Future>(kind: &'static str, soon: SignedDuration, 
     OPERATION.scope(Operation { kind, soon, promised: Mutex::default() }, work).await
 }
 
-/// Has each call of `work` wait so long at most while its server limits calls, and no longer than to its deadline; one
-/// that the server refused for now is sent again within that time. Elsewhere the refusal is its answer.
+/// Runs `work` with a limit on the time that each of its calls waits for a turn, at most to its deadline. Within that
+/// time a call that the server refused temporarily is retried. Outside of `turn_within`, the refusal is the call's
+/// answer.
 pub async fn turn_within<F: Future>(limit: SignedDuration, work: F) -> F::Output {
     LIMIT.scope(limit, work).await
 }
 
-/// Whether a call that the server refused for now is sent again.
+/// Whether a call that the server refused temporarily is retried.
 pub fn sends_again() -> bool {
     LIMIT.try_with(|_| ()).is_ok()
 }
 
-/// See the module.
+/// The gate of one server; see the module.
 pub struct Gate {
     clock: Arc<dyn Clock>,
     places: Semaphore,
@@ -86,17 +88,17 @@ pub struct Turn<'a> {
     sent: Timestamp,
 }
 
-/// Why a call has no turn.
+/// Reason why a call gets no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTurn {
-    /// Its time was up before.
+    /// The deadline passed first.
     Late,
-    /// The server limits calls until then, and that is too late for this one.
+    /// The server accepts no calls until this time, which is too late for the call.
     Limited(Timestamp),
 }
 
 impl Gate {
-    /// A gate for so many calls at a time, and so many a second.
+    /// Creates a gate with a maximum of concurrent calls and of calls per second (`None`: unlimited).
     pub fn new(clock: Arc<dyn Clock>, parallel: usize, per_second: Option<NonZeroU32>) -> Self {
         Self {
             clock,
@@ -106,31 +108,31 @@ impl Gate {
         }
     }
 
-    /// Now, by the clock that deadlines are measured with.
+    /// Returns the current time of the clock for deadlines.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Counts calls here from now on.
+    /// Counts all later calls with this meter.
     pub fn attach(&self, meter: &CallMeter) {
         meter.clone_into(&mut self.meter.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Where calls are counted.
+    /// Returns the meter that counts calls.
     pub fn meter(&self) -> CallMeter {
         self.meter.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Until when a call that begins now waits while its server limits calls.
+    /// Returns the latest time to which a call that starts now may wait while its server limits calls.
     pub fn latest(&self, deadline: Option<Timestamp>) -> Timestamp {
         let latest = self.now() + LIMIT.try_with(|limit| *limit).unwrap_or(TURN_WITHIN);
         deadline.map_or(latest, |deadline| deadline.min(latest))
     }
 
-    /// Waits for the turn of a call of this kind: for a place until its deadline, for the pace until `latest`.
+    /// Waits for the turn of a call of this kind: for a free place until its deadline, for the rate until `latest`.
     ///
     /// # Errors
-    /// Nothing was sent: the call has no turn before its time is up.
+    /// The call got no turn in time; nothing was sent.
     pub async fn enter(&self, lane: &str, deadline: Option<Timestamp>, latest: Timestamp) -> Result<Turn<'_>, NoTurn> {
         self.note_lane(lane);
         loop {
@@ -144,7 +146,7 @@ impl Gate {
                 }
                 Err(at) if at > latest => return Err(NoTurn::Limited(at)),
                 Err(at) => {
-                    // Others may go meanwhile.
+                    // Other calls may use the place meanwhile.
                     drop(place);
                     self.clock.sleep(at.duration_since(now)).await;
                 }
@@ -152,11 +154,11 @@ impl Gate {
         }
     }
 
-    /// Waits until the server takes calls again, if it refused one, until `latest` at the latest. Within
-    /// [`for_operation`] it is waited for the calls of that operation.
+    /// Waits until the server accepts calls again, if it refuses them temporarily, but not past `latest`. Within
+    /// [`for_operation`], it waits for the calls of that operation.
     ///
     /// # Errors
-    /// It does not take any before.
+    /// The server accepts no calls before `latest`.
     pub async fn until_open(&self, latest: Timestamp) -> Result<(), NoTurn> {
         loop {
             let now = self.now();
@@ -170,7 +172,7 @@ impl Gate {
 
     fn opens(&self, now: Timestamp) -> Result<(), Timestamp> {
         let of_operation = OPERATION.try_with(|operation| -> Result<(), Timestamp> {
-            // What an earlier wait of the same operation was promised.
+            // Releases the lanes reserved by an earlier wait of the same operation.
             drop(locked(&operation.promised).take());
             let lanes = self.pace().begin(operation.kind, operation.soon, now)?;
             *locked(&operation.promised) = Some(Promised { pace: Arc::clone(&self.pace), lanes });
@@ -179,7 +181,7 @@ impl Gate {
         of_operation.unwrap_or_else(|_| self.pace().closed_until(now).map_or(Ok(()), Err))
     }
 
-    /// Learns by which lanes operations go.
+    /// Records which lanes the current kind of operation uses.
     fn note_lane(&self, lane: &str) {
         let _ = OPERATION.try_with(|operation| self.pace().takes(operation.kind, lane));
     }
@@ -212,7 +214,7 @@ impl Gate {
         }
     }
 
-    /// Learns from the answer to a call. Returns whether the server refused it for now, so that it may be sent again.
+    /// Learns from the answer to a call. Returns whether the server refused it temporarily, so that it may be retried.
     pub fn answered(&self, lane: &str, turn: Turn<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
         let now = self.now();
         let limits = Limits::read(status, headers, now);
@@ -221,7 +223,7 @@ impl Gate {
             pace.answered(lane, turn.sent, &limits, now);
             (pace.closed_until(now), pace.unavailable_since())
         };
-        // Its place is free for another call.
+        // Frees the place for another call.
         drop(turn);
         match closed_until {
             Some(until) if status == StatusCode::TOO_MANY_REQUESTS => self.meter().limited(now, until),
@@ -230,7 +232,7 @@ impl Gate {
         }
         match (unavailable_since, closed_until) {
             (None, _) => self.meter().available(),
-            // No call goes before, so that there is nothing else to see until then.
+            // No call is sent before then, so the outage is already known to last that long.
             (Some(since), Some(until)) if until.duration_since(since) >= UNAVAILABLE => {
                 self.meter().unavailable(since, until);
             }
@@ -248,7 +250,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How an answer with this status is counted. 404 answers a question, so it is no error.
+/// Returns the error class of a status for metrics. 404 answers a question, so it is not an error.
 pub fn class_of(status: StatusCode) -> Option<ErrorClass> {
     match status.as_u16() {
         401 | 407 => Some(ErrorClass::Credentials),
@@ -295,7 +297,7 @@ mod tests {
             self.gate.now() + seconds(3_600)
         }
 
-        /// Sends a call that is answered so.
+        /// Sends a call that gets this answer.
         async fn call(&self, lane: &str, status: u16, headers: &[(&'static str, &str)]) {
             let turn = self.gate.enter(lane, None, self.latest()).await.expect("a turn");
             let headers = headers
@@ -319,7 +321,7 @@ mod tests {
             assert_eq!(scene.conditions(), []);
             scene.clock.advance(seconds(10));
         }
-        // It asks to wait until a minute is over.
+        // This requested delay ends a minute after the first refusal.
         scene.call("GET Users", 503, &wait).await;
         scene.clock.advance(seconds(10));
         scene.call("GET Users", 503, &wait).await;
@@ -330,7 +332,7 @@ mod tests {
         scene.clock.advance(seconds(10));
         scene.call("GET Users", 404, &[]).await;
         assert_eq!(scene.conditions(), []);
-        // A wait that is longer than a minute is known to be.
+        // A requested delay of more than a minute is reported at once.
         scene.call("GET Users", 503, &[("retry-after", "120")]).await;
         assert_eq!(scene.conditions().len(), 1);
     }
@@ -343,7 +345,7 @@ mod tests {
         for_operation("create", seconds(10), scene.call("POST Users", 201, &[])).await;
         for_operation("add_member", seconds(10), scene.call("PATCH Groups", 200, &[])).await;
         scene.call("POST Users", 201, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "50")]).await;
-        // The server takes calls, but not of this kind; of others it does.
+        // Only this kind of call is limited; others are accepted.
         gate.until_open(gate.now()).await.expect("it is open");
         opens("add_member").await.expect("its lane is open");
         opens("rename").await.expect("nothing is known of it");
@@ -368,7 +370,7 @@ mod tests {
                 if calls {
                     scene_call(gate).await;
                 }
-                // It is under way while the others ask.
+                // The call stays in progress while the others ask.
                 tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
                 Ok::<_, NoTurn>(())
@@ -377,7 +379,7 @@ mod tests {
         };
         let (one, two, three) = tokio::join!(create(1, false), create(2, true), create(3, false));
         assert!(one.is_ok() && two.is_ok() && three.is_err(), "{one:?} {two:?} {three:?}");
-        // The first of them sent nothing, and left its turn to another.
+        // The first of them sent nothing and released its turn.
         create(4, true).await.expect("one is left");
         create(5, true).await.expect_err("none is left");
         assert_eq!(*began.lock().expect("held by nobody"), HashSet::from([1, 2, 4]));

@@ -1,4 +1,4 @@
-//! How servers are reached: whom we trust, as whom we present ourselves, by which way, and what is never done.
+//! HTTP client settings for all servers: trusted certificates, client certificate, proxy, and what is never done.
 
 use std::{error::Error, path::Path, time::Duration};
 
@@ -11,26 +11,26 @@ mod proxy;
 pub use certificate::{CertificateError, ClientCertificate, refused_certificate};
 pub use proxy::{PROXY_SIGN_IN, ProxyUser};
 
-/// No more room than this is made for an answer before it is there, whatever length it announces; in bytes.
+/// Maximum buffer that is allocated before an answer arrives, whatever length it announces; in bytes.
 pub const BELIEVED: usize = 4 << 20;
 
-/// The way to a server.
+/// Connection settings for a server.
 #[derive(Clone, Copy)]
 pub struct Way<'a> {
-    /// Certificates to trust besides the system's, PEM.
+    /// PEM file of certificates to trust in addition to the system's.
     pub ca_file: Option<&'a Path>,
-    /// The certificate that we present.
+    /// The client certificate to present.
     pub certificate: Option<&'a ClientCertificate>,
     /// A proxy for all calls; none is taken from the environment.
     pub proxy: Option<&'a Url>,
-    /// Who signs in to the proxy.
+    /// The user that authenticates at the proxy.
     pub proxy_user: Option<&'a ProxyUser>,
-    /// How long a connection may take to come about.
+    /// Timeout for a connection.
     pub connect: Duration,
 }
 
-/// A client that follows no redirect, which would carry credentials elsewhere, keeps no cookie and takes no proxy from
-/// the environment. The error is a sentence about the setting that does not work.
+/// Creates a client that keeps no cookies, ignores proxies in the environment and follows no redirects, which would
+/// forward credentials. The error is a sentence about the invalid setting.
 pub fn client(way: Way<'_>) -> Result<Client, String> {
     let mut builder = Client::builder()
         .user_agent(concat!("usersync/", env!("CARGO_PKG_VERSION")))
@@ -54,7 +54,7 @@ pub fn client(way: Way<'_>) -> Result<Client, String> {
         builder = builder.identity(certificate.identity().map_err(|error| error.to_string())?);
     }
     if let Some(url) = way.proxy {
-        // With a user, the closure below is asked instead, which cannot say that the address is none.
+        // With a proxy user, the closure below supplies the address and cannot report an invalid one.
         let plain = Proxy::all(url.as_str())
             .map_err(|_| "The proxy's address is not one. It looks like http://proxy.example.org:3128.".to_owned())?;
         builder = builder.proxy(match way.proxy_user {
@@ -68,7 +68,7 @@ pub fn client(way: Way<'_>) -> Result<Client, String> {
     })
 }
 
-/// The innermost cause in its own words; the outer ones repeat addresses, which may hold more than they should.
+/// Returns the message of the innermost cause. The outer ones repeat addresses, which may contain secrets.
 pub fn root_cause(error: &dyn Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

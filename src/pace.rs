@@ -1,4 +1,4 @@
-//! How fast one server may be called: learned from its answers and kept. Pure: time comes in as a value.
+//! Rate of calls to one server, learned from its answers. Pure: time is passed in (rule: time and chance are values).
 //!
 //! # Source
 //! `Retry-After`: RFC 9110. `X-RateLimit-Limit`, `-Remaining`, `-Interval-Seconds`, `-FillRate`: Atlassian, "Adjusting your
@@ -18,33 +18,33 @@ use reqwest::{
 
 use crate::{retry::Backoff, target::http::retry_after};
 
-/// Waits after refusals in a row that do not say how long, or say none.
+/// Delays after consecutive refusals that give no delay or a delay of zero.
 const UNTOLD: Backoff = Backoff::new(50, 2, Duration::from_mins(1));
-/// The longest wait that is not told where one is told that was too short.
+/// Maximum own backoff beside a delay that the server requests, which may be too short.
 const BESIDE_TOLD: SignedDuration = SignedDuration::from_secs(2);
-/// Calls of this long are counted, to learn a pace from a refusal; seconds.
+/// Period over which calls are counted, to learn a rate from a refusal; seconds.
 const COUNTED: i64 = 60;
-/// A learned pace stays a little below what was let through.
+/// Factor of a learned rate below the rate that was let through.
 const BELOW: f64 = 0.95;
-/// A pace that is refused again so soon after it was learned was far too high.
+/// A learned rate that is refused again within this time was far too high.
 const SOON: SignedDuration = SignedDuration::from_mins(2);
 const SLOWER: f64 = 0.7;
-/// After so long without a refusal a learned pace is raised: the limit may be another by now.
+/// A learned rate is raised after this time without a refusal, because the limit may have changed.
 const RAISED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const RAISED: f64 = 1.25;
-/// Of fewer calls nothing is learned: others may have used up what the server lets through.
+/// Minimum number of calls to learn from; with fewer, other clients may have used up the limit.
 const LEARNED_FROM: f64 = 5.0;
-/// No pace that is learned is slower, in calls a second.
+/// Minimum learned rate, in calls per second.
 const SLOWEST: f64 = 1.0 / 60.0;
-/// Ends of one window as two answers tell them are no further apart.
+/// Maximum difference between the reported ends of one window in two answers.
 const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(2);
-/// The longest that a window of calls is believed to last.
+/// Maximum length of a window of calls that is accepted.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// What an answer tells about its server's limits.
+/// Rate limits in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// Whether the call was refused for now: 429, or 503 with `Retry-After`.
+    /// The refusal, if the server refused the call temporarily: 429, or 503 with `Retry-After`.
     refused: Option<Refused>,
     bucket: Option<Told>,
     window: Option<Window>,
@@ -54,11 +54,11 @@ pub struct Limits {
 struct Refused {
     /// Whether there were too many calls (429).
     too_many: bool,
-    /// How long the server asks to wait.
+    /// The requested delay; `None`: the answer gives none.
     wait: Option<SignedDuration>,
 }
 
-/// A token bucket as its server tells it.
+/// A token bucket as the server reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Told {
     size: f64,
@@ -66,7 +66,7 @@ struct Told {
     per_second: f64,
 }
 
-/// Calls that are left until an instant.
+/// Number of calls left until a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Window {
     left: f64,
@@ -74,7 +74,7 @@ struct Window {
 }
 
 impl Limits {
-    /// Reads an answer.
+    /// Reads the limits from an answer.
     pub fn read(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let number = |name: &str| text(name).and_then(leading_number);
@@ -102,26 +102,26 @@ impl Limits {
         Self { refused, bucket, window }
     }
 
-    /// Whether the call was refused for now, and sent again later may be done.
+    /// Whether the server refused the call temporarily, so that it may be retried later.
     pub fn is_refusal(&self) -> bool {
         self.refused.is_some()
     }
 }
 
-/// The number that a value begins with, as in `100, 100;w=60`.
+/// Parses the leading number of a value such as `100, 100;w=60`.
 fn leading_number(value: &str) -> Option<f64> {
     let value = value.trim();
     let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
     value[..end].parse().ok()
 }
 
-/// `r` and `t` of `"default";r=50;t=30`.
+/// Parses `r` and `t` of `"default";r=50;t=30`.
 fn parameters(value: &str) -> Option<(f64, f64)> {
     let of = |name: &str| value.split(';').find_map(|part| part.trim().strip_prefix(name)).and_then(leading_number);
     of("r=").zip(of("t="))
 }
 
-/// When a window ends: in so many seconds, or at so many seconds since 1970, as some servers say it.
+/// Returns the end of a window. Some servers give seconds from now, others seconds since 1970.
 fn ends(reset: f64, now: Timestamp) -> Timestamp {
     let left = if reset > 1e9 { reset - now.as_duration().as_secs_f64() } else { reset };
     now + SignedDuration::try_from_secs_f64(left).unwrap_or_default().clamp(SignedDuration::ZERO, LONGEST_WINDOW)
@@ -147,32 +147,32 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// When a call may go after so many others, if not at once.
+    /// Returns when a call may go after this many others; `None`: at once.
     fn waits(&mut self, ahead: f64, now: Timestamp) -> Option<Timestamp> {
         self.fill(now);
         let missing = ahead + 1.0 - self.left;
-        // Rounding leaves a little less than a whole token at the instant that was waited for.
+        // Rounding leaves slightly less than a whole token at the computed time.
         (missing > 0.000_1)
             .then(|| now + SignedDuration::try_from_secs_f64(missing / self.per_second).unwrap_or(LONGEST_WINDOW))
     }
 }
 
-/// Calls of one kind, as `POST Users`: servers limit some kinds more than others.
+/// Calls of one kind, for example `POST Users`. Servers limit some kinds more than others.
 #[derive(Debug, Default)]
 struct Lane {
-    /// Calls sent, by second, of the last [`COUNTED`] seconds.
+    /// Number of calls sent in each of the last [`COUNTED`] seconds.
     sent: VecDeque<(i64, u32)>,
-    /// What was learned from a refusal.
+    /// The rate learned from refusals; `None`: no refusal was learned from.
     learned: Option<Bucket>,
-    /// When it was learned or raised last.
+    /// When the rate was learned or last raised.
     since: Timestamp,
     window: Option<Window>,
-    /// Calls of operations that were let begin, and that did not ask for their turn yet.
+    /// Calls of started operations that have not asked for their turn yet.
     promised: u32,
 }
 
 impl Lane {
-    /// When a call may go after so many others, if not at once.
+    /// Returns when a call may go after this many others; `None`: at once.
     fn waits(&mut self, ahead: f64, now: Timestamp) -> Option<Timestamp> {
         if self.window.is_some_and(|window| window.resets_at <= now) {
             self.window = None;
@@ -202,7 +202,8 @@ impl Lane {
         }
     }
 
-    /// A call was refused: what went before it until the server takes calls again is what the server lets through.
+    /// Learns from a refused call: the calls before it, over the time until the server accepts calls again, are the
+    /// rate.
     fn learn(&mut self, now: Timestamp, wait: SignedDuration) {
         let through = self.sent.iter().map(|(_, count)| f64::from(*count)).sum::<f64>() - 1.0;
         let Some((first, _)) = self.sent.front().filter(|_| through >= LEARNED_FROM) else { return };
@@ -217,27 +218,27 @@ impl Lane {
     }
 }
 
-/// The pace of one server.
+/// The rate of one server.
 #[derive(Debug)]
 pub struct Pace {
-    /// The limit of the configuration.
+    /// The configured limit, in calls per second; `None`: unlimited.
     configured: Option<f64>,
     own: Option<Bucket>,
-    /// As the server tells it.
+    /// The token bucket that the server reports.
     told: Option<Bucket>,
     lanes: HashMap<String, Lane>,
-    /// The lanes that each kind of operation was seen to take.
+    /// The lanes that each kind of operation is known to use.
     kinds: HashMap<&'static str, BTreeSet<String>>,
     closed_until: Option<Timestamp>,
     refused_at: Option<Timestamp>,
-    /// Refusals in a row.
+    /// Number of consecutive refusals.
     refusals: u32,
-    /// Since when every answer is a refusal, the first of them a 503; `None`: not so.
+    /// Time of the first 503 since which every answer is a refusal; `None`: no such time.
     unavailable_since: Option<Timestamp>,
 }
 
 impl Pace {
-    /// A pace with this limit of its own, in calls a second.
+    /// Creates a pace with a configured limit, in calls per second; `None`: unlimited.
     pub fn new(per_second: Option<NonZeroU32>) -> Self {
         Self {
             configured: per_second.map(|rate| f64::from(rate.get())),
@@ -252,7 +253,7 @@ impl Pace {
         }
     }
 
-    /// Notes that operations of this kind take this lane.
+    /// Records that operations of this kind use this lane.
     pub fn takes(&mut self, kind: &'static str, lane: &str) {
         let lanes = self.kinds.entry(kind).or_default();
         if !lanes.contains(lane) {
@@ -260,11 +261,11 @@ impl Pace {
         }
     }
 
-    /// Lets an operation of this kind begin whose calls will go soon, within `soon`; the lanes in which it is expected now.
-    /// Each is given back by [`keep`](Self::keep).
+    /// Starts an operation of this kind if its calls can go within `soon`. Returns the lanes that are now reserved for
+    /// it; [`keep`](Self::keep) releases each.
     ///
     /// # Errors
-    /// The instant before which it is not to begin.
+    /// The time before which the operation must not start.
     pub fn begin(&mut self, kind: &str, soon: SignedDuration, now: Timestamp) -> Result<Vec<String>, Timestamp> {
         let kinds: Vec<String> = self.kinds.get(kind).into_iter().flatten().cloned().collect();
         let mut ahead = 0;
@@ -287,22 +288,22 @@ impl Pace {
         Ok(kinds)
     }
 
-    /// An operation's call in this lane asked for its turn, or will not come.
+    /// Releases a reserved lane: the operation's call asked for its turn or will not come.
     pub fn keep(&mut self, lane: &str) {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.promised = lane.promised.saturating_sub(1);
         }
     }
 
-    /// Since when every answer is a refusal, the first of them a 503; `None`: not so.
+    /// Returns the time of the first 503 since which every answer is a refusal; `None`: no such time.
     pub fn unavailable_since(&self) -> Option<Timestamp> {
         self.unavailable_since
     }
 
-    /// Lets a call of a kind go, or says when to ask again.
+    /// Admits a call of a kind, or returns when to ask again.
     ///
     /// # Errors
-    /// The instant before which it may not go.
+    /// The time before which the call must not go.
     pub fn admit(&mut self, lane: &str, now: Timestamp) -> Result<(), Timestamp> {
         self.own = self.own.or_else(|| self.configured.map(|rate| Bucket::full(rate, rate, now)));
         let lane = self.lanes.entry(lane.to_owned()).or_default();
@@ -319,14 +320,14 @@ impl Pace {
         Ok(())
     }
 
-    /// Takes note of the answer to a call that was let go at `sent`.
+    /// Learns from the answer to a call that was admitted at `sent`.
     pub fn answered(&mut self, lane: &str, sent: Timestamp, limits: &Limits, now: Timestamp) {
         self.told = limits.bucket.map(|Told { size, left, per_second }| {
             let before = self.told.map(|mut bucket| {
                 bucket.fill(now);
                 bucket.left
             });
-            // Calls under way have used up tokens that this answer does not know of.
+            // Calls in progress have used up tokens that this answer does not count.
             Bucket { size, left: before.map_or(left, |before| before.min(left)), per_second, at: now }
         });
         if let Some(lane) = self.lanes.get_mut(lane) {
@@ -351,7 +352,7 @@ impl Pace {
 
     fn refused(&mut self, lane: &str, sent: Timestamp, refused: Refused, told: bool, now: Timestamp) {
         let mut wait = refused.wait.unwrap_or_default();
-        // Those that were under way when the first of them was refused tell nothing new.
+        // Refusals of calls sent before the first refusal carry no new information.
         if self.refused_at.is_none_or(|at| sent >= at) {
             self.refusals += 1;
             self.refused_at = Some(now);
@@ -364,7 +365,7 @@ impl Pace {
         self.closed_until = self.closed_until.max(Some(now + wait));
     }
 
-    /// Until when no call goes, if the server refused one.
+    /// Returns the time before which no call may go, if the server refused one temporarily.
     pub fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.closed_until.filter(|until| *until > now)
     }

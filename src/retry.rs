@@ -1,44 +1,45 @@
-//! Delays between attempts: exponential, bounded, and jittered where many callers would meet. The one place for them.
+//! Delays between attempts: exponential, bounded, and jittered where many callers could coincide. All backoff is
+//! defined here.
 
 use std::time::Duration;
 
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 
-/// Delays that grow by a factor up to a longest one.
+/// Delays that grow by a factor up to a maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first delay, in milliseconds, is this times `base`.
+    /// Unit of the delays, in milliseconds; the first delay is `unit_ms * base`.
     unit_ms: u64,
-    /// How much longer each delay is than the one before.
+    /// Growth factor from one delay to the next.
     base: u64,
     longest: Duration,
 }
 
 impl Backoff {
-    /// Delays of `unit_ms * base`, `unit_ms * base²`, … milliseconds, none longer than `longest`.
+    /// Creates delays of `unit_ms * base`, `unit_ms * base²`, … milliseconds, at most `longest`.
     pub const fn new(unit_ms: u64, base: u64, longest: Duration) -> Self {
         Self { unit_ms, base, longest }
     }
 
-    /// All delays, without end.
+    /// Returns an endless iterator over the delays.
     pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
         ExponentialBackoff::from_millis(self.base).factor(self.unit_ms).max_delay(self.longest)
     }
 
-    /// The delay before the attempt after `failed` failed ones; `failed` counts from 1.
+    /// Returns the delay before the attempt after `failed` failed ones; `failed` counts from 1.
     pub fn after(&self, failed: u32) -> Duration {
         let index = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX).min(MOST_STEPS);
         self.delays().nth(index).unwrap_or(self.longest)
     }
 }
 
-/// After so many steps every delay is the longest.
+/// Number of steps after which every delay is the maximum.
 const MOST_STEPS: usize = 64;
 
-/// Within one call: a connection that was lost is tried again at once, so to speak.
+/// Delays within one call: a lost connection is retried almost at once.
 const WITHIN_CALL: Backoff = Backoff::new(25, 2, Duration::from_secs(1));
 
-/// Delays before the second, third, … attempt within one call; `attempts` in all.
+/// Returns the delays before the second, third, … attempt within one call; `attempts` in all.
 pub fn within_call(attempts: usize) -> impl Iterator<Item = Duration> {
     WITHIN_CALL.delays().map(jitter).take(attempts.saturating_sub(1))
 }

@@ -1,4 +1,4 @@
-//! The certificate that usersync presents where a server, or the gateway in front of it, demands one.
+//! The client certificate that usersync presents to a server or gateway that requires one.
 
 use std::{
     io,
@@ -10,16 +10,16 @@ use secrecy::zeroize::Zeroizing;
 
 use super::root_cause;
 
-/// A client certificate and its private key, in PEM. Both files are read when a client is made, at start.
+/// A client certificate and its private key, in PEM. Both files are read at start, when a client is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The certificate, then the chain up to what the server knows.
+    /// The certificate, followed by the chain up to an authority that the server trusts.
     pub cert_file: PathBuf,
     /// The private key, without a passphrase.
     pub key_file: PathBuf,
 }
 
-/// Why a client certificate cannot be used.
+/// Reason why a client certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file cannot be read.
@@ -29,13 +29,13 @@ pub enum CertificateError {
         key: &'static str,
         /// The file.
         file: PathBuf,
-        /// What kept it from being read.
+        /// The cause of the failed read.
         why: io::Error,
     },
-    /// There is no certificate in its file.
+    /// The file contains no certificate.
     #[error("client_cert_file {} holds no PEM certificate.", .0.display())]
     NoCertificate(PathBuf),
-    /// There is no private key in its file.
+    /// The file contains no private key.
     #[error("client_key_file {} holds no PEM private key.", .0.display())]
     NoKey(PathBuf),
     /// The private key has a passphrase.
@@ -45,7 +45,7 @@ pub enum CertificateError {
         .0.display()
     )]
     Encrypted(PathBuf),
-    /// Certificate and key are not a pair.
+    /// Certificate and key do not match.
     #[error("client_key_file {} does not hold the key of the certificate in client_cert_file {}.", key.display(), cert.display())]
     Mismatched {
         /// The certificate's file.
@@ -53,18 +53,18 @@ pub enum CertificateError {
         /// The key's file.
         key: PathBuf,
     },
-    /// The TLS library takes them not.
+    /// The TLS library rejects them.
     #[error("client_cert_file {} cannot be used with its key: {why}.", cert.display())]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
-        /// The library's own words.
+        /// The message of the TLS library.
         why: String,
     },
 }
 
 impl CertificateError {
-    /// The setting that it is about.
+    /// Returns the setting that the error concerns.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Unreadable { key, .. } => key,
@@ -75,13 +75,13 @@ impl CertificateError {
 }
 
 impl ClientCertificate {
-    /// Whether it can be used; nothing is sent.
+    /// Checks whether the certificate can be used; nothing is sent.
     pub fn check(&self) -> Result<(), CertificateError> {
         let client = Client::builder().identity(self.identity()?).build();
         client.map(drop).map_err(|error| self.unusable(&root_cause(&error)))
     }
 
-    /// Certificate and key, read now.
+    /// Reads certificate and key now.
     pub(super) fn identity(&self) -> Result<Identity, CertificateError> {
         let text = read("client_cert_file", &self.cert_file)?;
         let certificates = blocks(&text, "CERTIFICATE");
@@ -89,7 +89,7 @@ impl ClientCertificate {
             return Err(CertificateError::NoCertificate(self.cert_file.clone()));
         }
         let text = read("client_key_file", &self.key_file)?;
-        // PKCS #8 says it in the label, the older form in a header.
+        // PKCS #8 marks encryption in the label, the older form in a header.
         if text.contains("ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(CertificateError::Encrypted(self.key_file.clone()));
         }
@@ -100,7 +100,7 @@ impl ClientCertificate {
         Identity::from_pem(pem.as_bytes()).map_err(|error| self.unusable(&root_cause(&error)))
     }
 
-    /// What kept the TLS library from using it.
+    /// Returns the error for a certificate that the TLS library rejects.
     pub(super) fn unusable(&self, why: &str) -> CertificateError {
         let (cert, key) = (self.cert_file.clone(), self.key_file.clone());
         if why.contains("KeyMismatch") {
@@ -117,7 +117,8 @@ fn read(key: &'static str, file: &Path) -> Result<Zeroizing<String>, Certificate
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The PEM blocks whose label ends so. Files often hold more: the key beside the certificate, parameters of a curve.
+/// Returns the PEM blocks with a label that ends in `label`. Files often contain more: the key beside the certificate,
+/// parameters of a curve.
 fn blocks<'t>(text: &'t str, label: &str) -> Vec<&'t str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -134,8 +135,8 @@ fn blocks<'t>(text: &'t str, label: &str) -> Vec<&'t str> {
     found
 }
 
-/// What a server's alert says about the client certificate, if it is about that: the handshake failed, so that nothing of
-/// the request was read.
+/// Interprets a server's TLS alert about the client certificate; `None`: the alert has another cause. The handshake
+/// failed, so the server read nothing of the request.
 pub fn refused_certificate(cause: &str, presented: bool) -> Option<&'static str> {
     if !cause.contains("received fatal alert") {
         return None;

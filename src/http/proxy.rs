@@ -1,4 +1,4 @@
-//! Signing in to a proxy.
+//! Authentication at a proxy.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use url::Url;
 
 use crate::config::Secret;
 
-/// What to do where a proxy demands a sign-in.
+/// Advice for a proxy that requires authentication.
 pub const PROXY_SIGN_IN: &str = "Check proxy_user and proxy_password.";
 
-/// A user of a proxy, who signs in by HTTP Basic authentication.
+/// A user of a proxy, with HTTP Basic authentication.
 #[derive(Clone)]
 pub struct ProxyUser {
     /// The user.
@@ -22,21 +22,21 @@ pub struct ProxyUser {
 }
 
 impl ProxyUser {
-    /// The proxy at this address, with this user. The password is read for each connection, and for each call that the
-    /// proxy sees, so that a rotated one is taken without a restart.
+    /// Returns the proxy at this address with this user. The password is read for each connection, and for each call
+    /// that the proxy sees. A rotated password is used without a restart.
     pub(super) fn at(&self, address: &Url) -> Proxy {
         let (user, address) = (self.clone(), address.clone());
         Proxy::custom(move |_| Some(user.signed_in(&address)))
     }
 
-    /// The address with user and password in it; without them where the password cannot be read, which the proxy answers
-    /// with 407.
+    /// Returns the address with user and password. If the password cannot be read, it has neither, and the proxy
+    /// answers with 407.
     fn signed_in(&self, address: &Url) -> Url {
         let mut url = address.clone();
         match self.password.read() {
             Ok(password) => {
                 let encoded = |text: &str| Zeroizing::new(utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
-                // Neither fails: it is an http address with a host.
+                // Neither can fail for an http address with a host.
                 let _ = url.set_username(&encoded(&self.user));
                 let _ = url.set_password(Some(&encoded(password.expose_secret())));
             }

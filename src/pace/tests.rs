@@ -1,16 +1,16 @@
-//! The pace against servers whose limits are published.
+//! Tests of the pace against servers with published limits.
 
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::*;
 
-/// A server that limits its callers.
+/// A simulated server that limits its callers.
 struct Server {
-    /// Calls in a bucket, and how many a second are added; or calls in a window, and its length.
+    /// A bucket with its size and calls per second, or a window with its calls and length.
     kind: Kind,
     left: f64,
     at: Timestamp,
-    /// Whether it tells of its bucket.
+    /// Whether it reports its bucket.
     tells: bool,
 }
 
@@ -67,7 +67,8 @@ fn map(headers: &[(&'static str, String)]) -> HeaderMap {
     headers.iter().map(one).collect()
 }
 
-/// Makes so many calls, each 10 ms after the one before at the earliest; gives the refused ones and when the last was done.
+/// Makes this many calls, at least 10 ms apart. Returns the number of refused calls; `now` is the time of the last
+/// call.
 fn calls(pace: &mut Pace, server: &mut Server, lane: &str, calls: usize, now: &mut Timestamp) -> usize {
     let (mut done, mut refused) = (0, 0);
     while done < calls {

@@ -1,4 +1,4 @@
-//! What every target that speaks HTTP shares: the client, its pace, bounded answers, and what a missing answer means.
+//! HTTP client shared by all targets: connection, rate, bounded answers, and the meaning of a missing answer.
 
 mod retry_after;
 mod text;
@@ -34,31 +34,31 @@ use crate::{
 pub use retry_after::{http_date, retry_after};
 pub use text::tidy;
 
-/// Where a secret comes from; asked before each call, so that a rotated one is taken without a restart.
+/// Source of a secret, read before each call, so that a rotated secret is used without a restart.
 pub type SecretProvider = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
-/// How a server is reached, and how hard it may be worked.
+/// Connection settings and limits for a server.
 #[derive(Clone)]
 pub struct HttpSettings {
-    /// A file of PEM certificates to trust beside the system's own.
+    /// A file of PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The certificate that usersync presents; `None`: none.
+    /// The client certificate that usersync presents; `None`: none.
     pub client_certificate: Option<ClientCertificate>,
-    /// A proxy for all calls; none is taken from the environment.
+    /// A proxy for all calls; `None`: a direct connection. No proxy is taken from the environment.
     pub proxy: Option<Url>,
-    /// Who signs in to the proxy; `None`: nobody.
+    /// The user that authenticates at the proxy; `None`: no authentication.
     pub proxy_user: Option<ProxyUser>,
-    /// Calls under way at once.
+    /// Maximum number of concurrent calls.
     pub parallel: usize,
-    /// Calls begun in a second; `None` for no limit.
+    /// Maximum number of calls started per second; `None`: unlimited.
     pub per_second: Option<NonZeroU32>,
-    /// How long a connection may take to come about.
+    /// Timeout for a connection.
     pub connect_timeout: Duration,
-    /// How long a call may take, its answer read to the end.
+    /// Timeout for a call, until its answer is read completely.
     pub call_timeout: Duration,
-    /// The largest answer that is read, unpacked, in bytes.
+    /// Maximum size of an answer after decompression, in bytes.
     pub body_max: usize,
-    /// What deadlines and the server's limits are measured with.
+    /// The clock for deadlines and the server's limits.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -94,13 +94,13 @@ impl From<&Reach> for HttpSettings {
     }
 }
 
-/// A provider that reads a configured secret anew each time.
+/// Returns a provider that reads a configured secret each time.
 pub fn provider(secret: &Secret) -> SecretProvider {
     let secret = secret.clone();
     Arc::new(move || secret.read().map_err(|error| error.to_string()))
 }
 
-/// A proxy's address may hold a password, so only its server is shown.
+/// A proxy's address may contain a password, so only its server is shown.
 impl fmt::Debug for HttpSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSettings")
@@ -116,21 +116,21 @@ impl fmt::Debug for HttpSettings {
 pub struct Call {
     /// The method.
     pub method: Method,
-    /// Which kind of call it is, as `POST Users`: servers limit some more than others.
+    /// The kind of call, for example `POST Users`. Servers limit some kinds more than others.
     pub lane: String,
-    /// Where to.
+    /// The URL of the call.
     pub url: Url,
-    /// Headers, the credentials among them marked as sensitive.
+    /// Headers; credentials among them are marked as sensitive.
     pub headers: HeaderMap,
-    /// The body; its media type is among the headers.
+    /// The body; its media type is in the headers.
     pub body: Option<Bytes>,
-    /// Whether it can change something at the other side.
+    /// Whether the call can change something on the server.
     pub writes: bool,
-    /// Past this nothing is sent, and an answer is not waited for.
+    /// The time after which nothing is sent and no answer is awaited; `None`: no deadline.
     pub deadline: Option<Timestamp>,
 }
 
-/// A query may hold a password, so it is not shown.
+/// A query may contain a password, so it is not shown.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
@@ -143,71 +143,71 @@ impl fmt::Debug for Call {
     }
 }
 
-/// A complete answer, whatever its status.
+/// A complete answer with any status.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The whole body, unpacked.
+    /// The whole body, decompressed.
     pub body: Bytes,
-    /// From the first byte sent to the last byte read.
+    /// Time from the first byte sent to the last byte read.
     pub took: Duration,
 }
 
 impl Answer {
-    /// A header as text.
+    /// Returns a header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// How long the other side asks to wait.
+    /// Returns the delay that the server requests (`Retry-After`).
     pub fn retry_after(&self) -> Option<jiff::SignedDuration> {
         self.header(RETRY_AFTER.as_str()).and_then(|value| retry_after(value, Timestamp::now()))
     }
 
-    /// Whether nothing was done by the call, although it may be done later: it was refused for now (429, or 503 that no
-    /// proxy gave after it had lost the connection).
+    /// Whether the call had no effect and may be retried. This holds for 429, and for 503 unless it is from a proxy
+    /// that lost the connection.
     pub fn is_untouched(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
             || self.status == StatusCode::SERVICE_UNAVAILABLE && !self.mentions("disconnect/reset")
     }
 
-    /// Whether the body begins with some text that has these words in it, in whatever case.
+    /// Whether the start of the body is text that contains these words, case-insensitively.
     pub fn mentions(&self, words: &str) -> bool {
         let start = &self.body[..self.body.len().min(4096)];
         String::from_utf8_lossy(start).to_lowercase().contains(words)
     }
 
-    /// Whether the body is a page for people.
+    /// Whether the body is an HTML page.
     pub fn is_html(&self) -> bool {
         let typed = self.header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
         typed || self.body.trim_ascii_start().first() == Some(&b'<')
     }
 }
 
-/// Why there is no answer; the text tells what happened and what to do, not to what.
+/// Reason why there is no answer. The text says what happened and what to do, without the name of the operation.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The request never left.
+    /// The request was not sent.
     NotSent(ErrorClass, String),
-    /// The request never left: the server limits calls, and takes none for so long.
+    /// The request was not sent: calls are limited, and the next one may go after this duration.
     Limited(SignedDuration),
     /// The request may have arrived.
     Lost(String),
-    /// An answer came, but it is too large to be read.
+    /// The answer is too large to be read.
     TooLarge(String),
 }
 
 impl NoAnswer {
-    /// Its deadline came before its turn.
+    /// Returns the reason for a call that reached its deadline before its turn.
     pub fn late() -> Self {
         let text = "its time was up before its turn came, so it was not sent. It is tried again by itself.";
         Self::NotSent(ErrorClass::Transient, text.to_owned())
     }
 
-    /// How it is counted.
+    /// Returns the error class for metrics.
     fn class(&self) -> ErrorClass {
         match self {
             Self::NotSent(class, _) => *class,
@@ -217,7 +217,7 @@ impl NoAnswer {
         }
     }
 
-    /// What it means for the call at hand: one that writes may have been done.
+    /// Converts the reason into an error of this call; a write may have taken effect.
     pub fn into_error(self, what: &str, writes: bool) -> TargetError {
         let class = self.class();
         let mut retry_after = None;
@@ -241,21 +241,21 @@ impl NoAnswer {
     }
 }
 
-/// A client for one server: time-outs, trust, pace. Redirects are not followed, cookies not kept.
+/// A client for one server, with timeouts, trusted certificates and rate. It follows no redirects and keeps no cookies.
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
     gate: Gate,
     call_timeout: Duration,
     body_max: usize,
-    /// Who is connected to, if not the server itself.
+    /// The proxy that is connected to; `None`: a direct connection.
     proxy: Option<String>,
-    /// Whether we present a certificate.
+    /// Whether a client certificate is presented.
     certified: bool,
 }
 
 impl Http {
-    /// A client with these settings; the error is a sentence about the setting that does not work.
+    /// Creates a client with these settings. The error is a sentence about the invalid setting.
     pub fn new(settings: &HttpSettings) -> Result<Self, String> {
         let client = http::client(http::Way {
             ca_file: settings.ca_file.as_deref(),
@@ -274,7 +274,7 @@ impl Http {
         })
     }
 
-    /// Counts calls here from now on.
+    /// Counts all later calls with this meter.
     pub fn attach(&self, meter: &CallMeter) {
         self.gate.attach(meter);
     }
@@ -284,8 +284,9 @@ impl Http {
         self.gate.meter().refused_sign_in();
     }
 
-    /// Sends a call when its turn comes and reads the whole answer. A read whose connection broke is sent once more; a call
-    /// that the server refused for now, and so did not do, is sent again when the server takes calls, if that is in time.
+    /// Sends a call when its turn comes and reads the whole answer. A read is retried once after a broken connection. A
+    /// call that the server refused temporarily had no effect. It may be retried when the server accepts calls again,
+    /// if that is in time.
     pub async fn send(&self, call: &Call) -> Result<Answer, NoAnswer> {
         let latest = self.gate.latest(call.deadline);
         let mut refused: Option<Answer> = None;
@@ -307,7 +308,7 @@ impl Http {
         }
     }
 
-    /// Waits until the server takes calls, if it refused one for now.
+    /// Waits until the server accepts calls, if it refuses them temporarily.
     pub async fn until_open(&self) -> Result<(), NoAnswer> {
         self.gate.until_open(self.gate.latest(None)).await.map_err(|no_turn| self.no_turn(no_turn))
     }
@@ -319,7 +320,7 @@ impl Http {
         }
     }
 
-    /// One attempt, counted.
+    /// Makes one attempt and counts it.
     async fn attempt(&self, call: &Call) -> Result<Answer, (NoAnswer, bool)> {
         let began = Instant::now();
         let sent = self.once(call).await;
@@ -331,7 +332,7 @@ impl Http {
         sent
     }
 
-    /// One attempt; the flag tells a broken connection from a time-out.
+    /// Makes one attempt; the flag distinguishes a broken connection from a timeout.
     async fn once(&self, call: &Call) -> Result<Answer, (NoAnswer, bool)> {
         let left = |deadline: Timestamp| {
             Duration::try_from(deadline.duration_since(self.gate.now())).unwrap_or(Duration::ZERO)
@@ -380,17 +381,17 @@ impl Http {
     }
 }
 
-/// The server as people write it, without a path or anything secret.
+/// Returns the server's address without path and secrets.
 pub fn server(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// What is left until an instant.
+/// Returns the time left until a deadline.
 pub fn left(deadline: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
 }
 
-/// What a transport error means. Only what failed while connecting is known not to have been sent.
+/// Interprets a transport error. Only failures during the connection prove that nothing was sent.
 fn missing(error: &reqwest::Error, server: &str, proxy: Option<&str>, limit: Duration) -> (NoAnswer, bool) {
     let why = cause(error);
     if error.is_builder() {
@@ -407,12 +408,12 @@ fn missing(error: &reqwest::Error, server: &str, proxy: Option<&str>, limit: Dur
     (NoAnswer::Lost(format!("the connection to {server} broke before the answer was complete ({why}).")), true)
 }
 
-/// Whether a proxy asks who is there before it connects (407).
+/// Whether a proxy requires authentication before it connects (407).
 fn wants_sign_in(why: &str) -> bool {
     why.to_lowercase().contains("proxy auth")
 }
 
-/// Why no connection came about, and what to do.
+/// Describes why the connection failed, and what to do.
 fn connecting(error: &reqwest::Error, server: &str, proxy: Option<&str>, why: &str) -> String {
     let low = why.to_lowercase();
     let first = proxy.unwrap_or(server);
@@ -442,7 +443,7 @@ fn connecting(error: &reqwest::Error, server: &str, proxy: Option<&str>, why: &s
     }
 }
 
-/// The innermost cause, fit to be shown.
+/// Returns the innermost cause, cleaned for messages.
 fn cause(error: &dyn Error) -> String {
     let text = tidy(&http::root_cause(error), None);
     text.trim_end_matches('.').to_owned()

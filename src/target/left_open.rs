@@ -1,13 +1,13 @@
-//! What deactivating an account does not end, by kind of target: for `usersync explain` of somebody who left.
+//! What deactivating an account does not end, by kind of target. `usersync explain` shows it for a deactivated user.
 
 use serde::Serialize;
 
-/// Something that may still let somebody in whose account is deactivated.
+/// Something that may still grant access to a deactivated account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOpen {
-    /// What it is: `personal access tokens`.
+    /// Name of the access: `personal access tokens`.
     pub what: &'static str,
-    /// What is known of it, and what an operator can do.
+    /// What is known about it, and what an operator can do.
     pub how: &'static str,
 }
 
@@ -15,13 +15,13 @@ const fn left(what: &'static str, how: &'static str) -> LeftOpen {
     LeftOpen { what, how }
 }
 
-/// What a vendor does not document may be open.
+/// Access that a vendor does not document counts as possibly open.
 const TOKENS: LeftOpen = left(
     "personal access tokens",
     "whether they work for an inactive account is not documented; revoke them in the administration's list of tokens",
 );
 
-/// The vendors' sources are in `docs/targets`.
+/// Access that Jira may leave open. The vendors' sources are in `docs/targets`.
 const JIRA: &[LeftOpen] = &[
     left(
         "sessions",
@@ -58,7 +58,7 @@ const SCIM: &[LeftOpen] = &[left(
     "SCIM does not say what deactivating ends; see the service's own administration",
 )];
 
-/// What may still be open for an account that this kind of target deactivated.
+/// Returns what may still be open for an account that this kind of target deactivated.
 pub fn left_open(kind: &str) -> &'static [LeftOpen] {
     match kind {
         "jira" => JIRA,

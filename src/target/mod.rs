@@ -1,5 +1,5 @@
-//! Targets: directories that are written. Each product's quirks stay in its own folder and are told to the rest only
-//! as [`Capabilities`].
+//! Targets: directories that usersync writes. Product-specific behaviour stays in each product's folder; the other
+//! modules see only [`Capabilities`].
 
 pub mod bitbucket;
 pub mod confluence;
@@ -34,49 +34,49 @@ use crate::{
     telemetry::CallMeter,
 };
 
-/// Groups that are read side by side to learn an account's memberships.
+/// Maximum number of groups read concurrently to find an account's memberships.
 const GROUPS_SIDE_BY_SIDE: usize = 4;
 
-/// What a first contact with a target finds out.
+/// The result of a first contact with a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetInfo {
-    /// Who the target is.
+    /// Identity of the target.
     pub identity: TargetIdentity,
     /// Product and version, as `Jira Data Center 10.3.5`.
     pub product: String,
-    /// The login of the account that usersync works with; or `application NAME`, which is no login.
+    /// Login of the account that usersync works with; or `application NAME`, which is not a login.
     pub signed_in_as: String,
-    /// What it can do.
+    /// Operations and limits of the target.
     pub capabilities: Capabilities,
-    /// Rights present and missing, licence seats, clock: one line each for `usersync check`.
+    /// Permissions present and missing, licence seats, clock: one note each for `usersync check`.
     pub notes: Vec<Note>,
 }
 
-/// What went wrong at a target, in words for people.
+/// An error at a target, with a message for operators.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text}")]
 pub struct TargetError {
-    /// What it means for the operation.
+    /// Meaning of the error for the operation.
     pub kind: TargetErrorKind,
-    /// One readable line: the thing, what happened, what to do; no secret.
+    /// One readable line: the object, what happened, what to do. Contains no secret.
     pub text: String,
-    /// How long the other side asks to wait (`Retry-After`).
+    /// Delay that the server requests (`Retry-After`); `None`: not given.
     pub retry_after: Option<SignedDuration>,
 }
 
-/// What an error means for the operation that met it.
+/// Meaning of an error for its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetErrorKind {
-    /// The request may have arrived and taken effect: only looking tells.
+    /// The request may have arrived and taken effect; only a read of the target shows whether it did.
     Unanswered,
-    /// It was answered, or never sent, and nothing was done; the class says whether to try again.
+    /// The request was answered or never sent, and nothing was done. The class decides whether to retry.
     NotDone(ErrorClass),
-    /// The name is taken; look again.
+    /// The name is taken; re-read the target.
     NameTaken,
-    /// The account or group is not there.
+    /// The account or group does not exist.
     NotFound,
-    /// The target cannot do this to this object, now or ever (read-only directory, a lead of a project): told once,
-    /// never retried.
+    /// The target never supports this operation for this object (read-only directory, lead of a project). Reported
+    /// once, never retried.
     Unsupported,
 }
 
@@ -98,102 +98,103 @@ impl TargetError {
     }
 }
 
-/// What a write left behind.
+/// Result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The account that was made.
+    /// The created account.
     Account(Account),
-    /// The group that was made.
+    /// The created group.
     Group(TargetGroup),
-    /// Done; nothing new to know.
+    /// Done, without further data.
     Done,
-    /// Answered with a success that the vendor does not document for this call, as a proxy that answers itself gives it:
-    /// done only if reading shows it.
+    /// A success status that the vendor does not document for this call; a proxy may have sent it. The change counts
+    /// only if a read confirms it.
     Undocumented,
 }
 
 /// One page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// What is on it.
+    /// Entries of the page.
     pub items: Vec<T>,
-    /// Where the next one begins; `None` at the end.
+    /// Cursor of the next page; `None` at the end.
     pub next: Option<String>,
-    /// Why the listing may not be all, if so: nothing is removed then.
+    /// Why the listing may be incomplete; `None`: complete. Nothing is removed after an incomplete listing.
     pub incomplete: Option<String>,
 }
 
-/// The first page of a group's members, and how many there are in all; `None`: not told.
+/// The first page of a group's members, and the total number of members; `None`: not reported.
 pub type FirstMembers = (Page<AccountId>, Option<usize>);
 
-/// Who is in which groups, as one reading told it; see [`Target::memberships`].
+/// Members of groups from one bulk listing; see [`Target::memberships`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memberships {
-    /// The logins of all direct members, as the target spells them, of each group that was asked for and told.
+    /// Logins of all direct members, as the target spells them, for each group that was requested and returned.
     pub logins: BTreeMap<TargetGroupId, Vec<Arc<str>>>,
-    /// The ids of all direct members, where the target tells ids.
+    /// Ids of all direct members, where the target returns ids.
     pub ids: BTreeMap<TargetGroupId, Vec<AccountId>>,
 }
 
-/// What came of adding several accounts to a group by one call.
+/// Result of adding several accounts to a group with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddedMembers {
     /// All of them are members.
     All,
-    /// Nothing was done, and one of them may be why, or that they are too many.
+    /// Nothing was done: one of the accounts may be the cause, or there are too many.
     Refused,
 }
 
-/// A directory that is written. Every operation is idempotent: done twice it is as done once (already a member, already
-/// gone, already inactive are successes).
+/// A directory that usersync writes. Every operation is idempotent: repeating it succeeds (already a member, already
+/// gone, already inactive).
 #[async_trait]
 pub trait Target: Send + Sync {
-    /// The kind, as in the configuration: `jira`.
+    /// Returns the kind as in the configuration: `jira`.
     fn kind(&self) -> &'static str;
 
-    /// Signs in, finds out who the target is and what it can do.
+    /// Signs in and reads the target's identity and capabilities.
     async fn probe(&self) -> Result<TargetInfo, TargetError>;
 
-    /// An account by stable id, with its groups.
+    /// Returns an account by stable id, with its groups.
     async fn account(&self, id: &AccountId) -> Result<Option<Account>, TargetError>;
 
-    /// An account by login, by the target's case rule, with its groups.
+    /// Returns an account by login, by the target's case rule, with its groups.
     async fn account_named(&self, name: &str) -> Result<Option<Account>, TargetError>;
 
-    /// One page of all accounts, inactive ones included; groups need not be told.
+    /// Returns one page of all accounts, inactive ones included; their groups may be missing.
     async fn accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError>;
 
-    /// The account that usersync itself works with, where [`accounts`](Target::accounts) has to list it: a listing without
-    /// it is incomplete. `None` where usersync signs in as something that is no account.
+    /// Returns the account that usersync signs in with. [`accounts`](Target::accounts) must list it: a listing without
+    /// it is incomplete. `None` where usersync signs in without an account.
     async fn own_account(&self) -> Result<Option<AccountId>, TargetError> {
         Ok(None)
     }
 
-    /// A group by name, by the target's case rule.
+    /// Returns a group by name, by the target's case rule.
     async fn group_named(&self, name: &str) -> Result<Option<TargetGroup>, TargetError>;
 
-    /// One page of a group's members, inactive ones included; `None` if there is no such group.
+    /// Returns one page of a group's members, inactive ones included; `None` if there is no such group.
     async fn members(
         &self,
         group: &TargetGroupId,
         cursor: Option<&str>,
     ) -> Result<Option<Page<AccountId>>, TargetError>;
 
-    /// The first page of a group's members, and how many there are in all where the target counts them beside it; `None` if
-    /// there is no such group. [`members`](Target::members) goes on from there.
+    /// Returns the first page of a group's members, with the total where the target reports it; `None` if there is no
+    /// such group. [`members`](Target::members) continues from there.
     async fn first_members(&self, group: &TargetGroupId) -> Result<Option<FirstMembers>, TargetError> {
         Ok(self.members(group, None).await?.map(|page| (page, None)))
     }
 
-    /// The direct members of these groups, inactive ones included, by one reading of all memberships that there are. `None`
-    /// where there is no such reading, or where its answer is not whole: then [`members`](Target::members) tells, as it does
-    /// of each group that this answer leaves out, which says nothing about whether the group is there.
+    /// Returns the direct members of these groups, inactive ones included, from one bulk listing of all memberships.
+    /// `None` if the target has no such listing, or if its answer is incomplete; then use [`members`](Target::members).
+    /// A group that the answer omits needs [`members`](Target::members) too: the omission does not mean that the group
+    /// is missing.
     async fn memberships(&self, groups: &BTreeSet<TargetGroupId>) -> Result<Option<Memberships>, TargetError> {
         let _ = groups;
         Ok(None)
     }
 
-    /// Whether an account is a member of a group, as the group's own list says; `None` if there is no such group.
+    /// Whether an account is a member of a group, according to the group's own list; `None` if there is no such group.
     ///
     /// # Errors
     /// [`ErrorClass::Unconfirmed`] if the list is incomplete and does not name the account.
@@ -215,8 +216,8 @@ pub trait Target: Send + Sync {
         }
     }
 
-    /// Those of `groups` that an account is a member of, read from the groups' side: for an account whose own list of
-    /// groups is missing or cut.
+    /// Returns those of `groups` that an account is a member of, read from the groups' member lists. Used for an
+    /// account with a missing or truncated list of groups.
     ///
     /// # Errors
     /// [`ErrorClass::Unconfirmed`] if one of them cannot be read completely.
@@ -234,12 +235,15 @@ pub trait Target: Send + Sync {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Does one operation, before `deadline`: past it nothing more is sent.
+    /// Applies one operation. Sends nothing after `deadline`.
     async fn apply(&self, operation: &Operation, deadline: Timestamp) -> Result<Applied, TargetError>;
 
-    /// Makes an account a member of several groups (id and name of each) by one call, before `deadline`; gives those that
-    /// were refused, each of which is then joined by itself. With an error, nothing was done, or it is `Unanswered`. Only
-    /// for targets that can, and for as many as they can ([`Capabilities::groups_at_once`]).
+    /// Adds an account to several groups (id and name of each) with one call, before `deadline`. Returns the groups
+    /// that were refused; the caller adds the account to each of them separately. Only for targets with such a call,
+    /// and for at most [`Capabilities::groups_at_once`] groups.
+    ///
+    /// # Errors
+    /// Nothing was done, or the kind is [`TargetErrorKind::Unanswered`].
     async fn add_to_groups(
         &self,
         account: &AccountId,
@@ -255,23 +259,24 @@ pub trait Target: Send + Sync {
         })
     }
 
-    /// Ends the open sessions of an account that was deactivated, where the target has a call for that, before `deadline`.
+    /// Ends the open sessions of a deactivated account, before `deadline`, where the target has a call for that.
     /// Idempotent: sent again after a lost answer.
     async fn end_sessions(&self, name: &str, deadline: Timestamp) -> Result<(), TargetError> {
         let _ = (name, deadline);
         Ok(())
     }
 
-    /// How many accounts one call adds to a group. With more than one, a full reconcile collects additions and sends them
-    /// by [`add_members`](Target::add_members), and accounts are addressed by their ids alone.
+    /// Returns the maximum number of accounts that one call adds to a group. If it is above 1, a full reconcile
+    /// collects additions and sends them with [`add_members`](Target::add_members). Accounts are then addressed by id
+    /// only.
     fn members_at_once(&self) -> usize {
         1
     }
 
-    /// Adds accounts to a group (id and name) by one call, before `deadline`.
+    /// Adds accounts to a group (id and name) with one call, before `deadline`.
     ///
     /// # Errors
-    /// The same for each of them.
+    /// The error applies to each of the accounts.
     async fn add_members(
         &self,
         group: &TargetGroupId,
@@ -283,47 +288,46 @@ pub trait Target: Send + Sync {
         Ok(AddedMembers::Refused)
     }
 
-    /// Whether an account does not show its groups, so that its memberships cost a call for each group. Then a task reads
-    /// those alone that change by usersync's record; full reconciles read all.
+    /// Whether accounts do not show their groups, so that reading memberships takes one call per group. A task then
+    /// reads only the memberships that change according to usersync's record; full reconciles read all.
     fn reads_memberships_by_group(&self) -> bool {
         false
     }
 
-    /// How many accounts can still be made or activated within the licence; `None` where there is no limit, or the
-    /// target does not tell.
+    /// Returns how many accounts the licence still allows to create or activate; `None`: unlimited or not reported.
     async fn free_seats(&self) -> Result<Option<u64>, TargetError> {
         Ok(None)
     }
 
-    /// Whether the target shows memberships at all. One that was seen to show none, from no side, is worked by usersync's
-    /// own record of what it gave.
+    /// Whether the target shows memberships at all. If no call shows any, usersync works from its own record of the
+    /// memberships that it added.
     fn shows_memberships(&self) -> bool {
         true
     }
 
-    /// What the target was seen to do otherwise than it should while it was worked with, for `usersync check` and runs.
+    /// Returns notes on unexpected behaviour observed while the target was in use, for `usersync check` and runs.
     fn observed(&self) -> Vec<Note> {
         Vec::new()
     }
 
-    /// Waits until the server takes calls, if it refused one for now (429).
+    /// Waits until the server accepts calls again after a temporary refusal (429).
     ///
     /// # Errors
-    /// [`ErrorClass::Throttled`] if that is longer than a call waits.
+    /// [`ErrorClass::Throttled`] if that takes longer than the longest wait of a call.
     async fn until_open(&self) -> Result<(), TargetError> {
         Ok(())
     }
 
-    /// Counts its calls here from now on.
+    /// Counts all further calls in `meter`.
     fn attach(&self, meter: &CallMeter) {
         let _ = meter;
     }
 
-    /// Has credentials that were refused sent with the next call. Without it they are not sent until they change.
+    /// Allows refused credentials to be sent with the next call. Otherwise they are not sent until they change.
     fn forget_refusal(&self) {}
 
-    /// Whether the last refusal said that the user is locked out (a CAPTCHA, too many wrong sign-ins): every further try
-    /// makes it worse, so only an operator has the same credentials sent again.
+    /// Whether the last refusal reported a locked user (a CAPTCHA, too many failed sign-ins). Every further attempt
+    /// makes it worse, so only an operator can have the same credentials sent again.
     fn locked_out(&self) -> bool {
         false
     }

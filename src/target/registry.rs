@@ -1,42 +1,45 @@
-//! The kinds of targets: what the configuration has to know of each, and how its client is made.
+//! The kinds of targets: their configuration keys, and how their clients are created.
 
 use std::{fmt, sync::Arc};
 
 use super::{Target, TargetError, bitbucket, confluence, crowd, jira, scim};
 use crate::config::TargetConfig;
 
-/// Whether accounts can have a further attribute of this name; the error says why not.
+/// Checks whether accounts can have an additional attribute of this name; the error gives the reason.
 pub type CheckAttribute = fn(&str) -> Result<(), String>;
 
-/// Why a kind takes no fixed token, for people.
+/// Why a kind does not accept a fixed token, as text for messages.
 #[derive(Clone, Copy, Debug)]
 pub struct NoToken {
-    /// The reason; empty where it simply knows none.
+    /// The reason; empty if the kind has no tokens at all.
     pub why: &'static str,
-    /// Whose name and password are given instead: `add user`.
+    /// Instruction to configure a user name and password instead: `add user`.
     pub user: &'static str,
 }
 
-/// A kind of target, as its folder describes it.
+/// A kind of target, defined by its folder.
 pub struct TargetKind {
-    /// Its word in the configuration.
+    /// Name of the kind in the configuration.
     pub name: &'static str,
-    /// Keys of `[[target]]` that mean something to it, and not to all others.
+    /// Keys of `[[target]]` that apply to this kind, but not to all kinds.
     pub keys: &'static [&'static str],
-    /// Why it takes no fixed token, if so.
+    /// Why it does not accept a fixed token; `None`: it does.
     pub no_token: Option<NoToken>,
     /// Whether usersync can sign in with OAuth 2.0 client credentials.
     pub client_credentials: bool,
-    /// Whether it has a further attribute; `None` where it has none at all.
+    /// Check of the name of an additional attribute; `None`: the kind has no additional attributes.
     pub attribute: Option<CheckAttribute>,
-    /// Makes a client; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client; sends nothing yet. The error names the invalid setting.
     pub(super) build: fn(&TargetConfig) -> Result<Arc<dyn Target>, TargetError>,
 }
 
-/// All kinds: one line each.
+/// All kinds of targets.
 pub static KINDS: [TargetKind; 5] = [jira::KIND, confluence::KIND, bitbucket::KIND, crowd::KIND, scim::KIND];
 
-/// The client of a configured target; nothing is sent yet. The error names the setting that does not work.
+/// Creates the client of a configured target; sends nothing yet.
+///
+/// # Errors
+/// The error names the invalid setting.
 pub fn build(config: &TargetConfig) -> Result<Arc<dyn Target>, TargetError> {
     (config.kind.build)(config)
 }

@@ -1,5 +1,5 @@
-//! Keeping people out and letting them in again. Bitbucket has no switch for that, so what lets an account sign in is
-//! taken away, and given back: licensed groups, and a global permission of its own.
+//! Activates and deactivates accounts. Bitbucket has no switch for that, so usersync revokes and restores what lets an
+//! account sign in: memberships of licensed groups, and the account's own global permission.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -20,10 +20,10 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// Global permissions, each with all that those before it allow.
+/// Global permissions in ascending order; each includes those before it.
 const RANKS: [&str; 4] = ["LICENSED_USER", "PROJECT_CREATE", "ADMIN", "SYS_ADMIN"];
 
-/// What an error means for an operation of which a part was done already.
+/// Marks an error as unanswered if a part of the operation was already done.
 pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
     if done && error.kind != TargetErrorKind::Unanswered {
         error.kind = TargetErrorKind::Unanswered;
@@ -33,8 +33,8 @@ pub(super) fn partly(done: bool, mut error: TargetError) -> TargetError {
 }
 
 impl BitbucketTarget {
-    /// Takes away what lets an account sign in, as far as it was told before: what is not in `takes` was not written
-    /// down, and could not be given back.
+    /// Revokes what lets an account sign in. Revokes nothing if one of these grants is missing from `takes`: it was not
+    /// recorded, and could not be restored.
     pub(super) async fn deactivate(
         &self,
         account: &AccountId,
@@ -54,7 +54,7 @@ impl BitbucketTarget {
         let access = grants.access(&person.id, &groups);
         let told = |one: &String| takes.iter().any(|told| fold(told) == fold(one));
         if let Some(new) = access.iter().find(|one| !told(one)) {
-            // What was told came from what was read a while ago.
+            // `takes` came from cached data that is out of date.
             self.known.forget().await;
             let text = format!(
                 "{what}: it has {new} meanwhile, which was not written down, so nothing was taken. It is looked at again."
@@ -98,7 +98,7 @@ impl BitbucketTarget {
         Ok(Applied::Done)
     }
 
-    /// Gives back what was taken, less the groups that are gone meanwhile.
+    /// Restores what was revoked, except groups that no longer exist or that grant administrator rights.
     pub(super) async fn activate(
         &self,
         account: &AccountId,
@@ -115,7 +115,7 @@ impl BitbucketTarget {
         let grants = self.grants(deadline).await?;
         let present = self.groups_of(&person, deadline).await?;
         let has = |group: &str| present.iter().any(|one| fold(one) == fold(group));
-        // Who was an administrator comes back as a user: the rest is a person's to give.
+        // A former administrator is restored as a plain user; only an operator grants administration again.
         let rules =
             |group: &&str| grants.groups.get(&fold(group)).is_some_and(|(_, permission)| administers(permission));
         let (ruling, groups): (Vec<&str>, Vec<&str>) =
@@ -129,7 +129,7 @@ impl BitbucketTarget {
         let absent: Vec<&str> = groups.into_iter().filter(|group| !has(group)).collect();
         let rank = |permission: &&str| RANKS.iter().position(|known| known == permission);
         let permission = gives.iter().filter_map(|one| one.strip_prefix(PERMISSION)).max_by_key(rank);
-        // A permission that it has is left as it is: to give another one would take that away.
+        // An existing permission is kept: granting another one would replace it.
         let permission = permission.filter(|_| !grants.users.contains_key(account));
         let permission =
             permission.map(|permission| if administers(permission) { "LICENSED_USER" } else { permission });
@@ -157,7 +157,7 @@ impl BitbucketTarget {
         Ok(Applied::Done)
     }
 
-    /// Puts a user back into groups, all at once; whether there was one left to be put into.
+    /// Adds a user to groups again with one call. Returns `false` if none of the groups exists any more.
     async fn join_again(
         &self,
         what: &str,
@@ -193,7 +193,7 @@ impl BitbucketTarget {
         Ok(false)
     }
 
-    /// Takes a user out of a group. Somebody who is not in it is out of it.
+    /// Removes a user from a group. Succeeds if the user is not a member.
     pub(super) async fn leave(
         &self,
         what: &str,
@@ -222,7 +222,7 @@ impl BitbucketTarget {
         Err(self.refused_end(&ask, &answer, &hint))
     }
 
-    /// Takes a user's own global permission away. Somebody who has none has lost it.
+    /// Revokes a user's own global permission. Succeeds if the user has none.
     async fn revoke(
         &self,
         what: &str,
@@ -241,7 +241,7 @@ impl BitbucketTarget {
             return Ok(());
         }
         let own = self.rest.said(&answer, Some(login)).own;
-        // Another success than 204 is not Bitbucket's: a proxy may have answered.
+        // A success other than 204 is not Bitbucket's: a proxy may have answered.
         let undocumented = answer.status.is_success();
         if undocumented || (own && answer.status == StatusCode::NOT_FOUND) {
             let permitted = self.permitted(Some(login), deadline).await?;
@@ -261,7 +261,7 @@ impl BitbucketTarget {
         Err(self.refused_end(&ask, &answer, hint))
     }
 
-    /// Gives a user a global permission.
+    /// Grants a global permission to a user.
     async fn grant(
         &self,
         what: &str,
@@ -292,8 +292,8 @@ impl BitbucketTarget {
         Ok(Some(groups.iter().any(|one| fold(one) == fold(group))))
     }
 
-    /// What it means when Bitbucket refuses to let somebody in: a full licence, or a right that we lack. It answers
-    /// both with 403; the seats decide.
+    /// Classifies a refusal to grant access: a full licence, or a permission that usersync lacks. Bitbucket answers
+    /// both with 403; the free seats decide.
     pub(super) async fn refused_access(
         &self,
         ask: &Ask<'_>,
@@ -318,8 +318,8 @@ impl BitbucketTarget {
         self.refused_end(ask, answer, "Look at it by hand in Bitbucket")
     }
 
-    /// What a refusal means that has no meaning of its own: 409 in Bitbucket's words protects rights, ours among them;
-    /// so does 403 where something is taken away.
+    /// Classifies a refusal that has no specific meaning. A 409 from Bitbucket itself protects permissions, usersync's
+    /// own among them. So does a 403 where something is removed.
     pub(super) fn refused_end(&self, ask: &Ask<'_>, answer: &Answer, hint: &str) -> TargetError {
         let said = self.rest.said(answer, ask.login);
         let (what, quoted) = (ask.what, said.quoted());
@@ -341,7 +341,7 @@ impl BitbucketTarget {
         }
     }
 
-    /// The name of a group as Bitbucket spells it.
+    /// Returns the name of a group as Bitbucket spells it; `None` if there is no such group.
     pub(super) async fn group_spelled(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Joining one group: many accounts by few calls.
+//! Adds many accounts to one group with few calls.
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// So many accounts join a group by one call, at most.
+/// Maximum number of accounts that one call adds to a group.
 pub(super) const USERS_AT_ONCE: usize = 100;
 
-/// An account that joins by its login.
+/// An account to add, addressed by its login.
 pub(super) struct Member {
     account: AccountId,
     login: String,
@@ -45,7 +45,7 @@ impl BatchCall for GroupBatch<'_> {
         self.bitbucket.add_alone(self.group, self.account, self.login, self.what, self.deadline).await
     }
 
-    /// Bitbucket adds all or none, and nowhere is it said what it makes of one who is a member already.
+    /// Bitbucket adds all or none. Its answer for an account that is already a member is undocumented.
     async fn add_batch(&self, members: &[Member], deadline: Timestamp) -> Result<BatchOutcome, TargetError> {
         let what = format!("adding {} users to {}", members.len(), self.group);
         let users = members.iter().map(|member| member.login.as_str()).collect();
@@ -58,7 +58,7 @@ impl BatchCall for GroupBatch<'_> {
 }
 
 impl BitbucketTarget {
-    /// Adds a member, by one call with those who join the same group at the same time.
+    /// Adds a member, in one call with concurrent additions to the same group.
     pub(super) async fn add_member(
         &self,
         (id, group): (&TargetGroupId, &str),
@@ -67,7 +67,7 @@ impl BitbucketTarget {
         deadline: Timestamp,
     ) -> Result<Applied, TargetError> {
         let what = format!("adding {login} to {group}");
-        // Whoever would be refused keeps out of the others' call.
+        // Checked first, so that an account that would be refused does not fail the whole batch.
         self.check_may_add(account, login, &what, Some(deadline)).await?;
         let join = GroupBatch { bitbucket: self, group, account, login, what: &what, deadline };
         self.batches.send(id, &what, &join, deadline).await

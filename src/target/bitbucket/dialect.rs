@@ -1,4 +1,4 @@
-//! How Bitbucket speaks.
+//! Bitbucket's REST dialect: headers, refusals and hints.
 
 use super::wire::Refusal;
 use crate::target::{
@@ -24,7 +24,7 @@ pub(super) static BITBUCKET: Dialect = Dialect {
     pace_hint: " or exempt the account in Bitbucket under Administration > Rate limiting",
 };
 
-/// Bitbucket's refusals: a list of messages, each about a field or about nothing in particular.
+/// Reads Bitbucket's refusals: a list of messages, each about one field or about none.
 fn said(answer: &Answer) -> Words {
     let Ok(Refusal { errors: Some(errors) }) = serde_json::from_slice::<Refusal>(&answer.body) else {
         return Words::default();

@@ -1,5 +1,5 @@
-//! Finding one account. Bitbucket has no way to ask for an id or for exactly one login, only for all users with a word
-//! in their login, display name or address.
+//! Finds one account. Bitbucket has no search by id or by exact login. It can only list all users with a text in their
+//! login, display name or e-mail address.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,11 @@ use crate::{
     },
 };
 
-/// How often all users are gone through before an id is taken as gone: somebody who is renamed while that goes on may be
-/// passed over once.
+/// Number of walks through all users before an id counts as gone. One walk may miss a user that is renamed meanwhile.
 const WALKS: usize = 2;
 
 impl Person {
-    /// The account, where its groups are known or not, and what lets it sign in.
+    /// Converts to an account, with its groups if they are known, and with what lets it sign in.
     pub(super) fn into_account(self, known: &Known, groups: Option<&[String]>, access: Vec<String>) -> Account {
         let groups: Option<Vec<_>> =
             groups.map(|groups| groups.iter().map(|name| TargetGroupId::from(fold(name))).collect());
@@ -73,13 +72,13 @@ impl BitbucketTarget {
         let groups = self.groups_of(&person, deadline).await?;
         let mut access = known.grants.access(&person.id, &groups);
         if access.is_empty() && person.active {
-            // Somebody may have given a permission since: who may sign in is not to be taken for one who may not.
+            // A permission may have been granted since; an account that may sign in must not count as inactive.
             access = self.grants(deadline).await?.access(&person.id, &groups);
         }
         Ok(person.into_account(&known, Some(&groups), access))
     }
 
-    /// The user with this login, whatever its case.
+    /// Finds the user with this login, case-insensitive.
     pub(super) async fn person_by_login(
         &self,
         name: &str,
@@ -90,7 +89,7 @@ impl BitbucketTarget {
         self.pick(list, &what, |person| fold(&person.name) == fold(name)).await
     }
 
-    /// The user with this id: by its last login, else by going through all users.
+    /// Finds the user with this id: by its last seen login, otherwise by a walk through all users.
     pub(super) async fn person_by_id(
         &self,
         id: &AccountId,
@@ -104,7 +103,7 @@ impl BitbucketTarget {
         }
         let asked = Instant::now();
         let _turn = self.seen.walk.lock().await;
-        // While this one waited, another may have passed by it.
+        // While this call waited, another walk may have read the user.
         if let Some(login) = self.seen.login(id, Some(asked))
             && let Some(person) = self.person_by_login(&login, deadline).await?
             && person.id == *id
@@ -115,7 +114,7 @@ impl BitbucketTarget {
         for _ in 0..WALKS {
             let (mut found, mut unreadable) = (None, None);
             let list = List::new("/admin/users", &what, deadline);
-            // All are passed by even after it was found: then each of them is found at once the next time.
+            // The walk continues after a match, so that later lookups of the other users need no walk.
             self.each(list, |user: User| {
                 match whole(user, &what) {
                     Ok(person) => {
@@ -131,7 +130,7 @@ impl BitbucketTarget {
             .await?;
             match (found, unreadable) {
                 (Some(found), _) => return Ok(Some(found)),
-                // It may be the one.
+                // The unreadable user may be the wanted one.
                 (None, Some(why)) => return Err(why),
                 (None, None) => {}
             }
@@ -140,7 +139,7 @@ impl BitbucketTarget {
         Ok(None)
     }
 
-    /// The account that an operation is about, if it still has the login that it was last seen with.
+    /// Returns the account of an operation, if it still has the login that it was last seen with.
     pub(super) async fn held(
         &self,
         id: &AccountId,
@@ -158,7 +157,7 @@ impl BitbucketTarget {
         }
     }
 
-    /// The names of the groups that a user is a direct member of.
+    /// Returns the names of the groups that a user is a direct member of.
     pub(super) async fn groups_of(
         &self,
         person: &Person,
@@ -173,7 +172,7 @@ impl BitbucketTarget {
                 .collect::<Result<Vec<_>, _>>()?,
             None => Vec::new(),
         };
-        // Somebody who was renamed a moment ago is answered as somebody without groups, too.
+        // A user that was renamed a moment ago also gets an answer without groups.
         if groups.is_empty() {
             let now = self.person_by_login(&person.name, deadline).await?;
             if now.is_none_or(|now| now.id != person.id) {
@@ -184,7 +183,7 @@ impl BitbucketTarget {
         Ok(groups)
     }
 
-    /// The first user of a list who fits.
+    /// Returns the first user of a list that matches.
     async fn pick(
         &self,
         list: List<'_>,
@@ -200,7 +199,7 @@ impl BitbucketTarget {
                         found = Some(person);
                     }
                 }
-                // It may be the one.
+                // The unreadable user may be the wanted one.
                 Err(why) => unreadable = Some(why),
             }
             Ok(found.is_some())
@@ -213,7 +212,10 @@ impl BitbucketTarget {
     }
 }
 
-/// A user with all that every user has.
+/// Converts a user.
+///
+/// # Errors
+/// [`ErrorClass::Unconfirmed`] if a field is missing that every user has.
 pub(super) fn whole(user: User, what: &str) -> Result<Person, TargetError> {
     user.whole().ok_or_else(|| unconfirmed(format!("{what}: Bitbucket's answer lacks id, name or active.")))
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl BitbucketTarget {
-    /// A group by name, whatever its case.
+    /// Finds a group by name, case-insensitive.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -32,7 +32,7 @@ impl BitbucketTarget {
         Ok(self.group_spelled(name, deadline).await?.map(group))
     }
 
-    /// One page of a group's direct members. A group that is not there may be answered as an empty one.
+    /// Returns one page of a group's direct members. Bitbucket may answer for a missing group as for an empty one.
     pub(super) async fn members_page(
         &self,
         group: &str,
@@ -82,7 +82,7 @@ impl BitbucketTarget {
         let what = format!("deleting group {name}");
         let ask = Ask::new(Method::DELETE, "/admin/groups", &what).query("name", name).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await;
-        // Its permission goes with it, and a new group of the name has none.
+        // The group's permission is deleted with it; a new group with the same name has none.
         self.known.forget().await;
         let answer = answer?;
         let said = self.rest.said(&answer, None);
@@ -99,7 +99,7 @@ impl BitbucketTarget {
         }
     }
 
-    /// Adds one member by itself. Bitbucket takes only the login here, which has to be still that account's.
+    /// Adds a single member. Bitbucket accepts only the login here, which must still belong to that account.
     pub(super) async fn add_alone(
         &self,
         group: &str,
@@ -119,7 +119,7 @@ impl BitbucketTarget {
             return Ok(Applied::Done);
         }
         let own = self.rest.said(&answer, Some(login)).own;
-        // What somebody who is a member already is answered is nowhere said: look.
+        // The answer for an account that is already a member is undocumented, so the membership is read.
         let unclear = own && matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT);
         if unclear && self.is_member(group, account, deadline).await? == Some(true) {
             return Ok(Applied::Done);
@@ -130,8 +130,8 @@ impl BitbucketTarget {
         Err(self.refused_access(&ask, &answer, deadline).await)
     }
 
-    /// Adds an account to several groups by one call, to all or to none. Nowhere is it said what it makes of one who is in
-    /// some of them already; then each is added by itself.
+    /// Adds an account to several groups with one call: to all or to none. The answer for an account that is already in
+    /// some of them is undocumented; then each group is added separately.
     pub(super) async fn add_to_groups(
         &self,
         groups: Vec<&str>,
@@ -156,7 +156,7 @@ impl BitbucketTarget {
         Err(self.refused_access(&ask, &answer, deadline).await)
     }
 
-    /// Whether a login is still that account's, and its groups can be changed here.
+    /// Checks that a login still belongs to that account, and that its groups can be changed here.
     pub(super) async fn check_may_add(
         &self,
         account: &AccountId,
@@ -177,7 +177,7 @@ impl BitbucketTarget {
         )))
     }
 
-    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    /// Removes a member. Succeeds if the account or the group is gone.
     pub(super) async fn remove_member(
         &self,
         group: &str,

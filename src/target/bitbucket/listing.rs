@@ -1,5 +1,5 @@
-//! Listing all accounts. Who may sign in is told nowhere beside them: it follows from the members of the licensed
-//! groups, who are read first.
+//! Lists all accounts. Accounts do not show whether they may sign in. That follows from the members of the licensed
+//! groups, which are read first.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,16 +14,16 @@ use crate::{
     target::{Page, TargetError, rest::unconfirmed},
 };
 
-/// What lets accounts sign in, by id.
+/// What lets accounts sign in, by account id.
 #[derive(Debug, Default)]
 pub(super) struct Licensed {
     access: HashMap<AccountId, Vec<String>>,
-    /// Why it may not be all.
+    /// Why entries may be missing; `None`: complete.
     incomplete: Option<String>,
 }
 
 impl BitbucketTarget {
-    /// One page of all accounts, service users left out.
+    /// Returns one page of all accounts, without service users.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let known = if cursor.is_none() { self.fresh_known().await? } else { self.known(None).await? };
@@ -48,7 +48,7 @@ impl BitbucketTarget {
         Ok(Page { items, next: leaf.next, incomplete: leaf.incomplete.or(unread).or(licensed.incomplete.clone()) })
     }
 
-    /// What lets whom sign in, read anew for each listing.
+    /// Returns what lets accounts sign in, re-read at the start of each listing.
     async fn licensed(&self, known: &Known, anew: bool) -> Result<Arc<Licensed>, TargetError> {
         if anew {
             self.licensed.forget().await;

@@ -37,7 +37,7 @@ use crate::{
 
 pub use settings::BitbucketSettings;
 
-/// A Bitbucket Data Center.
+/// The kind of target for a Bitbucket Data Center.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "bitbucket",
     keys: &["default_group"],
@@ -50,10 +50,10 @@ pub(super) const KIND: TargetKind = TargetKind {
     build: |config| Ok(Arc::new(BitbucketTarget::new(BitbucketSettings::from(config))?)),
 };
 
-/// A Bitbucket Data Center.
+/// Client of a Bitbucket Data Center.
 pub struct BitbucketTarget {
     rest: Rest,
-    /// The login that we sign in with, where that is known before.
+    /// The login that usersync signs in with; `None`: unknown before sign-in.
     login: Option<String>,
     default_group: bool,
     protected_groups: Vec<String>,
@@ -67,7 +67,10 @@ pub struct BitbucketTarget {
 }
 
 impl BitbucketTarget {
-    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client with these settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// The error names the invalid setting.
     pub fn new(settings: BitbucketSettings) -> Result<Self, TargetError> {
         let login = match &settings.credentials {
             Credentials::Basic { user, .. } => Some(user.clone()),

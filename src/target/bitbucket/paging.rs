@@ -1,4 +1,4 @@
-//! Bitbucket's lists, page by page, each beginning where the one before says.
+//! Bitbucket's lists, read page by page. Each page starts where the previous one says.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// Entries asked for at once; the server gives fewer where it is set so.
+/// Page size; the server returns fewer entries if it is configured so.
 const LIMIT: &str = "1000";
 
-/// A list, and what of it is asked for.
+/// A list, and which of its entries are requested.
 #[derive(Clone, Copy)]
 pub(super) struct List<'a> {
     path: &'static str,
@@ -26,33 +26,33 @@ pub(super) struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// A whole list; `what` is what it is read for.
+    /// Requests a whole list; `what` describes the purpose in messages.
     pub(super) fn new(path: &'static str, what: &'a str, deadline: Option<Timestamp>) -> Self {
         Self { path, what, filter: None, context: None, deadline }
     }
 
-    /// Only what has this text in one of its names.
+    /// Requests only entries with this text in one of their names.
     pub(super) fn filter(self, text: &'a str) -> Self {
         Self { filter: Some(text), ..self }
     }
 
-    /// What belongs to this user or group.
+    /// Requests only entries that belong to this user or group.
     pub(super) fn of(self, name: &'a str) -> Self {
         Self { context: Some(name), ..self }
     }
 }
 
-/// One page.
+/// One page of a list.
 pub(super) struct Leaf<T> {
     pub values: Entries<T>,
-    /// Where the next one begins.
+    /// Start of the next page; `None` at the end.
     pub next: Option<String>,
-    /// Why there may be more than will be told.
+    /// Why entries may be missing; `None`: none are.
     pub incomplete: Option<String>,
 }
 
 impl BitbucketTarget {
-    /// One page of a list; `None` where Bitbucket says that the user or group that it is of is not there.
+    /// Returns one page of a list; `None` if Bitbucket reports that the list's user or group does not exist.
     pub(super) async fn leaf<T: DeserializeOwned + Default>(
         &self,
         list: List<'_>,
@@ -87,7 +87,10 @@ impl BitbucketTarget {
         Ok(Some(Leaf { values: page.values, next, incomplete }))
     }
 
-    /// All of a list, which is an error where it may not be all.
+    /// Returns a whole list; `None` if its user or group does not exist.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Unconfirmed`] if the list may be incomplete.
     pub(super) async fn all<T: DeserializeOwned + Default>(
         &self,
         list: List<'_>,
@@ -101,8 +104,8 @@ impl BitbucketTarget {
         .map(|there| there.map(|_| all))
     }
 
-    /// Goes through a list until `seen` says that it has seen enough; `Some(true)` if it did, `None` where there is no
-    /// such list.
+    /// Reads a list until `seen` returns `true`. Returns `Some(true)` if it did, `Some(false)` at the end of the list,
+    /// and `None` if there is no such list.
     pub(super) async fn each<T: DeserializeOwned + Default>(
         &self,
         list: List<'_>,

@@ -1,4 +1,4 @@
-//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+//! First contact: the server's identity, its capabilities, and the notes for `usersync check`.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// Groups in one call. Nowhere is a limit told; more than so many nobody waits for.
+/// Maximum number of groups in one call. Bitbucket documents no limit; a larger call would take too long.
 const GROUPS_AT_ONCE: usize = 100;
 
 impl BitbucketTarget {
-    /// What the server says of itself; it tells everybody, but some proxies want credentials first.
+    /// Reads the server's version. Bitbucket returns it without credentials, but some proxies require them.
     async fn version(&self) -> Result<(Version, Answer), TargetError> {
         let what = "first contact";
         let path = "/application-properties";
@@ -50,7 +50,7 @@ impl BitbucketTarget {
         Ok((version, answer))
     }
 
-    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (version, answer) = self.version().await?;
         let me = self.myself(None).await?;
@@ -133,7 +133,7 @@ impl BitbucketTarget {
         })
     }
 
-    /// The right that we have, by whatever gives it.
+    /// Returns a note on usersync's own permission, granted directly or through a group.
     async fn rights_note(&self, me: &Person, known: &Known) -> Result<Note, TargetError> {
         let groups = self.groups_of(me, None).await?;
         let by_group = groups.iter().filter_map(|name| known.grants.groups.get(&crate::target::rest::fold(name)));
@@ -144,7 +144,7 @@ impl BitbucketTarget {
         Ok(note(NoteState::Ok, "rights", text))
     }
 
-    /// The licence; `None` where there is none, or we lack the right to know.
+    /// Reads the licence; `None` if there is none, or if usersync lacks the permission to read it.
     async fn licence(&self, deadline: Option<Timestamp>) -> Result<Option<Licence>, TargetError> {
         let ask = Ask::get("/admin/license", "reading the licence").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
@@ -155,12 +155,12 @@ impl BitbucketTarget {
         }
     }
 
-    /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
+    /// Returns the number of free seats in the licence; `None`: unlimited, or not readable for usersync.
     pub(super) async fn seats_left(&self, deadline: Option<Timestamp>) -> Result<Option<u64>, TargetError> {
         Ok(self.licence(deadline).await?.as_ref().and_then(Licence::free))
     }
 
-    /// The user directories beside Bitbucket's own. Which of them are read-only is told with each account only.
+    /// Returns notes on the user directories. Only single accounts show whether their directory is read-only.
     async fn directory_notes(&self) -> Result<Vec<Note>, TargetError> {
         let ask = Ask::get("/admin/user-directories", "reading the user directories").query("includeInactive", "true");
         let answer = self.rest.ask(&ask).await?;
@@ -170,7 +170,7 @@ impl BitbucketTarget {
         if !answer.status.is_success() {
             return Err(self.rest.unexpected(&ask, &answer));
         }
-        // What is not understood here only loses a line.
+        // An unknown format only loses these notes.
         let Ok(all) = serde_json::from_slice::<Directories>(&answer.body) else { return Ok(Vec::new()) };
         let each = all.all().into_iter().filter_map(|one| {
             let (name, kind) = (one.name?, one.kind.unwrap_or_default());
@@ -195,7 +195,7 @@ impl BitbucketTarget {
     }
 }
 
-/// How people are let in and kept out.
+/// Returns notes on how accounts gain and lose access.
 fn access_notes(known: &Known, default_group: bool) -> Vec<Note> {
     let groups = known.grants.groups.values().filter(|(_, permission)| !administers(permission));
     let mut groups: Vec<_> = groups.map(|(name, _)| name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! What must not be changed, our own account and administrators above all, and what lets accounts sign in.
+//! What must not be changed (usersync's own account and administrators above all), and what lets accounts sign in.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,30 +20,30 @@ use crate::{
     },
 };
 
-/// A permission that Bitbucket did not name.
+/// Placeholder for a permission that Bitbucket did not name.
 const UNNAMED: &str = "unnamed";
 
-/// Whether a global permission makes an administrator; one that is not known may.
+/// Whether a global permission grants administrator rights; an unknown permission counts as one that does.
 pub(super) fn administers(permission: &str) -> bool {
     !matches!(permission, "LICENSED_USER" | "PROJECT_CREATE")
 }
 
-/// How what lets an account sign in is written: a licensed group, a permission of its own.
+/// Prefix of a licensed group in a record of what lets an account sign in.
 pub(super) const GROUP: &str = "group:";
-/// See [`GROUP`].
+/// Prefix of an account's own global permission in such a record; see [`GROUP`].
 pub(super) const PERMISSION: &str = "permission:";
 
-/// Who has which global permission; having any is what lets somebody sign in.
+/// Global permissions of groups and users. Any of them lets a user sign in.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
-    /// By folded name: the name as Bitbucket spells it, and the permission.
+    /// Groups by folded name: the name as Bitbucket spells it, and the permission.
     pub groups: HashMap<String, (String, String)>,
-    /// Permissions that users have themselves, by id.
+    /// Permissions granted to users directly, by account id.
     pub users: HashMap<AccountId, String>,
 }
 
 impl Grants {
-    /// What lets an account with these groups sign in.
+    /// Returns what lets an account with these groups sign in.
     pub(super) fn access(&self, id: &AccountId, groups: &[String]) -> Vec<String> {
         let licensed = groups.iter().filter(|name| self.groups.contains_key(&fold(name)));
         let mut access: Vec<String> = licensed.map(|name| format!("{GROUP}{name}")).collect();
@@ -52,14 +52,14 @@ impl Grants {
         access
     }
 
-    /// The folded names of the groups that make administrators.
+    /// Returns the folded names of the groups that grant administrator rights.
     pub(super) fn administrators(&self) -> HashSet<String> {
         let admins = self.groups.iter().filter(|(_, (_, permission))| administers(permission));
         admins.map(|(name, _)| name.clone()).collect()
     }
 }
 
-/// What holds for all accounts.
+/// Data of the server that applies to all accounts.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub protection: Protection,
@@ -67,19 +67,19 @@ pub(super) struct Known {
 }
 
 impl BitbucketTarget {
-    /// What holds for all accounts, read anew when it is old.
+    /// Returns the data that applies to all accounts, re-read when it is stale.
     pub(super) async fn known(&self, deadline: Option<Timestamp>) -> Result<Arc<Known>, TargetError> {
         self.known.get(self.read_known(deadline)).await
     }
 
-    /// The same, read anew.
+    /// Re-reads the data that applies to all accounts.
     pub(super) async fn fresh_known(&self) -> Result<Arc<Known>, TargetError> {
         self.known.forget().await;
         self.known(None).await
     }
 
-    /// Our own account, and the last administrator who can still sign in beside us, are never taken from a Bitbucket,
-    /// whoever approved it.
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
     pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let deadline = Some(deadline);
@@ -100,7 +100,8 @@ impl BitbucketTarget {
         known.protection.refuse_last_end(operation, &active)
     }
 
-    /// Somebody who became an administrator since that was last read is protected, and the plan did not know it.
+    /// Refuses to change an account that became an administrator after the last read: it is protected, and the plan did
+    /// not know it.
     pub(super) async fn refuse_new_administrator(
         &self,
         what: &str,
@@ -126,7 +127,7 @@ impl BitbucketTarget {
         Err(error(TargetErrorKind::NotFound, text))
     }
 
-    /// Our own account: who we are is told beside every answer.
+    /// Reads usersync's own account. Every answer names the user that is signed in.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Person, TargetError> {
         let what = "reading our own account";
         let ask = Ask::get("/admin/users", what).query("limit", "1").deadline(deadline);
@@ -145,7 +146,7 @@ impl BitbucketTarget {
         me.ok_or_else(|| unconfirmed(format!("{what}: Bitbucket takes us for {login}, who is not among its users.")))
     }
 
-    /// Who has which global permission, read anew.
+    /// Re-reads the global permissions of groups and users.
     pub(super) async fn grants(&self, deadline: Option<Timestamp>) -> Result<Grants, TargetError> {
         let what = "reading the global permissions of groups";
         let lacks = || unconfirmed(format!("{what}: one came without its group."));
@@ -159,7 +160,7 @@ impl BitbucketTarget {
         Ok(Grants { groups, users: users.into_iter().map(|(id, permission, _)| (id, permission)).collect() })
     }
 
-    /// Users with a global permission of their own; only those with a word in their login, if one is given.
+    /// Returns the users with their own global permission; with `filter`, only those with this text in their login.
     pub(super) async fn permitted(
         &self,
         filter: Option<&str>,
@@ -180,7 +181,7 @@ impl BitbucketTarget {
         each.collect()
     }
 
-    /// All members of a group, and why these may not be all; nobody where there is no such group.
+    /// Returns all members of a group, and why some may be missing; empty if there is no such group.
     pub(super) async fn people_in(
         &self,
         group: &str,

@@ -1,4 +1,4 @@
-//! The logins that ids were last seen with: Bitbucket finds users by words only, never by id.
+//! Cache of the login last seen for each id, since Bitbucket finds users only by text, never by id.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,30 +13,30 @@ use crate::{
     target::rest::fold,
 };
 
-/// How long a login is believed to be still that id's, where nothing is taken away.
+/// How long a seen login is trusted without a re-read, where no access is removed.
 const LATELY: Duration = Duration::from_mins(1);
 
-/// What was seen.
+/// The cached logins.
 #[derive(Default)]
 pub(super) struct Seen {
     logins: Mutex<IdMap<AccountId, (String, Option<Instant>)>>,
-    /// Held while somebody goes through all users.
+    /// Held during a walk through all users.
     pub walk: AsyncMutex<()>,
 }
 
 impl Seen {
-    /// Notes a user who was just read.
+    /// Records a user that was just read.
     pub(super) fn note(&self, person: &Person) {
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         logins.insert(person.id.clone(), (person.name.clone(), Some(Instant::now())));
     }
 
-    /// An id that is gone.
+    /// Removes an id that is gone.
     pub(super) fn forget(&self, id: &AccountId) {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// An id whose login may be another one by now.
+    /// Marks an id's login as not confirmed: it may have changed.
     pub(super) fn unconfirmed(&self, id: &AccountId) {
         let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, at)) = logins.get_mut(id) {
@@ -44,14 +44,14 @@ impl Seen {
         }
     }
 
-    /// The login that an id was last seen with, after `since` if that is given.
+    /// Returns the login last seen for an id; with `since`, only if it was seen at that time or later.
     pub(super) fn login(&self, id: &AccountId, since: Option<Instant>) -> Option<String> {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let (login, at) = logins.get(id)?;
         since.is_none_or(|since| at.is_some_and(|at| at >= since)).then(|| login.clone())
     }
 
-    /// Whether an id was lately seen with this login.
+    /// Whether an id was recently seen with this login.
     pub(super) fn lately(&self, id: &AccountId, login: &str) -> bool {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((seen, Some(at))) = logins.get(id) else { return false };

@@ -1,4 +1,4 @@
-//! What a Bitbucket target is made from.
+//! Settings of a Bitbucket target.
 
 use std::fmt;
 
@@ -12,28 +12,29 @@ use crate::{
     },
 };
 
-/// A Bitbucket, and how usersync works with it.
+/// Address, credentials and protection rules of a Bitbucket target.
 #[derive(Clone)]
 pub struct BitbucketSettings {
-    /// The address that people type, with a path prefix if there is one.
+    /// Base URL as users enter it, with the path prefix if there is one.
     pub base_url: Url,
-    /// How usersync signs in.
+    /// Credentials that usersync signs in with.
     pub credentials: Credentials,
-    /// Whether new accounts are put into the default group, which lets them sign in.
+    /// Whether new accounts are added to the default group, which lets them sign in.
     pub default_group: bool,
-    /// Groups that are never touched, nor who is in them.
+    /// Groups that usersync never changes, nor their memberships.
     pub protected_groups: Vec<String>,
-    /// Groups that are never touched, and whose members are protected accounts; beside those that make administrators.
+    /// Groups that usersync never changes, in addition to those that grant administrator rights; their members are
+    /// protected accounts.
     pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, and from which usersync removes members all the same.
+    /// Groups that grant access to the product, but from which usersync still removes members.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
-    /// How the server is reached.
+    /// HTTP settings of the connection to the server.
     pub http: HttpSettings,
 }
 
-/// An address may be mistyped with a password in it, so only its server is shown.
+/// Shows only the server of the address, since a mistyped address may contain a password.
 impl fmt::Debug for BitbucketSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BitbucketSettings")
@@ -45,7 +46,7 @@ impl fmt::Debug for BitbucketSettings {
 }
 
 impl BitbucketSettings {
-    /// Settings with the defaults.
+    /// Creates settings with the defaults.
     pub fn new(base_url: Url, credentials: Credentials) -> Self {
         Self {
             base_url,

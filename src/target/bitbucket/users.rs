@@ -1,4 +1,4 @@
-//! Everything that is done to one account, beside letting it in and keeping it out.
+//! Writes to accounts, except activation and deactivation.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl BitbucketTarget {
-    /// Makes an account. Its password goes with the address, so no text may repeat that.
+    /// Creates an account. The password is part of the request's address, so it is removed from error messages.
     pub(super) async fn create_user(
         &self,
         name: &str,
@@ -49,7 +49,7 @@ impl BitbucketTarget {
             )));
         }
         let shown = fields.display_name.as_deref().filter(|shown| !shown.trim().is_empty()).unwrap_or(name);
-        // What the answer is read with is known before, so that nothing else fails after the account was made.
+        // Read before the account is created, so that nothing else can fail afterwards.
         self.known(deadline).await?;
         let ask = Ask::new(Method::POST, "/admin/users", &what)
             .query("name", name)
@@ -151,7 +151,7 @@ impl BitbucketTarget {
         let person = match self.held(account, name, &what, deadline).await {
             Ok(person) => person,
             Err(lost) if lost.kind == TargetErrorKind::NotFound => {
-                // Done before, perhaps.
+                // An earlier attempt may have renamed it already.
                 let now = self.person_by_login(to, deadline).await?;
                 now.filter(|now| now.id == *account).ok_or(lost)?
             }
@@ -186,7 +186,7 @@ impl BitbucketTarget {
         Err(self.refused_end(&ask, &answer, "Rename it by hand in Bitbucket"))
     }
 
-    /// Deletes an account. One that is nowhere any more is deleted already.
+    /// Deletes an account. Succeeds if the account no longer exists.
     pub(super) async fn delete_user(
         &self,
         account: &AccountId,
@@ -231,12 +231,12 @@ impl BitbucketTarget {
             }
         }
         self.seen.forget(account);
-        // Bitbucket answers with the user whom it deleted.
+        // Bitbucket answers with the user that it deleted.
         let told = !answer.status.is_success() || !answer.body.trim_ascii().is_empty();
         Ok(if told { Applied::Done } else { Applied::Undocumented })
     }
 
-    /// The user that came back from a change.
+    /// Returns the user from the answer to a change.
     fn changed(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Person, TargetError> {
         let person = self.rest.parse::<User>(ask, answer)?.whole();
         let person = person.ok_or_else(|| self.rest.unreadable(ask, "it lacks id, name or active"))?;
@@ -245,7 +245,7 @@ impl BitbucketTarget {
     }
 }
 
-/// Whether the details of a user can be changed here.
+/// Checks that the details of a user can be changed here.
 fn changeable(person: &Person, what: &str) -> Result<(), TargetError> {
     if person.mutable_details {
         return Ok(());

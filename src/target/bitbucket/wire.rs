@@ -1,4 +1,4 @@
-//! Bitbucket's JSON. Every field may be missing; fields that are not known are passed over.
+//! Bitbucket's JSON. Every field may be missing; unknown fields are ignored.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -19,7 +19,7 @@ pub(super) struct PageOf<T> {
     pub values: Entries<T>,
 }
 
-/// A user as listings and answers tell one.
+/// A user, as in listings and answers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
@@ -45,7 +45,7 @@ pub(super) struct User {
     pub mutable_groups: Option<bool>,
 }
 
-/// A user who was told with all that every user has.
+/// A user with all fields that every user has.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub(super) struct Person {
@@ -53,9 +53,9 @@ pub(super) struct Person {
     pub name: String,
     pub email: Option<String>,
     pub display_name: String,
-    /// What its directory says; whether it may use Bitbucket is another question.
+    /// Active in the user directory; this does not show whether the user may use Bitbucket.
     pub active: bool,
-    /// Made for a token or a plugin, not for a person.
+    /// A service user, created for a token or a plugin.
     pub service: bool,
     pub directory: Option<String>,
     pub deletable: bool,
@@ -64,7 +64,7 @@ pub(super) struct Person {
 }
 
 impl User {
-    /// `None` if an answer lacks what every user has.
+    /// Converts to a [`Person`]; `None` if a field is missing that every user has.
     pub(super) fn whole(self) -> Option<Person> {
         let (id, name, active) = (self.id?, some(self.name)?, self.active?);
         Some(Person {
@@ -83,7 +83,7 @@ impl User {
 }
 
 impl Person {
-    /// Why it cannot be changed from here.
+    /// Returns why the user cannot be changed through Bitbucket; `None`: it can.
     pub(super) fn immutable(&self) -> Option<String> {
         let what = match (self.mutable_details, self.mutable_groups) {
             (true, true) => return None,
@@ -94,7 +94,7 @@ impl Person {
         Some(format!("{what} kept in {}, which is read-only for Bitbucket; change it there", self.home()))
     }
 
-    /// The directory that it is in, as people say it.
+    /// Returns the name of the user's directory, for messages.
     pub(super) fn home(&self) -> String {
         self.directory
             .as_deref()
@@ -102,7 +102,7 @@ impl Person {
     }
 }
 
-/// Whatever has a name: a group, above all.
+/// Any object with a name, mostly a group.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Named {
     #[serde(default, deserialize_with = "maybe")]
@@ -120,7 +120,7 @@ pub(super) struct Permitted {
     pub permission: Option<String>,
 }
 
-/// What changes a user's details. Both are always sent: what a missing one does is nowhere said.
+/// The body that changes a user's details. Both details are always sent: the effect of a missing one is undocumented.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UserUpdate<'a> {
@@ -129,7 +129,7 @@ pub(super) struct UserUpdate<'a> {
     pub email: &'a str,
 }
 
-/// What changes a login.
+/// The body that changes a login.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UserRename<'a> {
@@ -137,21 +137,21 @@ pub(super) struct UserRename<'a> {
     pub new_name: &'a str,
 }
 
-/// Users who join a group.
+/// The body that adds users to a group.
 #[derive(Debug, Serialize)]
 pub(super) struct GroupAndUsers<'a> {
     pub group: &'a str,
     pub users: Vec<&'a str>,
 }
 
-/// Groups that a user joins.
+/// The body that adds a user to groups.
 #[derive(Debug, Serialize)]
 pub(super) struct UserAndGroups<'a> {
     pub user: &'a str,
     pub groups: Vec<&'a str>,
 }
 
-/// A group that a user leaves.
+/// The body that removes a user from a group.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Picked<'a> {
@@ -178,7 +178,7 @@ pub(super) struct Licence {
     pub status: Option<LicenceStatus>,
 }
 
-/// How a licence is used.
+/// The usage of a licence.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LicenceStatus {
@@ -189,20 +189,20 @@ pub(super) struct LicenceStatus {
 }
 
 impl Licence {
-    /// How many users it is for; `None` where it does not count.
+    /// Returns the number of users that the licence allows; `None`: unlimited or not reported.
     pub(super) fn seats(&self) -> Option<i64> {
         let counts = self.unlimited_number_of_users != Some(true);
         self.maximum_number_of_users.filter(|seats| counts && *seats >= 0)
     }
 
-    /// How many more users it takes; `None` where it does not count, or does not tell.
+    /// Returns the number of free seats; `None`: unlimited or not reported.
     pub(super) fn free(&self) -> Option<u64> {
         let used = self.status.as_ref()?.current_number_of_users?;
         Some(u64::try_from(self.seats()? - used).unwrap_or(0))
     }
 }
 
-/// `GET /admin/user-directories`, described as one directory: a list, bare or on a page.
+/// `GET /admin/user-directories`, documented as one directory: a list, bare or on a page.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Directories {
@@ -229,14 +229,14 @@ pub(super) struct Directory {
     pub active: Option<bool>,
 }
 
-/// What Bitbucket says when it refuses.
+/// The body of a refusal.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
     #[serde(default, deserialize_with = "maybe")]
     pub errors: Option<Vec<RefusalMessage>>,
 }
 
-/// One message of it.
+/// A message of a refusal.
 #[derive(Debug, Deserialize)]
 pub(super) struct RefusalMessage {
     #[serde(default, deserialize_with = "maybe")]

@@ -1,4 +1,4 @@
-//! Reading accounts.
+//! Reads accounts.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// Groups asked for at once.
+/// Page size for groups.
 const PAGE: &str = "200";
 
-/// Which user.
+/// How a user is addressed.
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {
     /// By the stable key.
@@ -29,7 +29,7 @@ pub(super) enum By<'a> {
 }
 
 impl User {
-    /// The account that Confluence tells of; `None` if an answer lacks what every account has.
+    /// Converts to an account; `None` if a field is missing that every account has.
     pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
         let active = self.active()?;
         let (key, name) = (some(self.key)?, some(self.username)?);
@@ -66,7 +66,7 @@ impl ConfluenceTarget {
         Ok(found.filter(|account| fold(&account.name) == fold(name)))
     }
 
-    /// An account with its groups, which Confluence tells apart.
+    /// Reads an account with its groups, which Confluence returns by a separate call.
     async fn whole_account(
         &self,
         by: By<'_>,
@@ -77,7 +77,7 @@ impl ConfluenceTarget {
         let Some(user) = self.user(by, what, deadline).await? else { return Ok(None) };
         let key = user.key.clone().ok_or_else(|| lacking(what))?;
         let groups = match self.groups_of(&key, what, deadline).await {
-            // Only what is said of the account itself tells that it is gone; its groups are not told then.
+            // Only the answer about the account itself shows that it is gone; here its groups are unknown.
             Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => None,
             groups => groups?,
         };
@@ -85,7 +85,7 @@ impl ConfluenceTarget {
         self.protected_by_groups(account, deadline).await.map(Some)
     }
 
-    /// A user with key, login and status; `None` if there is none.
+    /// Reads a user with key, login and status; `None` if there is no such user.
     pub(super) async fn user(
         &self,
         by: By<'_>,
@@ -101,7 +101,7 @@ impl ConfluenceTarget {
         self.with_status(user, what, deadline).await.map(Some)
     }
 
-    /// A Confluence that does not tell the status here tells it over JSON-RPC, if that is on.
+    /// Adds the status over JSON-RPC, if that is enabled, where REST does not return it.
     async fn with_status(&self, mut user: User, what: &str, deadline: Option<Timestamp>) -> Result<User, TargetError> {
         if user.active().is_none()
             && let Some(login) = &user.username
@@ -114,7 +114,7 @@ impl ConfluenceTarget {
         if whole { Ok(user) } else { Err(lacking(what)) }
     }
 
-    /// The groups that an account is in; `None` if the listing may not be whole.
+    /// Returns the groups of an account; `None` if the listing may be incomplete.
     pub(super) async fn groups_of(
         &self,
         key: &str,
@@ -144,14 +144,14 @@ impl ConfluenceTarget {
                 (None, None) => break,
             }
         }
-        // Pages that overlap, since somebody joined meanwhile, name a group twice.
+        // Pages that overlap after a concurrent change list a group twice.
         groups.sort();
         groups.dedup();
         Ok(Some(groups))
     }
 
-    /// Makes sure that a login still belongs to an account, as everything but reading is addressed by login: `None` if
-    /// the account is gone.
+    /// Checks that a login still belongs to an account, since everything but reading is addressed by login. Returns
+    /// `None` if the account is gone.
     pub(super) async fn read_first(
         &self,
         account: &AccountId,

@@ -1,4 +1,4 @@
-//! How Confluence speaks.
+//! Confluence's REST dialect: headers, refusals and hints.
 
 use super::wire::{Refusal, User};
 use crate::target::{
@@ -23,10 +23,11 @@ pub(super) static CONFLUENCE: Dialect = Dialect {
     pace_hint: " or raise the account's limit in Confluence under General configuration > Rate limiting",
 };
 
-/// The largest answer that can be the anonymous user's: it has no more than a picture.
+/// Maximum size in bytes of an answer about the anonymous user, which has no more than a picture.
 const ANONYMOUS_MAX: usize = 4096;
 
-/// As its siblings, but "who am I" answers 200 to anybody, and names the anonymous user in the body alone.
+/// Returns the verdict on the credentials, as for the other Atlassian products. But Confluence answers "who am I" to
+/// anyone with 200, and names the anonymous user in the body only.
 fn verdict(answer: &Answer) -> Verdict {
     match atlassian::verdict(answer) {
         Verdict::Accepted if is_anonymous(answer) => Verdict::Refused,
@@ -40,7 +41,7 @@ fn is_anonymous(answer: &Answer) -> bool {
             .is_ok_and(|user| user.kind.as_deref() == Some("anonymous") && user.key.is_none())
 }
 
-/// Confluence's refusals: a message, and errors that its validation found.
+/// Reads Confluence's refusals: a message, and validation errors.
 fn said(answer: &Answer) -> Words {
     let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else { return Words::default() };
     let own = refusal.status_code.is_some();
@@ -51,7 +52,7 @@ fn said(answer: &Answer) -> Words {
     Words { fields: Vec::new(), messages, own }
 }
 
-/// An error's text: plain, as `{"message": {"translation": "…"}}`, or with only the message's key.
+/// Returns an error's text: plain, as `{"message": {"translation": "…"}}`, or only the message's key.
 fn text_of(error: &serde_json::Value) -> Option<String> {
     let message = if error["message"].is_null() { error } else { &error["message"] };
     let text = [message, &message["translation"], &message["key"]].into_iter().find_map(|text| text.as_str());

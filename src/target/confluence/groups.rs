@@ -1,4 +1,4 @@
-//! Groups: finding, making, deleting.
+//! Finds, creates and deletes groups.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -16,11 +16,11 @@ use crate::{
     },
 };
 
-/// Groups asked for at once; the server gives fewer if it likes.
+/// Page size for groups; the server may return fewer.
 const PAGE: &str = "200";
 
 impl ConfluenceTarget {
-    /// A group by name, and whether it makes administrators where this Confluence tells.
+    /// Finds a group by name, and whether it grants administrator rights if this Confluence reports that.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -35,7 +35,7 @@ impl ConfluenceTarget {
         Ok(Some(TargetGroup { id: TargetGroupId::from(fold(&spelled)), name: spelled, protected }))
     }
 
-    /// How a group's name is spelled; `None` if there is no such group.
+    /// Returns a group's name as Confluence spells it; `None` if there is no such group.
     pub(super) async fn spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<String>, TargetError> {
         let name = name.trim();
         let what = format!("reading group {name}");
@@ -48,7 +48,7 @@ impl ConfluenceTarget {
         let said = self.rest.said(&answer, None);
         match answer.status {
             StatusCode::NOT_FOUND if said.own => Ok(None),
-            // What is said of a group that is not there is not described; the list of all groups is.
+            // The answer for a missing group is undocumented; the list of all groups is documented.
             StatusCode::FORBIDDEN => self.spelled_in_list(name, &what, deadline).await,
             _ => Err(self.rest.unexpected(&ask, &answer)),
         }
@@ -86,7 +86,7 @@ impl ConfluenceTarget {
         let ask = Ask::new(Method::POST, "/admin/group", &what).deadline(Some(deadline)).json(&body)?;
         let answer = self.rest.ask(&ask).await?;
         if answer.status.is_success() {
-            // The description leaves open what comes back, so the name that was sent does, too.
+            // The response body is undocumented, so the name that was sent is the fallback.
             let made: Option<Group> = serde_json::from_slice(&answer.body).ok();
             let spelled = made.and_then(|made| made.name).unwrap_or_else(|| name.clone());
             let id = TargetGroupId::from(fold(&spelled));

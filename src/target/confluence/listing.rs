@@ -1,5 +1,5 @@
-//! Listing all accounts: 8.8 and later have a listing of their own; before that there are only the members of the
-//! group that nearly everybody is in.
+//! Lists all accounts. Confluence 8.8 and later have a dedicated listing. Earlier versions can list only the members of
+//! a group that holds nearly all users.
 
 use reqwest::StatusCode;
 
@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// Accounts asked for at once; the server gives fewer if it likes.
+/// Page size for accounts; the server may return fewer.
 const PAGE: &str = "1000";
-/// What stands before a cursor into the members of the group.
+/// Prefix of a cursor into the members of the group.
 const MEMBERS: &str = "members:";
 
 impl ConfluenceTarget {
-    /// One page of all accounts.
+    /// Returns one page of all accounts.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
         if let Some(place) = cursor.and_then(|cursor| cursor.strip_prefix(MEMBERS)) {
@@ -50,7 +50,8 @@ impl ConfluenceTarget {
         Ok(Page { items, next: next.map(|next| next.to_string()), incomplete: joined(&unconfirmed) })
     }
 
-    /// One page of the members of the group that nearly everybody is in, which are never all for certain.
+    /// Returns one page of the members of the group that holds nearly all users. The listing always counts as
+    /// incomplete.
     async fn list_members(&self, at: usize, protection: &Protection) -> Result<Page<Account>, TargetError> {
         let group = &self.everybody;
         let mut unconfirmed = vec![format!(
@@ -66,7 +67,7 @@ impl ConfluenceTarget {
         Ok(Page { items, next: next.map(|next| format!("{MEMBERS}{next}")), incomplete: joined(&unconfirmed) })
     }
 
-    /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
+    /// Converts listed users to accounts. A user with missing fields is read individually.
     async fn accounts_from(
         &self,
         users: Entries<User>,
@@ -88,7 +89,7 @@ impl ConfluenceTarget {
             };
             match unless_unreadable(read)? {
                 Some(Some(account)) => accounts.push(account),
-                // It is gone by now.
+                // Deleted since it was listed.
                 Some(None) => unknown += 1,
                 None => unreadable += 1,
             }
@@ -103,7 +104,7 @@ impl ConfluenceTarget {
     }
 }
 
-/// Where a listing goes on.
+/// Parses the cursor of a listing.
 pub(super) fn position(cursor: &str) -> Result<usize, TargetError> {
     cursor.parse().map_err(|_| not_done(ErrorClass::Bug, format!("{cursor} is not a position in a list.")))
 }

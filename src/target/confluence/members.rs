@@ -1,4 +1,4 @@
-//! Who is in a group: reading, adding, taking out.
+//! Group members: reads, adds and removes them.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// Members asked for at once; the server gives fewer if it likes.
+/// Page size for members; the server may return fewer.
 const PAGE: &str = "200";
 
 impl ConfluenceTarget {
-    /// One page of a group's members as they came; `None` if there is no such group.
+    /// Returns one page of a group's members as received; `None` if there is no such group.
     pub(super) async fn members_page(
         &self,
         group: &str,
@@ -36,13 +36,13 @@ impl ConfluenceTarget {
             .query("expand", "status")
             .deadline(deadline);
         let Some(page) = self.rest.find::<ResultPage<User>>(&ask).await? else { return Ok(None) };
-        // Whether a group without members is there at all is told by the group itself.
+        // An empty first page may mean a missing group, so the group itself is read.
         let doubtful = page.results.is_empty() && at == 0;
         let absent = doubtful && self.spelled(group, deadline).await?.is_none();
         Ok((!absent).then_some(page))
     }
 
-    /// One page of a group's members, inactive ones included.
+    /// Returns one page of a group's members, inactive ones included.
     pub(super) async fn members_of(
         &self,
         group: &str,
@@ -52,7 +52,7 @@ impl ConfluenceTarget {
         Ok(self.counted_members(group, cursor, deadline).await?.map(|(page, _)| page))
     }
 
-    /// The same, with the number of all members where this Confluence tells it.
+    /// Returns one page of a group's members, with the total number of members where this Confluence reports it.
     pub(super) async fn counted_members(
         &self,
         group: &str,
@@ -73,7 +73,7 @@ impl ConfluenceTarget {
         Ok(Some((page, total)))
     }
 
-    /// Adds a member. Confluence takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    /// Adds a member. Confluence accepts only the login here, so the caller must prevent a concurrent rename.
     pub(super) async fn add_member(
         &self,
         group: &str,
@@ -90,7 +90,7 @@ impl ConfluenceTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    /// Removes a member. Succeeds if the account or the group is gone.
     pub(super) async fn remove_member(
         &self,
         group: &str,
@@ -116,7 +116,7 @@ impl ConfluenceTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    /// Whether an account is a member of a group, as far as both are there.
+    /// Whether an account is a member of a group; `false` if one of them is gone.
     async fn is_member(&self, group: &str, account: &AccountId, deadline: Timestamp) -> Result<bool, TargetError> {
         let Some(found) = self.account_by_key(account, Some(deadline)).await? else { return Ok(false) };
         if let Some(groups) = found.groups {

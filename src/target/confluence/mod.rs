@@ -1,5 +1,5 @@
-//! Confluence Data Center 8.5 to 10, through `/rest/api`; what came to it only with 9.4, through its JSON-RPC where
-//! that is on.
+//! Confluence Data Center 8.5 to 10, through `/rest/api`. Functions that REST supports only since 9.4 use JSON-RPC in
+//! earlier versions, where it is enabled.
 
 mod accounts;
 mod dialect;
@@ -31,7 +31,7 @@ use crate::{
 
 pub use settings::ConfluenceSettings;
 
-/// A Confluence Data Center.
+/// The kind of target for a Confluence Data Center.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "confluence",
     keys: &[],
@@ -41,7 +41,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     build: |config| Ok(Arc::new(ConfluenceTarget::new(ConfluenceSettings::from(config))?)),
 };
 
-/// A Confluence Data Center.
+/// Client of a Confluence Data Center.
 pub struct ConfluenceTarget {
     rest: Rest,
     everybody: String,
@@ -51,12 +51,15 @@ pub struct ConfluenceTarget {
     protected_users: Vec<String>,
     protection: ProtectionCache,
     standings: Standings,
-    /// Whether this Confluence tells of a group whether it makes administrators.
+    /// Whether this Confluence reports which groups grant administrator rights.
     tells_standing: AtomicBool,
 }
 
 impl ConfluenceTarget {
-    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client with these settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// The error names the invalid setting.
     pub fn new(settings: ConfluenceSettings) -> Result<Self, TargetError> {
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &CONFLUENCE)?,

@@ -1,4 +1,4 @@
-//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+//! First contact: the server's identity, its capabilities, and the notes for `usersync check`.
 
 use reqwest::{Method, header::ALLOW};
 
@@ -19,14 +19,14 @@ use crate::{
     },
 };
 
-/// What logins cannot have: what Confluence says, and a slash, which its paths cannot carry. Control characters are
-/// forbidden everywhere.
+/// Characters that logins cannot contain: those that Confluence forbids, and a slash, which its paths cannot carry.
+/// Control characters are forbidden everywhere.
 const LOGIN_FORBIDS: &str = "\\/,+<>'\" \u{85}\u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
                              \u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
-/// What group names cannot have, as they stand in paths.
+/// Characters that group names cannot contain, since the names are part of paths.
 const GROUP_FORBIDS: &str = "/\\";
 
-/// How names and e-mail addresses are changed here.
+/// How names and e-mail addresses are updated on this server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Update {
     Rest,
@@ -34,13 +34,13 @@ enum Update {
     No,
 }
 
-/// Who a server says it is.
+/// The server's identity, as it reports it.
 struct Server {
     id: Option<String>,
     version: Option<Version>,
-    /// Told by the manifest.
+    /// From the manifest.
     url: Option<String>,
-    /// Told by Confluence 10 and later.
+    /// Reported by Confluence 10 and later.
     base_url: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Server {
 }
 
 impl ConfluenceTarget {
-    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let mut server = self.server().await?;
         let me = self.myself(None).await.map_err(|error| self.sign_in_trouble(error))?;
@@ -102,7 +102,7 @@ impl ConfluenceTarget {
         let id = server.id.clone().filter(|id| !id.is_empty());
         let id = id.unwrap_or_else(|| address.trim_end_matches('/').to_owned());
         Ok(TargetInfo {
-            // The same source before and after an update to 10.
+            // Read from the same source before and after an update to 10.
             identity: TargetIdentity::new(id, server.url.as_deref().or(server.base_url.as_deref())),
             product: format!("Confluence Data Center {}", server.version_text()),
             signed_in_as: me.name,
@@ -115,7 +115,7 @@ impl ConfluenceTarget {
         })
     }
 
-    /// Who answers at the address: told to everybody, before any credentials are sent.
+    /// Identifies the server at the address, before any credentials are sent.
     async fn server(&self) -> Result<Server, TargetError> {
         let wrong = |text: String| not_done(ErrorClass::Permanent, format!("first contact: {text}"));
         let Some(manifest) = atlassian::manifest(&self.rest).await? else {
@@ -133,7 +133,7 @@ impl ConfluenceTarget {
         Ok(Server { id: Some(manifest.id), version, url: manifest.url, base_url: None })
     }
 
-    /// What the server says of itself since 10; before that, an answer that tells its clock.
+    /// Reads the server information, available since 10. Before that, the answer still shows the server's clock.
     async fn information(&self) -> Result<(Answer, ServerInformation), TargetError> {
         let ask = Ask::get("/server-information", "first contact");
         let answer = self.rest.ask(&ask).await?;
@@ -141,14 +141,14 @@ impl ConfluenceTarget {
         Ok((answer, told.unwrap_or_default()))
     }
 
-    /// Whether `/user/list` is there.
+    /// Whether `/user/list` exists.
     async fn has_listing(&self) -> Result<bool, TargetError> {
         let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("limit", "1");
         Ok(self.rest.ask(&ask).await?.status.is_success())
     }
 
-    /// How names and e-mail addresses are changed here: the server tells what a user's address takes; where it does
-    /// not, its version does.
+    /// Finds out how names and e-mail addresses are updated here: by the methods that a user's URL allows. If the
+    /// server does not report them, its version decides.
     async fn way_to_update(&self, own_login: &str, server: &Server) -> Result<Update, TargetError> {
         let what = "looking for the way to update users";
         let path = format!("/admin/user/{}", place(what, own_login)?);
@@ -172,8 +172,8 @@ impl ConfluenceTarget {
         }))
     }
 
-    /// Those of usersync's own groups that Confluence 10 shows to have the global permission to use it. There is no list
-    /// of all groups that have it, but who has access is in one of them.
+    /// Returns those of usersync's own groups that have the global permission to use Confluence; only Confluence 10
+    /// shows it. No call lists all such groups, but every account with access is a member of one.
     async fn own_access_groups(&self, own_id: &str) -> Result<Vec<(String, String)>, TargetError> {
         let own = self.groups_of(own_id, "reading our own groups", None).await?.unwrap_or_default();
         let mut giving = Vec::new();
@@ -183,14 +183,14 @@ impl ConfluenceTarget {
                     giving.push((group.to_string(), "access to Confluence, by its permission".to_owned()));
                 }
                 Some(_) => {}
-                // One that does not tell of this group tells of none.
+                // A Confluence that does not report on this group reports on none.
                 None => break,
             }
         }
         Ok(giving)
     }
 
-    /// What is particular here about a refused sign-in.
+    /// Explains a refused sign-in in Confluence's terms.
     fn sign_in_trouble(&self, mut error: TargetError) -> TargetError {
         if error.class() == ErrorClass::Forbidden {
             let who = self.rest.auth.whose();
@@ -224,7 +224,7 @@ fn rights_note(rights: Rights, me: &str) -> Note {
     }
 }
 
-/// What is never changed, for `usersync check`.
+/// Returns the note on what is never changed, for `usersync check`.
 fn protected_note(known: &Protection) -> Note {
     let text = format!(
         "{}. Other groups that make administrators are known only when they are met; name them in frozen_groups.",
@@ -233,7 +233,7 @@ fn protected_note(known: &Protection) -> Note {
     note(NoteState::Ok, "protected", text)
 }
 
-/// What this Confluence cannot do, each with what a person can do.
+/// Returns notes on what this Confluence does not support, each with what an operator can do.
 fn cannot(server: &Server, update: Update, list_all: bool) -> Vec<Note> {
     let version = server.version_text();
     let mut notes = Vec::new();
@@ -278,7 +278,7 @@ fn capabilities(update: bool, list_all: bool) -> Capabilities {
         email_required: true,
         reads_email: false,
         login_case: CaseRule::Lower,
-        // "Group names must be lower case", as Confluence's own page on groups says.
+        // Confluence's page on groups: "Group names must be lower case".
         group_case: CaseRule::Lower,
         login_max: 255,
         login_forbids: LOGIN_FORBIDS.chars().collect(),

@@ -1,4 +1,4 @@
-//! What must not be changed: our own account, administrators and their groups.
+//! What must not be changed: usersync's own account, administrators and their groups.
 
 use std::{
     collections::HashSet,
@@ -20,30 +20,30 @@ use crate::{
     },
 };
 
-/// The group whose members administer every Confluence.
+/// The group that grants administrator rights in every Confluence.
 pub(super) const ADMINISTRATORS: &str = "confluence-administrators";
 
 impl ConfluenceTarget {
-    /// What must not be changed, read anew when it is old.
+    /// Returns what must not be changed, re-read when it is stale.
     pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
         self.protection.get(self.read_protection(deadline)).await
     }
 
-    /// What must not be changed, read anew.
+    /// Re-reads what must not be changed.
     pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
         self.protection.forget().await;
         self.protection(None).await
     }
 
-    /// Our own account, and the last administrator who can still sign in beside us, are never taken from a Confluence,
-    /// whoever approved it.
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
     pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_end(operation)?;
         let mut marked = self.standings.marked();
         marked.extend(protection.marked.iter().cloned());
-        // What was read a while ago does not know who became an administrator since.
+        // The cached data may predate the moment when the account became an administrator.
         if !protection.members.contains(account.as_str()) {
             let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
             let administers = match now.groups {
@@ -65,11 +65,11 @@ impl ConfluenceTarget {
         protection.refuse_last_end(operation, &active)
     }
 
-    /// Our own account.
+    /// Reads usersync's own account.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let what = "reading our own account";
         let mut me: User = self.rest.read(&Ask::get("/user/current", what).deadline(deadline)).await?;
-        // It has just signed in.
+        // The account is active: it has just signed in.
         me.status = Some("current".to_owned());
         let me = me.into_account(&Protection::default(), None);
         let me =
@@ -106,8 +106,8 @@ impl ConfluenceTarget {
         Ok(Protection { own_id, groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
     }
 
-    /// The groups that are known to make administrators, and whether we are in one of them. Confluence has no list of
-    /// them, but one of our own groups must be such a one.
+    /// Returns the groups that are known to grant administrator rights, and whether usersync is in one of them.
+    /// Confluence has no list of them, but one of usersync's own groups must be one.
     pub(super) async fn marked_groups(
         &self,
         own_id: &str,
@@ -126,8 +126,8 @@ impl ConfluenceTarget {
         Ok((marked, are_we))
     }
 
-    /// Protects an account that is in a group which makes administrators and was not known to: Confluence lists no such
-    /// groups, but 10 tells it of each.
+    /// Protects an account in a group that was not known to grant administrator rights. Confluence does not list such
+    /// groups, but 10 reports it for each group.
     pub(super) async fn protected_by_groups(
         &self,
         mut account: Account,
@@ -151,15 +151,15 @@ impl ConfluenceTarget {
                     break;
                 }
                 Some(false) => {}
-                // One that does not tell of this group tells of none.
+                // A Confluence that does not report on this group reports on none.
                 None => break,
             }
         }
         Ok(account)
     }
 
-    /// Refuses to update an account that a listing could not know to be protected, so that it is read again. What removes
-    /// is read again in any case.
+    /// Refuses to update an account that a listing could not recognize as protected, so that it is re-read. Removals
+    /// are re-read in any case.
     pub(super) async fn refuse_unseen_administrator(
         &self,
         operation: &Operation,
@@ -180,7 +180,7 @@ impl ConfluenceTarget {
         }
     }
 
-    /// Whether a group makes administrators; `None` where this Confluence, or our rights, do not tell.
+    /// Whether a group grants administrator rights; `None` if this Confluence or usersync's permissions do not show it.
     pub(super) async fn makes_administrators(
         &self,
         group: &str,
@@ -190,7 +190,7 @@ impl ConfluenceTarget {
         Ok(permissions.map(|all| all.iter().any(GlobalPermission::administers)))
     }
 
-    /// The global permissions of a group; `None` where this Confluence, or our rights, do not tell.
+    /// Returns the global permissions of a group; `None` if this Confluence or usersync's permissions do not show them.
     pub(super) async fn permissions_of(
         &self,
         group: &str,
@@ -207,11 +207,11 @@ impl ConfluenceTarget {
         Ok(permissions)
     }
 
-    /// Everybody in a frozen group; nobody if there is no such group.
+    /// Returns all members of a frozen group; empty if there is no such group.
     async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<User>, TargetError> {
         let mut members = Vec::new();
         let mut at = 0;
-        // A default name that this Confluence does not have protects nobody.
+        // A default group name that this Confluence does not have protects no account.
         while let Some(page) = self.members_page(group, at, deadline).await? {
             let (next, why) = page.next(at);
             if let Some(why) = why {

@@ -1,4 +1,4 @@
-//! What a refused write means, whether we are an administrator, and how many seats are left.
+//! Classification of refused writes, usersync's own permissions, and free seats.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What we may do, as far as Confluence tells.
+/// Administrator permission of usersync, as far as Confluence reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rights {
     Administrator,
@@ -21,7 +21,10 @@ pub(super) enum Rights {
     Unknown,
 }
 
-/// A name as a segment of a path, where Confluence wants all its names; some cannot be one.
+/// Encodes a name as a path segment, as Confluence's paths require.
+///
+/// # Errors
+/// The name cannot be a path segment.
 pub(super) fn place(what: &str, name: &str) -> Result<String, TargetError> {
     if name.contains(['/', '\\']) || matches!(name, "" | "." | "..") {
         return Err(unsupported(format!(
@@ -32,7 +35,7 @@ pub(super) fn place(what: &str, name: &str) -> Result<String, TargetError> {
     Ok(segment(name))
 }
 
-/// Whether a resource is not there at all: 405, or a 404 that is neither Confluence's own about a user or group nor a
+/// Whether a resource does not exist: 405, or a 404 that is neither Confluence's own about a user or group nor an HTML
 /// page of a proxy.
 pub(super) fn is_absent(answer: &Answer, said: &Said) -> bool {
     answer.status == StatusCode::METHOD_NOT_ALLOWED
@@ -40,8 +43,8 @@ pub(super) fn is_absent(answer: &Answer, said: &Said) -> bool {
 }
 
 impl ConfluenceTarget {
-    /// Whether we are an administrator. No call tells it outright, so it goes by our groups, then by what only
-    /// administrators may read.
+    /// Whether usersync is an administrator. No call reports it directly. usersync's groups decide first, then reads
+    /// that only administrators may make.
     pub(super) async fn rights(&self, deadline: Option<Timestamp>) -> Result<Rights, TargetError> {
         let what = "reading our own rights";
         let me = self.myself(deadline).await?;
@@ -68,8 +71,8 @@ impl ConfluenceTarget {
         Ok(Rights::Unknown)
     }
 
-    /// What a refused write means that has no meaning of its own: no seat, a directory that cannot be written, or a
-    /// missing right.
+    /// Classifies a refused write that has no specific meaning: no free seat, a read-only directory, or a missing
+    /// permission.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
         let said = self.rest.said(answer, ask.login);
         let (what, quoted) = (ask.what, said.quoted());
@@ -93,7 +96,8 @@ impl ConfluenceTarget {
         if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
             return plain;
         }
-        // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
+        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
+        // decide.
         match self.rights(Some(deadline)).await {
             Ok(Rights::Administrator) => unsupported(format!(
                 "{what}: Confluence answered 403{quoted} although usersync is an administrator. Either its user \
@@ -104,14 +108,14 @@ impl ConfluenceTarget {
         }
     }
 
-    /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
+    /// Returns the number of free seats in the licence; `None`: unlimited, or not readable for usersync.
     pub(super) async fn seats_left(&self) -> Result<Option<u64>, TargetError> {
         let ask = Ask::get("/license/remainingSeats", "reading the licence").below("/rest/license/1.0");
         let answer = self.rest.ask(&ask).await?;
         if !answer.status.is_success() {
             return Ok(None);
         }
-        // Another shape than is known only loses the number.
+        // An unknown format only loses the number.
         Ok(serde_json::from_slice::<Seats>(&answer.body).ok().and_then(|seats| seats.free()))
     }
 }

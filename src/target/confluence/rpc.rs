@@ -1,4 +1,4 @@
-//! Confluence's JSON-RPC: deprecated, often off, and the only way to change names and e-mail addresses before 9.4.
+//! Confluence's JSON-RPC: deprecated, often disabled, and the only way to change names and e-mail addresses before 9.4.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -15,23 +15,23 @@ use crate::{
     },
 };
 
-/// What is said where neither REST nor RPC can change something.
+/// Message for a change that neither REST nor JSON-RPC supports.
 pub(super) const OFF: &str = "came to Confluence's REST interface only later (names and e-mail addresses with 9.4), and \
                               its remote API is off. Turn it on (General configuration > Remote API (XML-RPC & SOAP), \
                               with secure administrator sessions off), or update Confluence, or change it by hand";
 
-/// What an RPC came to.
+/// Outcome of an RPC.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// Its result.
+    /// The result.
     Result(Value),
-    /// It was refused with these words.
+    /// Refused with this message.
     Refused(String),
-    /// There is no RPC here, or it is off.
+    /// JSON-RPC does not exist here, or it is off.
     Off,
 }
 
-/// What comes back from an RPC.
+/// The response to an RPC.
 #[derive(Debug, Deserialize)]
 struct Envelope {
     jsonrpc: Option<String>,
@@ -39,13 +39,13 @@ struct Envelope {
     error: Option<Fault>,
 }
 
-/// Why an RPC was refused.
+/// The reason of a refused RPC.
 #[derive(Debug, Deserialize)]
 struct Fault {
     message: Option<String>,
 }
 
-/// A user as the RPC has it, read and written alike.
+/// A user as JSON-RPC reads and writes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct RemoteUser {
     pub name: String,
@@ -65,13 +65,14 @@ fn is_rpc(answer: &Answer) -> bool {
     Envelope::read(answer).is_some()
 }
 
-/// A remote API that is off may say so with any status; for a question that is no harm.
+/// Whether an answer is an RPC response, or a 500 of a disabled remote API, which may answer with any status. For reads
+/// only, where accepting it is harmless.
 fn is_rpc_or_off(answer: &Answer) -> bool {
     is_rpc(answer) || answer.status == StatusCode::INTERNAL_SERVER_ERROR
 }
 
 impl ConfluenceTarget {
-    /// Calls a method. The HTTP status of refusals is not settled, so the body is looked at first.
+    /// Calls a method. The HTTP status of refusals is not defined, so the body is checked first.
     async fn rpc(
         &self,
         method: &str,
@@ -100,7 +101,7 @@ impl ConfluenceTarget {
         }
     }
 
-    /// Whether a user may sign in; `None` if the RPC is off or does not tell.
+    /// Whether a user may sign in; `None` if JSON-RPC is off or does not report it.
     pub(super) async fn active_by_rpc(
         &self,
         login: &str,
@@ -111,7 +112,7 @@ impl ConfluenceTarget {
         Ok(if let Told::Result(value) = told { value.as_bool() } else { None })
     }
 
-    /// A user's full name and e-mail address; `None` if the RPC is off or does not tell.
+    /// Returns a user's full name and e-mail address; `None` if JSON-RPC is off or does not report them.
     pub(super) async fn user_by_rpc(
         &self,
         login: &str,
@@ -122,7 +123,7 @@ impl ConfluenceTarget {
         Ok(if let Told::Result(value) = told { serde_json::from_value(value).ok() } else { None })
     }
 
-    /// Writes a user's full name and e-mail address, both of which the RPC wants.
+    /// Writes a user's full name and e-mail address; JSON-RPC requires both.
     pub(super) async fn edit_by_rpc(
         &self,
         user: &RemoteUser,
@@ -133,7 +134,7 @@ impl ConfluenceTarget {
         done(told, what)
     }
 
-    /// Lets a user sign in, or no longer.
+    /// Activates or deactivates a user.
     pub(super) async fn set_active_by_rpc(
         &self,
         login: &str,
@@ -147,7 +148,7 @@ impl ConfluenceTarget {
     }
 }
 
-/// What a write over RPC came to.
+/// Converts the outcome of a write over JSON-RPC.
 fn done(told: Told, what: &str) -> Result<(), TargetError> {
     let why = match told {
         Told::Result(Value::Bool(false)) => "it says no more".to_owned(),

@@ -1,4 +1,4 @@
-//! Everything that is done to an account.
+//! Writes to accounts.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,15 +21,16 @@ use crate::{
     },
 };
 
-/// Between the first two questions whether a deletion has ended; each wait is twice the one before, up to the longest.
+/// First delay between two polls of a deletion. Each delay is twice the previous one, up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// A name that Confluence keeps for nobody.
+/// A name that Confluence reserves.
 const ANONYMOUS: &str = "anonymous";
 
 impl ConfluenceTarget {
-    /// Makes an account. Without a mail to the user Confluence demands a password: one that nobody knows.
+    /// Creates an account. Without a mail to the user, Confluence requires a password: usersync sends a random one and
+    /// discards it.
     pub(super) async fn create_user(
         &self,
         name: &str,
@@ -117,7 +118,7 @@ impl ConfluenceTarget {
         }
         let path = format!("/admin/user/{}", place(&what, name)?);
         let seen = self.read_first(account, name, &what, deadline).await?.ok_or_else(|| gone(&what))?;
-        // The present name goes along with a new address; the present address is not told, so it stays away.
+        // The current name is sent with a new address; the current address is unknown, so it is omitted.
         let shown = fields.display_name.as_deref().or(seen.display_name.as_deref());
         let mut body = UserChange { full_name: shown, email: fields.email.as_deref() };
         let put = |body: &UserChange<'_>| {
@@ -159,7 +160,7 @@ impl ConfluenceTarget {
         }
     }
 
-    /// Why a login stays as it is, and the way out.
+    /// Returns the error for a rename: the reason, and how an operator can rename the login.
     pub(super) fn no_rename(name: &str, to: &str) -> TargetError {
         unsupported(format!(
             "renaming {name} to {to}: Confluence changes logins neither over REST nor over RPC. Rename it by hand in \
@@ -193,7 +194,7 @@ impl ConfluenceTarget {
             }
             self.set_active_by_rpc(name, active, &what, deadline).await?;
         }
-        // The answer is empty, and some versions gave it without having done anything.
+        // The answer is empty, and some versions send it without making the change, so the state is read.
         let now = self.user(By::Key(account.as_str()), &what, Some(deadline)).await.map_err(after_the_fact)?;
         if now.is_some_and(|user| user.active() == Some(active)) {
             return Ok(Applied::Done);
@@ -205,7 +206,7 @@ impl ConfluenceTarget {
         )))
     }
 
-    /// Deletes an account, and waits for Confluence to have done it.
+    /// Deletes an account, and waits until Confluence has completed the deletion.
     pub(super) async fn delete_user(
         &self,
         account: &AccountId,
@@ -242,7 +243,7 @@ impl ConfluenceTarget {
         }
     }
 
-    /// Waits for the end of a task, if it is told which. Gives why it failed, if it did.
+    /// Waits for the end of a task, if its id is known. Returns why the task failed, if it did.
     async fn await_deletion(
         &self,
         task: Option<&str>,
@@ -253,7 +254,7 @@ impl ConfluenceTarget {
         let mut wait = FIRST_WAIT;
         loop {
             let ask = Ask::get(format!("/longtask/{}", segment(id)), what).deadline(Some(deadline));
-            // A task that Confluence has forgotten is over; the account tells how it ended.
+            // A task that Confluence no longer knows has ended; the account shows the result.
             let Some(task) = self.rest.find::<LongTask>(&ask).await? else { return Ok(None) };
             if task.percentage_complete.is_some_and(|percent| percent >= 100) {
                 let said = task.messages.into_iter().filter_map(|message| message.translation);
@@ -272,7 +273,7 @@ impl ConfluenceTarget {
     }
 }
 
-/// What Confluence takes for a full name.
+/// Checks a full name against Confluence's rules.
 fn check_full_name(what: &str, shown: &str) -> Result<(), TargetError> {
     let why = if shown.trim().is_empty() {
         "keeps no empty display name"

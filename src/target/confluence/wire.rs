@@ -1,14 +1,14 @@
-//! Confluence's JSON. Every field may be missing; fields that are not known are passed over.
+//! Confluence's JSON. Every field may be missing; unknown fields are ignored.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::target::rest::lenient::{Entries, maybe};
 
-/// A user, as `GET /user`, listings and members tell it.
+/// A user, as in `GET /user`, listings and member lists.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
-    /// `known`; `unknown` for what is left of a deleted one, `anonymous` for nobody.
+    /// `known`; `unknown` for the remains of a deleted user; `anonymous` for the anonymous user.
     #[serde(rename = "type", default, deserialize_with = "maybe")]
     pub kind: Option<String>,
     #[serde(default, deserialize_with = "maybe")]
@@ -17,13 +17,13 @@ pub(super) struct User {
     pub key: Option<String>,
     #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
-    /// Told only where `expand=status` asks for it.
+    /// Returned only with `expand=status`.
     #[serde(default, deserialize_with = "maybe")]
     pub status: Option<String>,
 }
 
 impl User {
-    /// Whether it may sign in, as far as is told.
+    /// Whether the user may sign in; `None`: not reported.
     pub(super) fn active(&self) -> Option<bool> {
         match self.status.as_deref()?.to_ascii_lowercase().as_str() {
             "current" | "active" => Some(true),
@@ -32,20 +32,20 @@ impl User {
         }
     }
 
-    /// Whether Confluence still knows who it is.
+    /// Whether Confluence still knows the user.
     pub(super) fn known(&self) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind == "known")
     }
 }
 
-/// A group; also the body that makes one.
+/// A group, as Confluence returns it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Group {
     #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
 }
 
-/// The body that makes a group.
+/// The body that creates a group.
 #[derive(Debug, Serialize)]
 pub(super) struct NewGroup<'a> {
     #[serde(rename = "type")]
@@ -53,7 +53,7 @@ pub(super) struct NewGroup<'a> {
     pub name: &'a str,
 }
 
-/// A new user.
+/// The body that creates a user.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewUser<'a> {
@@ -64,7 +64,7 @@ pub(super) struct NewUser<'a> {
     pub notify_via_email: bool,
 }
 
-/// What changes of a user.
+/// The body that changes a user.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UserChange<'a> {
@@ -74,7 +74,7 @@ pub(super) struct UserChange<'a> {
     pub email: Option<&'a str>,
 }
 
-/// What creating a user answers.
+/// The answer to creating a user.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Made {
@@ -82,7 +82,7 @@ pub(super) struct Made {
     pub key: Option<String>,
 }
 
-/// One page of anything.
+/// One page of any list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound = "T: DeserializeOwned + Default")]
 pub(super) struct ResultPage<T> {
@@ -94,7 +94,7 @@ pub(super) struct ResultPage<T> {
     pub links: Option<Links>,
 }
 
-/// Where a page goes on.
+/// The links of a page.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Links {
     #[serde(default, deserialize_with = "maybe")]
@@ -102,8 +102,9 @@ pub(super) struct Links {
 }
 
 impl<T> ResultPage<T> {
-    /// Where the next page begins, if this one began at `at`, and why the listing may not be whole. The server may give
-    /// fewer than were asked for, and leave out what we may not see, so only its own link tells whether more follows.
+    /// Returns the start of the next page, if this one began at `at`, and why the listing may be incomplete. The server
+    /// may return fewer entries than requested, and omit those that usersync may not see. So only its own link shows
+    /// whether more follow.
     pub(super) fn next(&self, at: usize) -> (Option<usize>, Option<String>) {
         if !self.results.told {
             return (None, Some("a page came without its list".to_owned()));
@@ -123,7 +124,7 @@ impl<T> ResultPage<T> {
     }
 }
 
-/// The start of the page that a link points to.
+/// Returns the start position in a link to a page.
 fn start_of(link: &str) -> Option<usize> {
     let (_, query) = link.split_once('?')?;
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -147,7 +148,7 @@ pub(super) struct GlobalPermission {
     pub operation: Option<PermittedOperation>,
 }
 
-/// What a permission permits.
+/// The operation that a permission allows.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PermittedOperation {
@@ -158,7 +159,7 @@ pub(super) struct PermittedOperation {
 }
 
 impl GlobalPermission {
-    /// Whether it gives access to Confluence: `use` of the `application`.
+    /// Whether it grants access to Confluence: `use` of the `application`.
     ///
     /// # Source
     /// Confluence 10.0, REST `PUT /permissions/group/{groupName}/grant`.
@@ -169,21 +170,21 @@ impl GlobalPermission {
         operation.is_some_and(|one| is(&one.operation_key, "use") && is(&one.target_type, "application"))
     }
 
-    /// Whether it makes administrators.
+    /// Whether it grants administrator rights.
     pub(super) fn administers(&self) -> bool {
         let key = self.operation.as_ref().and_then(|operation| operation.operation_key.as_deref());
         key.is_some_and(|key| key.to_ascii_lowercase().contains("admin"))
     }
 }
 
-/// What deleting a user answers: the task that does it.
+/// The answer to deleting a user: the task that deletes it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Submitted {
     #[serde(default, deserialize_with = "maybe")]
     pub id: Option<String>,
 }
 
-/// A long task.
+/// A long-running task.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LongTask {
@@ -195,14 +196,14 @@ pub(super) struct LongTask {
     pub messages: Entries<TaskMessage>,
 }
 
-/// What a task says.
+/// A message of a task.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TaskMessage {
     #[serde(default, deserialize_with = "maybe")]
     pub translation: Option<String>,
 }
 
-/// Free seats: a bare number in one version, an object around it in another.
+/// The number of free seats: a bare number in one version, an object around it in another.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Seats {
@@ -214,14 +215,14 @@ pub(super) enum Seats {
 }
 
 impl Seats {
-    /// The free seats; `None` where the licence does not count.
+    /// Returns the number of free seats; `None`: unlimited.
     pub(super) fn free(&self) -> Option<u64> {
         let (Self::Number(count) | Self::Object { count }) = self;
         u64::try_from(*count).ok().filter(|free| *free < u64::from(u32::MAX >> 1))
     }
 }
 
-/// What Confluence says when it refuses.
+/// The body of a refusal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Refusal {
@@ -233,7 +234,7 @@ pub(super) struct Refusal {
     pub data: Option<Validation>,
 }
 
-/// What its validation found.
+/// The validation result of a refusal.
 #[derive(Debug, Deserialize)]
 pub(super) struct Validation {
     #[serde(default, deserialize_with = "maybe")]

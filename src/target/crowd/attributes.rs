@@ -1,7 +1,7 @@
-//! Further attributes of accounts. In Crowd an attribute has a name and any number of values; usersync writes one, and
-//! reads the first.
+//! Further attributes of accounts. In Crowd an attribute has a name and any number of values; usersync writes one value
+//! and reads the first.
 //!
-//! Crowd changes those that a call names and leaves all others as they are, so that nothing has to be sent back.
+//! Crowd changes only the attributes that a call names, so the others need not be sent back.
 
 use std::collections::BTreeMap;
 
@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// The longest name and the longest value, in characters: the columns of the tables in which Crowd and Jira keep them.
+/// Maximum length of a name and of a value, in characters: the column width in the tables of Crowd and Jira.
 const LONGEST: usize = 255;
-/// What Crowd notes by itself, in lower case.
+/// Attributes that Crowd writes itself, in lower case.
 const OWN: [&str; 6] = [
     "autogroupsadded",
     "invalidpasswordattempts",
@@ -33,10 +33,10 @@ const OWN: [&str; 6] = [
     "passwordlastchanged",
     "requirespasswordchange",
 ];
-/// What the names begin with of all that a Jira notes by itself (`login.currentFailedCount`), in lower case.
+/// Prefixes of the attributes that Jira writes itself (`login.currentFailedCount`), in lower case.
 const JIRAS_OWN: [&str; 2] = ["login.", "password.reset."];
 
-/// Whether accounts can have a further attribute of this name; the error says why not.
+/// Checks whether accounts can have a further attribute of this name; the error says why not.
 pub(super) fn check(name: &str) -> Result<(), String> {
     if name.trim().is_empty() {
         return Err("an attribute in Crowd needs a name".to_owned());
@@ -58,7 +58,8 @@ pub(super) fn check(name: &str) -> Result<(), String> {
 }
 
 impl User {
-    /// The first value of an attribute, an empty text where it has none; `None` where this answer tells no attributes.
+    /// Returns the first value of an attribute, or an empty text if it has none. `None`: this answer does not include
+    /// attributes.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         let told = self.attributes.as_ref()?.get("attributes")?.as_array()?;
         let found = told.iter().find(|one| one["name"] == name);
@@ -67,12 +68,12 @@ impl User {
 }
 
 impl CrowdTarget {
-    /// The call that reads a user, with the attributes if there are any to look after.
+    /// Extends a call that reads a user to return the attributes, if any are configured.
     pub(super) fn expanded<'a>(&self, ask: Ask<'a>) -> Ask<'a> {
         if self.attributes.is_empty() { ask } else { ask.query("expand", "attributes") }
     }
 
-    /// The account that an answer tells of which was asked for attributes, too.
+    /// Builds the account from an answer that was requested with attributes.
     pub(super) fn account_in(
         &self,
         user: User,
@@ -84,8 +85,8 @@ impl CrowdTarget {
         Some(Account { attributes, ..user.into_account(protection, groups)? })
     }
 
-    /// Gives a user as just read those of these attributes that it does not have; whether anything was sent. Values that
-    /// are too long are left out, and so are attributes that the policy did not speak of when this client was made.
+    /// Writes those of the wanted attributes that differ on a user that was just read. Returns whether anything was
+    /// sent. Skips values that are too long and attributes that the policy did not name when this client was created.
     pub(super) async fn write_attributes(
         &self,
         what: &str,
@@ -128,7 +129,7 @@ impl CrowdTarget {
         Err(self.refused_write(ask, &answer, &right))
     }
 
-    /// Looks whether attributes that were taken are kept. One that is not told may be kept all the same.
+    /// Checks whether Crowd kept the attributes that it accepted. An attribute that is not shown is assumed to be kept.
     pub(super) async fn see_attributes(
         &self,
         what: &str,
@@ -152,12 +153,12 @@ impl CrowdTarget {
     }
 }
 
-/// Whether Crowd has no room for a value.
+/// Whether a value is longer than Crowd can store.
 fn is_long(value: &str) -> bool {
     value.chars().count() > LONGEST
 }
 
-/// Told once all else is written: values that Crowd has no room for.
+/// Reports values that are too long for Crowd, after everything else is written.
 pub(super) fn refuse_long(what: &str, wanted: &BTreeMap<String, String>) -> Result<(), TargetError> {
     let long: Vec<&str> = wanted.iter().filter(|(_, value)| is_long(value)).map(|(name, _)| name.as_str()).collect();
     if long.is_empty() {

@@ -1,4 +1,4 @@
-//! How Crowd speaks.
+//! Crowd's REST dialect.
 
 use reqwest::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::target::{
     rest::{Dialect, Verdict, Words, atlassian},
 };
 
-/// Every answer of a Crowd has it, as `Crowd/5.2.3`; what has not is none.
+/// Header of every Crowd answer, with a value such as `Crowd/5.2.3`. An answer without it is not from Crowd.
 pub(super) const VERSION: &str = "x-embedded-crowd-version";
 
 /// Crowd's REST interface for users and groups.
@@ -29,17 +29,18 @@ pub(super) static CROWD: Dialect = Dialect {
     pace_hint: " or raise the limit in Crowd",
 };
 
-/// Crowd's own refusal, if that is what an answer holds.
+/// Returns Crowd's own refusal, if the answer contains one.
 pub(super) fn refusal(answer: &Answer) -> Option<Refusal> {
     if answer.status.is_success() { None } else { serde_json::from_slice(&answer.body).ok() }
 }
 
-/// The reason of Crowd's own refusal; empty where there is none.
+/// Returns the reason of Crowd's own refusal; empty if there is none.
 pub(super) fn reason(answer: &Answer) -> String {
     refusal(answer).map(|refusal| refusal.reason).unwrap_or_default()
 }
 
-/// An address that is not on the application's list is told before the password is looked at.
+/// Returns what an answer says about the credentials. Crowd refuses a client address that is not allowed before it
+/// checks the password.
 fn verdict(answer: &Answer) -> Verdict {
     if answer.status == StatusCode::UNAUTHORIZED {
         return Verdict::Refused;

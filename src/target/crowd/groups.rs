@@ -20,32 +20,32 @@ use crate::{
     },
 };
 
-/// What a group's task and a membership need.
+/// Permission for changes of groups and memberships.
 const MODIFY: Right<'static> = Right::of("Modify group");
 
-/// What a group that is made here is described by, for whoever finds it in Crowd.
+/// Description of a group that usersync creates, for administrators of Crowd.
 const DESCRIPTION: &str = "Kept in sync with Keycloak by usersync";
-/// Why an inactive group is not taken up, and what to do.
+/// Why an inactive group is not managed, and what to do.
 const INACTIVE: &str =
     "inactive, and usersync activates no group (activate it in Crowd, and the next full reconcile takes it up)";
 
-/// A page of members: who they are, where the list goes on, why it may not be all.
+/// A page of members.
 pub(super) struct Members {
-    /// Who.
+    /// The members of this page.
     pub users: Vec<User>,
-    /// Where it goes on.
+    /// The position of the next page; `None` at the end.
     pub next: Option<Place>,
-    /// Why it may not be all.
+    /// Why the page may be incomplete; `None`: it is complete.
     pub incomplete: Option<String>,
 }
 
-/// Whether Crowd itself says that there is no such group.
+/// Whether Crowd itself reports that there is no such group.
 fn no_group(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND && reason(answer) == "GROUP_NOT_FOUND"
 }
 
 impl CrowdTarget {
-    /// A group by name.
+    /// Reads a group by name.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -63,13 +63,13 @@ impl CrowdTarget {
         }
         let group: Group = self.rest.parse(&ask, &answer)?;
         let inactive = || (group.active == Some(false)).then(|| INACTIVE.to_owned());
-        // It is the one that was asked for by its name.
+        // The answer is for the requested name, so a missing name is filled in.
         let spelled = group.name.unwrap_or_else(|| name.trim().to_owned());
         let (id, protected) = (TargetGroupId::from(fold(&spelled)), protection.group(&spelled).or_else(inactive));
         Ok((fold(&spelled) == fold(name)).then_some(TargetGroup { id, name: spelled, protected }))
     }
 
-    /// One page of a group's direct members.
+    /// Reads one page of a group's direct members.
     pub(super) async fn members_page(
         &self,
         group: &str,
@@ -86,7 +86,7 @@ impl CrowdTarget {
         }))
     }
 
-    /// One page of a group's members, direct ones or those of its sub-groups, too; `None` if there is no such group.
+    /// Reads one page of a group's members, direct or nested; `None` if there is no such group.
     pub(super) async fn members_of(
         &self,
         path: &'static str,
@@ -154,7 +154,7 @@ impl CrowdTarget {
         Err(self.refused_write(&ask, &answer, &Right::of("Remove group")))
     }
 
-    /// Adds a member. Crowd takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    /// Adds a member. Crowd accepts only the login here, so the caller prevents a rename meanwhile.
     pub(super) async fn add_member(
         &self,
         group: &str,
@@ -181,7 +181,7 @@ impl CrowdTarget {
         Err(self.refused_write(&ask, &answer, &MODIFY))
     }
 
-    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    /// Removes a member. An account or group that no longer exists counts as success.
     pub(super) async fn remove_member(
         &self,
         group: &str,

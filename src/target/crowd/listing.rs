@@ -1,4 +1,4 @@
-//! Lists that are read to their end: all accounts page by page, groups at once.
+//! Complete lists: all accounts page by page, groups at once.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -19,20 +19,20 @@ use crate::{
     },
 };
 
-/// How often a list is read that changes under our hands.
+/// Maximum number of reads of a list that changes while it is read.
 pub(super) const WALKS: usize = 3;
 
 /// A list of groups, read to its end.
 #[derive(Default)]
 pub(super) struct Walked {
-    /// Their names.
+    /// The names of the groups.
     pub names: Vec<String>,
-    /// Whether it changed meanwhile, so that some may be missing.
+    /// Whether the list changed during the read, so that groups may be missing.
     pub moved: bool,
 }
 
 impl CrowdTarget {
-    /// One page of all accounts, inactive ones included.
+    /// Returns one page of all accounts, inactive ones included.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
@@ -54,7 +54,7 @@ impl CrowdTarget {
         let told_list = page.users.told;
         let brought = place.take(page.users.into_iter().collect(), |user| user.name.as_deref());
         let (users, unknown) = self.complete(brought.items).await?;
-        // A list that does not expand attributes may show each account with none.
+        // A list that does not expand attributes may show every account without any.
         if users
             .iter()
             .any(|user| self.attributes.iter().any(|name| user.attribute(name).is_some_and(|one| !one.is_empty())))
@@ -73,8 +73,8 @@ impl CrowdTarget {
         Ok(Page { items, next: brought.next.as_ref().map(Place::write), incomplete: unlisted.or(moved).or(unread) })
     }
 
-    /// A list of groups to its end; an empty one where Crowd says that the group is not there, or that there
-    /// are no such lists here.
+    /// Reads a list of groups to its end. The list is empty if Crowd reports that the group does not exist or that it
+    /// has no such lists.
     pub(super) async fn walk_groups<'a>(&self, ask: impl Fn() -> Ask<'a>) -> Result<Walked, TargetError> {
         let (mut place, mut walked) = (Place::default(), Walked::default());
         loop {

@@ -1,4 +1,4 @@
-//! All direct memberships by one answer, a stream of XML:
+//! All direct memberships from one answer, a stream of XML:
 //!
 //! ```xml
 //! <memberships>
@@ -9,9 +9,9 @@
 //! </memberships>
 //! ```
 //!
-//! It is read element by element and believed only if it is whole: whoever is missing from an answer that was cut short
-//! would look like somebody who left. What is not known in it is passed over. There are no entities but those of XML
-//! itself, as a document that brings its own is not read.
+//! The answer is read element by element and used only if it is complete. A member missing from a truncated answer
+//! would look like a removed member. Unknown elements are skipped. Only the entities of XML itself are supported; a
+//! document that declares its own is refused.
 
 use std::{
     borrow::Cow,
@@ -31,15 +31,15 @@ use crate::{
     target::{Memberships, TargetError, TargetErrorKind, rest::Ask},
 };
 
-/// Why an answer cannot be used, without repeating any of it.
+/// Reason why an answer cannot be used, without any of its content.
 type Unfit = &'static str;
 
 const BROKEN: Unfit = "it ends too early, or is not XML";
 const SHAPE: Unfit = "it has another shape";
 
 impl CrowdTarget {
-    /// The direct members of these groups by one call; `None` where this Crowd has no such call (a 404 of old ones), does
-    /// not allow it, or gives an answer that cannot be used, be it for its size.
+    /// Reads the direct members of these groups with one call. `None`: this Crowd has no such call (404 of old
+    /// versions), forbids it, or returns an unusable or too large answer.
     pub(super) async fn all_memberships(
         &self,
         groups: &BTreeSet<TargetGroupId>,
@@ -63,7 +63,7 @@ impl CrowdTarget {
     }
 }
 
-/// Where in the answer the reader is.
+/// Position of the reader in the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Beginning,
@@ -73,7 +73,7 @@ enum At {
     End,
 }
 
-/// Reads a whole answer; keeps what it tells of the wanted groups.
+/// Reads a complete answer and keeps the members of the wanted groups.
 fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Unfit> {
     let mut reader = Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
@@ -84,7 +84,7 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
             Event::Start(element) => match (at, element.local_name().as_ref()) {
                 (At::Beginning, "memberships") => at = At::Memberships,
                 (At::Memberships, "membership") => {
-                    // Names as Crowd compares them; spaces count, as they do when the group is asked for by itself.
+                    // Crowd compares names case-insensitively; spaces count, as they do when a single group is read.
                     let name = TargetGroupId::from(attribute(&element, "group")?.to_lowercase());
                     told.open(wanted.get(&name));
                     at = At::Membership;
@@ -119,31 +119,31 @@ fn read(body: &[u8], wanted: &BTreeSet<TargetGroupId>) -> Result<Memberships, Un
     }
 }
 
-/// Reads on behind an element's end.
+/// Skips to the end of an element.
 fn pass_over(reader: &mut Reader<&[u8]>, element: &BytesStart<'_>) -> Result<(), Unfit> {
     reader.read_to_end(element.name()).map(|_| ()).map_err(|_| BROKEN)
 }
 
-/// The value of an attribute that must be there.
+/// Returns the value of a required attribute.
 fn attribute<'e>(element: &'e BytesStart<'_>, name: &str) -> Result<Cow<'e, str>, Unfit> {
     let found = element.try_get_attribute(name).map_err(|_| BROKEN)?.ok_or(SHAPE)?;
     let value = found.normalized_value(XmlVersion::Implicit1_0).map_err(|_| BROKEN)?;
     if value.is_empty() { Err(SHAPE) } else { Ok(value) }
 }
 
-/// Whether a document is in the one encoding that is read.
+/// Whether a document is in UTF-8, the only supported encoding.
 fn is_utf8(declared: &BytesDecl<'_>) -> bool {
     declared.encoding().is_none_or(|name| name.is_ok_and(|name| name.eq_ignore_ascii_case("utf-8")))
 }
 
-/// What was told so far.
+/// Memberships read so far.
 #[derive(Default)]
 struct Told {
-    /// The members of each wanted group; `None` where it came twice, so that neither tells all.
+    /// The members of each wanted group; `None` if it appears twice, so that neither list is complete.
     groups: BTreeMap<TargetGroupId, Option<Vec<Arc<str>>>>,
-    /// The group at hand, if it is wanted, and its members so far.
+    /// The current group, if it is wanted, and its members so far.
     open: Option<(TargetGroupId, Vec<Arc<str>>)>,
-    /// Each login once, however many groups its account is in.
+    /// Each login once, shared by all groups that contain it.
     logins: HashSet<Arc<str>>,
 }
 

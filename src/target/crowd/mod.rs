@@ -1,10 +1,10 @@
-//! Crowd 3 to 7, and Jira Data Center by its user server, through `/rest/usermanagement/1`.
+//! Crowd 3 to 7, and Jira Data Center through its user server, over `/rest/usermanagement/1`.
 //!
-//! usersync signs in as an *application*, which is no account. All is JSON, but for the one resource that speaks XML only:
-//! all memberships at once, for a full reconcile. Where it is missing or cannot be used, members are read group by group.
+//! usersync signs in as an *application*, which has no account. The format is JSON, except for one XML-only resource:
+//! all memberships at once, for a full reconcile. If it is missing or unusable, members are read group by group.
 //!
-//! An account's stable id is Crowd's `key`. Servers that tell none know an account by its login alone; its id is then
-//! `login:` with the folded login, and a login that changes is another account.
+//! The stable id of an account is Crowd's `key`. Servers without keys identify an account by its login alone. Its id is
+//! then `login:` with the folded login, and a changed login is a different account.
 
 mod attributes;
 mod dialect;
@@ -40,7 +40,7 @@ use crate::{
 
 pub use settings::CrowdSettings;
 
-/// A Crowd, or a Jira by its user server.
+/// The kind of target: Crowd, or Jira through its user server.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "crowd",
     keys: &[],
@@ -50,7 +50,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     build: |config| Ok(Arc::new(CrowdTarget::new(CrowdSettings::from(config))?)),
 };
 
-/// A Crowd, or a Jira's user server.
+/// A client for Crowd or for Jira's user server.
 pub struct CrowdTarget {
     rest: Rest,
     /// The application that usersync signs in as.
@@ -62,12 +62,12 @@ pub struct CrowdTarget {
     protection: ProtectionCache,
     /// Names of further attributes of accounts.
     attributes: BTreeSet<String>,
-    /// A list was seen to tell them.
+    /// Whether a list was seen to include attributes.
     lists_attributes: AtomicBool,
 }
 
 impl CrowdTarget {
-    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client with these settings; sends nothing. The error names the invalid setting.
     pub fn new(settings: CrowdSettings) -> Result<Self, TargetError> {
         let (application, caller) = match &settings.credentials {
             Credentials::Basic { user, .. } => (user.clone(), format!("application {user}")),

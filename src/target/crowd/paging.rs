@@ -1,55 +1,55 @@
-//! Lists by position. Crowd tells no total, and a server may give fewer than it was asked for, so a list ends with the
-//! page that brings nothing new. Each page but the first begins with the last entry of the one before: where it does
-//! not, somebody left the list meanwhile, and others moved up past the place where it was read on.
+//! Lists read by position. Crowd reports no total, and a page may be shorter than requested. So a list ends with the
+//! page that brings nothing new. Each page except the first starts with the last entry of the page before. If it does
+//! not, an entry was removed meanwhile and later entries moved up past the position.
 
-/// Where a list is read on.
+/// Position at which the read of a list continues.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The position from which to ask.
+    /// The index of the first entry to request.
     pub from: usize,
-    /// The name that should stand there, having come last.
+    /// The name expected at this position: the last entry of the page before. `None`: nothing to compare.
     last: Option<String>,
 }
 
-/// What a page brought.
+/// The new content of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Brought<T> {
-    /// What had not come before.
+    /// Entries that no earlier page returned.
     pub items: Vec<T>,
-    /// Where to go on; `None` at the end.
+    /// The next position; `None` at the end.
     pub next: Option<Place>,
-    /// Whether entries may have been passed over.
+    /// Whether entries may have been skipped.
     pub moved: bool,
 }
 
 impl Place {
-    /// Reads a cursor; `None` if it is none of ours.
+    /// Parses a cursor; `None` if usersync did not create it.
     pub(super) fn read(cursor: Option<&str>) -> Option<Self> {
         let Some(cursor) = cursor else { return Some(Self::default()) };
         let (from, last) = cursor.split_once(':')?;
         Some(Self { from: from.parse().ok()?, last: (!last.is_empty()).then(|| last.to_owned()) })
     }
 
-    /// Writes it as a cursor.
+    /// Formats the position as a cursor.
     pub(super) fn write(&self) -> String {
         format!("{}:{}", self.from, self.last.as_deref().unwrap_or_default())
     }
 
-    /// Takes the page that came from here.
+    /// Takes the page that was read from this position.
     pub(super) fn take<T>(&self, mut items: Vec<T>, name: impl Fn(&T) -> Option<&str>) -> Brought<T> {
         let came = items.len();
-        // A page of one entry, asked for again from that entry, might never bring another.
+        // A page of one entry, requested again from that entry, might never advance.
         let last = items.last().filter(|_| came > 1).and_then(&name).map(str::to_owned);
         let from = self.from + came - usize::from(last.is_some());
         let mut moved = false;
         if let Some(known) = &self.last {
             match items.iter().position(|item| name(item) == Some(known)) {
-                // Whoever came in before pushed those on who were read already.
+                // Entries added at earlier positions moved known entries into this page.
                 Some(at) => drop(items.drain(..=at)),
                 None => moved = true,
             }
         }
-        // Without the entry that should be there, even an empty page is not yet the end of what there was.
+        // If the expected entry is missing, even an empty page does not prove the end of the list.
         let next = (!items.is_empty()).then_some(Self { from, last });
         Brought { items, next, moved }
     }

@@ -1,4 +1,4 @@
-//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+//! First contact: identity and capabilities of the server, and the lines for `usersync check`.
 
 use super::{
     CrowdTarget,
@@ -15,19 +15,19 @@ use crate::{
     },
 };
 
-/// Accounts looked at to find out whether they have keys.
+/// Number of accounts read to find out whether they have keys.
 const SAMPLE: &str = "20";
-/// The first version that can rename.
+/// The first version that supports renames.
 const RENAMES: [u32; 3] = [2, 8, 4];
 
-/// Whether a version can rename.
+/// Whether a version supports renames.
 fn renames(version: &str) -> bool {
     let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
     numbers.as_slice() >= RENAMES.as_slice()
 }
 
 impl CrowdTarget {
-    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (version, answer, sample) = self.first_contact().await?;
         let clock = clock_note(&answer);
@@ -122,7 +122,7 @@ impl CrowdTarget {
         })
     }
 
-    /// The version, the answer that told it, and the first accounts.
+    /// Returns the version, the answer that contained it, and the first accounts.
     async fn first_contact(&self) -> Result<(String, Answer, Vec<User>), TargetError> {
         let ask = Ask::get("/search", "first contact")
             .query("entity-type", "user")
@@ -133,7 +133,7 @@ impl CrowdTarget {
         let answer = self.rest.ask(&ask).await?;
         let version = answer.header(VERSION).map(|text| text.rsplit('/').next().unwrap_or(text).trim().to_owned());
         let Some(version) = version.filter(|version| !version.is_empty()) else {
-            // An address that is not on the list may be turned away before Crowd itself answers.
+            // A client address that is not allowed may be refused before Crowd itself answers.
             if answer.status == reqwest::StatusCode::FORBIDDEN {
                 return Err(self.refused_read(&ask, &answer));
             }
@@ -155,7 +155,7 @@ impl CrowdTarget {
         Ok((version, answer, page.users.into_iter().collect()))
     }
 
-    /// Sees whether groups can be read.
+    /// Checks whether groups can be read.
     async fn read_groups(&self) -> Result<(), TargetError> {
         let ask = Ask::get("/search", "looking for groups")
             .query("entity-type", "group")

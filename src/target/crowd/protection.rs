@@ -1,5 +1,5 @@
-//! What must not be changed: administrators and their groups, and what the settings name. An application has no account
-//! of its own.
+//! Accounts and groups that must not be changed: administrators, their groups, and what the settings name. A Crowd
+//! application has no account of its own.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,23 +15,23 @@ use crate::{
 };
 
 impl CrowdTarget {
-    /// What must not be changed, read anew when it is old.
+    /// Returns what must not be changed; reads it again when the cached copy has expired.
     pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
         self.protection.get(self.read_protection(deadline)).await
     }
 
-    /// What must not be changed, read anew.
+    /// Reads what must not be changed, past the cache.
     pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
         self.protection.forget().await;
         self.protection(None).await
     }
 
-    /// The last active member of an administrators' group is never taken from it, whoever approved it. One Crowd serves
-    /// several products, so each of these groups counts for itself.
+    /// Refuses to deactivate or delete the last active member of an administrators' group, even with an approval. One
+    /// Crowd serves several products, so each of these groups counts by itself.
     pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
-        // What was read a while ago does not know who became an administrator since.
+        // A cached copy does not include recently added administrators.
         if !protection.members.contains(account.as_str()) {
             let groups = self
                 .account_by_id(account, Some(deadline))
@@ -51,8 +51,8 @@ impl CrowdTarget {
         Ok(())
     }
 
-    /// Refuses to change an account that a listing could not know to be protected, so that it is read again. What removes
-    /// is read again in any case.
+    /// Refuses to update or rename an account that is protected in a way that the listing could not show. The caller
+    /// then reads it again. Operations that remove access are read again in any case.
     pub(super) async fn refuse_unseen_administrator(
         &self,
         operation: &Operation,
@@ -80,11 +80,11 @@ impl CrowdTarget {
         let (mut groups, mut marked, mut members) = (named.clone(), HashSet::new(), HashSet::new());
         let mut incomplete = None;
         for group in named {
-            // A name that this Crowd does not have protects nobody.
+            // A name that this Crowd does not have protects no account.
             let users = match self.all_members(&group, deadline).await {
                 Ok(Some(users)) => users,
                 Ok(None) => continue,
-                // Its members are protected all the same, by the groups that each of them shows.
+                // Its members stay protected: each account shows its own groups.
                 Err(error) if is_unreadable(&error) => {
                     incomplete = Some(error.text);
                     continue;
@@ -106,8 +106,8 @@ impl CrowdTarget {
         Ok(Protection { groups, groups_alone, marked, members, users, incomplete, ..Protection::default() })
     }
 
-    /// All members of a group, those of its sub-groups among them; `None` if there is no such group. Whoever was in it
-    /// at any time while it was read counts.
+    /// Returns all members of a group and its sub-groups; `None` if there is no such group. An account that was a
+    /// member at any time during the read counts.
     async fn all_members(&self, group: &str, deadline: Option<Timestamp>) -> Result<Option<Vec<User>>, TargetError> {
         let mut members = Vec::new();
         for _ in 0..WALKS {
@@ -130,7 +130,7 @@ impl CrowdTarget {
         Ok(Some(members))
     }
 
-    /// Folded names of all groups inside a group: their members have all that its members have.
+    /// Returns the folded names of all groups nested in a group. Their members have all rights of the outer group.
     async fn child_groups(&self, group: &str, deadline: Option<Timestamp>) -> Result<Vec<String>, TargetError> {
         let what = format!("reading the groups in {group}");
         let ask = || Ask::get("/group/child-group/nested", &what).query("groupname", group).deadline(deadline);
@@ -146,7 +146,7 @@ impl CrowdTarget {
     }
 }
 
-/// Whether an answer came that says nothing, be it a refusal without its reason.
+/// Whether an answer came that carries no information, for example a refusal without a reason.
 fn is_unreadable(error: &TargetError) -> bool {
     error.class() == ErrorClass::Unconfirmed || error.kind == TargetErrorKind::NotFound
 }

@@ -1,4 +1,4 @@
-//! What Crowd's refusals come to.
+//! Meaning of Crowd's refusals.
 
 use reqwest::StatusCode;
 
@@ -12,26 +12,26 @@ use crate::{
     },
 };
 
-/// What stands in the pages of versions that give no reason.
+/// Texts on the 403 pages of versions that give no reason; they show that the client address is refused.
 const ADDRESS_WORDS: [&str; 3] = ["client with address", "remote address", "forbidden from making requests"];
 
-/// A write that may be refused.
+/// Permission for a write that Crowd may refuse.
 pub(super) struct Right<'a> {
-    /// The permission that it needs, as Crowd calls it.
+    /// The permission that the write needs, as Crowd names it.
     pub name: &'static str,
-    /// The directory that it is about, where that was told.
+    /// The directory that the write concerns, if Crowd reported it.
     pub directory: Option<&'a str>,
 }
 
 impl Right<'_> {
-    /// A permission, in a directory that is not known.
+    /// Creates a permission for an unknown directory.
     pub(super) const fn of(name: &'static str) -> Self {
         Self { name, directory: None }
     }
 }
 
 impl CrowdTarget {
-    /// What a refused read means.
+    /// Returns the error for a refused read.
     pub(super) fn refused_read(&self, ask: &Ask<'_>, answer: &Answer) -> TargetError {
         let (what, quoted) = (ask.what, self.rest.said(answer, ask.login).quoted());
         match (answer.status, reason(answer).as_str()) {
@@ -39,7 +39,7 @@ impl CrowdTarget {
             (StatusCode::NOT_FOUND, "USER_NOT_FOUND" | "GROUP_NOT_FOUND" | "MEMBERSHIP_NOT_FOUND" | "") => {
                 self.rest.unexpected(ask, answer)
             }
-            // Of an application or a directory that is not there.
+            // The application or the directory does not exist.
             (StatusCode::NOT_FOUND, _) => unconfirmed(format!(
                 "{what}: Crowd answered 404{quoted}. That says nothing about the user or group itself, so nothing is \
                  taken as gone. Check the application and its directories in Crowd."
@@ -48,7 +48,7 @@ impl CrowdTarget {
         }
     }
 
-    /// What a refused write means that has no meaning of its own.
+    /// Returns the error for a refused write that the caller does not interpret itself.
     pub(super) fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, right: &Right<'_>) -> TargetError {
         let said = self.rest.said(answer, ask.login);
         let (what, quoted) = (ask.what, said.quoted());
@@ -81,7 +81,7 @@ impl CrowdTarget {
         }
     }
 
-    /// An answer 403: the address that we call from, or a permission; some versions do not say which.
+    /// Returns the error for a 403: the client address or a permission is refused. Some versions do not say which.
     fn forbidden(&self, what: &str, answer: &Answer, reason: &str, quoted: &str, right: &Right<'_>) -> TargetError {
         let name = &self.application;
         let address =

@@ -1,4 +1,4 @@
-//! What a Crowd target is made from.
+//! Settings of a Crowd target.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// The groups that make administrators in Atlassian's products, by the names that they come with. This interface does
-/// not tell which groups do.
+/// Default names of the groups that grant administration in Atlassian products. This interface does not report which
+/// groups do.
 pub(super) const ADMINISTRATORS: [&str; 5] = [
     "crowd-administrators",
     "jira-administrators",
@@ -22,7 +22,7 @@ pub(super) const ADMINISTRATORS: [&str; 5] = [
     "bamboo-admin",
 ];
 
-/// The groups that products give access by, as they are named out of the box; Crowd does not tell.
+/// Default names of the groups that grant access to products. Crowd does not report them.
 pub(super) const ACCESS_GROUPS: [&str; 8] = [
     "bamboo-users",
     "bitbucket-users",
@@ -34,29 +34,28 @@ pub(super) const ACCESS_GROUPS: [&str; 8] = [
     "stash-users",
 ];
 
-/// A Crowd, and how usersync works with it.
+/// Address of a Crowd server and how usersync works with it.
 #[derive(Clone)]
 pub struct CrowdSettings {
-    /// The address that people type: mostly `https://host/crowd`, or a Jira's.
+    /// Base URL: mostly `https://host/crowd`, or that of Jira.
     pub base_url: Url,
     /// The application's name and password.
     pub credentials: Credentials,
-    /// Groups that are never touched, nor who is in them.
+    /// Groups that are not changed, nor their members.
     pub protected_groups: Vec<String>,
-    /// Groups that are never touched, and whose members are protected accounts, besides the administrators' known by
-    /// name.
+    /// Groups that are not changed and that protect their members, in addition to the known administrators' groups.
     pub frozen_groups: Vec<String>,
-    /// Groups that give access to the product, and from which usersync removes members all the same.
+    /// Groups that grant access to the product and from which usersync may still remove members.
     pub managed_access_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
-    /// Names of further attributes that accounts are given.
+    /// Names of further attributes of accounts.
     pub attributes: BTreeSet<String>,
-    /// How the server is reached.
+    /// Connection settings.
     pub http: HttpSettings,
 }
 
-/// An address may be mistyped with a password in it, so only its server is shown.
+/// A mistyped address may contain a password, so only its server is shown.
 impl fmt::Debug for CrowdSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CrowdSettings")
@@ -68,7 +67,7 @@ impl fmt::Debug for CrowdSettings {
 }
 
 impl CrowdSettings {
-    /// Settings with the defaults.
+    /// Creates settings with the defaults.
     pub fn new(base_url: Url, application: &str, password: SecretProvider) -> Self {
         Self::with(base_url, Credentials::Basic { user: application.to_owned(), password })
     }

@@ -1,4 +1,4 @@
-//! Accounts: reading them.
+//! Reading accounts.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// Groups, users and members asked for at once, which is what Crowd gives by default.
+/// Groups, users and members requested in one page; Crowd's default.
 pub(super) const PAGE: &str = "1000";
-/// What the id of an account begins with whose login is all that is known of it.
+/// Prefix of the id of an account that is known by its login alone.
 const BY_LOGIN: &str = "login:";
 
-/// The login that an id consists of, if it is one of those.
+/// Returns the login in an id that has the `login:` prefix.
 pub(super) fn login_of(id: &AccountId) -> Option<&str> {
     id.as_str().strip_prefix(BY_LOGIN)
 }
 
 impl User {
-    /// The stable id; `None` without a name.
+    /// Returns the stable id; `None` without a name.
     pub(super) fn id(&self) -> Option<AccountId> {
         match self.key.as_deref().filter(|key| !key.is_empty()) {
             Some(key) => Some(key.into()),
@@ -33,7 +33,7 @@ impl User {
         }
     }
 
-    /// The account that Crowd tells of; `None` if an answer lacks what every account has.
+    /// Builds the account from Crowd's answer; `None` if the answer lacks a field that every account has.
     pub(super) fn into_account(self, protection: &Protection, groups: Option<Vec<TargetGroupId>>) -> Option<Account> {
         let (id, name, active) = (self.id()?, some(self.name)?, self.active?);
         let display_name = self.display_name.filter(|shown| !shown.trim().is_empty());
@@ -53,7 +53,7 @@ impl User {
 }
 
 impl CrowdTarget {
-    /// An account by its stable id, with its groups.
+    /// Reads an account by its stable id, with its groups.
     pub(super) async fn account_by_id(
         &self,
         id: &AccountId,
@@ -66,7 +66,7 @@ impl CrowdTarget {
         }
     }
 
-    /// An account by login, with its groups.
+    /// Reads an account by its login, with its groups.
     pub(super) async fn account_by_login(&self, name: &str) -> Result<Option<Account>, TargetError> {
         let protection = self.protection(None).await?;
         match self.user_by_login(name, None).await? {
@@ -75,7 +75,7 @@ impl CrowdTarget {
         }
     }
 
-    /// The user that an id names now.
+    /// Reads the user that currently has an id.
     pub(super) async fn user_by_id(
         &self,
         id: &AccountId,
@@ -84,7 +84,7 @@ impl CrowdTarget {
         let what = format!("reading account {id}");
         if let Some(login) = login_of(id) {
             let found = self.user_by_login(login, deadline).await?;
-            // Once Crowd tells a key, the login alone does not say any more whose account it is.
+            // If Crowd reports a key, the login alone does not identify the account.
             return Ok(found.filter(|user| user.id().as_ref() == Some(id)));
         }
         let ask = Ask::get("/user", &what).query("key", id.as_str()).deadline(deadline);
@@ -96,7 +96,7 @@ impl CrowdTarget {
         }
     }
 
-    /// The user of a login.
+    /// Reads the user that has a login.
     pub(super) async fn user_by_login(
         &self,
         name: &str,
@@ -108,7 +108,7 @@ impl CrowdTarget {
         Ok(found.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name))))
     }
 
-    /// A user; `None` only where Crowd itself says that there is no such one.
+    /// Reads a user; `None` only if Crowd itself reports that the user does not exist.
     async fn find_user(&self, ask: Ask<'_>) -> Result<Option<User>, TargetError> {
         let ask = &self.expanded(ask);
         let answer = self.rest.ask(ask).await?;
@@ -125,8 +125,8 @@ impl CrowdTarget {
         Ok(Some(user))
     }
 
-    /// An account with the groups that it is a direct member of. Of a login that is not there, Crowd lists no groups
-    /// and no error, so the user was read first.
+    /// Returns an account with the groups that it is a direct member of. For an unknown login Crowd returns no groups
+    /// and no error, so the caller reads the user first.
     async fn with_groups(
         &self,
         user: User,
@@ -147,14 +147,14 @@ impl CrowdTarget {
         Err(unconfirmed(format!("{what}: they changed while they were read.")))
     }
 
-    /// Reads anew what a list told too little of, as one that did not expand its entries; the number counts those who
-    /// could not be found.
+    /// Reads users again if a list returned too few of their fields, for example without expanded entries. The number
+    /// counts users that could not be read.
     pub(super) async fn complete(&self, users: Vec<User>) -> Result<(Vec<User>, usize), TargetError> {
         let (mut whole, mut unknown) = (Vec::with_capacity(users.len()), 0);
         for user in users {
             let read = match (&some(user.name.clone()), user.active) {
                 (Some(_), Some(_)) => Some(user),
-                // One that cannot be read fails when it is read for its own sake.
+                // An unreadable user fails on its own when it is read alone.
                 (Some(name), None) => match unless_unreadable(self.user_by_login(name, None).await)? {
                     Some(found) => found,
                     None => continue,

@@ -1,11 +1,11 @@
-//! Crowd's JSON. Every field may be missing; fields that are not known are passed over.
+//! Crowd's JSON. Every field may be missing; unknown fields are ignored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::target::rest::lenient::{Entries, maybe};
 
-/// A user. Lists that were not told to expand their entries give the name alone.
+/// A user. Lists that are not asked to expand their entries return the name alone.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct User {
@@ -25,13 +25,13 @@ pub(super) struct User {
     pub active: Option<bool>,
     #[serde(default, deserialize_with = "maybe")]
     pub directory_name: Option<String>,
-    /// `{"attributes": [{"name": …, "values": […]}]}`, read by [`attribute`](Self::attribute): in whatever shape it comes, it
-    /// is no reason to know nothing of the user.
+    /// `{"attributes": [{"name": …, "values": […]}]}`, read by [`attribute`](Self::attribute). An unexpected shape does
+    /// not make the user unreadable.
     #[serde(default, deserialize_with = "maybe")]
     pub attributes: Option<Value>,
 }
 
-/// A new user, or all core fields of one that is there: what is left out is emptied.
+/// A new user, or all core fields of an existing one. Fields that are left out are cleared.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct UserWrite<'a> {
@@ -64,7 +64,7 @@ pub(super) struct Rename<'a> {
     pub new_name: &'a str,
 }
 
-/// Attributes that are given: each takes the place of all values that it had.
+/// Attributes to write; each replaces all values that the attribute had.
 #[derive(Debug, Serialize)]
 pub(super) struct AttributesWrite<'a> {
     attributes: Vec<AttributeWrite<'a>>,
@@ -77,7 +77,7 @@ struct AttributeWrite<'a> {
 }
 
 impl<'a> AttributesWrite<'a> {
-    /// Each with one value.
+    /// Creates a body with one value for each attribute.
     pub(super) fn of(given: &[(&'a str, &'a str)]) -> Self {
         Self { attributes: given.iter().map(|&(name, value)| AttributeWrite { name, values: [value] }).collect() }
     }
@@ -108,7 +108,7 @@ pub(super) struct Group {
     pub active: Option<bool>,
 }
 
-/// Whatever has a name.
+/// An object with a name.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Named {
     #[serde(default, deserialize_with = "maybe")]
@@ -129,7 +129,7 @@ pub(super) struct Groups {
     pub groups: Entries<Named>,
 }
 
-/// What Crowd says when it refuses.
+/// The body of a Crowd refusal.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusal {
     pub reason: String,

@@ -1,9 +1,9 @@
-//! Everything that is done to an account. Crowd addresses by login, so an account is read by its id first and addressed
-//! by the login that it has now.
+//! Writes to an account. Crowd addresses an account by login, so it is first read by its id and then addressed by its
+//! current login.
 //!
-//! A change replaces all core fields, so they are read and sent back; attributes go by themselves. Only the display name
-//! is ours: first and last name are made from it for a new account (the last word, and what stands before it, since
-//! Crowd demands a last name in some versions) and are kept as they are afterwards.
+//! A change replaces all core fields, so they are read and sent back; attributes are sent separately. usersync manages
+//! only the display name. For a new account, its last word becomes the last name, which some Crowd versions require,
+//! and the rest the first name. Later changes keep both as they are.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -27,19 +27,19 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// First and last name, made from a display name.
+/// Splits a display name into first and last name.
 fn names(shown: &str) -> (&str, &str) {
     shown.trim().rsplit_once(char::is_whitespace).map_or(("", shown.trim()), |(first, last)| (first.trim_end(), last))
 }
 
-/// The core fields as they were read.
+/// Returns the core fields as they were read.
 fn as_read(user: &User) -> UserWrite<'_> {
     let name = user.name.as_deref().unwrap_or_default();
     let display_name = user.display_name.as_deref().unwrap_or(name);
     UserWrite {
         name,
         first_name: user.first_name.as_deref().unwrap_or_default(),
-        // Where there is none, the display name's, as for a new account.
+        // A missing last name is derived from the display name, as for a new account.
         last_name: user.last_name.as_deref().unwrap_or_else(|| names(display_name).1),
         display_name,
         email: user.email.as_deref().unwrap_or_default(),
@@ -48,18 +48,18 @@ fn as_read(user: &User) -> UserWrite<'_> {
     }
 }
 
-/// Nobody has this id any more.
+/// Returns the error for an id that no longer exists.
 pub(super) fn gone(what: &str) -> TargetError {
     error(TargetErrorKind::NotFound, format!("{what}: the account is not there any more."))
 }
 
-/// Something was done, and a later step does not tell what came of it.
+/// Returns the error for a write that may have taken effect, because a later step did not confirm it.
 pub(super) fn unanswered(what: &str, why: &str) -> TargetError {
     error(TargetErrorKind::Unanswered, format!("{what}: {why} usersync checks whether it took effect."))
 }
 
 impl CrowdTarget {
-    /// Makes an account, with a password that nobody knows: Crowd demands one.
+    /// Creates an account with a random password, which Crowd requires and which is not kept.
     pub(super) async fn create_user(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl CrowdTarget {
         if !answer.status.is_success() {
             return Err(self.refused_user(&ask, &answer, name, None, deadline).await);
         }
-        // Newer versions tell the account that they made.
+        // Newer versions return the created account.
         let told: Option<User> = serde_json::from_slice(&answer.body).ok();
         let made = match told.filter(|user| user.name.is_some() && user.key.is_some() && user.active.is_some()) {
             Some(user) => Some(user),
@@ -94,7 +94,7 @@ impl CrowdTarget {
         let made = made.filter(|user| user.name.as_deref().is_some_and(|told| fold(told) == fold(name)));
         let lost = || unanswered(&what, "Crowd took it, but does not show the account.");
         let made = made.ok_or_else(lost)?;
-        // The account is made, whatever becomes of these: what is missing is seen by the next look, and written.
+        // The account exists already; the next observation finds missing attributes and writes them.
         if let Err(why) = self.write_attributes(&what, &made, &fields.attributes, deadline).await {
             tracing::warn!(
                 what = %Personal(&what), why = %Personal(&why.text),
@@ -188,7 +188,7 @@ impl CrowdTarget {
         if !self.put_user(&what, &user, &body, deadline).await? {
             return Ok(Applied::Done);
         }
-        // The answer is empty, and a directory that cannot keep the state lets it pass in silence.
+        // The answer is empty, and a directory that cannot store the state ignores it silently.
         let now = self.user_by_id(account, Some(deadline)).await.map_err(|why| unanswered(&what, &why.text))?;
         let now = now.ok_or_else(|| unanswered(&what, "it is not there any more."))?;
         if now.active == Some(active) {
@@ -215,7 +215,7 @@ impl CrowdTarget {
         let answer = self.rest.ask(&ask).await?;
         match answer.status {
             status if status.is_success() => Ok(applied(&answer, StatusCode::NO_CONTENT)),
-            // It went, or was renamed, since it was read.
+            // The account was deleted or renamed after it was read.
             StatusCode::NOT_FOUND if reason(&answer) == "USER_NOT_FOUND" => {
                 match self.user_by_id(account, Some(deadline)).await? {
                     None => Ok(Applied::Done),
@@ -229,7 +229,7 @@ impl CrowdTarget {
         }
     }
 
-    /// Sends all core fields, unless they are so already; whether anything was sent.
+    /// Sends all core fields unless they are equal already. Returns whether anything was sent.
     async fn put_user(
         &self,
         what: &str,
@@ -256,7 +256,7 @@ impl CrowdTarget {
         Err(self.refused_write(&ask, &answer, &right))
     }
 
-    /// What it means that a login was refused, of a new account or as the new one of an account that is there.
+    /// Returns the error for a refused login of a new or renamed account.
     async fn refused_user(
         &self,
         ask: &Ask<'_>,

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
-/// The longest wait that is believed; a server that asks for more is asked again after this.
+/// Maximum delay that is accepted; after it the server is asked again.
 const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long a `Retry-After` value asks to wait: seconds, fractions of seconds, or an HTTP date as seen at `now`.
-/// A date that has passed is no wait; what cannot be read is `None`; nothing is longer than an hour.
+/// Parses a `Retry-After` value: seconds, fractions of seconds, or an HTTP date relative to `now`. A past date is no
+/// delay, an unreadable value is `None`, and the maximum is one hour.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
     let value = value.trim();
     let wait = if value.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
@@ -18,7 +18,7 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<SignedDuration> {
     Some(wait.clamp(SignedDuration::ZERO, LONGEST))
 }
 
-/// An HTTP date in one of the three forms that RFC 9110 wants to be understood.
+/// Parses an HTTP date in one of the three forms that RFC 9110 requires.
 pub fn http_date(value: &str) -> Option<Timestamp> {
     let utc = |date: DateTime| date.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let parse = |form: &str| DateTime::strptime(form, value).ok();

@@ -1,10 +1,10 @@
-//! What other servers say, made fit for one line of ours.
+//! Cleaning of server messages for one-line output.
 
-/// The longest piece of a server's own words that is repeated.
+/// Maximum length of a quoted server message.
 const LONGEST: usize = 300;
 
-/// One readable line out of a server's words: no mark-up, control characters escaped, not endless, and no e-mail address
-/// but one that is the login at hand.
+/// Cleans a server message to one readable line: no markup, control characters escaped, limited length. E-mail
+/// addresses are removed unless they are the given login.
 pub fn tidy(said: &str, login: Option<&str>) -> String {
     let mut line = String::new();
     for word in strip_tags(said).split_whitespace() {
@@ -28,7 +28,7 @@ pub fn tidy(said: &str, login: Option<&str>) -> String {
     line
 }
 
-/// Text without what stands between angle brackets, and with the five entities of XML put back.
+/// Removes text between angle brackets and decodes the five entities of XML.
 fn strip_tags(said: &str) -> String {
     let mut text = String::with_capacity(said.len());
     let mut inside = false;

@@ -1,4 +1,4 @@
-//! How Jira speaks.
+//! Jira's REST dialect: headers, refusals and hints.
 
 use super::wire::Refusal;
 use crate::target::{
@@ -23,7 +23,7 @@ pub(super) static JIRA: Dialect = Dialect {
     pace_hint: " or raise the account's limit in Jira under System > Rate limiting",
 };
 
-/// Jira's refusals: messages, and complaints about fields.
+/// Reads Jira's refusals: messages, and errors about fields.
 fn said(answer: &Answer) -> Words {
     let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else { return Words::default() };
     let own = refusal.error_messages.is_some() || refusal.errors.is_some();

@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// Members asked for at once; Jira gives 50 at most, whatever is asked.
+/// Page size for members; Jira returns at most 50, whatever is requested.
 const PAGE: &str = "50";
 
 impl JiraTarget {
-    /// A group by name. The picker alone tells how the name is spelled, but may cut its answer off; whether a group
-    /// exists is told by its members.
+    /// Finds a group by name. Only the picker returns the exact spelling, but it may truncate its answer. Whether a
+    /// group exists is decided by reading its members.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -52,7 +52,8 @@ impl JiraTarget {
         Ok(self.rest.find::<MemberPage>(&ask).await?.map(|_| group(name.trim(), None)))
     }
 
-    /// One page of a group's members, `inactive` ones included or not; the cursor is the position, stepped by what came.
+    /// Returns one page of a group's members, with or without `inactive` ones. The cursor is a position, advanced by
+    /// the number of entries received.
     pub(super) async fn members_page(
         &self,
         group: &str,
@@ -63,7 +64,7 @@ impl JiraTarget {
         Ok(self.counted_members(group, inactive, cursor, deadline).await?.map(|(page, _)| page))
     }
 
-    /// The same, with the number of all members where Jira tells it.
+    /// Returns one page of a group's members, with the total number of members where Jira reports it.
     pub(super) async fn counted_members(
         &self,
         group: &str,
@@ -87,7 +88,7 @@ impl JiraTarget {
         let end = at + came;
         let total = page.total;
         let counted = total.is_some_and(|total| end >= total);
-        // One that says that more follows, though all that it counts have come, might be asked for ever.
+        // Jira reports that more follow although all counted members were received; paging on might never end.
         let unending = page.is_last == Some(false) && counted && came > 0;
         let last = came == 0 || counted || page.is_last.unwrap_or(total.is_none());
         let items: Vec<_> = page.values.into_iter().filter_map(|user| some(user.key).map(AccountId::from)).collect();
@@ -139,7 +140,7 @@ impl JiraTarget {
         }
     }
 
-    /// Adds a member. Jira takes only the login here, so the caller sees to it that nobody renames meanwhile.
+    /// Adds a member. Jira accepts only the login here, so the caller must prevent a concurrent rename.
     pub(super) async fn add_member(
         &self,
         group: &str,
@@ -159,7 +160,8 @@ impl JiraTarget {
         }
         let said = self.rest.said(&answer, Some(login));
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT) {
-            // "Already a member" is 400 like everything else, and one version says it in plain text: look.
+            // "Already a member" is a 400 like everything else, in one version as plain text, so the membership is
+            // read.
             if self.is_member(group, account, deadline).await? == Some(true) {
                 return Ok(Applied::Done);
             }
@@ -176,7 +178,7 @@ impl JiraTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    /// Removes a member. Succeeds if the account or the group is gone.
     pub(super) async fn remove_member(
         &self,
         group: &str,
@@ -214,7 +216,7 @@ impl JiraTarget {
         if let Some(groups) = found.groups {
             return Ok(Some(groups.contains(&TargetGroupId::from(fold(group)))));
         }
-        // Jira left the list of groups out, or cut it.
+        // Jira omitted or truncated the list of groups.
         self.has_member(&TargetGroupId::from(fold(group)), account).await
     }
 }

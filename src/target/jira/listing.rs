@@ -1,5 +1,5 @@
-//! Listing all accounts. Late 10.3 and 11 have a listing of their own; before that there is only a search, which
-//! versions before 10 page through and 10.0 to 10.2 cut off at a hundred.
+//! Lists all accounts. Late 10.3 and 11 have a dedicated listing. Earlier versions have only a search: versions before
+//! 10 page through it, and 10.0 to 10.2 cut it off at 100.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -21,22 +21,22 @@ use crate::{
     },
 };
 
-/// Accounts asked for at once from `/user/list`; its own default is 2000.
+/// Page size for `/user/list`; Jira's default is 2000.
 const LIST_PAGE: &str = "1000";
-/// Accounts asked for at once from `/user/search` before Jira 10, which gives no more.
+/// Page size for `/user/search` before Jira 10; also its maximum.
 const SEARCH_PAGE: usize = 1000;
-/// What `/user/search` gives altogether since Jira 10.
+/// Maximum number of results of `/user/search` since Jira 10, over all pages.
 const SEARCH_CAP: usize = 100;
-/// Limits of searches are multiples of this.
+/// Search limits are multiples of this number.
 const SMALLEST_BLOCK: usize = 50;
-/// Searches that one walk by prefix makes at most.
+/// Maximum number of searches in one walk by prefix.
 const SEARCHES: usize = 5000;
-/// What a prefix is made longer by: what most logins are made of.
+/// Characters that extend a prefix: those that most logins consist of.
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789.-_@";
-/// A search for everything.
+/// Search text that matches all accounts.
 const ALL: &str = ".";
 
-/// Where a listing goes on: whether an inactive account was seen so far, and Jira's own cursor.
+/// Position in a listing: whether an inactive account was seen so far, and Jira's own cursor.
 struct Cursor {
     seen_inactive: bool,
     at: Option<String>,
@@ -56,8 +56,8 @@ impl Cursor {
 }
 
 impl JiraTarget {
-    /// One page of all accounts; the whole of it at once where only a search is there, which has no place to go on
-    /// from.
+    /// Returns one page of all accounts. Where only a search exists, one page holds all of them, since a search cannot
+    /// be resumed.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let what = "listing all accounts";
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
@@ -101,7 +101,7 @@ impl JiraTarget {
         Ok(Page { items, next: place.write(), incomplete: joined(&unconfirmed) })
     }
 
-    /// Turns what a listing gave into accounts; what came with too few fields is read one by one.
+    /// Converts listed users to accounts. A user with missing fields is read individually.
     async fn accounts_of(
         &self,
         users: impl IntoIterator<Item = User, IntoIter: Send> + Send,
@@ -126,7 +126,7 @@ impl JiraTarget {
             };
             match unless_unreadable(read)? {
                 Some(Some(account)) => accounts.push(account),
-                // It is gone by now.
+                // Deleted since it was listed.
                 Some(None) => unknown += 1,
                 None => unreadable += 1,
             }
@@ -140,7 +140,7 @@ impl JiraTarget {
         Ok(accounts)
     }
 
-    /// Whether a listing without a single inactive account has left one out.
+    /// Returns why a listing without any inactive account is incomplete, if it omitted one.
     async fn hidden_inactive(&self) -> Result<Option<String>, TargetError> {
         let ask = Ask::get("/user/search", "looking for an inactive account")
             .query("username", ALL)
@@ -152,7 +152,7 @@ impl JiraTarget {
         Ok(hidden.map(|_| "this Jira leaves inactive accounts out of its listing".to_owned()))
     }
 
-    /// All accounts by search: page by page where that goes on, by ever longer prefixes where it is cut off.
+    /// Returns all accounts by search: page by page where that works, by ever longer prefixes where it is cut off.
     async fn search_all(&self, protection: &Protection) -> Result<Page<Account>, TargetError> {
         let mut found = Found::default();
         let mut unconfirmed = Vec::new();
@@ -169,8 +169,8 @@ impl JiraTarget {
         Ok(Page { items, next: None, incomplete: joined(&unconfirmed) })
     }
 
-    /// Pages through the search for everything. Gives the size of the block at which it may have been cut off: versions
-    /// that page only inside their first block say nothing more after it, just as if all had come.
+    /// Pages through the search for all accounts. Returns the size of the block at which it may have been cut off.
+    /// Versions that page only inside their first block return nothing after it, as at the end of a complete list.
     async fn search_pages(&self, found: &mut Found, at_once: usize) -> Result<Option<usize>, TargetError> {
         let (mut start, mut pages) = (0_usize, 0);
         loop {
@@ -182,7 +182,7 @@ impl JiraTarget {
                 return Ok(cut.then_some(start));
             }
             if found.take(users) == 0 {
-                // The same ones again: this version does not page at all.
+                // The same accounts again: this version does not page at all.
                 return Ok(Some(start));
             }
             start += came;
@@ -190,11 +190,11 @@ impl JiraTarget {
         }
     }
 
-    /// Searches by prefixes, longer ones where an answer is full; `false` if that took too many searches.
+    /// Searches by prefix, with longer prefixes where an answer is full. Returns `false` after too many searches.
     async fn search_prefixes(&self, found: &mut Found, full: usize) -> Result<bool, TargetError> {
         let longer = |prefix: &str| ALPHABET.chars().map(|c| format!("{prefix}{c}")).collect::<Vec<_>>();
         let mut waiting: VecDeque<String> = longer("").into_iter().filter(|prefix| prefix != ALL).collect();
-        // What logins begin with here beside that, as far as it was seen.
+        // First characters of the logins seen so far that are not in the alphabet.
         let seen = found.users.iter().filter_map(|user| user.name.as_ref()?.to_lowercase().chars().next());
         let mut others: Vec<char> = seen.filter(|c| !ALPHABET.contains(*c)).collect();
         others.sort_unstable();
@@ -239,7 +239,7 @@ impl JiraTarget {
     }
 }
 
-/// What searches found, each account once.
+/// Search results, each account once.
 #[derive(Default)]
 struct Found {
     users: Vec<User>,
@@ -247,7 +247,7 @@ struct Found {
 }
 
 impl Found {
-    /// Takes an answer in, and says how many of it were new.
+    /// Adds an answer, and returns the number of new accounts in it.
     fn take(&mut self, users: Vec<User>) -> usize {
         let before = self.users.len();
         for user in users {

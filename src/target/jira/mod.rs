@@ -28,7 +28,7 @@ use crate::{
 
 pub use settings::JiraSettings;
 
-/// A Jira Data Center or Server.
+/// The kind of target for a Jira Data Center or Server.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "jira",
     keys: &["applications"],
@@ -38,7 +38,7 @@ pub(super) const KIND: TargetKind = TargetKind {
     build: |config| Ok(Arc::new(JiraTarget::new(JiraSettings::from(config))?)),
 };
 
-/// A Jira Data Center.
+/// Client of a Jira Data Center.
 pub struct JiraTarget {
     rest: Rest,
     applications: Option<Vec<String>>,
@@ -51,7 +51,10 @@ pub struct JiraTarget {
 }
 
 impl JiraTarget {
-    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client with these settings; sends nothing yet.
+    ///
+    /// # Errors
+    /// The error names the invalid setting.
     pub fn new(settings: JiraSettings) -> Result<Self, TargetError> {
         Ok(Self {
             rest: Rest::new(settings.base_url, settings.credentials, &settings.http, &JIRA)?,

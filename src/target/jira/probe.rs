@@ -1,4 +1,4 @@
-//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+//! First contact: the server's identity, its capabilities, and the notes for `usersync check`.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The version that a Jira tells.
+/// Returns the version that a Jira reports.
 fn version_of(info: &ServerInfo) -> Option<Version> {
     let text = info.version.as_deref()?;
     let numbers = info.version_numbers.as_deref().unwrap_or_default();
@@ -32,12 +32,12 @@ fn version_of(info: &ServerInfo) -> Option<Version> {
 }
 
 impl JiraTarget {
-    /// The version, asked for each time: Jira may have been updated meanwhile.
+    /// Reads the version each time, since Jira may have been updated meanwhile.
     pub(super) async fn version(&self) -> Result<Version, TargetError> {
         Ok(self.server_info().await?.1)
     }
 
-    /// What the server says of itself; it tells everybody, but some proxies want credentials first.
+    /// Reads the server information. Jira returns it without credentials, but some proxies require them.
     async fn server_info(&self) -> Result<(ServerInfo, Version, Answer), TargetError> {
         let what = "first contact";
         let mut ask = Ask::get("/serverInfo", what).anonymous();
@@ -72,7 +72,7 @@ impl JiraTarget {
         Ok((info, version, answer))
     }
 
-    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let (info, version, answer) = self.server_info().await?;
         let clock = clock_note(&answer);
@@ -81,7 +81,7 @@ impl JiraTarget {
         let system = rights.has("SYSTEM_ADMIN");
         let admin = system || rights.has("ADMINISTER");
         let lists = admin && self.has_listing().await?;
-        // Before 10, the search pages through everybody; 10.0 to 10.2 have neither.
+        // Before 10, the search pages through all users; 10.0 to 10.2 have neither.
         let list_all = admin && (lists || !version.at_least(10, 0));
 
         let mut notes = vec![match (admin, system) {
@@ -100,7 +100,7 @@ impl JiraTarget {
         }];
         notes.extend(browse_note(&rights, &me.name));
         notes.extend(self.sign_in_note(&version));
-        // Where addresses are masked ("ada at example dot org") or hidden, our own is, too.
+        // Where addresses are masked ("ada at example dot org") or hidden, usersync's own address is, too.
         let reads_email = me.email.is_some();
         if !reads_email {
             let text = "e-mail addresses are hidden or masked (General configuration > User email visibility), so a \
@@ -167,7 +167,7 @@ impl JiraTarget {
                 attributes: false,
                 email_required: true,
                 reads_email,
-                // Lower-case logins are a fixed point whether a version keeps the case or not.
+                // Lower-case logins stay the same whether or not a version preserves the case.
                 login_case: CaseRule::Lower,
                 group_case: CaseRule::Insensitive,
                 login_max: 255,
@@ -181,25 +181,25 @@ impl JiraTarget {
         })
     }
 
-    /// What we may do.
+    /// Reads usersync's own permissions.
     pub(super) async fn own_rights(&self, deadline: Option<Timestamp>) -> Result<MyPermissions, TargetError> {
         self.rest.read(&Ask::get("/mypermissions", "reading our own rights").deadline(deadline)).await
     }
 
-    /// Whether `/user/list` is there.
+    /// Whether `/user/list` exists.
     async fn has_listing(&self) -> Result<bool, TargetError> {
         let ask = Ask::get("/user/list", "looking for the listing of all accounts").query("maxResults", "1");
         Ok(self.rest.ask(&ask).await?.status.is_success())
     }
 
-    /// How many more accounts the licence takes; `None` where it does not count, or is not told to us.
+    /// Returns the number of free seats in the licence; `None`: unlimited, or not readable for usersync.
     pub(super) async fn seats_left(&self) -> Result<Option<u64>, TargetError> {
         let roles = self.roles().await?.unwrap_or_default();
         let counted = roles.iter().filter(|role| self.given(role)).filter_map(free);
         Ok(counted.min())
     }
 
-    /// The applications and their seats; `None` where we lack the right to know.
+    /// Reads the applications and their seats; `None` if usersync lacks the permission to read them.
     async fn roles(&self) -> Result<Option<Entries<ApplicationRole>>, TargetError> {
         let ask = Ask::get("/applicationrole", "reading the licence");
         let answer = self.rest.ask(&ask).await?;
@@ -210,7 +210,7 @@ impl JiraTarget {
         }
     }
 
-    /// The groups of all applications.
+    /// Returns the groups that grant access to any of the applications.
     async fn access_groups(&self) -> Result<BTreeMap<TargetGroupId, String>, TargetError> {
         let roles = self.roles().await?.unwrap_or_default();
         let groups = roles.into_iter().flat_map(|role| {
@@ -221,7 +221,7 @@ impl JiraTarget {
         Ok(access_groups(groups, &self.managed_access_groups))
     }
 
-    /// Whether a new account is given this application.
+    /// Whether new accounts get access to this application.
     fn given(&self, role: &ApplicationRole) -> bool {
         match &self.applications {
             Some(chosen) => role.key.as_ref().is_some_and(|key| chosen.contains(key)),
@@ -286,7 +286,7 @@ impl JiraTarget {
         Some(note(NoteState::Note, "sign-in", text))
     }
 
-    /// What a version adds to a refused sign-in.
+    /// Adds a hint about the Jira version to a refused sign-in.
     fn sign_in_trouble(&self, mut error: TargetError, version: &Version) -> TargetError {
         if error.class() == ErrorClass::Credentials {
             let text = match (self.rest.auth.is_basic(), version) {
@@ -307,7 +307,7 @@ impl JiraTarget {
     }
 }
 
-/// What is missing where usersync may not browse users.
+/// Returns a note if usersync lacks the permission to browse users.
 fn browse_note(rights: &MyPermissions, me: &str) -> Option<Note> {
     rights.lacks_browse().then(|| {
         let text = format!(
@@ -318,7 +318,7 @@ fn browse_note(rights: &MyPermissions, me: &str) -> Option<Note> {
     })
 }
 
-/// The free seats of an application whose licence counts.
+/// Returns the free seats of an application; `None`: unlimited or not reported.
 fn free(role: &ApplicationRole) -> Option<u64> {
     let counts = role.has_unlimited_seats != Some(true) && role.number_of_seats.is_some_and(|seats| seats >= 0);
     role.remaining_seats.filter(|_| counts).map(|seats| u64::try_from(seats).unwrap_or(0))

@@ -1,4 +1,4 @@
-//! What must not, or cannot, be changed: our own account, administrators and their groups, shadowed accounts.
+//! What must not or cannot be changed: usersync's own account, administrators and their groups, shadowed accounts.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,26 +20,26 @@ use crate::{
 };
 
 impl JiraTarget {
-    /// What must not be changed, read anew when it is old.
+    /// Returns what must not be changed, re-read when it is stale.
     pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
         self.protection.get(self.read_protection(deadline)).await
     }
 
-    /// What must not be changed, read anew.
+    /// Re-reads what must not be changed.
     pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
         self.protection.forget().await;
         self.protection(None).await
     }
 
-    /// Our own account, and the last administrator who can still sign in beside us, are never taken from a Jira,
-    /// whoever approved it.
+    /// Refuses to deactivate or delete usersync's own account, or the last other administrator that can still sign in.
+    /// An approval does not override this.
     pub(super) async fn refuse_fatal_end(&self, operation: &Operation, deadline: Timestamp) -> Result<(), TargetError> {
         let Some(account) = ended(operation) else { return Ok(()) };
         let protection = self.protection(Some(deadline)).await?;
         protection.refuse_own_end(operation)?;
         let mut marked = self.standings.marked();
         marked.extend(protection.marked.iter().cloned());
-        // What was read a while ago does not know who became an administrator since.
+        // The cached data may predate the moment when the account became an administrator.
         if !protection.members.contains(account.as_str()) {
             let Some(now) = self.account_by_key(account, Some(deadline)).await? else { return Ok(()) };
             let administers = match now.groups {
@@ -66,7 +66,7 @@ impl JiraTarget {
         protection.refuse_last_end(operation, &active)
     }
 
-    /// Our own account.
+    /// Reads usersync's own account.
     pub(super) async fn myself(&self, deadline: Option<Timestamp>) -> Result<Account, TargetError> {
         let me: User = self.rest.read(&Ask::get("/myself", "reading our own account").deadline(deadline)).await?;
         let me = me.into_account(&Protection::default());
@@ -84,7 +84,7 @@ impl JiraTarget {
         let mut members = HashSet::new();
         for group in &groups {
             let mut cursor = None;
-            // A default name that this Jira does not have protects nobody.
+            // A default group name that this Jira does not have protects no account.
             while let Some(page) = self.members_page(group, true, cursor.as_deref(), deadline).await? {
                 if let Some(why) = page.incomplete {
                     incomplete.get_or_insert(format!("the members of {group} cannot all be read: {why}"));
@@ -112,7 +112,8 @@ impl JiraTarget {
         })
     }
 
-    /// The logins that several directories hold; none where this Jira (before 8.19) or our rights do not tell.
+    /// Returns the logins that exist in several directories, with those directories. Empty if this Jira (before 8.19)
+    /// or usersync's permissions do not show them.
     async fn duplicates(&self, deadline: Option<Timestamp>) -> Result<HashMap<String, String>, TargetError> {
         let ask = Ask::get("/user/duplicated/list", "reading duplicate accounts").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
@@ -122,7 +123,7 @@ impl JiraTarget {
         if !answer.status.is_success() {
             return Err(self.rest.unexpected(&ask, &answer));
         }
-        // Entries of another shape are passed over: what is not understood here only loses a warning.
+        // Entries in an unknown format are skipped; that only loses a warning.
         let all: Duplicates = serde_json::from_slice(&answer.body).unwrap_or_default();
         let entry = |(name, directories): (String, serde_json::Value)| {
             let directories: Vec<DirectoryAccount> = serde_json::from_value(directories).ok()?;

@@ -1,4 +1,4 @@
-//! Sessions of people who left.
+//! Sessions of deactivated accounts.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -13,8 +13,8 @@ impl JiraTarget {
     /// Ends the open sessions of an account on all nodes.
     ///
     /// # Source
-    /// "Invalidating user sessions in Jira Data Center", Jira knowledge base: since Jira 9.11. Earlier ones answer 404, as
-    /// does one without this login.
+    /// "Invalidating user sessions in Jira Data Center", Jira knowledge base: since Jira 9.11. Earlier versions answer
+    /// 404, as does a server without this login.
     pub(super) async fn end_sessions_of(&self, login: &str, deadline: Timestamp) -> Result<(), TargetError> {
         let what = format!("ending the sessions of {login}");
         let path = format!("/user/session/{}", segment(login));

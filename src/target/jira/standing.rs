@@ -1,6 +1,6 @@
-//! Which groups make administrators. Jira marks them in its group picker only, which shows so many groups at most and has
-//! no offset (property `jira.ajax.autocomplete.limit`). A group that it does not show is asked for by its name, once it
-//! matters: before an account in it is changed, and before it is taken up.
+//! Detects which groups grant administrator rights. Jira marks them only in its group picker, which shows a limited
+//! number of groups (property `jira.ajax.autocomplete.limit`) and has no offset. A group that it does not show is
+//! queried by name when needed. That is before an account in it is changed, and before the group is adopted.
 
 use std::collections::HashSet;
 
@@ -15,23 +15,23 @@ use crate::{
     },
 };
 
-/// The global permission without which the group picker and the search for users find nothing.
+/// The global permission without which the group picker and the user search return nothing.
 pub(super) const BROWSE: &str = "Browse users and groups";
 
-/// What the picker showed.
+/// Groups that the picker showed.
 #[derive(Debug, Default)]
 pub(super) struct Picked {
-    /// Folded names of groups that make administrators.
+    /// Folded names of groups that grant administrator rights.
     pub marked: HashSet<String>,
-    /// Folded names of groups that do not.
+    /// Folded names of groups that do not grant them.
     pub plain: HashSet<String>,
-    /// Why further groups may make administrators; `None`: every group was shown.
+    /// Why other groups may grant administrator rights; `None`: every group was shown.
     pub incomplete: Option<String>,
 }
 
 impl JiraTarget {
-    /// The groups that Jira itself marks as administrators', as far as its picker shows them: all, and those that have in
-    /// their names what administrators' groups mostly have.
+    /// Returns the groups that Jira marks as administrators' groups, as far as its picker shows them. Reads all groups,
+    /// then those with "admin" in their names, as most administrators' groups have.
     pub(super) async fn picked_groups(&self, deadline: Option<Timestamp>) -> Result<Picked, TargetError> {
         let mut picked = Picked::default();
         let (mut total, mut unmarked) = (None, 0_usize);
@@ -57,7 +57,7 @@ impl JiraTarget {
             Some(0) if shown == 0 && self.own_rights(deadline).await?.lacks_browse() => {
                 Some(format!("Jira's group picker shows no groups, since usersync's account lacks \"{BROWSE}\""))
             }
-            // This Jira has no groups, or marks none of them: only names tell.
+            // This Jira has no groups or marks none of them, so only names decide.
             Some(0) if shown == 0 => None,
             _ if shown == 0 && unmarked > 0 => None,
             _ if unmarked > 0 => {
@@ -81,7 +81,7 @@ impl JiraTarget {
         self.rest.read(&ask).await
     }
 
-    /// Whether a group makes administrators; `None` where Jira does not tell.
+    /// Whether a group grants administrator rights; `None` if Jira does not report it.
     pub(super) async fn makes_administrators(
         &self,
         group: &str,
@@ -98,7 +98,8 @@ impl JiraTarget {
         Ok(told)
     }
 
-    /// Protects an account that is in a group of which the picker showed nothing, if that makes administrators or may.
+    /// Protects an account in a group that the picker did not show, if that group grants administrator rights or may do
+    /// so.
     pub(super) async fn protected_by_groups(
         &self,
         mut account: Account,
@@ -135,7 +136,7 @@ impl JiraTarget {
         Ok(account)
     }
 
-    /// Refuses a change of an account that a listing could not know to be protected, so that it is read again.
+    /// Refuses to change an account that a listing could not recognize as protected, so that it is re-read.
     pub(super) async fn refuse_unseen_administrator(
         &self,
         operation: &Operation,

@@ -1,4 +1,4 @@
-//! Accounts: reading them, and everything that is done to one.
+//! Accounts: reads and changes them.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl User {
-    /// The account that Jira tells of; `None` if an answer lacks what every account has.
+    /// Converts to an account; `None` if a field is missing that every account has.
     pub(super) fn into_account(self, protection: &Protection) -> Option<Account> {
         let (key, name, active) = (some(self.key)?, some(self.name)?, self.active?);
         let groups = self.groups.and_then(|groups| {
@@ -34,7 +34,7 @@ impl User {
             protected: protection.account(&key, &name, groups.as_deref()),
             immutable: protection.immutable(&name),
             display_name: self.display_name.unwrap_or_else(|| name.clone()),
-            // Jira may be set to mask addresses: "ada at example dot org".
+            // Jira may be configured to mask addresses: "ada at example dot org".
             email: self.email_address.filter(|email| email.contains('@')),
             access: Vec::new(),
             attributes: BTreeMap::new(),
@@ -80,7 +80,7 @@ impl JiraTarget {
         self.protected_by_groups(account, &protection, None).await.map(Some)
     }
 
-    /// Makes an account. Jira makes up a password that nobody knows, and sends no mail unless it is asked to.
+    /// Creates an account. Jira generates a password that remains unknown, and sends no mail unless requested.
     pub(super) async fn create_user(
         &self,
         name: &str,
@@ -152,7 +152,7 @@ impl JiraTarget {
         }
         let what = format!("updating {name}");
         for (field, value) in [("display name", &fields.display_name), ("e-mail address", &fields.email)] {
-            // Jira passes over empty fields in silence, and the difference would come back for ever.
+            // Jira silently ignores empty fields, so the difference would come back forever.
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 let text =
                     format!("{what}: Jira keeps no empty {field}. Let the policy keep the old one, or give a default.");
@@ -197,7 +197,7 @@ impl JiraTarget {
         let what = format!("{} {name}", if active { "activating" } else { "deactivating" });
         let body = UserWrite { active: Some(active), ..UserWrite::default() };
         let told = self.put_user(account, name, &what, &body, deadline).await?.and_then(|user| user.active);
-        // Jiras before 8.3, and some write answers, do not tell the new state; it is looked at then.
+        // Jira before 8.3 and some write answers do not return the new state, so it is read.
         let now = match told {
             Some(told) if told == active => return Ok(Applied::Done),
             _ => {
@@ -244,7 +244,7 @@ impl JiraTarget {
         }
     }
 
-    /// Writes to an account, addressed by its key. The bean that comes back is told if there is one.
+    /// Writes to an account, addressed by its key. Returns the user from the answer; `None` if the answer is empty.
     async fn put_user(
         &self,
         account: &AccountId,
@@ -266,7 +266,7 @@ impl JiraTarget {
         let said = self.rest.said(&answer, Some(login));
         let quoted = said.quoted();
         if answer.status == StatusCode::BAD_REQUEST {
-            // The words come in the language of our account; whatever they are, the same call is refused again.
+            // The message is in the language of usersync's account; whatever it says, the same call is refused again.
             if body.active == Some(false) && !said.is_empty() && !said.read_only() {
                 return Err(unsupported(format!(
                     "{what}: Jira refuses{quoted}. If it leads projects or components, give them another lead in Jira, \
@@ -296,8 +296,7 @@ impl JiraTarget {
         Err(self.refused_write(&ask, &answer, deadline).await)
     }
 
-    /// What a refused write means that has no meaning of its own: a directory that cannot be written, or a missing
-    /// right.
+    /// Classifies a refused write that has no specific meaning: a read-only directory, or a missing permission.
     pub(super) async fn refused_write(&self, ask: &Ask<'_>, answer: &Answer, deadline: Timestamp) -> TargetError {
         let said = self.rest.said(answer, ask.login);
         let what = ask.what;
@@ -313,7 +312,8 @@ impl JiraTarget {
         if answer.status != StatusCode::FORBIDDEN || plain.text.contains("XSRF") {
             return plain;
         }
-        // 403 says "no right" and "read-only directory" alike, in the language of our account; our rights decide.
+        // 403 means a missing permission or a read-only directory, in the account's language; usersync's permissions
+        // decide.
         match self.own_rights(Some(deadline)).await {
             Ok(rights) if rights.has("ADMINISTER") || rights.has("SYSTEM_ADMIN") => unsupported(format!(
                 "{what}: Jira answered 403{} although usersync is an administrator. Either its user directory is \

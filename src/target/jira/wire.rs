@@ -1,4 +1,4 @@
-//! Jira's JSON. Every field may be missing; fields that are not known are passed over.
+//! Jira's JSON. Every field may be missing; unknown fields are ignored.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::target::rest::{
     lenient::{Entries, maybe},
 };
 
-/// A user, as `GET /user`, listings and members tell it.
+/// A user, as in `GET /user`, listings and member lists.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
@@ -29,7 +29,7 @@ pub(super) struct User {
     pub groups: Option<Items>,
 }
 
-/// Jira's wrapper around a list that it may cut off: `size` counts what there is, `items` holds what it shows.
+/// Jira's wrapper around a list that it may truncate: `size` is the full count, `items` holds the entries shown.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Items {
     #[serde(default, deserialize_with = "maybe")]
@@ -38,20 +38,20 @@ pub(super) struct Items {
     pub items: Entries<Entry>,
 }
 
-/// One of a list that has a name, if it could be read.
+/// A list entry with a name, if the name could be read.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Entry {
     #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
 }
 
-/// Whatever has a name.
+/// Any object with a name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
     pub name: String,
 }
 
-/// A new or changed user.
+/// The body that creates or changes a user.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UserWrite<'a> {
@@ -67,7 +67,7 @@ pub(super) struct UserWrite<'a> {
     pub application_keys: Option<&'a [String]>,
 }
 
-/// The body that names a group to make, or a user to add to one.
+/// The body that names a group to create, or a user to add to a group.
 #[derive(Debug, Serialize)]
 pub(super) struct NameOnly<'a> {
     pub name: &'a str,
@@ -85,7 +85,7 @@ pub(super) struct MemberPage {
     pub values: Entries<Member>,
 }
 
-/// A member, of whom only the key is read.
+/// A group member; only the key is read.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Member {
     #[serde(default, deserialize_with = "maybe")]
@@ -121,7 +121,7 @@ impl TextOrNumber {
     }
 }
 
-/// What `GET /groups/picker` suggests.
+/// The answer to `GET /groups/picker`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Suggestions {
     #[serde(default, deserialize_with = "maybe")]
@@ -135,12 +135,12 @@ pub(super) struct Suggestions {
 pub(super) struct Suggestion {
     #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
-    /// `None`: not told, which says nothing about the group.
+    /// `None`: not reported, which says nothing about the group.
     #[serde(default, deserialize_with = "maybe")]
     pub labels: Option<Vec<Label>>,
 }
 
-/// What Jira's pages print beside a group's name.
+/// A label that Jira's pages show beside a group's name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Label {
     #[serde(rename = "type")]
@@ -149,12 +149,12 @@ pub(super) struct Label {
 }
 
 impl Suggestion {
-    /// Whether it is the group of this name.
+    /// Whether this is the group with this name.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.name.as_deref().is_some_and(|found| fold(found) == fold(name))
     }
 
-    /// Whether Jira marks the group as one that makes administrators; `None` where it does not tell.
+    /// Whether Jira marks the group as one that grants administrator rights; `None` if Jira does not report it.
     pub(super) fn is_admin(&self) -> Option<bool> {
         Some(self.labels.as_ref()?.iter().any(|label| label.kind.as_deref() == Some("ADMIN")))
     }
@@ -189,15 +189,15 @@ impl MyPermissions {
         permission.is_some_and(|permission| permission["havePermission"] == true)
     }
 
-    /// Whether Jira says that we lack the global permission "Browse users and groups". Without it, the group picker and the
-    /// search for users find nothing, with 200.
+    /// Whether Jira reports that usersync lacks the global permission "Browse users and groups". Without it, the group
+    /// picker and the user search answer 200 and return nothing.
     pub(super) fn lacks_browse(&self) -> bool {
         let permission = self.permissions.as_ref().and_then(|all| all.get("USER_PICKER"));
         permission.is_some_and(|permission| permission["havePermission"] == false)
     }
 }
 
-/// One of `GET /applicationrole`.
+/// One entry of `GET /applicationrole`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApplicationRole {
@@ -228,7 +228,7 @@ pub(super) struct DuplicatedCount {
     pub count: Option<u64>,
 }
 
-/// `GET /user/duplicated/list`, whose description is wrong: logins with their accounts, as a map or as a list.
+/// `GET /user/duplicated/list`: logins with their accounts, as a map or as a list. Its documentation is wrong.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Duplicates {
@@ -236,7 +236,7 @@ pub(super) enum Duplicates {
     List(Vec<DuplicateUser>),
 }
 
-/// One login of the list.
+/// A login of the list, with its directories.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DuplicateUser {
@@ -245,7 +245,7 @@ pub(super) struct DuplicateUser {
     pub directories: serde_json::Value,
 }
 
-/// One directory's account of such a login.
+/// The account of a duplicate login in one directory.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DirectoryAccount {
@@ -269,7 +269,7 @@ impl Duplicates {
     }
 }
 
-/// What Jira says when it refuses.
+/// The body of a refusal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Refusal {

@@ -1,4 +1,4 @@
-//! What Atlassian's products share: how they tell whom they took a caller for, and which server they are.
+//! Shared behaviour of Atlassian products: the signed-in user of an answer, and the identity of the server.
 
 use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
@@ -10,19 +10,20 @@ use crate::{
     target::{TargetError, http::Answer},
 };
 
-/// Against the check for forged requests; without it writes may be refused.
+/// Header against the XSRF check; without it writes may be refused.
 pub const HEADERS: &[(&str, &str)] = &[("x-atlassian-token", "no-check")];
 
-/// Where refused tokens are looked after.
+/// Advice for refused tokens.
 pub const TOKEN_HINT: &str =
     "Check that it is whole, not expired and not revoked (its user's profile > Personal access tokens).";
 
-/// Reads the verdict from headers first: a refused credential may answer 200 with an anonymous, empty body.
+/// Reads the verdict from headers first, because refused credentials may be answered with 200 and an anonymous, empty
+/// body.
 pub fn verdict(answer: &Answer) -> Verdict {
     let denied = answer.header("x-authentication-denied-reason").is_some_and(|reason| reason.contains("CAPTCHA"));
     let seraph = answer.header("x-seraph-loginreason").unwrap_or_default();
     let reason = |wanted: &str| seraph.split(',').any(|reason| reason.trim() == wanted);
-    // Denied: there were too many wrong sign-ins, so that this one was not even looked at.
+    // Denied: after too many failed sign-ins the server does not check the credentials.
     if denied || reason("AUTHENTICATION_DENIED") {
         return Verdict::Captcha;
     }
@@ -34,7 +35,7 @@ pub fn verdict(answer: &Answer) -> Verdict {
     if known {
         return Verdict::Accepted;
     }
-    // A server that is overloaded or still starting may answer before it has looked at the credentials.
+    // An overloaded or starting server may answer before it checks the credentials.
     if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
         return Verdict::Unknown;
     }
@@ -44,29 +45,29 @@ pub fn verdict(answer: &Answer) -> Verdict {
     if answer.status.is_success() { Verdict::Accepted } else { Verdict::Unknown }
 }
 
-/// Whom the server took the caller for.
+/// Returns the login that the server authenticated.
 pub fn caller(answer: &Answer) -> Option<String> {
     let login = answer.header("x-ausername").filter(|login| *login != "anonymous")?;
     Some(percent_decode_str(login).decode_utf8_lossy().into_owned())
 }
 
-/// What a server tells everybody about itself for application links.
+/// The public manifest of a server for application links.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// The server's own id.
     pub id: String,
-    /// Which product it is, as `jira`.
+    /// The product, for example `jira`.
     pub type_id: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// Its base URL, as its administrator set it.
+    /// The base URL as configured on the server.
     #[serde(default, deserialize_with = "lenient::maybe")]
     pub url: Option<String>,
 }
 
-/// The manifest for application links; `None` where that is closed. What may be otherwise the next time is an error:
-/// another id is taken for another server.
+/// Reads the manifest for application links; `None` if the server refuses access. A temporary failure is an error,
+/// because a changed id would be taken for another server.
 pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
     let ask = Ask::get("/manifest", "reading the server's id").below("/rest/applinks/1.0").anonymous();
     match rest.ask(&ask).await {
@@ -77,7 +78,8 @@ pub async fn manifest(rest: &Rest) -> Result<Option<Manifest>, TargetError> {
                 None => Ok(None),
                 Some(told) => match serde_json::from_value(told) {
                     Ok(manifest) => Ok(Some(manifest)),
-                    // It told the id before, and will again: to go by the address meanwhile would be another server.
+                    // The server normally returns its id. Identification by its address meanwhile would look like
+                    // another server.
                     Err(_) if answer.status.is_success() => {
                         Err(super::unconfirmed("reading the server's id: the manifest for application links lacks it."))
                     }

@@ -1,4 +1,4 @@
-//! Signing in: a secret that was refused is not sent again until it changes, or until the engine probes it.
+//! Authentication. A refused secret is not sent again until it changes or the engine probes it.
 
 use std::{
     fmt,
@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// How usersync signs in.
+/// Credentials of usersync.
 #[derive(Clone)]
 pub enum Credentials {
-    /// A token that is sent as it is.
+    /// A token that is sent unchanged.
     Token(SecretProvider),
     /// A name and password.
     Basic {
@@ -34,7 +34,7 @@ pub enum Credentials {
         /// The password.
         password: SecretProvider,
     },
-    /// A client that is given access tokens.
+    /// A client that obtains access tokens (OAuth 2.0).
     Client(Box<ClientCredentials>),
 }
 
@@ -76,33 +76,34 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What is known about a secret.
+/// Known state of a secret.
 #[derive(Clone)]
 enum Standing {
     Accepted,
     Refused(SignInRefusal),
 }
 
-/// How a server refused credentials.
+/// A server's refusal of the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInRefusal {
-    /// What it said, and what to do.
+    /// The server's message, and what to do.
     pub text: String,
-    /// Whether the user is locked out: a further sign-in makes it worse.
+    /// Whether the user is locked out, so that further sign-ins make it worse.
     pub locked: bool,
 }
 
-/// The credentials, and whether the server took them.
+/// The credentials, and whether the server accepted them.
 pub struct Auth {
     credentials: Credentials,
-    /// What a token is called here.
+    /// The product's name for a token.
     token: &'static str,
     known: Mutex<Option<([u8; 32], Standing)>>,
     trial: AsyncMutex<()>,
     tokens: Tokens,
 }
 
-/// The right to send one call with the present secret. While nobody knows whether the secret is good, only one is out.
+/// The right to send one call with the current secret. Until the secret is known to be good, only one permit exists at
+/// a time.
 pub struct Permit<'a> {
     pub header: HeaderValue,
     fingerprint: [u8; 32],
@@ -120,7 +121,7 @@ impl Auth {
         matches!(self.credentials, Credentials::Basic { .. })
     }
 
-    /// Who refused credentials belong to, as far as is known before signing in.
+    /// Describes the credentials for messages about a refusal, as far as the settings identify them.
     pub fn whose(&self) -> String {
         match &self.credentials {
             Credentials::Token(_) => self.token.to_owned(),
@@ -129,7 +130,7 @@ impl Auth {
         }
     }
 
-    /// Who signs in, as far as the settings tell.
+    /// Returns the name of the signed-in user or client, as far as the settings identify it.
     pub fn name(&self) -> String {
         match &self.credentials {
             Credentials::Token(_) => "the bearer of the token".to_owned(),
@@ -138,8 +139,8 @@ impl Auth {
         }
     }
 
-    /// Waits for the right to send, or says that the secret was refused before. An access token that is needed for it is
-    /// fetched with `http`, before `deadline`.
+    /// Waits for the right to send; fails if the secret was refused before. Fetches a required access token with
+    /// `http`, before `deadline`.
     pub async fn permit(
         &self,
         what: &str,
@@ -153,7 +154,7 @@ impl Auth {
             None => {}
         }
         let trial = self.trial.lock().await;
-        // While this one waited, the secret may have changed, and another may have tried it.
+        // During the wait the secret may have changed, or another call may have tried it.
         let (secret, fingerprint) = self.secret(what)?;
         let trial = match self.standing(&fingerprint) {
             Some(Standing::Accepted) => None,
@@ -197,7 +198,7 @@ impl Auth {
         Ok(Permit { header, fingerprint, token, _trial: trial })
     }
 
-    /// Whether a refused call is worth another try with a new access token: one that was kept may have been revoked.
+    /// Whether a refused call should be retried with a new access token, because a cached one may have been revoked.
     pub async fn renew(&self, permit: &Permit<'_>) -> bool {
         match permit.token {
             Some((number, false)) => {
@@ -208,19 +209,19 @@ impl Auth {
         }
     }
 
-    /// The server took the credentials.
+    /// Records that the server accepted the credentials.
     pub fn accept(&self, permit: &Permit<'_>) {
         self.note(permit.fingerprint, Standing::Accepted);
     }
 
-    /// The server refused the credentials.
+    /// Records that the server refused the credentials.
     pub fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
         let error = refused(what, &refusal);
         self.note(permit.fingerprint, Standing::Refused(refusal));
         error
     }
 
-    /// Lets the present secret be tried again.
+    /// Allows another attempt with the current secret.
     pub fn forget(&self) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -276,15 +277,15 @@ fn refused(what: &str, SignInRefusal { text, locked }: &SignInRefusal) -> Target
     }
 }
 
-/// What an answer tells about the credentials that were sent with it.
+/// What an answer says about the credentials that were sent with it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Taken.
+    /// Accepted.
     Accepted,
-    /// Too many wrong sign-ins: a CAPTCHA has to be solved in a browser first.
+    /// A CAPTCHA must be solved in a browser, after too many failed sign-ins.
     Captcha,
-    /// Refused, or passed over so that the call was an anonymous one.
+    /// Refused, or ignored, so that the call was anonymous.
     Refused,
-    /// The answer does not tell.
+    /// The answer does not say.
     Unknown,
 }

@@ -1,5 +1,6 @@
-//! Many joins of one group by few calls, as a database commits by groups: the first goes at once; those that come while
-//! it is under way wait, and go together by the next call. Whoever's turn it is sends, for the others as for itself.
+//! Batched additions of members to a group, similar to group commit in databases. The first addition is sent at once.
+//! Those that arrive during its call wait and are sent together in the next call. The holder of the group's turn sends
+//! the batch for all.
 
 use std::{
     future::Future,
@@ -23,23 +24,23 @@ use crate::{
     },
 };
 
-/// One account's join of a group, and how it is sent.
+/// The addition of one account to a group, and how it is sent.
 pub trait BatchCall: Sync {
-    /// What a call for several says of each.
+    /// The data of one member in a batch call.
     type Member: Send + Sync;
 
-    /// What such a call says of this one.
+    /// Returns the data of this member for a batch call.
     fn member(&self) -> Self::Member;
 
-    /// Whether what was checked of somebody before he waited still holds; else he goes by himself.
+    /// Whether the checks made before a member waited still hold; otherwise it is sent alone.
     fn still_holds(&self, _: &Self::Member) -> bool {
         true
     }
 
-    /// Sends this one by itself.
+    /// Sends this addition alone.
     fn alone(&self) -> impl Future<Output = Result<Applied, TargetError>> + Send;
 
-    /// Sends several by one call. With an error, it is the same for each of them.
+    /// Sends several additions in one call. An error applies to each of them.
     fn add_batch(
         &self,
         members: &[Self::Member],
@@ -47,32 +48,32 @@ pub trait BatchCall: Sync {
     ) -> impl Future<Output = Result<BatchOutcome, TargetError>> + Send;
 }
 
-/// What came of a call for several.
+/// Result of a batch call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// All of them are members.
     Done,
-    /// Nothing was done, and one of them may be why: each goes by itself, and gets its own words.
+    /// Nothing was done, possibly because of one member. Each is sent alone and gets its own error.
     Singly,
 }
 
-/// The joins of a target's groups. At one group one call is under way at a time, but for those that go by themselves
-/// after a refusal.
+/// Waiting additions of members to the groups of a target. Each group has one call in progress at a time, except for
+/// additions that are sent alone after a refusal.
 pub struct MemberBatches<M> {
-    /// So many go by one call, at most.
+    /// Maximum number of members in one call.
     most: usize,
-    /// A line belongs to those who stand in it.
+    /// The queue of each group; only the waiting additions keep it alive.
     lines: Mutex<IdMap<TargetGroupId, Weak<Line<M>>>>,
 }
 
 impl<M: Send + Sync> MemberBatches<M> {
-    /// Joins of which so many go by one call, at most.
+    /// Creates a batcher with a maximum number of members in one call.
     pub fn new(most: usize) -> Self {
         Self { most, lines: Mutex::default() }
     }
 
-    /// Sends a join, by itself or together with others of its group; `what` is it in words. Whoever stops waiting is not
-    /// sent; if the one who sends for others stops, they are unanswered.
+    /// Sends an addition, alone or in a batch with others of its group; `what` describes it. An addition that is
+    /// dropped while it waits is not sent. If the sender of a batch is dropped, the other additions end unanswered.
     pub async fn send<J: BatchCall<Member = M>>(
         &self,
         group: &TargetGroupId,
@@ -90,13 +91,13 @@ impl<M: Send + Sync> MemberBatches<M> {
                 if line.leave(number) {
                     return Err(NoAnswer::late().into_error(what, true));
                 }
-                // It is being sent, and that ends by the deadline.
+                // It is being sent, and the call ends by the deadline.
                 return end(join, what, told.await.ok()).await;
             }
         };
         loop {
             line.send_off(|member| join.still_holds(member));
-            // It may have been sent off just now, or been sent by somebody whose turn came before.
+            // `send_off` may have released it, or an earlier holder of the turn may have sent it.
             let told = match told.try_recv() {
                 Ok(told) => Some(told),
                 Err(TryRecvError::Closed) => None,
@@ -116,7 +117,7 @@ impl<M: Send + Sync> MemberBatches<M> {
         }
     }
 
-    /// The line at a group, a new one where nobody waits.
+    /// Returns the queue of a group; creates one if none waits.
     fn line(&self, group: &TargetGroupId) -> Arc<Line<M>> {
         let mut lines = locked(&self.lines);
         if let Some(line) = lines.get(group).and_then(Weak::upgrade) {
@@ -129,18 +130,18 @@ impl<M: Send + Sync> MemberBatches<M> {
     }
 }
 
-/// Sends what goes next, and tells each how it ended. If this stops in the middle, they notice.
+/// Sends a batch and reports the result to each addition. If this is dropped, they receive a closed channel.
 async fn send_all<J: BatchCall>(join: &J, next: Vec<Waiting<J::Member>>) {
     let Some(deadline) = next.iter().map(|one| one.deadline).min() else { return };
     let (members, tells): (Vec<_>, Vec<_>) = next.into_iter().map(|one| (one.member, one.tell)).unzip();
     let came = if members.len() > 1 { join.add_batch(&members, deadline).await } else { Ok(BatchOutcome::Singly) };
     for tell in tells {
-        // Who does not wait any more needs no answer.
+        // An addition that no longer waits needs no result.
         let _ = tell.send(came.clone());
     }
 }
 
-/// What a join comes to that others sent, or did not; `None`: who sent it stopped in the middle.
+/// Returns the result of an addition that was part of a batch; `None`: the sender was dropped.
 async fn end<J: BatchCall>(
     join: &J,
     what: &str,
@@ -157,9 +158,9 @@ async fn end<J: BatchCall>(
     }
 }
 
-/// Those who want to join one group.
+/// The queue of additions to one group.
 struct Line<M> {
-    /// Held by the one who sends.
+    /// Held by the sender of a batch.
     turn: AsyncMutex<()>,
     queue: Mutex<Queue<M>>,
 }
@@ -192,7 +193,7 @@ impl<M> Line<M> {
         (number, told)
     }
 
-    /// Steps out; `false`: too late, it is being sent or was.
+    /// Leaves the queue; `false`: it is too late, because the addition is being sent or was sent.
     fn leave(&self, number: u64) -> bool {
         let waiting = &mut locked(&self.queue).waiting;
         let before = waiting.len();
@@ -200,8 +201,8 @@ impl<M> Line<M> {
         waiting.len() < before
     }
 
-    /// Lets those go by themselves who must not go together: what was checked of them is old; or they have less than half
-    /// as long as somebody else, whose call would end by their deadline.
+    /// Releases additions that must be sent alone. Either their checks no longer hold, or their remaining time is less
+    /// than half of the longest one. The batch would end by their deadline.
     fn send_off(&self, still_holds: impl Fn(&M) -> bool) {
         let waiting = &mut locked(&self.queue).waiting;
         waiting.retain(|one| !one.tell.is_closed());
@@ -214,7 +215,7 @@ impl<M> Line<M> {
         }
     }
 
-    /// Who goes next, in the order of arrival.
+    /// Takes the next batch, in order of arrival.
     fn next(&self, most: usize) -> Vec<Waiting<M>> {
         let waiting = &mut locked(&self.queue).waiting;
         let next = waiting.len().min(most);

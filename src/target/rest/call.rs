@@ -1,4 +1,4 @@
-//! One call to a REST interface: credentials, headers, and the answers that mean the same everywhere.
+//! One call to a REST interface: credentials, headers, and answers with the same meaning for every product.
 
 use std::{
     borrow::Cow,
@@ -29,19 +29,19 @@ use crate::{
     telemetry::CallMeter,
 };
 
-/// What a segment of a path may hold as it is (RFC 3986, section 2.3).
+/// Characters that are encoded in a path segment: all except the unreserved ones (RFC 3986, section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A name as one segment of a path.
+/// Encodes a name as one segment of a path.
 pub fn segment(name: &str) -> String {
     utf8_percent_encode(name, SEGMENT).to_string()
 }
 
 /// A call before it is sent.
 pub struct Ask<'a> {
-    /// What it is for: the thing first, as `creating alice`.
+    /// What the call does, for messages: for example `creating alice`.
     pub what: &'a str,
-    /// The login that it is about, which may be shown where other addresses may not.
+    /// The login that the call concerns. It may appear in messages; other e-mail addresses may not.
     pub login: Option<&'a str>,
     method: Method,
     api: Option<&'static str>,
@@ -58,7 +58,7 @@ pub struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// A call to a path below the interface; names in it are encoded already, see [`segment`].
+    /// Creates a call to a path below the interface. Names in the path must be encoded, see [`segment`].
     pub fn new(method: Method, path: impl Into<Cow<'a, str>>, what: &'a str) -> Self {
         Self {
             what,
@@ -78,42 +78,43 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// A call that reads.
+    /// Creates a call that reads.
     pub fn get(path: impl Into<Cow<'a, str>>, what: &'a str) -> Self {
         Self::new(Method::GET, path, what)
     }
 
-    /// With a query parameter.
+    /// Adds a query parameter.
     pub fn query(mut self, name: &'static str, value: &'a str) -> Self {
         self.query.push((name, value));
         self
     }
 
-    /// With a header of its own, as `If-Match`.
+    /// Adds a header, for example `If-Match`.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// Answered in another form than the dialect's, as `application/xml`; whether a success has it, the caller sees.
+    /// Accepts another media type than the dialect's, for example `application/xml`. The caller checks the type of a
+    /// success.
     pub fn accept(mut self, media: &'static str) -> Self {
         self.accept = Some(media);
         self
     }
 
-    /// About this login.
+    /// Sets the login that the call concerns.
     pub fn login(mut self, login: &'a str) -> Self {
         self.login = Some(login);
         self
     }
 
-    /// Not sent past this instant.
+    /// Sets the latest time for sending.
     pub fn deadline(mut self, deadline: Option<Timestamp>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// With a body.
+    /// Sets a JSON body.
     pub fn json(mut self, body: &impl Serialize) -> Result<Self, TargetError> {
         let what = self.what;
         let body = serde_json::to_vec(body).map_err(|error| {
@@ -123,31 +124,32 @@ impl<'a> Ask<'a> {
         Ok(self)
     }
 
-    /// Below another part of the product's interfaces.
+    /// Uses another interface of the product.
     pub fn below(mut self, api: &'static str) -> Self {
         self.api = Some(api);
         self
     }
 
-    /// Without credentials, for what the server tells everybody.
+    /// Sends no credentials, for public information.
     pub fn anonymous(mut self) -> Self {
         self.anonymous = true;
         self
     }
 
-    /// Reads in spite of its method, as a search by POST.
+    /// Marks the call as a read regardless of its method, for example a search by POST.
     pub fn only_reads(mut self) -> Self {
         self.reads = true;
         self
     }
 
-    /// An interface that refuses with 5xx: what this recognises as its refusal comes back, whatever its status.
+    /// Sets a recognizer for refusals with a 5xx status. A recognized answer is returned to the caller, whatever its
+    /// status.
     pub fn refuses_by(mut self, own: fn(&Answer) -> bool) -> Self {
         self.refusal = Some(own);
         self
     }
 
-    /// About something that can be done without: a refused sign-in and a fault of the server are answers like others.
+    /// Marks the call as optional: a refused sign-in or a server error is returned as an answer.
     pub fn tolerant(mut self) -> Self {
         self.tolerant = true;
         self
@@ -157,15 +159,15 @@ impl<'a> Ask<'a> {
         if self.writes() { CallKind::Write } else { CallKind::Read }
     }
 
-    /// Whether it may change something.
+    /// Whether the call may change something.
     pub fn writes(&self) -> bool {
         self.method != Method::GET && !self.reads
     }
 }
 
-/// A REST interface, signed in to.
+/// An authenticated REST interface.
 pub struct Rest {
-    /// The address that people type.
+    /// The configured base URL.
     pub base: Url,
     /// The credentials.
     pub auth: Auth,
@@ -176,7 +178,7 @@ pub struct Rest {
     more: More,
 }
 
-/// What the settings add to every call.
+/// Headers and query parameters that the settings add to every call.
 #[derive(Clone, Debug, Default)]
 pub struct More {
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -184,7 +186,7 @@ pub struct More {
 }
 
 impl More {
-    /// Headers and query parameters; the error names the header that cannot be sent.
+    /// Parses headers and query parameters; the error names the invalid header.
     pub fn new(headers: &BTreeMap<String, String>, query: &BTreeMap<String, String>) -> Result<Self, String> {
         let read = |(name, value): (&String, &String)| {
             let wrong = || format!("The header {name} cannot be sent. Give it a name and a value of plain letters.");
@@ -200,7 +202,7 @@ impl More {
 }
 
 impl Rest {
-    /// An interface with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates an interface with these settings; sends nothing. The error names the invalid setting.
     pub fn new(
         base: Url,
         credentials: Credentials,
@@ -235,39 +237,39 @@ impl Rest {
         })
     }
 
-    /// Counts calls here from now on.
+    /// Counts all later calls with this meter.
     pub fn attach(&self, meter: &CallMeter) {
         self.http.attach(meter);
     }
 
-    /// Waits until the server takes calls, if it refused one for now.
+    /// Waits until the server accepts calls, if it refuses them temporarily.
     pub async fn until_open(&self) -> Result<(), TargetError> {
         self.http.until_open().await.map_err(|why| why.into_error("waiting to go on", false))
     }
 
-    /// Notes that credentials were refused.
+    /// Records refused credentials.
     fn refuse(&self, permit: &Permit<'_>, what: &str, refusal: SignInRefusal) -> TargetError {
         self.http.refused_sign_in();
         self.auth.refuse(permit, what, refusal)
     }
 
-    /// The same with more in every call.
+    /// Returns the interface with additions to every call.
     pub fn with(self, more: More) -> Self {
         Self { more, ..self }
     }
 
-    /// The address without a slash at its end, the one way in which it is an identity.
+    /// Returns the address without a trailing slash, the form that identifies the server.
     pub fn address(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// Whom the server takes us for, as far as is known.
+    /// Returns the signed-in user, as far as known.
     pub fn who(&self) -> String {
         let me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
         me.clone().unwrap_or_else(|| format!("The user of {}", self.auth.whose()))
     }
 
-    /// Notes whom the server takes us for.
+    /// Records the signed-in user.
     pub fn signed_in_as(&self, login: &str) {
         let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner);
         if me.as_deref() != Some(login) {
@@ -275,13 +277,13 @@ impl Rest {
         }
     }
 
-    /// What was said in an answer that is not a success; `login` may stay in the text, other addresses may not.
+    /// Reads the message of an unsuccessful answer. `login` may stay in the text; other e-mail addresses are removed.
     pub fn said(&self, answer: &Answer, login: Option<&str>) -> Said {
         Said::new(self.dialect, answer, login)
     }
 
-    /// Sends a call. What comes back is a success, or a refusal that only the caller can read (400, 403, 404, 405,
-    /// 409 and other 4xx).
+    /// Sends a call. Returns a success, or a refusal that only the caller can interpret (400, 403, 404, 405, 409 and
+    /// other 4xx).
     pub async fn ask(&self, ask: &Ask<'_>) -> Result<Answer, TargetError> {
         let mut renewed = false;
         let pages = self.sign_in_pages.so_far(ask.kind());
@@ -291,7 +293,7 @@ impl Rest {
             let call = self.call(ask, permit.as_ref().map(|permit| &permit.header))?;
             let answer = self.http.send(&call).await.map_err(|why| why.into_error(ask.what, ask.writes()))?;
             let verdict = (self.dialect.verdict)(&answer);
-            // A call that was refused for its token did nothing, so that it can be sent again, once.
+            // A call refused for its token had no effect, so it is retried once with a new token.
             if let Some(permit) = permit.as_ref().filter(|_| !renewed && verdict == Verdict::Refused)
                 && self.auth.renew(permit).await
             {
@@ -327,7 +329,7 @@ impl Rest {
         if answer.status.is_server_error() && ask.refusal.is_some_and(|own| own(&answer)) {
             return Ok(answer);
         }
-        // To the dialect any mark-up is a page for people.
+        // Otherwise the dialect treats any markup as an HTML page.
         if answer.status.is_success() && ask.accept.is_some() {
             return Ok(answer);
         }
@@ -337,13 +339,13 @@ impl Rest {
         }
     }
 
-    /// Reads JSON, where anything but success is an error.
+    /// Sends a read and parses the JSON; any status except success is an error.
     pub async fn read<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<T, TargetError> {
         let answer = self.ask(ask).await?;
         if answer.status.is_success() { self.parse(ask, &answer) } else { Err(self.unexpected(ask, &answer)) }
     }
 
-    /// Reads JSON, where the product's own 404 is "not there".
+    /// Sends a read and parses the JSON; the product's own 404 is `None`.
     pub async fn find<T: DeserializeOwned>(&self, ask: &Ask<'_>) -> Result<Option<T>, TargetError> {
         match self.read(ask).await {
             Err(TargetError { kind: TargetErrorKind::NotFound, .. }) => Ok(None),
@@ -351,14 +353,14 @@ impl Rest {
         }
     }
 
-    /// Reads a body as JSON.
+    /// Parses a body as JSON.
     pub fn parse<T: DeserializeOwned>(&self, ask: &Ask<'_>, answer: &Answer) -> Result<T, TargetError> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             self.unreadable(ask, &format!("{}, line {} column {}", shape(&error), error.line(), error.column()))
         })
     }
 
-    /// An answer of another shape than it should have; `how` tells where, without repeating any of it.
+    /// Returns the error for an answer of an unexpected shape; `how` says where, without any content.
     pub fn unreadable(&self, ask: &Ask<'_>, how: &str) -> TargetError {
         let text = format!("{}: {}'s answer cannot be read ({how}).", ask.what, self.dialect.product);
         if ask.writes() {
@@ -368,7 +370,7 @@ impl Rest {
         }
     }
 
-    /// What is left when a call's own meaning of a status did not apply.
+    /// Returns the error for a status without a meaning specific to the call.
     pub fn unexpected(&self, ask: &Ask<'_>, answer: &Answer) -> TargetError {
         errors::unexpected(self.dialect, ask.what, &self.who(), ask.writes(), answer, ask.login)
     }
@@ -409,7 +411,8 @@ impl Rest {
         })
     }
 
-    /// What a sign-in page in the place of an answer means. Only after several in a row were the credentials not taken.
+    /// Returns the error for a sign-in page in the place of an answer. Only several in a row count as refused
+    /// credentials.
     fn sign_in_page(&self, ask: &Ask<'_>, permit: Option<&Permit<'_>>, answer: &Answer, pages: u32) -> TargetError {
         let (product, what) = (self.dialect.product, ask.what);
         let check = "Check them, and that single sign-on lets calls to the REST interface with credentials pass.";
@@ -420,7 +423,7 @@ impl Rest {
         };
         let in_a_row = self.sign_in_pages.came(ask.kind(), pages);
         let refusal = in_a_row.then(|| self.refuse(permit, what, SignInRefusal { text: refused, locked: false }));
-        // The page may stand for the answer to a write that was done; the next call meets the refusal.
+        // The page may replace the answer to a successful write; the next call reports the refusal.
         if ask.writes() && answer.status.is_success() {
             let text = format!("{what}: {came}. usersync checks whether it took effect.");
             return errors::error(TargetErrorKind::Unanswered, text);
@@ -452,7 +455,7 @@ impl Rest {
     }
 }
 
-/// What is wrong with a JSON text, without repeating any of it.
+/// Describes what is wrong with a JSON text, without any of its content.
 fn shape(error: &serde_json::Error) -> &'static str {
     match error.classify() {
         serde_json::error::Category::Eof => "it ends too early",
@@ -461,7 +464,7 @@ fn shape(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// A redirect: most likely a maintenance page for all calls, so nobody's work is given up for it.
+/// Returns the error for a redirect. It is probably a maintenance page for all calls, so no task is failed permanently.
 fn redirected(what: &str, url: &Url, answer: &Answer) -> TargetError {
     let to = answer.header(LOCATION.as_str()).unwrap_or_default();
     let place = url.join(to).map_or_else(|_| "another address".to_owned(), |url| server(&url) + url.path());

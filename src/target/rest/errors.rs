@@ -1,4 +1,4 @@
-//! What refusals mean, in words for people.
+//! Error messages for refusals.
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -13,19 +13,19 @@ use crate::{
     },
 };
 
-/// What a server said in an answer that is not a success.
+/// The message of an unsuccessful answer.
 #[derive(Debug, Default)]
 pub struct Said {
-    /// The fields that it complains about, by their wire names.
+    /// The rejected fields, by their wire names, with messages.
     fields: Vec<(String, String)>,
-    /// Its messages; a plain-text body is one.
+    /// The messages; a plain-text body is one.
     messages: Vec<String>,
-    /// Whether the body has the shape of the product's own refusals, so that it was not a proxy that spoke.
+    /// Whether the body has the shape of the product's own refusals, so that it is not from a proxy.
     pub own: bool,
 }
 
 impl Said {
-    /// Reads a body of any kind; `login` may stay in the text, other addresses may not.
+    /// Reads a body of any kind. `login` may stay in the text; other e-mail addresses are removed.
     pub fn new(dialect: &Dialect, answer: &Answer, login: Option<&str>) -> Self {
         let words = (dialect.said)(answer);
         let mut fields: Vec<_> = words.fields.into_iter().map(|(field, text)| (field, tidy(&text, login))).collect();
@@ -43,7 +43,7 @@ impl Said {
         Self { fields, messages, own: words.own }
     }
 
-    /// What was said about a field, if it was complained about.
+    /// Returns the message about a field, if the field was rejected.
     pub fn about(&self, field: &str) -> Option<&str> {
         self.fields.iter().find(|(name, _)| name == field).map(|(_, text)| text.as_str())
     }
@@ -52,7 +52,7 @@ impl Said {
         self.fields.is_empty() && self.messages.is_empty()
     }
 
-    /// All that was said, as the second half of a sentence.
+    /// Returns all messages as the second half of a sentence.
     pub fn quoted(&self) -> String {
         let fields = self.fields.iter().map(|(field, text)| format!("{field}: {text}"));
         let all: Vec<_> = self.messages.iter().cloned().chain(fields).collect();
@@ -60,41 +60,41 @@ impl Said {
         if all.is_empty() { String::new() } else { format!(", saying \"{}\"", all.trim_end_matches('.')) }
     }
 
-    /// Whether any of these words was said, in whatever case.
+    /// Whether any of these words appears, case-insensitively.
     pub fn mentions(&self, words: &[&str]) -> bool {
         let all = self.quoted().to_lowercase();
         words.iter().any(|word| all.contains(word))
     }
 
-    /// The directory cannot be written, as far as the words tell.
+    /// Whether the messages say that the directory is read-only.
     pub fn read_only(&self) -> bool {
         self.mentions(&["read-only", "read only", "readonly", "external user management", "externally managed"])
     }
 
-    /// The licence has no seat left, as far as the words tell.
+    /// Whether the messages say that the licence limit is reached.
     pub fn licence_full(&self) -> bool {
         self.mentions(&["licen", "seat", "user limit", "user tier"])
     }
 
-    /// The user is locked out after too many sign-ins, as far as the words tell.
+    /// Whether the messages say that the user is locked out after too many sign-ins.
     pub fn locked_out(&self) -> bool {
         self.mentions(&["captcha", "account locked", "is locked", "locked out", "account_locked", "user_locked"])
     }
 
-    /// The name is taken, as far as the words tell.
+    /// Whether the messages say that the name is taken.
     pub fn taken(&self) -> bool {
         self.mentions(&["already exists", "is taken"])
     }
 }
 
-/// Where servers put the reason of a refusal, in the order in which it is looked for.
+/// Fields in which servers put the reason of a refusal, in search order.
 const REASONS: [&str; 9] =
     ["detail", "message", "error_description", "description", "errorMessage", "error", "errors", "title", "reason"];
-/// Reasons that are repeated at most.
+/// Maximum number of reasons repeated in a message.
 const MOST_REASONS: usize = 3;
 
-/// The reasons that a JSON body gives, wherever they stand: in one of the usual fields, in whatever case, or one level
-/// deeper, as in `{"Errors": [{"description": "…"}]}`.
+/// Returns the reasons in a JSON body. They are in one of the usual fields, case-insensitively, or one level deeper, as
+/// in `{"Errors": [{"description": "…"}]}`.
 fn reasons(body: &Value) -> Vec<String> {
     let mut found = Vec::new();
     find_reasons(body, 2, &mut found);
@@ -116,43 +116,43 @@ fn find_reasons(value: &Value, deeper: usize, found: &mut Vec<String>) {
     }
 }
 
-/// An error without a wait.
+/// Creates an error without a retry delay.
 pub fn error(kind: TargetErrorKind, text: impl Into<String>) -> TargetError {
     TargetError { kind, text: text.into(), retry_after: None }
 }
 
-/// Answered, and nothing was done.
+/// Creates an error for a call that was answered and had no effect.
 pub fn not_done(class: ErrorClass, text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::NotDone(class), text)
 }
 
-/// A success: done if it has the status that the vendor documents, else to be read back.
+/// Returns the result of a success: done for the documented status, otherwise to be verified by a read.
 pub fn applied(answer: &Answer, documented: StatusCode) -> Applied {
     if answer.status == documented { Applied::Done } else { Applied::Undocumented }
 }
 
-/// Names of groups, or how many they are where nobody would read them all.
+/// Lists group names, or returns their number if there are more than three.
 pub fn few(names: &[&str]) -> String {
     if names.len() > 3 { format!("{} groups", names.len()) } else { names.join(", ") }
 }
 
-/// Answered, and this object cannot be treated so.
+/// Creates an error for an operation that this object does not support.
 pub fn unsupported(text: impl Into<String>) -> TargetError {
     error(TargetErrorKind::Unsupported, text)
 }
 
-/// A product whose interface does not rename groups.
+/// Creates the error for a product that does not support renaming groups.
 pub fn no_group_rename(name: &str, product: &str) -> TargetError {
     unsupported(format!("renaming group {name}: {product} cannot. Make another one, and move its members."))
 }
 
-/// A look that failed after a write may have taken effect: only another look tells.
+/// Marks a failed read after a write: the write may have taken effect, and only another read shows it.
 pub fn after_the_fact(why: TargetError) -> TargetError {
     TargetError { kind: TargetErrorKind::Unanswered, ..why }
 }
 
-/// What one account of a listing was read as; `None` if its answer cannot be read. Then it is as if the listing did not
-/// name it: whoever is linked to it is read alone, and fails alone.
+/// Handles the read of one account in a listing; `None` if its answer is unreadable. Such an account is left out of the
+/// listing. Its linked user is read alone and fails alone.
 #[expect(clippy::option_option, reason = "not readable, not there, there")]
 pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Option<Option<T>>, TargetError> {
     match read {
@@ -164,12 +164,13 @@ pub fn unless_unreadable<T>(read: Result<Option<T>, TargetError>) -> Result<Opti
     }
 }
 
-/// What was read lacks something that it always has.
+/// Creates the error for an answer without a required field.
 pub fn unconfirmed(text: impl Into<String>) -> TargetError {
     not_done(ErrorClass::Unconfirmed, text)
 }
 
-/// Statuses that mean the same for every call: overload, faults, redirects, pages instead of data. `None` for the rest.
+/// Returns the error for a status with the same meaning for every call: overload, server errors, redirects, HTML pages.
+/// `None` for others.
 pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answer) -> Option<TargetError> {
     let (product, status) = (dialect.product, answer.status);
     let code = status.as_u16();
@@ -184,10 +185,10 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
         let kind = TargetErrorKind::NotDone(ErrorClass::Throttled);
         return Some(TargetError { kind, text, retry_after: wait });
     }
-    // What a product says itself that it does not do (501), it has not done.
+    // A 501 in the product's own words means that nothing was done.
     if status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && (dialect.said)(answer).own) {
         let said = Said::new(dialect, answer, None).quoted();
-        // A write that met a fault inside the server, or whose proxy lost it, may have been done.
+        // A write may have taken effect if the server failed or the proxy lost the answer.
         let (kind, next) = if writes && !answer.is_untouched() {
             (TargetErrorKind::Unanswered, "usersync checks whether it took effect.")
         } else {
@@ -215,7 +216,7 @@ pub(super) fn common(dialect: &Dialect, what: &str, writes: bool, answer: &Answe
     None
 }
 
-/// What is left when a call's own meaning of a status did not apply.
+/// Returns the error for a status without a meaning specific to the call.
 pub(super) fn unexpected(
     dialect: &Dialect,
     what: &str,
@@ -247,7 +248,7 @@ pub(super) fn unexpected(
             ErrorClass::Credentials,
             format!("{what}: the proxy on the way to {product} wants a sign-in (407). {PROXY_SIGN_IN}"),
         ),
-        // The words of nginx, which asks for the certificate but lets the handshake pass.
+        // nginx requests the certificate but completes the handshake; the refusal is in its page.
         StatusCode::BAD_REQUEST if body_mentions(answer, "ssl certificate") => not_done(
             ErrorClass::Permanent,
             format!(
@@ -277,7 +278,7 @@ pub(super) fn unexpected(
     }
 }
 
-/// Whether a body has some words in it, in whatever case.
+/// Whether a body contains these words, case-insensitively.
 pub fn body_mentions(answer: &Answer, words: &str) -> bool {
     answer.mentions(words)
 }

@@ -1,25 +1,25 @@
-//! JSON as servers really send it: a field that is missing, null or of another type is absent, and an entry of a list that
-//! cannot be read is that entry's problem.
+//! Tolerant JSON parsing. A field that is missing, null or of another type counts as absent. An unreadable entry of a
+//! list affects only itself.
 
 use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-/// A field that may be absent; for `#[serde(default, deserialize_with = "maybe")]`.
+/// Parses a field that may be absent; for `#[serde(default, deserialize_with = "maybe")]`.
 pub fn maybe<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
-/// A text that is not empty: an account without a login, or a group without a name, is none.
+/// Returns a nonempty text. An account with an empty login, or a group with an empty name, does not count.
 pub fn some(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// A list; an entry of another type is an empty one.
+/// A list; an entry of another type becomes an empty entry.
 #[derive(Debug)]
 pub struct Entries<T> {
-    /// Whether it was a list; `false`: nothing is known, which is not the same as a list without entries.
+    /// Whether the value was a list; `false`: the content is unknown, which differs from an empty list.
     pub told: bool,
     items: Vec<T>,
 }

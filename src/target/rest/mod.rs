@@ -1,5 +1,5 @@
-//! What the targets with a REST interface share: signing in, one call with its credentials and headers, answers that
-//! mean the same everywhere, and the lines of a first contact. What is particular to a product is its [`Dialect`].
+//! Shared code of targets with a REST interface: authentication, calls, answers common to all products, and the lines
+//! of a first contact. A [`Dialect`] holds the differences between products.
 
 pub mod atlassian;
 mod auth;
@@ -31,43 +31,43 @@ pub use auth::Credentials;
 
 use super::http::Answer;
 
-/// What is particular to one product's REST interface.
+/// The differences of one product's REST interface.
 pub struct Dialect {
-    /// The product as people call it: `Jira`.
+    /// The vendor's name of the product: `Jira`.
     pub product: &'static str,
-    /// Where its interface begins, below the address that people type: `/rest/api/2`.
+    /// Path of the interface below the base URL: `/rest/api/2`.
     pub api: &'static str,
-    /// The media type of what is sent, and of what is asked for.
+    /// The media type of requests and expected answers.
     pub media: &'static str,
-    /// Headers of every call, beside the credentials and the media type.
+    /// Headers of every call, in addition to the credentials and the media type.
     pub headers: &'static [(&'static str, &'static str)],
-    /// What an answer tells about the credentials that were sent with it.
+    /// Reads what an answer says about the credentials that were sent with it.
     pub verdict: fn(&Answer) -> Verdict,
-    /// Whom the server took the caller for, if an answer tells.
+    /// Returns the signed-in user, if the answer names one.
     pub caller: fn(&Answer) -> Option<String>,
-    /// Reads what was said in an answer that is not a success.
+    /// Reads the message of an unsuccessful answer.
     pub said: fn(&Answer) -> Words,
-    /// What its tokens are called: `the personal access token`.
+    /// The product's name for a token: `the personal access token`.
     pub token: &'static str,
-    /// What gives a missing right: `make it a Jira administrator (group jira-administrators)`.
+    /// Advice that grants a missing permission: `make it a Jira administrator (group jira-administrators)`.
     pub grant: &'static str,
-    /// Where a refused token, and a refused password, are looked after.
+    /// Advice for refused tokens.
     pub token_hint: &'static str,
-    /// The same for passwords.
+    /// Advice for refused passwords.
     pub password_hint: &'static str,
-    /// What is met with no CAPTCHA, as the second half of a sentence; empty where nothing is.
+    /// A way to avoid CAPTCHAs, as the second half of a sentence; empty if there is none.
     pub captcha_hint: &'static str,
-    /// Where the server's own limit of calls is raised.
+    /// Where the server's own rate limit is raised.
     pub pace_hint: &'static str,
 }
 
-/// What a refusal says, as it came: cleaned before it is shown.
+/// The raw message of a refusal; it is cleaned before it is shown.
 #[derive(Debug, Default)]
 pub struct Words {
-    /// The fields that it complains about, by their wire names.
+    /// The rejected fields, by their wire names, with messages.
     pub fields: Vec<(String, String)>,
-    /// Its messages.
+    /// The messages.
     pub messages: Vec<String>,
-    /// Whether it has the shape of the product's own refusals, so that it was not a proxy that spoke.
+    /// Whether the answer has the shape of the product's own refusals, so that it is not from a proxy.
     pub own: bool,
 }

@@ -1,5 +1,5 @@
-//! Access tokens by OAuth 2.0 client credentials (RFC 6749, section 4.4): fetched once for all, kept, renewed shortly
-//! before they end and after one was refused.
+//! Access tokens by OAuth 2.0 client credentials (RFC 6749, section 4.4). A token is shared and cached. It is renewed
+//! shortly before it expires and after a refusal.
 
 use std::{
     fmt,
@@ -28,32 +28,32 @@ use crate::{
     },
 };
 
-/// A token is renewed this long before it ends, or when a quarter of its life is left, whichever is later.
+/// A token is renewed this long before it expires, or when a quarter of its lifetime is left, whichever is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
-/// The life of a token whose answer does not tell it.
+/// Lifetime of a token if the answer gives none, in seconds.
 const UNTOLD_LIFE: u64 = 300;
-/// A longer life is not believed; seconds.
+/// Maximum lifetime that is accepted, in seconds.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
 
-/// A client that is given access tokens for its secret.
+/// A client that obtains access tokens with its secret.
 #[derive(Clone)]
 pub struct ClientCredentials {
-    /// Where tokens are given.
+    /// The token endpoint.
     pub token_url: Url,
-    /// The client.
+    /// The client id.
     pub client_id: String,
-    /// Its secret.
+    /// The client secret.
     pub secret: SecretProvider,
-    /// How the client shows who it is.
+    /// How the client authenticates.
     pub client_auth: ClientAuth,
-    /// What the token is to be good for, where the server wants to know.
+    /// The requested scope; `None`: no scope is sent.
     pub scope: Option<String>,
-    /// Further parameters of the request, as `audience` and `resource` (RFC 8707), in this order.
+    /// Further parameters of the request, for example `audience` and `resource` (RFC 8707), in this order.
     pub parameters: Vec<(String, String)>,
 }
 
 impl ClientCredentials {
-    /// By Basic authentication, without a scope or further parameters.
+    /// Creates credentials with Basic authentication, without a scope or further parameters.
     pub fn new(token_url: Url, client_id: impl Into<String>, secret: SecretProvider) -> Self {
         Self {
             token_url,
@@ -72,7 +72,7 @@ impl fmt::Debug for ClientCredentials {
     }
 }
 
-/// Why there is no token.
+/// Reason why no token is available.
 pub enum NoToken {
     /// The client or its secret was refused.
     Refused(String),
@@ -80,12 +80,12 @@ pub enum NoToken {
     Failed(TargetError),
 }
 
-/// A token to send.
+/// An access token to send.
 pub struct Token {
     pub header: HeaderValue,
-    /// Tells one token from the next.
+    /// Distinguishes successive tokens.
     pub number: u64,
-    /// Whether it was fetched just now.
+    /// Whether it was fetched for this request.
     pub fresh: bool,
 }
 
@@ -95,12 +95,12 @@ struct Held {
     renew_at: Instant,
 }
 
-/// The token of one client, for all its calls.
+/// The cached token of one client, shared by all its calls.
 #[derive(Default)]
 pub struct Tokens(Mutex<(u64, Option<Held>)>);
 
 impl Tokens {
-    /// The present token for this secret; one is fetched if there is none, by one caller at a time.
+    /// Returns the current token for this secret. Fetches one if there is none, by one caller at a time.
     pub async fn get(
         &self,
         client: &ClientCredentials,
@@ -130,7 +130,7 @@ impl Tokens {
         Ok(Token { header, number: *number, fresh: true })
     }
 
-    /// Gives a token up that was refused; a newer one stays.
+    /// Discards a refused token; a newer one stays.
     pub async fn drop(&self, refused: u64) {
         let mut state = self.0.lock().await;
         if state.0 == refused {
@@ -168,14 +168,14 @@ fn request(
         url: client.token_url.clone(),
         headers,
         body: Some(Bytes::from(form.finish())),
-        // A token that nobody uses changes nothing.
+        // An unused token has no effect, so the call is not a write.
         writes: false,
         deadline,
     })
 }
 
-/// Id and secret as a header. Both are form-encoded before they become a pair (RFC 6749, section 2.3.1), which every server
-/// has to take.
+/// Encodes id and secret as a header. Both are form-encoded before they are joined (RFC 6749, section 2.3.1); every
+/// server must accept this.
 fn basic(id: &str, secret: &str, what: &str) -> Result<HeaderValue, TargetError> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = SecretString::from(format!("{}:{}", encoded(id), encoded(secret)));

@@ -1,10 +1,10 @@
-//! Passwords for products that make no account without one.
+//! Passwords for products that require one for a new account.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use secrecy::SecretString;
 
-/// A password that nobody learns: long, of characters that addresses take as they are, with something of every kind that
-/// a rule may ask for.
+/// Generates a random password that is not kept. It is long, needs no encoding in URLs, and contains each kind of
+/// character that a password policy may require.
 pub fn random_password() -> SecretString {
     format!("aZ7.{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())).into()
 }

@@ -1,4 +1,4 @@
-//! The lines of a first contact that are the same for every product.
+//! Lines of a first contact that are the same for every product.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,34 @@ use crate::{
     },
 };
 
-/// A clock that is off by more is told: tokens and deadlines go by it.
+/// Maximum clock difference that is not reported, in seconds. Tokens and deadlines depend on the clock.
 const CLOCK_SECONDS: f64 = 5.0;
 
 /// A product's version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// The first number.
+    /// The major version.
     pub major: u32,
-    /// The second.
+    /// The minor version.
     pub minor: u32,
-    /// As the server tells it.
+    /// The version as the server reports it.
     pub text: String,
 }
 
 impl Version {
-    /// Reads `10.3.5` or `9.12.0-m02`; `None` if it is no version.
+    /// Parses `10.3.5` or `9.12.0-m02`; `None` if the text is not a version.
     pub fn read(text: &str) -> Option<Self> {
         let mut numbers = text.split(['.', '-']).map_while(|part| part.parse().ok());
         Some(Self { major: numbers.next()?, minor: numbers.next().unwrap_or(0), text: text.to_owned() })
     }
 
-    /// Whether it is this one or a later one.
+    /// Whether this is the given version or a later one.
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
         (self.major, self.minor) >= (major, minor)
     }
 }
 
-/// Groups that give access to the product, less those from which usersync may remove everybody.
+/// Returns the groups that grant access to the product, except those from which usersync may remove any member.
 pub fn access_groups(
     found: impl IntoIterator<Item = (String, String)>,
     managed: &[String],
@@ -50,7 +50,7 @@ pub fn access_groups(
     found.map(|(name, how)| (TargetGroupId::from(fold(&name)), how)).collect()
 }
 
-/// The line of `usersync check` about them.
+/// Returns the line of `usersync check` about access groups.
 pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
     let told: Vec<String> = groups.iter().map(|(group, how)| format!("{group} ({how})")).collect();
     (!told.is_empty()).then(|| {
@@ -62,20 +62,20 @@ pub fn access_note(groups: &BTreeMap<TargetGroupId, String>) -> Option<Note> {
     })
 }
 
-/// One line of `usersync check`.
+/// Creates one line of `usersync check`.
 pub fn note(state: NoteState, about: &str, text: impl Into<String>) -> Note {
     Note { state, about: about.to_owned(), text: text.into() }
 }
 
-/// How long the server took for an answer.
+/// Reports the response time of the server.
 pub fn round_trip_note(answer: &Answer) -> Note {
     note(NoteState::Ok, "round trip", format!("{} ms", answer.took.as_millis().max(1)))
 }
 
-/// How far the server's clock is from ours, right after it answered.
+/// Reports the difference between the server's clock and the local clock, right after an answer.
 pub fn clock_note(answer: &Answer) -> Option<Note> {
     let theirs = http_date(answer.header("date")?)?;
-    // The header has whole seconds, so the middle of one is the best guess.
+    // The header has whole seconds, so the middle of the second is the best estimate.
     let apart = (Timestamp::now().duration_since(theirs).as_secs_f64() - 0.5).abs();
     Some(if apart > CLOCK_SECONDS {
         note(NoteState::Note, "clock", format!("{apart:.0} s apart; set both machines' clocks by NTP"))
@@ -84,7 +84,7 @@ pub fn clock_note(answer: &Answer) -> Option<Note> {
     })
 }
 
-/// A number with thin spaces between its thousands.
+/// Formats a number with thin spaces between the thousands.
 pub fn thin(number: i64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

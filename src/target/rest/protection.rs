@@ -1,4 +1,5 @@
-//! What must not, or cannot, be changed: our own account, administrators and their groups, shadowed accounts.
+//! Accounts and groups that must not or cannot be changed: usersync's own account, administrators and their groups,
+//! shadowed accounts.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,45 +16,46 @@ use crate::{
     target::{ProtectedGroups, TargetError},
 };
 
-/// How long what was read is believed; Jira itself keeps its list of duplicates that long.
+/// Lifetime of a cached read; Jira caches its own list of duplicates equally long.
 const FRESH: Duration = Duration::from_mins(10);
 
-/// Why a group is not touched, nor its members changed.
+/// Why a group and its memberships are not changed.
 const FROZEN: &str = "it makes administrators, or frozen_groups names it";
-/// Why a group is not touched.
+/// Why a group is not changed.
 const PROTECTED: &str = "protected_groups names it";
 
-/// The form in which names are compared, where a target does so without regard to case.
+/// Folds a name for comparison, for targets that compare case-insensitively.
 pub fn fold(name: &str) -> String {
     name.trim().to_lowercase()
 }
 
-/// What must not, or cannot, be changed on a server.
+/// Accounts and groups that must not or cannot be changed on a server.
 #[derive(Debug, Default)]
 pub struct Protection {
-    /// The stable id of our own account.
+    /// The stable id of usersync's own account.
     pub own_id: String,
-    /// Folded names of the groups whose members are not changed: administrators', those that the server marks so among
-    /// them, and those that `frozen_groups` names.
+    /// Folded names of groups with protected members: administrators' groups, including those that the server marks,
+    /// and the groups in `frozen_groups`.
     pub groups: HashSet<String>,
-    /// Folded names of the groups that `protected_groups` names: their members are changed like all others.
+    /// Folded names of the groups in `protected_groups`; their memberships are changed normally.
     pub groups_alone: HashSet<String>,
-    /// Of these, those that the server itself marks.
+    /// Folded names of those in `groups` that grant administration, as marked by the server or known by name.
     pub marked: HashSet<String>,
-    /// Stable ids of those groups' members, members of sub-groups among them.
+    /// Stable ids of the members of `groups`, members of sub-groups included.
     pub members: HashSet<String>,
-    /// Stable ids of further accounts that must not be changed, with why.
+    /// Stable ids of further accounts that must not be changed, with the reason.
     pub people: HashMap<String, String>,
-    /// Folded logins that settings name.
+    /// Folded logins of accounts that the settings protect.
     pub users: HashSet<String>,
-    /// Why further groups may make administrators; `None`: all that do are known, or the server never tells.
+    /// Why further groups may grant administration; `None`: all such groups are known, or the server never reports
+    /// them.
     pub incomplete: Option<String>,
-    /// Folded logins that more than one directory holds, with those directories.
+    /// Folded logins that more than one directory contains, with those directories.
     pub duplicates: HashMap<String, String>,
 }
 
 impl Protection {
-    /// Why an account must not be changed.
+    /// Returns why an account must not be changed, if so.
     pub fn account(&self, id: &str, name: &str, groups: Option<&[TargetGroupId]>) -> Option<String> {
         if id == self.own_id {
             return Some("the account that usersync itself works with".to_owned());
@@ -71,7 +73,7 @@ impl Protection {
         self.members.contains(id).then(|| "a member of a frozen group".to_owned())
     }
 
-    /// Why an account cannot be changed.
+    /// Returns why an account cannot be changed, if so.
     pub fn immutable(&self, name: &str) -> Option<String> {
         let directories = self.duplicates.get(&fold(name))?;
         Some(format!(
@@ -80,14 +82,14 @@ impl Protection {
         ))
     }
 
-    /// Why a group must not be touched.
+    /// Returns why a group must not be changed, if so.
     pub fn group(&self, name: &str) -> Option<String> {
         let name = fold(name);
         let frozen = self.groups.contains(&name).then(|| FROZEN.to_owned());
         frozen.or_else(|| self.groups_alone.contains(&name).then(|| PROTECTED.to_owned()))
     }
 
-    /// All groups that must not be touched.
+    /// Returns all groups that must not be changed.
     pub fn protected_groups(&self) -> ProtectedGroups {
         let named = |names: &HashSet<String>, why: &str| {
             names.iter().map(|name| (name.clone(), why.to_owned())).collect::<Vec<_>>()
@@ -98,7 +100,7 @@ impl Protection {
         ProtectedGroups { by_name, by_id: BTreeMap::new(), left_alone }
     }
 
-    /// What is never changed, for `usersync check`; nothing where no group is known.
+    /// Describes what is never changed, for `usersync check`; `None` if no group is known.
     pub fn told(&self) -> Option<String> {
         let list = |names: &HashSet<String>, what: &str| {
             let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -110,7 +112,7 @@ impl Protection {
         frozen.into_iter().chain(alone).reduce(|all, more| format!("{all}; {more}"))
     }
 
-    /// Our own account is never taken from us, whoever planned it.
+    /// Refuses to deactivate or delete usersync's own account, even with an approval.
     pub fn refuse_own_end(&self, operation: &Operation) -> Result<(), TargetError> {
         if ended(operation).is_some_and(|account| account.as_str() == self.own_id) {
             return Err(unsupported(format!("{operation}: this is the account that usersync itself works with.")));
@@ -118,7 +120,8 @@ impl Protection {
         Ok(())
     }
 
-    /// Refuses to end the last administrator who can still sign in, beside us; `active` are those who can.
+    /// Refuses to deactivate or delete the last active administrator besides usersync; `active` are the administrators
+    /// that can sign in.
     pub fn refuse_last_end(&self, operation: &Operation, active: &HashSet<AccountId>) -> Result<(), TargetError> {
         let Some(account) = ended(operation).filter(|account| active.contains(*account)) else { return Ok(()) };
         if active.iter().any(|other| other != account && other.as_str() != self.own_id) {
@@ -131,7 +134,7 @@ impl Protection {
     }
 }
 
-/// The account that an operation keeps from signing in.
+/// Returns the account that an operation deactivates or deletes.
 pub fn ended(operation: &Operation) -> Option<&AccountId> {
     match operation {
         Operation::DeactivateUser { account, .. } | Operation::DeleteUser { account, .. } => Some(account),
@@ -139,7 +142,7 @@ pub fn ended(operation: &Operation) -> Option<&AccountId> {
     }
 }
 
-/// What was read of a server's protection, or of whatever else holds for all its accounts; believed for a while.
+/// A cached read of a server's protection, or of other data that applies to all its accounts.
 #[derive(Debug)]
 pub struct ProtectionCache<T = Protection>(Mutex<Option<(Instant, Arc<T>)>>);
 
@@ -150,7 +153,7 @@ impl<T> Default for ProtectionCache<T> {
 }
 
 impl<T> ProtectionCache<T> {
-    /// What must not be changed, read anew when it is old.
+    /// Returns the cached value; reads it again when it has expired.
     pub async fn get(&self, read: impl Future<Output = Result<T, TargetError>>) -> Result<Arc<T>, TargetError> {
         let mut cached = self.0.lock().await;
         if let Some((_, known)) = cached.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
@@ -161,7 +164,7 @@ impl<T> ProtectionCache<T> {
         Ok(known)
     }
 
-    /// Has it read anew the next time.
+    /// Discards the cached value.
     pub async fn forget(&self) {
         *self.0.lock().await = None;
     }

@@ -1,4 +1,4 @@
-//! Sign-in pages in the place of an answer: a proxy or single sign-on sends them, for a moment or for good.
+//! Sign-in pages in the place of an answer. A proxy or single sign-on sends them, temporarily or permanently.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,12 +7,12 @@ use url::Url;
 
 use crate::target::http::Answer;
 
-/// So many sign-in pages in a row mean that the credentials do not get through.
+/// Number of sign-in pages in a row that count as refused credentials.
 const IN_A_ROW: u32 = 3;
-/// How much of a page is searched for a form, in bytes.
+/// Maximum part of a page that is searched for a form, in bytes.
 const SEARCHED: usize = 64 << 10;
-/// Segments of a path, without their extensions, that lead to a page where people sign in. Words in a host's name say
-/// nothing: `login.example.org` may be where the product itself is.
+/// Path segments, without their extensions, that lead to a sign-in page. Host names are not considered:
+/// `login.example.org` may be the product itself.
 const SEGMENTS: [&str; 15] = [
     "login",
     "logon",
@@ -31,15 +31,15 @@ const SEGMENTS: [&str; 15] = [
     "auth",
 ];
 
-/// Which calls are counted together: a proxy may let reads pass and send every write to a sign-in page.
+/// Calls that are counted together. A proxy may let reads pass and redirect every write to a sign-in page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallKind {
     Read,
     Write,
 }
 
-/// Counts, for each kind of call, the sign-in pages that came in a row, each to a call that was sent after the page before
-/// had come.
+/// Counts of consecutive sign-in pages, by kind of call. A page counts only if its call was sent after the page before
+/// had arrived.
 #[derive(Debug, Default)]
 pub struct SignInPages {
     reads: AtomicU32,
@@ -54,26 +54,26 @@ impl SignInPages {
         }
     }
 
-    /// How many came so far; to be asked before a call is sent.
+    /// Returns the number of consecutive pages so far; to be read before a call is sent.
     pub fn so_far(&self, kind: CallKind) -> u32 {
         self.of(kind).load(Ordering::Relaxed)
     }
 
-    /// Another answer came.
+    /// Resets the count after another answer.
     pub fn over(&self, kind: CallKind) {
         self.of(kind).store(0, Ordering::Relaxed);
     }
 
-    /// A sign-in page came to a call before which `so_far` had come. Returns whether the credentials do not get through.
+    /// Records a sign-in page for a call sent after `so_far` pages. Returns whether the credentials count as refused.
     pub fn came(&self, kind: CallKind, so_far: u32) -> bool {
-        // Calls that were under way at once met one and the same page.
+        // Concurrent calls meet the same page and count once.
         let next = so_far.saturating_add(1);
         let _ = self.of(kind).compare_exchange(so_far, next, Ordering::Relaxed, Ordering::Relaxed);
         self.so_far(kind) >= IN_A_ROW
     }
 }
 
-/// Whether an answer is a page where people sign in, or a redirect to one.
+/// Whether an answer is a sign-in page or a redirect to one.
 pub fn is_sign_in(url: &Url, answer: &Answer) -> bool {
     if answer.status.is_redirection() {
         let to = answer.header(LOCATION.as_str()).unwrap_or_default();

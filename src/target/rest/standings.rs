@@ -1,4 +1,4 @@
-//! What was found out of single groups and accounts, where a server does not list which groups make administrators.
+//! Protection state of single groups and accounts, for servers that do not list the groups that grant administration.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,13 +7,13 @@ use std::{
 
 use crate::model::AccountId;
 
-/// Which groups make administrators, and which accounts are protected by one of them.
+/// Groups that grant administration, and accounts that they protect.
 #[derive(Debug, Default)]
 pub struct Standings(Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
-    /// By folded name: whether it makes administrators; `None` where the server does not tell.
+    /// Whether a group grants administration, by folded name; `None`: the server does not say.
     groups: HashMap<String, Option<bool>>,
     accounts: HashSet<AccountId>,
 }
@@ -23,24 +23,24 @@ impl Standings {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Forgets all groups but these, by folded name; others are asked for again.
+    /// Replaces all known groups by these, by folded name; others are read again.
     pub fn renew(&self, groups: impl IntoIterator<Item = (String, bool)>) {
         let groups = groups.into_iter().map(|(name, marked)| (name, Some(marked))).collect();
         self.with(|found| found.groups = groups);
     }
 
-    /// What is known of a group; `None`: it was not asked for yet.
+    /// Returns what is known of a group; `None`: it was not read yet.
     #[expect(clippy::option_option, reason = "not asked for yet, not told, told")]
     pub fn known(&self, folded: &str) -> Option<Option<bool>> {
         self.with(|found| found.groups.get(folded).copied())
     }
 
-    /// Notes what a group turned out to be.
+    /// Records what the server says about a group.
     pub fn learn(&self, folded: String, administers: Option<bool>) {
         self.with(|found| found.groups.insert(folded, administers));
     }
 
-    /// Folded names of all groups that are known to make administrators.
+    /// Returns the folded names of all groups known to grant administration.
     pub fn marked(&self) -> HashSet<String> {
         self.with(|found| {
             let marked = found.groups.iter().filter(|(_, marked)| **marked == Some(true));
@@ -48,12 +48,12 @@ impl Standings {
         })
     }
 
-    /// Notes an account that is protected by one of these groups.
+    /// Records an account that one of these groups protects.
     pub fn protect(&self, account: &AccountId) {
         self.with(|found| found.accounts.insert(account.clone()));
     }
 
-    /// Whether an account was found to be protected by one of these groups.
+    /// Whether one of these groups protects an account.
     pub fn protects(&self, account: &AccountId) -> bool {
         self.with(|found| found.accounts.contains(account))
     }

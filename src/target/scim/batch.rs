@@ -1,4 +1,4 @@
-//! Joining one group: many accounts by few writes.
+//! Adding many accounts to one group with few writes.
 
 use std::sync::atomic::Ordering;
 
@@ -41,7 +41,7 @@ impl BatchCall for GroupBatch<'_> {
         match self.scim.add_members(self.group, &members, &what, deadline).await {
             Ok(Added::Done) => Ok(BatchOutcome::Done),
             Ok(Added::Refused(_)) => Ok(BatchOutcome::Singly),
-            // Where the group is written back whole.
+            // The group would be written back whole.
             Err(error)
                 if matches!(
                     error.kind,
@@ -56,7 +56,7 @@ impl BatchCall for GroupBatch<'_> {
 }
 
 impl ScimTarget {
-    /// Accounts that one write adds to a group, by the profile and by what the server refused.
+    /// Returns the maximum number of accounts that one write adds to a group, from the profile and earlier refusals.
     pub(super) fn accounts_at_once(&self) -> usize {
         let most = self.profile.members_at_once.max(1);
         match self.learned.too_many.load(Ordering::Relaxed) {
@@ -86,13 +86,13 @@ impl ScimTarget {
                 }
                 Ok(AddedMembers::Refused)
             }
-            // Where the group is written back whole.
+            // The group would be written back whole.
             Err(error) if error.kind == NotDone(ErrorClass::Permanent) => Ok(AddedMembers::Refused),
             Err(error) => Err(error),
         }
     }
 
-    /// Adds a member, by one write with those who join the same group at the same time.
+    /// Adds a member, batched with concurrent additions to the same group.
     pub(super) async fn add_member(
         &self,
         (group, group_name): (&TargetGroupId, &str),

@@ -1,4 +1,4 @@
-//! Several joins of one account by one call, where the server takes that (RFC 7644, section 3.7).
+//! Adding one account to several groups with one call, if the server supports it (RFC 7644, section 3.7).
 
 use std::sync::atomic::Ordering;
 
@@ -26,14 +26,14 @@ use crate::{
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 
 impl ScimTarget {
-    /// How much is taken in one call, if anything is.
+    /// Returns the limits of one bulk call; `None`: bulk is unsupported.
     pub(super) fn bulk(&self, service: &Service) -> Option<Bulk> {
         let harms = self.learned.forms.is_harmful(Form::Add);
         let takes = self.patches(service, Kind::Group) && !harms && !self.learned.no_bulk.load(Ordering::Relaxed);
         service.bulk.filter(|_| takes)
     }
 
-    /// Adds an account to several groups; gives those that were refused.
+    /// Adds an account to several groups and returns the groups that were refused.
     pub(super) async fn add_to_groups(
         &self,
         account: &AccountId,
@@ -107,8 +107,9 @@ fn bulk_id(number: usize) -> String {
     format!("usersync-{number}")
 }
 
-/// How each operation ended, in the order in which they were sent. A server may answer in another order: `bulkId` or
-/// `location` says what an answer is about (RFC 7644, section 3.7). Where neither does, only successes can be told apart.
+/// Returns the status of each operation, in the order in which they were sent. A server may answer in another order;
+/// `bulkId` or `location` names the operation (RFC 7644, section 3.7). Statuses with neither can be assigned only if
+/// all of them are successes or only one is missing.
 fn paired(told: &[Value], paths: &[String]) -> Option<Vec<u16>> {
     let about = |answer: &Value| {
         let id = field(answer, "bulkId").and_then(Value::as_str);
@@ -138,7 +139,7 @@ fn paired(told: &[Value], paths: &[String]) -> Option<Vec<u16>> {
     statuses.into_iter().map(|status| status.or_else(|| nameless.next())).collect()
 }
 
-/// How one operation ended: `"status": "204"`, as a number, or as `{"code": "204"}`, which an early draft had.
+/// Returns the status of one operation: `"status": "204"`, a number, or `{"code": "204"}` as in an early draft.
 fn status_of(operation: &Value) -> Option<u16> {
     let status = field(operation, "status")?;
     let status = field(status, "code").unwrap_or(status);

@@ -1,4 +1,5 @@
-//! Changing a resource: PATCH where the server takes it, else the whole resource is read, changed and written back.
+//! Changes of a resource: by PATCH if the server supports it, else by reading, changing and writing back the whole
+//! resource.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-/// How often a change is tried that somebody else's came before.
+/// Maximum number of attempts of a change that another client's change precedes.
 pub(super) const TRIES: usize = 4;
 
 /// A resource and its version.
@@ -29,11 +30,11 @@ pub(super) struct Versioned {
     pub version: Option<String>,
 }
 
-/// What came of a write.
+/// Result of a write.
 pub(super) enum Written {
-    /// Done; the resource as it is now, if the server told it.
+    /// Success; the current resource, if the server returned it.
     Done(Option<Resource>),
-    /// Refused in a way that the caller knows more about.
+    /// A refusal that the caller interprets.
     Refused(Answer),
 }
 
@@ -43,8 +44,8 @@ impl ScimTarget {
         service.patch && !self.learned.no_patch[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// A refused PATCH: whether it was not taken as a PATCH. In the server's own words that holds for all resources of the
-    /// kind until the next first contact; else, as from a proxy, for this one.
+    /// Whether a refusal means that PATCH is unsupported. In the server's own words it holds for all resources of the
+    /// kind until the next first contact. Otherwise, for example from a proxy, it holds for this resource only.
     pub(super) fn takes_no_patch(&self, kind: Kind, answer: &Answer) -> bool {
         if no_patch(answer) && self.rest.said(answer, None).own {
             self.learned.no_patch[kind as usize].store(true, Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl ScimTarget {
         no_patch(answer)
     }
 
-    /// A whole resource with its version.
+    /// Reads a whole resource with its version.
     pub(super) async fn whole(
         &self,
         ask: &Ask<'_>,
@@ -76,7 +77,8 @@ impl ScimTarget {
         Ok(Some(Versioned { resource, version }))
     }
 
-    /// Changes a resource. The edits are made from what is there, where that `needs` to be known; a PUT always does.
+    /// Changes a resource. The edits are made from the current resource if `needs` requires it; a PUT always requires
+    /// it.
     pub(super) async fn change(
         &self,
         path: &str,
@@ -132,7 +134,7 @@ impl ScimTarget {
         Err(overtaken(what))
     }
 
-    /// What an answer to a write tells of the resource; an empty one, and one to a server's taste, tell nothing.
+    /// Returns the resource from the answer to a write; `None` if the answer is empty or in a server-specific form.
     pub(super) fn told_after(&self, ask: &Ask<'_>, answer: &Answer) -> Result<Option<Resource>, TargetError> {
         if answer.body.trim_ascii().is_empty() {
             return Ok(None);
@@ -140,7 +142,7 @@ impl ScimTarget {
         self.rest.parse(ask, answer).map(Some)
     }
 
-    /// What a refusal means that has no meaning of its own.
+    /// Returns the error for a refusal without a meaning specific to the call.
     pub(super) fn refused(&self, what: &str, login: Option<&str>, answer: &Answer) -> TargetError {
         let said = self.rest.said(answer, login);
         let quoted = said.quoted();
@@ -170,19 +172,19 @@ impl ScimTarget {
     }
 }
 
-/// Whether an answer says that PATCH is not taken.
+/// Whether an answer says that PATCH is unsupported.
 pub(super) fn no_patch(answer: &Answer) -> bool {
     matches!(answer.status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
-/// A write to a group whose answer need not show the members (RFC 7644, section 3.9).
+/// Marks a write to a group as not needing the members in the answer (RFC 7644, section 3.9).
 pub(super) fn excluding_members(ask: Ask<'_>) -> Ask<'_> {
     ask.query("excludedAttributes", "members")
 }
 
-/// Under which condition a resource is written back: that its version is still the one that was read.
+/// Condition of a write: the resource still has the version that was read.
 pub(super) struct Condition {
-    /// The server has versions.
+    /// Whether the server supports versions.
     versions: bool,
     /// The version that was sent last.
     sent: Option<String>,
@@ -193,8 +195,8 @@ impl Condition {
         Self { versions: service.etag, sent: None }
     }
 
-    /// The write with its condition. A weak version compares with none (RFC 9110, section 13.1.1); and a server that
-    /// refuses the version which it still shows is not asked to compare it again.
+    /// Adds the condition to a write. A weak version never matches (RFC 9110, section 13.1.1). If the server refuses
+    /// the version that it still shows, the condition is not sent again.
     pub(super) fn of<'a>(&mut self, ask: Ask<'a>, version: Option<String>) -> Ask<'a> {
         let version = version.filter(|version| self.versions && !version.starts_with("W/"));
         match version {
@@ -207,7 +209,7 @@ impl Condition {
     }
 }
 
-/// Somebody else's changes came before each try.
+/// Returns the error for a change that another client preceded on each attempt.
 pub(super) fn overtaken(what: &str) -> TargetError {
     not_done(
         ErrorClass::Transient,

@@ -1,4 +1,4 @@
-//! How SCIM servers speak.
+//! The REST dialect of SCIM servers.
 
 use reqwest::StatusCode;
 
@@ -8,12 +8,12 @@ use crate::target::{
     rest::{Dialect, Verdict, Words},
 };
 
-/// SCIM 2.0 (RFC 7644); the address is its base already.
+/// SCIM 2.0 (RFC 7644); the configured address is already its base.
 pub(super) static SCIM: Dialect = Dialect {
     product: "the SCIM server",
     api: "",
     media: "application/scim+json",
-    // Some servers know only the plain form in their answers.
+    // Some servers label their answers with the plain JSON media type only.
     headers: &[("accept", "application/scim+json, application/json;q=0.9")],
     verdict,
     caller: |_| None,
@@ -34,7 +34,7 @@ fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// A refusal is the server's own where it has the schema of SCIM's errors (RFC 7644, section 3.12).
+/// Reads a refusal. It is the server's own if it has the schema of SCIM errors (RFC 7644, section 3.12).
 fn said(answer: &Answer) -> Words {
     match Refusal::read(answer) {
         Some(refusal) => Words { messages: refusal.detail.into_iter().collect(), own: true, ..Words::default() },

@@ -1,4 +1,4 @@
-//! The forms in which a group's members are written, what each was seen to do, and one write at a time for each group.
+//! The forms in which group members are written, the observed effect of each form, and a lock for each group.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// How a group's members are written.
+/// Form of a write to a group's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// PATCH, `add` at `members`.
@@ -32,33 +32,33 @@ pub(super) enum Form {
     Whole,
 }
 
-/// What a form was seen to do to the other members.
+/// Observed effect of a form on the other members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standing {
-    /// Not verified yet: no write of it met a group with other members.
+    /// Not verified: no write of this form met a group with other members.
     #[default]
     Unproven,
-    /// It left them alone.
+    /// The other members stayed.
     Proven,
-    /// It removed them.
+    /// The other members were removed.
     Harmful,
 }
 
-/// What each form was seen to do.
+/// The observed effect of each form.
 #[derive(Default)]
 pub(super) struct Forms(Mutex<[Standing; 4]>);
 
 /// Whether the server shows the members of its groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// No member was seen so far.
+    /// No member has been seen.
     #[default]
     Unknown,
-    /// With the group itself.
+    /// Members are shown with the group itself.
     Alone,
-    /// In lists of groups, but not with the group itself.
+    /// Members are shown in lists of groups, but not with the group itself.
     InLists,
-    /// Nowhere: a member that was added is not shown.
+    /// Members are never shown: an added member is missing from the answer.
     Never,
 }
 
@@ -67,7 +67,7 @@ impl Forms {
         locked(&self.0)[form as usize] == Standing::Proven
     }
 
-    /// Whether nothing is known of it yet.
+    /// Whether the form is not verified yet.
     pub(super) fn is_unproven(&self, form: Form) -> bool {
         locked(&self.0)[form as usize] == Standing::Unproven
     }
@@ -85,19 +85,19 @@ impl Forms {
     }
 }
 
-/// One write at a time for each group. Servers that read, change and write a group lose a member when two writes meet.
+/// A lock for each group. Servers that read, change and write a group lose a member when two writes overlap.
 #[derive(Default)]
 pub(super) struct GroupLocks(Mutex<HashMap<TargetGroupId, Weak<AsyncMutex<()>>>>);
 
 impl GroupLocks {
-    /// Waits for its turn at each of these groups, until `deadline`; `what` is the write in words.
+    /// Locks each of these groups, until `deadline`; `what` describes the write.
     pub(super) async fn lock(
         &self,
         groups: impl IntoIterator<Item = &TargetGroupId>,
         what: &str,
         deadline: Timestamp,
     ) -> Result<Vec<OwnedMutexGuard<()>>, TargetError> {
-        // In one order, so that two that want the same ones do not wait for each other.
+        // A fixed order prevents deadlocks between writes to the same groups.
         let groups: BTreeSet<&TargetGroupId> = groups.into_iter().collect();
         let mut held = Vec::with_capacity(groups.len());
         for group in groups {

@@ -1,9 +1,9 @@
-//! A 404 that is not in the standard's form, from a server that answers so for every id that it does not have.
+//! Nonstandard 404 answers, from a server that answers so for every unknown id.
 //!
 //! # Guarantees
-//! It counts as "not there" only if an id that nobody has is answered in the same way, and if the whole list, read without
-//! doubt, lacks the resource while it shows others. A proxy's own 404 fails one of the two. Nothing is unlinked by it
-//! alone: the engine reads a missing account again before it believes that it is gone.
+//! A nonstandard 404 counts as "not there" only under two conditions. An id that does not exist gets the same answer,
+//! and a complete list shows other resources but not this one. A 404 from a proxy fails one of the two. It does not
+//! unlink an account by itself: the engine reads a missing account again before it confirms the absence.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -11,13 +11,13 @@ use reqwest::StatusCode;
 use super::{ScimTarget, path_of};
 use crate::target::{TargetError, http::Answer, rest::Ask};
 
-/// Nobody has this id.
+/// An id that no resource has.
 const INVENTED: &str = "usersync-0f7c1d52-no-such-id";
-/// So much of two bodies is compared.
+/// Maximum length compared of each body, in bytes.
 const COMPARED: usize = 64 * 1024;
 
 impl ScimTarget {
-    /// The same of the resource at this path.
+    /// Like `is_gone`, for the resource at this path.
     pub(super) async fn is_gone_at(
         &self,
         path: &str,
@@ -29,7 +29,7 @@ impl ScimTarget {
         self.is_gone(kind, &id, answer, deadline).await
     }
 
-    /// Whether a 404 that is not in the standard's form means that the resource with this id, below `kind`, is not there.
+    /// Whether a nonstandard 404 means that the resource with this id, below `kind`, does not exist.
     pub(super) async fn is_gone(
         &self,
         kind: &str,
@@ -62,7 +62,7 @@ impl ScimTarget {
     }
 }
 
-/// What an answer looks like but for the id that it is about, and for numbers, as of requests and times.
+/// Returns the form of an answer without the id and without numbers, such as request ids and times.
 fn form(answer: &Answer, id: &str) -> (StatusCode, Option<String>, String) {
     let kind = answer.header("content-type").map(str::to_ascii_lowercase);
     let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(COMPARED)]);

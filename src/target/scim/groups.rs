@@ -1,4 +1,4 @@
-//! Groups: finding, making, renaming and deleting them.
+//! Finding, creating, renaming and deleting groups.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl ScimTarget {
-    /// A group by name. Several that differ only in case are told apart where that is the name as asked for.
+    /// Reads a group by name. Of several that differ only in case, the exact match is used.
     pub(super) async fn find_group(
         &self,
         name: &str,
@@ -59,12 +59,12 @@ impl ScimTarget {
         absent.insert(fold(name), Instant::now());
     }
 
-    /// Whether nobody had a group's name a moment ago; asked once.
+    /// Whether a recent read found no group of this name. Each such read is used once.
     fn was_absent(&self, name: &str) -> bool {
         locked(&self.learned.absent_groups).remove(&fold(name)).is_some_and(|read| read.elapsed() < FREE)
     }
 
-    /// The group that was found to have a name although the server's filter does not find it.
+    /// Reads the known group of a name that the server's filter does not find.
     async fn group_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Resource>, TargetError> {
         let Some(id) = locked(&self.learned.groups_spelled).get(&fold(name)).cloned() else { return Ok(None) };
         let what = format!("reading group {name}");
@@ -74,8 +74,8 @@ impl ScimTarget {
         Ok(found.filter(|group| group.text("displayName").is_some_and(|known| fold(&known) == fold(name))))
     }
 
-    /// What it means that the server calls a group's name taken. The whole list is searched without regard to case, as its
-    /// filter may mind case where its rule of names does not.
+    /// Returns the error for a group name that the server reports as taken. The whole list is searched
+    /// case-insensitively, because the filter may be case-sensitive although names are not.
     async fn name_taken(
         &self,
         what: &str,
@@ -109,7 +109,7 @@ impl ScimTarget {
         )))
     }
 
-    /// The groups of a name, by `fold`, without their members.
+    /// Returns the groups of a name, compared with `fold`, without their members.
     pub(super) async fn groups_named(
         &self,
         name: &str,
@@ -123,14 +123,14 @@ impl ScimTarget {
         self.find_by(groups, &what, ("displayName", name), fold, &query, deadline).await
     }
 
-    /// The path of groups, where the server has any.
+    /// Returns the path of groups, if the server has any.
     pub(super) async fn groups_path(&self, what: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
         self.service(deadline).await?.groups.clone().ok_or_else(|| {
             unsupported(format!("{what}: this SCIM server has no groups. Leave the group out in the policy."))
         })
     }
 
-    /// Makes a group without members. SCIM lets a server have several of one name, so it is looked for first.
+    /// Creates a group without members. SCIM allows several groups of one name, so usersync searches first.
     pub(super) async fn create_group(&self, name: &str, deadline: Timestamp) -> Result<Applied, TargetError> {
         let what = format!("creating group {name}");
         let path = self.groups_path(&what, Some(deadline)).await?;
@@ -141,7 +141,7 @@ impl ScimTarget {
         self.was_absent(name);
         let mut body = json!({ "schemas": [GROUP], "displayName": name });
         if self.profile.group_external_id {
-            // Any value that no other group has: groups are known by the server's own id.
+            // Any unique value will do, because groups are identified by the server's own id.
             body["members"] = json!([]);
             body["externalId"] = json!(format!("usersync-{:016x}", rand::random::<u64>()));
         }
@@ -161,7 +161,7 @@ impl ScimTarget {
         }
     }
 
-    /// Changes a group's name by PATCH. Written back as a whole, a group whose members are not told would lose them.
+    /// Renames a group by PATCH. If the group were written back whole without its members, it would lose them.
     pub(super) async fn rename_group(
         &self,
         group: &TargetGroupId,
@@ -216,7 +216,7 @@ impl ScimTarget {
         let what = format!("deleting group {name}");
         let groups = self.groups_path(&what, Some(deadline)).await?;
         let path = path_of(&groups, group.as_str(), &what)?;
-        // Whatever comes of it, it is not known to be there without members any more.
+        // Whatever the result, the group is no longer known to be empty.
         self.learned.was_written(group);
         let ask = Ask::new(Method::DELETE, path, &what).deadline(Some(deadline));
         let answer = self.rest.ask(&ask).await?;

@@ -1,4 +1,4 @@
-//! Lists: page by page, by position or by cursor, and whether what came is all there is.
+//! Lists, read page by page by position or by cursor, and checks that they are complete.
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What observations of single accounts are about.
+/// Subject of operator notes about single accounts.
 const ACCOUNTS: &str = "accounts";
 
 /// One page of a list.
@@ -24,25 +24,25 @@ pub(super) struct Slice {
     pub items: Vec<Resource>,
     pub next: Option<String>,
     pub incomplete: Option<String>,
-    /// The server counts no more than came so far. Some count a page and not the list, so that a walk goes on all the
-    /// same; for a look that costs too much.
+    /// Whether the server counts no more than were returned so far. Some servers count a page and not the list, so a
+    /// full listing continues anyway. For a search that costs too much.
     pub whole: bool,
 }
 
-/// What a look by an attribute's value came to.
+/// Result of a search by the value of an attribute.
 enum Filtered {
     Found(Vec<Resource>),
-    /// The server does not filter by it.
+    /// The server does not filter by this attribute.
     Unfiltered,
 }
 
-/// Where a list goes on: how many came so far, how many the server counted at first, and the place itself.
+/// Position in a list: the number of resources read, the first total of the server, and the mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     seen: usize,
     total: Option<usize>,
-    /// By position: the id of the last resource that came, which is asked for once more, so that a list that moved
-    /// meanwhile is noticed. By cursor: the cursor.
+    /// By position: the id of the last resource, which is requested once more to detect that the list moved. By cursor:
+    /// the cursor.
     mark: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl Place {
 }
 
 impl ScimTarget {
-    /// One page of all accounts.
+    /// Returns one page of all accounts.
     pub(super) async fn list_accounts(&self, cursor: Option<&str>) -> Result<Page<Account>, TargetError> {
         let protection = if cursor.is_none() { self.fresh_protection().await? } else { self.protection(None).await? };
         let service = self.service(None).await?;
@@ -75,7 +75,7 @@ impl ScimTarget {
         for user in &slice.items {
             match self.account_in(user, &protection, true) {
                 Some(account) => items.push(account),
-                // It is there. What it lacks is no reason to believe less of the others; who is linked to it fails by himself.
+                // The account exists. Only its own user fails; the rest of the list stays usable.
                 None => self.unreadable_account(user),
             }
         }
@@ -91,7 +91,7 @@ impl ScimTarget {
         self.observe(NoteState::No, ACCOUNTS, text);
     }
 
-    /// One page of a list.
+    /// Reads one page of a list.
     pub(super) async fn slice(
         &self,
         path: &str,
@@ -123,7 +123,7 @@ impl ScimTarget {
         let ask = ask.query("startIndex", &start);
         let answer = self.rest.ask(&ask).await?;
         if place.seen > 0 && place.total == Some(place.seen) && answer.status.is_client_error() {
-            // All that are counted came; the page was to show whether the list moved.
+            // All counted resources were read; this page only showed whether the list moved.
             return Ok(Slice { items: Vec::new(), next: None, whole: true, incomplete: None });
         }
         Ok(by_position(&place, self.list_in(&ask, &answer, what)?))
@@ -148,7 +148,7 @@ impl ScimTarget {
         Err(self.rest.unexpected(ask, answer))
     }
 
-    /// All resources whose attribute has this value, by `fold`: by a filter, else by looking through the whole list.
+    /// Finds all resources that have this value, compared with `fold`, by a filter or else by searching the whole list.
     pub(super) async fn find_by(
         &self,
         path: &str,
@@ -185,7 +185,7 @@ impl ScimTarget {
             ask = ask.query(name, value);
         }
         let answer = self.rest.ask(&ask).await?;
-        // Not every server says in the standard's words that it is the filter that it does not take.
+        // Not every server uses the standard error for an unsupported filter.
         if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED) {
             return Ok(Filtered::Unfiltered);
         }
@@ -203,17 +203,17 @@ impl ScimTarget {
             )));
         }
         if came == 0 && list.total.is_some_and(|total| total > 0) {
-            // What is counted but not shown is there; too few rights look like this.
+            // A resource that is counted but not shown exists; insufficient rights look like this.
             return Err(unconfirmed(format!(
                 "{what}: the SCIM server counts {} but shows none. Check that usersync may read users and groups there.",
                 list.total.unwrap_or_default()
             )));
         }
-        // What came without fitting was not filtered at all.
+        // Resources that do not match show that the filter was ignored.
         Ok(if found.is_empty() && came > 0 { Filtered::Unfiltered } else { Filtered::Found(found) })
     }
 
-    /// The resources of a whole list that fit.
+    /// Returns the matching resources of a whole list.
     pub(super) async fn look_through(
         &self,
         path: &str,
@@ -233,14 +233,14 @@ impl ScimTarget {
             }
         }
         match incomplete {
-            // Something that was found is there, whatever else was missed.
+            // A resource that was found exists, even if the list is incomplete.
             Some(why) if found.is_empty() => Err(unconfirmed(format!("{what}: {why}, so nothing is taken as absent."))),
             _ => Ok(found),
         }
     }
 }
 
-/// A page that was asked for by position.
+/// Builds the slice of a page read by position.
 fn by_position(place: &Place, list: List) -> Slice {
     let mut items = list.items;
     let mut unconfirmed = Vec::new();
@@ -260,11 +260,11 @@ fn by_position(place: &Place, list: List) -> Slice {
     }
     let seen = place.seen + items.len();
     let total = place.total.or(list.total);
-    // A server that gives one at a time gives only what is known already.
+    // A server that returns one resource per page returns only the known one.
     let one_by_one = items.is_empty() && place.mark.is_some() && !moved && list.total.is_some_and(|total| seen < total);
-    // One that passes over positions gives the same for ever.
+    // A server that skips positions would return the same page forever.
     let endless = moved && list.total.is_none_or(|total| seen > total);
-    // After the first page a count that is just met is the list's; on the first it may be the page's own.
+    // After the first page, a total that is just reached is the list's; on the first it may be the page's own.
     let met = place.seen > 0 && list.total == Some(seen);
     let next = if one_by_one {
         Some(Place { seen, total, mark: None })
@@ -285,7 +285,7 @@ fn by_position(place: &Place, list: List) -> Slice {
     }
 }
 
-/// A page that was asked for by cursor.
+/// Builds the slice of a page read by cursor.
 fn by_cursor(place: &Place, list: List) -> Slice {
     let mut unconfirmed = Vec::new();
     if let (Some(was), Some(now)) = (place.total, list.total)

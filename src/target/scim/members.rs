@@ -1,4 +1,4 @@
-//! Memberships: who is in a group, which groups an account is in, joining and leaving.
+//! Memberships: members of a group, groups of an account, and adding and removing members.
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
@@ -27,23 +27,23 @@ use crate::{
     },
 };
 
-/// What is asked for where `members` has to be.
+/// Attributes requested if `members` must be requested explicitly.
 const WITH_MEMBERS: &str = "displayName,members";
-/// Groups that are read one by one rather than by a list of all.
+/// Maximum number of groups that are read one by one instead of by a list of all.
 const FEW: usize = 3;
-/// Groups read side by side to learn an account's memberships.
+/// Number of groups read concurrently for an account's memberships.
 const SIDE_BY_SIDE: usize = 4;
-/// Groups that are read at most to find one with members.
+/// Maximum number of groups read to find one with members.
 const LOOKED_AT: usize = 10;
-/// Nobody has this id.
+/// An id that no account has.
 const NOBODY: &str = "usersync-nobody";
 
-/// Whether groups can be found by a member: not known, seen to work, seen not to. A server may answer with none, or with
-/// all, to a filter that it does not know.
+/// Whether a filter finds groups by member: unknown, works, or fails. A server may answer an unsupported filter with no
+/// group or with all.
 const WORKS: u8 = 1;
 const FAILS: u8 = 2;
 
-/// A group's members as they came.
+/// A group's members as the server returned them.
 pub(super) struct Members {
     /// The group.
     pub group: Resource,
@@ -58,23 +58,23 @@ impl Members {
     }
 }
 
-/// What came of adding members.
+/// Result of adding members.
 pub(super) enum Added {
     Done,
     /// The server refused the PATCH.
     Refused(Box<Answer>),
 }
 
-/// What came of one try to take a member out.
+/// Result of one attempt to remove a member.
 enum Removed {
     Done,
-    /// The server took it, and did nothing.
+    /// The server accepted the removal, and the member is still there.
     Ignored,
     Refused(Box<Answer>),
 }
 
 impl ScimTarget {
-    /// A group's members, all at once.
+    /// Returns all members of a group at once.
     pub(super) async fn members_of(
         &self,
         group: &TargetGroupId,
@@ -90,7 +90,7 @@ impl ScimTarget {
         Ok(Some(Page { items, next: None, incomplete: members.incomplete.or(unread) }))
     }
 
-    /// A group with its members; `whole` with all its other attributes as well.
+    /// Reads a group with its members; with `whole`, also with all its other attributes.
     pub(super) async fn read_members(
         &self,
         group: &TargetGroupId,
@@ -117,7 +117,7 @@ impl ScimTarget {
             }));
         }
         if members.is_none() && !named {
-            // Some leave them out unless they are asked for.
+            // Some servers omit members unless they are requested.
             let Some(again) = self.whole(&asking(true), &path, deadline).await? else { return Ok(None) };
             members = again.resource.list("members");
         }
@@ -144,7 +144,7 @@ impl ScimTarget {
         Ok(Some(Members { group: read.resource, version: read.version, all, incomplete: why }))
     }
 
-    /// The members that a list of groups shows of one that shows none by itself.
+    /// Reads the members of a group from a list of groups, if the group itself shows none.
     async fn members_in_list(
         &self,
         service: &Service,
@@ -167,13 +167,14 @@ impl ScimTarget {
         Ok(found.and_then(|one| one.list("members")).unwrap_or_default())
     }
 
-    /// Whether the server shows members, as far as is known.
+    /// Returns whether the server shows members, as far as is known.
     pub(super) fn shown(&self) -> Shown {
         self.learned.members_shown()
     }
 
-    /// Whether what was read of a group's members is all there is, so that the group can be written back whole. One
-    /// without members counts only where members of another are shown, or where it was made here and not written since.
+    /// Whether the read of a group's members is complete, so that the group can be written back whole. A group without
+    /// members counts only in two cases. Either the server shows members of other groups, or usersync created the group
+    /// and has not written to it since.
     async fn are_known(&self, write: &MemberWrite<'_>, path: &str, read: &Members) -> Result<bool, TargetError> {
         let service = self.service(Some(write.deadline)).await?;
         if !read.all.is_empty() || service.profile.on_request || self.learned.is_new_group(write.group) {
@@ -187,7 +188,7 @@ impl ScimTarget {
         Ok(matches!(self.shown(), Shown::Alone | Shown::InLists))
     }
 
-    /// A group without members looks like one whose members are not told; whether an account says that it is in it.
+    /// Checks whether an account lists a group that was returned without members, because its members may be hidden.
     async fn has_hidden_members(
         &self,
         service: &Service,
@@ -202,7 +203,7 @@ impl ScimTarget {
         let ask =
             Ask::get(service.users.as_str(), &what).query("filter", &filter).query("count", "1").deadline(deadline);
         let answer = self.rest.ask(&ask).await?;
-        // Whatever else comes is no evidence.
+        // No other answer is evidence.
         let list = serde_json::from_slice(&answer.body).ok().and_then(List::read);
         let list = list.filter(|_| answer.status.is_success());
         let inside = |user: &Resource| user.direct_groups().is_some_and(|groups| groups.contains(group));
@@ -210,14 +211,14 @@ impl ScimTarget {
         Ok(found.then(|| format!("{group} came without members, but an account says that it is in it")))
     }
 
-    /// The groups that an account itself shows; `None` where it shows none, which may be because the server never does.
+    /// Returns the groups that an account itself shows. `None`: it shows none, possibly because the server never does.
     pub(super) fn shown_groups(&self, service: &Service, user: &Resource) -> Option<Vec<TargetGroupId>> {
-        // Some always show an empty list.
+        // Some servers always return an empty list.
         if let Some(groups) = user.direct_groups().filter(|groups| !groups.is_empty()) {
             self.learned.tells_groups.store(true, Ordering::Relaxed);
             return Some(groups);
         }
-        // An account without groups mostly comes without the attribute.
+        // An account without groups usually lacks the attribute.
         let none = service.groups.is_none() || service.profile.on_request || self.tells_groups();
         none.then(Vec::new)
     }
@@ -227,8 +228,8 @@ impl ScimTarget {
         self.learned.tells_groups.load(Ordering::Relaxed)
     }
 
-    /// Those of some groups that an account is in: by a filter for groups by member where it works, by the list of groups
-    /// where several are asked for and it shows members, else by each group itself.
+    /// Returns those of the given groups that contain an account. It uses a filter for groups by member if that works.
+    /// Otherwise it uses the list of groups, if several are requested and the list shows members, or each group itself.
     pub(super) async fn memberships_among(
         &self,
         account: &AccountId,
@@ -262,8 +263,8 @@ impl ScimTarget {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The members of these groups as a list of all groups shows them, in pages; `None` where a list shows none. Whoever
-    /// is left out of a list is read once more before anything depends on it.
+    /// Reads the members of these groups from a list of all groups, in pages; `None` if the list shows none. A member
+    /// missing from the list is read again before anything depends on it.
     pub(super) async fn listed_members(
         &self,
         groups: &BTreeSet<TargetGroupId>,
@@ -283,7 +284,7 @@ impl ScimTarget {
                 let Some(id) = group.id().map(TargetGroupId::from) else { continue };
                 let (members, unread) = accounts_among(&group.list("members").unwrap_or_default());
                 shows |= !members.is_empty();
-                // A list may leave the members of some groups out: one that looks empty is read by itself.
+                // A list may omit the members of some groups, so a group that looks empty is read alone.
                 if unread == 0 && !members.is_empty() && groups.contains(&id) {
                     told.ids.insert(id, members);
                 }
@@ -294,7 +295,7 @@ impl ScimTarget {
             }
         }
         if !shows {
-            // Nobody may be in any group; only the groups themselves tell.
+            // All groups may be empty. Lists count as unsuitable only if single groups have shown members.
             let any = self.shown() == Shown::Alone;
             self.learned.lists_hide.store(any, Ordering::Relaxed);
             return Ok(None);
@@ -302,8 +303,7 @@ impl ScimTarget {
         Ok(Some(told))
     }
 
-    /// Whether groups can be found by a member, tried once on a membership that is known; `None` if there is no
-    /// membership at all.
+    /// Whether a filter finds groups by member, tested once on a known membership; `None` if there is no membership.
     async fn member_filter_works(&self, path: &str, deadline: Option<Timestamp>) -> Result<Option<bool>, TargetError> {
         match self.learned.member_filter.load(Ordering::Relaxed) {
             WORKS => return Ok(Some(true)),
@@ -324,7 +324,8 @@ impl ScimTarget {
         Ok(Some(works))
     }
 
-    /// The groups that a filter by member finds; `None` where the server does not know it, or shows less than it counts.
+    /// Returns the groups that a filter by member finds. `None`: the filter is unsupported, or the server shows fewer
+    /// groups than it counts.
     async fn groups_by_member(
         &self,
         path: &str,
@@ -357,7 +358,7 @@ impl ScimTarget {
         }
     }
 
-    /// A membership of any group; of those whose members a list leaves out, so many are read at most.
+    /// Returns a membership of any group. Reads at most `at_most` groups one by one if the list omits their members.
     async fn any_membership(
         &self,
         path: &str,
@@ -393,7 +394,7 @@ impl ScimTarget {
         }
     }
 
-    /// The members of a group, as it shows them by itself.
+    /// Reads the members of a single group.
     async fn members_alone(
         &self,
         id: &TargetGroupId,
@@ -406,7 +407,7 @@ impl ScimTarget {
         }
     }
 
-    /// Whether an account is in a group, as the group says; `None` if the group is gone.
+    /// Whether the group contains an account; `None` if the group no longer exists.
     async fn is_member(
         &self,
         group: &TargetGroupId,
@@ -421,7 +422,7 @@ impl ScimTarget {
         }
     }
 
-    /// Adds members by one write. One that somebody else's came before is tried again: nothing was done then.
+    /// Adds members with one write. A write that another client's change precedes has no effect and is retried.
     pub(super) async fn add_members(
         &self,
         group: &TargetGroupId,
@@ -444,7 +445,7 @@ impl ScimTarget {
         added
     }
 
-    /// Waits until nobody else finds out what adding does, where that is not known: one write is enough for that.
+    /// Waits while another write verifies the effect of `add`, if it is unknown; one such write is enough.
     async fn proving(&self, write: &MemberWrite<'_>) -> Result<Option<MutexGuard<'_, ()>>, TargetError> {
         if !self.learned.forms.is_unproven(Form::Add) || self.shown() == Shown::Never {
             return Ok(None);
@@ -465,7 +466,7 @@ impl ScimTarget {
         while self.patches(service, Kind::Group) && !self.learned.forms.is_harmful(Form::Add) {
             let before = self.members_before(write).await?;
             if accounts.len() > 1 && before.as_ref().is_some_and(Before::proves_nothing) {
-                // One first, so that the next write meets a member that it is not about.
+                // The first account is added alone, so that the next write meets another member.
                 for some in [0..1, 1..accounts.len()] {
                     let write = MemberWrite { accounts: &accounts[some.clone()], ..*write };
                     let added = Box::pin(self.add_locked(service, &write, (groups, path), &ids[some])).await?;
@@ -502,7 +503,7 @@ impl ScimTarget {
             } else if !self.takes_no_patch(Kind::Group, &answer) {
                 return Ok(Added::Refused(Box::new(answer)));
             } else if self.patches(service, Kind::Group) {
-                // Not in the server's own words: this one goes the other way.
+                // Not in the server's own words: only this write uses the other form.
                 break;
             }
         }
@@ -512,7 +513,7 @@ impl ScimTarget {
         Err(error(TargetErrorKind::NotFound, format!("{what}: the group is not there.")))
     }
 
-    /// Adds one member by itself.
+    /// Adds one member with its own write.
     pub(super) async fn add_alone(
         &self,
         group: &TargetGroupId,
@@ -533,7 +534,7 @@ impl ScimTarget {
         }
     }
 
-    /// Takes a member out. Gone accounts and groups have no members, which is as wished.
+    /// Removes a member. An account or group that no longer exists counts as success.
     pub(super) async fn remove_member(
         &self,
         group: &TargetGroupId,
@@ -563,7 +564,7 @@ impl ScimTarget {
             };
             match removed {
                 Removed::Done => return Ok(Applied::Done),
-                // Only what the server itself refuses is worth another form.
+                // Another form is tried only if the server itself refused this one.
                 Removed::Refused(answer) if !self.rest.said(&answer, None).own && !no_patch(&answer) => {
                     return Err(self.refused(what, None, &answer));
                 }
@@ -602,14 +603,14 @@ impl ScimTarget {
         if let Some(before) = before.filter(|_| success) {
             match self.verify(write, &before).await? {
                 Seen::AsWanted => return Ok(Removed::Done),
-                // Some take what they do not understand, and do nothing.
+                // Some servers accept operations that they do not support, and do nothing.
                 Seen::NoEffect => return Ok(Removed::Ignored),
                 Seen::Nothing => {}
             }
         }
         let inside = match self.is_member(group, account, deadline).await {
             Err(_) if success && self.shown() == Shown::Never => return Ok(Removed::Done),
-            // A removal that was taken and cannot be read back may have taken effect or not.
+            // An accepted removal that cannot be read back may have taken effect.
             Err(why) if success => {
                 return Err(error(
                     TargetErrorKind::Unanswered,
@@ -625,9 +626,9 @@ impl ScimTarget {
         })
     }
 
-    /// Removes where the server takes no filter, and nobody knows what it makes of a value: by the letter of the standard
-    /// that removes all members (RFC 7644, section 3.5.2.2). So the value is used only for the last member, and the group
-    /// is written back whole without this one otherwise.
+    /// Removes a member if the server supports no filter and its handling of a value is unknown. By the standard, such
+    /// a removal clears all members (RFC 7644, section 3.5.2.2). So a value is used only for the last member; otherwise
+    /// the group is written back whole without the member.
     async fn remove_without_filter(
         &self,
         write: &MemberWrite<'_>,
@@ -645,7 +646,8 @@ impl ScimTarget {
         self.put_members(&write.by(Form::Whole), paths).await.map(|_| Removed::Done)
     }
 
-    /// Writes a whole group back with other members; `false` if it is gone. Never one whose members are not known.
+    /// Writes a whole group back with other members; `false` if it no longer exists. Refuses a group with unknown
+    /// members.
     async fn put_members(&self, write: &MemberWrite<'_>, (groups, path): (&str, &str)) -> Result<bool, TargetError> {
         let write = write.by(Form::Whole);
         let MemberWrite { group, what, deadline, .. } = write;
@@ -655,7 +657,7 @@ impl ScimTarget {
             let Some(read) = self.read_members(group, what, true, Some(deadline)).await? else { return Ok(false) };
             let name = read.group.text("displayName").unwrap_or_else(|| group.to_string());
             let unknown = |why: &str| {
-                // Without the account, so that it is told once for all of them.
+                // The text omits the account, so that it is reported once for all accounts.
                 unsupported(format!(
                     "group {name}: {why}, so its members are not changed: writing the group back whole could remove \
                      others. Let the server take PATCH, or show the members of its groups."

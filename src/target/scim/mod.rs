@@ -1,7 +1,7 @@
-//! Any service that takes SCIM 2.0 (RFC 7643, RFC 7644; cursors by RFC 9865).
+//! Any service that supports SCIM 2.0 (RFC 7643, RFC 7644; cursors by RFC 9865).
 //!
-//! Users and groups are known by their SCIM `id`; the login is `userName`. `externalId` is the id at the
-//! source, written when an account is made and never looked at: what is linked to whom is kept by usersync itself.
+//! Users and groups are identified by their SCIM `id`; the login is `userName`. `externalId` holds the id at the
+//! source. It is written at creation and never read, because usersync keeps the links itself.
 
 mod batch;
 mod bulk;
@@ -56,7 +56,7 @@ use crate::{
 pub use profile::{Habits, Names, Removal, profiles};
 pub use settings::ScimSettings;
 
-/// Any service that takes SCIM 2.0.
+/// The kind of target: any service that supports SCIM 2.0.
 pub(super) const KIND: TargetKind = TargetKind {
     name: "scim",
     keys: &["profile", "habits"],
@@ -73,11 +73,11 @@ enum Kind {
     Group,
 }
 
-/// A SCIM 2.0 server.
+/// A client for a SCIM 2.0 server.
 pub struct ScimTarget {
     rest: Rest,
     profile: Arc<Profile>,
-    /// What the settings say otherwise than the profile, by name.
+    /// Names of the settings that differ from the profile.
     habits: Vec<&'static str>,
     /// Whether the settings name the profile.
     chosen: bool,
@@ -94,52 +94,52 @@ pub struct ScimTarget {
     batches: MemberBatches<AccountId>,
 }
 
-/// What a server showed of itself while it was worked with.
+/// Behaviour of a server observed during work.
 #[derive(Default)]
 struct Learned {
-    /// It refused PATCH of users, or of groups, although it says that it takes it.
+    /// The server refused PATCH of users, or of groups, although it declares support.
     no_patch: [AtomicBool; 2],
-    /// It refused several operations in one call although it says that it takes them.
+    /// The server refused a bulk call although it declares support.
     no_bulk: AtomicBool,
-    /// It told an account's groups with the account.
+    /// The server returned the groups of an account with the account.
     tells_groups: AtomicBool,
     /// Whether groups can be found by a member; see `members`.
     member_filter: AtomicU8,
-    /// Its lists of groups show no members, although groups by themselves do.
+    /// Lists of groups show no members, although single groups do.
     lists_hide: AtomicBool,
     /// Accounts were seen with a given or a family name.
     name_parts: AtomicBool,
-    /// What its answers to changes say of which attributes, by name: whether that was read afterwards.
+    /// Whether answers to changes are correct, by attribute name, as verified by a later read.
     answers: Mutex<HashMap<String, bool>>,
-    /// So many members in one write were refused for their number; 0: none were.
+    /// Number of members in one write that the server refused as too large; 0: none.
     too_many: AtomicUsize,
-    /// Held by the one write that finds out what adding members does.
+    /// Held by the write that verifies the effect of adding members.
     proving: AsyncMutex<()>,
-    /// Which of the further attributes an account was seen with, and in lists: where another lacks one, it has none.
+    /// Further attributes seen on an account, and in lists. An account that lacks a seen attribute has none.
     shown: Mutex<BTreeSet<String>>,
     shown_in_lists: Mutex<BTreeSet<String>>,
-    /// What each form of writing members was seen to do.
+    /// Observed effect of each form of member writes.
     forms: Forms,
-    /// Whether it shows the members of groups.
+    /// Whether the server shows the members of groups.
     members: Mutex<MembersShown>,
-    /// Groups that were created here and whose members were not written since, and when.
+    /// Groups that usersync created and has not written members to, with the time of creation.
     new_groups: Mutex<HashMap<TargetGroupId, Instant>>,
-    /// Group names, folded, that nobody had a moment ago.
+    /// Folded names of groups that a recent read did not find, with the time of the read.
     absent_groups: Mutex<HashMap<String, Instant>>,
-    /// Who has a name that the server's filter does not find, by the name in lower case: ids of accounts, and of groups.
+    /// Ids of accounts, and of groups, that the server's filter does not find, by name in lower case.
     accounts_spelled: Mutex<HashMap<String, String>>,
     groups_spelled: Mutex<HashMap<String, String>>,
-    /// What an operator should know of it.
+    /// Notes for the operator.
     observed: Mutex<Vec<Note>>,
 }
 
-/// How long a group that was just created is known to be empty.
+/// How long a group counts as empty after its creation.
 const NEW: Duration = Duration::from_mins(1);
-/// How long a name that nobody had is known to be free.
+/// How long a group name counts as free after a read that did not find it.
 const FREE: Duration = Duration::from_secs(5);
-/// Observations kept at most.
+/// Maximum number of notes kept.
 const OBSERVED: usize = 100;
-/// Names kept at most that the server's filter does not find.
+/// Maximum number of kept names that the server's filter does not find.
 const SPELLED: usize = 10_000;
 
 impl Learned {
@@ -147,7 +147,7 @@ impl Learned {
         *locked(&self.members)
     }
 
-    /// Takes in where members were seen. That they are shown with the group itself says most.
+    /// Records where members were seen. "With the group itself" is the strongest evidence and is kept.
     fn set_shown(&self, shown: MembersShown) {
         let mut known = locked(&self.members);
         if *known != MembersShown::Alone {
@@ -159,7 +159,7 @@ impl Learned {
         locked(&self.new_groups).contains_key(group)
     }
 
-    /// Whether a group was created a moment ago and nothing was written to it since: it has no members.
+    /// Whether a group was created recently and not written since, so that it has no members.
     fn is_just_created(&self, group: &TargetGroupId) -> bool {
         locked(&self.new_groups).get(group).is_some_and(|made| made.elapsed() < NEW)
     }
@@ -169,7 +169,7 @@ impl Learned {
     }
 }
 
-/// Keeps who has a name that the server's filter does not find.
+/// Records the id of an object that the server's filter does not find by name.
 fn keep_spelled(names: &Mutex<HashMap<String, String>>, name: &str, id: String) {
     let mut names = locked(names);
     if names.len() >= SPELLED {
@@ -179,7 +179,7 @@ fn keep_spelled(names: &Mutex<HashMap<String, String>>, name: &str, id: String) 
 }
 
 impl ScimTarget {
-    /// A client with these settings; nothing is sent yet. The error names the setting that does not work.
+    /// Creates a client with these settings; sends nothing. The error names the invalid setting.
     pub fn new(settings: ScimSettings) -> Result<Self, TargetError> {
         let profile = match &settings.profile {
             None => Profile::of_address(&settings.base_url),
@@ -216,7 +216,7 @@ impl ScimTarget {
 }
 
 impl ScimTarget {
-    /// Keeps something that an operator should know of the server, and logs it.
+    /// Records a note for the operator and logs it.
     fn observe(&self, state: NoteState, about: &str, text: String) {
         let mut observed = locked(&self.learned.observed);
         if observed.iter().any(|known| known.text == text) || observed.len() >= OBSERVED {
@@ -230,8 +230,8 @@ impl ScimTarget {
         locked(&self.learned.observed).retain(|note| note.about != about);
     }
 
-    /// The account that a resource tells of, without its groups; `None` where it lacks what every account has. A list may
-    /// tell less of each, so what it shows is known by lists alone.
+    /// Builds an account from a resource, without its groups; `None` if a required field is missing. A list may omit
+    /// attributes, so attributes seen in lists are recorded separately.
     fn account_in(&self, user: &Resource, protection: &Protection, list: bool) -> Option<Account> {
         let mut account = user.account(&self.profile, protection)?;
         if user.inner("name", "givenName").or_else(|| user.inner("name", "familyName")).is_some() {
@@ -278,7 +278,7 @@ impl Target for ScimTarget {
         self.find_group(name, None).await
     }
 
-    /// A group's members come all at once: SCIM has no pages of them.
+    /// Returns all members of a group at once: SCIM has no pages of them.
     async fn members(
         &self,
         group: &TargetGroupId,
@@ -374,7 +374,7 @@ impl Target for ScimTarget {
     }
 }
 
-/// The path of one resource. An id that would lead elsewhere is none.
+/// Returns the path of one resource. An id that would lead to another path is refused.
 fn path_of(kind: &str, id: &str, what: &str) -> Result<String, TargetError> {
     if matches!(id, "" | "." | "..") {
         return Err(not_done(ErrorClass::Bug, format!("{what}: \"{id}\" cannot be an id.")));

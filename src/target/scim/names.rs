@@ -1,4 +1,4 @@
-//! The name shown to people, in each of the attributes that hold it.
+//! The display name, in each of the attributes that hold it.
 
 use std::sync::atomic::Ordering;
 
@@ -10,14 +10,14 @@ use super::{
 };
 
 impl ScimTarget {
-    /// Whether given and family name come from the policy.
+    /// Whether the policy maps given and family name.
     pub(super) fn names_by_policy(&self) -> bool {
         self.attributes.iter().any(Path::is_part_of_name)
     }
 
-    /// The edits that give a name shown to people. `displayName`, `name.formatted` and, where accounts have them, given and
-    /// family name are written together, so that none of them keeps a former name. Where the parts come from the policy
-    /// they are not made of the whole.
+    /// Returns the edits that set a display name. `displayName`, `name.formatted` and, if accounts have them, given and
+    /// family name are written together, so that none keeps a former name. If the policy maps the parts, they are not
+    /// derived from the display name.
     pub(super) fn name_edits(&self, shown: &str, new: bool) -> Vec<Edit> {
         let names = self.profile.names;
         let by_policy = self.names_by_policy();

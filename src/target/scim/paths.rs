@@ -1,49 +1,49 @@
-//! Paths to further attributes (RFC 7644, section 3.10): `title`, `name.middleName`, `phoneNumbers[type eq "work"].value`,
-//! `urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department`.
+//! Paths to further attributes (RFC 7644, section 3.10): `title`, `name.middleName`,
+//! `phoneNumbers[type eq "work"].value`, `urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department`.
 
 use serde_json::{Value, json};
 
 use super::wire::{Edit, Resource, USER, field, text, truth};
 
-/// Attributes that usersync writes itself, or that are the server's.
+/// Attributes that usersync writes itself, or that belong to the server.
 const OURS: [&str; 10] =
     ["active", "displayName", "emails", "externalId", "groups", "id", "meta", "password", "schemas", "userName"];
 
 /// A path to one value of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    /// As it was written.
+    /// The path as written in the settings.
     pub text: String,
-    /// The extension that the attribute belongs to, by its schema; none for the core's.
+    /// The schema of the extension that holds the attribute; `None`: the core schema.
     pub schema: Option<String>,
     /// The attribute.
     pub name: String,
-    /// Which of several values: that of this type.
+    /// The `type` of the value, for an attribute with several values; `None`: the only or first value.
     kind: Option<String>,
     /// The sub-attribute.
     pub sub: Option<String>,
 }
 
-/// What a server says of an attribute.
+/// What the server's schemas declare about an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Declared {
-    /// It describes no schema that could tell.
+    /// No schema of the server describes it.
     Untold,
-    /// Its schemas do not have it.
+    /// The server's schemas do not have it.
     Unknown,
-    /// It cannot be written.
+    /// Read-only.
     ReadOnly,
-    /// It is a text, or something that is written as one.
+    /// A text, or a type that is written as text.
     Text,
-    /// It is a truth value.
+    /// A Boolean.
     Truth,
-    /// It is a number.
+    /// A number.
     Number,
-    /// It has several values, of which a path says no type.
+    /// Several values, and the path names no type.
     Several,
 }
 
-/// Whether an attribute of this path can be given to accounts; the error says why not.
+/// Checks whether accounts can have an attribute of this path; the error says why not.
 pub(super) fn check(path: &str) -> Result<(), String> {
     Path::read(path).map(|_| ())
 }
@@ -55,7 +55,7 @@ fn is_name(text: &str) -> bool {
 }
 
 impl Path {
-    /// Reads a path; the error says what is wrong with it.
+    /// Parses a path; the error says what is wrong with it.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
@@ -63,7 +63,7 @@ impl Path {
                  and urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
             )
         };
-        // Quoted text may hold anything, so what stands before it is looked at by itself.
+        // Quoted text may contain any character, so the part before it is parsed separately.
         let (head, filter, sub) = match text.split_once('[') {
             Some((head, rest)) => {
                 let (filter, sub) = rest.rsplit_once(']').ok_or_else(wrong)?;
@@ -113,7 +113,7 @@ impl Path {
         })
     }
 
-    /// The attribute with its schema, as it is asked for.
+    /// Returns the attribute with its schema, as it is requested.
     pub(super) fn attribute(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{schema}:{}", self.name),
@@ -121,7 +121,7 @@ impl Path {
         }
     }
 
-    /// Two paths that lead to one value, if there are any.
+    /// Returns two paths that lead to the same value, if there are any.
     pub(super) fn one_twice(all: &[Self]) -> Option<(&str, &str)> {
         let place = |path: &Self| {
             let kind = path.kind.clone().unwrap_or_default();
@@ -133,7 +133,7 @@ impl Path {
             .find_map(|path| seen.insert(place(path), path).map(|other| (other.text.as_str(), path.text.as_str())))
     }
 
-    /// Whether it is a part of the name that is kept in parts.
+    /// Whether the path is the given or family name.
     pub(super) fn is_part_of_name(&self) -> bool {
         let part = |sub: &str| ["givenName", "familyName"].iter().any(|one| one.eq_ignore_ascii_case(sub));
         self.schema.is_none() && self.name.eq_ignore_ascii_case("name") && self.sub.as_deref().is_some_and(part)
@@ -146,7 +146,7 @@ impl Path {
         }
     }
 
-    /// Where among several values the one of this type is.
+    /// Returns the index of the value of this type.
     fn place(&self, all: &[Value]) -> Option<usize> {
         let is = |one: &Value| {
             field(one, "type").and_then(Value::as_str).is_some_and(|kind| Some(kind) == self.kind.as_deref())
@@ -154,7 +154,7 @@ impl Path {
         all.iter().position(is)
     }
 
-    /// The value that an account has, as a text.
+    /// Returns the value of an account as text.
     pub(super) fn value(&self, user: &Resource) -> Option<String> {
         let top = self.top(user)?;
         let one = match top {
@@ -170,7 +170,7 @@ impl Path {
         truth_as_text(value).or_else(|| text(value))
     }
 
-    /// The change that gives an account this value; an empty one takes it away.
+    /// Returns the edit that sets this value; an empty value removes it.
     pub(super) fn edit(&self, before: Option<&Resource>, value: &str, declared: Declared) -> Edit {
         let wanted = declared.json(value);
         if self.kind.is_none() {
@@ -181,7 +181,7 @@ impl Path {
         Edit::new(self.attribute(), self.among(present.unwrap_or_default(), wanted))
     }
 
-    /// The values with another one of this type; null where none is left.
+    /// Returns the values with the one of this type replaced; null if none is left.
     fn among(&self, mut all: Vec<Value>, wanted: Value) -> Value {
         let sub = self.sub.as_deref().unwrap_or("value");
         match (self.place(&all), wanted.is_null()) {
@@ -199,17 +199,17 @@ impl Path {
 }
 
 impl Declared {
-    /// Whether it is worth sending.
+    /// Whether usersync sends a value for the attribute.
     pub(super) fn is_writable(self) -> bool {
         !matches!(self, Self::ReadOnly | Self::Several)
     }
 
-    /// What the schemas of a server say of a path.
+    /// Returns what the schemas of a server declare about a path.
     pub(super) fn of(path: &Path, schemas: Option<&[Resource]>) -> Self {
         let Some(schemas) = schemas else { return Self::Untold };
         let wanted = path.schema.as_deref().unwrap_or(USER);
         let schema = schemas.iter().find(|one| one.id().is_some_and(|id| id.eq_ignore_ascii_case(wanted)));
-        // A server that describes only some of its schemas says nothing of the others.
+        // A server may describe only some of its schemas.
         let Some(attributes) = schema.and_then(|schema| schema.list("attributes")) else {
             return if path.schema.is_some() { Self::Unknown } else { Self::Untold };
         };
@@ -240,7 +240,7 @@ impl Declared {
         }
     }
 
-    /// A text as the JSON that such an attribute takes; null where it is empty.
+    /// Converts a text to the JSON type of the attribute; null if it is empty.
     fn json(self, value: &str) -> Value {
         if value.is_empty() {
             return Value::Null;

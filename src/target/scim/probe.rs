@@ -1,4 +1,4 @@
-//! First contact: who the server is, what it can do, and the lines for `usersync check`.
+//! First contact: identity and capabilities of the server, and the lines for `usersync check`.
 
 use std::sync::atomic::Ordering;
 
@@ -21,19 +21,19 @@ use crate::{
     },
 };
 
-/// A login may be as long as Keycloak's.
+/// Maximum length of a login, as in Keycloak.
 const LOGIN_MAX: usize = 255;
-/// Group names made of whole paths are longer; SCIM has no limit.
+/// Maximum length of a group name. Names built from whole paths are long; SCIM has no limit.
 const GROUP_MAX: usize = 1000;
-/// So many groups are asked for their members to find out whether any are shown.
+/// Maximum number of groups read to find out whether members are shown.
 const GROUPS_LOOKED_AT: usize = 10;
 
 impl ScimTarget {
-    /// Signs in and finds out all that the engine and `usersync check` want to know.
+    /// Signs in and reads everything that the engine and `usersync check` need.
     pub(super) async fn find_out(&self) -> Result<TargetInfo, TargetError> {
         let service = self.fresh_service().await?;
         let info = self.describe(&service).await?;
-        // A server that took no PATCH may take it by now; what was found out counts for this contact.
+        // PATCH may be supported since the last contact, so its refusals are forgotten.
         for no_patch in &self.learned.no_patch {
             no_patch.store(false, Ordering::Relaxed);
         }
@@ -86,7 +86,7 @@ impl ScimTarget {
         Ok(TargetInfo {
             identity: TargetIdentity::new(self.rest.address(), None),
             product: service.profile.product.to_owned(),
-            // SCIM does not tell who we are; only with user and password it is a login.
+            // SCIM does not report the signed-in account; the settings contain a login only for Basic authentication.
             signed_in_as: self.rest.auth.name(),
             capabilities: Capabilities {
                 list_all: true,
@@ -113,7 +113,7 @@ impl ScimTarget {
         })
     }
 
-    /// How many accounts there are, if told, and how many of the first few came.
+    /// Returns the number of accounts, if the server reports it, and how many of the first few it returned.
     async fn count_accounts(&self, service: &Service) -> Result<(Option<usize>, usize, Answer), TargetError> {
         let ask = Ask::get(service.users.as_str(), "first contact").query("startIndex", "1").query("count", "1");
         let answer = self.rest.ask(&ask).await?;
@@ -129,7 +129,7 @@ impl ScimTarget {
         Ok((list.total, list.items.len(), answer))
     }
 
-    /// Whether a page beyond the first is given: where it is not, nobody beyond the first page is seen.
+    /// Checks whether the server returns a second page. Otherwise users beyond the first page are invisible.
     async fn second_page_note(&self, service: &Service, total: Option<usize>) -> Result<Option<Note>, TargetError> {
         let Some(total) = total.filter(|total| *total > 1 && !service.cursor) else { return Ok(None) };
         let start = total.to_string();
@@ -146,7 +146,7 @@ impl ScimTarget {
         Ok(Some(note(NoteState::Note, "pages", text)))
     }
 
-    /// Whether members are shown, as far as a look at some groups tells while none was seen so far.
+    /// Checks whether members are shown, by reads of some groups if no member has been seen.
     async fn members_note(&self, service: &Service) -> Result<Option<Note>, TargetError> {
         let Some(path) = service.groups.as_deref().filter(|_| !service.profile.on_request) else { return Ok(None) };
         if self.shown() != Shown::Unknown || self.learned.tells_groups.load(Ordering::Relaxed) {
@@ -188,7 +188,7 @@ impl ScimTarget {
         note(NoteState::Note, "profile", text + &otherwise)
     }
 
-    /// How the server is worked with.
+    /// Describes how usersync works with the server.
     fn ways(&self, service: &Service) -> String {
         let change = if self.patches(service, Kind::User) {
             "changes by PATCH"
@@ -202,12 +202,12 @@ impl ScimTarget {
         format!("{change}, {filter}, lists {} at once {pages}{versions}", service.page)
     }
 
-    /// Whether a group's name can be changed, and its members kept.
+    /// Whether groups can be renamed and keep their members.
     fn renames_groups(&self, service: &Service) -> bool {
         service.groups.is_some() && service.rename_group && self.patches(service, Kind::Group)
     }
 
-    /// What cannot be done, and what is done otherwise than one might think.
+    /// Lists unsupported operations and unusual behaviour.
     fn limits(&self, service: &Service) -> Vec<Note> {
         let mut notes = Vec::new();
         let mut cannot = |text: &str| notes.push(note(NoteState::Note, "cannot", text));
@@ -232,7 +232,7 @@ impl ScimTarget {
         notes
     }
 
-    /// Which of the further attributes the server has, as far as it tells.
+    /// Reports which of the further attributes the server's schemas have.
     fn attribute_notes(&self, service: &Service) -> Vec<Note> {
         let (mut fine, mut notes) = (Vec::new(), Vec::new());
         for (path, declared) in self.attributes.iter().zip(&service.declared) {
@@ -297,7 +297,7 @@ impl ScimTarget {
         Ok(notes)
     }
 
-    /// The groups that settings name, each with its setting.
+    /// Returns the groups that settings name, each with its setting.
     fn named_groups(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let frozen = self.frozen_groups.iter().map(|name| ("frozen_groups", name.as_str()));
         frozen.chain(self.protected_groups.iter().map(|name| ("protected_groups", name.as_str())))

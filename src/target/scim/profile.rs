@@ -1,5 +1,5 @@
-//! What is known of a server beyond what it tells of itself: data, found by its address, overridable by `profile`, and
-//! habit by habit by `[target.habits]`.
+//! What is known of a server beyond its own discovery documents. A profile is found by the server's address, overridden
+//! by `profile`, and adjusted by `[target.habits]`.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -8,19 +8,19 @@ use url::Url;
 
 use crate::target::CaseRule;
 
-/// Where the name shown to people is kept.
+/// Attributes that hold the display name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
-    /// As one, in `displayName`, and in `name.formatted` too.
+    /// In `displayName` and `name.formatted`.
     Whole,
-    /// In `name.givenName` and `name.familyName` only; the last word is taken for the family's.
+    /// In `name.givenName` and `name.familyName` only; the last word becomes the family name.
     Split,
-    /// In all four of them.
+    /// In all four attributes.
     Both,
 }
 
-/// How one member is taken out of a group.
+/// Form of the removal of one member from a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Removal {
@@ -28,21 +28,21 @@ pub enum Removal {
     Filter,
     /// `remove` at `members` with the member as value.
     Value,
-    /// The first, and the second where the first is refused.
+    /// `Filter`, then `Value` if the first is refused.
     FindOut,
 }
 
-/// What somebody knows of a server that its profile does not say; each takes the place of the profile's.
+/// Settings that override the profile of a server. `None`: the profile's value applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Habits {
-    /// Whether PATCH works, whatever the server says of it.
+    /// Whether PATCH works, regardless of what the server declares.
     pub patch: Option<bool>,
-    /// How one member is taken out of a group.
+    /// Form of the removal of one member.
     pub member_removal: Option<Removal>,
-    /// Whether groups of users and members of groups come only when they are asked for by name.
+    /// Whether `groups` of users and `members` of groups are returned only on explicit request.
     pub on_request: Option<bool>,
-    /// Where the name shown to people is kept.
+    /// Attributes that hold the display name.
     pub names: Option<Names>,
     /// The case rule of logins.
     pub login_case: Option<CaseRule>,
@@ -50,15 +50,15 @@ pub struct Habits {
     pub group_case: Option<CaseRule>,
     /// Whether logins can be changed.
     pub rename: Option<bool>,
-    /// Whether groups keep their members when they are renamed.
+    /// Whether groups keep their members after a rename.
     pub rename_group: Option<bool>,
     /// Whether an account needs an e-mail address.
     pub email_required: Option<bool>,
-    /// Whether two accounts cannot have one address.
+    /// Whether e-mail addresses are unique.
     pub email_unique: Option<bool>,
-    /// Accounts that one write adds to a group, at most.
+    /// Maximum number of accounts that one write adds to a group.
     pub members_at_once: Option<NonZeroUsize>,
-    /// Whether groups are created with an `externalId`, a value that no other group has.
+    /// Whether groups are created with an `externalId`, a unique value for each group.
     pub group_external_id: Option<bool>,
     /// Further headers of every call.
     pub headers: BTreeMap<String, String>,
@@ -66,39 +66,39 @@ pub struct Habits {
     pub query: BTreeMap<String, String>,
 }
 
-/// A server's habits.
+/// Known behaviour of a server.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub(super) struct Profile {
-    /// As `profile` names it.
+    /// The name in the setting `profile`.
     pub name: &'static str,
-    /// As people call the product.
+    /// The vendor's name of the product.
     pub product: &'static str,
-    /// Whether PATCH works, whatever the server says of it.
+    /// Whether PATCH works, regardless of what the server declares; `None`: the server's declaration applies.
     pub patch: Option<bool>,
     pub removal: Removal,
-    /// `groups` of users and `members` of groups come only when they are asked for by name, and then are all there is.
+    /// `groups` of users and `members` of groups are returned only on explicit request, and then completely.
     pub on_request: bool,
     pub names: Names,
     pub login_case: CaseRule,
     pub group_case: CaseRule,
     pub rename: bool,
-    /// Groups keep their members when they are renamed; else another is made.
+    /// Groups keep their members after a rename; otherwise the group is recreated.
     pub rename_group: bool,
     pub email_required: bool,
-    /// One address for one account: looked up before one is made, since the server answers 500 then.
+    /// E-mail addresses are unique. usersync checks before a creation, because the server answers 500 to a duplicate.
     pub email_unique: bool,
-    /// Names and addresses of accounts can be changed.
+    /// Names and e-mail addresses of accounts can be changed.
     pub update: bool,
-    /// There are groups.
+    /// The server has groups.
     pub groups: bool,
-    /// Accounts that one write adds to a group, at most.
+    /// Maximum number of accounts that one write adds to a group.
     pub members_at_once: usize,
     /// Groups are created with an `externalId`.
     pub group_external_id: bool,
-    /// What deleting an account means there.
+    /// Effect of deleting an account on this server.
     pub deletion: Option<&'static str>,
-    /// What to look at where nothing answers at the address.
+    /// What to check if nothing answers at the address.
     pub absent: Option<&'static str>,
 }
 
@@ -125,7 +125,7 @@ const GENERIC: Profile = Profile {
 
 static PROFILES: [Profile; 8] = [
     GENERIC,
-    // As seen on 26.7.0, see docs/targets/scim.md.
+    // Observed on 26.7.0, see docs/targets/scim.md.
     Profile {
         name: "keycloak",
         product: "Keycloak's SCIM 2.0 server",
@@ -209,13 +209,13 @@ static PROFILES: [Profile; 8] = [
     },
 ];
 
-/// The names of all profiles.
+/// Returns the names of all profiles.
 pub fn profiles() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)
 }
 
 impl Habits {
-    /// Those that are said, by their names.
+    /// Returns the names of the habits that are set.
     pub(super) fn said(&self) -> Vec<&'static str> {
         let all = [
             ("patch", self.patch.is_some()),
@@ -238,7 +238,7 @@ impl Habits {
 }
 
 impl Profile {
-    /// The same but for these habits.
+    /// Returns this profile with the given habits applied.
     pub(super) fn but(&self, habits: &Habits) -> Self {
         Self {
             patch: habits.patch.or(self.patch),
@@ -257,17 +257,17 @@ impl Profile {
         }
     }
 
-    /// The profile of this name.
+    /// Returns the profile of this name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         PROFILES.iter().find(|profile| profile.name == name)
     }
 
-    /// The profile that an address stands for; the generic one where it is none of a known server.
+    /// Returns the profile for an address; the generic one for an unknown server.
     pub(super) fn of_address(url: &Url) -> &'static Self {
         Self::told_by(url).unwrap_or(&PROFILES[0])
     }
 
-    /// The profile of the known server that has such an address.
+    /// Returns the profile of the known server that has this address, if any.
     pub(super) fn told_by(url: &Url) -> Option<&'static Self> {
         let parts: Vec<&str> = url.path().trim_matches('/').split('/').collect();
         match parts.as_slice() {
@@ -289,21 +289,21 @@ impl Profile {
         if host.ends_with(".snowflakecomputing.com") { Self::named("snowflake") } else { None }
     }
 
-    /// Given name and family name, where they are kept apart. A name of one word gets a dash, as the servers that keep
-    /// them apart want both.
+    /// Splits a display name into given and family name. A name of one word gets a dash as the family name, because
+    /// such servers require both.
     pub(super) fn split(shown: &str) -> (&str, &str) {
         let shown = shown.trim();
         shown.rsplit_once(char::is_whitespace).map_or((shown, NO_FAMILY), |(given, family)| (given.trim_end(), family))
     }
 
-    /// The other way round.
+    /// Joins given and family name into a display name.
     pub(super) fn joined(given: &str, family: &str) -> String {
         let words = given.split_whitespace().chain(family.split_whitespace().filter(|word| *word != NO_FAMILY));
         words.collect::<Vec<_>>().join(" ")
     }
 }
 
-/// What stands for a family name that somebody does not have.
+/// Placeholder for a missing family name.
 const NO_FAMILY: &str = "-";
 
 #[cfg(test)]

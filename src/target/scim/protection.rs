@@ -1,4 +1,5 @@
-//! What must not be changed. SCIM knows no administrators and does not tell who we are, so that only the settings say it.
+//! Accounts and groups that must not be changed. SCIM reports neither administrators nor the signed-in account, so only
+//! the settings name them.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,12 +12,12 @@ use crate::target::{
 };
 
 impl ScimTarget {
-    /// What must not be changed, read anew when it is old.
+    /// Returns what must not be changed; reads it again when the cached copy has expired.
     pub(super) async fn protection(&self, deadline: Option<Timestamp>) -> Result<Arc<Protection>, TargetError> {
         self.protection.get(self.read_protection(deadline)).await
     }
 
-    /// What must not be changed, read anew.
+    /// Reads what must not be changed, past the cache.
     pub(super) async fn fresh_protection(&self) -> Result<Arc<Protection>, TargetError> {
         self.protection.forget().await;
         self.protection(None).await
@@ -25,7 +26,7 @@ impl ScimTarget {
     async fn read_protection(&self, deadline: Option<Timestamp>) -> Result<Protection, TargetError> {
         let mut members = HashSet::new();
         for name in &self.frozen_groups {
-            // A name that this server does not have protects nobody; `check` tells it.
+            // A name that this server does not have protects no account; `check` reports it.
             for group in self.groups_named(name, fold, deadline).await? {
                 let Some(id) = group.id() else { continue };
                 let Some(page) = self.members_of(&id.into(), deadline).await? else { continue };

@@ -1,4 +1,4 @@
-//! Discovery: what a server says of itself (RFC 7644, section 4), and what its profile adds.
+//! Discovery: what a server declares (RFC 7644, section 4), and what its profile adds.
 
 use std::sync::Arc;
 
@@ -15,56 +15,56 @@ use super::{
 };
 use crate::target::{TargetError, rest::Ask};
 
-/// Resources asked for at once where the server does not say how many it gives.
+/// Page size if the server does not declare its maximum.
 const PAGE: usize = 100;
-/// The most that is asked for at once.
+/// Maximum page size requested.
 const LARGEST_PAGE: usize = 500;
 
-/// How much a server takes in one call.
+/// Limits of one bulk call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bulk {
-    /// Operations.
+    /// Maximum number of operations.
     pub most: usize,
-    /// Bytes of the whole body, where there is a limit.
+    /// Maximum size of the whole body, in bytes; `None`: unlimited.
     pub bytes: Option<usize>,
 }
 
-/// How a server is worked with.
+/// Capabilities of a server and how usersync uses them.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of yes and no")]
 pub(super) struct Service {
     pub profile: Arc<Profile>,
     /// The path of users.
     pub users: String,
-    /// The path of groups; `None` where it has none.
+    /// The path of groups; `None`: the server has none.
     pub groups: Option<String>,
     pub patch: bool,
     pub filter: bool,
     pub etag: bool,
-    /// Several operations go in one call.
+    /// Limits of bulk calls; `None`: bulk is unsupported.
     pub bulk: Option<Bulk>,
-    /// Lists are walked by cursor (RFC 9865), not by position.
+    /// Lists are read by cursor (RFC 9865), not by position.
     pub cursor: bool,
     pub page: usize,
-    /// `groups` of users have to be asked for.
+    /// `groups` of users must be requested explicitly.
     pub ask_groups: bool,
-    /// `members` of groups have to be asked for.
+    /// `members` of groups must be requested explicitly.
     pub ask_members: bool,
     pub rename: bool,
-    /// A group's name is not read-only.
+    /// Groups can be renamed: the name is not read-only.
     pub rename_group: bool,
     pub deactivate: bool,
     pub email_required: bool,
-    /// What it says of the further attributes, in the order of [`ScimTarget::attributes`].
+    /// Declarations of the further attributes, in the order of [`ScimTarget::attributes`].
     pub declared: Vec<Declared>,
-    /// The profile that the address which it has for itself stands for, if that is a known server's.
+    /// The profile for the address that the server declares as its own; `None`: no known server's.
     pub proposed: Option<&'static str>,
-    /// What it did not tell of itself.
+    /// Discovery documents that the server did not return.
     pub untold: Vec<&'static str>,
 }
 
 impl ScimTarget {
-    /// How the server is worked with, found out once.
+    /// Returns the capabilities of the server; discovers them once.
     pub(super) async fn service(&self, deadline: Option<Timestamp>) -> Result<Arc<Service>, TargetError> {
         let mut known = self.service.lock().await;
         if let Some(service) = known.as_ref() {
@@ -75,7 +75,7 @@ impl ScimTarget {
         Ok(service)
     }
 
-    /// The same, found out anew.
+    /// Discovers the capabilities again.
     pub(super) async fn fresh_service(&self) -> Result<Arc<Service>, TargetError> {
         *self.service.lock().await = None;
         self.service(None).await
@@ -84,7 +84,7 @@ impl ScimTarget {
     async fn discover(&self, deadline: Option<Timestamp>) -> Result<Service, TargetError> {
         let profile = Arc::clone(&self.profile);
         let mut untold = Vec::new();
-        // What the server says of itself can be done without; its accounts cannot. Refused credentials end it here.
+        // Discovery documents are optional; accounts are not. Refused credentials are detected here.
         let users = Ask::get("/Users", "first contact").query("startIndex", "1").query("count", "1").deadline(deadline);
         self.rest.ask(&users).await?;
         let config = self.told("/ServiceProviderConfig", &mut untold, deadline).await?.unwrap_or_default();
@@ -97,7 +97,7 @@ impl ScimTarget {
                 kinds.iter().find(|kind| kind.text("schema").is_some_and(|one| one.eq_ignore_ascii_case(schema)))?;
             kind.text("endpoint").filter(|path| !path.contains(':')).map(|path| format!("/{}", path.trim_matches('/')))
         };
-        // A list of types without users is not believed either.
+        // A list of types without users is not trusted.
         let has_types = types.is_some() && endpoint(USER).is_some();
         let usual = || (!has_types && profile.groups).then(|| "/Groups".to_owned());
         let groups = endpoint(GROUP).or_else(usual);
@@ -127,7 +127,7 @@ impl ScimTarget {
         let documents = types.iter().chain(&schemas).flat_map(|list| &list.items).chain([&config]);
         let addresses = documents.filter_map(|one| one.inner("meta", "location")?.parse::<Url>().ok());
         let proposed = addresses.filter_map(|mut address| {
-            // What is behind the base names the document.
+            // The part of the path after the base names the document.
             let path = address.path();
             let end = ["/ServiceProviderConfig", "/ResourceTypes", "/Schemas"].iter().find_map(|end| path.find(end))?;
             let base = path[..end].to_owned();
@@ -140,7 +140,7 @@ impl ScimTarget {
         Ok(Service {
             users,
             groups,
-            // Every server of this standard that says nothing is tried.
+            // A server that declares nothing is assumed to support PATCH.
             patch: profile.patch.or_else(|| supported("patch")).unwrap_or(true),
             filter: supported("filter").unwrap_or(true),
             etag: supported("etag").unwrap_or(false),
@@ -167,8 +167,8 @@ impl ScimTarget {
         })
     }
 
-    /// A path that the server gives, or the usual one where nothing is at that: who is not found there would be taken for
-    /// gone.
+    /// Returns the path that the server declares, or the usual one if the declared path returns 404. Otherwise all
+    /// users there would look deleted.
     async fn answering(&self, given: String, usual: &str, deadline: Option<Timestamp>) -> Result<String, TargetError> {
         if given.is_empty() || given == usual {
             return Ok(usual.to_owned());
@@ -178,7 +178,7 @@ impl ScimTarget {
         Ok(if absent { usual.to_owned() } else { given })
     }
 
-    /// One of the documents of discovery; `None` where the server has none, or shows it to nobody.
+    /// Reads a discovery document; `None`: the server has none or refuses access.
     async fn told(
         &self,
         path: &'static str,
@@ -190,7 +190,7 @@ impl ScimTarget {
         let read = if answer.status.is_success() { serde_json::from_slice::<Value>(&answer.body).ok() } else { None };
         match read {
             Some(Value::Object(fields)) => return Ok(Some(Resource(fields))),
-            // Some give the bare list.
+            // Some servers return the bare list.
             Some(Value::Array(items)) if items.iter().all(Value::is_object) => {
                 let list = json!({ "totalResults": items.len(), "Resources": items });
                 return Ok(serde_json::from_value(list).ok());
@@ -201,7 +201,7 @@ impl ScimTarget {
     }
 }
 
-/// Whether an attribute of a schema has this word under this key.
+/// Whether an attribute of a schema has this value for this key.
 fn says(attribute: &Value, key: &str, word: &str) -> bool {
     field(attribute, key).and_then(Value::as_str).is_some_and(|found| found.eq_ignore_ascii_case(word))
 }

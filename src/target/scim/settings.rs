@@ -1,4 +1,4 @@
-//! What a SCIM target is made from.
+//! Settings of a SCIM target.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -13,30 +13,30 @@ use crate::{
     },
 };
 
-/// A SCIM 2.0 server, and how usersync works with it.
+/// Address of a SCIM 2.0 server and how usersync works with it.
 #[derive(Clone)]
 pub struct ScimSettings {
-    /// All that stands before `/Users`.
+    /// Base URL: everything before `/Users`.
     pub base_url: Url,
-    /// How usersync signs in.
+    /// Credentials of usersync.
     pub credentials: Credentials,
-    /// The name of the server's profile; found out if none is given.
+    /// The name of the server's profile; `None`: found by the address.
     pub profile: Option<String>,
-    /// What the server does otherwise than its profile says.
+    /// Differences between the server and its profile.
     pub habits: Habits,
-    /// Groups that are never touched, nor who is in them.
+    /// Groups that are not changed, nor their members.
     pub protected_groups: Vec<String>,
-    /// Groups that are never touched, and whose members are protected accounts.
+    /// Groups that are not changed and that protect their members.
     pub frozen_groups: Vec<String>,
     /// Logins of further protected accounts.
     pub protected_users: Vec<String>,
-    /// Paths of further attributes that accounts are given.
+    /// Paths of further attributes of accounts.
     pub attributes: BTreeSet<String>,
-    /// How the server is reached.
+    /// Connection settings.
     pub http: HttpSettings,
 }
 
-/// An address may be mistyped with a password in it, so only its server is shown.
+/// A mistyped address may contain a password, so only its server is shown.
 impl fmt::Debug for ScimSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScimSettings")
@@ -49,7 +49,7 @@ impl fmt::Debug for ScimSettings {
 }
 
 impl ScimSettings {
-    /// Settings with the defaults.
+    /// Creates settings with the defaults.
     pub fn new(base_url: Url, credentials: Credentials) -> Self {
         Self {
             base_url,

@@ -1,4 +1,4 @@
-//! Accounts: reading them, and everything that is done to one.
+//! Reading and writing accounts.
 
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -21,23 +21,23 @@ use crate::{
     telemetry::logs::Personal,
 };
 
-/// What is asked for where `groups` has to be.
+/// Attributes requested if `groups` must be requested explicitly.
 const WITH_GROUPS: &str = "userName,displayName,name,emails,active,groups";
 
 impl ScimTarget {
-    /// What is asked for where `groups` has to be.
+    /// Returns the attributes to request if `groups` must be requested explicitly.
     fn with_groups(&self) -> String {
         self.attributes.iter().fold(WITH_GROUPS.to_owned(), |asked, path| asked + "," + &path.attribute())
     }
 
-    /// The edits that give an account further attributes; of those that the policy spoke of when this client was made.
+    /// Returns the edits for further attributes; only those that the policy named when this client was created.
     fn attribute_edits(&self, service: &Service, before: Option<&Resource>, fields: &UserFields) -> Vec<Edit> {
         let known = self.attributes.iter().zip(&service.declared).filter(|(_, declared)| declared.is_writable());
         let mut now = before.cloned().unwrap_or_default();
         let wanted = known.filter_map(|(path, declared)| Some((path, declared, fields.attributes.get(&path.text)?)));
         let edit = wanted.map(|(path, declared, value)| {
             let edit = path.edit(Some(&now), value, *declared);
-            // Two of them may be values of one attribute.
+            // Two paths may lead to values of one attribute.
             now.apply(&edit);
             edit
         });
@@ -86,7 +86,7 @@ impl ScimTarget {
                 "{what}: the SCIM server has several accounts of this login. Delete all but one there."
             )));
         }
-        // A list may tell less of an account than the account itself.
+        // A list may omit fields that the account itself has.
         if service.ask_groups || user.direct_groups().is_some() {
             return self.account_of(&user, &what, deadline).await.map(Some);
         }
@@ -94,7 +94,7 @@ impl ScimTarget {
         self.account_by_id(&id.into(), deadline).await
     }
 
-    /// The account that a resource tells of, with its groups.
+    /// Builds the account from a resource, with its groups.
     async fn account_of(
         &self,
         user: &Resource,
@@ -109,7 +109,7 @@ impl ScimTarget {
         Ok(account)
     }
 
-    /// An account by id; `None` in the server's own words, or in words that mean the same there.
+    /// Reads an account by id; `None` if the server reports that it does not exist, in standard form or in its own.
     async fn find_user(
         &self,
         id: &AccountId,
@@ -130,8 +130,8 @@ impl ScimTarget {
         Err(self.rest.unexpected(ask, &answer))
     }
 
-    /// The account after an update. The answer counts once answers about the same attributes were read to be true: some
-    /// servers answer with what they were sent, and keep something else.
+    /// Returns the account after an update. The answer is trusted once earlier answers about the same attributes were
+    /// verified by a read. Some servers return what they were sent and store something else.
     async fn kept_by_server(
         &self,
         id: &AccountId,
@@ -159,7 +159,7 @@ impl ScimTarget {
         Ok(now)
     }
 
-    /// Makes an account that is active.
+    /// Creates an active account.
     pub(super) async fn create_user(
         &self,
         name: &str,
@@ -184,7 +184,7 @@ impl ScimTarget {
         for edit in self.name_edits(shown, true) {
             user.apply(&edit);
         }
-        // Both names are told where they are kept apart, too: a server may keep only one of them.
+        // All name attributes are sent, even if they are kept apart: a server may store only some of them.
         user.set("displayName", json!(shown));
         user.set("name.formatted", json!(shown));
         if let Some(email) = email {
@@ -202,7 +202,8 @@ impl ScimTarget {
         let mut ask = making(&user)?;
         let mut answer = self.rest.ask(&ask).await?;
         if answer.status == StatusCode::BAD_REQUEST && !edits.is_empty() && self.rest.said(&answer, Some(name)).own {
-            // An attribute that is refused keeps nobody out: it is written by itself, and told then.
+            // A refused attribute does not prevent the creation; it is written separately, and a refusal is reported
+            // then.
             let quoted = self.rest.said(&answer, Some(name)).quoted();
             tracing::warn!(
                 what = %Personal(format_args!("{what}{quoted}")),
@@ -215,7 +216,7 @@ impl ScimTarget {
             let made: Resource = self.rest.parse(&ask, &answer)?;
             let account = self.account_in(&made, &protection, false);
             let mut account = account.ok_or_else(|| self.rest.unreadable(&ask, "it lacks id or userName"))?;
-            // A new account is in no group but those that the answer names.
+            // A new account is only in the groups that the answer names.
             account.groups = Some(made.direct_groups().unwrap_or_default());
             return Ok(Applied::Account(account));
         }
@@ -242,15 +243,15 @@ impl ScimTarget {
         })
     }
 
-    /// The account that was found to have a login although the server's filter does not find it.
+    /// Reads the known account of a login that the server's filter does not find.
     async fn account_spelled(&self, name: &str, deadline: Option<Timestamp>) -> Result<Option<Account>, TargetError> {
         let Some(id) = locked(&self.learned.accounts_spelled).get(&fold(name)).cloned() else { return Ok(None) };
         let found = self.account_by_id(&id.as_str().into(), deadline).await?;
         Ok(found.filter(|account| fold(&account.name) == fold(name)))
     }
 
-    /// Whether a login that the server calls taken is another account's: by the filter, and where that finds nobody, by
-    /// searching the whole list without regard to case, as a filter may mind case where the rule of names does not.
+    /// Whether another account has a login that the server reports as taken. If the filter finds none, the whole list
+    /// is searched case-insensitively, because the filter may be case-sensitive although logins are not.
     async fn is_taken(&self, name: &str, own: Option<&AccountId>, deadline: Timestamp) -> Result<bool, TargetError> {
         let what = format!("reading {name}");
         let service = self.service(Some(deadline)).await?;
@@ -270,7 +271,7 @@ impl ScimTarget {
         Ok(taken)
     }
 
-    /// Refuses to make an account whose address is another's; that of the login itself is told by the server.
+    /// Refuses to create an account with the address of another account. The server itself reports a taken login.
     async fn refuse_taken_address(
         &self,
         what: &str,
@@ -324,7 +325,7 @@ impl ScimTarget {
             edits.extend(self.attribute_edits(&service, before, fields));
             edits
         };
-        // What an address or an attribute stands beside is to stay.
+        // Other values beside the written address or attribute must be preserved.
         let needs = fields.email.is_some() || !fields.attributes.is_empty();
         let told = match self.change(&path, (&what, name), needs, edits, deadline).await? {
             Written::Refused(answer) if answer.status == StatusCode::CONFLICT => {
@@ -348,7 +349,7 @@ impl ScimTarget {
         if !kept(&fields.email, now.email.as_deref()) {
             other.push("e-mail address");
         }
-        // One that is not shown may be kept all the same.
+        // An attribute that is not shown may be stored all the same.
         let shown = |name: &String, wanted: &String| now.attributes.get(name).is_none_or(|one| one == wanted);
         other.extend(
             fields.attributes.iter().filter(|(name, wanted)| !shown(name, wanted)).map(|(name, _)| name.as_str()),
@@ -478,7 +479,7 @@ impl ScimTarget {
 const DISPLAY_NAME: &str = "displayName";
 const EMAIL: &str = "emails";
 
-/// What an update is about, by the names of attributes.
+/// Returns the names of the attributes that an update changes.
 fn aspects(fields: &UserFields) -> Vec<&str> {
     let name = fields.display_name.as_ref().map(|_| DISPLAY_NAME);
     let email = fields.email.as_ref().map(|_| EMAIL);
@@ -493,12 +494,12 @@ fn value_of<'a>(account: &'a Account, aspect: &str) -> Option<&'a str> {
     }
 }
 
-/// A new address.
+/// Builds the value of a new e-mail address.
 fn address(email: &str) -> Value {
     json!({ "value": email, "type": "work", "primary": true })
 }
 
-/// The addresses with another principal one; the others stay as they are.
+/// Replaces the principal e-mail address; the others stay.
 fn with_address(mut present: Vec<Value>, email: &str) -> Value {
     match principal(&present) {
         Some(at) => {

@@ -1,5 +1,5 @@
-//! The first writes of each form are verified on the members that they were not about: some servers replace the whole
-//! list by the member that is added, or clear it with the one that is removed. Who is gone is restored.
+//! Verification of the first writes of each form. Some servers replace the whole list by the added member, or clear it
+//! when one member is removed. Lost members are restored.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// What observations of members that are not shown are about.
+/// Subject of operator notes about hidden members.
 pub(super) const HIDDEN: &str = "hidden members";
-/// Between two readings of what was written: some servers show it a little later.
+/// Pauses between reads after a write, because some servers show the change with a delay.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
 /// A write to a group's members.
@@ -33,7 +33,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis
 pub(super) struct MemberWrite<'a> {
     pub form: Form,
     pub group: &'a TargetGroupId,
-    /// Whom it adds, or removes.
+    /// The accounts that the write adds or removes.
     pub accounts: &'a [&'a AccountId],
     pub adds: bool,
     pub what: &'a str,
@@ -43,30 +43,30 @@ pub(super) struct MemberWrite<'a> {
 /// A group's members before a write.
 pub(super) struct Before {
     members: Vec<Value>,
-    /// Those that the write is not about.
+    /// Members that the write does not concern.
     others: Vec<AccountId>,
 }
 
 impl Before {
-    /// Whether the write meets no member that it is not about, so that it proves nothing.
+    /// Whether the group has no other members, so that the write verifies nothing.
     pub(super) fn proves_nothing(&self) -> bool {
         self.others.is_empty()
     }
 }
 
-/// What a write was seen to do.
+/// Observed effect of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// What it should.
+    /// The intended effect.
     AsWanted,
-    /// Nothing.
+    /// No effect.
     NoEffect,
-    /// The server does not show it.
+    /// Unknown: the server does not show it.
     Nothing,
 }
 
 impl MemberWrite<'_> {
-    /// The same in another form.
+    /// Returns the same write in another form.
     pub(super) fn by(self, form: Form) -> Self {
         Self { form, ..self }
     }
@@ -75,7 +75,7 @@ impl MemberWrite<'_> {
         self.accounts.contains(&id)
     }
 
-    /// Changes a list of members as the write wants it; whether that is a change.
+    /// Applies the write to a list of members. Returns whether the list changed.
     pub(super) fn edit(&self, members: &mut Vec<Value>) -> bool {
         let before = members.len();
         if self.adds {
@@ -91,7 +91,7 @@ impl MemberWrite<'_> {
         members.len() != before
     }
 
-    /// The members before it, as they were read.
+    /// Splits the members read before the write.
     pub(super) fn before(&self, members: Vec<Value>) -> Before {
         let others = accounts_among(&members).0.into_iter().filter(|id| !self.is_about(id)).collect();
         Before { members, others }
@@ -99,7 +99,7 @@ impl MemberWrite<'_> {
 }
 
 impl ScimTarget {
-    /// The members before a write, where its form is not proven yet and the server shows members.
+    /// Reads the members before a write, if its form is not yet verified and the server shows members.
     pub(super) async fn members_before(&self, write: &MemberWrite<'_>) -> Result<Option<Before>, TargetError> {
         if self.learned.forms.is_proven(write.form) || self.shown() == Shown::Never {
             return Ok(None);
@@ -111,7 +111,7 @@ impl ScimTarget {
         Ok(read.map(|read| write.before(read.all)))
     }
 
-    /// Verifies what a write did to its own accounts and to the others, who are restored if they are gone.
+    /// Verifies the effect of a write on its own accounts and on the other members. Restores lost members.
     pub(super) async fn verify(&self, write: &MemberWrite<'_>, before: &Before) -> Result<Seen, TargetError> {
         let read = async || {
             self.read_members(write.group, write.what, false, Some(write.deadline)).await.map_err(after_the_fact)
@@ -122,7 +122,7 @@ impl ScimTarget {
         let Some(mut now) = read().await? else { return Ok(Seen::AsWanted) };
         for pause in PAUSES {
             let ids = now.ids();
-            // A server that has shown no member so far may show none at all.
+            // A server that has shown no member so far may never show any.
             if self.may_hide(&ids, before) || (gone(&ids) == 0 && inside(&ids) == wanted) {
                 break;
             }
@@ -164,12 +164,12 @@ impl ScimTarget {
         Ok(Seen::AsWanted)
     }
 
-    /// Whether nothing of a group is shown, by a server that has shown no member so far.
+    /// Whether a group looks empty on a server that has shown no member so far.
     fn may_hide(&self, ids: &[AccountId], before: &Before) -> bool {
         ids.is_empty() && before.others.is_empty() && matches!(self.shown(), Shown::Unknown | Shown::Never)
     }
 
-    /// Brings back members that a write removed beside what it was about.
+    /// Restores members that a write removed by mistake.
     async fn restore(
         &self,
         write: &MemberWrite<'_>,
@@ -193,7 +193,7 @@ impl ScimTarget {
         let harm = format!("group {name}: {did} removed {lost} other members");
         let mut last = String::new();
         for form in [Form::Whole, Form::Add] {
-            // A list of all members is right for a server that adds them, and for one that replaces them.
+            // A list of all members is correct for servers that add it and for those that replace by it.
             if form == Form::Whole && write.form == Form::Whole {
                 continue;
             }
@@ -221,7 +221,7 @@ impl ScimTarget {
         Err(error(TargetErrorKind::Unanswered, format!("{}: {text}", write.what)))
     }
 
-    /// Writes all these members; whether they are there then.
+    /// Writes all these members. Returns whether they are in the group afterwards.
     async fn put_back(&self, write: &MemberWrite<'_>, wanted: &[Value]) -> Result<bool, TargetError> {
         let path =
             path_of(&self.groups_path(write.what, Some(write.deadline)).await?, write.group.as_str(), write.what)?;

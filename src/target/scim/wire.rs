@@ -1,5 +1,5 @@
-//! SCIM's JSON. Resources are kept as they came, so that what is not known here can be written back; attribute names are
-//! compared without regard to case (RFC 7643, section 2.1).
+//! SCIM's JSON. Resources are kept as received, so that unknown attributes can be written back. Attribute names are
+//! compared case-insensitively (RFC 7643, section 2.1).
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// An attribute of a complex value; null is as none (RFC 7643, section 2.5).
+/// Returns an attribute of a complex value; null counts as absent (RFC 7643, section 2.5).
 pub(super) fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     value.as_object().and_then(|fields| attribute(fields, name))
 }
@@ -29,7 +29,7 @@ fn attribute<'v>(fields: &'v Map<String, Value>, name: &str) -> Option<&'v Value
     found.filter(|value| !value.is_null())
 }
 
-/// A truth value; some servers send it as text.
+/// Returns a Boolean; some servers send it as text.
 pub(super) fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
@@ -39,7 +39,7 @@ pub(super) fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-/// A text, or a number where a text should be.
+/// Returns a text, or a number sent in the place of a text.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -48,7 +48,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The key under which an attribute stands, in whatever case.
+/// Returns the key of an attribute as spelled in the resource, compared case-insensitively.
 fn spelled(fields: &Map<String, Value>, name: &str) -> String {
     fields.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned().unwrap_or_else(|| name.to_owned())
 }
@@ -62,7 +62,7 @@ fn put(fields: &mut Map<String, Value>, name: &str, value: Value) {
     }
 }
 
-/// Changes the fields of a complex attribute, which is made where there is none.
+/// Changes the fields of a complex attribute; creates it if it is missing.
 fn inside(fields: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut Map<String, Value>)) {
     let key = spelled(fields, name);
     let mut whole = match fields.remove(&key) {
@@ -73,7 +73,7 @@ fn inside(fields: &mut Map<String, Value>, name: &str, change: impl FnOnce(&mut 
     fields.insert(key, Value::Object(whole));
 }
 
-/// A user, a group, or anything else that SCIM speaks of.
+/// A user, a group, or another SCIM resource.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub(super) struct Resource(pub Map<String, Value>);
@@ -91,7 +91,7 @@ impl Resource {
         self.get(name).and_then(truth)
     }
 
-    /// A multi-valued attribute; one value that stands alone is a list of one.
+    /// Returns a multi-valued attribute; a single value becomes a list of one.
     pub(super) fn list(&self, name: &str) -> Option<Vec<Value>> {
         match self.get(name)? {
             Value::Array(items) => Some(items.clone()),
@@ -100,17 +100,18 @@ impl Resource {
         }
     }
 
-    /// A sub-attribute of a complex attribute.
+    /// Returns a sub-attribute of a complex attribute.
     pub(super) fn inner(&self, name: &str, sub: &str) -> Option<String> {
         self.get(name).and_then(|value| field(value, sub)).and_then(text)
     }
 
-    /// Whether a sub-attribute is truly set.
+    /// Whether a sub-attribute is `true`.
     pub(super) fn inner_truth(&self, name: &str, sub: &str) -> Option<bool> {
         self.get(name).and_then(|value| field(value, sub)).and_then(truth)
     }
 
-    /// Sets an attribute, a sub-attribute as `name.formatted`, or one of an extension by its schema; null takes it away.
+    /// Sets an attribute, a sub-attribute such as `name.formatted`, or an extension's attribute by its schema. Null
+    /// removes it.
     pub(super) fn set(&mut self, path: &str, value: Value) {
         let (schema, path) = path.rsplit_once(':').map_or((None, path), |(schema, path)| (Some(schema), path));
         let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
@@ -127,12 +128,12 @@ impl Resource {
         }
     }
 
-    /// Makes a change.
+    /// Applies an edit.
     pub(super) fn apply(&mut self, edit: &Edit) {
         self.set(&edit.path, edit.value.clone());
     }
 
-    /// Names an extension among the schemas as long as it holds something.
+    /// Lists an extension in `schemas` only while it has attributes.
     fn has_schema(&mut self, schema: &str) {
         let empty = self.get(schema).and_then(Value::as_object).is_none_or(Map::is_empty);
         let mut schemas = self.list_of_texts("schemas");
@@ -149,18 +150,18 @@ impl Resource {
         self.text("id")
     }
 
-    /// Its version (RFC 7644, section 3.14), where the header does not tell it.
+    /// Returns the version (RFC 7644, section 3.14), for answers without the header.
     pub(super) fn version(&self) -> Option<String> {
         self.inner("meta", "version")
     }
 
-    /// The name shown to people.
+    /// Returns the display name.
     pub(super) fn shown(&self, names: Names) -> Option<String> {
         let joined = || {
             let part = |sub| self.inner("name", sub).unwrap_or_default();
             Some(Profile::joined(&part("givenName"), &part("familyName"))).filter(|name| !name.is_empty())
         };
-        // GitLab shows it under the path itself.
+        // GitLab returns it under the literal path.
         let formatted = || self.inner("name", "formatted").or_else(|| self.text("name.formatted"));
         let whole = || self.text("displayName").or_else(formatted);
         match names {
@@ -169,23 +170,23 @@ impl Resource {
         }
     }
 
-    /// The address to write to: the primary one, else one for work, else the first.
+    /// Returns the e-mail address to use: the primary one, else one of type work, else the first.
     pub(super) fn email(&self) -> Option<String> {
         let all = self.list("emails")?;
         all.get(principal(&all)?).and_then(|one| field(one, "value")).and_then(text)
     }
 
-    /// Groups that it is a direct member of, by id; `None` where they are not told.
+    /// Returns the ids of the groups that the user is a direct member of; `None`: the resource does not include them.
     pub(super) fn direct_groups(&self) -> Option<Vec<TargetGroupId>> {
         let direct = |group: &&Value| {
             field(group, "type").and_then(Value::as_str).is_none_or(|kind| !kind.eq_ignore_ascii_case("indirect"))
         };
         let groups = self.list("groups")?;
-        // One that cannot be read may be any group.
+        // An unreadable entry could be any group, so the whole list is unknown.
         groups.iter().filter(direct).map(|group| reference(group).map(TargetGroupId::from)).collect()
     }
 
-    /// The account that it tells of, without its groups; `None` where it lacks what every account has.
+    /// Builds the account without its groups; `None` if a required field is missing.
     pub(super) fn account(&self, profile: &Profile, protection: &Protection) -> Option<Account> {
         let (id, name) = (self.id()?, self.text("userName")?);
         Some(Account {
@@ -193,7 +194,7 @@ impl Resource {
             immutable: None,
             display_name: self.shown(profile.names).unwrap_or_else(|| name.clone()),
             email: self.email(),
-            // An account that is not said to be inactive may sign in.
+            // An account without `active` counts as active.
             active: self.truth("active").unwrap_or(true),
             access: Vec::new(),
             attributes: BTreeMap::new(),
@@ -204,14 +205,14 @@ impl Resource {
     }
 }
 
-/// Which of several addresses is meant.
+/// Returns the index of the principal e-mail address.
 pub(super) fn principal(emails: &[Value]) -> Option<usize> {
     let primary = emails.iter().position(|one| field(one, "primary").and_then(truth) == Some(true));
     let work = || emails.iter().position(|one| field(one, "type").and_then(Value::as_str) == Some("work"));
     primary.or_else(work).or((!emails.is_empty()).then_some(0))
 }
 
-/// The id that a member or a group of a list refers to.
+/// Returns the id that an entry of members or groups refers to.
 fn reference(value: &Value) -> Option<String> {
     let by_address = || {
         let address = field(value, "$ref")?.as_str()?;
@@ -220,7 +221,7 @@ fn reference(value: &Value) -> Option<String> {
     field(value, "value").and_then(text).or_else(by_address)
 }
 
-/// The accounts among a group's members, and how many members could not be read.
+/// Returns the accounts among a group's members, and the number of unreadable members.
 pub(super) fn accounts_among(members: &[Value]) -> (Vec<AccountId>, usize) {
     let mut unread = 0;
     let is_group = |member: &&Value| {
@@ -244,7 +245,7 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Reads one; `None` if it is no list.
+    /// Reads a list; `None` if the body is not a list.
     pub(super) fn read(mut body: Resource) -> Option<Self> {
         let number = |name| {
             let value = body.get(name)?;
@@ -255,7 +256,7 @@ impl List {
         let key = body.0.keys().find(|key| key.eq_ignore_ascii_case("Resources")).cloned();
         let items = match key.and_then(|key| body.0.remove(&key)) {
             Some(Value::Array(items)) if items.is_empty() || items.iter().any(Value::is_object) => {
-                // What is no resource is one that lacks everything: that of the others is not believed less for it.
+                // An entry that is not an object becomes an empty resource; the others stay usable.
                 let read = |item| if let Value::Object(fields) = item { Resource(fields) } else { Resource::default() };
                 items.into_iter().map(read).collect()
             }
@@ -266,17 +267,17 @@ impl List {
     }
 }
 
-/// What a server says when it refuses.
+/// The body of a SCIM error.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The kind, as `uniqueness`.
+    /// The kind, for example `uniqueness`.
     pub scim_type: Option<String>,
-    /// For people.
+    /// The human-readable message.
     pub detail: Option<String>,
 }
 
 impl Refusal {
-    /// Reads one; `None` if it has not the schema of a refusal.
+    /// Reads an error; `None` if the body lacks the schema of SCIM errors.
     pub(super) fn read(answer: &Answer) -> Option<Self> {
         let body: Resource = serde_json::from_slice(&answer.body).ok()?;
         let own = body.list_of_texts("schemas").iter().any(|schema| schema.eq_ignore_ascii_case(ERROR));
@@ -294,7 +295,7 @@ impl Resource {
     }
 }
 
-/// One change of a resource: a path as `name.formatted`, and its new value; null takes it away.
+/// One edit of a resource: a path such as `name.formatted` and its new value; null removes it.
 #[derive(Debug)]
 pub(super) struct Edit {
     pub path: String,
@@ -307,7 +308,7 @@ impl Edit {
     }
 }
 
-/// A PATCH that replaces, and takes away what is to be nothing (RFC 7644, sections 3.5.2.2 and 3.5.2.3).
+/// Builds a PATCH that replaces values and removes null ones (RFC 7644, sections 3.5.2.2 and 3.5.2.3).
 pub(super) fn replacing(edits: &[Edit]) -> Value {
     let operation = |edit: &Edit| match &edit.value {
         Value::Null => json!({ "op": "remove", "path": edit.path }),
@@ -316,18 +317,18 @@ pub(super) fn replacing(edits: &[Edit]) -> Value {
     patch(&edits.iter().map(operation).collect::<Vec<_>>())
 }
 
-/// A PATCH that adds members.
+/// Builds a PATCH that adds members.
 pub(super) fn adding(members: &[&str]) -> Value {
     let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
     patch(&[json!({ "op": "add", "path": "members", "value": members })])
 }
 
-/// A PATCH that removes one member by a filter.
+/// Builds a PATCH that removes one member by a filter.
 pub(super) fn removing_by_filter(member: &str) -> Value {
     patch(&[json!({ "op": "remove", "path": format!("members[{}]", equals("value", member)) })])
 }
 
-/// A PATCH that removes one member by its value. Without the value it would remove all.
+/// Builds a PATCH that removes one member by its value. Without the value it would remove all.
 pub(super) fn removing_by_value(member: &str) -> Value {
     patch(&[json!({ "op": "remove", "path": "members", "value": [{ "value": member }] })])
 }
@@ -336,7 +337,7 @@ fn patch(operations: &[Value]) -> Value {
     json!({ "schemas": [PATCH], "Operations": operations })
 }
 
-/// A filter for one value (RFC 7644, section 3.4.2.2): the value is a JSON text.
+/// Builds a filter for one value, encoded as a JSON string (RFC 7644, section 3.4.2.2).
 pub(super) fn equals(attribute: &str, value: &str) -> String {
     format!("{attribute} eq {}", Value::from(value))
 }

@@ -1,4 +1,4 @@
-//! Everybody is polled by hand, so that each order of events can be had.
+//! The futures are polled by hand, so that every order of events can be tested.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use crate::{
 
 type Ended = Result<Applied, TargetError>;
 
-/// What was sent, and still waits for its answer.
+/// A call that was sent and waits for its answer.
 struct Sent {
     people: Vec<usize>,
     deadline: Timestamp,
@@ -33,11 +33,11 @@ struct Sent {
 #[derive(Default)]
 struct Server {
     sent: Mutex<Vec<Sent>>,
-    /// Those of whom what was checked does not hold any more.
+    /// Members for which the earlier checks no longer hold.
     unconfirmed: Mutex<BTreeSet<usize>>,
-    /// Calls for several time out a moment after their deadline.
+    /// Whether batch calls time out shortly after their deadline.
     dead: bool,
-    /// Calls are answered at once.
+    /// Whether calls are answered at once.
     prompt: bool,
 }
 
@@ -86,7 +86,7 @@ impl BatchCall for Person {
     }
 }
 
-/// People on their way into one group.
+/// Members that are being added to one group.
 struct Scene {
     batches: Arc<MemberBatches<usize>>,
     server: Arc<Server>,
@@ -135,7 +135,7 @@ impl Scene {
         self.people[number] = None;
     }
 
-    /// Lets everybody go on until nobody can.
+    /// Polls all futures until none makes progress.
     fn settle(&mut self) {
         let state = |scene: &Self| (scene.people.iter().flatten().count(), locked(&scene.server.sent).len());
         let mut quiet = 0;
@@ -251,7 +251,7 @@ fn who_stops_waiting_is_not_sent() {
     scene.leaves(2);
     scene.answer(0, DONE);
     assert_eq!(scene.sent(), [vec![0], vec![1, 3]]);
-    // Nor does the turn end with one who had it, and had not begun.
+    // The turn also moves on if its holder stops before it sends.
     scene.comes();
     scene.comes();
     let answer = locked(&scene.server.sent)[1].answer.take();
@@ -371,7 +371,7 @@ async fn on_several_threads_nobody_is_forgotten() {
     for (number, task) in tasks {
         match task.await {
             Ok(Ok(applied)) => assert_eq!(applied, Applied::Done),
-            // Somebody stopped who was sending for this one.
+            // The sender of this member's batch stopped.
             Ok(Err(error)) => assert_eq!(error.kind, Unanswered, "{error}"),
             Err(stopped) => assert!(stopped.is_cancelled() && number % 9 == 0, "{stopped}"),
         }
@@ -379,7 +379,7 @@ async fn on_several_threads_nobody_is_forgotten() {
     assert!(locked(&batches.lines).values().all(|line| line.strong_count() == 0));
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Debug)]
 enum Event {
     Comes,
@@ -414,7 +414,7 @@ proptest! {
         events in prop::collection::vec(event(), 0..120),
     ) {
         let mut scene = Scene::new(most);
-        // Who is sent by which call, and how it was answered.
+        // The members of each call, and its answer.
         let mut answers: Vec<Option<Result<BatchOutcome, TargetError>>> = Vec::new();
         let mut gone = BTreeSet::new();
         let give = |scene: &Scene, answers: &mut Vec<Option<_>>, call: usize, came: Result<BatchOutcome, TargetError>| {
@@ -471,7 +471,7 @@ proptest! {
                 prop_assert!(gone.iter().any(|(one, _)| *one == number), "{number} hangs");
                 continue;
             };
-            // The last of its calls decides; one that nobody waited for any more was broken off.
+            // The last of its calls decides; a call for which no caller waits was aborted.
             let last = calls.last().expect("whoever has an answer was sent");
             let kind = match &answers[*last] {
                 Some(Ok(BatchOutcome::Done)) => None,
@@ -479,7 +479,7 @@ proptest! {
                 Some(Err(_)) | None => Some(Unanswered),
             };
             let came = ended.as_ref().err().map(|error| error.kind);
-            // Somebody may have stopped who had the answer for others, and had not told it.
+            // The sender of a batch may have stopped after the answer and before it reported the result.
             let untold = came == Some(Unanswered) && sent[*last].len() > 1 && !gone.is_empty();
             prop_assert!(came == kind || untold, "{number} by {calls:?}: {came:?}, not {kind:?}");
         }
